@@ -1,0 +1,60 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .treatAllWarnings(as: .error),
+]
+
+let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+
+/// One layer of the library; `dependencies` lists everything it may import.
+func layer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+/// The tests of one target; every test target sees the shared test support.
+func tests(of name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(
+    name: name + "Tests", dependencies: dependencies + ["TestSupport"], swiftSettings: strict)
+}
+
+let package = Package(
+  name: "pleat",
+  platforms: [.macOS(.v15)],
+  products: [
+    .library(name: "Pleat", targets: ["Pleat"]),
+    .executable(name: "pleat", targets: ["pleat-cli"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+  ],
+  targets: [
+    .systemLibrary(
+      name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"]), .brew(["zstd"])]),
+    .systemLibrary(
+      name: "CJSONC", pkgConfig: "json-c", providers: [.apt(["libjson-c-dev"]), .brew(["json-c"])]),
+    .target(name: "CKernels"),
+
+    layer("TensorModel", []),
+    layer("Kernels", ["TensorModel", "CKernels"]),
+    layer("Bytes", ["TensorModel", "Kernels", "CZstd", "CJSONC", system]),
+    layer("Formats", ["TensorModel", "Bytes", "Kernels", system]),
+    layer("Quantization", ["TensorModel", "Kernels"]),
+    layer("Pleat", ["TensorModel", "Bytes", "Kernels", "Formats", "Quantization", system]),
+    .executableTarget(
+      name: "pleat-cli",
+      dependencies: [
+        "Pleat", system, .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: strict),
+
+    .target(
+      name: "TestSupport", dependencies: ["TensorModel", "Bytes", system],
+      path: "Tests/TestSupport", swiftSettings: strict),
+    tests(of: "Kernels", ["Kernels"]),
+  ]
+)

@@ -1,0 +1,100 @@
+internal import SystemPackage
+package import TensorModel
+
+/// Reads numbers and strings one after another, from a file or memory, checking each length first.
+package struct ByteReader {
+  /// The path, for messages.
+  package let path: String
+  /// The offset of the next byte.
+  package private(set) var offset: Int
+  /// Whether numbers have their most significant byte first.
+  package var isBigEndian = false
+
+  private let file: InputFile?
+  private let end: Int
+  private var buffer: [UInt8] = []
+  private var bufferStart = 0
+  private static let bufferSize = 1 << 16
+
+  /// A reader of a file that starts at `offset`.
+  package init(_ file: InputFile, at offset: Int = 0) {
+    self.file = file
+    self.offset = offset
+    path = file.path.string
+    end = file.byteCount
+  }
+
+  /// A reader of bytes in memory; `path` says where they come from.
+  package init(_ bytes: [UInt8], path: String) {
+    file = nil
+    offset = 0
+    self.path = path
+    end = bytes.count
+    buffer = bytes
+  }
+
+  /// The bytes between the position and the end.
+  package var remaining: Int { end - offset }
+
+  /// The next `count` bytes. Throws `malformed` when the file ends before.
+  package mutating func bytes(_ count: Int, of what: String) throws(ModelError) -> [UInt8] {
+    try require(count, of: what)
+    if let file, count > Self.bufferSize {
+      defer { offset += count }
+      return try file.bytes(at: offset, count: count)
+    }
+    try fill(count)
+    let start = offset - bufferStart
+    offset += count
+    return Array(buffer[start..<start + count])
+  }
+
+  /// An unsigned integer of the reader's byte order.
+  package mutating func integer<T: FixedWidthInteger & UnsignedInteger>(
+    _ type: T.Type, of what: String
+  ) throws(ModelError) -> T {
+    let count = MemoryLayout<T>.size
+    try require(count, of: what)
+    try fill(count)
+    var value: T = 0
+    for index in 0..<count {
+      let place = isBigEndian ? index : count - 1 - index
+      value = value << 8 | T(buffer[offset - bufferStart + place])
+    }
+    offset += count
+    return value
+  }
+
+  /// A 64-bit count that must fit the bytes that remain, at `elementSize` bytes for each at least.
+  package mutating func count(of what: String, elementSize: Int) throws(ModelError) -> Int {
+    let start = offset
+    let value = try integer(UInt64.self, of: what)
+    guard let count = Int(exactly: value), count <= remaining / max(elementSize, 1) else {
+      throw ModelError(
+        .malformed, "the count of \(what) does not fit the file", file: path,
+        offset: start, expected: "at most \(remaining / max(elementSize, 1))", found: "\(value)",
+        hint: "the file is damaged or truncated")
+    }
+    return count
+  }
+
+  /// Throws `malformed` unless `count` bytes remain.
+  package func require(_ count: Int, of what: String) throws(ModelError) {
+    guard count <= remaining else {
+      throw ModelError(
+        .malformed, "the file is truncated in \(what)", file: path, offset: offset,
+        expected: "\(count) more bytes", found: "\(remaining)",
+        hint: "perhaps an incomplete download")
+    }
+  }
+
+  /// Moves past `count` bytes that are known to be there.
+  package mutating func skip(_ count: Int) { offset += count }
+
+  private mutating func fill(_ count: Int) throws(ModelError) {
+    if offset >= bufferStart, offset + count <= bufferStart + buffer.count { return }
+    guard let file else { return }
+    bufferStart = offset
+    buffer = try file.bytes(at: offset, count: min(max(count, Self.bufferSize), remaining))
+  }
+}

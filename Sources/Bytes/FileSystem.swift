@@ -1,0 +1,106 @@
+package import SystemPackage
+internal import TensorModel
+
+#if canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#else
+  internal import Darwin
+#endif
+
+/// Questions to, and changes of, folders.
+package enum FileSystem {
+  /// What is at a path.
+  package enum Kind: Sendable {
+    case file
+    case folder
+    case other
+  }
+
+  /// What is at a path, following links: nil when there is nothing.
+  package static func kind(of path: FilePath) -> Kind? {
+    var status = stat()
+    guard path.withPlatformString({ stat($0, &status) }) == 0 else { return nil }
+    switch status.st_mode & S_IFMT {
+    case S_IFREG: return .file
+    case S_IFDIR: return .folder
+    default: return .other
+    }
+  }
+
+  /// Whether two paths lead to the same file, through whatever links.
+  package static func isSame(_ left: FilePath, _ right: FilePath) -> Bool {
+    var first = stat()
+    var second = stat()
+    return left.withPlatformString({ stat($0, &first) }) == 0
+      && right.withPlatformString({ stat($0, &second) }) == 0
+      && first.st_dev == second.st_dev && first.st_ino == second.st_ino
+  }
+
+  /// The names of the entries of a folder in byte order; none when it cannot be read.
+  package static func names(in folder: FilePath) -> [String] {
+    guard let stream = folder.withPlatformString({ opendir($0) }) else { return [] }
+    defer { closedir(stream) }
+    var names: [String] = []
+    while let entry = readdir(stream) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if name != "." && name != ".." { names.append(name) }
+    }
+    return names.sorted()
+  }
+
+  static func makeFolder(_ path: FilePath) throws(ModelError) {
+    guard path.withPlatformString({ mkdir($0, 0o755) }) == 0 else {
+      throw .system("make the folder", path.string)
+    }
+  }
+
+  static func rename(_ path: FilePath, to destination: FilePath) throws(ModelError) {
+    let status = path.withPlatformString { old in
+      #if canImport(Glibc)
+        destination.withPlatformString { Glibc.rename(old, $0) }
+      #elseif canImport(Musl)
+        destination.withPlatformString { Musl.rename(old, $0) }
+      #else
+        destination.withPlatformString { Darwin.rename(old, $0) }
+      #endif
+    }
+    guard status == 0 else { throw .system("rename into place", destination.string) }
+  }
+
+  static func removeFile(_ path: FilePath) throws(ModelError) {
+    guard path.withPlatformString({ unlink($0) }) == 0 else {
+      throw .system("remove", path.string)
+    }
+  }
+
+  /// Removes a folder and the files in it, as far as possible.
+  static func removeFolder(_ path: FilePath) {
+    for name in names(in: path) { _ = path.appending(name).withPlatformString { unlink($0) } }
+    _ = path.withPlatformString { rmdir($0) }
+  }
+
+  /// Makes the names in a folder durable, where the system can.
+  static func synchronizeFolder(_ path: FilePath) {
+    let descriptor = path.withPlatformString { open($0, O_RDONLY | O_CLOEXEC) }
+    guard descriptor >= 0 else { return }
+    fsync(descriptor)
+    close(descriptor)
+  }
+
+  /// Whether a name fits a shell pattern (`*`, `?`, `[…]`); `*` also matches dots and slashes.
+  package static func matches(_ name: String, glob: String) -> Bool {
+    fnmatch(glob, name, 0) == 0
+  }
+}
+
+extension FilePath {
+  /// The folder that holds it; the working folder for a bare name.
+  package var parentFolder: FilePath {
+    let parent = removingLastComponent()
+    return parent.isEmpty ? "." : parent
+  }
+}

@@ -1,0 +1,124 @@
+package import Kernels
+internal import Synchronization
+package import SystemPackage
+package import TensorModel
+
+#if canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#else
+  internal import Darwin
+#endif
+
+/// A file opened for reading at any offset, from any thread.
+package final class InputFile: Sendable {
+  /// The path it was opened by.
+  package let path: FilePath
+  /// The length in bytes when it was opened.
+  package let byteCount: Int
+
+  private let descriptor: Int32
+  private let recording: Mutex<[Segment]?> = Mutex(nil)
+
+  /// A stretch of the file whose checksum is known from having read it.
+  private struct Segment {
+    var offset: Int
+    var byteCount: Int
+    var checksum: CRC32C
+  }
+
+  /// Opens a regular file. Throws `io`.
+  package init(_ path: FilePath) throws(ModelError) {
+    let descriptor = path.withPlatformString { open($0, O_RDONLY | O_CLOEXEC) }
+    guard descriptor >= 0 else { throw .system("open", path.string) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else {
+      defer { close(descriptor) }
+      throw .system("examine", path.string)
+    }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      close(descriptor)
+      throw ModelError(.io, "not a regular file", file: path.string)
+    }
+    self.path = path
+    self.descriptor = descriptor
+    self.byteCount = Int(status.st_size)
+  }
+
+  deinit { close(descriptor) }
+
+  /// Fills `bytes` from `offset`. Throws `io` on failure, or when the file ends before.
+  package func read(at offset: Int, into bytes: inout MutableRawSpan) throws(ModelError) {
+    let count = bytes.byteCount
+    let (name, file) = (path.string, descriptor)
+    try bytes.withUnsafeMutableBytes { (buffer) throws(ModelError) in
+      var done = 0
+      while done < count {
+        let pointer = buffer.baseAddress?.advanced(by: done)
+        let step = retryingInterrupts { pread(file, pointer, count - done, off_t(offset + done)) }
+        guard step >= 0 else { throw .system("read", name) }
+        guard step > 0 else {
+          throw ModelError(
+            .io, "the file ended while it was read", file: name, offset: offset + done,
+            expected: "\(count) bytes", found: "\(done)")
+        }
+        done += step
+      }
+    }
+    record(offset, bytes.bytes)
+  }
+
+  /// The bytes of a range that is known to lie in the file.
+  package func bytes(at offset: Int, count: Int) throws(ModelError) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: count)
+    var span = bytes.mutableSpan
+    var raw = span.mutableBytes
+    try read(at: offset, into: &raw)
+    return bytes
+  }
+
+  /// From now on remembers the checksum of all that is read, for `checksum()`.
+  package func startChecksum() { recording.withLock { $0 = [] } }
+
+  /// The CRC-32C of the whole file. What has been read since `startChecksum` is not read again.
+  package func checksum() throws(ModelError) -> CRC32C {
+    let known = recording.withLock { $0 ?? [] }.sorted {
+      ($0.offset, $1.byteCount) < ($1.offset, $0.byteCount)
+    }
+    var checksum = CRC32C()
+    var position = 0
+    for segment in known where segment.offset >= position {
+      try extend(&checksum, from: position, to: segment.offset)
+      checksum.append(segment.checksum, byteCount: segment.byteCount)
+      position = segment.offset + segment.byteCount
+    }
+    try extend(&checksum, from: position, to: byteCount)
+    return checksum
+  }
+
+  private func record(_ offset: Int, _ bytes: RawSpan) {
+    guard recording.withLock({ $0 != nil }) else { return }
+    let segment = Segment(
+      offset: offset, byteCount: bytes.byteCount, checksum: CRC32C(of: bytes))
+    recording.withLock { $0?.append(segment) }
+  }
+
+  private func extend(_ checksum: inout CRC32C, from start: Int, to end: Int) throws(ModelError) {
+    var position = start
+    while position < end {
+      let chunk = try unrecordedBytes(at: position, count: min(end - position, 1 << 20))
+      checksum.update(chunk.span.bytes)
+      position += chunk.count
+    }
+  }
+
+  private func unrecordedBytes(at offset: Int, count: Int) throws(ModelError) -> [UInt8] {
+    let saved = recording.withLock { state in
+      defer { state = nil }
+      return state
+    }
+    defer { recording.withLock { $0 = saved } }
+    return try bytes(at: offset, count: count)
+  }
+}

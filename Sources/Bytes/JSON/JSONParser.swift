@@ -1,0 +1,60 @@
+internal import CJSONC
+package import TensorModel
+
+/// Reads whole JSON documents (configurations, indexes, recipes) with json-c.
+package enum JSONParser {
+  /// The document in `bytes`. Throws `malformed` with the offset of the mistake.
+  package static func parse(
+    _ bytes: [UInt8], file: String?, limits: ReadLimits = ReadLimits()
+  ) throws(ModelError) -> JSONValue {
+    guard let text = String(validating: bytes, as: UTF8.self), bytes.count < Int(Int32.max) else {
+      throw ModelError(.malformed, "not a JSON text in UTF-8", file: file)
+    }
+    guard let tokener = json_tokener_new_ex(Int32(limits.nesting)) else {
+      throw ModelError(.limit, "out of memory for JSON", file: file)
+    }
+    defer { json_tokener_free(tokener) }
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT)
+    // The terminating zero tells json-c that a number at the very end is complete.
+    let root = text.withCString { json_tokener_parse_ex(tokener, $0, Int32(bytes.count + 1)) }
+    defer { json_object_put(root) }
+    let status = json_tokener_get_error(tokener)
+    guard status == json_tokener_success else {
+      throw ModelError(
+        .malformed, "not valid JSON: \(String(cString: json_tokener_error_desc(status)))",
+        file: file, offset: json_tokener_get_parse_end(tokener))
+    }
+    return value(root)
+  }
+
+  private static func value(_ object: OpaquePointer?) -> JSONValue {
+    switch json_object_get_type(object) {
+    case json_type_boolean: return .bool(json_object_get_boolean(object) != 0)
+    case json_type_int: return .integer(json_object_get_int64(object))
+    case json_type_double: return .number(json_object_get_double(object))
+    case json_type_string:
+      let count = Int(json_object_get_string_len(object))
+      let start = UnsafeRawPointer(json_object_get_string(object))
+      return .string(String(decoding: UnsafeRawBufferPointer(start: start, count: count), as: UTF8.self))
+    case json_type_array:
+      return .array(
+        (0..<json_object_array_length(object)).map { value(json_object_array_get_idx(object, $0)) })
+    case json_type_object: return .object(members(object))
+    default: return .null
+    }
+  }
+
+  private static func members(_ object: OpaquePointer?) -> [JSONValue.Member] {
+    var members: [JSONValue.Member] = []
+    var iterator = json_object_iter_begin(object)
+    var end = json_object_iter_end(object)
+    while json_object_iter_equal(&iterator, &end) == 0 {
+      members.append(
+        .init(
+          String(cString: json_object_iter_peek_name(&iterator)),
+          value(json_object_iter_peek_value(&iterator))))
+      json_object_iter_next(&iterator)
+    }
+    return members
+  }
+}

@@ -1,0 +1,65 @@
+package import SystemPackage
+package import TensorModel
+
+#if canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#else
+  internal import Darwin
+#endif
+
+/// A new file written at any offset, from any thread.
+package final class OutputFile: Sendable {
+  /// The path under which it is written, before it gets its final name.
+  package let path: FilePath
+  private let descriptor: Int32
+
+  /// Creates a file that must not exist yet. Throws `io`.
+  package init(creating path: FilePath) throws(ModelError) {
+    let flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC
+    let descriptor = path.withPlatformString { open($0, flags, 0o644) }
+    guard descriptor >= 0 else { throw .system("create", path.string) }
+    self.path = path
+    self.descriptor = descriptor
+  }
+
+  deinit { close(descriptor) }
+
+  /// Writes all of `bytes` at `offset`. Throws `io`.
+  package func write(_ bytes: RawSpan, at offset: Int) throws(ModelError) {
+    let count = bytes.byteCount
+    let (name, file) = (path.string, descriptor)
+    try bytes.withUnsafeBytes { (buffer) throws(ModelError) in
+      var done = 0
+      while done < count {
+        let pointer = buffer.baseAddress?.advanced(by: done)
+        let step = retryingInterrupts { pwrite(file, pointer, count - done, off_t(offset + done)) }
+        guard step > 0 else { throw .system("write", name) }
+        done += step
+      }
+    }
+  }
+
+  /// Writes all of `bytes` at `offset`. Throws `io`.
+  package func write(_ bytes: [UInt8], at offset: Int) throws(ModelError) {
+    try write(bytes.span.bytes, at: offset)
+  }
+
+  /// Claims the disk space of the whole file, so that a full disk is known early. Throws `io`.
+  package func reserve(_ byteCount: Int) throws(ModelError) {
+    #if os(Linux)
+      guard byteCount > 0 else { return }
+      let status = posix_fallocate(descriptor, 0, off_t(byteCount))
+      if status == ENOSPC || status == EFBIG {
+        errno = status
+        throw .system("reserve \(byteCount) bytes", path.string)
+      }
+    #endif
+  }
+
+  /// Waits until the bytes are on the disk. Throws `io`.
+  package func synchronize() throws(ModelError) {
+    guard fsync(descriptor) == 0 else { throw .system("synchronize", path.string) }
+  }
+}

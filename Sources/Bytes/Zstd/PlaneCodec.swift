@@ -1,0 +1,68 @@
+package import TensorModel
+
+/// One block of bytes as zstd frames: one frame, or one for the low and one for the high bytes of
+/// 16-bit numbers, whose high bytes (sign and exponent) compress well and low bytes do not.
+///
+/// A plane that would not shrink is kept as it is.
+package struct PlaneCodec: Sendable, Hashable {
+  /// The number of planes: 1, or 2 for 16-bit numbers.
+  package let planeCount: Int
+
+  /// A codec; `planeCount` is 1 or 2.
+  package init(planeCount: Int) {
+    precondition(planeCount == 1 || planeCount == 2)
+    self.planeCount = planeCount
+  }
+
+  /// The stored bytes of each plane.
+  package func encode(_ block: [UInt8]) -> [[UInt8]] {
+    planes(of: block).map { ZstdFrame.compress($0.span.bytes) ?? $0 }
+  }
+
+  /// Fills `block` from the stored bytes of its planes, one after another. Throws `malformed`.
+  ///
+  /// - Parameters:
+  ///   - stored: The planes as they are in the file.
+  ///   - sizes: The bytes of each.
+  ///   - block: Receives the block; its length is known from the header.
+  package func decode(
+    _ stored: [UInt8], sizes: [Int], into block: inout [UInt8]
+  ) throws(ModelError) {
+    let length = block.count / planeCount
+    var start = 0
+    for (plane, size) in sizes.enumerated() {
+      let source = stored[start..<start + size]
+      start += size
+      if size == length {
+        place(source, plane, in: &block)
+      } else {
+        var bytes = [UInt8](repeating: 0, count: length)
+        var span = bytes.mutableSpan
+        var raw = span.mutableBytes
+        try ZstdFrame.decompress(source.span.bytes, into: &raw)
+        place(bytes[...], plane, in: &block)
+      }
+    }
+  }
+
+  private func planes(of block: [UInt8]) -> [[UInt8]] {
+    guard planeCount == 2 else { return [block] }
+    let length = block.count / 2
+    return (0..<2).map { plane in
+      [UInt8](unsafeUninitializedCapacity: length) { target, count in
+        block.withUnsafeBufferPointer { source in
+          for index in 0..<length { target[index] = source[2 * index + plane] }
+        }
+        count = length
+      }
+    }
+  }
+
+  private func place(_ source: ArraySlice<UInt8>, _ plane: Int, in block: inout [UInt8]) {
+    block.withUnsafeMutableBufferPointer { target in
+      source.withUnsafeBufferPointer { source in
+        for index in 0..<source.count { target[planeCount * index + plane] = source[index] }
+      }
+    }
+  }
+}

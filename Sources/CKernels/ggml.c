@@ -1,0 +1,45 @@
+#pragma STDC FP_CONTRACT OFF
+
+#include "CKernels.h"
+#include "ggml_k.h"
+#include "ggml_small.h"
+#include "ggml_tables.h"
+
+#define EACH_BLOCK(decode_block, bytes, elements)                \
+  for (ptrdiff_t k = 0; k < block_count; k++) {                  \
+    decode_block(blocks + k * (bytes), out + k * (elements));    \
+  }                                                              \
+  return true
+
+ALWAYS_INLINE bool decode(uint32_t type, const uint8_t *restrict blocks, ptrdiff_t block_count,
+                          float *restrict out) {
+  switch (type) {
+    case 2: EACH_BLOCK(decode_q4_0, 18, 32);
+    case 3: EACH_BLOCK(decode_q4_1, 20, 32);
+    case 6: EACH_BLOCK(decode_q5_0, 22, 32);
+    case 7: EACH_BLOCK(decode_q5_1, 24, 32);
+    case 8: EACH_BLOCK(decode_q8_0, 34, 32);
+    case 10: EACH_BLOCK(decode_q2_k, 84, 256);
+    case 11: EACH_BLOCK(decode_q3_k, 110, 256);
+    case 12: EACH_BLOCK(decode_q4_k, 144, 256);
+    case 13: EACH_BLOCK(decode_q5_k, 176, 256);
+    case 14: EACH_BLOCK(decode_q6_k, 210, 256);
+    case 20: EACH_BLOCK(decode_iq4_nl, 18, 32);
+    case 23: EACH_BLOCK(decode_iq4_xs, 136, 256);
+    case 34: EACH_BLOCK(decode_tq1_0, 54, 256);
+    case 35: EACH_BLOCK(decode_tq2_0, 66, 256);
+    case 39: EACH_BLOCK(decode_mxfp4, 17, 32);
+    default: return false;
+  }
+}
+
+AVX2_PATH static bool decode_avx2(uint32_t type, const uint8_t *blocks, ptrdiff_t block_count,
+                                  float *out) {
+  return decode(type, blocks, block_count, out);
+}
+
+bool pleat_ggml_decode(pleat_instructions set, uint32_t type, const void *blocks,
+                       ptrdiff_t block_count, float *out) {
+  return set == PLEAT_AVX2 ? decode_avx2(type, blocks, block_count, out)
+                           : decode(type, blocks, block_count, out);
+}

@@ -1,0 +1,70 @@
+/*
+ * Blocks of 32 values: a half-precision scale, for some a half-precision bias, and codes. Byte j
+ * of 4-bit codes holds value j in its low half and value j + 16 in its high half; the fifth bits,
+ * where there are some, are the bits of a 32-bit word.
+ */
+#ifndef PLEAT_GGML_SMALL_H
+#define PLEAT_GGML_SMALL_H
+
+#include "half.h"
+
+ALWAYS_INLINE uint32_t load32(const void *bytes) {
+  uint32_t value;
+  memcpy(&value, bytes, sizeof value);
+  return value;
+}
+
+/* Codes of a block of 4 or 5 bits, one per byte; `high` is the word of fifth bits or 0. */
+ALWAYS_INLINE void nibble_codes(const uint8_t *restrict nibbles, uint32_t high,
+                                uint8_t *restrict codes) {
+  for (int j = 0; j < 16; j++) {
+    codes[j] = (uint8_t)((nibbles[j] & 15) | (high >> j & 1) << 4);
+    codes[j + 16] = (uint8_t)(nibbles[j] >> 4 | (high >> (j + 16) & 1) << 4);
+  }
+}
+
+ALWAYS_INLINE void scaled(const uint8_t *restrict codes, int zero, float scale,
+                          float *restrict out) {
+  for (int j = 0; j < 32; j++) out[j] = scale * (float)((int)codes[j] - zero);
+}
+
+ALWAYS_INLINE void scaled_and_moved(const uint8_t *restrict codes, float scale, float bias,
+                                    float *restrict out) {
+  for (int j = 0; j < 32; j++) out[j] = scale * (float)codes[j] + bias;
+}
+
+/* scale, nibbles[16] */
+ALWAYS_INLINE void decode_q4_0(const uint8_t *restrict block, float *restrict out) {
+  uint8_t codes[32];
+  nibble_codes(block + 2, 0, codes);
+  scaled(codes, 8, load_f16(block), out);
+}
+
+/* scale, bias, nibbles[16] */
+ALWAYS_INLINE void decode_q4_1(const uint8_t *restrict block, float *restrict out) {
+  uint8_t codes[32];
+  nibble_codes(block + 4, 0, codes);
+  scaled_and_moved(codes, load_f16(block), load_f16(block + 2), out);
+}
+
+/* scale, fifth bits[4], nibbles[16] */
+ALWAYS_INLINE void decode_q5_0(const uint8_t *restrict block, float *restrict out) {
+  uint8_t codes[32];
+  nibble_codes(block + 6, load32(block + 2), codes);
+  scaled(codes, 16, load_f16(block), out);
+}
+
+/* scale, bias, fifth bits[4], nibbles[16] */
+ALWAYS_INLINE void decode_q5_1(const uint8_t *restrict block, float *restrict out) {
+  uint8_t codes[32];
+  nibble_codes(block + 8, load32(block + 4), codes);
+  scaled_and_moved(codes, load_f16(block), load_f16(block + 2), out);
+}
+
+/* scale, signed codes[32] */
+ALWAYS_INLINE void decode_q8_0(const uint8_t *restrict block, float *restrict out) {
+  float scale = load_f16(block);
+  for (int j = 0; j < 32; j++) out[j] = scale * (float)(int8_t)block[2 + j];
+}
+
+#endif

@@ -1,0 +1,258 @@
+#pragma STDC FP_CONTRACT OFF
+
+#include "CKernels.h"
+#include "half.h"
+
+/*
+ * Encoding goes through batches of groups that stay in the nearest cache: first the extremes of
+ * each group, then all scales of the batch together, then the codes. The loops are plain so that
+ * the compiler makes vector code of them; common group sizes are constants for it.
+ */
+
+enum { BATCH = 32 };
+
+typedef struct {
+  int32_t least[BATCH], most[BATCH]; /* keys */
+  float scales[BATCH], biases[BATCH], inverses[BATCH];
+} batch_state;
+
+ALWAYS_INLINE bool is_finite(float value) {
+  return (bits_of_float(value) & 0x7fffffff) < 0x7f800000;
+}
+
+ALWAYS_INLINE void find_extremes(const float *restrict values, ptrdiff_t groups, ptrdiff_t size,
+                                 batch_state *restrict batch) {
+  for (ptrdiff_t k = 0; k < groups; k++, values += size) {
+    int32_t least = INT32_MAX, most = INT32_MIN;
+    for (ptrdiff_t i = 0; i < size; i++) {
+      uint32_t bits;
+      memcpy(&bits, values + i, sizeof bits);
+      int32_t key = key_of_bits(bits);
+      least = key < least ? key : least;
+      most = key > most ? key : most;
+    }
+    batch->least[k] = least;
+    batch->most[k] = most;
+  }
+}
+
+ALWAYS_INLINE void round_to_format(float *values, ptrdiff_t count, pleat_format format) {
+  if (format == PLEAT_FLOAT16) {
+    for (ptrdiff_t k = 0; k < count; k++) {
+      values[k] = float_of_bits(f32_bits_of_f16(f16_of_f32_bits(bits_of_float(values[k]))));
+    }
+  } else if (format == PLEAT_BFLOAT16) {
+    for (ptrdiff_t k = 0; k < count; k++) {
+      values[k] = float_of_bits((uint32_t)bf16_of_f32_bits(bits_of_float(values[k])) << 16);
+    }
+  }
+}
+
+/* The scales as they will be stored and their inverses, 0 where there is none. */
+ALWAYS_INLINE void finish_scales(batch_state *batch, ptrdiff_t groups, pleat_format format) {
+  round_to_format(batch->scales, groups, format);
+  for (ptrdiff_t k = 0; k < groups; k++) {
+    float inverse = 1.0f / batch->scales[k];
+    batch->inverses[k] = is_finite(inverse) ? inverse : 0.0f;
+  }
+}
+
+/* The first group of the batch that cannot be encoded, as pleat_encode_minmax returns it. */
+ALWAYS_INLINE int64_t find_fault(const batch_state *batch, ptrdiff_t groups) {
+  uint32_t faults = 0;
+  for (ptrdiff_t k = 0; k < groups; k++) {
+    faults |= (uint32_t)(batch->least[k] < (int32_t)0x80800000) |
+              (uint32_t)(batch->most[k] > (int32_t)0x7f7fffff) |
+              (uint32_t)!is_finite(batch->scales[k]) | (uint32_t)!is_finite(batch->biases[k]);
+  }
+  if (!faults) return -1;
+  for (ptrdiff_t k = 0; k < groups; k++) {
+    if (batch->least[k] < (int32_t)0x80800000 || batch->most[k] > (int32_t)0x7f7fffff) {
+      return 2 * k;
+    }
+    if (!is_finite(batch->scales[k]) || !is_finite(batch->biases[k])) return 2 * k + 1;
+  }
+  return -1;
+}
+
+/* RNE((w - bias) * inverse), clamped to low...low + top, as 0...top. Clamping first is the same,
+   the bounds being integers, and keeps the sum with 1.5 * 2^23 exact but for the rounding of the
+   fraction: its last bits are the integer. */
+ALWAYS_INLINE void write_codes(const float *restrict values, ptrdiff_t size, float bias,
+                               float inverse, int low, int top, uint8_t *restrict codes) {
+  const float lower = (float)low, upper = (float)(low + top);
+  for (ptrdiff_t i = 0; i < size; i++) {
+    float x = (values[i] - bias) * inverse;
+    x = x > lower ? x : lower;
+    x = x < upper ? x : upper;
+    codes[i] = (uint8_t)(bits_of_float(x + 0x1.8p23f) - (uint32_t)low);
+  }
+}
+
+ALWAYS_INLINE int64_t minmax_batch(const float *restrict values, ptrdiff_t groups, ptrdiff_t size,
+                                   int bits, pleat_format format, uint8_t *restrict codes,
+                                   float *restrict scales, float *restrict biases) {
+  const int top = (1 << bits) - 1;
+  batch_state batch;
+  find_extremes(values, groups, size, &batch);
+  for (ptrdiff_t k = 0; k < groups; k++) {
+    float least = float_of_key(batch.least[k]), most = float_of_key(batch.most[k]);
+    batch.scales[k] = (most - least) / (float)top;
+    batch.biases[k] = least;
+  }
+  round_to_format(batch.biases, groups, format);
+  finish_scales(&batch, groups, format);
+  int64_t fault = find_fault(&batch, groups);
+  if (fault >= 0) return fault;
+  for (ptrdiff_t k = 0; k < groups; k++) {
+    write_codes(values + k * size, size, batch.biases[k], batch.inverses[k], 0, top,
+                codes + k * size);
+  }
+  memcpy(scales, batch.scales, (size_t)groups * sizeof *scales);
+  memcpy(biases, batch.biases, (size_t)groups * sizeof *biases);
+  return -1;
+}
+
+/* The value of largest magnitude, with its sign: the first one where two signs have it. */
+ALWAYS_INLINE float farthest(const float *values, ptrdiff_t size, float least, float most) {
+  if (most > -least) return most;
+  if (most < -least) return least;
+  for (ptrdiff_t i = 0; i < size; i++) {
+    if (values[i] == least || values[i] == most) return values[i];
+  }
+  return most;
+}
+
+ALWAYS_INLINE int64_t symmetric_batch(const float *restrict values, ptrdiff_t groups,
+                                      ptrdiff_t size, int bits, pleat_format format,
+                                      uint8_t *restrict codes, float *restrict scales) {
+  const int zero = 1 << (bits - 1), top = (1 << bits) - 1;
+  batch_state batch;
+  find_extremes(values, groups, size, &batch);
+  for (ptrdiff_t k = 0; k < groups; k++) {
+    float least = float_of_key(batch.least[k]), most = float_of_key(batch.most[k]);
+    batch.scales[k] = farthest(values + k * size, size, least, most) / (float)-zero;
+    batch.biases[k] = 0.0f;
+  }
+  finish_scales(&batch, groups, format);
+  int64_t fault = find_fault(&batch, groups);
+  if (fault >= 0) return fault;
+  for (ptrdiff_t k = 0; k < groups; k++) {
+    write_codes(values + k * size, size, 0.0f, batch.inverses[k], -zero, top, codes + k * size);
+  }
+  memcpy(scales, batch.scales, (size_t)groups * sizeof *scales);
+  return -1;
+}
+
+ALWAYS_INLINE int64_t minmax_of_size(const float *values, ptrdiff_t count, ptrdiff_t size,
+                                     int bits, pleat_format format, uint8_t *codes, float *scales,
+                                     float *biases) {
+  for (ptrdiff_t k = 0; k < count; k += BATCH) {
+    ptrdiff_t groups = count - k < BATCH ? count - k : BATCH;
+    int64_t fault = minmax_batch(values + k * size, groups, size, bits, format, codes + k * size,
+                                 scales + k, biases + k);
+    if (fault >= 0) return 2 * k + fault;
+  }
+  return -1;
+}
+
+ALWAYS_INLINE int64_t minmax(const float *values, ptrdiff_t count, ptrdiff_t size, int bits,
+                             pleat_format format, uint8_t *codes, float *scales, float *biases) {
+  switch (size) {
+    case 32: return minmax_of_size(values, count, 32, bits, format, codes, scales, biases);
+    case 64: return minmax_of_size(values, count, 64, bits, format, codes, scales, biases);
+    case 128: return minmax_of_size(values, count, 128, bits, format, codes, scales, biases);
+    default: return minmax_of_size(values, count, size, bits, format, codes, scales, biases);
+  }
+}
+
+ALWAYS_INLINE int64_t symmetric_of_size(const float *values, ptrdiff_t count, ptrdiff_t size,
+                                        int bits, pleat_format format, uint8_t *codes,
+                                        float *scales) {
+  for (ptrdiff_t k = 0; k < count; k += BATCH) {
+    ptrdiff_t groups = count - k < BATCH ? count - k : BATCH;
+    int64_t fault = symmetric_batch(values + k * size, groups, size, bits, format,
+                                    codes + k * size, scales + k);
+    if (fault >= 0) return 2 * k + fault;
+  }
+  return -1;
+}
+
+ALWAYS_INLINE int64_t symmetric(const float *values, ptrdiff_t count, ptrdiff_t size, int bits,
+                                pleat_format format, uint8_t *codes, float *scales) {
+  switch (size) {
+    case 32: return symmetric_of_size(values, count, 32, bits, format, codes, scales);
+    case 64: return symmetric_of_size(values, count, 64, bits, format, codes, scales);
+    case 128: return symmetric_of_size(values, count, 128, bits, format, codes, scales);
+    default: return symmetric_of_size(values, count, size, bits, format, codes, scales);
+  }
+}
+
+ALWAYS_INLINE void affine(const uint8_t *restrict codes, ptrdiff_t count, ptrdiff_t size,
+                          const float *restrict scales, const float *restrict biases,
+                          float *restrict out) {
+  for (ptrdiff_t k = 0; k < count; k++) {
+    float scale = scales[k], bias = biases[k];
+    for (ptrdiff_t i = k * size; i < (k + 1) * size; i++) out[i] = scale * (float)codes[i] + bias;
+  }
+}
+
+ALWAYS_INLINE void centered(const uint8_t *restrict codes, ptrdiff_t count, ptrdiff_t size,
+                            const float *restrict scales, float zero, float *restrict out) {
+  for (ptrdiff_t k = 0; k < count; k++) {
+    float scale = scales[k];
+    for (ptrdiff_t i = k * size; i < (k + 1) * size; i++) out[i] = scale * ((float)codes[i] - zero);
+  }
+}
+
+AVX2_PATH static int64_t minmax_avx2(const float *values, ptrdiff_t count, ptrdiff_t size,
+                                     int bits, pleat_format format, uint8_t *codes, float *scales,
+                                     float *biases) {
+  return minmax(values, count, size, bits, format, codes, scales, biases);
+}
+
+AVX2_PATH static int64_t symmetric_avx2(const float *values, ptrdiff_t count, ptrdiff_t size,
+                                        int bits, pleat_format format, uint8_t *codes,
+                                        float *scales) {
+  return symmetric(values, count, size, bits, format, codes, scales);
+}
+
+AVX2_PATH static void affine_avx2(const uint8_t *codes, ptrdiff_t count, ptrdiff_t size,
+                                  const float *scales, const float *biases, float *out) {
+  affine(codes, count, size, scales, biases, out);
+}
+
+AVX2_PATH static void centered_avx2(const uint8_t *codes, ptrdiff_t count, ptrdiff_t size,
+                                    const float *scales, float zero, float *out) {
+  centered(codes, count, size, scales, zero, out);
+}
+
+int64_t pleat_encode_minmax(pleat_instructions set, const float *values, ptrdiff_t group_count,
+                            ptrdiff_t group_size, int bits, pleat_format format, uint8_t *codes,
+                            float *scales, float *biases) {
+  return set == PLEAT_AVX2 ? minmax_avx2(values, group_count, group_size, bits, format, codes,
+                                         scales, biases)
+                           : minmax(values, group_count, group_size, bits, format, codes, scales,
+                                    biases);
+}
+
+int64_t pleat_encode_symmetric(pleat_instructions set, const float *values, ptrdiff_t group_count,
+                               ptrdiff_t group_size, int bits, pleat_format format,
+                               uint8_t *codes, float *scales) {
+  return set == PLEAT_AVX2
+             ? symmetric_avx2(values, group_count, group_size, bits, format, codes, scales)
+             : symmetric(values, group_count, group_size, bits, format, codes, scales);
+}
+
+void pleat_decode_affine(pleat_instructions set, const uint8_t *codes, ptrdiff_t group_count,
+                         ptrdiff_t group_size, const float *scales, const float *biases,
+                         float *out) {
+  set == PLEAT_AVX2 ? affine_avx2(codes, group_count, group_size, scales, biases, out)
+                    : affine(codes, group_count, group_size, scales, biases, out);
+}
+
+void pleat_decode_centered(pleat_instructions set, const uint8_t *codes, ptrdiff_t group_count,
+                           ptrdiff_t group_size, const float *scales, float zero, float *out) {
+  set == PLEAT_AVX2 ? centered_avx2(codes, group_count, group_size, scales, zero, out)
+                    : centered(codes, group_count, group_size, scales, zero, out);
+}

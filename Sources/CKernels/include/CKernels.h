@@ -1,0 +1,96 @@
+/*
+ * Loops over every weight: leaves on plain pointers, without allocation and without state.
+ *
+ * Each function takes the instructions to use first; it gives the same bits with all of them.
+ * Nothing here checks its arguments: the Swift names in Kernels do. A pointer may be null where its
+ * count is zero. "Bytes" may have any alignment and are little-endian, as the host must be.
+ * Floating point is in the default environment: round to nearest even, subnormals kept.
+ */
+#ifndef PLEAT_CKERNELS_H
+#define PLEAT_CKERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum { PLEAT_PORTABLE, PLEAT_AVX2 } pleat_instructions;
+
+/* Whether this machine has them. PLEAT_AVX2 means AVX2, F16C, SSE4.2 and PCLMULQDQ. */
+bool pleat_has_instructions(pleat_instructions set);
+
+/* half.c: counts are of values. */
+
+void pleat_f16_to_f32(pleat_instructions set, const void *bytes, ptrdiff_t count, float *out);
+void pleat_bf16_to_f32(pleat_instructions set, const void *bytes, ptrdiff_t count, float *out);
+void pleat_f64_to_f32(pleat_instructions set, const void *bytes, ptrdiff_t count, float *out);
+void pleat_f32_to_f16(pleat_instructions set, const float *values, ptrdiff_t count, void *out);
+void pleat_f32_to_bf16(pleat_instructions set, const float *values, ptrdiff_t count, void *out);
+void pleat_f32_to_f64(pleat_instructions set, const float *values, ptrdiff_t count, void *out);
+
+/* pack.c: codes are one per byte, below 2^bits, bits 1 to 8; a packed row is a whole number of
+   32-bit words, 4 * ceil(columns * bits / 32) bytes. */
+
+void pleat_pack(pleat_instructions set, const uint8_t *codes, ptrdiff_t rows, ptrdiff_t columns,
+                int bits, void *out);
+void pleat_unpack(pleat_instructions set, const void *bytes, ptrdiff_t rows, ptrdiff_t columns,
+                  int bits, uint8_t *codes);
+
+/* group.c: groups follow each other; scales and biases are one per group, rounded to the format.
+   Encoding returns -1, or for the first group k that cannot be encoded 2 * k if a value of it is
+   not finite, 2 * k + 1 if its scale or bias overflows the format. */
+
+typedef enum { PLEAT_FLOAT16, PLEAT_BFLOAT16, PLEAT_FLOAT32 } pleat_format;
+
+int64_t pleat_encode_minmax(pleat_instructions set, const float *values, ptrdiff_t group_count,
+                            ptrdiff_t group_size, int bits, pleat_format format, uint8_t *codes,
+                            float *scales, float *biases);
+int64_t pleat_encode_symmetric(pleat_instructions set, const float *values, ptrdiff_t group_count,
+                               ptrdiff_t group_size, int bits, pleat_format format,
+                               uint8_t *codes, float *scales);
+/* out = scale * code + bias */
+void pleat_decode_affine(pleat_instructions set, const uint8_t *codes, ptrdiff_t group_count,
+                         ptrdiff_t group_size, const float *scales, const float *biases,
+                         float *out);
+/* out = scale * (code - zero) */
+void pleat_decode_centered(pleat_instructions set, const uint8_t *codes, ptrdiff_t group_count,
+                           ptrdiff_t group_size, const float *scales, float zero, float *out);
+
+/* ggml.c, ggml_groups.c: types by their number in a GGUF file; false where a type is not known.
+   pack and unpack know Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0, in codes of 0 to 2^bits - 1; biases are
+   not touched by types without them. */
+
+bool pleat_ggml_decode(pleat_instructions set, uint32_t type, const void *blocks,
+                       ptrdiff_t block_count, float *out);
+bool pleat_ggml_pack(pleat_instructions set, uint32_t type, const uint8_t *codes,
+                     const float *scales, const float *biases, ptrdiff_t block_count, void *out);
+bool pleat_ggml_unpack(pleat_instructions set, uint32_t type, const void *blocks,
+                       ptrdiff_t block_count, uint8_t *codes, float *scales, float *biases);
+
+/* statistics.c: value i goes to partial sum i mod 8; the eight are added as
+   ((0+4)+(2+6)) + ((1+5)+(3+7)). */
+
+typedef struct {
+  int64_t nan_count, infinity_count;
+  float minimum, maximum;      /* of the finite values, -0 below +0; +inf, -inf if none */
+  double sum, sum_of_squares;  /* of the finite values */
+} pleat_statistics;
+
+typedef struct {
+  double sum_of_squared_errors;  /* of value - reference, exact differences of doubles */
+  double sum_of_squares;         /* of reference */
+  float maximum_error;           /* of |value - reference| in float; NaN if any is */
+} pleat_error;
+
+pleat_statistics pleat_statistics_of(pleat_instructions set, const float *values, ptrdiff_t count);
+pleat_error pleat_error_of(pleat_instructions set, const float *values, const float *reference,
+                           ptrdiff_t count);
+/* Index of the first NaN or infinity, or -1. */
+ptrdiff_t pleat_first_nonfinite(pleat_instructions set, const float *values, ptrdiff_t count);
+
+/* crc32c.c: crc is the checksum of the bytes before, 0 at the start. */
+
+uint32_t pleat_crc32c(pleat_instructions set, uint32_t crc, const void *bytes, ptrdiff_t count);
+/* The checksum of two runs of bytes from their checksums and the length of the second. */
+uint32_t pleat_crc32c_combine(uint32_t crc1, uint32_t crc2, uint64_t length2);
+
+#endif

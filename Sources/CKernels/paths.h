@@ -1,0 +1,24 @@
+/*
+ * One loop, several instruction sets: a kernel is written once as an ALWAYS_INLINE function and
+ * called from one function without attributes and one with AVX2_PATH, for which the compiler then
+ * makes its own code. Multiplication and addition are never contracted and the order of operations
+ * is that of the text, so both give the same bits.
+ */
+#ifndef PLEAT_PATHS_H
+#define PLEAT_PATHS_H
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+#if defined(__x86_64__)
+#define PLEAT_HAS_AVX2_PATH 1
+#define AVX2_PATH __attribute__((target("avx2,f16c,sse4.2,pclmul")))
+#else
+#define PLEAT_HAS_AVX2_PATH 0
+#define AVX2_PATH
+#endif
+
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the kernels read and write little-endian memory directly"
+#endif
+
+#endif

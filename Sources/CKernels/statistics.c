@@ -1,0 +1,144 @@
+#pragma STDC FP_CONTRACT OFF
+
+#include <math.h>
+
+#include "CKernels.h"
+#include "half.h"
+
+/* Eight lanes whatever the machine's registers: the compiler splits them as it needs, and lane i
+   holds the values whose index is i mod 8. */
+typedef float f32x8 __attribute__((vector_size(32)));
+typedef int32_t i32x8 __attribute__((vector_size(32)));
+typedef double f64x8 __attribute__((vector_size(64)));
+
+/* Values after which 32-bit counts per lane are added up. */
+enum { CHUNK = 1 << 20 };
+
+#define MAGNITUDE 0x7fffffff
+#define INFINITY_BITS 0x7f800000
+
+ALWAYS_INLINE double sum_of_lanes(const f64x8 *lanes) {
+  const f64x8 a = *lanes;
+  return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
+}
+
+ALWAYS_INLINE int64_t count_of_lanes(const i32x8 *lanes) {
+  int64_t count = 0;
+  for (int i = 0; i < 8; i++) count += (*lanes)[i];
+  return count;
+}
+
+/* The next eight values, those past the end replaced by `fill`. */
+ALWAYS_INLINE void load_lanes(const float *values, ptrdiff_t left, float fill, f32x8 *lanes) {
+  if (left >= 8) {
+    memcpy(lanes, values, sizeof *lanes);
+  } else {
+    for (int i = 0; i < 8; i++) (*lanes)[i] = fill;
+    memcpy(lanes, values, (size_t)left * sizeof *values);
+  }
+}
+
+ALWAYS_INLINE pleat_statistics statistics(const float *values, ptrdiff_t count) {
+  f64x8 sums = {0}, squares = {0};
+  i32x8 least = {0}, most = {0};
+  least += INT32_MAX;
+  most += INT32_MIN;
+  int64_t nans = 0, infinities = 0;
+  for (ptrdiff_t start = 0; start < count; start += CHUNK) {
+    ptrdiff_t end = count - start < CHUNK ? count : start + CHUNK;
+    i32x8 nan_lanes = {0}, infinity_lanes = {0};
+    for (ptrdiff_t i = start; i < end; i += 8) {
+      f32x8 lanes;
+      load_lanes(values + i, end - i, NAN, &lanes);
+      i32x8 bits = (i32x8)lanes, magnitude = bits & MAGNITUDE;
+      i32x8 finite = magnitude < INFINITY_BITS;
+      nan_lanes -= magnitude > INFINITY_BITS;
+      infinity_lanes -= magnitude == INFINITY_BITS;
+      /* Keys order floats as signed integers, -0 below +0. */
+      i32x8 key = bits ^ (bits >> 31 & MAGNITUDE);
+      least = __builtin_elementwise_min(least, (key & finite) | (~finite & INT32_MAX));
+      most = __builtin_elementwise_max(most, (key & finite) | (~finite & INT32_MIN));
+      f64x8 x = __builtin_convertvector((f32x8)(bits & finite), f64x8);
+      sums += x;
+      squares += x * x;
+    }
+    nans += count_of_lanes(&nan_lanes);
+    infinities += count_of_lanes(&infinity_lanes);
+  }
+  int32_t low = __builtin_reduce_min(least), high = __builtin_reduce_max(most);
+  bool none = low > high;
+  return (pleat_statistics){
+      .nan_count = nans - (-count & 7), /* without what filled the last lanes */
+      .infinity_count = infinities,
+      .minimum = none ? INFINITY : float_of_key(low),
+      .maximum = none ? -INFINITY : float_of_key(high),
+      .sum = sum_of_lanes(&sums),
+      .sum_of_squares = sum_of_lanes(&squares),
+  };
+}
+
+/* One NaN for all: which operand's payload an instruction keeps is no one's promise. */
+ALWAYS_INLINE double one_nan(double value) { return value == value ? value : (double)NAN; }
+
+ALWAYS_INLINE pleat_error error_from(const float *values, const float *reference, ptrdiff_t count) {
+  f64x8 errors = {0}, squares = {0};
+  i32x8 most = {0};
+  for (ptrdiff_t i = 0; i < count; i += 8) {
+    f32x8 a, b;
+    load_lanes(values + i, count - i, 0, &a);
+    load_lanes(reference + i, count - i, 0, &b);
+    most = __builtin_elementwise_max(most, (i32x8)(a - b) & MAGNITUDE);
+    f64x8 r = __builtin_convertvector(b, f64x8);
+    f64x8 e = __builtin_convertvector(a, f64x8) - r;
+    errors += e * e;
+    squares += r * r;
+  }
+  int32_t high = __builtin_reduce_max(most);
+  return (pleat_error){
+      .sum_of_squared_errors = one_nan(sum_of_lanes(&errors)),
+      .sum_of_squares = one_nan(sum_of_lanes(&squares)),
+      .maximum_error = high > INFINITY_BITS ? NAN : float_of_bits((uint32_t)high),
+  };
+}
+
+ALWAYS_INLINE ptrdiff_t first_nonfinite(const float *values, ptrdiff_t count) {
+  for (ptrdiff_t i = 0; i < count; i += 64) {
+    ptrdiff_t end = count - i < 64 ? count : i + 64;
+    uint32_t found = 0;
+    for (ptrdiff_t k = i; k < end; k++) {
+      found |= (uint32_t)((bits_of_float(values[k]) & MAGNITUDE) >= INFINITY_BITS);
+    }
+    for (ptrdiff_t k = i; found; k++) {
+      if ((bits_of_float(values[k]) & MAGNITUDE) >= INFINITY_BITS) return k;
+    }
+  }
+  return -1;
+}
+
+AVX2_PATH static pleat_statistics statistics_avx2(const float *values, ptrdiff_t count) {
+  return statistics(values, count);
+}
+
+AVX2_PATH static pleat_error error_avx2(const float *values, const float *reference,
+                                        ptrdiff_t count) {
+  return error_from(values, reference, count);
+}
+
+AVX2_PATH static ptrdiff_t first_nonfinite_avx2(const float *values, ptrdiff_t count) {
+  return first_nonfinite(values, count);
+}
+
+pleat_statistics pleat_statistics_of(pleat_instructions set, const float *values,
+                                     ptrdiff_t count) {
+  return set == PLEAT_AVX2 ? statistics_avx2(values, count) : statistics(values, count);
+}
+
+pleat_error pleat_error_of(pleat_instructions set, const float *values, const float *reference,
+                           ptrdiff_t count) {
+  return set == PLEAT_AVX2 ? error_avx2(values, reference, count)
+                           : error_from(values, reference, count);
+}
+
+ptrdiff_t pleat_first_nonfinite(pleat_instructions set, const float *values, ptrdiff_t count) {
+  return set == PLEAT_AVX2 ? first_nonfinite_avx2(values, count) : first_nonfinite(values, count);
+}

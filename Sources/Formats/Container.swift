@@ -1,0 +1,149 @@
+package import Bytes
+package import SystemPackage
+package import TensorModel
+
+/// How tensors lie in files; knows nothing of quantization.
+package protocol Container: Sendable {
+  /// The usual endings of its file names, without the dot.
+  static var suffixes: [String] { get }
+
+  /// Whether a file that begins with these bytes is one.
+  static func recognizes(_ head: [UInt8]) -> Bool
+
+  /// Opens the files of a model. Throws all kinds but `usage`.
+  static func open(_ place: ModelPlace, limits: ReadLimits) throws(ModelError) -> any StoredReader
+
+  /// The place of every byte of a new file. Throws `unsupported` for what it cannot hold.
+  static func layout(_ contents: Contents, _ options: WriteOptions) throws(ModelError)
+    -> any OutputLayout
+}
+
+/// An opened file, or set of files, of stored tensors.
+package protocol StoredReader: Sendable {
+  /// The stored tensors, in file order.
+  var stored: [StoredTensor] { get }
+  /// The metadata, in file order.
+  var metadata: Metadata { get }
+  /// Files that travel with the model.
+  var companions: [Companion] { get }
+  /// The files that hold weights.
+  var files: [InputFile] { get }
+  /// Where the model comes from, where the file says.
+  var provenance: Provenance? { get }
+
+  /// Fills `bytes` from `offset` of a stored tensor. Numbers arrive little-endian. Throws `io`, `malformed`.
+  func read(_ stored: Int, at offset: Int, into bytes: inout MutableRawSpan) throws(ModelError)
+
+  /// Fills `bytes` from `offset` of a companion file. Throws `io`, `malformed`.
+  func readCompanion(_ index: Int, at offset: Int, into bytes: inout MutableRawSpan)
+    throws(ModelError)
+
+  /// Reads everything that carries a checksum and compares. Throws `io` only; faults are returned.
+  func checkIntegrity(_ progress: (Int) throws(ModelError) -> Void) throws(ModelError) -> Integrity
+}
+
+/// What a file's own checksums say.
+package struct Integrity: Sendable {
+  /// How many checksums were compared.
+  package var checkedCount: Int
+  /// One error for each that does not hold.
+  package var faults: [ModelError]
+
+  package init(checkedCount: Int = 0, faults: [ModelError] = []) {
+    self.checkedCount = checkedCount
+    self.faults = faults
+  }
+}
+
+extension StoredReader {
+  package var provenance: Provenance? { nil }
+
+  package func checkIntegrity(_ progress: (Int) throws(ModelError) -> Void) -> Integrity {
+    Integrity()
+  }
+}
+
+/// Everything that a new file will hold, without its numbers.
+package struct Contents: Sendable {
+  package var stored: [StoredTensor]
+  package var metadata: Metadata
+  package var companions: [Companion]
+  package var provenance: Provenance
+
+  package init(
+    stored: [StoredTensor], metadata: Metadata, companions: [Companion], provenance: Provenance
+  ) {
+    self.stored = stored
+    self.metadata = metadata
+    self.companions = companions
+    self.provenance = provenance
+  }
+}
+
+/// Wishes about the files to write.
+package struct WriteOptions: Sendable {
+  /// Where the result will be.
+  package var path: FilePath
+  /// Split into files of at most this many bytes of tensors.
+  package var shardByteCount: Int?
+  /// Compress parts where that gains something.
+  package var compresses = false
+
+  package init(path: FilePath, shardByteCount: Int? = nil, compresses: Bool = false) {
+    self.path = path
+    self.shardByteCount = shardByteCount
+    self.compresses = compresses
+  }
+}
+
+/// The plan of new files: sizes and places, before any number is known.
+package protocol OutputLayout: Sendable {
+  /// The bytes of all files together; an upper bound unless `isExact`.
+  var byteCount: Int { get }
+  /// Whether `byteCount` is what will be written.
+  var isExact: Bool { get }
+  /// The names of the files, relative to the folder they will be in.
+  var fileNames: [String] { get }
+
+  /// Creates the files under temporary names. Throws `io`.
+  func open(replacing: Bool) throws(ModelError) -> any TensorSink
+}
+
+/// A file, or set of files, being written by several workers.
+///
+/// It removes what it wrote unless `finish` is called.
+package protocol TensorSink: AnyObject, Sendable {
+  /// Writes a block of stored tensors; `ticket` counts the calls in plan order, from 0.
+  ///
+  /// Any thread, any order, but no ticket is left out. Throws `io`.
+  func write(_ block: [PartBlock], ticket: Int) throws(ModelError)
+
+  /// Writes bytes of a companion file, from the first on. One thread, before the blocks. Throws `io`.
+  func writeCompanion(_ index: Int, at offset: Int, _ bytes: [UInt8]) throws(ModelError)
+
+  /// Releases workers that wait for a ticket which will not come.
+  func abandon()
+
+  /// Gives the files their names; after all blocks. Returns their total length. Throws `io`.
+  func finish(sources: [SourceFile]) throws(ModelError) -> Int
+}
+
+extension TensorSink {
+  package func abandon() {}
+}
+
+/// Some bytes of a stored tensor.
+package struct PartBlock: Sendable {
+  /// The index of the stored tensor.
+  package var stored: Int
+  /// Where in it the bytes belong.
+  package var offset: Int
+  /// The bytes.
+  package var bytes: [UInt8]
+
+  package init(stored: Int, offset: Int, bytes: [UInt8]) {
+    self.stored = stored
+    self.offset = offset
+    self.bytes = bytes
+  }
+}

@@ -1,0 +1,41 @@
+package import TensorModel
+
+/// A container and a spelling: something that a user can name after `--to`.
+public struct Format: Sendable {
+  /// The name on the command line.
+  public let name: String
+  /// One sentence for help and tables.
+  public let summary: String
+  /// The code widths that grouped weights may have; none when it holds plain numbers only.
+  public let bits: [Int]
+  /// The groups that quantizing may make, in columns, the one that users expect first.
+  public let groupSizes: [Int]
+  /// Whether a whole row may be one group.
+  public let allowsRowGroups: Bool
+  /// What quantizing does with token embeddings, unless a rule says otherwise.
+  public let embeddings: Treatment
+  /// What quantizing does with the output head, and with embeddings that serve as the head.
+  public let head: Treatment
+  /// Whether companion files have a place.
+  public let holdsCompanions: Bool
+
+  /// What quantizing does with a weight that is not an ordinary linear one.
+  public enum Treatment: Sendable {
+    /// It stays as it is.
+    case keep
+    /// It is treated like the linear weights.
+    case quantize
+    /// It gets 8 bits.
+    case eightBits
+  }
+
+  package let container: any Container.Type
+  package let spelling: any Spelling
+
+  /// Whether weights of this description can be written.
+  package func admits(_ info: TensorInfo) -> Admission { spelling.admits(info) }
+}
+
+extension Format: Equatable {
+  public static func == (left: Format, right: Format) -> Bool { left.name == right.name }
+}

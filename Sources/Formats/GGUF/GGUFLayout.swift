@@ -1,0 +1,122 @@
+internal import Bytes
+internal import SystemPackage
+internal import TensorModel
+
+/// The places of all bytes of a GGUF model to be written, in one file or a split set.
+struct GGUFLayout: OutputLayout {
+  /// One file to write.
+  struct File {
+    var name: String
+    var header: [UInt8]  // up to the first tensor, padded
+    var byteCount: Int
+  }
+
+  /// Where a stored tensor goes.
+  struct Place {
+    var file: Int
+    var offset: Int
+  }
+
+  let options: WriteOptions
+  private(set) var files: [File] = []
+  private(set) var places: [Place] = []
+
+  var isExact: Bool { true }
+  var byteCount: Int { files.reduce(0) { $0 + $1.byteCount } }
+  var fileNames: [String] { files.map(\.name) }
+
+  /// Throws `unsupported` for what GGUF cannot hold.
+  init(_ contents: Contents, _ options: WriteOptions) throws(ModelError) {
+    self.options = options
+    guard contents.metadata["general.architecture"] != nil else {
+      throw ModelError(
+        .unsupported, "gguf needs llama.cpp's tensor names and metadata, which the model lacks",
+        expected: "metadata with general.architecture, as in files made from a GGUF model",
+        hint: "make an F16 GGUF with llama.cpp's convert_hf_to_gguf first, then quantize that")
+    }
+    for tensor in contents.stored { try Self.check(tensor) }
+    let alignment = try GGUFHeader.alignment(contents.metadata, nil)
+    let shards = Self.shards(contents.stored, limit: options.shardByteCount, alignment)
+    for (number, members) in shards.enumerated() {
+      let tensors = Array(contents.stored[members])
+      var metadata = number == 0 ? contents.metadata : Metadata()
+      if shards.count > 1 {
+        metadata[GGUFSplit.numberKey] = .unsigned(UInt64(number), .u16)
+        metadata[GGUFSplit.countKey] = .unsigned(UInt64(shards.count), .u16)
+        metadata[GGUFSplit.tensorCountKey] = .signed(Int64(contents.stored.count), .i32)
+        // Every file states the alignment of its own data.
+        metadata["general.alignment"] = contents.metadata["general.alignment"]
+      }
+      let header = Self.header(tensors, metadata, alignment)
+      var offset = header.count
+      for tensor in tensors {
+        places.append(Place(file: number, offset: offset))
+        offset = (offset + tensor.byteCount).aligned(to: alignment)
+      }
+      files.append(File(name: name(number, of: shards.count), header: header, byteCount: offset))
+    }
+  }
+
+  func open(replacing: Bool) throws(ModelError) -> any TensorSink {
+    try GGUFWriter(self, replacing: replacing)
+  }
+
+  private func name(_ number: Int, of count: Int) -> String {
+    guard count > 1 else { return options.path.name }
+    let stem = options.path.extension == "gguf" ? options.path.stem : options.path.name
+    return GGUFSplit.name(stem ?? "model", number, of: count)
+  }
+
+  // Limits of llama.cpp's reader, beyond which a file would be refused or crash it.
+  private static func check(_ tensor: StoredTensor) throws(ModelError) {
+    guard tensor.name.utf8.count < 64 else {
+      throw ModelError(
+        .unsupported, "the name is too long for gguf", tensor: tensor.name,
+        expected: "at most 63 bytes", found: "\(tensor.name.utf8.count)")
+    }
+    guard tensor.shape.rank <= 4, tensor.shape.elementCount > 0 else {
+      throw ModelError(
+        .unsupported, "gguf cannot hold the shape", tensor: tensor.name,
+        expected: "at most 4 dimensions, none of them 0", found: "\(tensor.shape)")
+    }
+  }
+
+  private static func shards(
+    _ stored: [StoredTensor], limit: Int?, _ alignment: Int
+  ) -> [Range<Int>] {
+    var shards: [Range<Int>] = []
+    var (start, size) = (0, 0)
+    for (index, tensor) in stored.enumerated() {
+      let length = tensor.byteCount.aligned(to: alignment)
+      if let limit, size + length > limit, index > start {
+        shards.append(start..<index)
+        (start, size) = (index, 0)
+      }
+      size += length
+    }
+    return shards + [start..<stored.count]
+  }
+
+  private static func header(
+    _ tensors: [StoredTensor], _ metadata: Metadata, _ alignment: Int
+  ) -> [UInt8] {
+    var bytes = GGUFHeader.magic
+    GGUFMetadata.append(UInt32(3), to: &bytes)
+    GGUFMetadata.append(UInt64(tensors.count), to: &bytes)
+    GGUFMetadata.append(UInt64(metadata.entries.count), to: &bytes)
+    bytes += GGUFMetadata.bytes(of: metadata)
+    var offset = 0
+    for tensor in tensors {
+      GGUFMetadata.append(Array(tensor.name.utf8), to: &bytes)
+      GGUFMetadata.append(UInt32(tensor.shape.rank), to: &bytes)
+      for extent in tensor.shape.dimensions.reversed() {
+        GGUFMetadata.append(UInt64(extent), to: &bytes)
+      }
+      GGUFMetadata.append(GGMLType.holding(tensor.encoding)?.id ?? 0, to: &bytes)
+      GGUFMetadata.append(UInt64(offset), to: &bytes)
+      offset = (offset + tensor.byteCount).aligned(to: alignment)
+    }
+    bytes += Array(repeating: 0, count: bytes.count.aligned(to: alignment) - bytes.count)
+    return bytes
+  }
+}

@@ -1,0 +1,70 @@
+internal import Bytes
+internal import SystemPackage
+internal import TensorModel
+
+/// A model cut into several GGUF files, as llama.cpp names and marks them.
+struct GGUFSplit {
+  static let numberKey = "split.no"
+  static let countKey = "split.count"
+  static let tensorCountKey = "split.tensors.count"
+  static let keys = [numberKey, countKey, tensorCountKey]
+
+  /// The name of file `number` (from 0) of `count`, such as `model-00001-of-00003.gguf`.
+  static func name(_ prefix: String, _ number: Int, of count: Int) -> String {
+    "\(prefix)-\(padded(number + 1))-of-\(padded(count)).gguf"
+  }
+
+  /// All files of a set, given any one; just that one when it is not part of a set.
+  ///
+  /// Throws `malformed` when the count in the file and its name disagree, `io` when one is missing.
+  static func files(
+    of path: FilePath, _ header: GGUFHeader, limits: ReadLimits
+  ) throws(ModelError) -> [FilePath] {
+    guard let count = header.metadata[countKey]?.integer, count > 1 else { return [path] }
+    guard count <= limits.shardCount else {
+      throw ModelError(
+        .limit, "too many files in the split set", file: path.string,
+        expected: "at most \(limits.shardCount)", found: "\(count)")
+    }
+    let number = header.metadata[numberKey]?.integer ?? -1
+    let ending = "-\(padded(number + 1))-of-\(padded(count)).gguf"
+    guard path.name.hasSuffix(ending) else {
+      throw ModelError(
+        .malformed, "the file is part of a split model, and its name says otherwise",
+        file: path.string, expected: "a name ending in \(ending)", found: path.name)
+    }
+    let prefix = String(path.name.dropLast(ending.count))
+    let folder = path.parentFolder
+    let paths = (0..<count).map { folder.appending(name(prefix, $0, of: count)) }
+    for path in paths where FileSystem.kind(of: path) == nil {
+      throw ModelError(
+        .io, "a file of the split model is missing", file: path.string,
+        expected: "\(count) files", hint: "download all files of the set into one folder")
+    }
+    return paths
+  }
+
+  /// Throws `malformed` unless the headers, in order, make up one model.
+  static func check(_ headers: [GGUFHeader], _ paths: [FilePath]) throws(ModelError) {
+    guard headers.count > 1 else { return }
+    let total = headers.reduce(0) { $0 + $1.entries.count }
+    for (index, header) in headers.enumerated() {
+      let expected = [
+        (numberKey, index), (countKey, headers.count), (tensorCountKey, total),
+      ]
+      for (key, value) in expected {
+        guard header.metadata[key]?.integer == value else {
+          throw ModelError(
+            .malformed, "the files of the split model do not belong together",
+            file: paths[index].string, tensor: key, expected: "\(value)",
+            found: header.metadata[key]?.integer.map(String.init) ?? "nothing")
+        }
+      }
+    }
+  }
+
+  private static func padded(_ number: Int) -> String {
+    let digits = String(number)
+    return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
+  }
+}

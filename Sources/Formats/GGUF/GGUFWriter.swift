@@ -1,0 +1,40 @@
+internal import Bytes
+internal import SystemPackage
+internal import TensorModel
+
+/// Writes the files that a `GGUFLayout` has planned.
+final class GGUFWriter: TensorSink {
+  private let layout: GGUFLayout
+  private let staging: Staging
+  private let files: [OutputFile]
+
+  init(_ layout: GGUFLayout, replacing: Bool) throws(ModelError) {
+    self.layout = layout
+    staging = try Staging(
+      layout.options.path, isFolder: false, names: layout.fileNames, replacing: replacing)
+    var files: [OutputFile] = []
+    for plan in layout.files {
+      let file = try staging.create(plan.name)
+      try file.reserve(plan.byteCount)
+      try file.write(plan.header, at: 0)
+      // The last byte, which may be padding that nothing else writes.
+      if plan.byteCount > plan.header.count { try file.write([0], at: plan.byteCount - 1) }
+      files.append(file)
+    }
+    self.files = files
+  }
+
+  func write(_ block: [PartBlock], ticket: Int) throws(ModelError) {
+    for part in block {
+      let place = layout.places[part.stored]
+      try files[place.file].write(part.bytes, at: place.offset + part.offset)
+    }
+  }
+
+  func writeCompanion(_ index: Int, at offset: Int, _ bytes: [UInt8]) throws(ModelError) {}
+
+  func finish(sources: [SourceFile]) throws(ModelError) -> Int {
+    try staging.finish()
+    return layout.byteCount
+  }
+}

@@ -1,0 +1,76 @@
+public import Bytes
+package import SystemPackage
+public import TensorModel
+
+/// An opened model: its catalog, and access to the bytes behind it.
+public struct Model: Sendable {
+  /// The path as it was given.
+  public let path: String
+  /// What the files are.
+  public let format: Format
+  /// Tensors, metadata and companions.
+  public let catalog: Catalog
+  /// Whether it is an adapter folder rather than a model.
+  public let isAdapter: Bool
+
+  package let reader: any StoredReader
+  package let gathered: [GatheredTensor]
+
+  /// Opens a file, a folder, or an index of shards; reads headers only.
+  ///
+  /// Throws `io`, `malformed`, `unsupported` or `limit`.
+  public static func open(
+    _ path: String, limits: ReadLimits = ReadLimits()
+  ) throws(ModelError) -> Model {
+    let place = try ModelPlace(FilePath(path))
+    let format = try Detection.format(of: place)
+    let reader = try format.container.open(place, limits: limits)
+    return try Model(path: path, format, reader, isAdapter: place.isAdapter)
+  }
+
+  private init(
+    path: String, _ format: Format, _ reader: any StoredReader, isAdapter: Bool
+  ) throws(ModelError) {
+    self.path = path
+    self.format = format
+    self.reader = reader
+    self.isAdapter = isAdapter
+    do throws(ModelError) {
+      gathered = try format.spelling.gather(reader.stored)
+    } catch {
+      throw error.located(file: path)
+    }
+    catalog = Catalog(
+      tensors: gathered.map(\.info), metadata: reader.metadata, companions: reader.companions)
+  }
+
+  /// The number of files that hold weights.
+  public var fileCount: Int { reader.files.count }
+
+  /// The length of these files in bytes.
+  public var byteCount: Int { reader.files.reduce(0) { $0 + $1.byteCount } }
+
+  /// The bytes that tensors take, without headers and padding.
+  public var tensorByteCount: Int { reader.stored.reduce(0) { $0 + $1.byteCount } }
+
+  /// The stored tensors of a weight, in the spelling's order.
+  package func parts(of tensor: Int) -> [StoredTensor] {
+    gathered[tensor].parts.map { reader.stored[$0] }
+  }
+
+  /// Whether a path leads to one of its files.
+  package func uses(_ path: FilePath) -> Bool {
+    FileSystem.isSame(path, FilePath(self.path))
+      || reader.files.contains { FileSystem.isSame($0.path, path) }
+  }
+
+  /// The text of a small companion file; nil when there is none of that name.
+  public func companion(named name: String) throws(ModelError) -> [UInt8]? {
+    guard let index = catalog.companions.firstIndex(where: { $0.name == name }) else { return nil }
+    var bytes = [UInt8](repeating: 0, count: catalog.companions[index].byteCount)
+    var span = bytes.mutableSpan
+    var raw = span.mutableBytes
+    try reader.readCompanion(index, at: 0, into: &raw)
+    return bytes
+  }
+}

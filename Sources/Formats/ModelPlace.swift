@@ -1,0 +1,89 @@
+internal import Bytes
+package import SystemPackage
+package import TensorModel
+
+/// The files that a path given by a user stands for.
+package struct ModelPlace: Sendable {
+  /// The path as given.
+  package var path: FilePath
+  /// The files that hold weights, in order.
+  package var files: [FilePath]
+  /// The index of shards, where there is one.
+  package var index: FilePath?
+  /// Files that travel with the model.
+  package var companions: [FilePath] = []
+
+  private static let companionSuffixes: Set<String> = [
+    "json", "txt", "jinja", "model", "tiktoken", "py",
+  ]
+
+  /// Looks at a file, a folder or an index of shards. Throws `io` when there is nothing to read.
+  package init(_ path: FilePath) throws(ModelError) {
+    self.path = path
+    switch FileSystem.kind(of: path) {
+    case nil:
+      throw ModelError(.io, "no such file or folder", file: path.string)
+    case .folder:
+      files = []
+      try findFiles(in: path)
+    default:
+      files = [path]
+      if path.lastComponent?.string.hasSuffix(".safetensors.index.json") == true {
+        try useIndex(path)
+        findCompanions(in: path.parentFolder)
+      }
+    }
+  }
+
+  /// Whether the path is an adapter folder of PEFT or MLX rather than a model.
+  package var isAdapter: Bool {
+    files.allSatisfy { ["adapter_model.safetensors", "adapters.safetensors"].contains($0.name) }
+  }
+
+  // Which files are the weights is decided in the order of transformers.
+  private mutating func findFiles(in folder: FilePath) throws(ModelError) {
+    let names = FileSystem.names(in: folder)
+    let index = "model.safetensors.index.json"
+    if names.contains("model.safetensors") {
+      files = [folder.appending("model.safetensors")]
+    } else if names.contains(index) {
+      try useIndex(folder.appending(index))
+    } else {
+      let weights = names.filter { $0.hasSuffix(".safetensors") }
+      let models = weights.filter { $0.hasPrefix("model") }
+      let other = models.isEmpty ? weights : models
+      files = (other.isEmpty ? names.filter { $0.hasSuffix(".gguf") } : other).map(folder.appending)
+    }
+    guard !files.isEmpty else { throw Self.empty(folder, names) }
+    findCompanions(in: folder)
+  }
+
+  private static func empty(_ folder: FilePath, _ names: [String]) -> ModelError {
+    let hasPickle = names.contains { $0.hasSuffix(".bin") || $0.hasSuffix(".pth") }
+    return ModelError(
+      hasPickle ? .unsupported : .io, "no model in this folder", file: folder.string,
+      expected: "a .safetensors or .gguf file",
+      found: hasPickle ? "PyTorch pickles" : names.isEmpty ? "nothing" : "other files",
+      hint: hasPickle
+        ? "save it again with model.save_pretrained(path), which writes safetensors" : nil)
+  }
+
+  private mutating func findCompanions(in folder: FilePath) {
+    companions = FileSystem.names(in: folder).filter { name in
+      guard let suffix = FilePath.Component(name)?.extension else { return false }
+      return Self.companionSuffixes.contains(suffix)
+        && !name.hasSuffix(".safetensors.index.json") && !name.hasPrefix("adapter_")
+        && FileSystem.kind(of: folder.appending(name)) == .file
+    }.map(folder.appending)
+  }
+
+  private mutating func useIndex(_ path: FilePath) throws(ModelError) {
+    index = path
+    files = try SafetensorsIndex(reading: path).fileNames.map(path.parentFolder.appending)
+  }
+}
+
+extension FilePath {
+  /// The last component as text; empty for a root.
+  package var name: String { lastComponent?.string ?? "" }
+}

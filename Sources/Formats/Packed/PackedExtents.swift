@@ -1,0 +1,96 @@
+internal import TensorModel
+
+/// Which bytes of a pleat file belong to which part.
+struct PackedExtents {
+  /// A part with names for messages.
+  struct NamedPart {
+    var name: String
+    var role: String
+    var part: PackedHeader.Part
+  }
+
+  let namedParts: [NamedPart]
+  private let end: Int
+  private let file: String
+
+  /// The parts of a header; all must lie between the preamble and `end`.
+  init(_ header: PackedHeader, end: Int, _ file: String) {
+    self.end = end
+    self.file = file
+    var parts = header.companions.map { NamedPart(name: $0.name, role: "bytes", part: $0.part) }
+    parts.append(NamedPart(name: "metadata", role: "bytes", part: header.metadata.part))
+    for tensor in header.tensors {
+      for (role, part) in zip(tensor.roles, tensor.parts) {
+        parts.append(NamedPart(name: tensor.info.name, role: role.rawValue, part: part))
+      }
+    }
+    namedParts = parts
+  }
+
+  /// Throws `malformed` when a part lies outside, overlaps another, or is not aligned.
+  func check() throws(ModelError) {
+    var all: [(range: Range<Int>, name: String)] = []
+    for named in namedParts {
+      try checkNumbers(named)
+      all += named.part.ranges.map { ($0, named.name) }
+    }
+    all.sort { $0.range.lowerBound < $1.range.lowerBound }
+    for (left, right) in zip(all, all.dropFirst())
+    where left.range.upperBound > right.range.lowerBound {
+      throw ModelError(
+        .malformed, "two parts overlap", file: file, tensor: right.name,
+        offset: right.range.lowerBound)
+    }
+  }
+
+  // Before any sum of them is taken, so that none can overflow.
+  private func checkNumbers(_ named: NamedPart) throws(ModelError) {
+    let part = named.part
+    var pieces: [(offset: Int, size: Int)] = []
+    if let frames = part.frames {
+      for block in 0..<frames.blockCount {
+        let length = min(
+          frames.blockByteCount, part.byteCount - block * frames.blockByteCount)
+        var offset = frames.offset(block)
+        for size in frames.sizes(block) {
+          guard size > 0, size <= length / frames.planeCount else {
+            throw ModelError(
+              .malformed, "a frame has an impossible size", file: file, tensor: named.name,
+              expected: "1…\(length / frames.planeCount)", found: "\(size)")
+          }
+          pieces.append((offset, size))
+          offset = offset > end ? end : offset + size
+        }
+      }
+    } else if part.byteCount > 0 {
+      pieces.append((part.offset, part.byteCount))
+      guard part.offset % PackedPreamble.alignment == 0 else {
+        throw ModelError(
+          .malformed, "a part is not aligned", file: file, tensor: named.name,
+          expected: "a multiple of \(PackedPreamble.alignment)", found: "\(part.offset)")
+      }
+    }
+    for piece in pieces {
+      guard piece.offset >= PackedPreamble.byteCount, piece.offset <= end,
+        piece.size <= end - piece.offset
+      else {
+        throw ModelError(
+          .malformed, "a part lies outside the file's data", file: file, tensor: named.name,
+          expected: "bytes \(PackedPreamble.byteCount)…\(end)",
+          found: "\(piece.size) bytes at \(piece.offset)")
+      }
+    }
+  }
+
+  /// The bytes between parts, which hold zeros.
+  func gaps(from start: Int, to end: Int) -> [Range<Int>] {
+    var gaps: [Range<Int>] = []
+    var position = start
+    for range in namedParts.flatMap(\.part.ranges).sorted(by: { $0.lowerBound < $1.lowerBound }) {
+      if range.lowerBound > position { gaps.append(position..<range.lowerBound) }
+      position = max(position, range.upperBound)
+    }
+    if end > position { gaps.append(position..<end) }
+    return gaps
+  }
+}

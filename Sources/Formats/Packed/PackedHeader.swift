@@ -1,0 +1,68 @@
+internal import Bytes
+internal import Kernels
+internal import TensorModel
+
+/// The header of a pleat file as values; `PackedHeaderText` writes and reads its JSON.
+struct PackedHeader {
+  /// Features that a reader must understand, by name.
+  enum Feature: String, CaseIterable {
+    /// Some parts are stored as zstd frames.
+    case zstd
+    /// Some tensors are blocks in the layouts of GGML.
+    case ggmlBlocks = "ggml-blocks"
+  }
+
+  /// Where the bytes of a part are.
+  struct Part: Equatable {
+    /// The offset in the file; of a compressed part, 0.
+    var offset = 0
+    /// The length, of a compressed part when decompressed.
+    var byteCount: Int
+    /// Of the stored bytes; for a compressed part all frames in order.
+    var checksum = CRC32C()
+    /// How it is compressed; nil when its bytes are in the file as they are.
+    var frames: Frames?
+  }
+
+  /// A part in blocks of equal length, each stored as one run of bytes for each plane.
+  struct Frames: Equatable {
+    /// The length of each block but the last, decompressed.
+    var blockByteCount: Int
+    /// 1, or 2 where low and high bytes of 16-bit numbers are apart.
+    var planeCount: Int
+    /// For each block its offset in the file, then the stored size of each plane.
+    var table: [Int] = []
+
+    var blockCount: Int { table.count / (1 + planeCount) }
+    func offset(_ block: Int) -> Int { table[block * (1 + planeCount)] }
+    func sizes(_ block: Int) -> [Int] {
+      let start = block * (1 + planeCount) + 1
+      return Array(table[start..<start + planeCount])
+    }
+  }
+
+  /// A weight and its parts, in the spelling's order.
+  struct Tensor {
+    var info: TensorInfo
+    var roles: [PartRole]
+    var parts: [Part]
+  }
+
+  var writer: String
+  var companions: [(name: String, part: Part)] = []
+  var metadata: (count: Int, part: Part)
+  var tensors: [Tensor] = []
+  var provenance: Provenance
+
+  /// What a reader must understand.
+  var required: [Feature] {
+    let parts = companions.map(\.part) + [metadata.part] + tensors.flatMap(\.parts)
+    return Feature.allCases.filter { feature in
+      switch feature {
+      case .zstd: parts.contains { $0.frames != nil }
+      case .ggmlBlocks:
+        tensors.contains { if case .foreign = $0.info.encoding { true } else { false } }
+      }
+    }
+  }
+}

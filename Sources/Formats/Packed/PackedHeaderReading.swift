@@ -1,0 +1,248 @@
+internal import Bytes
+internal import Kernels
+internal import TensorModel
+
+/// The state of reading the JSON of a pleat header; unknown keys are ignored, as the format asks.
+struct PackedHeaderReading {
+  let file: String
+  let limits: ReadLimits
+  var writer = ""
+  var companions: [(name: String, part: PackedHeader.Part)] = []
+  var metadata = (count: 0, part: PackedHeader.Part(byteCount: 0))
+  var tensors: [PackedHeader.Tensor] = []
+  var provenance = Provenance()
+  private var names: Set<String> = []
+
+  init(file: String, limits: ReadLimits) {
+    self.file = file
+    self.limits = limits
+  }
+
+  mutating func member(_ key: String, _ scanner: inout JSONScanner) throws(ModelError) {
+    switch key {
+    case "requires": try requirements(&scanner)
+    case "writer": writer = try scanner.string()
+    case "companions":
+      var found: [(String, PackedHeader.Part)] = []
+      try scanner.array { (scanner) throws(ModelError) in
+        var draft = PartDraft()
+        try scanner.object { (scanner, key) throws(ModelError) in
+          try draft.member(key, &scanner)
+        }
+        let name = try companionName(draft.name)
+        found.append((name, try draft.part(of: name, file)))
+      }
+      companions = found
+    case "metadata":
+      var draft = PartDraft()
+      try scanner.object { (scanner, key) throws(ModelError) in try draft.member(key, &scanner) }
+      metadata = (draft.count, try draft.part(of: "metadata", file))
+    case "tensors":
+      try scanner.array { (scanner) throws(ModelError) in try tensor(&scanner) }
+    case "provenance": try provenance(&scanner)
+    default: try scanner.skip()
+    }
+  }
+
+  private func requirements(_ scanner: inout JSONScanner) throws(ModelError) {
+    try scanner.array { (scanner) throws(ModelError) in
+      let name = try scanner.string()
+      guard PackedHeader.Feature(rawValue: name) != nil else {
+        throw ModelError(
+          .unsupported, "the file needs a feature that this version does not know", file: file,
+          expected: PackedHeader.Feature.allCases.map(\.rawValue).joined(separator: ", "),
+          found: name, hint: "a newer version of Pleat reads it")
+      }
+    }
+  }
+
+  // A companion becomes a file beside others; its name must not lead elsewhere.
+  private func companionName(_ name: String) throws(ModelError) -> String {
+    guard !name.isEmpty, name != ".", name != "..", !name.contains("/"), !name.utf8.contains(0),
+      !companions.contains(where: { $0.name == name })
+    else {
+      throw ModelError(
+        .malformed, "a companion's name is not usable", file: file,
+        expected: "a file name without folders, once", found: name)
+    }
+    return name
+  }
+
+  private mutating func tensor(_ scanner: inout JSONScanner) throws(ModelError) {
+    var name = ""
+    var extents: [Int] = []
+    var encoding = EncodingDraft()
+    var drafts: [(String, PartDraft)] = []
+    do throws(ModelError) {
+      try scanner.object { (scanner, key) throws(ModelError) in
+        switch key {
+        case "name": name = try scanner.string()
+        case "shape": extents = try scanner.counts()
+        case "encoding":
+          try scanner.object { (scanner, key) throws(ModelError) in
+            try encoding.member(key, &scanner)
+          }
+        case "parts":
+          try scanner.object { (scanner, role) throws(ModelError) in
+            var draft = PartDraft()
+            try scanner.object { (scanner, key) throws(ModelError) in
+              try draft.member(key, &scanner)
+            }
+            drafts.append((role, draft))
+          }
+        default: try scanner.skip()
+        }
+      }
+      guard names.insert(name).inserted else {
+        throw ModelError(.malformed, "the header repeats a tensor")
+      }
+      guard tensors.count < limits.tensorCount else {
+        throw ModelError(.limit, "too many tensors", expected: "at most \(limits.tensorCount)")
+      }
+      tensors.append(try assemble(name, extents, encoding, drafts))
+    } catch {
+      throw error.located(file: file, tensor: name)
+    }
+  }
+
+  private func assemble(
+    _ name: String, _ extents: [Int], _ encoding: EncodingDraft, _ drafts: [(String, PartDraft)]
+  ) throws(ModelError) -> PackedHeader.Tensor {
+    guard let shape = Shape(validating: extents), shape.elementCount <= Int.max / 64 else {
+      throw ModelError(.malformed, "the shape overflows", found: "\(extents)")
+    }
+    let info = TensorInfo(name: name, shape: shape, encoding: try encoding.encoding(shape))
+    let expected = PackedSpelling().parts(of: info)
+    guard drafts.map(\.0) == expected.map(\.role.rawValue), !expected.isEmpty else {
+      throw ModelError(
+        .malformed, "the tensor has the wrong parts",
+        expected: expected.map(\.role.rawValue).joined(separator: ", "),
+        found: drafts.map(\.0).joined(separator: ", "))
+    }
+    var parts: [PackedHeader.Part] = []
+    for ((role, draft), stored) in zip(drafts, expected) {
+      let part = try draft.part(of: role, file)
+      guard part.byteCount == stored.byteCount else {
+        throw ModelError(
+          .malformed, "the \(role) have the wrong size",
+          expected: "\(stored.byteCount) bytes for \(shape) \(info.encoding)",
+          found: "\(part.byteCount)")
+      }
+      parts.append(part)
+    }
+    return PackedHeader.Tensor(info: info, roles: expected.map(\.role), parts: parts)
+  }
+
+  private mutating func provenance(_ scanner: inout JSONScanner) throws(ModelError) {
+    let document = try JSONParser.parse(try scanner.rawValue(), file: file)
+    provenance.history = document["history"]?.array ?? []
+    for source in document["sources"]?.array ?? [] {
+      guard let name = source["name"]?.string, let byteCount = source["length"]?.int,
+        let checksum = source["crc32c"]?.string.flatMap(CRC32C.init(text:))
+      else {
+        throw ModelError(
+          .malformed, "a source in the provenance is incomplete", file: file,
+          expected: "name, length and crc32c")
+      }
+      provenance.sources.append(
+        SourceFile(name: name, byteCount: byteCount, checksum: checksum))
+    }
+  }
+}
+
+/// The members of a part, before they are believed.
+private struct PartDraft {
+  var name = ""
+  var count = 0
+  private var offset: Int?
+  private var byteCount: Int?
+  private var blockByteCount: Int?
+  private var planeCount = 1
+  private var table: [Int]?
+  private var checksum: CRC32C?
+
+  mutating func member(_ key: String, _ scanner: inout JSONScanner) throws(ModelError) {
+    switch key {
+    case "name": name = try scanner.string()
+    case "count": count = try scanner.count()
+    case "offset": offset = try scanner.count()
+    case "length": byteCount = try scanner.count()
+    case "block": blockByteCount = try scanner.count()
+    case "planes": planeCount = try scanner.count()
+    case "frames": table = try scanner.counts()
+    case "crc32c": checksum = CRC32C(text: try scanner.string())
+    default: try scanner.skip()
+    }
+  }
+
+  func part(of name: String, _ file: String) throws(ModelError) -> PackedHeader.Part {
+    guard let byteCount, let checksum, offset != nil || table != nil else {
+      throw ModelError(
+        .malformed, "the part '\(name)' is incomplete", file: file,
+        expected: "length, crc32c, and offset or frames")
+    }
+    var part = PackedHeader.Part(offset: offset ?? 0, byteCount: byteCount, checksum: checksum)
+    guard let table else { return part }
+    let block = blockByteCount ?? 0
+    let isSane =
+      (1...2).contains(planeCount) && (1...(1 << 30)).contains(block) && block % planeCount == 0
+      && byteCount % planeCount == 0 && table.count % (1 + planeCount) == 0
+    guard isSane, table.count / (1 + planeCount) == (byteCount + block - 1) / block else {
+      throw ModelError(
+        .malformed, "the frames of the part '\(name)' do not make up its length", file: file,
+        expected: "\(byteCount) bytes in blocks of \(block)",
+        found: "\(table.count) numbers for \(planeCount) planes")
+    }
+    part.frames = PackedHeader.Frames(blockByteCount: block, planeCount: planeCount, table: table)
+    return part
+  }
+}
+
+/// The members of an encoding, before they are believed.
+private struct EncodingDraft {
+  private var type: String?
+  private var ggml: String?
+  private var bits = 0
+  private var groupSize = 0
+  private var offset = ""
+  private var parameters = ""
+
+  mutating func member(_ key: String, _ scanner: inout JSONScanner) throws(ModelError) {
+    switch key {
+    case "type": type = try scanner.string()
+    case "ggml": ggml = try scanner.string()
+    case "bits": bits = try scanner.count()
+    case "groupSize": groupSize = try scanner.count()
+    case "offset": offset = try scanner.string()
+    case "parameters": parameters = try scanner.string()
+    default: try scanner.skip()
+    }
+  }
+
+  func encoding(_ shape: Shape) throws(ModelError) -> Encoding {
+    if let type {
+      guard let known = ScalarType(rawValue: type) else {
+        throw ModelError(.malformed, "unknown type", found: type)
+      }
+      return .plain(known)
+    }
+    if let ggml {
+      guard let known = GGMLType.named(ggml), case .foreign(let layout) = known.encoding,
+        shape.columnCount % layout.elementCount == 0
+      else { throw ModelError(.malformed, "unknown or unfit block type", found: ggml) }
+      return .foreign(layout)
+    }
+    guard Grouping.supportedBits.contains(bits), groupSize > 0,
+      shape.columnCount % groupSize == 0, shape.columnCount > 0,
+      let offset = Grouping.Offset(rawValue: offset),
+      let parameters = ScalarType(rawValue: parameters),
+      Grouping.supportedParameters.contains(parameters)
+    else {
+      throw ModelError(
+        .malformed, "the encoding makes no sense", expected: "a type, or bits, groupSize and offset",
+        found: "\(bits) bits, groups of \(groupSize)")
+    }
+    return .grouped(
+      Grouping(bits: bits, groupSize: groupSize, offset: offset, parameters: parameters))
+  }
+}

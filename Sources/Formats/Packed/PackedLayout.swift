@@ -1,0 +1,98 @@
+internal import Bytes
+internal import SystemPackage
+internal import TensorModel
+
+/// The places of all bytes of a pleat file to be written; with compression, an upper bound.
+struct PackedLayout: OutputLayout {
+  /// Stands for the program in the header; the version of the program, not of a run.
+  static let writer = "pleat \(PleatVersion.text)"
+  /// What is written of a companion file at a time.
+  static let companionBlock = 1 << 20
+
+  let contents: Contents
+  let options: WriteOptions
+  let metadata: [UInt8]
+  /// The parts in file order: companions, metadata, then the stored tensors.
+  private(set) var parts: [PackedHeader.Part]
+  private(set) var headerOffset: Int
+
+  init(_ contents: Contents, _ options: WriteOptions) {
+    self.contents = contents
+    self.options = options
+    metadata = GGUFMetadata.bytes(of: contents.metadata)
+    let lengths =
+      contents.companions.map(\.byteCount) + [metadata.count] + contents.stored.map(\.byteCount)
+    var offset = PackedPreamble.byteCount
+    parts = []
+    parts.reserveCapacity(lengths.count)
+    for length in lengths {
+      parts.append(PackedHeader.Part(offset: offset, byteCount: length))
+      offset = (offset + length).aligned(to: PackedPreamble.alignment)
+    }
+    headerOffset = offset
+  }
+
+  var isExact: Bool { !options.compresses }
+
+  var byteCount: Int {
+    let sources = contents.provenance.sources
+    let header = header(parts, sources: sources).text.count
+    guard options.compresses else { return headerOffset + header }
+    // Each block of a compressed part adds at most three numbers to the header.
+    let blocks = contents.stored.reduce(0) {
+      $0 + ($1.byteCount + max(1, $1.blockByteCount) - 1) / max(1, $1.blockByteCount)
+    }
+    return headerOffset + header + 64 * (blocks + parts.count)
+  }
+
+  var fileNames: [String] { [options.path.name] }
+
+  /// The index of the metadata among the parts.
+  var metadataIndex: Int { contents.companions.count }
+
+  /// The index of the first stored tensor among the parts.
+  var firstStored: Int { contents.companions.count + 1 }
+
+  /// The bytes of part `index` that are written, and compressed, at a time.
+  func blockByteCount(_ index: Int) -> Int {
+    index < firstStored
+      ? Self.companionBlock : max(1, contents.stored[index - firstStored].blockByteCount)
+  }
+
+  /// 2 for parts of 16-bit floats, whose bytes compress better apart.
+  func planeCount(_ index: Int) -> Int {
+    guard index >= firstStored else { return 1 }
+    let part = contents.stored[index - firstStored]
+    switch (part.role, part.encoding) {
+    case (.values, .plain(let type)): return type == .f16 || type == .bf16 ? 2 : 1
+    case (.scales, .grouped(let grouping)), (.biases, .grouped(let grouping)):
+      return grouping.parameters.bitWidth == 16 ? 2 : 1
+    default: return 1
+    }
+  }
+
+  /// The header for parts as they were written.
+  func header(_ parts: [PackedHeader.Part], sources: [SourceFile]) -> PackedHeader {
+    var header = PackedHeader(
+      writer: Self.writer,
+      metadata: (contents.metadata.entries.count, parts[metadataIndex]),
+      provenance: Provenance(sources: sources, history: contents.provenance.history))
+    header.companions = zip(contents.companions, parts).map { ($0.name, $1) }
+    var previous: String?
+    for (part, place) in zip(contents.stored, parts[firstStored...]) {
+      if part.name == previous {
+        header.tensors[header.tensors.count - 1].roles.append(part.role)
+        header.tensors[header.tensors.count - 1].parts.append(place)
+      } else {
+        let info = TensorInfo(name: part.name, shape: part.shape, encoding: part.encoding)
+        header.tensors.append(.init(info: info, roles: [part.role], parts: [place]))
+      }
+      previous = part.name
+    }
+    return header
+  }
+
+  func open(replacing: Bool) throws(ModelError) -> any TensorSink {
+    try PackedWriter(self, replacing: replacing)
+  }
+}

@@ -1,0 +1,172 @@
+internal import Bytes
+internal import Kernels
+internal import SystemPackage
+internal import TensorModel
+
+/// An opened pleat file.
+struct PackedReader: StoredReader {
+  let stored: [StoredTensor]
+  let metadata: Metadata
+  let companions: [Companion]
+  let files: [InputFile]
+  let provenance: Provenance?
+  private let file: InputFile
+  private let header: PackedHeader
+  private let parts: [PackedHeader.Part]  // of `stored`
+
+  init(_ place: ModelPlace, limits: ReadLimits) throws(ModelError) {
+    let file = try InputFile(place.files[0])
+    let path = file.path.string
+    let preamble = try PackedPreamble(file)
+    guard preamble.headerByteCount <= limits.headerByteCount else {
+      throw ModelError(
+        .limit, "the header is too large", file: path,
+        expected: "at most \(limits.headerByteCount) bytes", found: "\(preamble.headerByteCount)")
+    }
+    let text = try file.bytes(at: preamble.headerOffset, count: preamble.headerByteCount)
+    let found = CRC32C(of: text.span.bytes)
+    guard found == preamble.headerChecksum else {
+      throw ModelError(
+        .malformed, "the header is damaged: its checksum does not hold", file: path,
+        offset: preamble.headerOffset, expected: preamble.headerChecksum.text, found: found.text)
+    }
+    let header = try PackedHeader(text, file: path, offset: preamble.headerOffset, limits: limits)
+    try PackedExtents(header, end: preamble.headerOffset, path).check()
+    metadata = try Self.metadata(header, file, limits)
+    self.file = file
+    self.header = header
+    files = [file]
+    companions = header.companions.map { Companion(name: $0.name, byteCount: $0.part.byteCount) }
+    provenance = header.provenance
+    var stored: [StoredTensor] = []
+    var parts: [PackedHeader.Part] = []
+    for tensor in header.tensors {
+      for (description, part) in zip(PackedSpelling().parts(of: tensor.info), tensor.parts) {
+        var description = description
+        if let frames = part.frames { description.blockByteCount = frames.blockByteCount }
+        stored.append(description)
+        parts.append(part)
+      }
+    }
+    self.stored = stored
+    self.parts = parts
+  }
+
+  func read(_ stored: Int, at offset: Int, into bytes: inout MutableRawSpan) throws(ModelError) {
+    do throws(ModelError) { try Self.read(parts[stored], of: file, at: offset, into: &bytes) } catch {
+      throw error.located(file: file.path.string, tensor: self.stored[stored].name)
+    }
+  }
+
+  func readCompanion(
+    _ index: Int, at offset: Int, into bytes: inout MutableRawSpan
+  ) throws(ModelError) {
+    do throws(ModelError) { try Self.read(header.companions[index].part, of: file, at: offset, into: &bytes) } catch {
+      throw error.located(file: file.path.string, tensor: header.companions[index].name)
+    }
+  }
+
+  func checkIntegrity(
+    _ progress: (Int) throws(ModelError) -> Void
+  ) throws(ModelError) -> Integrity {
+    // The checksums of preamble and header held when the file was opened.
+    var integrity = Integrity(checkedCount: 2)
+    let extents = PackedExtents(header, end: 0, file.path.string)
+    for part in extents.namedParts {
+      let found = try checksum(part.part, progress)
+      integrity.checkedCount += 1
+      if found != part.part.checksum {
+        integrity.faults.append(
+          ModelError(
+            .malformed, "the \(part.role) are damaged: their checksum does not hold",
+            file: file.path.string, tensor: part.name, offset: part.part.firstOffset,
+            expected: part.part.checksum.text, found: found.text))
+      }
+    }
+    let end = try PackedPreamble(file).headerOffset
+    for gap in extents.gaps(from: PackedPreamble.byteCount, to: end) {
+      let bytes = try file.bytes(at: gap.lowerBound, count: gap.count)
+      if let index = bytes.firstIndex(where: { $0 != 0 }) {
+        integrity.faults.append(
+          ModelError(
+            .malformed, "the space between parts is not zero", file: file.path.string,
+            offset: gap.lowerBound + index, expected: "0", found: "\(bytes[index])"))
+      }
+    }
+    return integrity
+  }
+
+  private func checksum(
+    _ part: PackedHeader.Part, _ progress: (Int) throws(ModelError) -> Void
+  ) throws(ModelError) -> CRC32C {
+    var checksum = CRC32C()
+    for range in part.ranges {
+      var position = range.lowerBound
+      while position < range.upperBound {
+        let count = min(1 << 20, range.upperBound - position)
+        let bytes = try file.bytes(at: position, count: count)
+        checksum.update(bytes.span.bytes)
+        position += count
+        try progress(count)
+      }
+    }
+    return checksum
+  }
+
+  private static func metadata(
+    _ header: PackedHeader, _ file: InputFile, _ limits: ReadLimits
+  ) throws(ModelError) -> Metadata {
+    let part = header.metadata.part
+    guard header.metadata.count > 0 else { return Metadata() }
+    guard part.byteCount <= limits.metadataByteCount else {
+      throw ModelError(.limit, "the metadata is too large", file: file.path.string)
+    }
+    var bytes = [UInt8](repeating: 0, count: part.byteCount)
+    var span = bytes.mutableSpan
+    var raw = span.mutableBytes
+    try read(part, of: file, at: 0, into: &raw)
+    return try GGUFMetadata.parse(bytes, count: header.metadata.count, file, limits)
+  }
+
+  /// Reads raw bytes, or decompresses the blocks that a range touches.
+  private static func read(
+    _ part: PackedHeader.Part, of file: InputFile, at offset: Int,
+    into bytes: inout MutableRawSpan
+  ) throws(ModelError) {
+    guard let frames = part.frames else {
+      return try file.read(at: part.offset + offset, into: &bytes)
+    }
+    let end = offset + bytes.byteCount
+    var position = offset
+    while position < end {
+      let index = position / frames.blockByteCount
+      let start = index * frames.blockByteCount
+      var block = [UInt8](
+        repeating: 0, count: min(frames.blockByteCount, part.byteCount - start))
+      let sizes = frames.sizes(index)
+      let stored = try file.bytes(at: frames.offset(index), count: sizes.reduce(0, +))
+      try PlaneCodec(planeCount: frames.planeCount).decode(stored, sizes: sizes, into: &block)
+      let stop = min(end, start + block.count)
+      copy(block[position - start..<stop - start], to: position - offset, in: &bytes)
+      position = stop
+    }
+  }
+}
+
+/// Puts bytes at a place of a span.
+private func copy(_ source: ArraySlice<UInt8>, to start: Int, in bytes: inout MutableRawSpan) {
+  bytes.withUnsafeMutableBytes { $0[start..<start + source.count].copyBytes(from: source) }
+}
+
+extension PackedHeader.Part {
+  /// The stretches of the file that hold its stored bytes, in order.
+  var ranges: [Range<Int>] {
+    guard let frames else { return byteCount == 0 ? [] : [offset..<offset + byteCount] }
+    return (0..<frames.blockCount).map {
+      frames.offset($0)..<frames.offset($0) + frames.sizes($0).reduce(0, +)
+    }
+  }
+
+  /// Where its stored bytes begin.
+  var firstOffset: Int { ranges.first?.lowerBound ?? 0 }
+}

@@ -1,0 +1,91 @@
+internal import Bytes
+internal import Kernels
+package import TensorModel
+
+/// The spelling of pleat files: codes, scales and biases of a weight are parts of their own.
+package struct PackedSpelling: Spelling {
+  /// The spelling.
+  package init() {}
+
+  package func admits(_ info: TensorInfo) -> Admission {
+    guard case .grouped(let grouping) = info.encoding else { return .exact }
+    return Grouping.supportedBits.contains(grouping.bits)
+      ? .exact : .refused("pleat files hold codes of 2, 3, 4, 5, 6 or 8 bits")
+  }
+
+  package func parts(of info: TensorInfo) -> [StoredTensor] {
+    guard case .grouped(let grouping) = info.encoding else { return plainParts(of: info) }
+    let columns = info.shape.columnCount
+    let parameters = columns / grouping.groupSize * (grouping.parameters.bitWidth / 8)
+    func part(_ role: PartRole, _ rowByteCount: Int) -> StoredTensor {
+      StoredTensor(
+        name: info.name, role: role, shape: info.shape, encoding: info.encoding,
+        rowByteCount: rowByteCount)
+    }
+    let codes = part(.codes, BitPacking(bits: grouping.bits).byteCount(columns: columns))
+    let scales = part(.scales, parameters)
+    return grouping.offset == .bias
+      ? [codes, scales, part(.biases, parameters)] : [codes, scales]
+  }
+
+  // The header groups the parts of a weight, in the order of `parts(of:)`.
+  package func gather(_ stored: [StoredTensor]) throws(ModelError) -> [GatheredTensor] {
+    var gathered: [GatheredTensor] = []
+    for (index, part) in stored.enumerated() {
+      if let last = gathered.last, last.info.name == part.name {
+        gathered[gathered.count - 1].parts.append(index)
+      } else {
+        let info = TensorInfo(name: part.name, shape: part.shape, encoding: part.encoding)
+        gathered.append(GatheredTensor(info: info, parts: [index]))
+      }
+    }
+    return gathered
+  }
+
+  package func spell(_ rows: GroupedRows, into parts: inout [[UInt8]], firstRow: Int) {
+    let packing = BitPacking(bits: rows.grouping.bits)
+    let rowByteCount = packing.byteCount(columns: rows.columnCount)
+    let codes = rows.codes
+    parts[0].change(firstRow * rowByteCount..<(firstRow + rows.rowCount) * rowByteCount) {
+      packing.pack(codes.span, rows: rows.rowCount, into: &$0)
+    }
+    write(rows.scales, of: rows, to: &parts[1], firstRow)
+    if rows.grouping.offset == .bias { write(rows.biases, of: rows, to: &parts[2], firstRow) }
+  }
+
+  package func read(_ parts: [[UInt8]], firstRow: Int, into rows: GroupedRows) {
+    let packing = BitPacking(bits: rows.grouping.bits)
+    let rowByteCount = packing.byteCount(columns: rows.columnCount)
+    let source = parts[0][firstRow * rowByteCount..<(firstRow + rows.rowCount) * rowByteCount]
+    unpack(source, packing, rows: rows.rowCount, into: &rows.codes)
+    read(parts[1], of: rows, into: &rows.scales, firstRow)
+    if rows.grouping.offset == .bias { read(parts[2], of: rows, into: &rows.biases, firstRow) }
+  }
+
+  private func write(
+    _ values: [Float], of rows: GroupedRows, to part: inout [UInt8], _ firstRow: Int
+  ) {
+    let format = FloatFormat(rows.grouping.parameters)
+    let rowByteCount = rows.groupCount * format.byteCount
+    part.change(firstRow * rowByteCount..<(firstRow + rows.rowCount) * rowByteCount) {
+      format.encode(values.span, into: &$0)
+    }
+  }
+
+  private func read(
+    _ part: [UInt8], of rows: GroupedRows, into values: inout [Float], _ firstRow: Int
+  ) {
+    let format = FloatFormat(rows.grouping.parameters)
+    let rowByteCount = rows.groupCount * format.byteCount
+    let source = part[firstRow * rowByteCount..<(firstRow + rows.rowCount) * rowByteCount]
+    var target = values.mutableSpan
+    format.decode(source.span.bytes, into: &target)
+  }
+
+  private func unpack(
+    _ source: ArraySlice<UInt8>, _ packing: BitPacking, rows: Int, into codes: inout [UInt8]
+  ) {
+    var target = codes.mutableSpan
+    packing.unpack(source.span.bytes, rows: rows, into: &target)
+  }
+}

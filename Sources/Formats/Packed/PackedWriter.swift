@@ -1,0 +1,160 @@
+internal import Bytes
+internal import Kernels
+internal import Synchronization
+internal import SystemPackage
+internal import TensorModel
+
+/// Writes the file that a `PackedLayout` has planned.
+///
+/// Raw parts go to their planned places in any order. With compression the places become known as
+/// frames are appended, in plan order: the first block of a part decides whether it is worth it.
+final class PackedWriter: TensorSink {
+  private let layout: PackedLayout
+  private let staging: Staging
+  private let file: OutputFile
+  private let state: Mutex<State>
+  private let turnstile = Turnstile()
+
+  /// A stretch of a part that was written, for the part's checksum.
+  private struct Piece {
+    var part: Int
+    var offset: Int
+    var byteCount: Int
+    var checksum: CRC32C
+  }
+
+  private struct State {
+    var parts: [PackedHeader.Part]
+    var isPlaced: [Bool]
+    var pieces: [Piece] = []
+    var end = PackedPreamble.byteCount
+  }
+
+  init(_ layout: PackedLayout, replacing: Bool) throws(ModelError) {
+    self.layout = layout
+    let isPlaced = Array(repeating: !layout.options.compresses, count: layout.parts.count)
+    state = Mutex(State(parts: layout.parts, isPlaced: isPlaced))
+    staging = try Staging(
+      layout.options.path, isFolder: false, names: layout.fileNames, replacing: replacing)
+    file = try staging.create(layout.options.path.name)
+    if layout.isExact { try file.reserve(layout.byteCount) }
+    let index = layout.metadataIndex
+    try writeInOrder(index, at: 0, layout.metadata)
+  }
+
+  func write(_ block: [PartBlock], ticket: Int) throws(ModelError) {
+    guard layout.options.compresses else {
+      for part in block { try writeRaw(layout.firstStored + part.stored, part) }
+      return
+    }
+    var encoded: [(index: Int, part: PartBlock, planes: [[UInt8]]?)] = []
+    for part in block {
+      let index = layout.firstStored + part.stored
+      if part.offset > 0 { try waitUntilPlaced(index) }
+      encoded.append((index, part, compressed(index, part.bytes, isFirst: part.offset == 0)))
+    }
+    let places = try turnstile.pass(ticket) { () throws(ModelError) in
+      encoded.map { place($0.index, at: $0.part.offset, $0.part.bytes.count, $0.planes) }
+    }
+    for (place, item) in zip(places, encoded) {
+      try append(item.index, item.part.bytes, item.planes, at: item.part.offset, place)
+    }
+  }
+
+  func writeCompanion(_ index: Int, at offset: Int, _ bytes: [UInt8]) throws(ModelError) {
+    try writeInOrder(index, at: offset, bytes)
+  }
+
+  func abandon() { turnstile.abandon() }
+
+  func finish(sources: [SourceFile]) throws(ModelError) -> Int {
+    let (parts, end) = state.withLock { state in
+      state.pieces.sort { ($0.part, $0.offset) < ($1.part, $1.offset) }
+      for piece in state.pieces {
+        state.parts[piece.part].checksum.append(piece.checksum, byteCount: piece.byteCount)
+      }
+      return (state.parts, state.end)
+    }
+    let headerOffset =
+      layout.options.compresses
+      ? end.aligned(to: PackedPreamble.alignment) : layout.headerOffset
+    let header = layout.header(parts, sources: sources).text
+    let preamble = PackedPreamble(headerOffset: headerOffset, header: header)
+    try file.write(header, at: headerOffset)
+    try file.write(preamble.bytes, at: 0)
+    try staging.finish()
+    return preamble.fileByteCount
+  }
+
+  // MARK: - Raw parts
+
+  private func writeRaw(_ index: Int, _ part: PartBlock) throws(ModelError) {
+    try file.write(part.bytes, at: layout.parts[index].offset + part.offset)
+    record(index, part.offset, part.bytes)
+  }
+
+  private func record(_ index: Int, _ offset: Int, _ bytes: [UInt8]) {
+    let piece = Piece(
+      part: index, offset: offset, byteCount: bytes.count, checksum: CRC32C(of: bytes.span.bytes))
+    state.withLock { $0.pieces.append(piece) }
+  }
+
+  // MARK: - Compressed parts
+
+  /// Companions and metadata, which one thread writes before all else, in order.
+  private func writeInOrder(
+    _ index: Int, at offset: Int, _ bytes: [UInt8]
+  ) throws(ModelError) {
+    guard !bytes.isEmpty else { return }
+    let part = PartBlock(stored: 0, offset: offset, bytes: bytes)
+    guard layout.options.compresses else { return try writeRaw(index, part) }
+    let planes = compressed(index, bytes, isFirst: offset == 0)
+    let place = place(index, at: offset, bytes.count, planes)
+    try append(index, bytes, planes, at: offset, place)
+  }
+
+  private func waitUntilPlaced(_ index: Int) throws(ModelError) {
+    try turnstile.look(when: { state.withLock { $0.isPlaced[index] } }, {})
+  }
+
+  /// The planes to store: nil for a raw part, which a first block becomes by gaining under 3 %.
+  private func compressed(_ index: Int, _ bytes: [UInt8], isFirst: Bool) -> [[UInt8]]? {
+    if !isFirst && state.withLock({ $0.parts[index].frames == nil }) { return nil }
+    let planes = PlaneCodec(planeCount: layout.planeCount(index)).encode(bytes)
+    let size = planes.reduce(0) { $0 + $1.count }
+    return isFirst && size * 100 > bytes.count * 97 ? nil : planes
+  }
+
+  /// Gives a block its place in the file. Called in plan order.
+  private func place(_ index: Int, at offset: Int, _ count: Int, _ planes: [[UInt8]]?) -> Int {
+    state.withLock { state in
+      if !state.isPlaced[index] {
+        state.isPlaced[index] = true
+        if planes == nil {
+          let start = state.end.aligned(to: PackedPreamble.alignment)
+          state.parts[index].offset = start
+          state.end = start + state.parts[index].byteCount
+        } else {
+          state.parts[index].frames = PackedHeader.Frames(
+            blockByteCount: layout.blockByteCount(index), planeCount: layout.planeCount(index))
+        }
+      }
+      guard let planes else { return state.parts[index].offset + offset }
+      let start = state.end
+      state.parts[index].frames?.table.append(start)
+      for plane in planes {
+        state.parts[index].frames?.table.append(plane.count)
+        state.end += plane.count
+      }
+      return start
+    }
+  }
+
+  private func append(
+    _ index: Int, _ bytes: [UInt8], _ planes: [[UInt8]]?, at offset: Int, _ place: Int
+  ) throws(ModelError) {
+    let stored = planes.map { Array($0.joined()) } ?? bytes
+    try file.write(stored, at: place)
+    record(index, offset, stored)
+  }
+}

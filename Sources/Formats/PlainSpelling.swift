@@ -1,0 +1,33 @@
+package import TensorModel
+
+/// The spelling of a 16-bit checkpoint: every weight is one tensor of plain numbers.
+package struct PlainSpelling: Spelling {
+  /// The spelling.
+  package init() {}
+
+  package func admits(_ info: TensorInfo) -> Admission {
+    switch info.encoding {
+    case .plain: .exact
+    case .grouped: .refused("safetensors checkpoints hold plain numbers")
+    case .foreign(let type): .refused("safetensors has no type \(type.name)")
+    }
+  }
+
+  package func parts(of info: TensorInfo) -> [StoredTensor] { plainParts(of: info) }
+
+  package func gather(_ stored: [StoredTensor]) -> [GatheredTensor] {
+    stored.enumerated().map { index, tensor in
+      GatheredTensor(
+        info: TensorInfo(name: tensor.name, shape: tensor.shape, encoding: tensor.encoding),
+        parts: [index])
+    }
+  }
+
+  package func spell(_ rows: GroupedRows, into parts: inout [[UInt8]], firstRow: Int) {
+    preconditionFailure("not admitted")
+  }
+
+  package func read(_ parts: [[UInt8]], firstRow: Int, into rows: GroupedRows) {
+    preconditionFailure("never gathered")
+  }
+}

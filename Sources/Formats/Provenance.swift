@@ -1,0 +1,31 @@
+package import Bytes
+package import Kernels
+
+/// Where a model comes from: what it was made of, how, and what was done to it.
+package struct Provenance: Sendable, Hashable {
+  /// The files that the weights were read from.
+  package var sources: [SourceFile]
+  /// What was done, oldest first; each an object with the key `action`.
+  package var history: [JSONValue]
+
+  package init(sources: [SourceFile] = [], history: [JSONValue] = []) {
+    self.sources = sources
+    self.history = history
+  }
+}
+
+/// A file that weights were read from.
+package struct SourceFile: Sendable, Hashable {
+  /// The file name, without folders.
+  package var name: String
+  /// The length in bytes.
+  package var byteCount: Int
+  /// The CRC-32C of the whole file.
+  package var checksum: CRC32C
+
+  package init(name: String, byteCount: Int, checksum: CRC32C) {
+    self.name = name
+    self.byteCount = byteCount
+    self.checksum = checksum
+  }
+}

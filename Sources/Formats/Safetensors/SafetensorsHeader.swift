@@ -1,0 +1,198 @@
+internal import Bytes
+internal import SystemPackage
+internal import TensorModel
+
+/// The header of a safetensors file: a JSON object of names, types, shapes and places.
+///
+/// The layout is in `formats/safetensors.md`.
+struct SafetensorsHeader {
+  /// A tensor and where its bytes begin, from the start of the file.
+  struct Entry {
+    var tensor: StoredTensor
+    var offset: Int
+  }
+
+  /// The tensors in the order of their bytes.
+  var entries: [Entry] = []
+  /// The string pairs under `__metadata__`.
+  var metadata = Metadata()
+
+  /// Reads and checks the header: types, sizes, no gaps, no overlaps, nothing left over.
+  init(_ file: InputFile, limits: ReadLimits) throws(ModelError) {
+    let path = file.path.string
+    var reader = ByteReader(file)
+    guard file.byteCount >= 8 else {
+      throw ModelError(
+        .malformed, "the file is too short for a safetensors header", file: path,
+        expected: "at least 8 bytes", found: "\(file.byteCount)")
+    }
+    let length = try reader.integer(UInt64.self, of: "the header length")
+    guard length <= UInt64(limits.headerByteCount) else {
+      throw try Self.diagnoseLength(length, file, limits)
+    }
+    let count = Int(length)
+    guard count <= reader.remaining else {
+      throw ModelError(
+        .malformed, "the file is truncated in the header", file: path, offset: 8,
+        expected: "\(count) bytes", found: "\(reader.remaining)",
+        hint: "perhaps an incomplete download")
+    }
+    let text = try reader.bytes(count, of: "the header")
+    var scanner = try JSONScanner(text, file: path, offset: 8, limits: limits)
+    var drafts: [Draft] = []
+    var seen: Set<String> = []
+    try scanner.object { (scanner, name) throws(ModelError) in
+      guard seen.insert(name).inserted else {
+        throw ModelError(.malformed, "the header repeats a name", file: path, tensor: name)
+      }
+      if name == "__metadata__" {
+        try readMetadata(&scanner, path)
+      } else {
+        drafts.append(try Draft(name, &scanner, path))
+      }
+      guard drafts.count <= limits.tensorCount else {
+        throw ModelError(
+          .limit, "too many tensors", file: path, expected: "at most \(limits.tensorCount)")
+      }
+    }
+    try scanner.end()
+    try place(drafts, dataStart: 8 + count, file)
+  }
+
+  private mutating func readMetadata(
+    _ scanner: inout JSONScanner, _ path: String
+  ) throws(ModelError) {
+    // MLX writes null where it has nothing to say.
+    guard !scanner.null() else { return }
+    var found: [Metadata.Entry] = []
+    var seen: Set<String> = []
+    do throws(ModelError) {
+      try scanner.object { (scanner, key) throws(ModelError) in
+        guard seen.insert(key).inserted else {
+          throw ModelError(.malformed, "__metadata__ repeats the key '\(key)'", file: path)
+        }
+        found.append(.init(key: key, value: .text(try scanner.string())))
+      }
+    } catch {
+      throw error.located(tensor: "__metadata__")
+    }
+    for entry in found { metadata.append(entry.key, entry.value) }
+  }
+
+  /// Orders tensors by their bytes and demands that these tile the data exactly.
+  private mutating func place(
+    _ drafts: [Draft], dataStart: Int, _ file: InputFile
+  ) throws(ModelError) {
+    let path = file.path.string
+    var end = 0
+    entries.reserveCapacity(drafts.count)
+    for draft in drafts.sorted(by: { ($0.begin, $0.end) < ($1.begin, $1.end) }) {
+      guard draft.begin == end, draft.end >= draft.begin else {
+        let problem =
+          draft.end < draft.begin
+          ? "the tensor ends before it begins"
+          : draft.begin > end ? "there is a hole before the tensor" : "the tensor overlaps another"
+        throw ModelError(
+          .malformed, problem, file: path, tensor: draft.name,
+          expected: "bytes from \(end)", found: "\(draft.begin)…\(draft.end)")
+      }
+      let tensor = try draft.tensor(path)
+      guard tensor.byteCount == draft.end - draft.begin else {
+        throw ModelError(
+          .malformed, "the tensor has the wrong size", file: path, tensor: draft.name,
+          expected: "\(tensor.byteCount) bytes for \(tensor.shape) \(draft.type.name)",
+          found: "\(draft.end - draft.begin)")
+      }
+      entries.append(Entry(tensor: tensor, offset: dataStart + draft.begin))
+      end = draft.end
+    }
+    let available = file.byteCount - dataStart
+    guard end == available else {
+      throw ModelError(
+        .malformed,
+        end > available ? "the file is truncated" : "there are bytes after the last tensor",
+        file: path, expected: "\(end) bytes of data", found: "\(available)",
+        hint: end > available ? "perhaps an incomplete download" : nil)
+    }
+  }
+
+  /// Says what a file is whose first eight bytes are no length.
+  private static func diagnoseLength(
+    _ length: UInt64, _ file: InputFile, _ limits: ReadLimits
+  ) throws(ModelError) -> ModelError {
+    let head = try file.bytes(at: 0, count: min(256, file.byteCount))
+    let text = String(decoding: head, as: UTF8.self)
+    let path = file.path.string
+    if text.hasPrefix("version https://git-lfs") {
+      return ModelError(
+        .malformed, "this is a Git LFS pointer, not the file itself", file: path,
+        hint: "run: git lfs pull")
+    }
+    let start = text.drop { $0.isWhitespace }.prefix(15).lowercased()
+    if start.hasPrefix("<!doctype") || start.hasPrefix("<html") {
+      return ModelError(
+        .malformed, "this is an HTML page, not a model", file: path,
+        hint: "the download gave a web page: check the address and your access rights")
+    }
+    return ModelError(
+      .malformed, "the header length is absurd", file: path,
+      expected: "at most \(limits.headerByteCount)", found: "\(length)",
+      hint: "perhaps not a safetensors file")
+  }
+}
+
+/// An entry of the header as it is written, before its numbers are believed.
+private struct Draft {
+  var name: String
+  var type: ScalarType
+  var extents: [Int]
+  var begin: Int
+  var end: Int
+
+  init(_ name: String, _ scanner: inout JSONScanner, _ path: String) throws(ModelError) {
+    var type: ScalarType?
+    var extents: [Int]?
+    var offsets: [Int]?
+    do throws(ModelError) {
+      try scanner.object { (scanner, key) throws(ModelError) in
+        switch key {
+        case "dtype":
+          let word = try scanner.string()
+          guard let known = ScalarType(rawValue: word) else {
+            throw ModelError(
+              .malformed, "unknown dtype '\(word)'", expected: "one of the safetensors dtypes")
+          }
+          type = known
+        case "shape": extents = try scanner.counts()
+        case "data_offsets": offsets = try scanner.counts()
+        default: try scanner.skip()
+        }
+      }
+      guard let type, let extents, let offsets, offsets.count == 2 else {
+        throw ModelError(
+          .malformed, "the tensor's entry is incomplete",
+          expected: "dtype, shape and two data_offsets",
+          found: offsets.map { "\($0.count) data_offsets" } ?? "less")
+      }
+      (self.name, self.type, self.extents) = (name, type, extents)
+      (begin, end) = (offsets[0], offsets[1])
+    } catch {
+      throw error.located(file: path, tensor: name)
+    }
+  }
+
+  func tensor(_ path: String) throws(ModelError) -> StoredTensor {
+    guard let shape = Shape(validating: extents),
+      shape.elementCount <= Int.max / max(type.bitWidth, 1)
+    else {
+      throw ModelError(
+        .malformed, "the shape overflows", file: path, tensor: name, found: "\(extents)")
+    }
+    guard let tensor = StoredTensor(plain: name, shape, type) else {
+      throw ModelError(
+        .malformed, "the tensor does not fill whole bytes", file: path, tensor: name,
+        expected: "a multiple of 8 bits", found: "\(shape.elementCount) of \(type.bitWidth) bits")
+    }
+    return tensor
+  }
+}

@@ -1,0 +1,142 @@
+internal import Bytes
+internal import SystemPackage
+internal import TensorModel
+
+/// The places of all bytes of a checkpoint to be written: one file, or a folder of shards.
+///
+/// Within a file tensors are ordered as the reference writer orders them, by descending type and
+/// ascending name, so that all are aligned and the bytes are those it would write.
+struct SafetensorsLayout: OutputLayout {
+  /// One file to write.
+  struct File {
+    var name: String
+    var header: [UInt8]
+    var tensors: [StoredTensor]
+    var byteCount: Int
+  }
+
+  /// Where a stored tensor goes.
+  struct Place {
+    var file: Int
+    var offset: Int
+  }
+
+  let options: WriteOptions
+  let isFolder: Bool
+  let companions: [Companion]
+  private(set) var files: [File] = []
+  private(set) var places: [Place]
+  private(set) var index: [UInt8] = []
+
+  var isExact: Bool { true }
+  static let indexName = "model.safetensors.index.json"
+
+  init(_ contents: Contents, _ options: WriteOptions) {
+    self.options = options
+    isFolder = options.path.extension != "safetensors"
+    companions = isFolder ? contents.companions : []
+    places = Array(repeating: Place(file: 0, offset: 0), count: contents.stored.count)
+    let shards = Self.shards(contents.stored, limit: isFolder ? options.shardByteCount : nil)
+    for (number, members) in shards.enumerated() {
+      addFile(
+        name: isFolder ? Self.shardName(number, of: shards.count) : options.path.name,
+        members: members, contents)
+    }
+    if files.count > 1 {
+      let map = Dictionary(uniqueKeysWithValues: files.map { ($0.name, $0.tensors) })
+      index = SafetensorsIndex.text(shards: map)
+    }
+  }
+
+  var byteCount: Int {
+    files.reduce(index.count) { $0 + $1.byteCount } + companions.reduce(0) { $0 + $1.byteCount }
+  }
+
+  var fileNames: [String] {
+    files.map(\.name) + companions.map(\.name) + (index.isEmpty ? [] : [Self.indexName])
+  }
+
+  func open(replacing: Bool) throws(ModelError) -> any TensorSink {
+    try SafetensorsWriter(self, replacing: replacing)
+  }
+
+  /// Cuts the tensors, in order, into files of at most `limit` bytes; a larger one gets its own.
+  private static func shards(_ stored: [StoredTensor], limit: Int?) -> [[Int]] {
+    var shards: [[Int]] = [[]]
+    var size = 0
+    for (index, tensor) in stored.enumerated() {
+      if let limit, size + tensor.byteCount > limit, !shards[shards.count - 1].isEmpty {
+        shards.append([])
+        size = 0
+      }
+      shards[shards.count - 1].append(index)
+      size += tensor.byteCount
+    }
+    return shards
+  }
+
+  private static func shardName(_ index: Int, of count: Int) -> String {
+    func padded(_ number: Int) -> String {
+      let digits = String(number)
+      return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
+    }
+    return count == 1
+      ? "model.safetensors" : "model-\(padded(index + 1))-of-\(padded(count)).safetensors"
+  }
+
+  private mutating func addFile(name: String, members: [Int], _ contents: Contents) {
+    let order = ScalarType.allCases
+    func rank(_ tensor: StoredTensor) -> Int {
+      if case .plain(let type) = tensor.encoding { order.firstIndex(of: type) ?? 0 } else { 0 }
+    }
+    let sorted = members.sorted {
+      let (left, right) = (contents.stored[$0], contents.stored[$1])
+      let (leftRank, rightRank) = (rank(left), rank(right))
+      return leftRank != rightRank
+        ? leftRank > rightRank
+        : left.name.utf8.lexicographicallyPrecedes(right.name.utf8)
+    }
+    let tensors = sorted.map { contents.stored[$0] }
+    let header = Self.header(tensors, contents.metadata)
+    var offset = header.count
+    for (index, tensor) in zip(sorted, tensors) {
+      places[index] = Place(file: files.count, offset: offset)
+      offset += tensor.byteCount
+    }
+    files.append(File(name: name, header: header, tensors: tensors, byteCount: offset))
+  }
+
+  /// The length, the JSON text, and spaces up to a multiple of eight bytes.
+  private static func header(_ tensors: [StoredTensor], _ metadata: Metadata) -> [UInt8] {
+    var json = JSONWriter()
+    json.write(literal: "{\"__metadata__\":")
+    json.write(.object(pairs(metadata)))
+    var offset = 0
+    for tensor in tensors {
+      guard case .plain(let type) = tensor.encoding else { continue }
+      let entry: JSONValue = [
+        "dtype": .string(type.name),
+        "shape": .array(tensor.shape.dimensions.map { JSONValue($0) }),
+        "data_offsets": [JSONValue(offset), JSONValue(offset + tensor.byteCount)],
+      ]
+      json.write(literal: ",")
+      json.write(string: tensor.name)
+      json.write(literal: ":")
+      json.write(entry)
+      offset += tensor.byteCount
+    }
+    json.write(literal: "}")
+    var text = json.bytes
+    while text.count % 8 != 0 { text.append(UInt8(ascii: " ")) }
+    return withUnsafeBytes(of: UInt64(text.count).littleEndian) { Array($0) } + text
+  }
+
+  /// Text entries only; `format` is always there, since older readers refuse files without it.
+  private static func pairs(_ metadata: Metadata) -> [JSONValue.Member] {
+    var pairs = [JSONValue.Member("format", "pt")]
+    for entry in metadata.entries where entry.key != "format" {
+      if let text = entry.value.text { pairs.append(.init(entry.key, .string(text))) }
+    }
+    return pairs.sorted { $0.key < $1.key }
+  }
+}

@@ -1,0 +1,65 @@
+internal import Bytes
+internal import SystemPackage
+internal import TensorModel
+
+/// An opened checkpoint of one or several safetensors files.
+struct SafetensorsReader: StoredReader {
+  let stored: [StoredTensor]
+  let metadata: Metadata
+  let companions: [Companion]
+  let files: [InputFile]
+  private let places: [(file: Int, offset: Int)]
+  private let companionFiles: [InputFile]
+
+  init(_ place: ModelPlace, limits: ReadLimits) throws(ModelError) {
+    guard place.files.count <= limits.shardCount else {
+      throw ModelError(
+        .limit, "too many files", file: place.path.string,
+        expected: "at most \(limits.shardCount)", found: "\(place.files.count)")
+    }
+    var stored: [StoredTensor] = []
+    var places: [(Int, Int)] = []
+    var files: [InputFile] = []
+    var metadata = Metadata()
+    var owners: [String: String] = [:]
+    var names: [String: Set<String>] = [:]
+    for path in place.files {
+      let file = try InputFile(path)
+      let header = try SafetensorsHeader(file, limits: limits)
+      for entry in header.entries {
+        if let owner = owners.updateValue(path.name, forKey: entry.tensor.name) {
+          throw ModelError(
+            .malformed, "two files hold a tensor of the same name", file: place.path.string,
+            tensor: entry.tensor.name, found: "\(owner) and \(path.name)")
+        }
+        stored.append(entry.tensor)
+        places.append((files.count, entry.offset))
+      }
+      names[path.name] = Set(header.entries.map(\.tensor.name))
+      for entry in header.metadata.entries where metadata[entry.key] == nil {
+        metadata.append(entry.key, entry.value)
+      }
+      files.append(file)
+    }
+    if let index = place.index { try SafetensorsIndex(reading: index).check(names) }
+    self.stored = stored
+    self.places = places
+    self.files = files
+    self.metadata = metadata
+    var companionFiles: [InputFile] = []
+    for path in place.companions { companionFiles.append(try InputFile(path)) }
+    self.companionFiles = companionFiles
+    companions = companionFiles.map { Companion(name: $0.path.name, byteCount: $0.byteCount) }
+  }
+
+  func read(_ stored: Int, at offset: Int, into bytes: inout MutableRawSpan) throws(ModelError) {
+    let place = places[stored]
+    try files[place.file].read(at: place.offset + offset, into: &bytes)
+  }
+
+  func readCompanion(
+    _ index: Int, at offset: Int, into bytes: inout MutableRawSpan
+  ) throws(ModelError) {
+    try companionFiles[index].read(at: offset, into: &bytes)
+  }
+}

@@ -1,0 +1,52 @@
+internal import Bytes
+internal import SystemPackage
+internal import TensorModel
+
+/// Writes the files that a `SafetensorsLayout` has planned.
+final class SafetensorsWriter: TensorSink {
+  private let layout: SafetensorsLayout
+  private let staging: Staging
+  private let files: [OutputFile]
+  private let companions: [OutputFile]
+
+  init(_ layout: SafetensorsLayout, replacing: Bool) throws(ModelError) {
+    self.layout = layout
+    staging = try Staging(
+      layout.options.path, isFolder: layout.isFolder, names: layout.fileNames, replacing: replacing)
+    var files: [OutputFile] = []
+    for plan in layout.files {
+      let file = try staging.create(plan.name)
+      try file.reserve(plan.byteCount)
+      try file.write(plan.header, at: 0)
+      files.append(file)
+    }
+    self.files = files
+    var companions: [OutputFile] = []
+    for companion in layout.companions { companions.append(try staging.create(companion.name)) }
+    self.companions = companions
+  }
+
+  func write(_ block: [PartBlock], ticket: Int) throws(ModelError) {
+    for part in block {
+      let place = layout.places[part.stored]
+      try files[place.file].write(part.bytes, at: place.offset + part.offset)
+    }
+  }
+
+  func writeCompanion(_ index: Int, at offset: Int, _ bytes: [UInt8]) throws(ModelError) {
+    guard !companions.isEmpty else { return }
+    try companions[index].write(bytes, at: offset)
+  }
+
+  func finish(sources: [SourceFile]) throws(ModelError) -> Int {
+    // The index comes last: a reader that finds it finds all shards.
+    if !layout.index.isEmpty {
+      try staging.create(SafetensorsLayout.indexName).write(layout.index, at: 0)
+    }
+    try staging.finish { name in
+      name == SafetensorsLayout.indexName
+        || name.hasPrefix("model") && name.hasSuffix(".safetensors")
+    }
+    return layout.byteCount
+  }
+}

@@ -1,0 +1,56 @@
+package import TensorModel
+
+/// How one weight is written as stored tensors, and read from them; knows nothing of files.
+package protocol Spelling: Sendable {
+  /// Whether weights of this description can be written.
+  func admits(_ info: TensorInfo) -> Admission
+
+  /// The stored tensors of an admitted weight, known before any of its numbers.
+  func parts(of info: TensorInfo) -> [StoredTensor]
+
+  /// The weights that stored tensors make up. Throws `malformed` when parts do not fit together.
+  func gather(_ stored: [StoredTensor]) throws(ModelError) -> [GatheredTensor]
+
+  /// Writes rows into buffers that hold the same rows of each part, from `firstRow` of the buffers.
+  func spell(_ rows: GroupedRows, into parts: inout [[UInt8]], firstRow: Int)
+
+  /// Fills `rows` from buffers that hold rows of each part, beginning at `firstRow` of the buffers.
+  func read(_ parts: [[UInt8]], firstRow: Int, into rows: GroupedRows)
+}
+
+/// A weight and the stored tensors it consists of.
+package struct GatheredTensor: Sendable {
+  /// The weight.
+  package var info: TensorInfo
+  /// Indices of the stored tensors, in the spelling's order.
+  package var parts: [Int]
+}
+
+/// Whether a format can hold a weight, decided before anything is written.
+package enum Admission: Sendable, Hashable {
+  /// It holds the same numbers.
+  case exact
+  /// It holds nearby numbers, for the reason given.
+  case rounded(String)
+  /// It cannot hold it, for the reason given.
+  case refused(String)
+}
+
+extension Spelling {
+  /// Plain tensors are their own single part, in every spelling.
+  package func plainParts(of info: TensorInfo) -> [StoredTensor] {
+    switch info.encoding {
+    case .plain(let type):
+      return StoredTensor(plain: info.name, info.shape, type).map { [$0] } ?? []
+    case .foreign(let type):
+      let rowByteCount = info.shape.columnCount / type.elementCount * type.byteCount
+      return [
+        StoredTensor(
+          name: info.name, role: .blocks, shape: info.shape, encoding: info.encoding,
+          rowByteCount: rowByteCount)
+      ]
+    case .grouped:
+      preconditionFailure("a grouped weight is not one plain tensor")
+    }
+  }
+}

@@ -1,0 +1,57 @@
+package import TensorModel
+
+/// What a stored tensor holds of the weight it belongs to.
+package enum PartRole: String, Sendable, Hashable, CaseIterable {
+  /// All of it, one number after another.
+  case values
+  /// All of it, in blocks of another project's layout.
+  case blocks
+  /// The codes of a grouped weight, as a bit stream.
+  case codes
+  /// One scale for each group.
+  case scales
+  /// One bias for each group.
+  case biases
+}
+
+/// One stretch of bytes under a name: what a container keeps, and a spelling makes weights of.
+package struct StoredTensor: Sendable, Hashable {
+  /// The name in the file; the parts of one weight may share it.
+  package var name: String
+  /// What the bytes are of the weight.
+  package var role: PartRole
+  /// The extents, row-major.
+  package var shape: Shape
+  /// The encoding: of the weight as a whole for codes, scales and biases.
+  package var encoding: Encoding
+  /// The length in bytes.
+  package var byteCount: Int
+  /// The bytes of one row; `byteCount` is this times the number of rows.
+  package var rowByteCount: Int
+  /// The bytes that are written at a time, from the first: what a compressed block holds.
+  package var blockByteCount: Int
+
+  /// A stored tensor; it is written at once unless `blockByteCount` is changed.
+  package init(
+    name: String, role: PartRole, shape: Shape, encoding: Encoding, rowByteCount: Int,
+    byteCount: Int? = nil
+  ) {
+    self.name = name
+    self.role = role
+    self.shape = shape
+    self.encoding = encoding
+    self.rowByteCount = rowByteCount
+    self.byteCount = byteCount ?? rowByteCount * shape.rowCount
+    self.blockByteCount = self.byteCount
+  }
+}
+
+extension StoredTensor {
+  /// A tensor of plain numbers; nil when they do not fill whole bytes, or overflow.
+  package init?(plain name: String, _ shape: Shape, _ type: ScalarType) {
+    guard let byteCount = type.byteCount(of: shape.elementCount) else { return nil }
+    self.init(
+      name: name, role: .values, shape: shape, encoding: .plain(type),
+      rowByteCount: type.byteCount(of: shape.columnCount) ?? 0, byteCount: byteCount)
+  }
+}

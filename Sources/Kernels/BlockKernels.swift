@@ -1,0 +1,204 @@
+internal import CKernels
+
+// The cases have GGML's own names.
+// swift-format-ignore: AlwaysUseLowerCamelCase
+/// A GGML block type that can be decoded here; the raw value is its number in a GGUF file.
+package enum BlockType: UInt32, CaseIterable, Sendable {
+  case q4_0 = 2
+  case q4_1 = 3
+  case q5_0 = 6
+  case q5_1 = 7
+  case q8_0 = 8
+  case q2_K = 10
+  case q3_K = 11
+  case q4_K = 12
+  case q5_K = 13
+  case q6_K = 14
+  case iq4_NL = 20
+  case iq4_XS = 23
+  case tq1_0 = 34
+  case tq2_0 = 35
+  case mxfp4 = 39
+
+  /// Values in a block.
+  package var elementCount: Int {
+    switch self {
+    case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .iq4_NL, .mxfp4: 32
+    case .q2_K, .q3_K, .q4_K, .q5_K, .q6_K, .iq4_XS, .tq1_0, .tq2_0: 256
+    }
+  }
+
+  /// Bytes of a block.
+  package var byteCount: Int {
+    switch self {
+    case .q4_0: 18
+    case .q4_1: 20
+    case .q5_0: 22
+    case .q5_1: 24
+    case .q8_0: 34
+    case .q2_K: 84
+    case .q3_K: 110
+    case .q4_K: 144
+    case .q5_K: 176
+    case .q6_K: 210
+    case .iq4_NL: 18
+    case .iq4_XS: 136
+    case .tq1_0: 54
+    case .tq2_0: 66
+    case .mxfp4: 17
+    }
+  }
+
+  /// How the block holds one group of 32 codes, where it does so without further quantization.
+  package enum GroupForm: Sendable {
+    /// scale · (code − 2^(bits − 1)), without a bias.
+    case symmetric(bits: Int)
+    /// scale · code + bias.
+    case affine(bits: Int)
+  }
+
+  /// The group form of the block, which `pack` and `unpack` need, or nil.
+  package var groupForm: GroupForm? {
+    switch self {
+    case .q4_0: .symmetric(bits: 4)
+    case .q5_0: .symmetric(bits: 5)
+    case .q8_0: .symmetric(bits: 8)
+    case .q4_1: .affine(bits: 4)
+    case .q5_1: .affine(bits: 5)
+    case .q2_K, .q3_K, .q4_K, .q5_K, .q6_K, .iq4_NL, .iq4_XS, .tq1_0, .tq2_0, .mxfp4: nil
+    }
+  }
+
+  /// Decodes whole blocks to floats, with the bits that gguf's Python reference gives.
+  ///
+  /// - Parameters:
+  ///   - blocks: blocks × `byteCount` bytes, at any alignment.
+  ///   - values: Receives blocks × `elementCount` floats.
+  ///   - instructions: The path to take.
+  package func decode(
+    _ blocks: RawSpan, into values: inout MutableSpan<Float>,
+    on instructions: InstructionSet = .best
+  ) {
+    let count = blockCount(bytes: blocks.byteCount, elements: values.count)
+    let known = blocks.withUnsafeBytes { blocks in
+      values.withUnsafeMutableBufferPointer { values in
+        pleat_ggml_decode(
+          instructions.identifier, rawValue, blocks.baseAddress, count, values.baseAddress)
+      }
+    }
+    precondition(known, "no decoder for block type \(self)")
+  }
+
+  /// Writes groups of 32 codes without biases as blocks; scales are rounded to float16.
+  ///
+  /// - Parameters:
+  ///   - codes: blocks × 32 codes, one per byte, each below 2^bits.
+  ///   - scales: One scale per block.
+  ///   - blocks: Receives blocks × `byteCount` bytes, at any alignment.
+  ///   - instructions: The path to take.
+  package func pack(
+    codes: Span<UInt8>, scales: Span<Float>, into blocks: inout MutableRawSpan,
+    on instructions: InstructionSet = .best
+  ) {
+    guard case .symmetric = groupForm else { preconditionFailure("\(self) is not symmetric") }
+    let count = blockCount(bytes: blocks.byteCount, elements: codes.count)
+    precondition(scales.count == count, "expected one scale per block")
+    codes.withUnsafeBufferPointer { codes in
+      scales.withUnsafeBufferPointer { scales in
+        blocks.withUnsafeMutableBytes { blocks in
+          _ = pleat_ggml_pack(
+            instructions.identifier, rawValue, codes.baseAddress, scales.baseAddress, nil, count,
+            blocks.baseAddress)
+        }
+      }
+    }
+  }
+
+  /// Writes groups of 32 codes with biases as blocks; scales and biases are rounded to float16.
+  ///
+  /// - Parameters:
+  ///   - codes: blocks × 32 codes, one per byte, each below 2^bits.
+  ///   - scales: One scale per block.
+  ///   - biases: One bias per block.
+  ///   - blocks: Receives blocks × `byteCount` bytes, at any alignment.
+  ///   - instructions: The path to take.
+  package func pack(
+    codes: Span<UInt8>, scales: Span<Float>, biases: Span<Float>,
+    into blocks: inout MutableRawSpan, on instructions: InstructionSet = .best
+  ) {
+    guard case .affine = groupForm else { preconditionFailure("\(self) has no biases") }
+    let count = blockCount(bytes: blocks.byteCount, elements: codes.count)
+    precondition(scales.count == count && biases.count == count, "expected one per block")
+    codes.withUnsafeBufferPointer { codes in
+      scales.withUnsafeBufferPointer { scales in
+        biases.withUnsafeBufferPointer { biases in
+          blocks.withUnsafeMutableBytes { blocks in
+            _ = pleat_ggml_pack(
+              instructions.identifier, rawValue, codes.baseAddress, scales.baseAddress,
+              biases.baseAddress, count, blocks.baseAddress)
+          }
+        }
+      }
+    }
+  }
+
+  /// Takes symmetric blocks apart: the inverse of `pack(codes:scales:into:)`, exact.
+  ///
+  /// - Parameters:
+  ///   - blocks: blocks × `byteCount` bytes, at any alignment.
+  ///   - codes: Receives blocks × 32 codes, one per byte.
+  ///   - scales: Receives one scale per block.
+  ///   - instructions: The path to take.
+  package func unpack(
+    _ blocks: RawSpan, codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<Float>,
+    on instructions: InstructionSet = .best
+  ) {
+    guard case .symmetric = groupForm else { preconditionFailure("\(self) is not symmetric") }
+    let count = blockCount(bytes: blocks.byteCount, elements: codes.count)
+    precondition(scales.count == count, "expected one scale per block")
+    blocks.withUnsafeBytes { blocks in
+      codes.withUnsafeMutableBufferPointer { codes in
+        scales.withUnsafeMutableBufferPointer { scales in
+          _ = pleat_ggml_unpack(
+            instructions.identifier, rawValue, blocks.baseAddress, count, codes.baseAddress,
+            scales.baseAddress, nil)
+        }
+      }
+    }
+  }
+
+  /// Takes affine blocks apart: the inverse of `pack(codes:scales:biases:into:)`, exact.
+  ///
+  /// - Parameters:
+  ///   - blocks: blocks × `byteCount` bytes, at any alignment.
+  ///   - codes: Receives blocks × 32 codes, one per byte.
+  ///   - scales: Receives one scale per block.
+  ///   - biases: Receives one bias per block.
+  ///   - instructions: The path to take.
+  package func unpack(
+    _ blocks: RawSpan, codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<Float>,
+    biases: inout MutableSpan<Float>, on instructions: InstructionSet = .best
+  ) {
+    guard case .affine = groupForm else { preconditionFailure("\(self) has no biases") }
+    let count = blockCount(bytes: blocks.byteCount, elements: codes.count)
+    precondition(scales.count == count && biases.count == count, "expected one per block")
+    blocks.withUnsafeBytes { blocks in
+      codes.withUnsafeMutableBufferPointer { codes in
+        scales.withUnsafeMutableBufferPointer { scales in
+          biases.withUnsafeMutableBufferPointer { biases in
+            _ = pleat_ggml_unpack(
+              instructions.identifier, rawValue, blocks.baseAddress, count, codes.baseAddress,
+              scales.baseAddress, biases.baseAddress)
+          }
+        }
+      }
+    }
+  }
+
+  private func blockCount(bytes: Int, elements: Int) -> Int {
+    precondition(elements % elementCount == 0, "expected whole blocks")
+    let count = elements / elementCount
+    precondition(bytes == count * byteCount, "bytes and elements differ in block count")
+    return count
+  }
+}

@@ -1,0 +1,31 @@
+internal import CKernels
+
+/// A CRC-32C (Castagnoli) checksum, as in RFC 3720: of bytes that may come in pieces.
+package struct CRC32C: Sendable, Hashable {
+  /// The checksum of all bytes so far; 0 when there are none.
+  package private(set) var value: UInt32
+
+  /// Starts with no bytes, or goes on from a checksum that was finished before.
+  package init(_ value: UInt32 = 0) {
+    self.value = value
+  }
+
+  /// The checksum of a span.
+  package init(of bytes: RawSpan, on instructions: InstructionSet = .best) {
+    self.init()
+    update(bytes, on: instructions)
+  }
+
+  /// Adds the bytes that follow.
+  package mutating func update(_ bytes: RawSpan, on instructions: InstructionSet = .best) {
+    value = bytes.withUnsafeBytes {
+      pleat_crc32c(instructions.identifier, value, $0.baseAddress, $0.count)
+    }
+  }
+
+  /// Adds `byteCount` bytes that follow, known by their checksum only.
+  package mutating func append(_ next: CRC32C, byteCount: Int) {
+    precondition(byteCount >= 0, "expected a byte count")
+    value = pleat_crc32c_combine(value, next.value, UInt64(byteCount))
+  }
+}

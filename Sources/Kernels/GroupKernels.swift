@@ -1,0 +1,173 @@
+internal import CKernels
+
+/// Why a group of floats cannot be encoded.
+package struct GroupFault: Error, Hashable, Sendable {
+  package enum Kind: Sendable {
+    /// A value of the group is a NaN or infinite.
+    case nonFiniteValue
+    /// The scale or the bias is too large for the format of the parameters.
+    case parameterOverflow
+  }
+
+  package var kind: Kind
+  /// Index of the first such group, counted from the start of the values.
+  package var group: Int
+
+  package init(kind: Kind, group: Int) {
+    self.kind = kind
+    self.group = group
+  }
+}
+
+/// The arithmetic of groups: floats to codes, scales and biases, and back.
+///
+/// Values come as any number of whole groups, one after the other: since the group size divides
+/// the columns, a tile of rows is just that. All arithmetic is float32, each operation rounded on
+/// its own; scales and biases are handed out as floats that are already rounded to the format in
+/// which they will be stored. No function here allocates.
+package struct GroupKernel: Sendable, Hashable {
+  /// Values in a group, along a row.
+  package let groupSize: Int
+  /// Bits of one code, 1…8.
+  package let bits: Int
+  /// The format in which scales and biases are stored.
+  package let parameters: FloatFormat
+
+  package init(groupSize: Int, bits: Int, parameters: FloatFormat) {
+    precondition(groupSize > 0, "expected a positive group size")
+    precondition((1...8).contains(bits), "expected 1…8 bits")
+    self.groupSize = groupSize
+    self.bits = bits
+    self.parameters = parameters
+  }
+
+  /// The code that stands for zero in the symmetric form: 2^(bits − 1).
+  package var symmetricZero: Float { Float(1 << (bits - 1)) }
+
+  /// Encodes each group from its minimum to its maximum: `w ≈ scale · code + bias`.
+  ///
+  /// With n = 2^bits − 1: scale = (max − min) / n and bias = min, both rounded to `parameters`;
+  /// code = (w − bias) · (1 / scale) rounded half to even and clamped to 0…n, or 0 where the scale
+  /// is zero or too small to have a finite inverse.
+  ///
+  /// - Parameters:
+  ///   - values: groups × groupSize floats.
+  ///   - codes: Receives groups × groupSize codes, one per byte.
+  ///   - scales: Receives one scale per group, never negative.
+  ///   - biases: Receives one bias per group.
+  ///   - instructions: The path to take.
+  /// - Throws: `GroupFault`; what was written so far is then meaningless.
+  package func encodeMinMax(
+    _ values: Span<Float>, codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<Float>,
+    biases: inout MutableSpan<Float>, on instructions: InstructionSet = .best
+  ) throws(GroupFault) {
+    let groups = groupCount(values: values.count, codes: codes.count, scales: scales.count)
+    precondition(biases.count == groups, "expected one bias per group")
+    let outcome = values.withUnsafeBufferPointer { values in
+      codes.withUnsafeMutableBufferPointer { codes in
+        scales.withUnsafeMutableBufferPointer { scales in
+          biases.withUnsafeMutableBufferPointer { biases in
+            pleat_encode_minmax(
+              instructions.identifier, values.baseAddress, groups, groupSize, Int32(bits),
+              parameters.identifier, codes.baseAddress, scales.baseAddress, biases.baseAddress)
+          }
+        }
+      }
+    }
+    try check(outcome)
+  }
+
+  /// Encodes each group around zero: `w ≈ scale · (code − symmetricZero)`.
+  ///
+  /// The value of largest magnitude, the first one of equals, gets code 0: scale is that value
+  /// divided by −symmetricZero, rounded to `parameters`, and may be negative.
+  /// code = w · (1 / scale) rounded half to even, plus symmetricZero, clamped to 0…2^bits − 1;
+  /// it is symmetricZero where the scale is zero or too small to have a finite inverse.
+  ///
+  /// - Parameters:
+  ///   - values: groups × groupSize floats.
+  ///   - codes: Receives groups × groupSize codes, one per byte.
+  ///   - scales: Receives one scale per group.
+  ///   - instructions: The path to take.
+  /// - Throws: `GroupFault`; what was written so far is then meaningless.
+  package func encodeSymmetric(
+    _ values: Span<Float>, codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<Float>,
+    on instructions: InstructionSet = .best
+  ) throws(GroupFault) {
+    let groups = groupCount(values: values.count, codes: codes.count, scales: scales.count)
+    let outcome = values.withUnsafeBufferPointer { values in
+      codes.withUnsafeMutableBufferPointer { codes in
+        scales.withUnsafeMutableBufferPointer { scales in
+          pleat_encode_symmetric(
+            instructions.identifier, values.baseAddress, groups, groupSize, Int32(bits),
+            parameters.identifier, codes.baseAddress, scales.baseAddress)
+        }
+      }
+    }
+    try check(outcome)
+  }
+
+  /// Decodes groups with biases: `w = scale · code + bias`, product and sum rounded one by one.
+  ///
+  /// - Parameters:
+  ///   - codes: groups × groupSize codes, one per byte.
+  ///   - scales: One scale per group.
+  ///   - biases: One bias per group.
+  ///   - values: Receives groups × groupSize floats.
+  ///   - instructions: The path to take.
+  package func decode(
+    _ codes: Span<UInt8>, scales: Span<Float>, biases: Span<Float>,
+    into values: inout MutableSpan<Float>, on instructions: InstructionSet = .best
+  ) {
+    let groups = groupCount(values: values.count, codes: codes.count, scales: scales.count)
+    precondition(biases.count == groups, "expected one bias per group")
+    codes.withUnsafeBufferPointer { codes in
+      scales.withUnsafeBufferPointer { scales in
+        biases.withUnsafeBufferPointer { biases in
+          values.withUnsafeMutableBufferPointer { values in
+            pleat_decode_affine(
+              instructions.identifier, codes.baseAddress, groups, groupSize, scales.baseAddress,
+              biases.baseAddress, values.baseAddress)
+          }
+        }
+      }
+    }
+  }
+
+  /// Decodes groups without biases: `w = scale · (code − zero)`, where the difference is exact and
+  /// a negative scale times zero is −0.
+  ///
+  /// - Parameters:
+  ///   - codes: groups × groupSize codes, one per byte.
+  ///   - scales: One scale per group.
+  ///   - zero: The code that stands for zero, the same for all groups: `symmetricZero` as a rule.
+  ///   - values: Receives groups × groupSize floats.
+  ///   - instructions: The path to take.
+  package func decode(
+    _ codes: Span<UInt8>, scales: Span<Float>, zero: Float,
+    into values: inout MutableSpan<Float>, on instructions: InstructionSet = .best
+  ) {
+    let groups = groupCount(values: values.count, codes: codes.count, scales: scales.count)
+    codes.withUnsafeBufferPointer { codes in
+      scales.withUnsafeBufferPointer { scales in
+        values.withUnsafeMutableBufferPointer { values in
+          pleat_decode_centered(
+            instructions.identifier, codes.baseAddress, groups, groupSize, scales.baseAddress,
+            zero, values.baseAddress)
+        }
+      }
+    }
+  }
+
+  private func groupCount(values: Int, codes: Int, scales: Int) -> Int {
+    precondition(values == codes, "expected one code per value")
+    precondition(values == scales * groupSize, "expected one scale per whole group")
+    return scales
+  }
+
+  private func check(_ outcome: Int64) throws(GroupFault) {
+    guard outcome >= 0 else { return }
+    throw GroupFault(
+      kind: outcome & 1 == 0 ? .nonFiniteValue : .parameterOverflow, group: Int(outcome >> 1))
+  }
+}

@@ -1,0 +1,84 @@
+internal import CKernels
+
+/// A floating-point format as stored: little-endian, unaligned, one value after the other.
+package enum FloatFormat: CaseIterable, Sendable {
+  case float16
+  case bfloat16
+  case float32
+  case float64
+
+  /// Bytes of one value.
+  package var byteCount: Int {
+    switch self {
+    case .float16, .bfloat16: 2
+    case .float32: 4
+    case .float64: 8
+    }
+  }
+
+  /// Reads stored values as floats: exact, except that float64 is rounded half to even.
+  ///
+  /// A NaN stays a NaN with the leading bits of its payload; all but bfloat16 and float32, which
+  /// are copied, make it a quiet one.
+  ///
+  /// - Parameters:
+  ///   - bytes: `values.count` × `byteCount` bytes, at any alignment.
+  ///   - values: Receives one float per stored value.
+  ///   - instructions: The path to take.
+  package func decode(
+    _ bytes: RawSpan, into values: inout MutableSpan<Float>,
+    on instructions: InstructionSet = .best
+  ) {
+    let count = values.count
+    precondition(bytes.byteCount == count * byteCount, "bytes and values differ in count")
+    let set = instructions.identifier
+    bytes.withUnsafeBytes { bytes in
+      values.withUnsafeMutableBufferPointer { values in
+        let (source, target) = (bytes.baseAddress, values.baseAddress)
+        switch self {
+        case .float16: pleat_f16_to_f32(set, source, count, target)
+        case .bfloat16: pleat_bf16_to_f32(set, source, count, target)
+        case .float32: UnsafeMutableRawBufferPointer(values).copyMemory(from: bytes)
+        case .float64: pleat_f64_to_f32(set, source, count, target)
+        }
+      }
+    }
+  }
+
+  /// Writes floats in this format: rounded half to even, too large becoming infinite.
+  ///
+  /// A NaN stays a NaN with the leading bits of its payload; all but float32, which is copied, make
+  /// it a quiet one.
+  ///
+  /// - Parameters:
+  ///   - values: The floats to store.
+  ///   - bytes: Receives `values.count` × `byteCount` bytes, at any alignment.
+  ///   - instructions: The path to take.
+  package func encode(
+    _ values: Span<Float>, into bytes: inout MutableRawSpan,
+    on instructions: InstructionSet = .best
+  ) {
+    let count = values.count
+    precondition(bytes.byteCount == count * byteCount, "bytes and values differ in count")
+    let set = instructions.identifier
+    values.withUnsafeBufferPointer { values in
+      bytes.withUnsafeMutableBytes { bytes in
+        let (source, target) = (values.baseAddress, bytes.baseAddress)
+        switch self {
+        case .float16: pleat_f32_to_f16(set, source, count, target)
+        case .bfloat16: pleat_f32_to_bf16(set, source, count, target)
+        case .float32: bytes.copyMemory(from: UnsafeRawBufferPointer(values))
+        case .float64: pleat_f32_to_f64(set, source, count, target)
+        }
+      }
+    }
+  }
+
+  var identifier: pleat_format {
+    switch self {
+    case .float16: PLEAT_FLOAT16
+    case .bfloat16: PLEAT_BFLOAT16
+    case .float32, .float64: PLEAT_FLOAT32
+    }
+  }
+}

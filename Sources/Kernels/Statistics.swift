@@ -1,0 +1,101 @@
+internal import CKernels
+
+/// What one pass over floats tells; sums are the same whatever the instruction set.
+///
+/// The order of addition is fixed: value i of a span goes to partial sum i mod 8, and the eight are
+/// added as ((0+4)+(2+6)) + ((1+5)+(3+7)). `merge` adds whole spans in the order of the calls, so
+/// the same spans in the same order give the same bits.
+package struct ValueStatistics: Sendable, Hashable {
+  /// Values seen, finite or not.
+  package var count = 0
+  package var nanCount = 0
+  package var infinityCount = 0
+  /// Smallest finite value, with −0 below +0; infinity when there is none.
+  package var minimum = Float.infinity
+  /// Largest finite value, with −0 below +0; −infinity when there is none.
+  package var maximum = -Float.infinity
+  /// Sum of the finite values.
+  package var sum = 0.0
+  /// Sum of the squares of the finite values.
+  package var sumOfSquares = 0.0
+
+  package init() {}
+
+  package init(_ values: Span<Float>, on instructions: InstructionSet = .best) {
+    let found = values.withUnsafeBufferPointer {
+      pleat_statistics_of(instructions.identifier, $0.baseAddress, $0.count)
+    }
+    count = values.count
+    nanCount = Int(found.nan_count)
+    infinityCount = Int(found.infinity_count)
+    minimum = found.minimum
+    maximum = found.maximum
+    sum = found.sum
+    sumOfSquares = found.sum_of_squares
+  }
+
+  /// How many of the values are finite.
+  package var finiteCount: Int { count - nanCount - infinityCount }
+
+  /// Adds what was found in the span that follows.
+  package mutating func merge(_ next: ValueStatistics) {
+    count += next.count
+    nanCount += next.nanCount
+    infinityCount += next.infinityCount
+    if next.minimum.isTotallyOrdered(belowOrEqualTo: minimum) { minimum = next.minimum }
+    if maximum.isTotallyOrdered(belowOrEqualTo: next.maximum) { maximum = next.maximum }
+    sum += next.sum
+    sumOfSquares += next.sumOfSquares
+  }
+}
+
+/// How far floats are from a reference; the order of addition is that of `ValueStatistics`.
+package struct ErrorStatistics: Sendable, Hashable {
+  package var count = 0
+  /// Σ (value − reference)², NaN or infinite where a value is not finite.
+  package var sumOfSquaredErrors = 0.0
+  /// Σ reference².
+  package var sumOfSquares = 0.0
+  /// Largest |value − reference|, rounded to float32; NaN if any difference is.
+  package var maximumError = Float(0)
+
+  package init() {}
+
+  /// Compares spans of equal length.
+  package init(
+    of values: Span<Float>, from reference: Span<Float>,
+    on instructions: InstructionSet = .best
+  ) {
+    precondition(values.count == reference.count, "spans differ in count")
+    let found = values.withUnsafeBufferPointer { values in
+      reference.withUnsafeBufferPointer { reference in
+        pleat_error_of(
+          instructions.identifier, values.baseAddress, reference.baseAddress, values.count)
+      }
+    }
+    count = values.count
+    sumOfSquaredErrors = found.sum_of_squared_errors
+    sumOfSquares = found.sum_of_squares
+    maximumError = found.maximum_error
+  }
+
+  /// Adds what was found in the spans that follow.
+  package mutating func merge(_ next: ErrorStatistics) {
+    count += next.count
+    sumOfSquaredErrors += next.sumOfSquaredErrors
+    sumOfSquares += next.sumOfSquares
+    if next.maximumError.isNaN || next.maximumError > maximumError {
+      maximumError = next.maximumError
+    }
+  }
+}
+
+/// Index of the first NaN or infinite value, or nil.
+package func firstNonFinite(
+  _ values: Span<Float>, on instructions: InstructionSet = .best
+) -> Int? {
+  let index = values.withUnsafeBufferPointer {
+    pleat_first_nonfinite(instructions.identifier, $0.baseAddress, $0.count)
+  }
+  return index < 0 ? nil : Int(index)
+}

@@ -1,0 +1,79 @@
+internal import Formats
+internal import Quantization
+public import TensorModel
+
+extension Plan {
+  /// Plans to rewrite a model in another format, weights unchanged.
+  ///
+  /// - Parameters:
+  ///   - model: The model to read.
+  ///   - type: What quantized weights are decoded to; in safetensors all floating-point tensors
+  ///     become this type. nil decodes only where the format has no place for groups, to F16.
+  ///   - destination: Where the result goes.
+  ///   - rounding: Whether scales and biases may be rounded where the format needs it.
+  /// - Throws: `ModelError` of kind `usage` or `unsupported`.
+  public static func converting(
+    _ model: Model, decodingTo type: ScalarType? = nil, to destination: Destination,
+    rounding: Bool = false
+  ) throws(ModelError) -> Plan {
+    let planner = ConversionPlanner(format: destination.format, type: type, rounds: rounding)
+    do throws(ModelError) {
+      var tensors: [TensorPlan] = []
+      for tensor in model.catalog.tensors { tensors.append(try planner.plan(tensor, model.format)) }
+      return try Plan(
+        model, tensors, to: destination, notes: [],
+        history: ["action": "convert", "from": .string(model.format.name)])
+    } catch {
+      throw error.located(file: model.path)
+    }
+  }
+}
+
+/// Decides for each tensor how it gets into another format. Pure: it sees descriptions only.
+struct ConversionPlanner {
+  let format: Format
+  let type: ScalarType?
+  let rounds: Bool
+
+  /// What happens to one tensor. Throws `unsupported`.
+  func plan(_ tensor: TensorInfo, _ source: Format) throws(ModelError) -> TensorPlan {
+    if let type, decodes(tensor, to: type) { return decoding(tensor, to: type, "--dtype") }
+    switch format.admits(tensor) {
+    case .exact: return carrying(tensor, source, "held exactly")
+    case .rounded(let reason) where rounds: return carrying(tensor, source, reason)
+    case .rounded(let reason):
+      throw ModelError(
+        .unsupported, "\(format.name) holds the weight only rounded: \(reason)",
+        tensor: tensor.name, hint: "--round permits it")
+    case .refused(let reason):
+      guard format.bits.isEmpty, canDecode(tensor) else {
+        throw ModelError(
+          .unsupported, reason, tensor: tensor.name,
+          hint: canDecode(tensor) ? "--dtype F16 decodes it" : nil)
+      }
+      return decoding(tensor, to: type ?? .f16, reason)
+    }
+  }
+
+  private func decodes(_ tensor: TensorInfo, to type: ScalarType) -> Bool {
+    guard canDecode(tensor), tensor.encoding != .plain(type) else { return false }
+    if case .plain = tensor.encoding { return format == .safetensors }
+    return true
+  }
+
+  private func canDecode(_ tensor: TensorInfo) -> Bool {
+    if case .grouped = tensor.encoding { return true }
+    return RowDecoder(tensor.encoding) != nil
+  }
+
+  private func decoding(_ tensor: TensorInfo, to type: ScalarType, _ reason: String) -> TensorPlan {
+    TensorPlan(
+      source: tensor, target: tensor.with(.plain(type)), action: .decode(type), reason: reason)
+  }
+
+  private func carrying(_ tensor: TensorInfo, _ source: Format, _ reason: String) -> TensorPlan {
+    var action = Action.copy
+    if case .grouped = tensor.encoding, source != format { action = .respell }
+    return TensorPlan(source: tensor, target: tensor, action: action, reason: reason)
+  }
+}

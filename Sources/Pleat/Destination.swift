@@ -1,0 +1,41 @@
+internal import Bytes
+public import Formats
+internal import SystemPackage
+internal import TensorModel
+
+/// Where a result goes and how its files are made.
+public struct Destination: Sendable {
+  /// The file or folder to make.
+  public var path: String
+  /// Its format.
+  public var format: Format
+  /// Split into files of at most this many bytes of tensors.
+  public var shardByteCount: Int?
+  /// Compress parts where that gains something; pleat files only.
+  public var compresses: Bool
+
+  /// A destination.
+  public init(
+    path: String, format: Format, shardByteCount: Int? = nil, compresses: Bool = false
+  ) {
+    self.path = path
+    self.format = format
+    self.shardByteCount = shardByteCount
+    self.compresses = compresses
+  }
+
+  /// Throws `usage` for wishes that the format cannot grant, and for an output that is the input.
+  func check(against model: Model) throws(ModelError) {
+    if compresses && format != .pleat {
+      throw ModelError(.usage, "only pleat files are compressed", found: "--to \(format.name)")
+    }
+    if shardByteCount != nil && format == .pleat {
+      throw ModelError(
+        .usage, "a pleat file is one file", found: "--shard", hint: "leave --shard out")
+    }
+    if model.uses(FilePath(path)) {
+      throw ModelError(
+        .usage, "the output is the input", file: path, hint: "write to another path")
+    }
+  }
+}

@@ -1,0 +1,84 @@
+internal import Bytes
+internal import Formats
+internal import Kernels
+internal import SystemPackage
+internal import TensorModel
+
+extension Plan {
+  /// Puts decisions about tensors together with the places of their bytes.
+  ///
+  /// Throws `usage` and `unsupported` for what the format cannot hold.
+  init(
+    _ model: Model, _ tensors: [TensorPlan], to destination: Destination, notes: [String],
+    history: JSONValue
+  ) throws(ModelError) {
+    try destination.check(against: model)
+    let format = destination.format
+    var stored: [StoredTensor] = []
+    var firstParts: [Int] = []
+    var blocks: [Cut] = []
+    for (index, plan) in tensors.enumerated() {
+      if case .refused(let reason) = format.admits(plan.target) {
+        throw ModelError(.unsupported, reason, file: model.path, tensor: plan.source.name)
+      }
+      var parts = format.spelling.parts(of: plan.target)
+      let cut = Cut(plan, source: model.parts(of: index), target: parts)
+      for part in parts.indices {
+        parts[part].blockByteCount = max(1, cut.unitsPerBlock * cut.target[part])
+      }
+      firstParts.append(stored.count)
+      blocks.append(cut)
+      stored += parts
+    }
+    let known = model.reader.provenance?.history ?? []
+    let companions = Self.companions(of: model, for: format)
+    let contents = Contents(
+      stored: stored, metadata: model.catalog.metadata,
+      companions: companions.map { model.catalog.companions[$0] },
+      provenance: Provenance(sources: Self.expectedSources(model), history: known + [history]))
+    let options = WriteOptions(
+      path: FilePath(destination.path), shardByteCount: destination.shardByteCount,
+      compresses: destination.compresses)
+    do throws(ModelError) {
+      layout = try format.container.layout(contents, options)
+    } catch {
+      throw error.located(file: model.path)
+    }
+    self.model = model
+    self.format = format
+    self.tensors = tensors
+    self.companions = companions
+    self.firstParts = firstParts
+    self.blocks = blocks
+    self.notes = notes + Self.losses(of: model, in: format)
+    byteCount = layout.byteCount
+    isExact = layout.isExact
+    fileNames = layout.fileNames
+  }
+
+  /// Sources with checksums that will be known after they were read; they take the same space.
+  private static func expectedSources(_ model: Model) -> [SourceFile] {
+    if let provenance = model.reader.provenance { return provenance.sources }
+    return model.reader.files.map {
+      SourceFile(name: $0.path.name, byteCount: $0.byteCount, checksum: .init())
+    }
+  }
+
+  private static func companions(of model: Model, for format: Format) -> [Int] {
+    format.holdsCompanions ? Array(model.catalog.companions.indices) : []
+  }
+
+  /// What the format has no place for.
+  private static func losses(of model: Model, in format: Format) -> [String] {
+    var notes: [String] = []
+    if !format.holdsCompanions && !model.catalog.companions.isEmpty {
+      let names = model.catalog.companions.map(\.name).joined(separator: ", ")
+      notes.append("\(format.name) has no place for \(names)")
+    }
+    if format == .safetensors {
+      let count = model.catalog.metadata.entries.count { $0.value.text == nil }
+      if count > 0 { notes.append("safetensors has no place for \(count) metadata entries that are not text") }
+    }
+    return notes
+  }
+}

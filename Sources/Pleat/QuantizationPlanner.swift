@@ -1,0 +1,209 @@
+internal import Formats
+internal import Quantization
+public import TensorModel
+
+extension Plan {
+  /// Plans to round a model's weights to groups.
+  ///
+  /// - Parameters:
+  ///   - model: The model to read.
+  ///   - recipe: What the user wants.
+  ///   - destination: Where the result goes.
+  ///   - requantizing: Whether weights that are quantized already are rounded a second time.
+  /// - Throws: `ModelError` of kind `usage` or `unsupported`.
+  public static func quantizing(
+    _ model: Model, _ recipe: Recipe, to destination: Destination, requantizing: Bool = false
+  ) throws(ModelError) -> Plan {
+    let planner = try QuantizationPlanner(
+      recipe, destination.format, model.catalog, requantizing: requantizing)
+    do throws(ModelError) {
+      var tensors: [TensorPlan] = []
+      for tensor in model.catalog.tensors { tensors.append(try planner.plan(tensor)) }
+      return try Plan(
+        model, tensors, to: destination, notes: planner.notes(tensors),
+        history: ["action": "quantize", "recipe": planner.recipe.json])
+    } catch {
+      throw error.located(file: model.path)
+    }
+  }
+}
+
+/// Decides for each tensor whether and how it is quantized. Pure: it sees descriptions only.
+struct QuantizationPlanner {
+  /// The recipe with the defaults of the format filled in.
+  let recipe: Recipe
+  private let format: Format
+  private let requantizes: Bool
+  private let hasHead: Bool
+
+  /// Throws `usage` when the format cannot hold what the recipe asks for.
+  init(
+    _ recipe: Recipe, _ format: Format, _ catalog: Catalog, requantizing: Bool
+  ) throws(ModelError) {
+    self.format = format
+    requantizes = requantizing
+    hasHead = catalog.tensors.contains { TensorRole(of: $0) == .head }
+    guard !format.bits.isEmpty else {
+      let able = Formats.all.filter { !$0.bits.isEmpty }.map(\.name)
+      throw ModelError(
+        .usage, "\(format.name) cannot hold quantized weights",
+        expected: "--to " + able.joined(separator: " or --to "), found: "--to \(format.name)")
+    }
+    var resolved = recipe
+    try resolved.validate()
+    let group = recipe.group ?? .columns(format.groupSizes[0])
+    resolved.group = group
+    switch group {
+    case .row where !format.allowsRowGroups, .columns where !Self.allows(group, format):
+      throw ModelError(
+        .usage, "\(format.name) cannot hold groups of \(group.text == "row" ? "a row" : group.text)",
+        expected: "groups of \(format.groupSizes.sorted().choices)", found: group.text,
+        hint: "use --group-size \(format.groupSizes[0])")
+    default: break
+    }
+    self.recipe = resolved
+    if recipe.scheme != nil { _ = try grouping(bits: recipe.bits, nil, nil, columns: nil) }
+  }
+
+  private static func allows(_ group: GroupSize, _ format: Format) -> Bool {
+    if case .columns(let count) = group { format.groupSizes.contains(count) } else { false }
+  }
+
+  /// What happens to one tensor. Throws `unsupported` and `usage`.
+  func plan(_ tensor: TensorInfo) throws(ModelError) -> TensorPlan {
+    do throws(ModelError) {
+      let role = TensorRole(of: tensor)
+      if let rule = recipe.rules.last(where: { $0.matches(tensor.name) }) {
+        return try plan(tensor, role, rule)
+      }
+      switch role {
+      case .linear: return try quantize(tensor, bits: recipe.bits, "a linear weight")
+      case .embedding:
+        return try plan(tensor, hasHead ? format.embeddings : format.head, "token embeddings")
+      case .head: return try plan(tensor, format.head, "the output head")
+      case .other(let reason): return keep(tensor, reason)
+      }
+    } catch {
+      throw error.located(tensor: tensor.name)
+    }
+  }
+
+  private func plan(
+    _ tensor: TensorInfo, _ treatment: Format.Treatment, _ reason: String
+  ) throws(ModelError) -> TensorPlan {
+    switch treatment {
+    case .keep: return keep(tensor, reason)
+    case .quantize: return try quantize(tensor, bits: recipe.bits, reason)
+    case .eightBits:
+      return try quantize(tensor, bits: 8, reason, scheme: recipe.bits == 8 ? recipe.scheme : nil)
+    }
+  }
+
+  private func plan(
+    _ tensor: TensorInfo, _ role: TensorRole, _ rule: Rule
+  ) throws(ModelError) -> TensorPlan {
+    let reason = "rule '\(rule.pattern)=\(rule.choice.text)'"
+    switch rule.choice {
+    case .keep: return keep(tensor, reason)
+    case .plain(let type):
+      guard RowDecoder(tensor.encoding) != nil, tensor.encoding != .plain(type) else {
+        return keep(tensor, reason)
+      }
+      return TensorPlan(
+        source: tensor, target: tensor.with(.plain(type)), action: .decode(type), reason: reason)
+    // A rule for all tensors does not mean vectors and tables, which cannot be grouped.
+    case .quantize, .blocks:
+      if case .other(let exclusion) = role { return keep(tensor, exclusion) }
+    }
+    switch rule.choice {
+    case .quantize(let bits, let group, let scheme):
+      return try quantize(tensor, bits: bits, reason, group: group, scheme: scheme)
+    case .blocks(let name):
+      guard case .grouped(let grouping)? = GGMLSpelling.encoding(named: name) else {
+        return keep(tensor, reason)
+      }
+      let scheme = grouping.offset == .bias ? MinMaxScheme.name : SymmetricScheme.name
+      return try quantize(
+        tensor, bits: grouping.bits, reason, group: .columns(grouping.groupSize), scheme: scheme)
+    default: return keep(tensor, reason)
+    }
+  }
+
+  private func keep(_ tensor: TensorInfo, _ reason: String) -> TensorPlan {
+    TensorPlan(source: tensor, target: tensor, action: .copy, reason: reason)
+  }
+
+  private func quantize(
+    _ tensor: TensorInfo, bits: Int, _ reason: String, group: GroupSize? = nil,
+    scheme: String? = nil
+  ) throws(ModelError) -> TensorPlan {
+    switch tensor.encoding {
+    case .plain(let type) where !type.isDecodable:
+      return keep(tensor, "\(reason), but \(type.name) is carried as it is")
+    case .plain: break
+    case .grouped, .foreign:
+      guard requantizes else {
+        throw ModelError(
+          .unsupported, "the weight is quantized already", expected: "a 16- or 32-bit weight",
+          found: tensor.encoding.description,
+          hint: "--requantize rounds it a second time, which loses precision")
+      }
+      if case .foreign = tensor.encoding, RowDecoder(tensor.encoding) == nil {
+        throw ModelError(.unsupported, "\(tensor.encoding) cannot be decoded")
+      }
+    }
+    let columns = tensor.shape.columnCount
+    let grouping = try grouping(bits: bits, group, scheme, columns: columns)
+    guard columns > 0, tensor.shape.rowCount > 0, columns % grouping.grouping.groupSize == 0 else {
+      return keep(
+        tensor, "\(reason), but \(columns) columns are not whole groups of \(grouping.grouping.groupSize)")
+    }
+    return TensorPlan(
+      source: tensor, target: tensor.with(.grouped(grouping.grouping)),
+      action: .quantize(grouping.grouping, scheme: grouping.scheme), reason: reason)
+  }
+
+  /// The grouping of a weight: the scheme named, or the first that the format can hold.
+  private func grouping(
+    bits: Int, _ group: GroupSize?, _ scheme: String?, columns: Int?
+  ) throws(ModelError) -> (grouping: Grouping, scheme: String) {
+    let size: Int
+    switch group ?? recipe.group {
+    case .columns(let count)?: size = count
+    case .row?: size = columns ?? 32
+    case nil: size = format.groupSizes[0]
+    }
+    let name = scheme ?? recipe.scheme
+    var refusal = ""
+    for candidate in Schemes.all where name == nil || candidate.name == name {
+      let grouping = Grouping(
+        bits: bits, groupSize: size, offset: candidate.offset, parameters: recipe.parameters)
+      let info = TensorInfo(name: "", shape: Shape(1, size), encoding: .grouped(grouping))
+      switch format.admits(info) {
+      case .exact where format.bits.contains(bits): return (grouping, candidate.name)
+      case .exact: refusal = "\(format.name) has codes of \(format.bits.choices) bits"
+      case .rounded(let reason), .refused(let reason): refusal = reason
+      }
+    }
+    throw ModelError(
+      .usage, "\(format.name) cannot hold \(bits)-bit groups of \(size)"
+        + (name.map { " with scheme \($0)" } ?? ""), expected: refusal,
+      hint: "choose other --bits, --scheme or --parameters for \(format.name)")
+  }
+
+  /// What a user should know: rows that no group divides.
+  func notes(_ tensors: [TensorPlan]) -> [String] {
+    let kept = tensors.filter { $0.action == .copy && $0.reason.contains("not whole groups") }
+    guard let first = kept.first else { return [] }
+    return [
+      "\(kept.count) \(kept.count == 1 ? "weight is" : "weights are") kept, since no group divides the rows: \(first.source.name) has \(first.source.shape.columnCount) columns"
+    ]
+  }
+}
+
+extension TensorInfo {
+  /// The same tensor, encoded otherwise.
+  func with(_ encoding: Encoding) -> TensorInfo {
+    TensorInfo(name: name, shape: shape, encoding: encoding)
+  }
+}

@@ -1,0 +1,120 @@
+public import Bytes
+public import TensorModel
+internal import Quantization
+internal import SystemPackage
+
+/// What a user wants of quantization; see `formats/recipe.md` for its JSON.
+public struct Recipe: Sendable, Hashable {
+  /// Bits of a code.
+  public var bits = 4
+  /// Columns that share a scale: nil for what users of the target format expect.
+  public var group: GroupSize?
+  /// How scales and offsets are chosen: nil for the first scheme that the format can hold.
+  public var scheme: String?
+  /// The stored type of scales and biases: F16, BF16 or F32.
+  public var parameters = ScalarType.f16
+  /// Choices by name; the last that fits wins.
+  public var rules: [Rule] = []
+
+  /// 4 bits in the target's usual groups.
+  public init() {}
+
+  /// Reads a recipe. Throws `io`, `malformed`, and `usage` for values that make no sense.
+  public init(reading path: String) throws(ModelError) {
+    let file = try InputFile(FilePath(path))
+    let document = try JSONParser.parse(try file.bytes(at: 0, count: file.byteCount), file: path)
+    do throws(ModelError) { try self.init(document) } catch { throw error.located(file: path) }
+  }
+
+  /// A recipe from its JSON. Throws `malformed` for unknown keys, `usage` for bad values.
+  public init(_ document: JSONValue) throws(ModelError) {
+    guard let members = document.members else {
+      throw ModelError(.malformed, "a recipe is an object", found: document.kind)
+    }
+    for member in members {
+      switch member.key {
+      case "bits": bits = try member.value.required(\.int, "bits", "a number")
+      case "groupSize":
+        group =
+          if let count = member.value.int {
+            .columns(count)
+          } else {
+            try GroupSize(text: try member.value.required(\.string, "groupSize", "a number or 'row'"))
+          }
+      case "scheme": scheme = try member.value.required(\.string, "scheme", "a name")
+      case "parameters":
+        let name = try member.value.required(\.string, "parameters", "F16, BF16 or F32")
+        parameters = try Self.parameters(named: name)
+      case "rules":
+        for rule in try member.value.required(\.array, "rules", "a list") {
+          rules.append(
+            try Rule(
+              pattern: try (rule["match"] ?? .null).required(\.string, "match", "a pattern"),
+              choiceText: try (rule["to"] ?? .null).required(\.string, "to", "a rule")))
+        }
+      default:
+        throw ModelError(
+          .malformed, "a recipe has no key '\(member.key)'",
+          expected: "bits, groupSize, scheme, parameters, rules", found: member.key)
+      }
+    }
+    try validate()
+  }
+
+  /// Throws `usage` when a value is outside what Pleat does.
+  public func validate() throws(ModelError) {
+    guard Grouping.supportedBits.contains(bits) else {
+      throw ModelError(
+        .usage, "not a code width", expected: Grouping.supportedBits.choices, found: "\(bits)")
+    }
+    if case .columns(let count)? = group, count < 1 {
+      throw ModelError(.usage, "not a group size", expected: "a positive number", found: "\(count)")
+    }
+    if let scheme { _ = try Schemes.named(scheme) }
+  }
+
+  /// The parameter type of a name. Throws `usage`.
+  public static func parameters(named name: String) throws(ModelError) -> ScalarType {
+    if let type = ScalarType(rawValue: name.uppercased()),
+      Grouping.supportedParameters.contains(type)
+    {
+      return type
+    }
+    throw ModelError(
+      .usage, "not a type for scales and biases",
+      expected: Grouping.supportedParameters.map(\.name).joined(separator: ", "), found: name)
+  }
+
+  /// The names of all schemes.
+  public static var schemeNames: [String] { Schemes.all.map { $0.name } }
+
+  /// The JSON that `init(_:)` reads, with every choice spelled out.
+  public var json: JSONValue {
+    var members: [JSONValue.Member] = [.init("bits", JSONValue(bits))]
+    switch group {
+    case .columns(let count): members.append(.init("groupSize", JSONValue(count)))
+    case .row: members.append(.init("groupSize", "row"))
+    case nil: break
+    }
+    if let scheme { members.append(.init("scheme", .string(scheme))) }
+    members.append(.init("parameters", .string(parameters.name)))
+    if !rules.isEmpty {
+      members.append(
+        .init(
+          "rules",
+          .array(
+            rules.map { ["match": .string($0.pattern), "to": .string($0.choice.text)] })))
+    }
+    return .object(members)
+  }
+}
+
+extension JSONValue {
+  fileprivate func required<Value>(
+    _ value: KeyPath<JSONValue, Value?>, _ key: String, _ expected: String
+  ) throws(ModelError) -> Value {
+    if let found = self[keyPath: value] { return found }
+    throw ModelError(
+      .malformed, "the value of '\(key)' is not usable", expected: expected, found: kind)
+  }
+}

@@ -1,0 +1,82 @@
+public import Bytes
+internal import Formats
+internal import TensorModel
+
+extension Plan {
+  /// The plan as JSON; `formats/report.md` describes it.
+  public var json: JSONValue {
+    .object([
+      .init("schema", "pleat.plan.1"),
+      .init("source", .string(model.path)),
+      .init("format", .string(format.name)),
+      .init("files", .array(fileNames.map { .string($0) })),
+      .init("byteCount", JSONValue(byteCount)),
+      .init("byteCountIsExact", .bool(isExact)),
+      .init("weightCount", JSONValue(elementCount)),
+      .init("bitsPerWeight", .number(bitsPerWeight)),
+      .init("notes", .array(notes.map { .string($0) })),
+      .init("tensors", .array(tensors.map(\.json))),
+    ])
+  }
+
+  /// What was written, as JSON.
+  ///
+  /// - Parameters:
+  ///   - path: The output as the user named it.
+  ///   - byteCount: The length of all files.
+  public func resultJSON(path: String, byteCount: Int) -> JSONValue {
+    var members = json.members ?? []
+    members[0].value = "pleat.result.1"
+    members.insert(.init("path", .string(path)), at: 1)
+    if let index = members.firstIndex(where: { $0.key == "byteCount" }) {
+      members[index].value = JSONValue(byteCount)
+    }
+    members.removeAll { $0.key == "byteCountIsExact" }
+    return .object(members)
+  }
+}
+
+extension TensorPlan {
+  fileprivate var json: JSONValue {
+    [
+      "name": .string(source.name),
+      "shape": source.shape.json,
+      "from": source.encoding.json,
+      "to": target.encoding.json,
+      "action": .string(action.name),
+      "reason": .string(reason),
+    ]
+  }
+}
+
+extension Action {
+  /// The name in reports: copy, quantize, decode or respell.
+  public var name: String {
+    switch self {
+    case .copy: "copy"
+    case .quantize: "quantize"
+    case .decode: "decode"
+    case .respell: "respell"
+    }
+  }
+}
+
+extension Shape {
+  var json: JSONValue { .array(dimensions.map { JSONValue($0) }) }
+}
+
+extension Encoding {
+  /// An object with `type`; for grouped weights with all that describes the groups.
+  var json: JSONValue {
+    switch self {
+    case .plain(let type): ["type": .string(type.name)]
+    case .foreign(let layout): ["type": .string(layout.name)]
+    case .grouped(let grouping):
+      [
+        "type": "grouped", "bits": JSONValue(grouping.bits),
+        "groupSize": JSONValue(grouping.groupSize), "offset": .string(grouping.offset.rawValue),
+        "parameters": .string(grouping.parameters.name),
+      ]
+    }
+  }
+}

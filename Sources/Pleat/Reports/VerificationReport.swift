@@ -1,0 +1,49 @@
+public import Bytes
+internal import TensorModel
+
+extension Verification {
+  /// What was found, as JSON; `formats/report.md` describes it.
+  ///
+  /// - Parameter model: The model that was checked.
+  public func json(of model: Model) -> JSONValue {
+    var members: [JSONValue.Member] = [
+      .init("schema", "pleat.verify.1"),
+      .init("path", .string(model.path)),
+      .init("holds", .bool(holds)),
+      .init("tensorCount", JSONValue(model.catalog.tensors.count)),
+      .init("checksumCount", JSONValue(checksumCount)),
+      .init("faults", .array(faults.map(\.json))),
+    ]
+    if let comparisons {
+      members.append(.init("tolerance", tolerance.map { .number($0) } ?? .null))
+      members.append(.init("mismatches", .array(mismatches.map(\.json))))
+      members.append(.init("tensors", .array(comparisons.map(\.json))))
+    }
+    return .object(members)
+  }
+}
+
+extension Comparison {
+  fileprivate var json: JSONValue {
+    [
+      "name": .string(name), "encoding": encoding.json,
+      "relativeError": .number(relativeError), "largestError": .number(largestError),
+      "decibels": .number(decibels),
+    ]
+  }
+}
+
+extension ModelError {
+  /// The error as JSON; coordinates that are not known are left out.
+  public var json: JSONValue {
+    let texts = [
+      ("kind", kind.rawValue), ("what", what), ("file", file), ("tensor", tensor),
+      ("expected", expected), ("found", found), ("hint", hint),
+    ]
+    var members = texts.compactMap { key, text in
+      text.map { JSONValue.Member(key, .string($0)) }
+    }
+    if let offset { members.append(.init("offset", JSONValue(offset))) }
+    return .object(members)
+  }
+}

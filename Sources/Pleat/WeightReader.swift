@@ -1,0 +1,67 @@
+internal import Bytes
+internal import Formats
+internal import Quantization
+internal import TensorModel
+
+/// Reads the weights of a model as floats, in runs that fit memory whatever the tensor's size.
+struct WeightReader {
+  let model: Model
+  private static let runElementCount = 1 << 18
+
+  /// A tensor that Pleat reads as numbers.
+  struct Tensor {
+    fileprivate let index: Int
+    fileprivate let cut: Cut
+    fileprivate let encoding: Encoding
+    /// Runs of numbers, in order.
+    var runCount: Int { cut.blockCount }
+    /// Numbers in a whole run.
+    var elementsPerRun: Int { cut.unitsPerBlock * cut.elementsPerUnit }
+  }
+
+  /// The tensor of an index; nil when its encoding is not decoded.
+  ///
+  /// - Parameters:
+  ///   - index: The index in the catalog.
+  ///   - byRows: Whether every run is whole rows, so that runs of two encodings match.
+  func tensor(_ index: Int, byRows: Bool = false) -> Tensor? {
+    let info = model.catalog.tensors[index]
+    if case .grouped = info.encoding {
+    } else if RowDecoder(info.encoding) == nil {
+      return nil
+    }
+    let target = info.with(.plain(.f32))
+    var cut = Cut(
+      TensorPlan(source: info, target: target, action: .decode(.f32), reason: ""),
+      source: model.parts(of: index), target: PlainSpelling().parts(of: target))
+    if byRows, cut.elementsPerUnit > 0, info.shape.columnCount > 0 {
+      let units = info.shape.columnCount / cut.elementsPerUnit
+      cut.unitsPerBlock = max(1, Self.runElementCount / info.shape.columnCount) * max(1, units)
+    }
+    return Tensor(index: index, cut: cut, encoding: info.encoding)
+  }
+
+  /// The numbers of a run. Throws what reading throws.
+  func values(of tensor: Tensor, run: Int) throws(ModelError) -> [Float] {
+    let cut = tensor.cut
+    let units = cut.units(of: run)
+    var parts: [[UInt8]] = []
+    for (part, stored) in model.gathered[tensor.index].parts.enumerated() {
+      var bytes = [UInt8](repeating: 0, count: units.count * cut.source[part])
+      try bytes.change(0..<bytes.count) { (span) throws(ModelError) in
+        try model.reader.read(stored, at: units.lowerBound * cut.source[part], into: &span)
+      }
+      parts.append(bytes)
+    }
+    var values = [Float](repeating: 0, count: units.count * cut.elementsPerUnit)
+    if case .grouped(let grouping) = tensor.encoding {
+      let rows = GroupedRows(
+        grouping: grouping, columnCount: cut.elementsPerUnit, rowCount: units.count)
+      model.format.spelling.read(parts, firstRow: 0, into: rows)
+      rows.decode(into: &values)
+    } else {
+      RowDecoder(tensor.encoding)?.decode(parts[0][...], into: &values)
+    }
+    return values
+  }
+}

@@ -1,0 +1,40 @@
+package import Kernels
+package import TensorModel
+
+/// How the scale and offset of each group are chosen, and from them the codes.
+package protocol GroupScheme: Sendable {
+  /// The name on the command line.
+  static var name: String { get }
+  /// One sentence for help and tables.
+  static var summary: String { get }
+  /// What the scheme stores beside the scale.
+  static var offset: Grouping.Offset { get }
+
+  /// Encodes rows of floats. Both sides have the same number of rows and columns.
+  ///
+  /// Throws the fault of the first group that has a value that is not finite, or whose parameters
+  /// are too large for their type.
+  static func encode(_ values: [Float], into rows: GroupedRows) throws(GroupFault)
+}
+
+extension GroupedRows {
+  /// The arithmetic of these groups.
+  package var kernel: GroupKernel {
+    GroupKernel(
+      groupSize: grouping.groupSize, bits: grouping.bits,
+      parameters: FloatFormat(grouping.parameters))
+  }
+
+  /// The decoded numbers: rows × columns floats.
+  package func decode(into values: inout [Float]) {
+    let (codes, scales, biases) = (codes, scales, biases)
+    var target = values.mutableSpan
+    switch grouping.offset {
+    case .bias:
+      kernel.decode(codes.span, scales: scales.span, biases: biases.span, into: &target)
+    case .none:
+      kernel.decode(
+        codes.span, scales: scales.span, zero: Float(grouping.centralCode), into: &target)
+    }
+  }
+}

@@ -1,0 +1,50 @@
+/// The extents of a tensor, row-major, outermost dimension first.
+public struct Shape: Sendable, Hashable {
+  /// The extents; their product fits an `Int`.
+  public let dimensions: [Int]
+
+  /// The number of elements; 1 for a scalar.
+  public let elementCount: Int
+
+  /// A shape read from a file: nil when an extent is negative or the product overflows.
+  public init?(validating dimensions: [Int]) {
+    var count = 1
+    var isEmpty = false
+    for extent in dimensions {
+      guard extent >= 0 else { return nil }
+      if extent == 0 {
+        isEmpty = true
+        continue
+      }
+      let (product, overflow) = count.multipliedReportingOverflow(by: extent)
+      guard !overflow else { return nil }
+      count = product
+    }
+    self.dimensions = dimensions
+    self.elementCount = isEmpty ? 0 : count
+  }
+
+  /// A shape known to be valid.
+  public init(_ dimensions: Int...) {
+    guard let shape = Shape(validating: dimensions) else {
+      preconditionFailure("shape \(dimensions) overflows")
+    }
+    self = shape
+  }
+
+  /// The number of dimensions.
+  public var rank: Int { dimensions.count }
+
+  /// The extent of the innermost dimension: the length of a row; 1 for a scalar.
+  public var columnCount: Int { dimensions.last ?? 1 }
+
+  /// The number of rows: the product of all dimensions but the innermost.
+  public var rowCount: Int { columnCount == 0 ? 0 : elementCount / columnCount }
+}
+
+extension Shape: CustomStringConvertible {
+  /// The extents joined by `×`, such as `256×768`; `scalar` without dimensions.
+  public var description: String {
+    dimensions.isEmpty ? "scalar" : dimensions.map(String.init).joined(separator: "×")
+  }
+}

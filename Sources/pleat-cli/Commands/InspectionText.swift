@@ -1,0 +1,124 @@
+internal import Pleat
+
+/// The lines of `inspect`.
+struct InspectionText {
+  private let inspection: Inspection
+  private let view: Inspect.View
+  private let style: Style
+  private let tensors: [Int]?
+  private var statistics: [Int: TensorStatistics] = [:]
+
+  /// Chooses and orders the tensors, and reads weights where asked for.
+  init(_ inspection: Inspection, _ view: Inspect.View, _ style: Style) throws(ModelError) {
+    self.inspection = inspection
+    self.view = view
+    self.style = style
+    tensors =
+      view.tensors || view.name != nil || view.stats ? Self.chosen(inspection.model, view) : nil
+    guard view.stats else { return }
+    for index in tensors ?? [] {
+      statistics[index] = try TensorStatistics(of: index, in: inspection.model)
+    }
+  }
+
+  /// The report as JSON.
+  var json: JSONValue {
+    inspection.json(tensors: tensors, statistics: statistics, showsMetadata: view.metadata)
+  }
+
+  /// The report for people.
+  var lines: [String] { summary + metadataLines + tensorLines }
+
+  private static func chosen(_ model: Model, _ view: Inspect.View) -> [Int] {
+    let all = model.catalog.tensors
+    let chosen = all.indices.filter { index in
+      view.name.map { Rule(pattern: $0, choice: .keep).matches(all[index].name) } ?? true
+    }
+    switch view.sort {
+    case .file: return chosen
+    case .name: return chosen.sorted { all[$0].name < all[$1].name }
+    case .size:
+      return chosen.sorted { (-model.byteCount(of: $0), $0) < (-model.byteCount(of: $1), $1) }
+    }
+  }
+
+  private var summary: [String] {
+    let model = inspection.model
+    var facts = [model.format.name + (model.isAdapter ? " adapter" : "")]
+    if model.fileCount > 1 { facts.append("\(model.fileCount) files") }
+    if let architecture = inspection.architecture { facts.append(architecture.escaped) }
+    facts.append("\(Quantities.count(model.catalog.elementCount)) weights")
+    var table = Table([.left, .left, .right])
+    table.add(
+      "  size",
+      "\(Quantities.bytes(model.byteCount)), \(Quantities.fixed(inspection.bitsPerWeight, 2)) bits per weight",
+      "")
+    for (index, summary) in inspection.encodings.enumerated() {
+      table.add(
+        index == 0 ? "  encoding" : "", summary.encoding.description,
+        Quantities.number(summary.tensorCount, of: "tensor"))
+    }
+    let entries = model.catalog.metadata.entries.count
+    if entries > 0 {
+      table.add(
+        "  metadata", "\(entries) \(entries == 1 ? "entry" : "entries")"
+          + (view.metadata ? "" : style.faint("  (--metadata)")), "")
+    }
+    if !model.catalog.companions.isEmpty {
+      let names = model.catalog.companions.map(\.name.escaped).joined(separator: ", ")
+      table.add("  companions", names, "")
+    }
+    for (index, line) in inspection.provenanceLines.enumerated() {
+      table.add(index == 0 ? "  made from" : "", line.escaped, "")
+    }
+    return ["\(style.strong(model.path.escaped))  " + facts.joined(separator: " · ")] + table.lines
+  }
+
+  private var metadataLines: [String] {
+    guard view.metadata else { return [] }
+    var table = Table([.left, .left, .left])
+    for entry in inspection.model.catalog.metadata.entries {
+      table.add(
+        "  " + entry.key.escaped, style.faint("\(entry.value.type)"), entry.value.summary.escaped)
+    }
+    return [""] + table.lines
+  }
+
+  private var tensorLines: [String] {
+    guard let tensors else { return [] }
+    let model = inspection.model
+    var table = Table(
+      [.left, .right, .left, .right] + (view.stats ? [.right, .right, .right, .right, .left] : []))
+    for index in tensors {
+      let tensor = model.catalog.tensors[index]
+      let cells = [
+        "  " + tensor.name.escaped, tensor.shape.description, tensor.encoding.description,
+        Quantities.bytes(model.byteCount(of: index)),
+      ]
+      table.add(cells + (view.stats ? statisticsCells(statistics[index]) : []))
+    }
+    return [""] + table.lines
+  }
+
+  private func statisticsCells(_ found: TensorStatistics?) -> [String] {
+    guard let found else { return ["", "", "", "", style.faint("not decoded")] }
+    var trouble = ""
+    if found.nanCount > 0 { trouble += "  \(Quantities.exact(found.nanCount)) NaN" }
+    if found.infinityCount > 0 { trouble += "  \(Quantities.exact(found.infinityCount)) infinite" }
+    return [
+      Quantities.short(Double(found.minimum)), Quantities.short(Double(found.maximum)),
+      Quantities.short(found.mean), "± " + Quantities.short(found.standardDeviation),
+      Self.sparkline(found.histogram) + style.failure(trouble),
+    ]
+  }
+
+  /// Bars of eight heights; an interval that is not empty shows at least the lowest.
+  private static func sparkline(_ counts: [Int]) -> String {
+    let bars = Array("▁▂▃▄▅▆▇█")
+    let most = counts.max() ?? 0
+    return String(
+      counts.map { count in
+        count == 0 || most == 0 ? " " : bars[min(7, count * 8 / (most + 1))]
+      })
+  }
+}

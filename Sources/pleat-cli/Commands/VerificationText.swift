@@ -1,0 +1,67 @@
+internal import Pleat
+
+/// The lines of `verify`.
+struct VerificationText {
+  private let verification: Verification
+  private let model: Model
+  private let console: Console
+  private static let worstCount = 5
+
+  init(_ verification: Verification, _ model: Model, _ console: Console) {
+    self.verification = verification
+    self.model = model
+    self.console = console
+  }
+
+  /// One line for each check, what failed below it, and the worst tensors.
+  var lines: [String] {
+    var table = Table([.left, .left, .left])
+    table.add(
+      "structure", ok(true),
+      "\(Quantities.number(model.catalog.tensors.count, of: "tensor")), no gaps, no overlaps")
+    let count = verification.checksumCount
+    table.add(
+      "checksums", count == 0 ? "none" : ok(verification.faults.isEmpty),
+      count == 0
+        ? "\(model.format.name) carries none"
+        : "\(Quantities.exact(count)) compared"
+          + (verification.faults.isEmpty ? "" : ", \(verification.faults.count) do not hold"))
+    if let worst = verification.comparisons?.first {
+      table.add(
+        "faithful", ok(verification.isFaithful && verification.mismatches.isEmpty),
+        "worst \(Quantities.short(worst.relativeError)) at \(worst.name.escaped) (relative RMS)")
+    } else if verification.comparisons != nil {
+      table.add("faithful", ok(verification.mismatches.isEmpty), "nothing to compare")
+    }
+    return table.lines + problemLines + comparisonLines
+  }
+
+  private func ok(_ holds: Bool) -> String {
+    holds ? console.style.success("ok") : console.style.failure("FAILED")
+  }
+
+  private var problemLines: [String] {
+    (verification.faults + verification.mismatches).map { error in
+      var error = error
+      error.hint = nil
+      return "  " + error.description.escaped
+    }
+  }
+
+  private var comparisonLines: [String] {
+    guard let comparisons = verification.comparisons, !comparisons.isEmpty else { return [] }
+    let shown = console.isVerbose ? comparisons[...] : comparisons.prefix(Self.worstCount)
+    var table = Table([.left, .right, .right, .right, .left])
+    table.add("", "relative RMS", "largest error", "SNR", "")
+    for comparison in shown {
+      table.add(
+        "  " + comparison.name.escaped, Quantities.short(comparison.relativeError),
+        Quantities.short(comparison.largestError),
+        comparison.relativeError == 0 ? "exact" : "\(Quantities.fixed(comparison.decibels, 1)) dB",
+        comparison.encoding.description)
+    }
+    let rest = comparisons.count - shown.count
+    return [""] + table.lines
+      + (rest > 0 ? ["  \(Quantities.number(rest, of: "other")) below (--verbose shows all)"] : [])
+  }
+}

@@ -1,0 +1,90 @@
+internal import Glibc
+internal import Pleat
+
+/// The one place that prints: results to standard output, everything else to standard error.
+struct Console {
+  /// How results are shown.
+  enum Mode {
+    case text
+    case json
+    case quiet
+  }
+
+  let mode: Mode
+  let isVerbose: Bool
+  let style: Style
+
+  /// Prints lines of a result for people.
+  func print(_ lines: [String]) {
+    guard mode == .text else { return }
+    for line in lines { Self.write(line, to: 1) }
+  }
+
+  /// Prints a result: the document in JSON mode, else the lines.
+  func print(_ lines: [String], json: @autoclosure () -> JSONValue) {
+    if mode == .json { return Self.write(JSONWriter.text(json(), indentation: 2), to: 1) }
+    print(lines)
+  }
+
+  /// Prints something that the user should know, which is no error.
+  func note(_ text: String) {
+    guard mode != .quiet else { return }
+    Self.write("\(style.warning("note:")) \(text.escaped)", to: 2)
+  }
+
+  /// Prints an error with everything that is known about it.
+  static func printError(_ error: ModelError) {
+    let style = Style(isOn: Style.isTerminal(2))
+    let place = [error.file, error.tensor].compactMap { $0?.escaped }.joined(separator: ": ")
+    let at = error.offset.map { " at byte \($0)" } ?? ""
+    write(
+      "\(style.failure("error:")) \(place.isEmpty ? "" : place + ": ")\(error.what.escaped)\(at)",
+      to: 2)
+    let facts = [("expected", error.expected), ("found", error.found)].compactMap { name, text in
+      text.map { "\(name) \($0.escaped)" }
+    }
+    if !facts.isEmpty { write("  " + facts.joined(separator: ", "), to: 2) }
+    if let hint = error.hint { write("  hint: \(hint.escaped)", to: 2) }
+  }
+
+  /// Prints what is wrong with a command line.
+  static func printError(usage message: String, help: String) {
+    let style = Style(isOn: Style.isTerminal(2))
+    let text = message.hasPrefix("Error: ") ? String(message.dropFirst(7)) : message
+    write("\(style.failure("error:")) \(text)", to: 2)
+    write("  hint: see '\(help)'", to: 2)
+  }
+
+  /// Writes a line to a descriptor, ignoring failure: there is nobody left to tell.
+  static func write(_ line: String, to descriptor: Int32, ending: String = "\n") {
+    let bytes = Array((line + ending).utf8)
+    var done = 0
+    while done < bytes.count {
+      let step = bytes.withUnsafeBytes {
+        Glibc.write(descriptor, $0.baseAddress?.advanced(by: done), bytes.count - done)
+      }
+      guard step > 0 else { return }
+      done += step
+    }
+  }
+}
+
+extension String {
+  /// The text with control characters, as file names may hold them, written as escapes.
+  var escaped: String {
+    guard unicodeScalars.contains(where: \.isControl) else { return self }
+    return unicodeScalars.map {
+      $0.isControl ? "\\u{\(String($0.value, radix: 16))}" : String($0)
+    }.joined()
+  }
+}
+
+extension Unicode.Scalar {
+  /// Whether printing it could move the cursor, change colours or reorder the line.
+  fileprivate var isControl: Bool {
+    switch properties.generalCategory {
+    case .control, .format, .lineSeparator, .paragraphSeparator: true
+    default: false
+    }
+  }
+}

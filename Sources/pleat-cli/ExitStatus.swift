@@ -1,0 +1,24 @@
+internal import Pleat
+
+/// What the process tells its caller, after sysexits.
+enum ExitStatus: Int32, Error {
+  case success = 0
+  /// The command worked, and the answer is no.
+  case negative = 1
+  case usage = 64
+  case badInput = 65
+  case unsupported = 69
+  case inputOutput = 74
+  case interrupted = 130
+
+  /// The status for a kind of error.
+  init(_ kind: ModelError.Kind) {
+    switch kind {
+    case .usage: self = .usage
+    case .malformed, .limit, .mismatch: self = .badInput
+    case .unsupported: self = .unsupported
+    case .io: self = .inputOutput
+    case .interrupted: self = .interrupted
+    }
+  }
+}

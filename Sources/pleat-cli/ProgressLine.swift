@@ -1,0 +1,60 @@
+internal import Pleat
+internal import Synchronization
+
+/// One line on standard error that shows how far a run is: redrawn on a terminal, else every 10 s.
+final class ProgressLine: Sendable {
+  private struct State {
+    var lastDrawn: ContinuousClock.Instant
+    var isDrawn = false
+  }
+
+  private let verb: String
+  private let isTerminal: Bool
+  private let start = ContinuousClock.now
+  private let state: Mutex<State>
+
+  /// A line that begins with `verb`; nil where the user asked for no talk.
+  init?(_ verb: String, _ console: Console) {
+    guard console.mode == .text else { return nil }
+    self.verb = verb
+    isTerminal = Style.isTerminal(2)
+    state = Mutex(State(lastDrawn: .now))
+  }
+
+  /// Shows how far a run is, if enough time has gone by.
+  func update(_ progress: Progress) {
+    state.withLock { state in
+      let now = ContinuousClock.now
+      let interval: Duration = isTerminal ? .milliseconds(100) : .seconds(10)
+      guard now - state.lastDrawn >= interval else { return }
+      state.lastDrawn = now
+      state.isDrawn = true
+      let text = line(progress, seconds: (now - start) / .seconds(1))
+      Console.write(
+        isTerminal ? "\r\u{1B}[2K" + text : text, to: 2, ending: isTerminal ? "" : "\n")
+    }
+  }
+
+  /// Removes the line from the terminal.
+  func clear() {
+    state.withLock { state in
+      if isTerminal && state.isDrawn { Console.write("\r\u{1B}[2K", to: 2, ending: "") }
+      state.isDrawn = false
+    }
+  }
+
+  private func line(_ progress: Progress, seconds: Double) -> String {
+    let share = Double(progress.byteCount) / Double(max(1, progress.totalByteCount))
+    let width = 24
+    let filled = min(width, Int(share * Double(width)))
+    let bar =
+      String(repeating: "━", count: filled) + String(repeating: "┄", count: width - filled)
+    let rate = Double(progress.byteCount) / max(seconds, 0.001)
+    let left = rate > 0 ? Double(progress.totalByteCount - progress.byteCount) / rate : 0
+    return [
+      verb, bar, "\(progress.tensorCount)/\(progress.totalTensorCount)",
+      String(progress.tensor.escaped.suffix(40)), "\(Quantities.bytes(Int(rate)))/s",
+      "\(Quantities.seconds(left)) left",
+    ].joined(separator: "  ")
+  }
+}
