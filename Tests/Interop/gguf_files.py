@@ -1,0 +1,71 @@
+"""Reading GGUF with the gguf package."""
+
+from pathlib import Path
+
+import gguf
+import numpy as np
+from tinylm_gguf import IN_LAYER, gguf_name, interleaved
+
+# What a quantizer has to change in the metadata.
+CHANGED_KEYS = {"general.file_type", "general.quantization_version"}
+
+
+def metadata(path: Path) -> dict:
+    """Key → (types, value), without what the reader adds and what a quantizer changes."""
+    fields = gguf.GGUFReader(path).fields
+    return {
+        key: ([type.name for type in field.types], field.contents())
+        for key, field in fields.items()
+        if not key.startswith("GGUF.") and key not in CHANGED_KEYS
+    }
+
+
+def types(path: Path) -> dict[str, str]:
+    return {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(path).tensors}
+
+
+def values(path: Path) -> dict[str, np.ndarray]:
+    """Every tensor as float32, row-major, decoded by the package."""
+    result = {}
+    for tensor in gguf.GGUFReader(path).tensors:
+        decoded = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        result[tensor.name] = np.asarray(decoded, np.float32).reshape(
+            tuple(reversed(tensor.shape.tolist()))
+        )
+    return result
+
+
+def write_float32(path: Path, source: Path, tensors: dict[str, np.ndarray]) -> None:
+    """The model of `source` with these values in F32, so that a runtime rounds nothing."""
+    fields = gguf.GGUFReader(source).fields
+    writer = gguf.GGUFWriter(path, fields["general.architecture"].contents())
+    for key in metadata(source):
+        if key != "general.architecture":
+            field = fields[key]
+            writer.add_key_value(key, field.contents(), *field.types[:2])
+    for name, value in tensors.items():
+        writer.add_tensor(name, np.ascontiguousarray(value, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def under_gguf_names(
+    tensors: dict[str, np.ndarray], heads: int, kv_heads: int
+) -> dict[str, np.ndarray]:
+    """A checkpoint under Hugging Face's names becomes one under llama.cpp's; any other stays."""
+    if "model.norm.weight" not in tensors:
+        return tensors
+    counts = {"self_attn.q_proj": heads, "self_attn.k_proj": kv_heads}
+    result = {}
+    for name, value in tensors.items():
+        module = ".".join(name.split(".")[-3:-1])
+        result[gguf_name(name)] = interleaved(value, counts[module]) if module in counts else value
+    return result
+
+
+def is_block_matrix(name: str) -> bool:
+    """A matrix of a layer, which every quantizer quantizes."""
+    parts = name.split(".")
+    return parts[0] == "blk" and parts[2] in IN_LAYER.values() and not parts[2].endswith("_norm")

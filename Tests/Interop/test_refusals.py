@@ -1,0 +1,26 @@
+"""Every file under fixtures/bad is refused: the exit status of its kind, a message that helps."""
+
+from pathlib import Path
+
+import pytest
+
+BAD = Path(__file__).resolve().parents[2] / "fixtures" / "bad"
+STATUS = {"malformed": 65, "limit": 65, "mismatch": 65, "unsupported": 69, "io": 74}
+CASES = sorted(BAD.glob("*/*.expect"))
+
+
+def input_of(case: Path) -> Path:
+    """The file beside the expectation, or the folder, or the first file of a split set in it."""
+    file, folder = case.with_suffix(f".{case.parent.name}"), case.with_suffix("")
+    return file if file.exists() else next(folder.glob("*-00001-of-*.gguf"), folder)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}/{case.stem}")
+def test_a_bad_file_is_refused(pleat, case):
+    kind, *fragments = [
+        line for line in case.read_text().splitlines() if line and not line.startswith("#")
+    ]
+    result = pleat.attempt("inspect", input_of(case))
+    assert result.returncode == STATUS[kind], result.stderr
+    assert not [fragment for fragment in fragments if fragment not in result.stderr], result.stderr
+    assert "\x1b" not in result.stderr
