@@ -6,6 +6,7 @@ internal import TensorModel
 enum Detection {
   /// The format of the files of a place. Throws `malformed` with what the file seems to be.
   static func format(of place: ModelPlace) throws(ModelError) -> Format {
+    for path in place.files { try checkDownload(of: path) }
     let file = try InputFile(place.files[0])
     let head = try file.bytes(at: 0, count: min(64, file.byteCount))
     if let format = Formats.all.first(where: { $0.container.recognizes(head) }) { return format }
@@ -15,18 +16,33 @@ enum Detection {
     {
       return format
     }
-    let (found, hint) = diagnosis(head)
+    let isPickle = head.starts(with: Array("PK".utf8)) || head.starts(with: [0x80, 0x02])
     throw ModelError(
-      found == nil ? .malformed : .unsupported, "not a model that Pleat reads",
-      file: file.path.string, expected: Formats.all.map(\.name).joined(separator: ", "),
-      found: found, hint: hint)
+      isPickle ? .unsupported : .malformed, "not a model that Pleat reads", file: file.path.string,
+      expected: Formats.all.map(\.name).joined(separator: ", "),
+      found: isPickle ? "a PyTorch pickle" : nil,
+      hint: isPickle ? "save it with model.save_pretrained(path), as safetensors" : nil)
   }
 
-  private static func diagnosis(_ head: [UInt8]) -> (String?, String?) {
-    if head.isEmpty { return ("an empty file", nil) }
-    if head.starts(with: Array("PK".utf8)) || head.starts(with: [0x80, 0x02]) {
-      return ("a PyTorch pickle", "save it with model.save_pretrained(path), as safetensors")
+  /// Throws `malformed` for what download tools leave where a model should be.
+  private static func checkDownload(of path: FilePath) throws(ModelError) {
+    let file = try InputFile(path)
+    let head = try file.bytes(at: 0, count: min(256, file.byteCount))
+    guard !head.isEmpty else {
+      throw ModelError(
+        .malformed, "the file is empty", file: path.string, hint: "perhaps a failed download")
     }
-    return (nil, nil)
+    let text = String(decoding: head, as: UTF8.self)
+    if text.hasPrefix("version https://git-lfs") {
+      throw ModelError(
+        .malformed, "this is a Git LFS pointer, not the file itself", file: path.string,
+        hint: "run: git lfs pull")
+    }
+    let start = text.drop { $0.isWhitespace }.prefix(15).lowercased()
+    if start.hasPrefix("<!doctype") || start.hasPrefix("<html") {
+      throw ModelError(
+        .malformed, "this is an HTML page, not a model", file: path.string,
+        hint: "the download gave a web page: check the address and your access rights")
+    }
   }
 }

@@ -50,11 +50,13 @@ public struct Verification: Sendable {
   private mutating func compare(
     _ model: Model, _ reference: Model, _ progress: (Int) throws(ModelError) -> Void
   ) throws(ModelError) {
-    var indices: [String: Int] = [:]
-    for (index, tensor) in reference.catalog.tensors.enumerated() { indices[tensor.name] = index }
+    var indices: [ExactName: Int] = [:]
+    for (index, tensor) in reference.catalog.tensors.enumerated() {
+      indices[ExactName(tensor.name)] = index
+    }
     var found: [Comparison] = []
     for (index, tensor) in model.catalog.tensors.enumerated() {
-      guard let other = indices.removeValue(forKey: tensor.name) else {
+      guard let other = indices.removeValue(forKey: ExactName(tensor.name)) else {
         mismatches.append(
           ModelError(
             .mismatch, "the reference has no such tensor", file: reference.path,
@@ -75,7 +77,7 @@ public struct Verification: Sendable {
         mismatches.append(error)
       }
     }
-    for name in indices.keys.sorted() {
+    for name in indices.keys.map(\.text).sorted() {
       mismatches.append(
         ModelError(.mismatch, "the model lacks a tensor", file: model.path, tensor: name))
     }

@@ -22,9 +22,9 @@ public struct Metadata: Sendable, Hashable {
 
   /// The value of a key: nil when absent. Takes time proportional to the number of entries.
   public subscript(key: String) -> MetadataValue? {
-    get { entries.first { $0.key == key }?.value }
+    get { index(of: key).map { entries[$0].value } }
     set {
-      let index = entries.firstIndex { $0.key == key }
+      let index = index(of: key)
       switch (index, newValue) {
       case (let index?, let value?): entries[index].value = value
       case (let index?, nil): entries.remove(at: index)
@@ -32,6 +32,10 @@ public struct Metadata: Sendable, Hashable {
       case (nil, nil): break
       }
     }
+  }
+
+  private func index(of key: String) -> Int? {
+    entries.firstIndex { $0.key.utf8.elementsEqual(key.utf8) }
   }
 
   /// Adds an entry whose key is known to be new.

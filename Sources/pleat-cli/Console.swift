@@ -35,7 +35,8 @@ struct Console {
   /// Prints an error with everything that is known about it.
   static func printError(_ error: ModelError) {
     let style = Style(isOn: Style.isTerminal(2))
-    let place = [error.file, error.tensor].compactMap { $0?.escaped }.joined(separator: ": ")
+    let place = [error.file, error.tensor].compactMap { $0?.escaped }.filter { !$0.isEmpty }
+      .joined(separator: ": ")
     let at = error.offset.map { " at byte \($0)" } ?? ""
     write(
       "\(style.failure("error:")) \(place.isEmpty ? "" : place + ": ")\(error.what.escaped)\(at)",

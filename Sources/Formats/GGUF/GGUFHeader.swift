@@ -70,12 +70,16 @@ struct GGUFHeader {
   ) throws(ModelError) -> [Entry] {
     var entries: [Entry] = []
     var offsets: [UInt64] = []
-    var seen: Set<String> = []
+    var seen: Set<ExactName> = []
     for _ in 0..<count {
       let name = try source.name(of: "a tensor name")
-      guard seen.insert(name).inserted else {
+      guard !name.isEmpty else {
         throw ModelError(
-          .malformed, "the file repeats a tensor name", file: file.path.string, tensor: name)
+          .malformed, "a tensor has no name", file: file.path.string, offset: source.reader.offset)
+      }
+      guard seen.insert(ExactName(name)).inserted else {
+        throw ModelError(
+          .malformed, "the file has the tensor twice", file: file.path.string, tensor: name)
       }
       do throws(ModelError) {
         let (tensor, type) = try description(&source, name)

@@ -16,14 +16,14 @@ package enum GGUFMetadata {
     }
     var source = RecordReader(reader: reader, version: version, limits: limits)
     var metadata = Metadata()
-    var seen: Set<String> = []
+    var seen: Set<ExactName> = []
     for _ in 0..<count {
       let key = try source.name(of: "a metadata key")
       guard !key.isEmpty else {
         throw ModelError(.malformed, "a metadata key is empty", file: file)
       }
-      guard seen.insert(key).inserted else {
-        throw ModelError(.malformed, "the metadata repeats a key", file: file, tensor: key)
+      guard seen.insert(ExactName(key)).inserted else {
+        throw ModelError(.malformed, "the metadata has the key twice", file: file, tensor: key)
       }
       do throws(ModelError) { metadata.append(key, try source.value(try source.type())) } catch {
         throw error.located(file: file, tensor: key)
@@ -148,7 +148,7 @@ struct RecordReader {
   private mutating func array() throws(ModelError) -> MetadataArray {
     let type = try type()
     guard type != .array else {
-      throw ModelError(.malformed, "an array of arrays", offset: reader.offset)
+      throw ModelError(.unsupported, "an array of arrays", offset: reader.offset)
     }
     let width = type.byteCount
     let lengthSize = version > 1 ? 8 : 4

@@ -38,12 +38,12 @@ struct GGUFReader: StoredReader {
     for key in GGUFSplit.keys { metadata[key] = nil }
     var stored: [StoredTensor] = []
     var places: [Place] = []
-    var seen: Set<String> = []
+    var seen: Set<ExactName> = []
     for (index, header) in headers.enumerated() {
       for entry in header.entries {
-        guard seen.insert(entry.tensor.name).inserted else {
+        guard seen.insert(ExactName(entry.tensor.name)).inserted else {
           throw ModelError(
-            .malformed, "two files hold a tensor of the same name", file: paths[index].string,
+            .mismatch, "two files hold a tensor of the same name", file: paths[index].string,
             tensor: entry.tensor.name)
         }
         stored.append(entry.tensor)

@@ -55,7 +55,7 @@ struct GGUFSplit {
       for (key, value) in expected {
         guard header.metadata[key]?.integer == value else {
           throw ModelError(
-            .malformed, "the files of the split model do not belong together",
+            .mismatch, "the files of the split model do not belong together",
             file: paths[index].string, tensor: key, expected: "\(value)",
             found: header.metadata[key]?.integer.map(String.init) ?? "nothing")
         }

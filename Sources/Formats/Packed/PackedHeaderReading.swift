@@ -11,7 +11,7 @@ struct PackedHeaderReading {
   var metadata = (count: 0, part: PackedHeader.Part(byteCount: 0))
   var tensors: [PackedHeader.Tensor] = []
   var provenance = Provenance()
-  private var names: Set<String> = []
+  private var names: Set<ExactName> = []
 
   init(file: String, limits: ReadLimits) {
     self.file = file
@@ -93,8 +93,8 @@ struct PackedHeaderReading {
         default: try scanner.skip()
         }
       }
-      guard names.insert(name).inserted else {
-        throw ModelError(.malformed, "the header repeats a tensor")
+      guard names.insert(ExactName(name)).inserted else {
+        throw ModelError(.malformed, "the header has the tensor twice")
       }
       guard tensors.count < limits.tensorCount else {
         throw ModelError(.limit, "too many tensors", expected: "at most \(limits.tensorCount)")

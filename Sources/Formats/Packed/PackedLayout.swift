@@ -78,16 +78,16 @@ struct PackedLayout: OutputLayout {
       metadata: (contents.metadata.entries.count, parts[metadataIndex]),
       provenance: Provenance(sources: sources, history: contents.provenance.history))
     header.companions = zip(contents.companions, parts).map { ($0.name, $1) }
-    var previous: String?
+    var previous: ExactName?
     for (part, place) in zip(contents.stored, parts[firstStored...]) {
-      if part.name == previous {
+      if ExactName(part.name) == previous {
         header.tensors[header.tensors.count - 1].roles.append(part.role)
         header.tensors[header.tensors.count - 1].parts.append(place)
       } else {
         let info = TensorInfo(name: part.name, shape: part.shape, encoding: part.encoding)
         header.tensors.append(.init(info: info, roles: [part.role], parts: [place]))
       }
-      previous = part.name
+      previous = ExactName(part.name)
     }
     return header
   }

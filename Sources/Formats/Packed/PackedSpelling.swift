@@ -32,7 +32,7 @@ package struct PackedSpelling: Spelling {
   package func gather(_ stored: [StoredTensor]) throws(ModelError) -> [GatheredTensor] {
     var gathered: [GatheredTensor] = []
     for (index, part) in stored.enumerated() {
-      if let last = gathered.last, last.info.name == part.name {
+      if let last = gathered.last, ExactName(last.info.name) == ExactName(part.name) {
         gathered[gathered.count - 1].parts.append(index)
       } else {
         let info = TensorInfo(name: part.name, shape: part.shape, encoding: part.encoding)

@@ -21,14 +21,13 @@ struct SafetensorsHeader {
   init(_ file: InputFile, limits: ReadLimits) throws(ModelError) {
     let path = file.path.string
     var reader = ByteReader(file)
-    guard file.byteCount >= 8 else {
-      throw ModelError(
-        .malformed, "the file is too short for a safetensors header", file: path,
-        expected: "at least 8 bytes", found: "\(file.byteCount)")
-    }
     let length = try reader.integer(UInt64.self, of: "the header length")
     guard length <= UInt64(limits.headerByteCount) else {
-      throw try Self.diagnoseLength(length, file, limits)
+      throw ModelError(
+        length > UInt64(reader.remaining) ? .malformed : .limit, "the header length is absurd",
+        file: path,
+        expected: "at most \(limits.headerByteCount)", found: "\(length)",
+        hint: "perhaps not a safetensors file")
     }
     let count = Int(length)
     guard count <= reader.remaining else {
@@ -40,10 +39,10 @@ struct SafetensorsHeader {
     let text = try reader.bytes(count, of: "the header")
     var scanner = try JSONScanner(text, file: path, offset: 8, limits: limits)
     var drafts: [Draft] = []
-    var seen: Set<String> = []
+    var seen: Set<ExactName> = []
     try scanner.object { (scanner, name) throws(ModelError) in
-      guard seen.insert(name).inserted else {
-        throw ModelError(.malformed, "the header repeats a name", file: path, tensor: name)
+      guard seen.insert(ExactName(name)).inserted else {
+        throw ModelError(.malformed, "the header has the name twice", file: path, tensor: name)
       }
       if name == "__metadata__" {
         try readMetadata(&scanner, path)
@@ -65,11 +64,11 @@ struct SafetensorsHeader {
     // MLX writes null where it has nothing to say.
     guard !scanner.null() else { return }
     var found: [Metadata.Entry] = []
-    var seen: Set<String> = []
+    var seen: Set<ExactName> = []
     do throws(ModelError) {
       try scanner.object { (scanner, key) throws(ModelError) in
-        guard seen.insert(key).inserted else {
-          throw ModelError(.malformed, "__metadata__ repeats the key '\(key)'", file: path)
+        guard seen.insert(ExactName(key)).inserted else {
+          throw ModelError(.malformed, "the key '\(key)' is there twice", file: path)
         }
         found.append(.init(key: key, value: .text(try scanner.string())))
       }
@@ -110,34 +109,10 @@ struct SafetensorsHeader {
     guard end == available else {
       throw ModelError(
         .malformed,
-        end > available ? "the file is truncated" : "there are bytes after the last tensor",
+        end > available ? "the file is truncated" : "there are extra bytes after the last tensor",
         file: path, expected: "\(end) bytes of data", found: "\(available)",
         hint: end > available ? "perhaps an incomplete download" : nil)
     }
-  }
-
-  /// Says what a file is whose first eight bytes are no length.
-  private static func diagnoseLength(
-    _ length: UInt64, _ file: InputFile, _ limits: ReadLimits
-  ) throws(ModelError) -> ModelError {
-    let head = try file.bytes(at: 0, count: min(256, file.byteCount))
-    let text = String(decoding: head, as: UTF8.self)
-    let path = file.path.string
-    if text.hasPrefix("version https://git-lfs") {
-      return ModelError(
-        .malformed, "this is a Git LFS pointer, not the file itself", file: path,
-        hint: "run: git lfs pull")
-    }
-    let start = text.drop { $0.isWhitespace }.prefix(15).lowercased()
-    if start.hasPrefix("<!doctype") || start.hasPrefix("<html") {
-      return ModelError(
-        .malformed, "this is an HTML page, not a model", file: path,
-        hint: "the download gave a web page: check the address and your access rights")
-    }
-    return ModelError(
-      .malformed, "the header length is absurd", file: path,
-      expected: "at most \(limits.headerByteCount)", found: "\(length)",
-      hint: "perhaps not a safetensors file")
   }
 }
 
@@ -154,13 +129,18 @@ private struct Draft {
     var extents: [Int]?
     var offsets: [Int]?
     do throws(ModelError) {
+      var seen: Set<ExactName> = []
       try scanner.object { (scanner, key) throws(ModelError) in
+        guard seen.insert(ExactName(key)).inserted else {
+          throw ModelError(.malformed, "the entry has '\(key)' twice")
+        }
         switch key {
         case "dtype":
           let word = try scanner.string()
           guard let known = ScalarType(rawValue: word) else {
             throw ModelError(
-              .malformed, "unknown dtype '\(word)'", expected: "one of the safetensors dtypes")
+              .unsupported, "unknown dtype '\(word)'",
+              expected: ScalarType.allCases.map(\.name).joined(separator: ", "))
           }
           type = known
         case "shape": extents = try scanner.counts()

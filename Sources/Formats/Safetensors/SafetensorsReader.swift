@@ -21,21 +21,21 @@ struct SafetensorsReader: StoredReader {
     var places: [(Int, Int)] = []
     var files: [InputFile] = []
     var metadata = Metadata()
-    var owners: [String: String] = [:]
-    var names: [String: Set<String>] = [:]
+    var owners: [ExactName: String] = [:]
+    var names: [String: Set<ExactName>] = [:]
     for path in place.files {
       let file = try InputFile(path)
       let header = try SafetensorsHeader(file, limits: limits)
       for entry in header.entries {
-        if let owner = owners.updateValue(path.name, forKey: entry.tensor.name) {
+        if let owner = owners.updateValue(path.name, forKey: ExactName(entry.tensor.name)) {
           throw ModelError(
-            .malformed, "two files hold a tensor of the same name", file: place.path.string,
+            .mismatch, "two files hold a tensor of the same name", file: place.path.string,
             tensor: entry.tensor.name, found: "\(owner) and \(path.name)")
         }
         stored.append(entry.tensor)
         places.append((files.count, entry.offset))
       }
-      names[path.name] = Set(header.entries.map(\.tensor.name))
+      names[path.name] = Set(header.entries.map { ExactName($0.tensor.name) })
       for entry in header.metadata.entries where metadata[entry.key] == nil {
         metadata.append(entry.key, entry.value)
       }
