@@ -36,7 +36,9 @@ package struct ByteReader {
   /// The bytes between the position and the end.
   package var remaining: Int { end - offset }
 
-  /// The next `count` bytes. Throws `malformed` when the file ends before.
+  /// The next `count` bytes.
+  ///
+  /// Throws `malformed` when the file ends before.
   package mutating func bytes(_ count: Int, of what: String) throws(ModelError) -> [UInt8] {
     try require(count, of: what)
     if let file, count > Self.bufferSize {

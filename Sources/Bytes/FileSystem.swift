@@ -98,6 +98,9 @@ package enum FileSystem {
 }
 
 extension FilePath {
+  /// A path in the same folder.
+  package func sibling(_ name: String) -> FilePath { removingLastComponent().appending(name) }
+
   /// The folder that holds it; the working folder for a bare name.
   package var parentFolder: FilePath {
     let parent = removingLastComponent()

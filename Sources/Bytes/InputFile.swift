@@ -28,7 +28,9 @@ package final class InputFile: Sendable {
     var checksum: CRC32C
   }
 
-  /// Opens a regular file. Throws `io`.
+  /// Opens a regular file.
+  ///
+  /// Throws `io`.
   package init(_ path: FilePath) throws(ModelError) {
     let descriptor = path.withPlatformString { open($0, O_RDONLY | O_CLOEXEC) }
     guard descriptor >= 0 else { throw .system("open", path.string) }
@@ -48,7 +50,9 @@ package final class InputFile: Sendable {
 
   deinit { close(descriptor) }
 
-  /// Fills `bytes` from `offset`. Throws `io` on failure, or when the file ends before.
+  /// Fills `bytes` from `offset`.
+  ///
+  /// Throws `io` on failure, or when the file ends before.
   package func read(at offset: Int, into bytes: inout MutableRawSpan) throws(ModelError) {
     let count = bytes.byteCount
     let (name, file) = (path.string, descriptor)
@@ -81,7 +85,9 @@ package final class InputFile: Sendable {
   /// From now on remembers the checksum of all that is read, for `checksum()`.
   package func startChecksum() { recording.withLock { $0 = [] } }
 
-  /// The CRC-32C of the whole file. What has been read since `startChecksum` is not read again.
+  /// The CRC-32C of the whole file.
+  ///
+  /// What has been read since `startChecksum` is not read again.
   package func checksum() throws(ModelError) -> CRC32C {
     let known = recording.withLock { $0 ?? [] }.sorted {
       ($0.offset, $1.byteCount) < ($1.offset, $0.byteCount)

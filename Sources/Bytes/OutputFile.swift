@@ -15,7 +15,9 @@ package final class OutputFile: Sendable {
   package let path: FilePath
   private let descriptor: Int32
 
-  /// Creates a file that must not exist yet. Throws `io`.
+  /// Creates a file that must not exist yet.
+  ///
+  /// Throws `io`.
   package init(creating path: FilePath) throws(ModelError) {
     let flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC
     let descriptor = path.withPlatformString { open($0, flags, 0o644) }
@@ -26,7 +28,9 @@ package final class OutputFile: Sendable {
 
   deinit { close(descriptor) }
 
-  /// Writes all of `bytes` at `offset`. Throws `io`.
+  /// Writes all of `bytes` at `offset`.
+  ///
+  /// Throws `io`.
   package func write(_ bytes: RawSpan, at offset: Int) throws(ModelError) {
     let count = bytes.byteCount
     let (name, file) = (path.string, descriptor)
@@ -41,12 +45,16 @@ package final class OutputFile: Sendable {
     }
   }
 
-  /// Writes all of `bytes` at `offset`. Throws `io`.
+  /// Writes all of `bytes` at `offset`.
+  ///
+  /// Throws `io`.
   package func write(_ bytes: [UInt8], at offset: Int) throws(ModelError) {
     try write(bytes.span.bytes, at: offset)
   }
 
-  /// Claims the disk space of the whole file, so that a full disk is known early. Throws `io`.
+  /// Claims the disk space of the whole file, so that a full disk is known early.
+  ///
+  /// Throws `io`.
   package func reserve(_ byteCount: Int) throws(ModelError) {
     #if os(Linux)
       guard byteCount > 0 else { return }
@@ -58,7 +66,9 @@ package final class OutputFile: Sendable {
     #endif
   }
 
-  /// Waits until the bytes are on the disk. Throws `io`.
+  /// Waits until the bytes are on the disk.
+  ///
+  /// Throws `io`.
   package func synchronize() throws(ModelError) {
     guard fsync(descriptor) == 0 else { throw .system("synchronize", path.string) }
   }

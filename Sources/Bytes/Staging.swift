@@ -13,13 +13,14 @@ package final class Staging: Sendable {
   private let files: Mutex<[OutputFile]> = Mutex([])
   private let isFinished = Atomic(false)
 
-  /// A place for the parts of `destination`. Throws `io`; `usage` when it exists and not `replacing`.
+  /// A place for the parts of `destination`.
   ///
   /// - Parameters:
   ///   - destination: The file or folder that the result will be.
   ///   - isFolder: Whether the result is a folder of several files.
   ///   - names: The names that the files will have.
   ///   - replacing: Whether existing files are replaced.
+  /// - Throws: `io`; `usage` when the result exists and may not be replaced.
   package init(
     _ destination: FilePath, isFolder: Bool, names: [String], replacing: Bool
   ) throws(ModelError) {
@@ -35,9 +36,9 @@ package final class Staging: Sendable {
     if isFolder {
       try Self.check(destination, replacing: replacing)
     } else {
-      for name in names { try Self.check(parent.appending(name), replacing: replacing) }
+      for name in names { try Self.check(destination.sibling(name), replacing: replacing) }
     }
-    folder = parent.appending(".\(name).partial-\(UInt32.random(in: 0 ... .max))")
+    folder = destination.sibling(".\(name).partial-\(UInt32.random(in: 0 ... .max))")
     try FileSystem.makeFolder(folder)
   }
 
@@ -53,16 +54,19 @@ package final class Staging: Sendable {
       .usage, "the output exists", file: path.string, hint: "pass --force to replace it")
   }
 
-  /// Begins a file that will have `name` in the folder of the result. Throws `io`.
+  /// Begins a file that will have `name` in the folder of the result.
+  ///
+  /// Throws `io`.
   package func create(_ name: String) throws(ModelError) -> OutputFile {
     let file = try OutputFile(creating: folder.appending(name))
     files.withLock { $0.append(file) }
     return file
   }
 
-  /// Gives every file its final name, in order of creation. Throws `io` and `usage`.
+  /// Gives every file its final name, in order of creation.
   ///
   /// - Parameter isStale: Which other files of an existing folder the new ones make meaningless.
+  /// - Throws: `io`.
   package func finish(removing isStale: (String) -> Bool = { _ in false }) throws(ModelError) {
     let created = files.withLock { $0 }
     for file in created { try file.synchronize() }
@@ -78,17 +82,17 @@ package final class Staging: Sendable {
   private func moveFiles(
     _ created: [OutputFile], removing isStale: (String) -> Bool
   ) throws(ModelError) {
-    let target = isFolder ? destination : destination.parentFolder
     let names = created.compactMap { $0.path.lastComponent?.string }
     if isFolder {
-      for name in FileSystem.names(in: target) where isStale(name) && !names.contains(name) {
-        try FileSystem.removeFile(target.appending(name))
+      for name in FileSystem.names(in: destination) where isStale(name) && !names.contains(name) {
+        try FileSystem.removeFile(destination.appending(name))
       }
     }
     for name in names {
-      try FileSystem.rename(folder.appending(name), to: target.appending(name))
+      let target = isFolder ? destination.appending(name) : destination.sibling(name)
+      try FileSystem.rename(folder.appending(name), to: target)
     }
     FileSystem.removeFolder(folder)
-    FileSystem.synchronizeFolder(target)
+    if isFolder { FileSystem.synchronizeFolder(destination) }
   }
 }

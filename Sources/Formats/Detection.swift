@@ -4,7 +4,9 @@ internal import TensorModel
 
 /// Finds out what format a file has, from its first bytes rather than its name.
 enum Detection {
-  /// The format of the files of a place. Throws `malformed` with what the file seems to be.
+  /// The format of the files of a place.
+  ///
+  /// Throws `malformed` with what the file seems to be.
   static func format(of place: ModelPlace) throws(ModelError) -> Format {
     for path in place.files { try checkDownload(of: path) }
     let file = try InputFile(place.files[0])

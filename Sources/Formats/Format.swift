@@ -37,5 +37,6 @@ public struct Format: Sendable {
 }
 
 extension Format: Equatable {
+  /// Whether both are the same format, which their names tell.
   public static func == (left: Format, right: Format) -> Bool { left.name == right.name }
 }

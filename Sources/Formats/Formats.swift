@@ -5,7 +5,9 @@ public enum Formats {
   /// Every format, in the order of documentation.
   public static let all: [Format] = [.safetensors, .gguf, .pleat]
 
-  /// The format of a name. Throws `usage` with the names there are.
+  /// The format of a name.
+  ///
+  /// Throws `usage` with the names there are.
   public static func named(_ name: String) throws(ModelError) -> Format {
     if let format = all.first(where: { $0.name == name }) { return format }
     throw ModelError(

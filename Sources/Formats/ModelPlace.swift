@@ -17,7 +17,9 @@ package struct ModelPlace: Sendable {
     "json", "txt", "jinja", "model", "tiktoken", "py",
   ]
 
-  /// Looks at a file, a folder or an index of shards. Throws `io` when there is nothing to read.
+  /// Looks at a file, a folder or an index of shards.
+  ///
+  /// Throws `io` when there is nothing to read.
   package init(_ path: FilePath) throws(ModelError) {
     self.path = path
     switch FileSystem.kind(of: path) {

@@ -135,7 +135,8 @@ final class BlockWorker {
       let row = firstRow + first / cut.elementsPerUnit
       return ModelError(
         .unsupported, "a group's range does not fit \(grouping.parameters.name)",
-        found: "\(group.min() ?? 0)…\(group.max() ?? 0) in row \(row), column \(first % cut.elementsPerUnit)",
+        found:
+          "\(group.min() ?? 0)…\(group.max() ?? 0) in row \(row), column \(first % cut.elementsPerUnit)",
         hint: "use --parameters BF16 or F32")
     }
   }

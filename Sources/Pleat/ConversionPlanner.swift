@@ -11,6 +11,7 @@ extension Plan {
   ///     become this type. nil decodes only where the format has no place for groups, to F16.
   ///   - destination: Where the result goes.
   ///   - rounding: Whether scales and biases may be rounded where the format needs it.
+  /// - Returns: The plan, which nothing has been done for yet.
   /// - Throws: `ModelError` of kind `usage` or `unsupported`.
   public static func converting(
     _ model: Model, decodingTo type: ScalarType? = nil, to destination: Destination,
@@ -29,13 +30,17 @@ extension Plan {
   }
 }
 
-/// Decides for each tensor how it gets into another format. Pure: it sees descriptions only.
+/// Decides for each tensor how it gets into another format.
+///
+/// Pure: it sees descriptions only.
 struct ConversionPlanner {
   let format: Format
   let type: ScalarType?
   let rounds: Bool
 
-  /// What happens to one tensor. Throws `unsupported`.
+  /// What happens to one tensor.
+  ///
+  /// Throws `unsupported`.
   func plan(_ tensor: TensorInfo, _ source: Format) throws(ModelError) -> TensorPlan {
     if let type, decodes(tensor, to: type) { return decoding(tensor, to: type, "--dtype") }
     switch format.admits(tensor) {

@@ -33,7 +33,7 @@ extension Plan {
     let known = model.reader.provenance?.history ?? []
     let companions = Self.companions(of: model, for: format)
     let contents = Contents(
-      stored: stored, metadata: model.catalog.metadata,
+      stored: stored, metadata: Self.metadata(of: model, tensors),
       companions: companions.map { model.catalog.companions[$0] },
       provenance: Provenance(sources: Self.expectedSources(model), history: known + [history]))
     let options = WriteOptions(
@@ -64,6 +64,19 @@ extension Plan {
     }
   }
 
+  /// The metadata of the model, changed where weights are encoded anew.
+  private static func metadata(of model: Model, _ tensors: [TensorPlan]) -> Metadata {
+    let isChanged = tensors.contains {
+      switch $0.action {
+      case .quantize, .decode: true
+      case .copy, .respell: false
+      }
+    }
+    return isChanged
+      ? GGUFFileType.updated(model.catalog.metadata, for: tensors.map(\.target))
+      : model.catalog.metadata
+  }
+
   private static func companions(of model: Model, for format: Format) -> [Int] {
     format.holdsCompanions ? Array(model.catalog.companions.indices) : []
   }
@@ -77,7 +90,9 @@ extension Plan {
     }
     if format == .safetensors {
       let count = model.catalog.metadata.entries.count { $0.value.text == nil }
-      if count > 0 { notes.append("safetensors has no place for \(count) metadata entries that are not text") }
+      if count > 0 {
+        notes.append("safetensors has no place for \(count) metadata entries that are not text")
+      }
     }
     return notes
   }

@@ -10,6 +10,7 @@ extension Plan {
   ///   - recipe: What the user wants.
   ///   - destination: Where the result goes.
   ///   - requantizing: Whether weights that are quantized already are rounded a second time.
+  /// - Returns: The plan, which nothing has been done for yet.
   /// - Throws: `ModelError` of kind `usage` or `unsupported`.
   public static func quantizing(
     _ model: Model, _ recipe: Recipe, to destination: Destination, requantizing: Bool = false
@@ -28,7 +29,9 @@ extension Plan {
   }
 }
 
-/// Decides for each tensor whether and how it is quantized. Pure: it sees descriptions only.
+/// Decides for each tensor whether and how it is quantized.
+///
+/// Pure: it sees descriptions only.
 struct QuantizationPlanner {
   /// The recipe with the defaults of the format filled in.
   let recipe: Recipe
@@ -56,8 +59,10 @@ struct QuantizationPlanner {
     switch group {
     case .row where !format.allowsRowGroups, .columns where !Self.allows(group, format):
       throw ModelError(
-        .usage, "\(format.name) cannot hold groups of \(group.text == "row" ? "a row" : group.text)",
-        expected: "groups of \(format.groupSizes.sorted().choices)", found: group.text,
+        .usage,
+        "\(format.name) cannot hold groups of \(group.text == "row" ? "a row" : group.text)",
+        expected: "groups of \(format.groupSizes.sorted().choices)"
+          + (format.allowsRowGroups ? ", or 'row'" : ""), found: group.text,
         hint: "use --group-size \(format.groupSizes[0])")
     default: break
     }
@@ -69,7 +74,9 @@ struct QuantizationPlanner {
     if case .columns(let count) = group { format.groupSizes.contains(count) } else { false }
   }
 
-  /// What happens to one tensor. Throws `unsupported` and `usage`.
+  /// What happens to one tensor.
+  ///
+  /// Throws `unsupported` and `usage`.
   func plan(_ tensor: TensorInfo) throws(ModelError) -> TensorPlan {
     do throws(ModelError) {
       let role = TensorRole(of: tensor)
@@ -156,7 +163,8 @@ struct QuantizationPlanner {
     let grouping = try grouping(bits: bits, group, scheme, columns: columns)
     guard columns > 0, tensor.shape.rowCount > 0, columns % grouping.grouping.groupSize == 0 else {
       return keep(
-        tensor, "\(reason), but \(columns) columns are not whole groups of \(grouping.grouping.groupSize)")
+        tensor,
+        "\(reason), but \(columns) columns are not whole groups of \(grouping.grouping.groupSize)")
     }
     return TensorPlan(
       source: tensor, target: tensor.with(.grouped(grouping.grouping)),
@@ -186,7 +194,8 @@ struct QuantizationPlanner {
       }
     }
     throw ModelError(
-      .usage, "\(format.name) cannot hold \(bits)-bit groups of \(size)"
+      .usage,
+      "\(format.name) cannot hold \(bits)-bit groups of \(size)"
         + (name.map { " with scheme \($0)" } ?? ""), expected: refusal,
       hint: "choose other --bits, --scheme or --parameters for \(format.name)")
   }

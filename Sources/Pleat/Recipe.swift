@@ -1,7 +1,7 @@
 public import Bytes
-public import TensorModel
 internal import Quantization
 internal import SystemPackage
+public import TensorModel
 
 /// What a user wants of quantization; see `formats/recipe.md` for its JSON.
 public struct Recipe: Sendable, Hashable {
@@ -19,14 +19,18 @@ public struct Recipe: Sendable, Hashable {
   /// 4 bits in the target's usual groups.
   public init() {}
 
-  /// Reads a recipe. Throws `io`, `malformed`, and `usage` for values that make no sense.
+  /// Reads a recipe.
+  ///
+  /// Throws `io`, `malformed`, and `usage` for values that make no sense.
   public init(reading path: String) throws(ModelError) {
     let file = try InputFile(FilePath(path))
     let document = try JSONParser.parse(try file.bytes(at: 0, count: file.byteCount), file: path)
     do throws(ModelError) { try self.init(document) } catch { throw error.located(file: path) }
   }
 
-  /// A recipe from its JSON. Throws `malformed` for unknown keys, `usage` for bad values.
+  /// A recipe from its JSON.
+  ///
+  /// Throws `malformed` for unknown keys, `usage` for bad values.
   public init(_ document: JSONValue) throws(ModelError) {
     guard let members = document.members else {
       throw ModelError(.malformed, "a recipe is an object", found: document.kind)
@@ -39,7 +43,8 @@ public struct Recipe: Sendable, Hashable {
           if let count = member.value.int {
             .columns(count)
           } else {
-            try GroupSize(text: try member.value.required(\.string, "groupSize", "a number or 'row'"))
+            try GroupSize(
+              text: try member.value.required(\.string, "groupSize", "a number or 'row'"))
           }
       case "scheme": scheme = try member.value.required(\.string, "scheme", "a name")
       case "parameters":
@@ -73,7 +78,9 @@ public struct Recipe: Sendable, Hashable {
     if let scheme { _ = try Schemes.named(scheme) }
   }
 
-  /// The parameter type of a name. Throws `usage`.
+  /// The parameter type of a name.
+  ///
+  /// Throws `usage`.
   public static func parameters(named name: String) throws(ModelError) -> ScalarType {
     if let type = ScalarType(rawValue: name.uppercased()),
       Grouping.supportedParameters.contains(type)

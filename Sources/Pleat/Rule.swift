@@ -1,7 +1,7 @@
-public import TensorModel
 internal import Bytes
 internal import Formats
 internal import Quantization
+public import TensorModel
 
 /// What is to happen to the tensors whose names fit a pattern.
 public struct Rule: Sendable, Hashable {
@@ -40,7 +40,9 @@ public struct Rule: Sendable, Hashable {
       pattern: String(text[..<index]), choiceText: String(text[text.index(after: index)...]))
   }
 
-  /// A rule from a pattern and the text of its choice. Throws `usage`.
+  /// A rule from a pattern and the text of its choice.
+  ///
+  /// Throws `usage`.
   public init(pattern: String, choiceText: String) throws(ModelError) {
     self.pattern = pattern
     choice = try Choice(text: choiceText)
@@ -60,7 +62,9 @@ public enum GroupSize: Sendable, Hashable {
   /// A whole row.
   case row
 
-  /// The group of its text: a number or `row`. Throws `usage`.
+  /// The group of its text: a number or `row`.
+  ///
+  /// Throws `usage`.
   public init(text: String) throws(ModelError) {
     if text == "row" {
       self = .row
@@ -81,7 +85,9 @@ public enum GroupSize: Sendable, Hashable {
 }
 
 extension Rule.Choice {
-  /// The choice of its text; see `Rule.init(text:)`. Throws `usage`.
+  /// The choice of its text; see `Rule.init(text:)`.
+  ///
+  /// Throws `usage`.
   public init(text: String) throws(ModelError) {
     let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
     if text == "keep" {
@@ -102,7 +108,8 @@ extension Rule.Choice {
     } else {
       throw ModelError(
         .usage, "not a rule",
-        expected: "keep, bits[:group[:scheme]], F16, BF16, F32, or a type such as Q8_0", found: text)
+        expected: "keep, bits[:group[:scheme]], F16, BF16, F32, or a type such as Q8_0", found: text
+      )
     }
   }
 

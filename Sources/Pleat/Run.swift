@@ -63,7 +63,9 @@ public struct Run: Sendable {
         guard ticket < jobs.count else { return }
         let job = jobs[ticket]
         do throws(ModelError) {
-          if cancellation.isRequested { throw ModelError(.interrupted, "stopped on request") }
+          if cancellation.isRequested {
+            throw ModelError(.interrupted, "stopped on request; nothing was written")
+          }
           try sink.write(try worker.process(job.tensor, block: job.block), ticket: ticket)
         } catch {
           failure.withLock { $0 = $0 ?? error }

@@ -17,7 +17,9 @@ enum TensorRole: Sendable, Hashable {
     let words = name.split(separator: ".").map(String.init)
     if let reason = Self.exclusion(name, words, info.shape) {
       self = .other(reason)
-    } else if Self.names(words, ["embed_tokens", "token_embd", "wte", "word_embeddings", "tok_embeddings"]) {
+    } else if Self.names(
+      words, ["embed_tokens", "token_embd", "wte", "word_embeddings", "tok_embeddings"])
+    {
       self = .embedding
     } else if Self.names(words, ["lm_head", "embed_out"]) || name == "output.weight" {
       self = .head
@@ -36,11 +38,13 @@ enum TensorRole: Sendable, Hashable {
     case words.contains { $0.contains("norm") || $0.hasPrefix("ln_") }: "a norm"
     case name.contains("rotary") || name.contains("inv_freq") || name.contains("rope_"):
       "a rotary table"
-    case names(words, ["wpe", "embed_positions", "position_embeddings", "position_embd", "pos_embed"]):
+    case names(
+      words, ["wpe", "embed_positions", "position_embeddings", "position_embd", "pos_embed"]):
       "position embeddings"
     case names(words, ["token_types", "token_type_embeddings"]): "token type embeddings"
     // "gate" alone routes to experts; "gate_proj" is half of a feed-forward layer.
-    case names(words, ["gate", "router", "ffn_gate_inp", "ffn_gate_inp_shexp", "shared_expert_gate"]):
+    case names(
+      words, ["gate", "router", "ffn_gate_inp", "ffn_gate_inp_shexp", "shared_expert_gate"]):
       "a router"
     case words.contains { $0.hasPrefix("conv") || $0.hasPrefix("ssm_conv") || $0 == "conv1d" }:
       "a convolution"

@@ -26,7 +26,9 @@ public struct Verification: Sendable {
     }
   }
 
-  /// Checks a model. Its structure was checked when it was opened.
+  /// Checks a model.
+  ///
+  /// Its structure was checked when it was opened.
   ///
   /// - Parameters:
   ///   - model: The model to check.
@@ -73,7 +75,7 @@ public struct Verification: Sendable {
       }
       do throws(ModelError) {
         found.append(try Comparison(of: index, in: model, with: other, in: reference, progress))
-      } catch where error.kind == .mismatch {
+      } catch  where error.kind == .mismatch {
         mismatches.append(error)
       }
     }
@@ -99,7 +101,9 @@ public struct Comparison: Sendable, Hashable {
   /// The signal-to-noise ratio in decibels: infinite without an error.
   public var decibels: Double { Platform.decibels(ofNoise: relativeError) }
 
-  /// Compares two tensors of the same shape, run by run. Throws what reading throws.
+  /// Compares two tensors of the same shape, run by run.
+  ///
+  /// Throws what reading throws.
   init(
     of index: Int, in model: Model, with other: Int, in reference: Model,
     _ progress: (Int) throws(ModelError) -> Void

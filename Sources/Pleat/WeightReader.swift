@@ -24,6 +24,7 @@ struct WeightReader {
   /// - Parameters:
   ///   - index: The index in the catalog.
   ///   - byRows: Whether every run is whole rows, so that runs of two encodings match.
+  /// - Returns: How to read it.
   func tensor(_ index: Int, byRows: Bool = false) -> Tensor? {
     let info = model.catalog.tensors[index]
     if case .grouped = info.encoding {
@@ -41,7 +42,9 @@ struct WeightReader {
     return Tensor(index: index, cut: cut, encoding: info.encoding)
   }
 
-  /// The numbers of a run. Throws what reading throws.
+  /// The numbers of a run.
+  ///
+  /// Throws what reading throws.
   func values(of tensor: Tensor, run: Int) throws(ModelError) -> [Float] {
     let cut = tensor.cut
     let units = cut.units(of: run)

@@ -6,7 +6,9 @@ package enum Schemes {
   /// Every scheme, in the order of documentation.
   package static let all: [any GroupScheme.Type] = [MinMaxScheme.self, SymmetricScheme.self]
 
-  /// The scheme of a name. Throws `usage` with the names there are.
+  /// The scheme of a name.
+  ///
+  /// Throws `usage` with the names there are.
   package static func named(_ name: String) throws(ModelError) -> any GroupScheme.Type {
     if let scheme = all.first(where: { $0.name == name }) { return scheme }
     throw ModelError(

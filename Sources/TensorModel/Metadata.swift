@@ -20,7 +20,9 @@ public struct Metadata: Sendable, Hashable {
   /// No entries.
   public init() {}
 
-  /// The value of a key: nil when absent. Takes time proportional to the number of entries.
+  /// The value of a key: nil when absent.
+  ///
+  /// Takes time proportional to the number of entries.
   public subscript(key: String) -> MetadataValue? {
     get { index(of: key).map { entries[$0].value } }
     set {

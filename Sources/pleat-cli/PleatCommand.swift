@@ -55,7 +55,7 @@ struct PleatCommand: ParsableCommand {
 extension CommandConfiguration {
   /// The subcommands of all groups.
   var allSubcommands: [any ParsableCommand.Type] {
-    subcommands + groupedSubcommands.flatMap(\.subcommands)
+    groupedSubcommands.flatMap(\.subcommands)
   }
 }
 

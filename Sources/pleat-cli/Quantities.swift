@@ -3,7 +3,9 @@ internal import Pleat
 /// Numbers for people: one place for all units.
 enum Quantities {
   /// A length: `715 MB`, in powers of 1000.
-  static func bytes(_ count: Int) -> String { scaled(count, ["bytes", "kB", "MB", "GB", "TB", "PB"]) }
+  static func bytes(_ count: Int) -> String {
+    scaled(count, ["bytes", "kB", "MB", "GB", "TB", "PB"])
+  }
 
   /// A number of weights: `1.24 B`.
   static func count(_ count: Int) -> String {

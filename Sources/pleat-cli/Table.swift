@@ -27,7 +27,8 @@ struct Table {
       var line = ""
       for (column, cell) in cells.enumerated() {
         let space = String(repeating: " ", count: widths[column] - cell.count)
-        line += (column == 0 ? "" : "  ") + (alignments[column] == .left ? cell + space : space + cell)
+        line +=
+          (column == 0 ? "" : "  ") + (alignments[column] == .left ? cell + space : space + cell)
       }
       while line.last == " " { line.removeLast() }
       return line

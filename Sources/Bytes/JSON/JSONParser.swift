@@ -3,7 +3,9 @@ package import TensorModel
 
 /// Reads whole JSON documents (configurations, indexes, recipes) with json-c.
 package enum JSONParser {
-  /// The document in `bytes`. Throws `malformed` with the offset of the mistake.
+  /// The document in `bytes`.
+  ///
+  /// Throws `malformed` with the offset of the mistake.
   package static func parse(
     _ bytes: [UInt8], file: String?, limits: ReadLimits = ReadLimits()
   ) throws(ModelError) -> JSONValue {
@@ -35,7 +37,8 @@ package enum JSONParser {
     case json_type_string:
       let count = Int(json_object_get_string_len(object))
       let start = UnsafeRawPointer(json_object_get_string(object))
-      return .string(String(decoding: UnsafeRawBufferPointer(start: start, count: count), as: UTF8.self))
+      return .string(
+        String(decoding: UnsafeRawBufferPointer(start: start, count: count), as: UTF8.self))
     case json_type_array:
       return .array(
         (0..<json_object_array_length(object)).map { value(json_object_array_get_idx(object, $0)) })

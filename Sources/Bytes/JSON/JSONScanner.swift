@@ -10,7 +10,9 @@ package struct JSONScanner {
   private let limits: ReadLimits
   private var position = 0
 
-  /// A scanner of UTF-8 `bytes` found at `offset` of `file`. Throws `malformed`.
+  /// A scanner of UTF-8 `bytes` found at `offset` of `file`.
+  ///
+  /// Throws `malformed`.
   package init(
     _ bytes: [UInt8], file: String, offset: Int, limits: ReadLimits
   ) throws(ModelError) {

@@ -59,10 +59,19 @@ public enum JSONValue: Sendable, Hashable {
 extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral,
   ExpressibleByBooleanLiteral, ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral
 {
+  /// A string.
   public init(stringLiteral value: String) { self = .string(value) }
+
+  /// An integer.
   public init(integerLiteral value: Int64) { self = .integer(value) }
+
+  /// A truth value.
   public init(booleanLiteral value: Bool) { self = .bool(value) }
+
+  /// An array.
   public init(arrayLiteral elements: JSONValue...) { self = .array(elements) }
+
+  /// An object with keys in this order.
   public init(dictionaryLiteral elements: (String, JSONValue)...) {
     self = .object(elements.map { Member($0.0, $0.1) })
   }

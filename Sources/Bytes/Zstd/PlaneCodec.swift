@@ -19,12 +19,13 @@ package struct PlaneCodec: Sendable, Hashable {
     planes(of: block).map { ZstdFrame.compress($0.span.bytes) ?? $0 }
   }
 
-  /// Fills `block` from the stored bytes of its planes, one after another. Throws `malformed`.
+  /// Fills `block` from the stored bytes of its planes, one after another.
   ///
   /// - Parameters:
   ///   - stored: The planes as they are in the file.
   ///   - sizes: The bytes of each.
   ///   - block: Receives the block; its length is known from the header.
+  /// - Throws: `malformed`.
   package func decode(
     _ stored: [UInt8], sizes: [Int], into block: inout [UInt8]
   ) throws(ModelError) {

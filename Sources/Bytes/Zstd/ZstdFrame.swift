@@ -16,7 +16,9 @@ package enum ZstdFrame {
     }
   }
 
-  /// Fills `block` from a frame that must hold just that many bytes. Throws `malformed`.
+  /// Fills `block` from a frame that must hold just that many bytes.
+  ///
+  /// Throws `malformed`.
   package static func decompress(
     _ frame: RawSpan, into block: inout MutableRawSpan
   ) throws(ModelError) {
@@ -28,7 +30,8 @@ package enum ZstdFrame {
     }
     guard ZSTD_isError(size) == 0 else {
       throw ModelError(
-        .malformed, "a zstd frame cannot be decompressed: \(String(cString: ZSTD_getErrorName(size)))")
+        .malformed,
+        "a zstd frame cannot be decompressed: \(String(cString: ZSTD_getErrorName(size)))")
     }
     guard size == expected else {
       throw ModelError(

@@ -21,7 +21,8 @@ package struct GGMLSpelling: Spelling {
     case .grouped(let grouping):
       guard blockType(for: grouping) != nil else {
         return .refused(
-          "no gguf type holds \(grouping.bits)-bit codes with a bias; Q4_1 and Q5_1 hold up to 5 bits")
+          "no gguf type holds \(grouping.bits)-bit codes with a bias; Q4_1 and Q5_1 hold up to 5 bits"
+        )
       }
       guard grouping.groupSize % Self.groupSize == 0 else {
         return .refused("gguf has groups of 32, found groups of \(grouping.groupSize)")

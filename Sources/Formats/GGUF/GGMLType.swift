@@ -35,7 +35,9 @@ struct GGMLType: Sendable {
   var blockType: BlockType? { BlockType(rawValue: id) }
 
   /// Numbers in a block.
-  var elementCount: Int { if case .foreign(let layout) = encoding { layout.elementCount } else { 1 } }
+  var elementCount: Int {
+    if case .foreign(let layout) = encoding { layout.elementCount } else { 1 }
+  }
 
   /// Bytes of a block.
   var byteCount: Int {
@@ -95,7 +97,9 @@ struct GGMLType: Sendable {
       id: id, encoding: .foreign(layout), swaps: halves?.map { Swap(offset: $0, width: 2) })
   }
 
-  /// Turns whole blocks from big-endian to little-endian, in place. Throws `unsupported`.
+  /// Turns whole blocks from big-endian to little-endian, in place.
+  ///
+  /// Throws `unsupported`.
   func swapBytes(_ bytes: inout MutableRawSpan) throws(ModelError) {
     guard let swaps else {
       throw ModelError(.unsupported, "\(name) cannot be read from a big-endian file")

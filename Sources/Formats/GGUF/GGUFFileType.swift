@@ -1,25 +1,34 @@
-internal import TensorModel
+package import TensorModel
 
-/// `general.file_type`: what most weights of a file are, as llama.cpp numbers it.
-enum GGUFFileType {
-  static let key = "general.file_type"
-  static let versionKey = "general.quantization_version"
+/// `general.file_type`: what most weights of a model are, as llama.cpp numbers it.
+package enum GGUFFileType {
+  private static let key = "general.file_type"
+  private static let versionKey = "general.quantization_version"
 
   /// The number for each type whose number does not depend on a mixture of others.
   private static let numbers: [String: UInt32] = [
     "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "BF16": 32,
   ]
 
-  /// Metadata that tells the truth about the tensors that are written with it.
+  /// Metadata of a GGUF model that tells the truth about weights which were encoded anew.
   ///
-  /// A mixture that Pleat did not make (`Q4_K_M`) keeps its number.
-  static func updated(_ metadata: Metadata, for tensors: [StoredTensor]) -> Metadata {
+  /// A mixture that Pleat did not make (`Q4_K_M`) keeps its number, and so does everything in
+  /// models of other formats.
+  package static func updated(_ metadata: Metadata, for tensors: [TensorInfo]) -> Metadata {
+    guard metadata["general.architecture"] != nil else { return metadata }
+    let stored = tensors.compactMap(stored)
     var metadata = metadata
-    if let name = mostCommonType(tensors), let number = numbers[name] {
+    if let name = mostCommonType(stored), let number = numbers[name] {
       metadata[key] = .u32(number)
     }
-    if tensors.contains(where: { $0.role == .blocks }) { metadata[versionKey] = .u32(2) }
+    if stored.contains(where: { $0.role == .blocks }) { metadata[versionKey] = .u32(2) }
     return metadata
+  }
+
+  /// How GGUF holds a tensor, or would hold it.
+  private static func stored(_ tensor: TensorInfo) -> StoredTensor? {
+    let spelling = GGMLSpelling()
+    return spelling.admits(tensor) == .exact ? spelling.parts(of: tensor).first : nil
   }
 
   // Embeddings and the head often have a type of their own, and in small models are the larger part.

@@ -21,7 +21,9 @@ struct GGUFHeader {
   let metadata: Metadata
   let entries: [Entry]
 
-  /// Reads and checks a header. Throws `malformed`, `unsupported`, `limit` and `io`.
+  /// Reads and checks a header.
+  ///
+  /// Throws `malformed`, `unsupported`, `limit` and `io`.
   init(_ file: InputFile, limits: ReadLimits) throws(ModelError) {
     let path = file.path.string
     var reader = ByteReader(file)
@@ -54,7 +56,9 @@ struct GGUFHeader {
     entries = try Self.entries(&source, count: tensorCount, alignment: alignment, file)
   }
 
-  /// The alignment of tensor data that metadata asks for. Throws `malformed` unless a power of two.
+  /// The alignment of tensor data that metadata asks for.
+  ///
+  /// Throws `malformed` unless a power of two.
   static func alignment(_ metadata: Metadata, _ path: String?) throws(ModelError) -> Int {
     guard let value = metadata["general.alignment"] else { return defaultAlignment }
     guard case .unsigned(let number, .u32) = value, number > 0, number & (number - 1) == 0 else {

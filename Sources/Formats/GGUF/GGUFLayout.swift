@@ -36,11 +36,10 @@ struct GGUFLayout: OutputLayout {
     }
     for tensor in contents.stored { try Self.check(tensor) }
     let alignment = try GGUFHeader.alignment(contents.metadata, nil)
-    let known = GGUFFileType.updated(contents.metadata, for: contents.stored)
     let shards = Self.shards(contents.stored, limit: options.shardByteCount, alignment)
     for (number, members) in shards.enumerated() {
       let tensors = Array(contents.stored[members])
-      var metadata = number == 0 ? known : Metadata()
+      var metadata = number == 0 ? contents.metadata : Metadata()
       if shards.count > 1 {
         metadata[GGUFSplit.numberKey] = .unsigned(UInt64(number), .u16)
         metadata[GGUFSplit.countKey] = .unsigned(UInt64(shards.count), .u16)

@@ -4,14 +4,17 @@ package import TensorModel
 
 /// Key-value records of GGUF: read from and written to files, and kept in pleat files as well.
 package enum GGUFMetadata {
-  /// Reads `count` records. `version` 1 has 32-bit lengths. Throws `malformed` and `limit`.
+  /// Reads `count` records.
+  ///
+  /// `version` 1 has 32-bit lengths. Throws `malformed` and `limit`.
   package static func read(
     _ reader: inout ByteReader, count: Int, version: UInt32, limits: ReadLimits
   ) throws(ModelError) -> Metadata {
     let file = reader.path
     guard count <= limits.metadataCount else {
       throw ModelError(
-        .limit, "too much metadata", file: file, expected: "at most \(limits.metadataCount) entries",
+        .limit, "too much metadata", file: file,
+        expected: "at most \(limits.metadataCount) entries",
         found: "\(count)")
     }
     var source = RecordReader(reader: reader, version: version, limits: limits)

@@ -239,7 +239,8 @@ private struct EncodingDraft {
       Grouping.supportedParameters.contains(parameters)
     else {
       throw ModelError(
-        .malformed, "the encoding makes no sense", expected: "a type, or bits, groupSize and offset",
+        .malformed, "the encoding makes no sense",
+        expected: "a type, or bits, groupSize and offset",
         found: "\(bits) bits, groups of \(groupSize)")
     }
     return .grouped(

@@ -3,7 +3,9 @@ internal import Kernels
 internal import TensorModel
 
 extension PackedHeader {
-  /// The JSON text. Its length does not depend on checksums, and for raw parts on nothing but shapes.
+  /// The JSON text.
+  ///
+  /// Its length does not depend on checksums, and for raw parts on nothing but shapes.
   var text: [UInt8] {
     var json = JSONWriter()
     json.write(literal: "{\"requires\":")

@@ -22,7 +22,9 @@ struct PackedPreamble {
     fileByteCount = headerOffset + header.count
   }
 
-  /// Reads and checks a preamble. Throws `malformed`, and `unsupported` for a later version.
+  /// Reads and checks a preamble.
+  ///
+  /// Throws `malformed`, and `unsupported` for a later version.
   init(_ file: InputFile) throws(ModelError) {
     let path = file.path.string
     var reader = ByteReader(file)
@@ -52,7 +54,8 @@ struct PackedPreamble {
     }
     guard total == UInt64(file.byteCount) else {
       throw ModelError(
-        .malformed, total > UInt64(file.byteCount) ? "the file is truncated" : "the file is too long",
+        .malformed,
+        total > UInt64(file.byteCount) ? "the file is truncated" : "the file is too long",
         file: path, expected: "\(total) bytes", found: "\(file.byteCount)",
         hint: total > UInt64(file.byteCount) ? "perhaps an incomplete download" : nil)
     }

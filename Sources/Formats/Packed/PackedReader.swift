@@ -53,7 +53,8 @@ struct PackedReader: StoredReader {
   }
 
   func read(_ stored: Int, at offset: Int, into bytes: inout MutableRawSpan) throws(ModelError) {
-    do throws(ModelError) { try Self.read(parts[stored], of: file, at: offset, into: &bytes) } catch {
+    do throws(ModelError) { try Self.read(parts[stored], of: file, at: offset, into: &bytes) } catch
+    {
       throw error.located(file: file.path.string, tensor: self.stored[stored].name)
     }
   }
@@ -61,7 +62,9 @@ struct PackedReader: StoredReader {
   func readCompanion(
     _ index: Int, at offset: Int, into bytes: inout MutableRawSpan
   ) throws(ModelError) {
-    do throws(ModelError) { try Self.read(header.companions[index].part, of: file, at: offset, into: &bytes) } catch {
+    do throws(ModelError) {
+      try Self.read(header.companions[index].part, of: file, at: offset, into: &bytes)
+    } catch {
       throw error.located(file: file.path.string, tensor: header.companions[index].name)
     }
   }

@@ -125,7 +125,9 @@ final class PackedWriter: TensorSink {
     return isFirst && size * 100 > bytes.count * 97 ? nil : planes
   }
 
-  /// Gives a block its place in the file. Called in plan order.
+  /// Gives a block its place in the file.
+  ///
+  /// Called in plan order.
   private func place(_ index: Int, at offset: Int, _ count: Int, _ planes: [[UInt8]]?) -> Int {
     state.withLock { state in
       if !state.isPlaced[index] {

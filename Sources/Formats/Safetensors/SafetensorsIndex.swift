@@ -15,7 +15,9 @@ struct SafetensorsIndex {
   /// The file of each tensor.
   private(set) var entries: [Entry] = []
 
-  /// Reads an index. Throws `malformed`, also for file names that lead out of the folder.
+  /// Reads an index.
+  ///
+  /// Throws `malformed`, also for file names that lead out of the folder.
   init(reading path: FilePath, limits: ReadLimits = ReadLimits()) throws(ModelError) {
     self.path = path
     let file = try InputFile(path)

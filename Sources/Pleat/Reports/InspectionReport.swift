@@ -10,6 +10,7 @@ extension Inspection {
   ///   - tensors: Indices of the tensors to list, in order; nil lists none.
   ///   - statistics: What is known of the weights of tensors, by index.
   ///   - showsMetadata: Whether metadata is listed in full.
+  /// - Returns: An object with the schema `pleat.inspect.1`.
   public func json(
     tensors: [Int]?, statistics: [Int: TensorStatistics], showsMetadata: Bool
   ) -> JSONValue {
@@ -78,8 +79,21 @@ extension Inspection {
   /// Where the model comes from, a line each; empty when the file does not say.
   public var provenanceLines: [String] {
     guard let provenance = model.reader.provenance else { return [] }
-    return provenance.sources.map { "\($0.name), \($0.byteCount) bytes, crc32c \($0.checksum.text)" }
-      + provenance.history.map { JSONWriter.text($0) }
+    return provenance.sources.map {
+      "\($0.name), \($0.byteCount) bytes, crc32c \($0.checksum.text)"
+    }
+      + provenance.history.map(Self.line)
+  }
+
+  /// An entry of the history in words: its action, then what else is known of it.
+  private static func line(_ entry: JSONValue) -> String {
+    func words(_ value: JSONValue) -> String {
+      guard let members = value.members else { return value.string ?? JSONWriter.text(value) }
+      return members.filter { $0.key != "action" }.map { member in
+        member.value.members == nil ? "\(member.key) \(words(member.value))" : words(member.value)
+      }.joined(separator: ", ")
+    }
+    return "\(entry["action"]?.string ?? "changed"): \(words(entry))"
   }
 }
 

@@ -24,6 +24,7 @@ extension Plan {
   /// - Parameters:
   ///   - path: The output as the user named it.
   ///   - byteCount: The length of all files.
+  /// - Returns: An object with the schema `pleat.result.1`.
   public func resultJSON(path: String, byteCount: Int) -> JSONValue {
     var members = json.members ?? []
     members[0].value = "pleat.result.1"

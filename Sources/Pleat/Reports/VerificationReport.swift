@@ -5,6 +5,7 @@ extension Verification {
   /// What was found, as JSON; `formats/report.md` describes it.
   ///
   /// - Parameter model: The model that was checked.
+  /// - Returns: An object with the schema `pleat.verify.1`.
   public func json(of model: Model) -> JSONValue {
     var members: [JSONValue.Member] = [
       .init("schema", "pleat.verify.1"),

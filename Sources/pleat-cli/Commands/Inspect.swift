@@ -40,7 +40,8 @@ struct Inspect: ParsableCommand {
     var sort = Order.file
 
     @Flag(
-      help: "Read the weights and add minimum, maximum, mean, deviation, NaN count and a histogram.")
+      help: "Read the weights and add minimum, maximum, mean, deviation, NaN count and a histogram."
+    )
     var stats = false
   }
 

@@ -48,30 +48,39 @@ struct InspectionText {
     if model.fileCount > 1 { facts.append("\(model.fileCount) files") }
     if let architecture = inspection.architecture { facts.append(architecture.escaped) }
     facts.append("\(Quantities.count(model.catalog.elementCount)) weights")
-    var table = Table([.left, .left, .right])
+    var table = Table([.left, .left])
     table.add(
       "  size",
-      "\(Quantities.bytes(model.byteCount)), \(Quantities.fixed(inspection.bitsPerWeight, 2)) bits per weight",
-      "")
-    for (index, summary) in inspection.encodings.enumerated() {
-      table.add(
-        index == 0 ? "  encoding" : "", summary.encoding.description,
-        Quantities.number(summary.tensorCount, of: "tensor"))
+      "\(Quantities.bytes(model.byteCount)), \(Quantities.fixed(inspection.bitsPerWeight, 2)) bits per weight"
+    )
+    for (index, line) in encodingLines.enumerated() {
+      table.add(index == 0 ? "  encoding" : "", line)
     }
     let entries = model.catalog.metadata.entries.count
     if entries > 0 {
       table.add(
-        "  metadata", "\(entries) \(entries == 1 ? "entry" : "entries")"
-          + (view.metadata ? "" : style.faint("  (--metadata)")), "")
+        "  metadata",
+        "\(entries) \(entries == 1 ? "entry" : "entries")"
+          + (view.metadata ? "" : style.faint("  (--metadata)")))
     }
     if !model.catalog.companions.isEmpty {
-      let names = model.catalog.companions.map(\.name.escaped).joined(separator: ", ")
-      table.add("  companions", names, "")
+      table.add(
+        "  companions", model.catalog.companions.map(\.name.escaped).joined(separator: ", "))
     }
     for (index, line) in inspection.provenanceLines.enumerated() {
-      table.add(index == 0 ? "  made from" : "", line.escaped, "")
+      table.add(index == 0 ? "  made from" : "", line.escaped)
     }
     return ["\(style.strong(model.path.escaped))  " + facts.joined(separator: " · ")] + table.lines
+  }
+
+  private var encodingLines: [String] {
+    var table = Table([.left, .right, .right, .right])
+    for summary in inspection.encodings {
+      table.add(
+        summary.encoding.description, Quantities.number(summary.tensorCount, of: "tensor"),
+        "\(Quantities.count(summary.elementCount)) weights", Quantities.bytes(summary.byteCount))
+    }
+    return table.lines
   }
 
   private var metadataLines: [String] {

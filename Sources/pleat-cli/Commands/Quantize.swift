@@ -20,7 +20,8 @@ struct Quantize: ParsableCommand {
 
   struct Quantization: ParsableArguments {
     @Option(
-      name: .shortAndLong, help: ArgumentHelp(
+      name: .shortAndLong,
+      help: ArgumentHelp(
         "Bits per weight: 2, 3, 4, 5, 6 or 8. (default: 4)", valueName: "bits"))
     var bits: Int?
 
@@ -82,7 +83,8 @@ struct Quantize: ParsableCommand {
 extension Quantize.Quantization {
   /// The recipe file, if any, with the options on top of it.
   fileprivate func resolved() throws(ModelError) -> Recipe {
-    var result = try recipe.map { (path) throws(ModelError) in try Recipe(reading: path) } ?? Recipe()
+    var result =
+      try recipe.map { (path) throws(ModelError) in try Recipe(reading: path) } ?? Recipe()
     if let bits { result.bits = bits }
     if let groupSize { result.group = try GroupSize(text: groupSize) }
     if let scheme { result.scheme = scheme }

@@ -45,7 +45,9 @@ struct OutputOptions: ParsableArguments {
     if let threads, threads < 1 { throw ValidationError("--threads must be at least 1.") }
   }
 
-  /// Where the result goes. Throws `usage` for an unknown format.
+  /// Where the result goes.
+  ///
+  /// Throws `usage` for an unknown format.
   func destination() throws(ModelError) -> Destination {
     do throws(ModelError) {
       return Destination(

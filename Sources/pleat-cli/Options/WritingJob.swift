@@ -7,7 +7,9 @@ struct WritingJob {
   let output: OutputOptions
   let console: Console
 
-  /// Prints the plan, or runs it. Throws what the run throws.
+  /// Prints the plan, or runs it.
+  ///
+  /// Throws what the run throws.
   func callAsFunction() throws(ModelError) {
     for note in plan.notes { console.note(note) }
     if output.dryRun {

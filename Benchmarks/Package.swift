@@ -1,0 +1,22 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// A package of its own, so that the library never depends on a benchmark framework.
+let package = Package(
+  name: "pleat-benchmarks",
+  platforms: [.macOS(.v15)],
+  dependencies: [
+    .package(name: "pleat", path: ".."),
+    .package(url: "https://github.com/ordo-one/benchmark", from: "1.38.1", traits: []),
+  ],
+  targets: [
+    .executableTarget(
+      name: "PleatBenchmarks",
+      dependencies: [
+        .product(name: "Pleat", package: "pleat"),
+        .product(name: "Benchmark", package: "benchmark"),
+      ],
+      path: "Benchmarks/PleatBenchmarks",
+      plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")])
+  ]
+)
