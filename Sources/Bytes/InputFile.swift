@@ -54,6 +54,11 @@ package final class InputFile: Sendable {
   ///
   /// Throws `io` on failure, or when the file ends before.
   package func read(at offset: Int, into bytes: inout MutableRawSpan) throws(ModelError) {
+    try fill(&bytes, from: offset)
+    record(offset, bytes.bytes)
+  }
+
+  private func fill(_ bytes: inout MutableRawSpan, from offset: Int) throws(ModelError) {
     let count = bytes.byteCount
     let (name, file) = (path.string, descriptor)
     try bytes.withUnsafeMutableBytes { (buffer) throws(ModelError) in
@@ -70,7 +75,6 @@ package final class InputFile: Sendable {
         done += step
       }
     }
-    record(offset, bytes.bytes)
   }
 
   /// The bytes of a range that is known to lie in the file.
@@ -111,20 +115,15 @@ package final class InputFile: Sendable {
   }
 
   private func extend(_ checksum: inout CRC32C, from start: Int, to end: Int) throws(ModelError) {
+    var chunk = [UInt8](repeating: 0, count: min(end - start, 1 << 20))
     var position = start
     while position < end {
-      let chunk = try unrecordedBytes(at: position, count: min(end - position, 1 << 20))
-      checksum.update(chunk.span.bytes)
-      position += chunk.count
+      let count = min(chunk.count, end - position)
+      try chunk.change(0..<count) { (bytes) throws(ModelError) in
+        try fill(&bytes, from: position)
+        checksum.update(bytes.bytes)
+      }
+      position += count
     }
-  }
-
-  private func unrecordedBytes(at offset: Int, count: Int) throws(ModelError) -> [UInt8] {
-    let saved = recording.withLock { state in
-      defer { state = nil }
-      return state
-    }
-    defer { recording.withLock { $0 = saved } }
-    return try bytes(at: offset, count: count)
   }
 }

@@ -33,10 +33,8 @@ package final class Staging: Sendable {
         hint: "make it first: mkdir -p \(parent.string)")
     }
     let name = destination.lastComponent?.string ?? "output"
-    if isFolder {
-      try Self.check(destination, replacing: replacing)
-    } else {
-      for name in names { try Self.check(destination.sibling(name), replacing: replacing) }
+    for path in isFolder ? [destination] : names.map(destination.sibling) {
+      try Self.check(path, isFolder: isFolder, replacing: replacing)
     }
     folder = destination.sibling(".\(name).partial-\(UInt32.random(in: 0 ... .max))")
     try FileSystem.makeFolder(folder)
@@ -46,12 +44,22 @@ package final class Staging: Sendable {
     if !isFinished.load(ordering: .relaxed) { FileSystem.removeFolder(folder) }
   }
 
-  // Something at a final path may not be replaced unasked; an empty folder may.
-  private static func check(_ path: FilePath, replacing: Bool) throws(ModelError) {
-    guard !replacing, let kind = FileSystem.kind(of: path) else { return }
-    if kind == .folder, FileSystem.names(in: path).isEmpty { return }
-    throw ModelError(
-      .usage, "the output exists", file: path.string, hint: "pass --force to replace it")
+  // What is at a final path may not be replaced unasked, nor by something of another kind; an empty
+  // folder may be filled.
+  private static func check(
+    _ path: FilePath, isFolder: Bool, replacing: Bool
+  ) throws(ModelError) {
+    guard let kind = FileSystem.kind(of: path) else { return }
+    guard (kind == .folder) == isFolder else {
+      throw ModelError(
+        .usage, "the output is in the way of something else", file: path.string,
+        expected: isFolder ? "a folder" : "a file", found: kind == .folder ? "a folder" : "a file",
+        hint: "write to another path")
+    }
+    guard replacing || isFolder && FileSystem.names(in: path).isEmpty else {
+      throw ModelError(
+        .usage, "the output exists", file: path.string, hint: "pass --force to replace it")
+    }
   }
 
   /// Begins a file that will have `name` in the folder of the result.

@@ -25,11 +25,12 @@ public struct Model: Sendable {
     let place = try ModelPlace(FilePath(path))
     let format = try Detection.format(of: place)
     let reader = try format.container.open(place, limits: limits)
-    return try Model(path: path, format, reader, isAdapter: place.isAdapter)
+    return try Model(path: path, format, reader, limits, isAdapter: place.isAdapter)
   }
 
   private init(
-    path: String, _ format: Format, _ reader: any StoredReader, isAdapter: Bool
+    path: String, _ format: Format, _ reader: any StoredReader, _ limits: ReadLimits,
+    isAdapter: Bool
   ) throws(ModelError) {
     self.path = path
     self.format = format
@@ -39,6 +40,14 @@ public struct Model: Sendable {
       gathered = try format.spelling.gather(reader.stored)
     } catch {
       throw error.located(file: path)
+    }
+    for tensor in gathered where tensor.info.isGrouped {
+      guard tensor.info.shape.columnCount <= limits.columnCount else {
+        throw ModelError(
+          .limit, "a row is too long", file: path, tensor: tensor.info.name,
+          expected: "at most \(limits.columnCount) columns",
+          found: "\(tensor.info.shape.columnCount)")
+      }
     }
     catalog = Catalog(
       tensors: gathered.map(\.info), metadata: reader.metadata, companions: reader.companions)
@@ -65,8 +74,18 @@ public struct Model: Sendable {
   }
 
   /// The text of a small companion file; nil when there is none of that name.
-  public func companion(named name: String) throws(ModelError) -> [UInt8]? {
+  ///
+  /// Throws `limit` for one that is larger than a header may be, and what reading throws.
+  public func companion(
+    named name: String, limits: ReadLimits = ReadLimits()
+  ) throws(ModelError) -> [UInt8]? {
     guard let index = catalog.companions.firstIndex(where: { $0.name == name }) else { return nil }
+    guard catalog.companions[index].byteCount <= limits.headerByteCount else {
+      throw ModelError(
+        .limit, "\(name) is too large", file: path,
+        expected: "at most \(limits.headerByteCount) bytes",
+        found: "\(catalog.companions[index].byteCount)")
+    }
     var bytes = [UInt8](repeating: 0, count: catalog.companions[index].byteCount)
     var span = bytes.mutableSpan
     var raw = span.mutableBytes

@@ -67,8 +67,7 @@ struct ConversionPlanner {
   }
 
   private func canDecode(_ tensor: TensorInfo) -> Bool {
-    if case .grouped = tensor.encoding { return true }
-    return RowDecoder(tensor.encoding) != nil
+    tensor.isGrouped || RowDecoder(tensor.encoding) != nil
   }
 
   private func decoding(_ tensor: TensorInfo, to type: ScalarType, _ reason: String) -> TensorPlan {
@@ -77,8 +76,7 @@ struct ConversionPlanner {
   }
 
   private func carrying(_ tensor: TensorInfo, _ source: Format, _ reason: String) -> TensorPlan {
-    var action = Action.copy
-    if case .grouped = tensor.encoding, source != format { action = .respell }
+    let action: Action = tensor.isGrouped && source != format ? .respell : .copy
     return TensorPlan(source: tensor, target: tensor, action: action, reason: reason)
   }
 }

@@ -29,7 +29,7 @@ package struct Cut: Sendable, Hashable {
       unitCount = source[0].byteCount / granule
       elementsPerUnit = 0
       (self.source, self.target) = ([granule], [granule])
-    case .decode(let type) where isSinglePart && !Self.isGrouped(plan.source.encoding):
+    case .decode(let type) where isSinglePart && !plan.source.isGrouped:
       elementsPerUnit = Self.elements(plan.source.encoding)
       unitCount = plan.source.shape.elementCount / elementsPerUnit
       self.source = [Self.granule(plan.source.encoding)]
@@ -77,7 +77,4 @@ package struct Cut: Sendable, Hashable {
     if case .foreign(let layout) = encoding { layout.elementCount } else { 1 }
   }
 
-  private static func isGrouped(_ encoding: Encoding) -> Bool {
-    if case .grouped = encoding { true } else { false }
-  }
 }

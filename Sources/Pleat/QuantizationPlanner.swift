@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Formats
 internal import Quantization
 public import TensorModel
@@ -160,6 +161,11 @@ struct QuantizationPlanner {
       }
     }
     let columns = tensor.shape.columnCount
+    guard columns <= ReadLimits().columnCount else {
+      throw ModelError(
+        .limit, "a row is too long", expected: "at most \(ReadLimits().columnCount) columns",
+        found: "\(columns)", hint: "a rule 'name=keep' copies the tensor as it is")
+    }
     let grouping = try grouping(bits: bits, group, scheme, columns: columns)
     guard columns > 0, tensor.shape.rowCount > 0, columns % grouping.grouping.groupSize == 0 else {
       return keep(

@@ -49,7 +49,7 @@ public struct Recipe: Sendable, Hashable {
       case "scheme": scheme = try member.value.required(\.string, "scheme", "a name")
       case "parameters":
         let name = try member.value.required(\.string, "parameters", "F16, BF16 or F32")
-        parameters = try Self.parameters(named: name)
+        parameters = try Self.floatType(named: name)
       case "rules":
         for rule in try member.value.required(\.array, "rules", "a list") {
           rules.append(
@@ -78,17 +78,17 @@ public struct Recipe: Sendable, Hashable {
     if let scheme { _ = try Schemes.named(scheme) }
   }
 
-  /// The parameter type of a name.
+  /// The type of a name, for scales and biases or for decoded weights: F16, BF16 or F32.
   ///
   /// Throws `usage`.
-  public static func parameters(named name: String) throws(ModelError) -> ScalarType {
+  public static func floatType(named name: String) throws(ModelError) -> ScalarType {
     if let type = ScalarType(rawValue: name.uppercased()),
       Grouping.supportedParameters.contains(type)
     {
       return type
     }
     throw ModelError(
-      .usage, "not a type for scales and biases",
+      .usage, "not a floating-point type that Pleat writes",
       expected: Grouping.supportedParameters.map(\.name).joined(separator: ", "), found: name)
   }
 

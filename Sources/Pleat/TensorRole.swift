@@ -13,15 +13,15 @@ enum TensorRole: Sendable, Hashable {
 
   /// The role of a tensor, by the names of Hugging Face and of llama.cpp.
   init(of info: TensorInfo) {
-    let name = info.name.lowercased()
-    let words = name.split(separator: ".").map(String.init)
-    if let reason = Self.exclusion(name, words, info.shape) {
-      self = .other(reason)
-    } else if Self.names(
-      words, ["embed_tokens", "token_embd", "wte", "word_embeddings", "tok_embeddings"])
-    {
-      self = .embedding
-    } else if Self.names(words, ["lm_head", "embed_out"]) || name == "output.weight" {
+    let words = info.name.utf8.split(separator: UInt8(ascii: "."))
+      .map { Substring($0).lowercased() }
+    if info.shape.rank < 2 {
+      self = .other("a vector")
+    } else if info.shape.rank > 3 {
+      self = .other("\(info.shape.rank) dimensions")
+    } else if let role = words.lazy.compactMap(Self.role).first {
+      self = role
+    } else if words == ["output", "weight"] {
       self = .head
     } else if words.last == "weight" || words.contains("experts") {
       self = .linear
@@ -30,29 +30,42 @@ enum TensorRole: Sendable, Hashable {
     }
   }
 
-  private static func exclusion(_ name: String, _ words: [String], _ shape: Shape) -> String? {
-    switch true {
-    case shape.rank < 2: "a vector"
-    case shape.rank > 3: "\(shape.rank) dimensions"
-    case words.last == "bias": "a bias"
-    case words.contains { $0.contains("norm") || $0.hasPrefix("ln_") }: "a norm"
-    case name.contains("rotary") || name.contains("inv_freq") || name.contains("rope_"):
-      "a rotary table"
-    case names(
-      words, ["wpe", "embed_positions", "position_embeddings", "position_embd", "pos_embed"]):
-      "position embeddings"
-    case names(words, ["token_types", "token_type_embeddings"]): "token type embeddings"
-    // "gate" alone routes to experts; "gate_proj" is half of a feed-forward layer.
-    case names(
-      words, ["gate", "router", "ffn_gate_inp", "ffn_gate_inp_shexp", "shared_expert_gate"]):
-      "a router"
-    case words.contains { $0.hasPrefix("conv") || $0.hasPrefix("ssm_conv") || $0 == "conv1d" }:
-      "a convolution"
-    default: nil
-    }
+  /// The role that one word of a name decides.
+  private static func role(of word: String) -> TensorRole? {
+    if let role = roles[word] { return role }
+    if word.hasPrefix("rotary") || word.hasPrefix("rope_") { return .other("a rotary table") }
+    if word.hasPrefix("conv") || word.hasPrefix("ssm_conv") { return .other("a convolution") }
+    if word.hasPrefix("ln_") || word.isNorm { return .other("a norm") }
+    return nil
   }
 
-  private static func names(_ words: [String], _ names: Set<String>) -> Bool {
-    words.contains { names.contains($0) }
+  private static let roles: [String: TensorRole] = [
+    "embed_tokens": .embedding, "token_embd": .embedding, "wte": .embedding,
+    "word_embeddings": .embedding, "tok_embeddings": .embedding,
+    "lm_head": .head, "embed_out": .head,
+    "bias": .other("a bias"),
+    "inv_freq": .other("a rotary table"),
+    "wpe": .other("position embeddings"), "embed_positions": .other("position embeddings"),
+    "position_embeddings": .other("position embeddings"),
+    "position_embd": .other("position embeddings"), "pos_embed": .other("position embeddings"),
+    "token_types": .other("token type embeddings"),
+    "token_type_embeddings": .other("token type embeddings"),
+    // "gate" alone routes to experts; "gate_proj" is half of a feed-forward layer.
+    "gate": .other("a router"), "router": .other("a router"),
+    "ffn_gate_inp": .other("a router"), "ffn_gate_inp_shexp": .other("a router"),
+    "shared_expert_gate": .other("a router"),
+  ]
+}
+
+extension String {
+  /// Whether "norm" is a part of it, as in `input_layernorm`, `q_norm` and `layer_norm1`.
+  fileprivate var isNorm: Bool {
+    var rest = utf8[...]
+    while let start = rest.firstIndex(of: UInt8(ascii: "n")) {
+      rest = rest[start...]
+      if rest.starts(with: "norm".utf8) { return true }
+      rest = rest.dropFirst()
+    }
+    return false
   }
 }

@@ -112,8 +112,9 @@ public struct Comparison: Sendable, Hashable {
     name = info.name
     encoding = info.encoding
     let (left, right) = (WeightReader(model: model), WeightReader(model: reference))
-    guard let source = left.tensor(index, byRows: true),
-      let target = right.tensor(other, byRows: true)
+    let byRows = info.isGrouped || reference.catalog.tensors[other].isGrouped
+    guard let source = left.tensor(index, byRows: byRows),
+      let target = right.tensor(other, byRows: byRows)
     else {
       (relativeError, largestError) = (0, 0)
       guard info.encoding == reference.catalog.tensors[other].encoding,

@@ -27,17 +27,15 @@ struct WeightReader {
   /// - Returns: How to read it.
   func tensor(_ index: Int, byRows: Bool = false) -> Tensor? {
     let info = model.catalog.tensors[index]
-    if case .grouped = info.encoding {
-    } else if RowDecoder(info.encoding) == nil {
-      return nil
-    }
+    guard info.isGrouped || RowDecoder(info.encoding) != nil else { return nil }
     let target = info.with(.plain(.f32))
     var cut = Cut(
       TensorPlan(source: info, target: target, action: .decode(.f32), reason: ""),
       source: model.parts(of: index), target: PlainSpelling().parts(of: target))
-    if byRows, cut.elementsPerUnit > 0, info.shape.columnCount > 0 {
-      let units = info.shape.columnCount / cut.elementsPerUnit
-      cut.unitsPerBlock = max(1, Self.runElementCount / info.shape.columnCount) * max(1, units)
+    if cut.elementsPerUnit > 0, info.shape.columnCount > 0 {
+      let rowUnits = byRows ? max(1, info.shape.columnCount / cut.elementsPerUnit) : 1
+      let wanted = Self.runElementCount / cut.elementsPerUnit
+      cut.unitsPerBlock = max(1, wanted / rowUnits) * rowUnits
     }
     return Tensor(index: index, cut: cut, encoding: info.encoding)
   }

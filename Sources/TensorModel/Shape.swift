@@ -1,13 +1,17 @@
 /// The extents of a tensor, row-major, outermost dimension first.
 public struct Shape: Sendable, Hashable {
-  /// The extents; their product fits an `Int`.
+  /// The extents.
+  ///
+  /// The product of those that are not 0 is small enough that sizes in bits and bytes, of the
+  /// whole and of a row, fit an `Int` in every encoding.
   public let dimensions: [Int]
 
   /// The number of elements; 1 for a scalar.
   public let elementCount: Int
 
-  /// A shape read from a file: nil when an extent is negative or the product overflows.
+  /// A shape read from a file: nil when an extent is negative or the product is too large.
   public init?(validating dimensions: [Int]) {
+    let limit = Int.max / 64
     var count = 1
     var isEmpty = false
     for extent in dimensions {
@@ -17,7 +21,7 @@ public struct Shape: Sendable, Hashable {
         continue
       }
       let (product, overflow) = count.multipliedReportingOverflow(by: extent)
-      guard !overflow else { return nil }
+      guard !overflow, product <= limit else { return nil }
       count = product
     }
     self.dimensions = dimensions

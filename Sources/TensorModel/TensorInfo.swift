@@ -15,4 +15,9 @@ public struct TensorInfo: Sendable, Hashable {
     self.shape = shape
     self.encoding = encoding
   }
+
+  /// Whether the numbers are codes with a scale for each group.
+  public var isGrouped: Bool {
+    if case .grouped = encoding { true } else { false }
+  }
 }

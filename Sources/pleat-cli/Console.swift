@@ -15,15 +15,15 @@ struct Console {
   let style: Style
 
   /// Prints lines of a result for people.
-  func print(_ lines: [String]) {
+  func print(_ lines: @autoclosure () -> [String]) {
     guard mode == .text else { return }
-    for line in lines { Self.write(line, to: 1) }
+    for line in lines() { Self.write(line, to: 1) }
   }
 
   /// Prints a result: the document in JSON mode, else the lines.
-  func print(_ lines: [String], json: @autoclosure () -> JSONValue) {
+  func print(_ lines: @autoclosure () -> [String], json: @autoclosure () -> JSONValue) {
     if mode == .json { return Self.write(JSONWriter.text(json(), indentation: 2), to: 1) }
-    print(lines)
+    print(lines())
   }
 
   /// Prints something that the user should know, which is no error.

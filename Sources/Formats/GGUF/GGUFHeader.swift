@@ -115,7 +115,7 @@ struct GGUFHeader {
     }
     // GGUF lists the fastest dimension first; everything here is row-major.
     let dimensions = extents.reversed().map { Int(exactly: $0) ?? -1 }
-    guard let shape = Shape(validating: dimensions), shape.elementCount <= Int.max / 64 else {
+    guard let shape = Shape(validating: dimensions) else {
       throw ModelError(.malformed, "the shape overflows", offset: start, found: "\(extents)")
     }
     let typeStart = source.reader.offset

@@ -26,7 +26,12 @@ struct GGUFSplit {
         .limit, "too many files in the split set", file: path.string,
         expected: "at most \(limits.shardCount)", found: "\(count)")
     }
-    let number = header.metadata[numberKey]?.integer ?? -1
+    guard let number = header.metadata[numberKey]?.integer, (0..<count).contains(number) else {
+      throw ModelError(
+        .malformed, "the file's number in the split model is not usable", file: path.string,
+        tensor: numberKey, expected: "0…\(count - 1)",
+        found: header.metadata[numberKey]?.integer.map(String.init) ?? "nothing")
+    }
     let ending = "-\(padded(number + 1))-of-\(padded(count)).gguf"
     guard path.name.hasSuffix(ending) else {
       throw ModelError(

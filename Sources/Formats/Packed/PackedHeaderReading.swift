@@ -30,13 +30,13 @@ struct PackedHeaderReading {
           try draft.member(key, &scanner)
         }
         let name = try companionName(draft.name)
-        found.append((name, try draft.part(of: name, file)))
+        found.append((name, try draft.part(of: name, file, limits)))
       }
       companions = found
     case "metadata":
       var draft = PartDraft()
       try scanner.object { (scanner, key) throws(ModelError) in try draft.member(key, &scanner) }
-      metadata = (draft.count, try draft.part(of: "metadata", file))
+      metadata = (draft.count, try draft.part(of: "metadata", file, limits))
     case "tensors":
       try scanner.array { (scanner) throws(ModelError) in try tensor(&scanner) }
     case "provenance": try provenance(&scanner)
@@ -108,7 +108,7 @@ struct PackedHeaderReading {
   private func assemble(
     _ name: String, _ extents: [Int], _ encoding: EncodingDraft, _ drafts: [(String, PartDraft)]
   ) throws(ModelError) -> PackedHeader.Tensor {
-    guard let shape = Shape(validating: extents), shape.elementCount <= Int.max / 64 else {
+    guard let shape = Shape(validating: extents) else {
       throw ModelError(.malformed, "the shape overflows", found: "\(extents)")
     }
     let info = TensorInfo(name: name, shape: shape, encoding: try encoding.encoding(shape))
@@ -121,7 +121,7 @@ struct PackedHeaderReading {
     }
     var parts: [PackedHeader.Part] = []
     for ((role, draft), stored) in zip(drafts, expected) {
-      let part = try draft.part(of: role, file)
+      let part = try draft.part(of: role, file, limits)
       guard part.byteCount == stored.byteCount else {
         throw ModelError(
           .malformed, "the \(role) have the wrong size",
@@ -175,7 +175,9 @@ private struct PartDraft {
     }
   }
 
-  func part(of name: String, _ file: String) throws(ModelError) -> PackedHeader.Part {
+  func part(
+    of name: String, _ file: String, _ limits: ReadLimits
+  ) throws(ModelError) -> PackedHeader.Part {
     guard let byteCount, let checksum, offset != nil || table != nil else {
       throw ModelError(
         .malformed, "the part '\(name)' is incomplete", file: file,
@@ -185,9 +187,11 @@ private struct PartDraft {
     guard let table else { return part }
     let block = blockByteCount ?? 0
     let isSane =
-      (1...2).contains(planeCount) && (1...(1 << 30)).contains(block) && block % planeCount == 0
+      (1...2).contains(planeCount) && (1...limits.blockByteCount).contains(block)
+      && block % planeCount == 0
       && byteCount % planeCount == 0 && table.count % (1 + planeCount) == 0
-    guard isSane, table.count / (1 + planeCount) == (byteCount + block - 1) / block else {
+    let blockCount = isSane && byteCount > 0 ? (byteCount - 1) / block + 1 : 0
+    guard isSane, table.count / (1 + planeCount) == blockCount else {
       throw ModelError(
         .malformed, "the frames of the part '\(name)' do not make up its length", file: file,
         expected: "\(byteCount) bytes in blocks of \(block)",

@@ -15,6 +15,7 @@ struct PackedLayout: OutputLayout {
   /// The parts in file order: companions, metadata, then the stored tensors.
   private(set) var parts: [PackedHeader.Part]
   private(set) var headerOffset: Int
+  private(set) var byteCount = 0
 
   init(_ contents: Contents, _ options: WriteOptions) {
     self.contents = contents
@@ -30,15 +31,15 @@ struct PackedLayout: OutputLayout {
       offset = (offset + length).aligned(to: PackedPreamble.alignment)
     }
     headerOffset = offset
+    byteCount = estimatedByteCount()
   }
 
   var isExact: Bool { !options.compresses }
 
-  var byteCount: Int {
-    let sources = contents.provenance.sources
-    let header = header(parts, sources: sources).text.count
+  /// Of a compressed file an upper bound: each block adds at most three numbers to the header.
+  private func estimatedByteCount() -> Int {
+    let header = header(parts, sources: contents.provenance.sources).text.count
     guard options.compresses else { return headerOffset + header }
-    // Each block of a compressed part adds at most three numbers to the header.
     let blocks = contents.stored.reduce(0) {
       $0 + ($1.byteCount + max(1, $1.blockByteCount) - 1) / max(1, $1.blockByteCount)
     }

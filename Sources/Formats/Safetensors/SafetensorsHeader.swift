@@ -162,9 +162,7 @@ private struct Draft {
   }
 
   func tensor(_ path: String) throws(ModelError) -> StoredTensor {
-    guard let shape = Shape(validating: extents),
-      shape.elementCount <= Int.max / max(type.bitWidth, 1)
-    else {
+    guard let shape = Shape(validating: extents) else {
       throw ModelError(
         .malformed, "the shape overflows", file: path, tensor: name, found: "\(extents)")
     }

@@ -32,6 +32,9 @@ extension Plan {
     if let index = members.firstIndex(where: { $0.key == "byteCount" }) {
       members[index].value = JSONValue(byteCount)
     }
+    if let index = members.firstIndex(where: { $0.key == "bitsPerWeight" }) {
+      members[index].value = .number(bitsPerWeight(of: byteCount))
+    }
     members.removeAll { $0.key == "byteCountIsExact" }
     return .object(members)
   }

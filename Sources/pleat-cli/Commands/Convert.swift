@@ -39,7 +39,7 @@ struct Convert: ParsableCommand {
   var talk: ConsoleOptions
 
   func run() throws {
-    let type = try conversion.dtype.map { try Recipe.parameters(named: $0) }
+    let type = try conversion.dtype.map { try Recipe.floatType(named: $0) }
     let plan = try Plan.converting(
       try Model.open(model), decodingTo: type, to: try output.destination(),
       rounding: conversion.round)

@@ -88,7 +88,7 @@ extension Quantize.Quantization {
     if let bits { result.bits = bits }
     if let groupSize { result.group = try GroupSize(text: groupSize) }
     if let scheme { result.scheme = scheme }
-    if let parameters { result.parameters = try Recipe.parameters(named: parameters) }
+    if let parameters { result.parameters = try Recipe.floatType(named: parameters) }
     for text in rule { result.rules.append(try Rule(text: text)) }
     try result.validate()
     return result

@@ -38,7 +38,7 @@ struct WritingJob {
     return [
       "\(verb) \(console.style.strong(output.output.escaped))",
       "\(atMost)\(Quantities.bytes(byteCount))\(exact)",
-      "\(Quantities.fixed(plan.bitsPerWeight, 2)) bits per weight",
+      "\(Quantities.fixed(plan.bitsPerWeight(of: byteCount), 2)) bits per weight",
     ].joined(separator: "  ")
   }
 
