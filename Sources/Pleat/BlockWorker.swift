@@ -19,7 +19,7 @@ final class BlockWorker {
   func process(_ tensor: Int, block: Int) throws(ModelError) -> [PartBlock] {
     let cut = plan.blocks[tensor]
     let units = cut.units(of: block)
-    try read(tensor, cut, units)
+    source = try plan.model.read(tensor, cut, units: units)
     var target = cut.target.map { [UInt8](repeating: 0, count: units.count * $0) }
     do throws(ModelError) {
       switch plan.tensors[tensor].action {
@@ -38,22 +38,12 @@ final class BlockWorker {
     }
   }
 
-  private func read(_ tensor: Int, _ cut: Cut, _ units: Range<Int>) throws(ModelError) {
-    source = cut.source.map { [UInt8](repeating: 0, count: units.count * $0) }
-    for (part, stored) in plan.model.gathered[tensor].parts.enumerated() {
-      let start = units.lowerBound * cut.source[part]
-      try source[part].change(0..<source[part].count) { (bytes) throws(ModelError) in
-        try plan.model.reader.read(stored, at: start, into: &bytes)
-      }
-    }
-  }
-
   private func quantize(
     _ tensor: Int, _ cut: Cut, _ units: Range<Int>, _ grouping: Grouping,
     _ scheme: any GroupScheme.Type, _ target: inout [[UInt8]]
   ) throws(ModelError) {
     for tile in tiles(cut, units.count) {
-      decodeTile(tensor, cut, tile)
+      plan.model.decode(tensor, cut, source, units: tile, into: &values)
       let rows = rows(grouping, columns: cut.elementsPerUnit, count: tile.count)
       do throws(GroupFault) { try scheme.encode(values, into: rows) } catch {
         throw explain(error, cut, grouping, firstRow: units.lowerBound + tile.lowerBound)
@@ -66,7 +56,7 @@ final class BlockWorker {
     _ tensor: Int, _ cut: Cut, _ units: Range<Int>, _ type: ScalarType, _ target: inout [UInt8]
   ) throws(ModelError) {
     for tile in tiles(cut, units.count) {
-      decodeTile(tensor, cut, tile)
+      plan.model.decode(tensor, cut, source, units: tile, into: &values)
       if type == .f16 { try checkRange(units.lowerBound + tile.lowerBound) }
       let bytes = tile.lowerBound * cut.target[0]..<tile.upperBound * cut.target[0]
       let values = values
@@ -82,22 +72,6 @@ final class BlockWorker {
       let rows = rows(grouping, columns: cut.elementsPerUnit, count: tile.count)
       plan.model.format.spelling.read(source, firstRow: tile.lowerBound, into: rows)
       plan.format.spelling.spell(rows, into: &target, firstRow: tile.lowerBound)
-    }
-  }
-
-  /// Fills `values` with the numbers of a tile of the block that was read.
-  private func decodeTile(_ tensor: Int, _ cut: Cut, _ tile: Range<Int>) {
-    let encoding = plan.tensors[tensor].source.encoding
-    let count = tile.count * cut.elementsPerUnit
-    if values.count != count { values = Array(repeating: 0, count: count) }
-    if case .grouped(let grouping) = encoding {
-      let rows = GroupedRows(
-        grouping: grouping, columnCount: cut.elementsPerUnit, rowCount: tile.count)
-      plan.model.format.spelling.read(source, firstRow: tile.lowerBound, into: rows)
-      rows.decode(into: &values)
-    } else {
-      let bytes = tile.lowerBound * cut.source[0]..<tile.upperBound * cut.source[0]
-      RowDecoder(encoding)?.decode(source[0][bytes], into: &values)
     }
   }
 

@@ -12,7 +12,6 @@ struct WeightReader {
   struct Tensor {
     fileprivate let index: Int
     fileprivate let cut: Cut
-    fileprivate let encoding: Encoding
     /// Runs of numbers, in order.
     var runCount: Int { cut.blockCount }
     /// Numbers in a whole run.
@@ -37,32 +36,17 @@ struct WeightReader {
       let wanted = Self.runElementCount / cut.elementsPerUnit
       cut.unitsPerBlock = max(1, wanted / rowUnits) * rowUnits
     }
-    return Tensor(index: index, cut: cut, encoding: info.encoding)
+    return Tensor(index: index, cut: cut)
   }
 
   /// The numbers of a run.
   ///
   /// Throws what reading throws.
   func values(of tensor: Tensor, run: Int) throws(ModelError) -> [Float] {
-    let cut = tensor.cut
-    let units = cut.units(of: run)
-    var parts: [[UInt8]] = []
-    for (part, stored) in model.gathered[tensor.index].parts.enumerated() {
-      var bytes = [UInt8](repeating: 0, count: units.count * cut.source[part])
-      try bytes.change(0..<bytes.count) { (span) throws(ModelError) in
-        try model.reader.read(stored, at: units.lowerBound * cut.source[part], into: &span)
-      }
-      parts.append(bytes)
-    }
-    var values = [Float](repeating: 0, count: units.count * cut.elementsPerUnit)
-    if case .grouped(let grouping) = tensor.encoding {
-      let rows = GroupedRows(
-        grouping: grouping, columnCount: cut.elementsPerUnit, rowCount: units.count)
-      model.format.spelling.read(parts, firstRow: 0, into: rows)
-      rows.decode(into: &values)
-    } else {
-      RowDecoder(tensor.encoding)?.decode(parts[0][...], into: &values)
-    }
+    let units = tensor.cut.units(of: run)
+    let parts = try model.read(tensor.index, tensor.cut, units: units)
+    var values: [Float] = []
+    model.decode(tensor.index, tensor.cut, parts, units: 0..<units.count, into: &values)
     return values
   }
 }

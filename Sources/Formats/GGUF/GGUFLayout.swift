@@ -64,7 +64,7 @@ struct GGUFLayout: OutputLayout {
   private func name(_ number: Int, of count: Int) -> String {
     guard count > 1 else { return options.path.name }
     let stem = options.path.extension == "gguf" ? options.path.stem : options.path.name
-    return GGUFSplit.name(stem ?? "model", number, of: count)
+    return ShardName.name(stem ?? "model", number, of: count, suffix: "gguf")
   }
 
   // Limits of llama.cpp's reader, beyond which a file would be refused or crash it.

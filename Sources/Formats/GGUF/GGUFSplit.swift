@@ -9,11 +9,6 @@ struct GGUFSplit {
   static let tensorCountKey = "split.tensors.count"
   static let keys = [numberKey, countKey, tensorCountKey]
 
-  /// The name of file `number` (from 0) of `count`, such as `model-00001-of-00003.gguf`.
-  static func name(_ prefix: String, _ number: Int, of count: Int) -> String {
-    "\(prefix)-\(padded(number + 1))-of-\(padded(count)).gguf"
-  }
-
   /// All files of a set, given any one; just that one when it is not part of a set.
   ///
   /// Throws `malformed` when the count in the file and its name disagree, `io` when one is missing.
@@ -32,7 +27,7 @@ struct GGUFSplit {
         tensor: numberKey, expected: "0…\(count - 1)",
         found: header.metadata[numberKey]?.integer.map(String.init) ?? "nothing")
     }
-    let ending = "-\(padded(number + 1))-of-\(padded(count)).gguf"
+    let ending = ShardName.ending(number, of: count, suffix: "gguf")
     guard path.name.hasSuffix(ending) else {
       throw ModelError(
         .malformed, "the file is part of a split model, and its name says otherwise",
@@ -40,7 +35,9 @@ struct GGUFSplit {
     }
     let prefix = String(path.name.dropLast(ending.count))
     let folder = path.parentFolder
-    let paths = (0..<count).map { folder.appending(name(prefix, $0, of: count)) }
+    let paths = (0..<count).map {
+      folder.appending(ShardName.name(prefix, $0, of: count, suffix: "gguf"))
+    }
     for path in paths where FileSystem.kind(of: path) == nil {
       throw ModelError(
         .io, "a file of the split model is missing", file: path.string,
@@ -66,10 +63,5 @@ struct GGUFSplit {
         }
       }
     }
-  }
-
-  private static func padded(_ number: Int) -> String {
-    let digits = String(number)
-    return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
   }
 }

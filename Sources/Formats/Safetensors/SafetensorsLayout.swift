@@ -76,12 +76,8 @@ struct SafetensorsLayout: OutputLayout {
   }
 
   private static func shardName(_ index: Int, of count: Int) -> String {
-    func padded(_ number: Int) -> String {
-      let digits = String(number)
-      return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
-    }
-    return count == 1
-      ? "model.safetensors" : "model-\(padded(index + 1))-of-\(padded(count)).safetensors"
+    count == 1
+      ? "model.safetensors" : ShardName.name("model", index, of: count, suffix: "safetensors")
   }
 
   private mutating func addFile(name: String, members: [Int], _ contents: Contents) {

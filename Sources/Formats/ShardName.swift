@@ -1,0 +1,17 @@
+/// The names of the files of a model in several parts, as Hugging Face and llama.cpp write them.
+enum ShardName {
+  /// The name of file `number` (from 0) of `count`, such as `model-00001-of-00003.gguf`.
+  static func name(_ prefix: String, _ number: Int, of count: Int, suffix: String) -> String {
+    prefix + ending(number, of: count, suffix: suffix)
+  }
+
+  /// The part of the name behind the prefix.
+  static func ending(_ number: Int, of count: Int, suffix: String) -> String {
+    "-\(padded(number + 1))-of-\(padded(count)).\(suffix)"
+  }
+
+  private static func padded(_ number: Int) -> String {
+    let digits = String(number)
+    return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
+  }
+}

@@ -1,0 +1,46 @@
+internal import Bytes
+internal import Formats
+internal import Quantization
+internal import TensorModel
+
+extension Model {
+  /// The bytes of some units of a tensor, part by part. Throws what reading throws.
+  func read(
+    _ tensor: Int, _ cut: Cut, units: Range<Int>
+  ) throws(ModelError) -> [[UInt8]] {
+    var parts: [[UInt8]] = []
+    for (part, stored) in gathered[tensor].parts.enumerated() {
+      var bytes = [UInt8](repeating: 0, count: units.count * cut.source[part])
+      try bytes.change(0..<bytes.count) { (span) throws(ModelError) in
+        try reader.read(stored, at: units.lowerBound * cut.source[part], into: &span)
+      }
+      parts.append(bytes)
+    }
+    return parts
+  }
+
+  /// Fills `values` with the numbers of some units of the bytes that `read` gave.
+  ///
+  /// - Parameters:
+  ///   - tensor: The index in the catalog; its encoding is one that Pleat decodes.
+  ///   - cut: The cut that the bytes were read by.
+  ///   - parts: The bytes.
+  ///   - units: Units of these bytes, counted from their beginning.
+  ///   - values: Receives all numbers of the units; its length is changed to fit.
+  func decode(
+    _ tensor: Int, _ cut: Cut, _ parts: [[UInt8]], units: Range<Int>, into values: inout [Float]
+  ) {
+    let count = units.count * cut.elementsPerUnit
+    if values.count != count { values = Array(repeating: 0, count: count) }
+    let encoding = catalog.tensors[tensor].encoding
+    if case .grouped(let grouping) = encoding {
+      let rows = GroupedRows(
+        grouping: grouping, columnCount: cut.elementsPerUnit, rowCount: units.count)
+      format.spelling.read(parts, firstRow: units.lowerBound, into: rows)
+      rows.decode(into: &values)
+    } else {
+      let bytes = units.lowerBound * cut.source[0]..<units.upperBound * cut.source[0]
+      RowDecoder(encoding)?.decode(parts[0][bytes], into: &values)
+    }
+  }
+}
