@@ -10,6 +10,8 @@ public struct ReadLimits: Sendable {
   public var metadataByteCount = 1 << 30
   /// Files that a model is split into.
   public var shardCount = 10_000
+  /// Bytes of all companion files of a pleat file.
+  public var companionByteCount = 1 << 30
   /// Bytes of a compressed block, once decompressed.
   public var blockByteCount = 1 << 28
   /// Levels of nested JSON.

@@ -104,6 +104,8 @@ package protocol OutputLayout: Sendable {
   var isExact: Bool { get }
   /// The names of the files, relative to the folder they will be in.
   var fileNames: [String] { get }
+  /// Whether companion files have a place.
+  var holdsCompanions: Bool { get }
 
   /// Creates the files under temporary names. Throws `io`.
   func open(replacing: Bool) throws(ModelError) -> any TensorSink
@@ -124,12 +126,20 @@ package protocol TensorSink: AnyObject, Sendable {
   /// Releases workers that wait for a ticket which will not come.
   func abandon()
 
-  /// Gives the files their names; after all blocks. Returns their total length. Throws `io`.
-  func finish(sources: [SourceFile]) throws(ModelError) -> Int
+  /// Gives the files their names; after all blocks. Throws `io`.
+  func finish(sources: [SourceFile]) throws(ModelError) -> WrittenSize
 }
 
 extension TensorSink {
   package func abandon() {}
+}
+
+/// How much was written.
+public struct WrittenSize: Sendable, Hashable {
+  /// The bytes of all files together.
+  public var byteCount: Int
+  /// The bytes of tensors in them, as they are stored.
+  public var tensorByteCount: Int
 }
 
 /// Some bytes of a stored tensor.

@@ -59,8 +59,13 @@ public struct Model: Sendable {
   /// The length of these files in bytes.
   public var byteCount: Int { reader.files.reduce(0) { $0 + $1.byteCount } }
 
-  /// The bytes that tensors take, without headers and padding.
-  public var tensorByteCount: Int { reader.stored.reduce(0) { $0 + $1.byteCount } }
+  /// The bytes that tensors take as they are stored, without headers and padding.
+  public var tensorByteCount: Int { reader.stored.reduce(0) { $0 + $1.storedByteCount } }
+
+  /// The bytes that a tensor takes as it is stored.
+  public func storedByteCount(of tensor: Int) -> Int {
+    parts(of: tensor).reduce(0) { $0 + $1.storedByteCount }
+  }
 
   /// The stored tensors of a weight, in the spelling's order.
   package func parts(of tensor: Int) -> [StoredTensor] {

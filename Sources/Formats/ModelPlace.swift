@@ -54,17 +54,28 @@ package struct ModelPlace: Sendable {
       let weights = names.filter { $0.hasSuffix(".safetensors") }
       let models = weights.filter { $0.hasPrefix("model") }
       let other = models.isEmpty ? weights : models
-      files = (other.isEmpty ? names.filter { $0.hasSuffix(".gguf") } : other).map(folder.appending)
+      files = other.map(folder.appending)
+    }
+    // A folder of downloads may hold a model of one of the single-file formats.
+    for suffix in [".gguf", ".pleat"] where files.isEmpty {
+      files = names.filter { $0.hasSuffix(suffix) }.map(folder.appending)
     }
     guard !files.isEmpty else { throw Self.empty(folder, names) }
     findCompanions(in: folder)
+  }
+
+  /// What is wrong when files that do not belong together are all that a folder offers.
+  var severalModels: ModelError {
+    ModelError(
+      .usage, "the folder holds several models", file: path.string,
+      found: files.map(\.name).joined(separator: ", "), hint: "name one of the files")
   }
 
   private static func empty(_ folder: FilePath, _ names: [String]) -> ModelError {
     let hasPickle = names.contains { $0.hasSuffix(".bin") || $0.hasSuffix(".pth") }
     return ModelError(
       hasPickle ? .unsupported : .io, "no model in this folder", file: folder.string,
-      expected: "a .safetensors or .gguf file",
+      expected: "a .safetensors, .gguf or .pleat file",
       found: hasPickle ? "PyTorch pickles" : names.isEmpty ? "nothing" : "other files",
       hint: hasPickle
         ? "save it again with model.save_pretrained(path), which writes safetensors" : nil)

@@ -28,6 +28,8 @@ package struct StoredTensor: Sendable, Hashable {
   package var byteCount: Int
   /// The bytes of one row; `byteCount` is this times the number of rows.
   package var rowByteCount: Int
+  /// The bytes that it takes in the file: fewer than `byteCount` where it is compressed.
+  package var storedByteCount: Int
   /// The bytes that are written at a time, from the first: what a compressed block holds.
   package var blockByteCount: Int
 
@@ -42,6 +44,7 @@ package struct StoredTensor: Sendable, Hashable {
     self.encoding = encoding
     self.rowByteCount = rowByteCount
     self.byteCount = byteCount ?? rowByteCount * shape.rowCount
+    self.storedByteCount = self.byteCount
     self.blockByteCount = self.byteCount
   }
 }

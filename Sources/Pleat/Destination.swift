@@ -33,6 +33,11 @@ public struct Destination: Sendable {
       throw ModelError(
         .usage, "a pleat file is one file", found: "--shard", hint: "leave --shard out")
     }
+    if shardByteCount != nil && FilePath(path).extension == "safetensors" {
+      throw ModelError(
+        .usage, "shards need a folder", expected: "-o folder/", found: path,
+        hint: "leave --shard out, or name a folder")
+    }
     if model.uses(FilePath(path)) {
       throw ModelError(
         .usage, "the output is the input", file: path, hint: "write to another path")

@@ -33,7 +33,7 @@ public struct Inspection: Sendable {
           encoding: tensor.encoding, tensorCount: 0, elementCount: 0, byteCount: 0)
       summary.tensorCount += 1
       summary.elementCount += tensor.shape.elementCount
-      summary.byteCount += model.byteCount(of: index)
+      summary.byteCount += model.storedByteCount(of: index)
       summaries[tensor.encoding] = summary
     }
     encodings = summaries.values.sorted {
@@ -54,12 +54,5 @@ public struct Inspection: Sendable {
       let config = try? JSONParser.parse(bytes, file: nil)
     else { return nil }
     return config["model_type"]?.string
-  }
-}
-
-extension Model {
-  /// The bytes that the parts of a tensor take.
-  public func byteCount(of tensor: Int) -> Int {
-    parts(of: tensor).reduce(0) { $0 + $1.byteCount }
   }
 }

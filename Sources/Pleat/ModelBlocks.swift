@@ -4,7 +4,9 @@ internal import Quantization
 internal import TensorModel
 
 extension Model {
-  /// The bytes of some units of a tensor, part by part. Throws what reading throws.
+  /// The bytes of some units of a tensor, part by part.
+  ///
+  /// Throws what reading throws.
   func read(
     _ tensor: Int, _ cut: Cut, units: Range<Int>
   ) throws(ModelError) -> [[UInt8]] {

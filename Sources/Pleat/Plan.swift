@@ -58,11 +58,8 @@ public struct Plan: Sendable {
     return elementCount == 0 ? 0 : Double(bytes) * 8 / Double(elementCount)
   }
 
-  /// Bits for each weight of files of this length.
-  ///
-  /// How small compressed tensors are is known from the files only; else tensors alone count.
-  public func bitsPerWeight(of byteCount: Int) -> Double {
-    isExact || elementCount == 0
-      ? bitsPerWeight : Double(byteCount) * 8 / Double(elementCount)
+  /// Bits for each weight of what was written: fewer than planned where it was compressed.
+  public func bitsPerWeight(of size: WrittenSize) -> Double {
+    elementCount == 0 ? 0 : Double(size.tensorByteCount) * 8 / Double(elementCount)
   }
 }

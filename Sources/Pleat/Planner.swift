@@ -31,10 +31,9 @@ extension Plan {
       stored += parts
     }
     let known = model.reader.provenance?.history ?? []
-    let companions = Self.companions(of: model, for: format)
     let contents = Contents(
       stored: stored, metadata: Self.metadata(of: model, tensors),
-      companions: companions.map { model.catalog.companions[$0] },
+      companions: format.holdsCompanions ? model.catalog.companions : [],
       provenance: Provenance(sources: Self.expectedSources(model), history: known + [history]))
     let options = WriteOptions(
       path: FilePath(destination.path), shardByteCount: destination.shardByteCount,
@@ -47,10 +46,10 @@ extension Plan {
     self.model = model
     self.format = format
     self.tensors = tensors
-    self.companions = companions
+    companions = layout.holdsCompanions ? Array(model.catalog.companions.indices) : []
     self.firstParts = firstParts
     self.blocks = blocks
-    self.notes = notes + Self.losses(of: model, in: format)
+    self.notes = notes + Self.losses(of: model, in: layout, format)
     byteCount = layout.byteCount
     isExact = layout.isExact
     fileNames = layout.fileNames
@@ -77,16 +76,14 @@ extension Plan {
       : model.catalog.metadata
   }
 
-  private static func companions(of model: Model, for format: Format) -> [Int] {
-    format.holdsCompanions ? Array(model.catalog.companions.indices) : []
-  }
-
   /// What the format has no place for.
-  private static func losses(of model: Model, in format: Format) -> [String] {
+  private static func losses(
+    of model: Model, in layout: any OutputLayout, _ format: Format
+  ) -> [String] {
     var notes: [String] = []
-    if !format.holdsCompanions && !model.catalog.companions.isEmpty {
+    if !layout.holdsCompanions && !model.catalog.companions.isEmpty {
       let names = model.catalog.companions.map(\.name).joined(separator: ", ")
-      notes.append("\(format.name) has no place for \(names)")
+      notes.append("\(layout.fileNames.first ?? format.name) has no place for \(names)")
     }
     if format == .safetensors {
       let count = model.catalog.metadata.entries.count { $0.value.text == nil }

@@ -35,7 +35,9 @@ extension Plan {
 /// Pure: it sees descriptions only.
 struct QuantizationPlanner {
   /// The recipe with the defaults of the format filled in.
-  let recipe: Recipe
+  private(set) var recipe: Recipe
+  private let wanted: Recipe
+  private let defaultGroup: GroupSize
   private let format: Format
   private let requantizes: Bool
   private let hasHead: Bool
@@ -53,26 +55,17 @@ struct QuantizationPlanner {
         .usage, "\(format.name) cannot hold quantized weights",
         expected: "--to " + able.joined(separator: " or --to "), found: "--to \(format.name)")
     }
+    try recipe.validate()
+    wanted = recipe
+    defaultGroup = recipe.group ?? .columns(format.groupSizes[0])
     var resolved = recipe
-    try resolved.validate()
-    let group = recipe.group ?? .columns(format.groupSizes[0])
-    resolved.group = group
-    switch group {
-    case .row where !format.allowsRowGroups, .columns where !Self.allows(group, format):
-      throw ModelError(
-        .usage,
-        "\(format.name) cannot hold groups of \(group.text == "row" ? "a row" : group.text)",
-        expected: "groups of \(format.groupSizes.sorted().choices)"
-          + (format.allowsRowGroups ? ", or 'row'" : ""), found: group.text,
-        hint: "use --group-size \(format.groupSizes[0])")
-    default: break
-    }
+    resolved.group = defaultGroup
     self.recipe = resolved
-    if recipe.scheme != nil { _ = try grouping(bits: recipe.bits, nil, nil, columns: nil) }
-  }
-
-  private static func allows(_ group: GroupSize, _ format: Format) -> Bool {
-    if case .columns(let count) = group { format.groupSizes.contains(count) } else { false }
+    let columns = if case .columns(let count) = defaultGroup { count } else { 32 }
+    resolved.scheme = try grouping(
+      bits: recipe.bits, nil, Self.schemes(recipe.scheme), columns: columns
+    ).scheme
+    self.recipe = resolved
   }
 
   /// What happens to one tensor.
@@ -103,7 +96,9 @@ struct QuantizationPlanner {
     case .keep: return keep(tensor, reason)
     case .quantize: return try quantize(tensor, bits: recipe.bits, reason)
     case .eightBits:
-      return try quantize(tensor, bits: 8, reason, scheme: recipe.bits == 8 ? recipe.scheme : nil)
+      // The scheme that was asked for is meant for the other weights.
+      let schemes = Self.schemes(wanted.scheme) + Schemes.all
+      return try quantize(tensor, bits: 8, reason, schemes: schemes)
     }
   }
 
@@ -125,14 +120,15 @@ struct QuantizationPlanner {
     }
     switch rule.choice {
     case .quantize(let bits, let group, let scheme):
-      return try quantize(tensor, bits: bits, reason, group: group, scheme: scheme)
+      let schemes = Self.schemes(scheme ?? wanted.scheme)
+      return try quantize(tensor, bits: bits, reason, group: group, schemes: schemes)
     case .blocks(let name):
       guard case .grouped(let grouping)? = GGMLSpelling.encoding(named: name) else {
         return keep(tensor, reason)
       }
-      let scheme = grouping.offset == .bias ? MinMaxScheme.name : SymmetricScheme.name
       return try quantize(
-        tensor, bits: grouping.bits, reason, group: .columns(grouping.groupSize), scheme: scheme)
+        tensor, bits: grouping.bits, reason, group: .columns(grouping.groupSize),
+        schemes: Schemes.all.filter { $0.offset == grouping.offset })
     default: return keep(tensor, reason)
     }
   }
@@ -143,7 +139,7 @@ struct QuantizationPlanner {
 
   private func quantize(
     _ tensor: TensorInfo, bits: Int, _ reason: String, group: GroupSize? = nil,
-    scheme: String? = nil
+    schemes: [any GroupScheme.Type]? = nil
   ) throws(ModelError) -> TensorPlan {
     switch tensor.encoding {
     case .plain(let type) where !type.isDecodable:
@@ -166,7 +162,8 @@ struct QuantizationPlanner {
         .limit, "a row is too long", expected: "at most \(ReadLimits().columnCount) columns",
         found: "\(columns)", hint: "a rule 'name=keep' copies the tensor as it is")
     }
-    let grouping = try grouping(bits: bits, group, scheme, columns: columns)
+    let grouping = try grouping(
+      bits: bits, group, schemes ?? Self.schemes(wanted.scheme), columns: columns)
     guard columns > 0, tensor.shape.rowCount > 0, columns % grouping.grouping.groupSize == 0 else {
       return keep(
         tensor,
@@ -177,33 +174,42 @@ struct QuantizationPlanner {
       action: .quantize(grouping.grouping, scheme: grouping.scheme), reason: reason)
   }
 
-  /// The grouping of a weight: the scheme named, or the first that the format can hold.
+  /// The schemes that a name stands for: all, where none is named.
+  private static func schemes(_ name: String?) -> [any GroupScheme.Type] {
+    Schemes.all.filter { name == nil || $0.name == name }
+  }
+
+  /// The grouping of a weight, with the first of the schemes that the format can hold.
   private func grouping(
-    bits: Int, _ group: GroupSize?, _ scheme: String?, columns: Int?
+    bits: Int, _ group: GroupSize?, _ schemes: [any GroupScheme.Type], columns: Int
   ) throws(ModelError) -> (grouping: Grouping, scheme: String) {
-    let size: Int
-    switch group ?? recipe.group {
-    case .columns(let count)?: size = count
-    case .row?: size = columns ?? 32
-    case nil: size = format.groupSizes[0]
-    }
-    let name = scheme ?? recipe.scheme
-    var refusal = ""
-    for candidate in Schemes.all where name == nil || candidate.name == name {
+    let size = try groupSize(group ?? defaultGroup, columns: columns)
+    var refusal = "it holds codes of \(format.bits.choices) bits"
+    for scheme in schemes where format.bits.contains(bits) {
       let grouping = Grouping(
-        bits: bits, groupSize: size, offset: candidate.offset, parameters: recipe.parameters)
+        bits: bits, groupSize: size, offset: scheme.offset, parameters: wanted.parameters)
       let info = TensorInfo(name: "", shape: Shape(1, size), encoding: .grouped(grouping))
       switch format.admits(info) {
-      case .exact where format.bits.contains(bits): return (grouping, candidate.name)
-      case .exact: refusal = "\(format.name) has codes of \(format.bits.choices) bits"
+      case .exact: return (grouping, scheme.name)
       case .rounded(let reason), .refused(let reason): refusal = reason
       }
     }
     throw ModelError(
-      .usage,
-      "\(format.name) cannot hold \(bits)-bit groups of \(size)"
-        + (name.map { " with scheme \($0)" } ?? ""), expected: refusal,
-      hint: "choose other --bits, --scheme or --parameters for \(format.name)")
+      .usage, "\(format.name) cannot hold \(bits)-bit weights so: \(refusal)",
+      hint: "choose other --bits, --scheme or --parameters")
+  }
+
+  private func groupSize(_ group: GroupSize, columns: Int) throws(ModelError) -> Int {
+    switch group {
+    case .columns(let count) where format.groupSizes.contains(count): return count
+    case .row where format.allowsRowGroups: return max(1, columns)
+    case .columns, .row:
+      throw ModelError(
+        .usage, "\(format.name) cannot hold groups of \(group == .row ? "a row" : group.text)",
+        expected: "groups of \(format.groupSizes.sorted().choices)"
+          + (format.allowsRowGroups ? ", or 'row'" : ""), found: group.text,
+        hint: "use --group-size \(format.groupSizes[0])")
+    }
   }
 
   /// What a user should know: rows that no group divides.

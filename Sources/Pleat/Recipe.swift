@@ -24,7 +24,8 @@ public struct Recipe: Sendable, Hashable {
   /// Throws `io`, `malformed`, and `usage` for values that make no sense.
   public init(reading path: String) throws(ModelError) {
     let file = try InputFile(FilePath(path))
-    let document = try JSONParser.parse(try file.bytes(at: 0, count: file.byteCount), file: path)
+    let document = try JSONParser.parseStrictly(
+      try file.bytes(at: 0, count: file.byteCount), file: path)
     do throws(ModelError) { try self.init(document) } catch { throw error.located(file: path) }
   }
 
@@ -37,7 +38,7 @@ public struct Recipe: Sendable, Hashable {
     }
     for member in members {
       switch member.key {
-      case "bits": bits = try member.value.required(\.int, "bits", "a number")
+      case "bits": bits = try member.value.required(\.int, "bits", "a whole number")
       case "groupSize":
         group =
           if let count = member.value.int {
@@ -52,10 +53,7 @@ public struct Recipe: Sendable, Hashable {
         parameters = try Self.floatType(named: name)
       case "rules":
         for rule in try member.value.required(\.array, "rules", "a list") {
-          rules.append(
-            try Rule(
-              pattern: try (rule["match"] ?? .null).required(\.string, "match", "a pattern"),
-              choiceText: try (rule["to"] ?? .null).required(\.string, "to", "a rule")))
+          rules.append(try Self.rule(rule))
         }
       default:
         throw ModelError(
@@ -64,6 +62,16 @@ public struct Recipe: Sendable, Hashable {
       }
     }
     try validate()
+  }
+
+  private static func rule(_ document: JSONValue) throws(ModelError) -> Rule {
+    if let member = document.members?.first(where: { !["match", "to"].contains($0.key) }) {
+      throw ModelError(
+        .malformed, "a rule has no key '\(member.key)'", expected: "match, to", found: member.key)
+    }
+    return try Rule(
+      pattern: try (document["match"] ?? .null).required(\.string, "match", "a pattern"),
+      choiceText: try (document["to"] ?? .null).required(\.string, "to", "a rule"))
   }
 
   /// Throws `usage` when a value is outside what Pleat does.

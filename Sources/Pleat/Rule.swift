@@ -101,7 +101,7 @@ extension Rule.Choice {
       self = .quantize(
         bits: bits, group: parts.count > 1 ? try GroupSize(text: parts[1]) : nil,
         scheme: parts.count > 2 ? parts[2] : nil)
-    } else if let type = ScalarType(rawValue: text.uppercased()), type.isDecodable {
+    } else if let type = try? Recipe.floatType(named: text) {
       self = .plain(type)
     } else if case .grouped = GGMLSpelling.encoding(named: text) {
       self = .blocks(text.uppercased())

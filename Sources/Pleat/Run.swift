@@ -1,6 +1,6 @@
 internal import Bytes
 internal import Dispatch
-internal import Formats
+public import Formats
 internal import Synchronization
 public import TensorModel
 
@@ -36,10 +36,10 @@ public struct Run: Sendable {
 
   /// Reads, transforms and writes everything, then gives the files their names.
   ///
-  /// On failure nothing is left behind. Returns the length of the files written.
+  /// On failure nothing is left behind. Returns how much was written.
   /// Throws `io`, `malformed`, `unsupported`, and `interrupted` when cancelled.
   @discardableResult
-  public func callAsFunction() throws(ModelError) -> Int {
+  public func callAsFunction() throws(ModelError) -> WrittenSize {
     let recordsChecksums = plan.format == .pleat && plan.model.reader.provenance == nil
     if recordsChecksums { for file in plan.model.reader.files { file.startChecksum() } }
     let sink = try plan.layout.open(replacing: replaces)
@@ -52,7 +52,7 @@ public struct Run: Sendable {
     let jobs = plan.blocks.enumerated().flatMap { tensor, cut in
       (0..<cut.blockCount).map { Job(tensor: tensor, block: $0) }
     }
-    let total = plan.model.tensorByteCount
+    let total = plan.model.reader.stored.reduce(0) { $0 + $1.byteCount }
     let next = Atomic(0)
     let done = Atomic(0)
     let failure: Mutex<ModelError?> = Mutex(nil)

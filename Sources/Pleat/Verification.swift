@@ -142,8 +142,8 @@ public struct Comparison: Sendable, Hashable {
   private static func hasSameBytes(
     _ index: Int, in model: Model, _ other: Int, in reference: Model
   ) throws(ModelError) -> Bool {
-    let byteCount = model.byteCount(of: index)
-    guard byteCount == reference.byteCount(of: other) else { return false }
+    let byteCount = model.parts(of: index)[0].byteCount
+    guard byteCount == reference.parts(of: other)[0].byteCount else { return false }
     for start in stride(from: 0, to: byteCount, by: 1 << 20) {
       let count = min(1 << 20, byteCount - start)
       let left = try model.bytes(of: index, at: start, count: count)

@@ -3,6 +3,18 @@ package import TensorModel
 
 /// Reads whole JSON documents (configurations, indexes, recipes) with json-c.
 package enum JSONParser {
+  /// A document of our own kind, which must not repeat a key: json-c would keep the last silently.
+  ///
+  /// Throws `malformed` and `limit`.
+  package static func parseStrictly(
+    _ bytes: [UInt8], file: String, limits: ReadLimits = ReadLimits()
+  ) throws(ModelError) -> JSONValue {
+    var scanner = try JSONScanner(bytes, file: file, offset: 0, limits: limits)
+    try scanner.skip()
+    try scanner.end()
+    return try parse(bytes, file: file, limits: limits)
+  }
+
   /// The document in `bytes`.
   ///
   /// Throws `malformed` with the offset of the mistake.

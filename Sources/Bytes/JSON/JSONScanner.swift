@@ -100,7 +100,7 @@ package struct JSONScanner {
     return true
   }
 
-  /// Any value, checked and passed.
+  /// Any value, checked and passed; its objects have no key twice.
   package mutating func skip(depth: Int = 1) throws(ModelError) {
     guard depth <= limits.nesting else {
       throw ModelError(
@@ -110,7 +110,11 @@ package struct JSONScanner {
     skipSpace()
     switch position < bytes.count ? bytes[position] : 0 {
     case UInt8(ascii: "{"):
-      try object { (scanner, _) throws(ModelError) in try scanner.skip(depth: depth + 1) }
+      var keys: Set<ExactName> = []
+      try object { (scanner, key) throws(ModelError) in
+        guard keys.insert(ExactName(key)).inserted else { throw scanner.repetition(of: key) }
+        try scanner.skip(depth: depth + 1)
+      }
     case UInt8(ascii: "["):
       try array { (scanner) throws(ModelError) in try scanner.skip(depth: depth + 1) }
     case UInt8(ascii: "\""): _ = try string()
@@ -233,6 +237,11 @@ package struct JSONScanner {
 
   private mutating func expect(_ byte: UInt8, _ what: String) throws(ModelError) {
     guard take(byte) else { throw mistake(what) }
+  }
+
+  private func repetition(of key: String) -> ModelError {
+    ModelError(
+      .malformed, "the key '\(key)' is there twice", file: file, offset: base + position)
   }
 
   private func mistake(_ expected: String) -> ModelError {

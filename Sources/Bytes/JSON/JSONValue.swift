@@ -47,8 +47,8 @@ public enum JSONValue: Sendable, Hashable {
     switch self {
     case .null: "null"
     case .bool: "a truth value"
-    case .integer: "an integer"
-    case .number: "a number"
+    case .integer: "a whole number"
+    case .number: "a number with a fraction"
     case .string: "a string"
     case .array: "an array"
     case .object: "an object"

@@ -21,13 +21,16 @@ struct GGUFLayout: OutputLayout {
   private(set) var files: [File] = []
   private(set) var places: [Place] = []
 
+  let tensorByteCount: Int
   var isExact: Bool { true }
+  var holdsCompanions: Bool { false }
   var byteCount: Int { files.reduce(0) { $0 + $1.byteCount } }
   var fileNames: [String] { files.map(\.name) }
 
   /// Throws `unsupported` for what GGUF cannot hold.
   init(_ contents: Contents, _ options: WriteOptions) throws(ModelError) {
     self.options = options
+    tensorByteCount = contents.stored.reduce(0) { $0 + $1.byteCount }
     guard contents.metadata["general.architecture"] != nil else {
       throw ModelError(
         .unsupported, "gguf needs llama.cpp's tensor names and metadata, which the model lacks",

@@ -41,7 +41,13 @@ package enum GGUFMetadata {
     _ bytes: [UInt8], count: Int, _ file: InputFile, _ limits: ReadLimits
   ) throws(ModelError) -> Metadata {
     var reader = ByteReader(bytes, path: file.path.string)
-    return try read(&reader, count: count, version: 3, limits: limits)
+    let metadata = try read(&reader, count: count, version: 3, limits: limits)
+    guard reader.remaining == 0 else {
+      throw ModelError(
+        .malformed, "there are extra bytes after the last metadata entry", file: file.path.string,
+        found: "\(reader.remaining) bytes")
+    }
+    return metadata
   }
 
   /// The records of all entries, in order, little-endian, with 64-bit lengths.

@@ -23,9 +23,7 @@ struct GGUFReader: StoredReader {
     let header = try GGUFHeader(try InputFile(first), limits: limits)
     let paths = try GGUFSplit.files(of: first, header, limits: limits)
     guard place.files.count == 1 || Set(paths) == Set(place.files) else {
-      throw ModelError(
-        .usage, "the folder holds several models", file: place.path.string,
-        found: place.files.map(\.name).joined(separator: ", "), hint: "name one of the files")
+      throw place.severalModels
     }
     var files: [InputFile] = []
     var headers: [GGUFHeader] = []

@@ -33,8 +33,8 @@ final class GGUFWriter: TensorSink {
 
   func writeCompanion(_ index: Int, at offset: Int, _ bytes: [UInt8]) throws(ModelError) {}
 
-  func finish(sources: [SourceFile]) throws(ModelError) -> Int {
+  func finish(sources: [SourceFile]) throws(ModelError) -> WrittenSize {
     try staging.finish()
-    return layout.byteCount
+    return WrittenSize(byteCount: layout.byteCount, tensorByteCount: layout.tensorByteCount)
   }
 }

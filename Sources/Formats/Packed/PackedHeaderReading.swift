@@ -12,6 +12,7 @@ struct PackedHeaderReading {
   var tensors: [PackedHeader.Tensor] = []
   var provenance = Provenance()
   private var names: Set<ExactName> = []
+  private var keys: Set<ExactName> = []
 
   init(file: String, limits: ReadLimits) {
     self.file = file
@@ -19,20 +20,22 @@ struct PackedHeaderReading {
   }
 
   mutating func member(_ key: String, _ scanner: inout JSONScanner) throws(ModelError) {
+    guard keys.insert(ExactName(key)).inserted else {
+      throw ModelError(.malformed, "the header has '\(key)' twice", file: file)
+    }
     switch key {
     case "requires": try requirements(&scanner)
     case "writer": writer = try scanner.string()
     case "companions":
-      var found: [(String, PackedHeader.Part)] = []
       try scanner.array { (scanner) throws(ModelError) in
         var draft = PartDraft()
         try scanner.object { (scanner, key) throws(ModelError) in
           try draft.member(key, &scanner)
         }
         let name = try companionName(draft.name)
-        found.append((name, try draft.part(of: name, file, limits)))
+        companions.append((name, try draft.part(of: name, file, limits)))
       }
-      companions = found
+      try checkCompanions()
     case "metadata":
       var draft = PartDraft()
       try scanner.object { (scanner, key) throws(ModelError) in try draft.member(key, &scanner) }
@@ -41,6 +44,15 @@ struct PackedHeaderReading {
       try scanner.array { (scanner) throws(ModelError) in try tensor(&scanner) }
     case "provenance": try provenance(&scanner)
     default: try scanner.skip()
+    }
+  }
+
+  private func checkCompanions() throws(ModelError) {
+    let total = companions.reduce(0) { $0 &+ min($1.part.byteCount, 1 << 50) }
+    guard total <= limits.companionByteCount else {
+      throw ModelError(
+        .limit, "the companions are too large", file: file,
+        expected: "at most \(limits.companionByteCount) bytes", found: "\(total)")
     }
   }
 

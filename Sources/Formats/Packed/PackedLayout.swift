@@ -6,13 +6,13 @@ internal import TensorModel
 struct PackedLayout: OutputLayout {
   /// Stands for the program in the header; the version of the program, not of a run.
   static let writer = "pleat \(PleatVersion.text)"
-  /// What is written of a companion file at a time.
-  static let companionBlock = 1 << 20
+  /// What is written of the metadata and of companion files at a time.
+  static let chunkByteCount = 1 << 20
 
   let contents: Contents
   let options: WriteOptions
   let metadata: [UInt8]
-  /// The parts in file order: companions, metadata, then the stored tensors.
+  /// The parts in file order: metadata, companions, then the stored tensors.
   private(set) var parts: [PackedHeader.Part]
   private(set) var headerOffset: Int
   private(set) var byteCount = 0
@@ -22,12 +22,12 @@ struct PackedLayout: OutputLayout {
     self.options = options
     metadata = GGUFMetadata.bytes(of: contents.metadata)
     let lengths =
-      contents.companions.map(\.byteCount) + [metadata.count] + contents.stored.map(\.byteCount)
+      [metadata.count] + contents.companions.map(\.byteCount) + contents.stored.map(\.byteCount)
     var offset = PackedPreamble.byteCount
     parts = []
     parts.reserveCapacity(lengths.count)
     for length in lengths {
-      parts.append(PackedHeader.Part(offset: offset, byteCount: length))
+      parts.append(PackedHeader.Part(offset: length == 0 ? 0 : offset, byteCount: length))
       offset = (offset + length).aligned(to: PackedPreamble.alignment)
     }
     headerOffset = offset
@@ -35,6 +35,7 @@ struct PackedLayout: OutputLayout {
   }
 
   var isExact: Bool { !options.compresses }
+  var holdsCompanions: Bool { true }
 
   /// Of a compressed file an upper bound: each block adds at most three numbers to the header.
   private func estimatedByteCount() -> Int {
@@ -49,15 +50,18 @@ struct PackedLayout: OutputLayout {
   var fileNames: [String] { [options.path.name] }
 
   /// The index of the metadata among the parts.
-  var metadataIndex: Int { contents.companions.count }
+  var metadataIndex: Int { 0 }
+
+  /// The index of the first companion among the parts.
+  var firstCompanion: Int { 1 }
 
   /// The index of the first stored tensor among the parts.
-  var firstStored: Int { contents.companions.count + 1 }
+  var firstStored: Int { firstCompanion + contents.companions.count }
 
   /// The bytes of part `index` that are written, and compressed, at a time.
   func blockByteCount(_ index: Int) -> Int {
     index < firstStored
-      ? Self.companionBlock : max(1, contents.stored[index - firstStored].blockByteCount)
+      ? Self.chunkByteCount : max(1, contents.stored[index - firstStored].blockByteCount)
   }
 
   /// 2 for parts of 16-bit floats, whose bytes compress better apart.
@@ -78,7 +82,7 @@ struct PackedLayout: OutputLayout {
       writer: Self.writer,
       metadata: (contents.metadata.entries.count, parts[metadataIndex]),
       provenance: Provenance(sources: sources, history: contents.provenance.history))
-    header.companions = zip(contents.companions, parts).map { ($0.name, $1) }
+    header.companions = zip(contents.companions, parts[firstCompanion...]).map { ($0.name, $1) }
     var previous: ExactName?
     for (part, place) in zip(contents.stored, parts[firstStored...]) {
       if ExactName(part.name) == previous {

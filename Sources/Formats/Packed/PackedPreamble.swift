@@ -99,7 +99,8 @@ extension CRC32C {
 
   /// The checksum of eight hexadecimal digits.
   package init?(text: String) {
-    guard text.utf8.count == 8, let value = UInt32(text, radix: 16) else { return nil }
+    guard text.utf8.count == 8, text.allSatisfy(\.isHexDigit), let value = UInt32(text, radix: 16)
+    else { return nil }
     self.init(value)
   }
 }

@@ -15,6 +15,7 @@ struct PackedReader: StoredReader {
   private let parts: [PackedHeader.Part]  // of `stored`
 
   init(_ place: ModelPlace, limits: ReadLimits) throws(ModelError) {
+    guard place.files.count == 1 else { throw place.severalModels }
     let file = try InputFile(place.files[0])
     let path = file.path.string
     let preamble = try PackedPreamble(file)
@@ -43,7 +44,10 @@ struct PackedReader: StoredReader {
     for tensor in header.tensors {
       for (description, part) in zip(PackedSpelling().parts(of: tensor.info), tensor.parts) {
         var description = description
-        if let frames = part.frames { description.blockByteCount = frames.blockByteCount }
+        if let frames = part.frames {
+          description.blockByteCount = frames.blockByteCount
+          description.storedByteCount = part.ranges.reduce(0) { $0 + $1.count }
+        }
         stored.append(description)
         parts.append(part)
       }

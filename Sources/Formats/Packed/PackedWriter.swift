@@ -38,8 +38,10 @@ final class PackedWriter: TensorSink {
       layout.options.path, isFolder: false, names: layout.fileNames, replacing: replacing)
     file = try staging.create(layout.options.path.name)
     if layout.isExact { try file.reserve(layout.byteCount) }
-    let index = layout.metadataIndex
-    try writeInOrder(index, at: 0, layout.metadata)
+    for start in stride(from: 0, to: layout.metadata.count, by: PackedLayout.chunkByteCount) {
+      let end = min(start + PackedLayout.chunkByteCount, layout.metadata.count)
+      try writeInOrder(layout.metadataIndex, at: start, Array(layout.metadata[start..<end]))
+    }
   }
 
   func write(_ block: [PartBlock], ticket: Int) throws(ModelError) {
@@ -62,18 +64,20 @@ final class PackedWriter: TensorSink {
   }
 
   func writeCompanion(_ index: Int, at offset: Int, _ bytes: [UInt8]) throws(ModelError) {
-    try writeInOrder(index, at: offset, bytes)
+    try writeInOrder(layout.firstCompanion + index, at: offset, bytes)
   }
 
   func abandon() { turnstile.abandon() }
 
-  func finish(sources: [SourceFile]) throws(ModelError) -> Int {
-    let (parts, end) = state.withLock { state in
+  func finish(sources: [SourceFile]) throws(ModelError) -> WrittenSize {
+    let (parts, end, tensorByteCount) = state.withLock { state in
       state.pieces.sort { ($0.part, $0.offset) < ($1.part, $1.offset) }
+      var tensorByteCount = 0
       for piece in state.pieces {
         state.parts[piece.part].checksum.append(piece.checksum, byteCount: piece.byteCount)
+        if piece.part >= layout.firstStored { tensorByteCount += piece.byteCount }
       }
-      return (state.parts, state.end)
+      return (state.parts, state.end, tensorByteCount)
     }
     let headerOffset =
       layout.options.compresses
@@ -83,7 +87,7 @@ final class PackedWriter: TensorSink {
     try file.write(header, at: headerOffset)
     try file.write(preamble.bytes, at: 0)
     try staging.finish()
-    return preamble.fileByteCount
+    return WrittenSize(byteCount: preamble.fileByteCount, tensorByteCount: tensorByteCount)
   }
 
   // MARK: - Raw parts
@@ -105,7 +109,6 @@ final class PackedWriter: TensorSink {
   private func writeInOrder(
     _ index: Int, at offset: Int, _ bytes: [UInt8]
   ) throws(ModelError) {
-    guard !bytes.isEmpty else { return }
     let part = PartBlock(stored: 0, offset: offset, bytes: bytes)
     guard layout.options.compresses else { return try writeRaw(index, part) }
     let planes = compressed(index, bytes, isFirst: offset == 0)

@@ -29,6 +29,7 @@ struct SafetensorsLayout: OutputLayout {
   private(set) var index: [UInt8] = []
 
   var isExact: Bool { true }
+  var holdsCompanions: Bool { isFolder }
   static let indexName = "model.safetensors.index.json"
 
   init(_ contents: Contents, _ options: WriteOptions) {
@@ -47,6 +48,8 @@ struct SafetensorsLayout: OutputLayout {
       index = SafetensorsIndex.text(shards: map)
     }
   }
+
+  var tensorByteCount: Int { files.flatMap(\.tensors).reduce(0) { $0 + $1.byteCount } }
 
   var byteCount: Int {
     files.reduce(index.count) { $0 + $1.byteCount } + companions.reduce(0) { $0 + $1.byteCount }

@@ -38,7 +38,7 @@ final class SafetensorsWriter: TensorSink {
     try companions[index].write(bytes, at: offset)
   }
 
-  func finish(sources: [SourceFile]) throws(ModelError) -> Int {
+  func finish(sources: [SourceFile]) throws(ModelError) -> WrittenSize {
     // The index comes last: a reader that finds it finds all shards.
     if !layout.index.isEmpty {
       try staging.create(SafetensorsLayout.indexName).write(layout.index, at: 0)
@@ -47,6 +47,6 @@ final class SafetensorsWriter: TensorSink {
       name == SafetensorsLayout.indexName
         || name.hasPrefix("model") && name.hasSuffix(".safetensors")
     }
-    return layout.byteCount
+    return WrittenSize(byteCount: layout.byteCount, tensorByteCount: layout.tensorByteCount)
   }
 }

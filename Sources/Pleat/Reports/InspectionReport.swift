@@ -71,7 +71,7 @@ extension Inspection {
         .init("storedShape", .array(tensor.shape.dimensions.reversed().map { JSONValue($0) })))
     }
     members.append(.init("encoding", tensor.encoding.json))
-    members.append(.init("byteCount", JSONValue(model.byteCount(of: index))))
+    members.append(.init("byteCount", JSONValue(model.storedByteCount(of: index))))
     if let statistics { members.append(.init("statistics", statistics.json)) }
     return .object(members)
   }

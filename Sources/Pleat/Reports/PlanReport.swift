@@ -1,5 +1,5 @@
 public import Bytes
-internal import Formats
+public import Formats
 internal import TensorModel
 
 extension Plan {
@@ -23,17 +23,17 @@ extension Plan {
   ///
   /// - Parameters:
   ///   - path: The output as the user named it.
-  ///   - byteCount: The length of all files.
+  ///   - size: How much was written.
   /// - Returns: An object with the schema `pleat.result.1`.
-  public func resultJSON(path: String, byteCount: Int) -> JSONValue {
+  public func resultJSON(path: String, size: WrittenSize) -> JSONValue {
     var members = json.members ?? []
     members[0].value = "pleat.result.1"
     members.insert(.init("path", .string(path)), at: 1)
     if let index = members.firstIndex(where: { $0.key == "byteCount" }) {
-      members[index].value = JSONValue(byteCount)
+      members[index].value = JSONValue(size.byteCount)
     }
     if let index = members.firstIndex(where: { $0.key == "bitsPerWeight" }) {
-      members[index].value = .number(bitsPerWeight(of: byteCount))
+      members[index].value = .number(bitsPerWeight(of: size))
     }
     members.removeAll { $0.key == "byteCountIsExact" }
     return .object(members)

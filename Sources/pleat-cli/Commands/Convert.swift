@@ -21,7 +21,10 @@ struct Convert: ParsableCommand {
   struct Conversion: ParsableArguments {
     @Option(
       help: ArgumentHelp(
-        "Decode quantized weights to this type: F16, BF16 or F32. (default: F16 for safetensors)",
+        """
+        Decode quantized weights to this type, F16, BF16 or F32; in safetensors all \
+        floating-point tensors become it. (default: F16, where weights must be decoded)
+        """,
         valueName: "type"))
     var dtype: String?
 

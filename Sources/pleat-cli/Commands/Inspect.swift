@@ -30,7 +30,7 @@ struct Inspect: ParsableCommand {
     @Flag(name: .shortAndLong, help: "List every tensor.")
     var tensors = false
 
-    @Flag(name: .shortAndLong, help: "List every metadata entry in full.")
+    @Flag(name: .shortAndLong, help: "List every metadata entry; of arrays the type and length.")
     var metadata = false
 
     @Option(help: ArgumentHelp("Only tensors whose name matches.", valueName: "glob"))
@@ -53,9 +53,11 @@ struct Inspect: ParsableCommand {
 
   func run() throws {
     let console = talk.console
-    for path in model {
-      let report = try InspectionText(Inspection(try Model.open(path)), view, console.style)
-      console.print(report.lines, json: report.json)
+    let reports = try model.map {
+      try InspectionText(Inspection(try Model.open($0)), view, console.style)
     }
+    console.print(
+      Array(reports.map(\.lines).joined(separator: [""])),
+      json: reports.count == 1 ? reports[0].json : .array(reports.map(\.json)))
   }
 }

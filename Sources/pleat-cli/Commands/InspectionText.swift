@@ -38,7 +38,9 @@ struct InspectionText {
     case .file: return chosen
     case .name: return chosen.sorted { all[$0].name < all[$1].name }
     case .size:
-      return chosen.sorted { (-model.byteCount(of: $0), $0) < (-model.byteCount(of: $1), $1) }
+      return chosen.sorted {
+        (-model.storedByteCount(of: $0), $0) < (-model.storedByteCount(of: $1), $1)
+      }
     }
   }
 
@@ -102,7 +104,7 @@ struct InspectionText {
       let tensor = model.catalog.tensors[index]
       let cells = [
         "  " + tensor.name.escaped, tensor.shape.description, tensor.encoding.description,
-        Quantities.bytes(model.byteCount(of: index)),
+        Quantities.bytes(model.storedByteCount(of: index)),
       ]
       table.add(cells + (view.stats ? statisticsCells(statistics[index]) : []))
     }

@@ -13,7 +13,7 @@ struct WritingJob {
   func callAsFunction() throws(ModelError) {
     for note in plan.notes { console.note(note) }
     if output.dryRun {
-      return console.print(planLines + [sizeLine("would write", plan.byteCount)], json: plan.json)
+      return console.print(planLines + [plannedLine], json: plan.json)
     }
     if console.isVerbose { console.print(planLines) }
     let start = ContinuousClock.now
@@ -24,21 +24,25 @@ struct WritingJob {
       plan, workerCount: output.threads, replacing: output.force,
       cancellation: interruption.cancellation)
     if let line { run.onProgress = { line.update($0) } }
-    let byteCount = try run()
+    let size = try run()
     line?.clear()
     let seconds = (ContinuousClock.now - start) / .seconds(1)
+    let parts = [
+      "wrote \(name)", Quantities.bytes(size.byteCount),
+      bits(plan.bitsPerWeight(of: size)), "in \(Quantities.seconds(seconds))",
+    ]
     console.print(
-      [sizeLine("wrote", byteCount) + "  in \(Quantities.seconds(seconds))"],
-      json: plan.resultJSON(path: output.output, byteCount: byteCount))
+      [parts.joined(separator: "  ")], json: plan.resultJSON(path: output.output, size: size))
   }
 
-  private func sizeLine(_ verb: String, _ byteCount: Int) -> String {
-    let atMost = verb == "wrote" || plan.isExact ? "" : "at most "
-    let exact = verb == "wrote" ? "" : " (\(Quantities.exact(byteCount)) bytes)"
+  private var name: String { console.style.strong(output.output.escaped) }
+
+  private func bits(_ value: Double) -> String { "\(Quantities.fixed(value, 2)) bits per weight" }
+
+  private var plannedLine: String {
+    let size = "\(Quantities.bytes(plan.byteCount)) (\(Quantities.exact(plan.byteCount)) bytes)"
     return [
-      "\(verb) \(console.style.strong(output.output.escaped))",
-      "\(atMost)\(Quantities.bytes(byteCount))\(exact)",
-      "\(Quantities.fixed(plan.bitsPerWeight(of: byteCount), 2)) bits per weight",
+      "would write \(name)", (plan.isExact ? "" : "at most ") + size, bits(plan.bitsPerWeight),
     ].joined(separator: "  ")
   }
 

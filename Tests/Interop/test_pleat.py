@@ -1,0 +1,393 @@
+"""pleat files, judged by a second reader that was written from formats/pleat.md."""
+
+import copy
+import itertools
+import json
+import random
+import re
+import struct
+from pathlib import Path
+
+import gguf
+import google_crc32c
+import numpy as np
+import pytest
+import rtn
+import safetensors.numpy
+import safetensors.torch
+import torch
+from pleat_reader import Damaged, PleatFile
+from tinylm_gguf import checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+SEED = 20260302
+
+# Found when these tests were written; the mark goes with the fault.
+
+BITS = [2, 3, 4, 5, 6, 8]
+GROUPS = [16, 32, 64, "row"]
+SCHEMES = ["minmax", "symmetric"]
+PARAMETERS = ["F16", "BF16", "F32"]
+# Every width with every group and scheme; each pair with parameters and compression comes as well.
+CASES = [
+    (BITS[b], GROUPS[g], SCHEMES[s], PARAMETERS[(b + g) % 3], (b + g + s) % 2 == 1)
+    for b, g, s in itertools.product(range(6), range(4), range(2))
+]
+
+
+def quantize(pleat, model: Path, path: Path, *options) -> PleatFile:
+    pleat.run("quantize", model, "--to", "pleat", "-o", path, *options)
+    return PleatFile.open(path)
+
+
+def decoded_by_pleat(pleat, path: Path) -> dict[str, np.ndarray]:
+    folder = path.with_suffix(".decoded")
+    pleat.run("convert", path, "--to", "safetensors", "--dtype", "F32", "-o", folder)
+    return checkpoint(folder)
+
+
+def assert_same_values(file: PleatFile, expected: dict[str, np.ndarray]) -> None:
+    assert sorted(file.tensors) == sorted(expected)
+    problems = {name: rtn.same_bits(file.floats(name), expected[name]) for name in expected}
+    assert not {name: problem for name, problem in problems.items() if problem}
+
+
+def rebuilt(file: PleatFile, header: dict, data: bytes | None = None, version=(1, 0)) -> bytes:
+    """The file with another header or other data, and checksums that hold again."""
+    text = json.dumps(header).encode()
+    data = file.data[64 : file.header_offset] if data is None else data
+    offset = 64 + len(data)
+    preamble = struct.pack(
+        "<8sHHIQQQ20x", b"\x89PLEAT\r\n", *version, google_crc32c.value(text), offset, len(text),
+        offset + len(text),
+    )  # fmt: skip
+    return preamble + struct.pack("<I", google_crc32c.value(preamble)) + data + text
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory) -> Path:
+    """A folder with rows that do not fill words, stacks, every float type, and empty tensors."""
+    folder = tmp_path_factory.mktemp("odd")
+    random = torch.Generator().manual_seed(SEED)
+
+    def normal(*shape, type=torch.float16):
+        return torch.randn(shape, generator=random).to(type)
+
+    tensors = {
+        "short.weight": normal(3, 16),
+        "uneven.weight": normal(5, 48),
+        "experts.weight": normal(2, 3, 80, type=torch.bfloat16),
+        "wide.weight": normal(1, 336, type=torch.float32),
+        "double.weight": normal(4, 64, type=torch.float64),
+        "constant.weight": torch.full((2, 32), 0.3, dtype=torch.float16),
+        "ungrouped.weight": normal(4, 17),
+        "norm.weight": normal(7),
+        "scalar": normal(),
+        "empty.weight": normal(0, 32),
+    }
+    safetensors.torch.save_file(tensors, folder / "model.safetensors", {"format": "pt", "é": "✓"})
+    (folder / "config.json").write_text('{"model_type": "odd"}\n')
+    (folder / "empty.txt").write_text("")
+    (folder / "vocabulary.txt").write_text("word\n" * 500)
+    return folder
+
+
+# What the files hold
+
+
+@pytest.mark.parametrize(
+    ("bits", "group", "scheme", "parameters", "compressed"),
+    CASES,
+    ids=str,
+)
+def test_values_are_those_that_pleat_decodes(
+    pleat, tinylm, tmp_path, bits, group, scheme, parameters, compressed
+):
+    options = ["-b", bits, "-g", group, "--scheme", scheme, "--parameters", parameters]
+    options += ["--compress"] if compressed else []
+    file = quantize(pleat, tinylm, tmp_path / "model.pleat", *options)
+    assert file.header["requires"] == (["zstd"] if compressed else [])
+    source = checkpoint(tinylm)
+    for name, tensor in file.tensors.items():
+        columns = source[name].shape[-1]
+        expected = {
+            "bits": bits,
+            "groupSize": columns if group == "row" else group,
+            "offset": "bias" if scheme == "minmax" else "none",
+            "parameters": parameters,
+        }
+        assert tensor["encoding"] == (expected if rtn.is_linear(name) else {"type": "F16"})
+        if not rtn.is_linear(name):
+            assert not rtn.same_bits(file.floats(name), source[name].astype(np.float32))
+        elif (scheme, parameters) == ("minmax", "F16"):
+            independent = rtn.minmax(source[name], bits, expected["groupSize"])
+            assert not rtn.same_bits(file.floats(name), independent), name
+    assert_same_values(file, decoded_by_pleat(pleat, tmp_path / "model.pleat"))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("bits", BITS)
+def test_odd_shapes_are_read_alike(pleat, odd, tmp_path, bits, scheme, compressed):
+    options = ["-b", bits, "-g", 16, "--scheme", scheme, *(["--compress"] if compressed else [])]
+    file = quantize(pleat, odd, tmp_path / "model.pleat", *options)
+    assert {name for name in file.tensors if "bits" in file.tensors[name]["encoding"]} == {
+        f"{name}.weight" for name in ("short", "uneven", "experts", "wide", "double", "constant")
+    }
+    assert file.metadata == {"format": "pt", "é": "✓"}
+    assert_same_values(file, decoded_by_pleat(pleat, tmp_path / "model.pleat"))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_companions_are_those_of_the_source(pleat, tinylm, odd, tmp_path, compressed):
+    for folder in (tinylm, odd):
+        options = ["--force", *(["--compress"] if compressed else [])]
+        file = quantize(pleat, folder, tmp_path / "model.pleat", *options)
+        names = [path.name for path in folder.iterdir() if path.suffix in (".json", ".txt")]
+        assert file.companions == {name: (folder / name).read_bytes() for name in names}
+
+
+def test_sources_and_history_say_where_a_file_comes_from(pleat, tinylm, tmp_path):
+    file = quantize(pleat, tinylm, tmp_path / "model.pleat", "-b", 3, "--rule", "*.down_proj=8:64")
+    contents = (tinylm / "model.safetensors").read_bytes()
+    sources = [
+        {
+            "name": "model.safetensors",
+            "length": len(contents),
+            "crc32c": f"{google_crc32c.value(contents):08x}",
+        }
+    ]
+    rules = [{"match": "*.down_proj", "to": "8:64"}]
+    recipe = {
+        "bits": 3,
+        "groupSize": 32,
+        "scheme": "minmax",
+        "parameters": "F16",
+        "rules": rules,
+    }
+    history = [{"action": "quantize", "recipe": recipe}]
+    assert file.header["provenance"] == {"sources": sources, "history": history}
+    pleat.run("convert", tmp_path / "model.pleat", "--to", "pleat", "-o", tmp_path / "copy.pleat")
+    history.append({"action": "convert", "from": "pleat"})
+    copy = PleatFile.open(tmp_path / "copy.pleat")
+    assert copy.header["provenance"] == {"sources": sources, "history": history}
+
+
+@pytest.mark.parametrize("name", ["types", "types-opaque", "metadata", "metadata-empty-arrays"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_blocks_and_records_of_gguf_are_carried(pleat, fixtures, tmp_path, name, compressed):
+    source = fixtures / "golden" / "gguf" / f"{name}.gguf"
+    options = ["--compress"] if compressed else []
+    pleat.run("convert", source, "--to", "pleat", "-o", tmp_path / "model.pleat", *options)
+    file = PleatFile.open(tmp_path / "model.pleat")
+    for tensor in gguf.GGUFReader(source).tensors:
+        encoding = file.tensors[tensor.name]["encoding"]
+        if "ggml" in encoding:
+            assert encoding["ggml"] == tensor.tensor_type.name
+            blocks = file.bytes_of(file.tensors[tensor.name]["parts"]["blocks"])
+            assert blocks == tensor.data.tobytes()
+        elif "bits" in encoding:
+            values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+            assert not rtn.same_bits(file.floats(tensor.name), np.asarray(values, np.float32))
+        else:
+            stored = file.bytes_of(file.tensors[tensor.name]["parts"]["values"])
+            assert stored == tensor.data.tobytes()
+    has_blocks = any("ggml" in tensor["encoding"] for tensor in file.tensors.values())
+    assert ("ggml-blocks" in file.header["requires"]) == has_blocks
+    # The records follow magic, version and two counts, in the same bytes.
+    records = file.bytes_of(file.header["metadata"])
+    assert records == source.read_bytes()[24 : 24 + len(records)]
+    assert len(file.metadata) == file.header["metadata"]["count"]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_metadata_may_be_larger_than_a_block(pleat, tmp_path, compressed):
+    """As the vocabularies of most models are: more than 1 MiB."""
+    tokens = [f"token number {index}" for index in range(60_000)]
+    writer = gguf.GGUFWriter(tmp_path / "model.gguf", "llama")
+    writer.add_array("tokenizer.ggml.tokens", tokens)
+    writer.add_tensor("blk.0.attn_q.weight", np.ones((2, 32), np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    path = tmp_path / "model.pleat"
+    options = ["--compress"] if compressed else []
+    pleat.run("convert", tmp_path / "model.gguf", "--to", "pleat", "-o", path, *options)
+    pleat.run("verify", path)
+    assert PleatFile.open(path).metadata["tokenizer.ggml.tokens"] == tokens
+
+
+# How the bytes come about
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_the_number_of_threads_leaves_no_trace(pleat, tinylm, tmp_path, compressed):
+    found = []
+    for threads in (1, 2, 7):
+        path = tmp_path / f"{threads}.pleat"
+        options = ["--compress"] if compressed else []
+        pleat.run("quantize", tinylm, "--to", "pleat", "-t", threads, "-o", path, *options)
+        found.append(path.read_bytes())
+    assert found[0] == found[1] == found[2]
+
+
+def test_raw_parts_lie_in_the_order_of_the_header(pleat, odd, tmp_path):
+    file = quantize(pleat, odd, tmp_path / "model.pleat", "-g", 16)
+    end = 64
+    for name, part in file.parts():
+        if part["length"] == 0:
+            assert part["offset"] == 0, name
+            continue
+        assert part["offset"] == -(-end // 64) * 64, name
+        end = part["offset"] + part["length"]
+    assert file.header_offset == -(-end // 64) * 64
+
+
+def test_the_example_of_the_document(pleat, fixtures, tmp_path):
+    text = (ROOT / "formats" / "pleat.md").read_text()
+    dump = re.search(r"```hex\n(.*?)```", text, re.DOTALL)[1]
+    contents = b""
+    for line in dump.splitlines():
+        offset, data = line.split("#")[0].split(":")
+        assert int(offset, 16) == len(contents), line
+        contents += bytes.fromhex(data)
+    folder = fixtures / "golden" / "pleat"
+    assert contents == (folder / "example.pleat").read_bytes()
+    source = folder / "example.safetensors"
+    file = quantize(pleat, source, tmp_path / "example.pleat", "-b", 4, "-g", 32)
+    # The writer's name has its version in it, which may be another.
+    expected = PleatFile(contents)
+    assert file.data[64 : file.header_offset] == contents[64 : expected.header_offset]
+    assert file.header | {"writer": ""} == expected.header | {"writer": ""}
+    weights = safetensors.numpy.load_file(source)
+    assert_same_values(file, {name: value.astype(np.float32) for name, value in weights.items()})
+
+
+# What readers accept and refuse
+
+
+@pytest.fixture(scope="module")
+def example(fixtures) -> PleatFile:
+    return PleatFile.open(fixtures / "golden" / "pleat" / "example.pleat")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_every_flipped_bit_is_found(pleat, odd, tmp_path, compressed):
+    path = tmp_path / "model.pleat"
+    options = ["--compress"] if compressed else []
+    contents = quantize(pleat, odd, path, "-g", 16, *options).data
+    assert pleat.attempt("verify", path).returncode == 0
+    places = random.Random(SEED)
+    missed = []
+    for _ in range(400):
+        bit = places.randrange(8 * len(contents))
+        damaged = bytearray(contents)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        status = pleat.attempt("verify", path).returncode
+        if status not in (1, 65, 69):
+            missed.append((bit // 8, bit % 8, status))
+        with pytest.raises((Damaged, UnicodeDecodeError)):
+            PleatFile(bytes(damaged))
+    assert not missed, f"seed {SEED}: byte, bit, exit status {missed}"
+
+
+def test_what_is_new_and_harmless_is_ignored(pleat, example, tmp_path):
+    header = copy.deepcopy(example.header)
+    header |= {"future": [{"x": None}], "adapters": [{"name": "later"}]}
+    header["tensors"][0] |= {"note": "more"}
+    header["tensors"][0]["parts"]["codes"] |= {"sha256": ""}
+    header["tensors"][0]["encoding"] |= {"hint": 1}
+    header["provenance"]["history"].append({"action": "knit"})
+    (tmp_path / "new.pleat").write_bytes(rebuilt(example, header, version=(1, 9)))
+    pleat.run("verify", tmp_path / "new.pleat")
+
+
+@pytest.mark.parametrize(
+    ("change", "version", "status", "message"),
+    [
+        ({"requires": ["knitting"]}, (1, 0), 69, "knitting"),
+        ({}, (2, 0), 69, "later version"),
+        ({"tensors": 7}, (1, 0), 65, "not valid JSON"),
+        ({"metadata": {"count": 0}}, (1, 0), 65, "incomplete"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused(
+    pleat, example, tmp_path, change, version, status, message
+):
+    (tmp_path / "bad.pleat").write_bytes(
+        rebuilt(example, example.header | change, version=version)
+    )
+    result = pleat.attempt("verify", tmp_path / "bad.pleat")
+    assert (result.returncode, message in result.stderr) == (status, True), result.stderr
+
+
+EMPTY = {"offset": 64, "length": 0, "crc32c": "00000000"}
+ENDLESS = {"length": 2**63 - 1, "block": 64, "planes": 1, "frames": [64, 1], "crc32c": "00000000"}
+ENDLESS_BLOCKS = {
+    "name": "", "shape": [0, 2**63 - 256], "encoding": {"ggml": "Q8_0"}, "parts": {"blocks": EMPTY},
+}  # fmt: skip
+# 1 TiB of config.json in frames of one byte, beyond the end of the file.
+HUGE = {"name": "config.json", "length": 2**40, "block": 2**28, "planes": 1, "crc32c": "00000000"}
+HUGE |= {"frames": [number for block in range(4096) for number in (400 + block, 1)]}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["tensors", 0, "parts", "scales", "offset"], 193),
+        (["tensors", 0, "parts", "scales", "offset"], 128),
+        (["tensors", 0, "parts", "scales", "offset"], 2**63 - 1),
+        (["tensors", 0, "parts", "scales", "length"], 8),
+        (["tensors", 0, "parts", "scales", "crc32c"], "77bc20f"),
+        (["tensors", 0, "shape"], [2, 33]),
+        (["tensors", 0, "shape"], [2**62, 32]),
+        (["tensors", 0, "shape"], []),
+        (["tensors", 0, "shape"], [0, 2**62]),
+        (["tensors", 0, "parts", "codes"], ENDLESS),
+        (["tensors", 0, "encoding", "bits"], 7),
+        (["tensors", 0, "encoding", "groupSize"], 0),
+        (["tensors", 0, "encoding", "groupSize"], 24),
+        (["tensors", 0, "encoding", "offset"], "zeroPoint"),
+        (["tensors", 0, "encoding", "parameters"], "F64"),
+        (["tensors", 1, "encoding", "type"], "F8"),
+        (["tensors", 1, "encoding"], {"ggml": "Q4_K"}),
+        (["tensors", 1, "encoding"], {"ggml": "F16"}),
+        (["tensors", 1, "name"], "a.weight"),
+        (["metadata", "count"], 2),
+        (["tensors", 1], ENDLESS_BLOCKS),
+        (["companions"], [EMPTY | {"name": "../x"}]),
+        (["companions"], [HUGE]),
+        (["companions"], [EMPTY | {"name": "x"}, EMPTY | {"name": "x"}]),
+    ],
+    ids=lambda value: json.dumps(value)[:60],
+)
+def test_a_header_that_contradicts_itself_is_refused(pleat, example, tmp_path, path, value):
+    header = copy.deepcopy(example.header)
+    place = header
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    (tmp_path / "bad.pleat").write_bytes(rebuilt(example, header))
+    result = pleat.attempt("inspect", tmp_path / "bad.pleat")
+    assert result.returncode == 65, result.stderr
+
+
+def test_biases_can_be_rewritten_alone(pleat, example, tmp_path):
+    """§12: a fold moves each group by a number and touches nothing else."""
+    header = copy.deepcopy(example.header)
+    part = header["tensors"][0]["parts"]["biases"]
+    biases = np.frombuffer(example.bytes_of(part), "<f2") + np.array([0.5, -0.25], np.float16)
+    start = part["offset"] - 64
+    data = bytearray(example.data[64 : example.header_offset])
+    data[start : start + part["length"]] = biases.tobytes()
+    part["crc32c"] = f"{google_crc32c.value(biases.tobytes()):08x}"
+    header["provenance"]["history"].append({"action": "fold"})
+    path = tmp_path / "folded.pleat"
+    path.write_bytes(rebuilt(example, header, bytes(data)))
+    pleat.run("verify", path)
+    folded, weight = PleatFile.open(path), example.floats("a.weight")
+    expected = weight + np.array([[0.5], [-0.25]], np.float32)
+    assert not rtn.same_bits(folded.floats("a.weight"), expected)
+    assert_same_values(folded, decoded_by_pleat(pleat, path))
