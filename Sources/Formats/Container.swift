@@ -28,6 +28,8 @@ package protocol StoredReader: Sendable {
   var companions: [Companion] { get }
   /// The files that hold weights.
   var files: [InputFile] { get }
+  /// Everything that is read, companions too.
+  var inputPaths: [FilePath] { get }
   /// Where the model comes from, where the file says.
   var provenance: Provenance? { get }
 
@@ -57,6 +59,8 @@ package struct Integrity: Sendable {
 
 extension StoredReader {
   package var provenance: Provenance? { nil }
+
+  package var inputPaths: [FilePath] { files.map(\.path) }
 
   package func checkIntegrity(_ progress: (Int) throws(ModelError) -> Void) -> Integrity {
     Integrity()
@@ -104,6 +108,8 @@ package protocol OutputLayout: Sendable {
   var isExact: Bool { get }
   /// The names of the files, relative to the folder they will be in.
   var fileNames: [String] { get }
+  /// The folder of its own that the files will be in; nil when they go beside other files.
+  var folder: FilePath? { get }
   /// Whether companion files have a place.
   var holdsCompanions: Bool { get }
 

@@ -72,10 +72,12 @@ public struct Model: Sendable {
     gathered[tensor].parts.map { reader.stored[$0] }
   }
 
-  /// Whether a path leads to one of its files.
+  /// Whether writing to a path would change a file that is read, or the folder it is in.
   package func uses(_ path: FilePath) -> Bool {
     FileSystem.isSame(path, FilePath(self.path))
-      || reader.files.contains { FileSystem.isSame($0.path, path) }
+      || reader.inputPaths.contains {
+        FileSystem.isSame($0, path) || FileSystem.isSame($0.parentFolder, path)
+      }
   }
 
   /// The text of a small companion file; nil when there is none of that name.

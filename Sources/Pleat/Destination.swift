@@ -24,8 +24,8 @@ public struct Destination: Sendable {
     self.compresses = compresses
   }
 
-  /// Throws `usage` for wishes that the format cannot grant, and for an output that is the input.
-  func check(against model: Model) throws(ModelError) {
+  /// Throws `usage` for wishes that the format cannot grant.
+  func check() throws(ModelError) {
     if compresses && format != .pleat {
       throw ModelError(.usage, "only pleat files are compressed", found: "--to \(format.name)")
     }
@@ -38,9 +38,15 @@ public struct Destination: Sendable {
         .usage, "shards need a folder", expected: "-o folder/", found: path,
         hint: "leave --shard out, or name a folder")
     }
-    if model.uses(FilePath(path)) {
+  }
+
+  /// Throws `usage` when a file that would be written, or its folder, is read at the same time.
+  func check(_ layout: any OutputLayout, against model: Model) throws(ModelError) {
+    let path = FilePath(path)
+    for place in layout.folder.map({ [$0] }) ?? layout.fileNames.map(path.sibling)
+    where model.uses(place) {
       throw ModelError(
-        .usage, "the output is the input", file: path, hint: "write to another path")
+        .usage, "the output is the input", file: place.string, hint: "write to another path")
     }
   }
 }

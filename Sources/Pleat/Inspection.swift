@@ -51,7 +51,7 @@ public struct Inspection: Sendable {
   public var architecture: String? {
     if let name = model.catalog.metadata["general.architecture"]?.text { return name }
     guard let bytes = try? model.companion(named: "config.json"),
-      let config = try? JSONParser.parse(bytes, file: nil)
+      let config = try? JSONParser.parse(bytes, file: "config.json")
     else { return nil }
     return config["model_type"]?.string
   }

@@ -12,7 +12,7 @@ extension Plan {
     _ model: Model, _ tensors: [TensorPlan], to destination: Destination, notes: [String],
     history: JSONValue
   ) throws(ModelError) {
-    try destination.check(against: model)
+    try destination.check()
     let format = destination.format
     var stored: [StoredTensor] = []
     var firstParts: [Int] = []
@@ -43,6 +43,7 @@ extension Plan {
     } catch {
       throw error.located(file: model.path)
     }
+    try destination.check(layout, against: model)
     self.model = model
     self.format = format
     self.tensors = tensors

@@ -24,7 +24,7 @@ public struct Recipe: Sendable, Hashable {
   /// Throws `io`, `malformed`, and `usage` for values that make no sense.
   public init(reading path: String) throws(ModelError) {
     let file = try InputFile(FilePath(path))
-    let document = try JSONParser.parseStrictly(
+    let document = try JSONParser.parse(
       try file.bytes(at: 0, count: file.byteCount), file: path)
     do throws(ModelError) { try self.init(document) } catch { throw error.located(file: path) }
   }

@@ -3,26 +3,18 @@ package import TensorModel
 
 /// Reads whole JSON documents (configurations, indexes, recipes) with json-c.
 package enum JSONParser {
-  /// A document of our own kind, which must not repeat a key: json-c would keep the last silently.
+  /// The document in `bytes`.
   ///
-  /// Throws `malformed` and `limit`.
-  package static func parseStrictly(
+  /// Read strictly first: json-c alone would accept single quotes and NaN, and keep the last of
+  /// keys that repeat. Throws `malformed` with the offset of the mistake, and `limit`.
+  package static func parse(
     _ bytes: [UInt8], file: String, limits: ReadLimits = ReadLimits()
   ) throws(ModelError) -> JSONValue {
     var scanner = try JSONScanner(bytes, file: file, offset: 0, limits: limits)
     try scanner.skip()
     try scanner.end()
-    return try parse(bytes, file: file, limits: limits)
-  }
-
-  /// The document in `bytes`.
-  ///
-  /// Throws `malformed` with the offset of the mistake.
-  package static func parse(
-    _ bytes: [UInt8], file: String?, limits: ReadLimits = ReadLimits()
-  ) throws(ModelError) -> JSONValue {
-    guard let text = String(validating: bytes, as: UTF8.self), bytes.count < Int(Int32.max) else {
-      throw ModelError(.malformed, "not a JSON text in UTF-8", file: file)
+    guard bytes.count < Int(Int32.max) else {
+      throw ModelError(.limit, "the JSON text is too large", file: file)
     }
     guard let tokener = json_tokener_new_ex(Int32(limits.nesting)) else {
       throw ModelError(.limit, "out of memory for JSON", file: file)
@@ -30,7 +22,10 @@ package enum JSONParser {
     defer { json_tokener_free(tokener) }
     json_tokener_set_flags(tokener, JSON_TOKENER_STRICT)
     // The terminating zero tells json-c that a number at the very end is complete.
-    let root = text.withCString { json_tokener_parse_ex(tokener, $0, Int32(bytes.count + 1)) }
+    let root = (bytes + [0]).withUnsafeBytes {
+      json_tokener_parse_ex(
+        tokener, $0.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(bytes.count + 1))
+    }
     defer { json_object_put(root) }
     let status = json_tokener_get_error(tokener)
     guard status == json_tokener_success else {
@@ -44,7 +39,10 @@ package enum JSONParser {
   private static func value(_ object: OpaquePointer?) -> JSONValue {
     switch json_object_get_type(object) {
     case json_type_boolean: return .bool(json_object_get_boolean(object) != 0)
-    case json_type_int: return .integer(json_object_get_int64(object))
+    case json_type_int:
+      let unsigned = json_object_get_uint64(object)
+      return unsigned > UInt64(Int64.max)
+        ? .number(Double(unsigned)) : .integer(json_object_get_int64(object))
     case json_type_double: return .number(json_object_get_double(object))
     case json_type_string:
       let count = Int(json_object_get_string_len(object))

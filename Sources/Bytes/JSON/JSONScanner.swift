@@ -113,6 +113,7 @@ package struct JSONScanner {
       var keys: Set<ExactName> = []
       try object { (scanner, key) throws(ModelError) in
         guard keys.insert(ExactName(key)).inserted else { throw scanner.repetition(of: key) }
+        guard !key.utf8.contains(0) else { throw scanner.mistake("a key without U+0000") }
         try scanner.skip(depth: depth + 1)
       }
     case UInt8(ascii: "["):
@@ -147,12 +148,18 @@ package struct JSONScanner {
   }
 
   private mutating func skipNumber() throws(ModelError) {
+    let start = position
     _ = takeNow(UInt8(ascii: "-"))
     if !takeNow(UInt8(ascii: "0")) { try digits() }
+    let end = position
     if takeNow(UInt8(ascii: ".")) { try digits() }
     if takeNow(UInt8(ascii: "e")) || takeNow(UInt8(ascii: "E")) {
       if !takeNow(UInt8(ascii: "+")) { _ = takeNow(UInt8(ascii: "-")) }
       try digits()
+    }
+    let text = String(decoding: bytes[start..<end], as: UTF8.self)
+    guard position > end || Int64(text) != nil || UInt64(text) != nil else {
+      throw mistake("an integer of 64 bits")
     }
   }
 

@@ -24,6 +24,7 @@ struct GGUFLayout: OutputLayout {
   let tensorByteCount: Int
   var isExact: Bool { true }
   var holdsCompanions: Bool { false }
+  var folder: FilePath? { nil }
   var byteCount: Int { files.reduce(0) { $0 + $1.byteCount } }
   var fileNames: [String] { files.map(\.name) }
 

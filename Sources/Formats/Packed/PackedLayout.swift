@@ -36,6 +36,7 @@ struct PackedLayout: OutputLayout {
 
   var isExact: Bool { !options.compresses }
   var holdsCompanions: Bool { true }
+  var folder: FilePath? { nil }
 
   /// Of a compressed file an upper bound: each block adds at most three numbers to the header.
   private func estimatedByteCount() -> Int {

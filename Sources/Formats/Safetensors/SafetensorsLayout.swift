@@ -30,6 +30,7 @@ struct SafetensorsLayout: OutputLayout {
 
   var isExact: Bool { true }
   var holdsCompanions: Bool { isFolder }
+  var folder: FilePath? { isFolder ? options.path : nil }
   static let indexName = "model.safetensors.index.json"
 
   init(_ contents: Contents, _ options: WriteOptions) {

@@ -8,6 +8,7 @@ struct SafetensorsReader: StoredReader {
   let metadata: Metadata
   let companions: [Companion]
   let files: [InputFile]
+  let inputPaths: [FilePath]
   private let places: [(file: Int, offset: Int)]
   private let companionFiles: [InputFile]
 
@@ -49,6 +50,7 @@ struct SafetensorsReader: StoredReader {
     var companionFiles: [InputFile] = []
     for path in place.companions { companionFiles.append(try InputFile(path)) }
     self.companionFiles = companionFiles
+    inputPaths = place.files + place.companions + (place.index.map { [$0] } ?? [])
     companions = companionFiles.map { Companion(name: $0.path.name, byteCount: $0.byteCount) }
   }
 
