@@ -27,7 +27,7 @@ final class BlockWorker {
       case .quantize(let grouping, let scheme):
         try quantize(tensor, cut, units, grouping, try Schemes.named(scheme), &target)
       case .decode(let type): try decode(tensor, cut, units, type, &target[0])
-      case .respell: respell(tensor, cut, units, &target)
+      case .respell: try respell(tensor, cut, units, &target)
       }
     } catch {
       throw error.located(file: plan.model.path, tensor: plan.tensors[tensor].source.name)
@@ -57,7 +57,11 @@ final class BlockWorker {
   ) throws(ModelError) {
     for tile in tiles(cut, units.count) {
       plan.model.decode(tensor, cut, source, units: tile, into: &values)
-      if type == .f16 { try checkRange(units.lowerBound + tile.lowerBound) }
+      if type == .f16 {
+        try checkRange(
+          values, "a weight", first: (units.lowerBound + tile.lowerBound) * cut.elementsPerUnit,
+          columns: plan.tensors[tensor].source.shape.columnCount, hint: "use --dtype BF16 or F32")
+      }
       let bytes = tile.lowerBound * cut.target[0]..<tile.upperBound * cut.target[0]
       let values = values
       target.change(bytes) { FloatFormat(type).encode(values.span, into: &$0) }
@@ -66,11 +70,21 @@ final class BlockWorker {
 
   private func respell(
     _ tensor: Int, _ cut: Cut, _ units: Range<Int>, _ target: inout [[UInt8]]
-  ) {
+  ) throws(ModelError) {
     guard case .grouped(let grouping) = plan.tensors[tensor].source.encoding else { return }
+    let isRounded =
+      if case .rounded = plan.format.admits(plan.tensors[tensor].target) { true } else { false }
     for tile in tiles(cut, units.count) {
       let rows = rows(grouping, columns: cut.elementsPerUnit, count: tile.count)
       plan.model.format.spelling.read(source, firstRow: tile.lowerBound, into: rows)
+      if isRounded {
+        let first = (units.lowerBound + tile.lowerBound) * rows.groupCount
+        for (what, values) in [("a scale", rows.scales), ("a bias", rows.biases)] {
+          try checkRange(
+            values, what, first: first, columns: rows.groupCount,
+            hint: "choose a format that holds larger parameters, such as pleat")
+        }
+      }
       plan.format.spelling.spell(rows, into: &target, firstRow: tile.lowerBound)
     }
   }
@@ -115,13 +129,25 @@ final class BlockWorker {
     }
   }
 
-  private func checkRange(_ firstUnit: Int) throws(ModelError) {
-    let values = values
+  /// Throws `unsupported` for a finite number that would become infinite in F16.
+  ///
+  /// - Parameters:
+  ///   - values: Rows of `columns` numbers each, or a part of them.
+  ///   - what: What a number is, for the message.
+  ///   - first: The place of the first number in the whole tensor.
+  ///   - columns: The length of a row.
+  ///   - hint: What the user can do.
+  /// - Throws: `unsupported`, with the row and column.
+  private func checkRange(
+    _ values: [Float], _ what: String, first: Int, columns: Int, hint: String
+  ) throws(ModelError) {
     let statistics = ValueStatistics(values.span)
-    // The smallest number that rounds to infinity in F16.
-    guard max(-statistics.minimum, statistics.maximum) >= 65520 else { return }
+    guard max(-statistics.minimum, statistics.maximum) >= 65520,
+      let index = values.firstIndex(where: { $0.isFinite && $0.magnitude >= 65520 })
+    else { return }
+    let place = "row \((first + index) / columns), column \((first + index) % columns)"
     throw ModelError(
-      .unsupported, "a weight does not fit F16", expected: "a magnitude below 65520",
-      found: "\(max(-statistics.minimum, statistics.maximum))", hint: "use --dtype BF16 or F32")
+      .unsupported, "\(what) does not fit F16", expected: "a magnitude below 65520",
+      found: "\(values[index]) in \(place)", hint: hint)
   }
 }

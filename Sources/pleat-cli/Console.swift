@@ -1,4 +1,3 @@
-internal import Glibc
 internal import Pleat
 
 /// The one place that prints: results to standard output, everything else to standard error.
@@ -34,7 +33,7 @@ struct Console {
 
   /// Prints an error with everything that is known about it.
   static func printError(_ error: ModelError) {
-    let style = Style(isOn: Style.isTerminal(2))
+    let style = Style(isOn: Terminal.showsColor(2))
     let place = [error.file, error.tensor].compactMap { $0?.escaped }.filter { !$0.isEmpty }
       .joined(separator: ": ")
     let at = error.offset.map { " at byte \($0)" } ?? ""
@@ -50,23 +49,15 @@ struct Console {
 
   /// Prints what is wrong with a command line.
   static func printError(usage message: String, help: String) {
-    let style = Style(isOn: Style.isTerminal(2))
+    let style = Style(isOn: Terminal.showsColor(2))
     let text = message.hasPrefix("Error: ") ? String(message.dropFirst(7)) : message
     write("\(style.failure("error:")) \(text)", to: 2)
     write("  hint: see '\(help)'", to: 2)
   }
 
-  /// Writes a line to a descriptor, ignoring failure: there is nobody left to tell.
+  /// Writes a line to a descriptor.
   static func write(_ line: String, to descriptor: Int32, ending: String = "\n") {
-    let bytes = Array((line + ending).utf8)
-    var done = 0
-    while done < bytes.count {
-      let step = bytes.withUnsafeBytes {
-        Glibc.write(descriptor, $0.baseAddress?.advanced(by: done), bytes.count - done)
-      }
-      guard step > 0 else { return }
-      done += step
-    }
+    Terminal.write(Array((line + ending).utf8), to: descriptor)
   }
 }
 

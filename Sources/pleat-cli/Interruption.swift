@@ -1,5 +1,4 @@
 internal import Dispatch
-internal import Glibc
 internal import Pleat
 
 /// Turns Ctrl-C and a polite kill into a request to stop, so that nothing unfinished stays behind.
@@ -10,8 +9,8 @@ final class Interruption {
 
   /// Listens from now on.
   init() {
-    for number in [SIGINT, SIGTERM, SIGHUP] {
-      signal(number, SIG_IGN)
+    for number in Terminal.stopSignals {
+      Terminal.ignore(number)
       let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
       source.setEventHandler { [cancellation] in cancellation.request() }
       source.resume()

@@ -17,7 +17,7 @@ final class ProgressLine: Sendable {
   init?(_ verb: String, _ console: Console) {
     guard console.mode == .text else { return nil }
     self.verb = verb
-    isTerminal = Style.isTerminal(2)
+    isTerminal = Terminal.isTerminal(2)
     state = Mutex(State(lastDrawn: .now))
   }
 

@@ -1,5 +1,3 @@
-internal import Glibc
-
 /// Colours, where the output shows them.
 struct Style {
   /// Whether escape sequences are written.
@@ -13,10 +11,5 @@ struct Style {
 
   private func paint(_ text: String, _ code: String) -> String {
     isOn ? "\u{1B}[\(code)m\(text)\u{1B}[0m" : text
-  }
-
-  /// Whether a descriptor is a terminal whose user did not forbid colours.
-  static func isTerminal(_ descriptor: Int32) -> Bool {
-    isatty(descriptor) == 1 && (getenv("NO_COLOR").map { $0[0] == 0 } ?? true)
   }
 }

@@ -30,7 +30,7 @@ struct ConsoleOptions: ParsableArguments {
   var console: Console {
     let isOn =
       switch color {
-      case .auto: Style.isTerminal(1)
+      case .auto: Terminal.showsColor(1)
       case .always: true
       case .never: false
       }

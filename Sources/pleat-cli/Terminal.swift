@@ -1,0 +1,37 @@
+#if canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#else
+  internal import Darwin
+#endif
+
+/// What the command needs of the system: its streams, its environment and its signals.
+enum Terminal {
+  /// The signals that ask a process to stop.
+  static let stopSignals = [SIGINT, SIGTERM, SIGHUP]
+
+  /// Whether a descriptor shows colours: it is a terminal whose user did not forbid them.
+  static func showsColor(_ descriptor: Int32) -> Bool {
+    isatty(descriptor) == 1 && (getenv("NO_COLOR").map { $0[0] == 0 } ?? true)
+  }
+
+  /// Whether a descriptor is a terminal.
+  static func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }
+
+  /// Writes bytes; on failure there is nobody left to tell.
+  static func write(_ bytes: [UInt8], to descriptor: Int32) {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let count = rest.withUnsafeBytes { systemWrite(descriptor, $0.baseAddress, $0.count) }
+      guard count > 0 else { return }
+      rest = rest.dropFirst(count)
+    }
+  }
+
+  /// Keeps a signal from ending the process, so that a handler can.
+  static func ignore(_ number: Int32) { signal(number, SIG_IGN) }
+}
+
+// Under another name, since `Terminal.write` hides the function.
+private let systemWrite = write
