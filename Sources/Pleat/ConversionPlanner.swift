@@ -17,13 +17,13 @@ extension Plan {
     _ model: Model, decodingTo type: ScalarType? = nil, to destination: Destination,
     rounding: Bool = false
   ) throws(ModelError) -> Plan {
-    let planner = ConversionPlanner(format: destination.format, type: type, rounds: rounding)
+    let planner = ConversionPlanner(format: destination.format, type: type)
     do throws(ModelError) {
       var tensors: [TensorPlan] = []
-      for tensor in model.catalog.tensors { tensors.append(try planner.plan(tensor, model.format)) }
+      for tensor in model.catalog.tensors { tensors.append(try planner.plan(tensor)) }
       return try Plan(
         model, tensors, to: destination, notes: [],
-        history: ["action": "convert", "from": .string(model.format.name)])
+        history: ["action": "convert", "from": .string(model.format.name)], rounding: rounding)
     } catch {
       throw error.located(file: model.path)
     }
@@ -36,20 +36,15 @@ extension Plan {
 struct ConversionPlanner {
   let format: Format
   let type: ScalarType?
-  let rounds: Bool
 
   /// What happens to one tensor.
   ///
   /// Throws `unsupported`.
-  func plan(_ tensor: TensorInfo, _ source: Format) throws(ModelError) -> TensorPlan {
+  func plan(_ tensor: TensorInfo) throws(ModelError) -> TensorPlan {
     if let type, decodes(tensor, to: type) { return decoding(tensor, to: type, "--dtype") }
     switch format.admits(tensor) {
-    case .exact: return carrying(tensor, source, "held exactly")
-    case .rounded(let reason) where rounds: return carrying(tensor, source, reason)
-    case .rounded(let reason):
-      throw ModelError(
-        .unsupported, "\(format.name) holds the weight only rounded: \(reason)",
-        tensor: tensor.name, hint: "--round permits it")
+    case .exact: return carrying(tensor, "held exactly")
+    case .rounded(let reason): return carrying(tensor, reason)
     case .refused(let reason):
       guard format.bits.isEmpty, canDecode(tensor) else {
         throw ModelError(
@@ -75,8 +70,7 @@ struct ConversionPlanner {
       source: tensor, target: tensor.with(.plain(type)), action: .decode(type), reason: reason)
   }
 
-  private func carrying(_ tensor: TensorInfo, _ source: Format, _ reason: String) -> TensorPlan {
-    let action: Action = tensor.isGrouped && source != format ? .respell : .copy
-    return TensorPlan(source: tensor, target: tensor, action: action, reason: reason)
+  private func carrying(_ tensor: TensorInfo, _ reason: String) -> TensorPlan {
+    TensorPlan(source: tensor, target: tensor, action: .copy, reason: reason)
   }
 }

@@ -23,6 +23,8 @@ public struct TensorPlan: Sendable, Hashable {
   public var action: Action
   /// Why, in a few words.
   public var reason: String
+  /// Whether it was to be quantized, and is kept since no group divides its rows.
+  public internal(set) var isIndivisible = false
 }
 
 /// What a run will do: a pure value, printable, made without reading a weight.

@@ -10,17 +10,21 @@ extension Plan {
   /// Throws `usage` and `unsupported` for what the format cannot hold.
   init(
     _ model: Model, _ tensors: [TensorPlan], to destination: Destination, notes: [String],
-    history: JSONValue
+    history: JSONValue, rounding: Bool = false
   ) throws(ModelError) {
     try destination.check()
     let format = destination.format
     var stored: [StoredTensor] = []
     var firstParts: [Int] = []
     var blocks: [Cut] = []
+    var tensors = tensors
     for (index, plan) in tensors.enumerated() {
-      if case .refused(let reason) = format.admits(plan.target) {
-        throw ModelError(.unsupported, reason, file: model.path, tensor: plan.source.name)
+      try Self.check(format.admits(plan.target), plan, rounding: rounding)
+      // What is carried over is copied only where both sides spell it alike.
+      if plan.action == .copy, plan.source.isGrouped, model.format != format {
+        tensors[index].action = .respell
       }
+      let plan = tensors[index]
       var parts = format.spelling.parts(of: plan.target)
       let cut = Cut(plan, source: model.parts(of: index), target: parts)
       for part in parts.indices {
@@ -54,6 +58,21 @@ extension Plan {
     byteCount = layout.byteCount
     isExact = layout.isExact
     fileNames = layout.fileNames
+  }
+
+  private static func check(
+    _ admission: Admission, _ plan: TensorPlan, rounding: Bool
+  ) throws(ModelError) {
+    switch admission {
+    case .exact: break
+    case .rounded where rounding: break
+    case .rounded(let reason):
+      throw ModelError(
+        .unsupported, "the format holds the weight only rounded: \(reason)",
+        tensor: plan.source.name, hint: "pleat convert --round permits it")
+    case .refused(let reason):
+      throw ModelError(.unsupported, reason, tensor: plan.source.name)
+    }
   }
 
   /// Sources with checksums that will be known after they were read; they take the same space.

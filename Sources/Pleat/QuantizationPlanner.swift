@@ -106,30 +106,23 @@ struct QuantizationPlanner {
     _ tensor: TensorInfo, _ role: TensorRole, _ rule: Rule
   ) throws(ModelError) -> TensorPlan {
     let reason = "rule '\(rule.pattern)=\(rule.choice.text)'"
-    switch rule.choice {
-    case .keep: return keep(tensor, reason)
-    case .plain(let type):
+    switch (rule.choice, role) {
+    case (.keep, _): return keep(tensor, reason)
+    case (.plain(let type), _):
       guard RowDecoder(tensor.encoding) != nil, tensor.encoding != .plain(type) else {
         return keep(tensor, reason)
       }
       return TensorPlan(
         source: tensor, target: tensor.with(.plain(type)), action: .decode(type), reason: reason)
     // A rule for all tensors does not mean vectors and tables, which cannot be grouped.
-    case .quantize, .blocks:
-      if case .other(let exclusion) = role { return keep(tensor, exclusion) }
-    }
-    switch rule.choice {
-    case .quantize(let bits, let group, let scheme):
+    case (_, .other(let exclusion)): return keep(tensor, exclusion)
+    case (.quantize(let bits, let group, let scheme), _):
       let schemes = Self.schemes(scheme ?? wanted.scheme)
       return try quantize(tensor, bits: bits, reason, group: group, schemes: schemes)
-    case .blocks(let name):
-      guard case .grouped(let grouping)? = GGMLSpelling.encoding(named: name) else {
-        return keep(tensor, reason)
-      }
+    case (.blocks(let grouping), _):
       return try quantize(
         tensor, bits: grouping.bits, reason, group: .columns(grouping.groupSize),
         schemes: Schemes.all.filter { $0.offset == grouping.offset })
-    default: return keep(tensor, reason)
     }
   }
 
@@ -165,9 +158,10 @@ struct QuantizationPlanner {
     let grouping = try grouping(
       bits: bits, group, schemes ?? Self.schemes(wanted.scheme), columns: columns)
     guard columns > 0, tensor.shape.rowCount > 0, columns % grouping.grouping.groupSize == 0 else {
-      return keep(
-        tensor,
-        "\(reason), but \(columns) columns are not whole groups of \(grouping.grouping.groupSize)")
+      let size = grouping.grouping.groupSize
+      var plan = keep(tensor, "\(reason), but \(columns) columns are not whole groups of \(size)")
+      plan.isIndivisible = true
+      return plan
     }
     return TensorPlan(
       source: tensor, target: tensor.with(.grouped(grouping.grouping)),
@@ -214,10 +208,12 @@ struct QuantizationPlanner {
 
   /// What a user should know: rows that no group divides.
   func notes(_ tensors: [TensorPlan]) -> [String] {
-    let kept = tensors.filter { $0.action == .copy && $0.reason.contains("not whole groups") }
-    guard let first = kept.first else { return [] }
+    let kept = tensors.filter(\.isIndivisible)
+    guard let first = kept.first?.source else { return [] }
+    let subject = kept.count == 1 ? "1 weight is" : "\(kept.count) weights are"
     return [
-      "\(kept.count) \(kept.count == 1 ? "weight is" : "weights are") kept, since no group divides the rows: \(first.source.name) has \(first.source.shape.columnCount) columns"
+      "\(subject) kept, since no group divides the rows: "
+        + "\(first.name) has \(first.shape.columnCount) columns"
     ]
   }
 }

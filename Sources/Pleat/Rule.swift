@@ -11,8 +11,8 @@ public struct Rule: Sendable, Hashable {
     case keep
     /// It is rounded to groups; parts left out are those of the recipe.
     case quantize(bits: Int, group: GroupSize?, scheme: String?)
-    /// It is written as blocks of llama.cpp's name, such as `Q4_1`.
-    case blocks(String)
+    /// It is rounded to the groups that blocks of llama.cpp hold, such as `Q4_1`.
+    case blocks(Grouping)
     /// It is written as plain numbers of a type.
     case plain(ScalarType)
   }
@@ -103,8 +103,8 @@ extension Rule.Choice {
         scheme: parts.count > 2 ? parts[2] : nil)
     } else if let type = try? Recipe.floatType(named: text) {
       self = .plain(type)
-    } else if case .grouped = GGMLSpelling.encoding(named: text) {
-      self = .blocks(text.uppercased())
+    } else if let grouping = GGMLSpelling.grouping(named: text) {
+      self = .blocks(grouping)
     } else {
       throw ModelError(
         .usage, "not a rule",
@@ -118,7 +118,7 @@ extension Rule.Choice {
     switch self {
     case .keep: return "keep"
     case .plain(let type): return type.name
-    case .blocks(let name): return name
+    case .blocks(let grouping): return GGMLSpelling.name(of: grouping)
     case .quantize(let bits, let group, let scheme):
       let parts = [String(bits), group?.text, scheme]
       return parts.compactMap { $0 }.joined(separator: ":")

@@ -53,7 +53,7 @@ package struct GGMLSpelling: Spelling {
   }
 
   /// The grouping that a block type holds; nil for types of another build.
-  package static func grouping(of encoding: Encoding) -> Grouping? {
+  private static func grouping(of encoding: Encoding) -> Grouping? {
     switch GGMLType.holding(encoding)?.blockType?.groupForm {
     case .symmetric(let bits):
       Grouping(bits: bits, groupSize: groupSize, offset: .none, parameters: .f16)
@@ -63,10 +63,14 @@ package struct GGMLSpelling: Spelling {
     }
   }
 
-  /// The encoding of llama.cpp's name of a type; grouped where the type holds groups.
-  package static func encoding(named name: String) -> Encoding? {
-    guard let encoding = GGMLType.named(name)?.encoding else { return nil }
-    return grouping(of: encoding).map { .grouped($0) } ?? encoding
+  /// The grouping of llama.cpp's name of a type, such as `Q4_1`; nil where it holds no groups.
+  package static func grouping(named name: String) -> Grouping? {
+    GGMLType.named(name).flatMap { grouping(of: $0.encoding) }
+  }
+
+  /// llama.cpp's name of the type that holds a grouping.
+  package static func name(of grouping: Grouping) -> String {
+    GGMLSpelling().blockType(for: grouping)?.name ?? grouping.description
   }
 
   package func spell(_ rows: GroupedRows, into parts: inout [[UInt8]], firstRow: Int) {
