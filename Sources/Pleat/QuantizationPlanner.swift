@@ -25,7 +25,8 @@ extension Plan {
         model, tensors, to: destination, notes: planner.notes(tensors),
         history: ["action": "quantize", "recipe": planner.recipe.json])
     } catch {
-      throw error.located(file: model.path)
+      // A wish that cannot be granted is not the model's fault.
+      throw error.kind == .usage ? error : error.located(file: model.path)
     }
   }
 }

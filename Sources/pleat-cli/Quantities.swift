@@ -4,7 +4,12 @@ internal import Pleat
 enum Quantities {
   /// A length: `715 MB`, in powers of 1000.
   static func bytes(_ count: Int) -> String {
-    scaled(count, ["bytes", "kB", "MB", "GB", "TB", "PB"])
+    count == 1 ? "1 byte" : scaled(count, ["bytes", "kB", "MB", "GB", "TB", "PB"])
+  }
+
+  /// A length and, where that is rounded, the exact one: `1.12 kB (1,122 bytes)`.
+  static func exactBytes(_ count: Int) -> String {
+    count < 1000 ? bytes(count) : "\(bytes(count)) (\(exact(count)) bytes)"
   }
 
   /// A number of weights: `1.24 B`.

@@ -12,7 +12,7 @@ struct Quantize: ParsableCommand {
       Examples:
         pleat quantize model/ --to pleat -o model.pleat
         pleat quantize model-f16.gguf --to gguf -b 4 -o model-q4_1.gguf
-        pleat quantize model/ --to pleat -b 3 --rule '*.down_proj=8:32' -n -o model.pleat
+        pleat quantize model/ --to pleat --rule '*.down_proj=8' -n -o model.pleat
       """)
 
   @Argument(help: "The model to read.", completion: .file())

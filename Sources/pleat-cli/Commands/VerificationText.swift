@@ -25,7 +25,8 @@ struct VerificationText {
       count == 0
         ? "\(model.format.name) carries none"
         : "\(Quantities.exact(count)) compared"
-          + (verification.faults.isEmpty ? "" : ", \(verification.faults.count) do not hold"))
+          + (verification.faults.isEmpty
+            ? "" : ", \(Quantities.number(verification.faults.count, of: "fault")) found"))
     if let worst = verification.comparisons?.first {
       table.add(
         "faithful", ok(verification.isFaithful && verification.mismatches.isEmpty),

@@ -37,8 +37,8 @@ struct Verify: ParsableCommand {
 
   func validate() throws {
     if let tolerance = checks.tolerance {
-      if checks.against == nil { throw ValidationError("--tolerance needs --against.") }
-      if !(tolerance >= 0) { throw ValidationError("--tolerance must not be negative.") }
+      if checks.against == nil { throw ValidationError("--tolerance needs --against") }
+      if !(tolerance >= 0) { throw ValidationError("--tolerance must not be negative") }
     }
   }
 

@@ -23,7 +23,7 @@ struct ConsoleOptions: ParsableArguments {
   var color = ColorChoice.auto
 
   func validate() throws {
-    if json && quiet { throw ValidationError("--json and --quiet exclude each other.") }
+    if json && quiet { throw ValidationError("--json and --quiet exclude each other") }
   }
 
   /// The console that the options ask for.

@@ -42,7 +42,7 @@ struct OutputOptions: ParsableArguments {
   var threads: Int?
 
   func validate() throws {
-    if let threads, threads < 1 { throw ValidationError("--threads must be at least 1.") }
+    if let threads, threads < 1 { throw ValidationError("--threads must be at least 1") }
   }
 
   /// Where the result goes.

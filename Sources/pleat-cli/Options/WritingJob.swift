@@ -40,9 +40,10 @@ struct WritingJob {
   private func bits(_ value: Double) -> String { "\(Quantities.fixed(value, 2)) bits per weight" }
 
   private var plannedLine: String {
-    let size = "\(Quantities.bytes(plan.byteCount)) (\(Quantities.exact(plan.byteCount)) bytes)"
-    return [
-      "would write \(name)", (plan.isExact ? "" : "at most ") + size, bits(plan.bitsPerWeight),
+    [
+      "would write \(name)",
+      (plan.isExact ? "" : "at most ") + Quantities.exactBytes(plan.byteCount),
+      bits(plan.bitsPerWeight),
     ].joined(separator: "  ")
   }
 
