@@ -6,7 +6,7 @@ package import TensorModel
 package struct ModelPlace: Sendable {
   /// The path as given.
   package var path: FilePath
-  /// The files that hold weights, in order.
+  /// The files that hold weights, in order; never none.
   package var files: [FilePath]
   /// The index of shards, where there is one.
   package var index: FilePath?
@@ -93,6 +93,9 @@ package struct ModelPlace: Sendable {
   private mutating func useIndex(_ path: FilePath) throws(ModelError) {
     index = path
     files = try SafetensorsIndex(reading: path).fileNames.map(path.parentFolder.appending)
+    guard !files.isEmpty else {
+      throw ModelError(.malformed, "the index names no tensor", file: path.string)
+    }
   }
 }
 

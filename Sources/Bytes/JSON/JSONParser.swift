@@ -13,6 +13,9 @@ package enum JSONParser {
     var scanner = try JSONScanner(bytes, file: file, offset: 0, limits: limits)
     try scanner.skip()
     try scanner.end()
+    // json-c cuts integers to 64 bits, but reads numbers with an exponent as floating-point ones.
+    var bytes = bytes
+    for end in scanner.wideIntegerEnds.reversed() { bytes.insert(contentsOf: "e0".utf8, at: end) }
     guard bytes.count < Int(Int32.max) else {
       throw ModelError(.limit, "the JSON text is too large", file: file)
     }
@@ -39,10 +42,7 @@ package enum JSONParser {
   private static func value(_ object: OpaquePointer?) -> JSONValue {
     switch json_object_get_type(object) {
     case json_type_boolean: return .bool(json_object_get_boolean(object) != 0)
-    case json_type_int:
-      let unsigned = json_object_get_uint64(object)
-      return unsigned > UInt64(Int64.max)
-        ? .number(Double(unsigned)) : .integer(json_object_get_int64(object))
+    case json_type_int: return .integer(json_object_get_int64(object))
     case json_type_double: return .number(json_object_get_double(object))
     case json_type_string:
       let count = Int(json_object_get_string_len(object))

@@ -9,6 +9,8 @@ package struct JSONScanner {
   private let base: Int  // offset of the text in the file
   private let limits: ReadLimits
   private var position = 0
+  /// Where passed integers end that do not fit 64 bits.
+  package private(set) var wideIntegerEnds: [Int] = []
 
   /// A scanner of UTF-8 `bytes` found at `offset` of `file`.
   ///
@@ -158,9 +160,7 @@ package struct JSONScanner {
       try digits()
     }
     let text = String(decoding: bytes[start..<end], as: UTF8.self)
-    guard position > end || Int64(text) != nil || UInt64(text) != nil else {
-      throw mistake("an integer of 64 bits")
-    }
+    if position == end && Int64(text) == nil { wideIntegerEnds.append(end) }
   }
 
   private mutating func digits() throws(ModelError) {
