@@ -24,7 +24,11 @@ public enum JSONValue: Sendable, Hashable {
 
   /// The value of a key of an object; nil for other values and absent keys.
   public subscript(key: String) -> JSONValue? {
-    if case .object(let members) = self { members.first { $0.key == key }?.value } else { nil }
+    if case .object(let members) = self {
+      members.first { $0.key.utf8.elementsEqual(key.utf8) }?.value
+    } else {
+      nil
+    }
   }
 
   /// The text of a string.
