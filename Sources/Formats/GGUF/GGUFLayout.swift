@@ -105,19 +105,19 @@ struct GGUFLayout: OutputLayout {
     _ tensors: [StoredTensor], _ metadata: Metadata, _ alignment: Int
   ) -> [UInt8] {
     var bytes = GGUFHeader.magic
-    GGUFMetadata.append(UInt32(3), to: &bytes)
-    GGUFMetadata.append(UInt64(tensors.count), to: &bytes)
-    GGUFMetadata.append(UInt64(metadata.entries.count), to: &bytes)
+    bytes.append(littleEndian: UInt32(3))
+    bytes.append(littleEndian: UInt64(tensors.count))
+    bytes.append(littleEndian: UInt64(metadata.entries.count))
     bytes += GGUFMetadata.bytes(of: metadata)
     var offset = 0
     for tensor in tensors {
-      GGUFMetadata.append(Array(tensor.name.utf8), to: &bytes)
-      GGUFMetadata.append(UInt32(tensor.shape.rank), to: &bytes)
+      GGUFMetadata.append(text: Array(tensor.name.utf8), to: &bytes)
+      bytes.append(littleEndian: UInt32(tensor.shape.rank))
       for extent in tensor.shape.dimensions.reversed() {
-        GGUFMetadata.append(UInt64(extent), to: &bytes)
+        bytes.append(littleEndian: UInt64(extent))
       }
-      GGUFMetadata.append(GGMLType.holding(tensor.encoding)?.id ?? 0, to: &bytes)
-      GGUFMetadata.append(UInt64(offset), to: &bytes)
+      bytes.append(littleEndian: GGMLType.holding(tensor.encoding)?.id ?? 0)
+      bytes.append(littleEndian: UInt64(offset))
       offset = (offset + tensor.byteCount).aligned(to: alignment)
     }
     bytes += Array(repeating: 0, count: bytes.count.aligned(to: alignment) - bytes.count)

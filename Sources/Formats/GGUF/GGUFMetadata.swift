@@ -54,33 +54,30 @@ package enum GGUFMetadata {
   package static func bytes(of metadata: Metadata) -> [UInt8] {
     var bytes: [UInt8] = []
     for entry in metadata.entries {
-      append(Array(entry.key.utf8), to: &bytes)
-      append(entry.value.type.rawValue, to: &bytes)
+      append(text: Array(entry.key.utf8), to: &bytes)
+      bytes.append(littleEndian: entry.value.type.rawValue)
       append(entry.value, to: &bytes)
     }
     return bytes
   }
 
-  static func append(_ text: [UInt8], to bytes: inout [UInt8]) {
-    append(UInt64(text.count), to: &bytes)
+  /// Adds a length of 64 bits and the text.
+  static func append(text: [UInt8], to bytes: inout [UInt8]) {
+    bytes.append(littleEndian: UInt64(text.count))
     bytes += text
-  }
-
-  static func append<T: FixedWidthInteger>(_ value: T, to bytes: inout [UInt8]) {
-    withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
   }
 
   private static func append(_ value: MetadataValue, to bytes: inout [UInt8]) {
     switch value {
     case .unsigned(let value, let type): append(value, type, to: &bytes)
     case .signed(let value, let type): append(UInt64(bitPattern: value), type, to: &bytes)
-    case .float(let value): append(value.bitPattern, to: &bytes)
-    case .double(let value): append(value.bitPattern, to: &bytes)
+    case .float(let value): bytes.append(littleEndian: value.bitPattern)
+    case .double(let value): bytes.append(littleEndian: value.bitPattern)
     case .bool(let value): bytes.append(value ? 1 : 0)
-    case .string(let text): append(text, to: &bytes)
+    case .string(let text): append(text: text, to: &bytes)
     case .array(let array):
-      append(array.elementType.rawValue, to: &bytes)
-      append(UInt64(array.count), to: &bytes)
+      bytes.append(littleEndian: array.elementType.rawValue)
+      bytes.append(littleEndian: UInt64(array.count))
       bytes += array.bytes
     }
   }
@@ -166,7 +163,7 @@ struct RecordReader {
     guard let width else {
       var bytes: [UInt8] = []
       for _ in 0..<count {
-        GGUFMetadata.append(try text(), to: &bytes)
+        GGUFMetadata.append(text: try text(), to: &bytes)
         try check(bytes.count)
       }
       return MetadataArray(elementType: type, count: count, bytes: bytes)

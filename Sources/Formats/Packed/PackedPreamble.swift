@@ -71,14 +71,14 @@ struct PackedPreamble {
   /// The 64 bytes.
   var bytes: [UInt8] {
     var bytes = Self.magic
-    GGUFMetadata.append(Self.version, to: &bytes)
-    GGUFMetadata.append(UInt16(0), to: &bytes)
-    GGUFMetadata.append(headerChecksum.value, to: &bytes)
-    GGUFMetadata.append(UInt64(headerOffset), to: &bytes)
-    GGUFMetadata.append(UInt64(headerByteCount), to: &bytes)
-    GGUFMetadata.append(UInt64(fileByteCount), to: &bytes)
+    bytes.append(littleEndian: Self.version)
+    bytes.append(littleEndian: UInt16(0))
+    bytes.append(littleEndian: headerChecksum.value)
+    bytes.append(littleEndian: UInt64(headerOffset))
+    bytes.append(littleEndian: UInt64(headerByteCount))
+    bytes.append(littleEndian: UInt64(fileByteCount))
     bytes += Array(repeating: 0, count: 60 - bytes.count)
-    GGUFMetadata.append(CRC32C(of: bytes.span.bytes).value, to: &bytes)
+    bytes.append(littleEndian: CRC32C(of: bytes.span.bytes).value)
     return bytes
   }
 }

@@ -9,4 +9,9 @@ extension [UInt8] {
       try body(&part)
     }
   }
+
+  /// Adds the bytes of an integer, the least significant first.
+  package mutating func append<Value: FixedWidthInteger>(littleEndian value: Value) {
+    Swift.withUnsafeBytes(of: value.littleEndian) { append(contentsOf: $0) }
+  }
 }
