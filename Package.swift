@@ -16,9 +16,12 @@ func layer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 /// The tests of one target; every test target sees the shared test support.
-func tests(of name: String, _ dependencies: [Target.Dependency]) -> Target {
+func tests(
+  of name: String, _ dependencies: [Target.Dependency], excluding folders: [String] = []
+) -> Target {
   .testTarget(
-    name: name + "Tests", dependencies: dependencies + ["TestSupport"], swiftSettings: strict)
+    name: name + "Tests", dependencies: dependencies + ["TestSupport"], exclude: folders,
+    swiftSettings: strict)
 }
 
 let package = Package(
@@ -55,6 +58,15 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["TensorModel", "Bytes", system],
       path: "Tests/TestSupport", swiftSettings: strict),
+    tests(of: "TensorModel", ["TensorModel"]),
     tests(of: "Kernels", ["Kernels"]),
+    tests(of: "Bytes", ["TensorModel", "Bytes", "Kernels", system]),
+    tests(
+      of: "Formats",
+      ["TensorModel", "Bytes", "Kernels", "Formats", "Quantization", "Pleat", system]),
+    tests(of: "Quantization", ["TensorModel", "Kernels", "Quantization"]),
+    tests(of: "Pleat", ["TensorModel", "Bytes", "Kernels", "Formats", "Quantization", "Pleat"]),
+    tests(of: "Layout", ["Formats"]),
+    tests(of: "Command", [], excluding: ["cases"]),
   ]
 )

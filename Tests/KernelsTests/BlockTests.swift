@@ -1,22 +1,11 @@
 import Kernels
+import TestSupport
 import Testing
-
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Darwin)
-  import Darwin
-#endif
 
 @Suite struct BlockTests {
   /// The bytes of a golden file, made by fixtures/generate/ggml_blocks.py with gguf 0.19.0.
   private func golden(_ name: String) throws -> [UInt8] {
-    let tests = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
-    let path = "/\(tests)/fixtures/golden/ggml/\(name)"
-    let file = try #require(fopen(path, "rb"), "cannot open \(path)")
-    defer { fclose(file) }
-    var bytes = [UInt8](repeating: 0, count: 1 << 20)
-    let count = fread(&bytes, 1, bytes.count, file)
-    return Array(bytes[..<count])
+    try Fixtures.bytes("golden/ggml/\(name)")
   }
 
   private func decode(_ type: BlockType, _ blocks: [UInt8], on set: InstructionSet) -> [Float] {

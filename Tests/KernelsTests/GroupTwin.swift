@@ -1,4 +1,5 @@
 import Kernels
+import TestSupport
 
 /// The group arithmetic as its documentation tells it, one value after the other.
 struct GroupTwin {

@@ -1,0 +1,148 @@
+import Bytes
+import SystemPackage
+import TensorModel
+import TestSupport
+import Testing
+
+@Suite struct StagingTests {
+  let scratch: Scratch
+
+  init() throws { scratch = try Scratch() }
+
+  private func path(_ name: String) -> FilePath { FilePath(scratch.path(name)) }
+
+  private func staging(
+    _ name: String, folder: Bool = false, names: [String]? = nil, replacing: Bool = false
+  ) throws(ModelError) -> Staging {
+    try Staging(path(name), isFolder: folder, names: names ?? [name], replacing: replacing)
+  }
+
+  private func error(_ name: String, folder: Bool = false, replacing: Bool = false) -> ModelError? {
+    Laws.error { () throws(ModelError) in
+      try staging(name, folder: folder, replacing: replacing)
+    }
+  }
+
+  @Test("a file appears when it is finished, and nothing stays beside it") func finishing() throws {
+    let staging = try staging("out")
+    try staging.create("out").write([1, 2, 3], at: 0)
+    #expect(!(try scratch.names().contains("out")))
+    try staging.finish()
+    #expect(try scratch.names() == ["out"])
+    #expect(try scratch.bytes(of: "out") == [1, 2, 3])
+  }
+
+  @Test("what is dropped unfinished leaves nothing", arguments: [false, true])
+  func dropping(folder: Bool) throws {
+    do {
+      let staging = try staging("out", folder: folder, names: ["a", "b"])
+      try staging.create("a").write([1], at: 0)
+      _ = try staging.create("b")
+      #expect(try scratch.names().count == 1)
+    }
+    #expect(try scratch.names() == [])
+  }
+
+  @Test("an existing file is not replaced unasked") func refusing() throws {
+    try scratch.write([7], as: "out")
+    #expect(error("out")?.kind == .usage)
+    #expect(error("out", folder: true)?.kind == .usage)
+    #expect(try scratch.names() == ["out"])
+    #expect(try scratch.bytes(of: "out") == [7])
+  }
+
+  @Test("any of the names of several files counts") func refusingSeveral() throws {
+    try scratch.write([7], as: "out-2")
+    let error = Laws.error { () throws(ModelError) in
+      try staging("out", names: ["out-1", "out-2"])
+    }
+    #expect(error?.kind == .usage)
+    #expect(error?.file == scratch.path("out-2"))
+  }
+
+  @Test("an existing file is replaced where that is asked, at the end") func replacing() throws {
+    try scratch.write([7], as: "out")
+    let staging = try staging("out", replacing: true)
+    try staging.create("out").write([1, 2], at: 0)
+    #expect(try scratch.bytes(of: "out") == [7])
+    try staging.finish()
+    #expect(try scratch.bytes(of: "out") == [1, 2])
+    #expect(try scratch.names() == ["out"])
+  }
+
+  @Test("an existing file survives a replacement that is dropped") func keeping() throws {
+    try scratch.write([7], as: "out")
+    do {
+      let staging = try staging("out", replacing: true)
+      try staging.create("out").write([1, 2], at: 0)
+    }
+    #expect(try scratch.names() == ["out"])
+    #expect(try scratch.bytes(of: "out") == [7])
+  }
+
+  @Test("a folder appears with all its files") func folders() throws {
+    let staging = try staging("out", folder: true, names: ["a", "b"])
+    try staging.create("a").write([1], at: 0)
+    try staging.create("b").write([2], at: 0)
+    try staging.finish()
+    #expect(try scratch.names() == ["out"])
+    #expect(try scratch.names(in: "out") == ["a", "b"])
+  }
+
+  @Test("an empty folder may be filled, others may not unasked") func existingFolders() throws {
+    try scratch.makeFolder("empty")
+    let filled = try staging("empty", folder: true, names: ["a"])
+    try filled.create("a").write([1], at: 0)
+    try filled.finish()
+    #expect(try scratch.names() == ["empty"])
+    #expect(try scratch.names(in: "empty") == ["a"])
+    #expect(error("empty", folder: true)?.kind == .usage)
+  }
+
+  @Test("in a folder that is filled again, stale files go and others stay") func staleFiles() throws
+  {
+    for name in ["model-1", "model-2", "model-3", "config.json"] {
+      try scratch.write([7], as: "out/\(name)")
+    }
+    let staging = try staging("out", folder: true, names: ["model-1"], replacing: true)
+    try staging.create("model-1").write([1], at: 0)
+    try staging.finish { $0.hasPrefix("model-") }
+    #expect(try scratch.names(in: "out") == ["config.json", "model-1"])
+    #expect(try scratch.bytes(of: "out/model-1") == [1])
+    #expect(try scratch.bytes(of: "out/config.json") == [7])
+    #expect(try scratch.names() == ["out"])
+  }
+
+  @Test("the folder to write to must be there", arguments: ["absent/out", "file/out"])
+  func parents(name: String) throws {
+    try scratch.write([], as: "file")
+    let error = error(name)
+    #expect(error?.kind == .io)
+    #expect(error?.hint != nil)
+    #expect(try scratch.names() == ["file"])
+  }
+
+  @Test("a file cannot replace a folder: that is said at once", arguments: [false, true])
+  func fileOverFolder(replacing: Bool) throws {
+    try scratch.makeFolder("empty")
+    try scratch.write([7], as: "full/a")
+    for name in ["empty", "full"] {
+      #expect(error(name, replacing: replacing) != nil, "\(name)")
+    }
+    #expect(try scratch.names() == ["empty", "full"])
+  }
+
+  @Test("a folder cannot replace a file: that is said at once") func folderOverFile() throws {
+    try scratch.write([7], as: "out")
+    #expect(error("out", folder: true, replacing: true) != nil)
+    #expect(try scratch.bytes(of: "out") == [7])
+  }
+
+  @Test("two writers of one name do not meet before the end") func twoWriters() throws {
+    let (first, second) = (try staging("out"), try staging("out"))
+    try first.create("out").write([1], at: 0)
+    try second.create("out").write([2], at: 0)
+    try first.finish()
+    #expect(try scratch.bytes(of: "out") == [1])
+  }
+}

@@ -1,0 +1,58 @@
+import TestSupport
+import Testing
+
+/// The command line, tested as text.
+///
+/// A case is a folder in `cases` with a shell script `cmd`, and what it prints and tells: `stdout`,
+/// `stderr` and `exit`. It runs in an empty folder in which `fixtures` leads to the fixtures.
+/// With `PLEAT_RECORD=1` in the environment what is found is written down instead of compared.
+@Suite struct CommandTests {
+  static let cases = CommandCase.all
+
+  @Test("there are cases, each with a script") func presence() {
+    #expect(Self.cases.count >= 60)
+  }
+
+  @Test("the command says what it should", arguments: cases)
+  func text(item: CommandCase) throws {
+    let found = try item.run()
+    guard !CommandCase.isRecording else { return try item.record(found) }
+    #expect(found.status == (try item.expectedStatus()))
+    #expect(found.output == (try item.expected("stdout")))
+    #expect(found.errors == (try item.expected("stderr")))
+  }
+
+  @Test("what a case prints does not depend on when it runs", arguments: cases.prefix(3))
+  func repetition(item: CommandCase) throws {
+    let (first, second) = (try item.run(), try item.run())
+    #expect(first.output == second.output && first.errors == second.errors)
+  }
+
+  @Test("results go to standard output, the rest to standard error", arguments: cases)
+  func streams(item: CommandCase) throws {
+    let text = try item.expected("stdout")
+    #expect(!text.contains("error:") && !text.contains("note:"))
+    let hasFailed = try item.expectedStatus() > 1
+    #expect(try item.expected("stderr").contains("error:") == hasFailed)
+  }
+
+  static let helpCases = cases.filter { $0.name.hasPrefix("help") }
+
+  @Test("help is at most 80 columns wide, and its examples are whole lines", arguments: helpCases)
+  func helpPage(item: CommandCase) throws {
+    let lines = try item.expected("stdout").split(
+      separator: "\n", omittingEmptySubsequences: false)
+    #expect(lines.allSatisfy { $0.count <= 80 })
+    let start = try #require(lines.firstIndex(of: "Examples:"))
+    let examples = lines[(start + 1)...].prefix { !$0.isEmpty }
+    #expect(examples.allSatisfy { $0.hasPrefix("  pleat ") })
+  }
+
+  @Test("a command that is asked for help in two ways gives the same page")
+  func helpPagesAgree() throws {
+    for item in Self.helpCases where item.name.hasSuffix("-option") {
+      let other = CommandCase(name: String(item.name.dropLast("-option".count)))
+      #expect(try item.expected("stdout") == other.expected("stdout"))
+    }
+  }
+}

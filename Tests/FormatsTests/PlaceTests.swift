@@ -1,0 +1,148 @@
+import Formats
+import Pleat
+import TensorModel
+import TestSupport
+import Testing
+
+/// What a path given by a user stands for.
+@Suite struct PlaceTests {
+  let scratch: Scratch
+
+  init() throws { scratch = try Scratch() }
+
+  private static let weights = ToyFiles.safetensors([Toy("a.weight", .f16, [2, 4], seed: 1)])
+  private static let others = ToyFiles.safetensors([Toy("b.weight", .f16, [2, 4], seed: 2)])
+
+  private func fill(_ names: [String], with bytes: [UInt8] = weights) throws {
+    for name in names { try scratch.write(bytes, as: "m/\(name)") }
+  }
+
+  private func openFolder() throws(ModelError) -> Model { try Model.open(scratch.path("m")) }
+
+  @Test("in a folder, weights are looked for in the order of transformers") func precedence() throws
+  {
+    try fill(["model.safetensors"])
+    try fill(["consolidated.safetensors", "model-00001-of-00002.safetensors"], with: Self.others)
+    try scratch.write("broken", as: "m/model.safetensors.index.json")
+    try scratch.write("broken", as: "m/model.gguf")
+    let model = try openFolder()
+    #expect(model.fileCount == 1)
+    #expect(model.catalog.tensors.map(\.name) == ["a.weight"])
+  }
+
+  @Test("files of a model come before others, and others are taken where there are none")
+  func otherNames() throws {
+    try fill(["consolidated.safetensors"], with: Self.others)
+    #expect(try openFolder().catalog.tensors.map(\.name) == ["b.weight"])
+    try fill(["model-00001-of-00001.safetensors"])
+    #expect(try openFolder().catalog.tensors.map(\.name) == ["a.weight"])
+  }
+
+  @Test("companions are the small files that a model needs, not others") func companions() throws {
+    try fill(["model.safetensors"])
+    for name in [
+      "config.json", "tokenizer.model", "vocab.txt", "chat_template.jinja", "modeling.py",
+      "a.tiktoken",
+    ] {
+      try scratch.write("x", as: "m/\(name)")
+    }
+    for name in [
+      "README.md", "model.safetensors.index.json", "adapter_config.json", "pytorch_model.bin",
+      ".gitattributes", "json", "sub.json/x",
+    ] {
+      try scratch.write("{\"weight_map\":{}}", as: "m/\(name)")
+    }
+    #expect(
+      try openFolder().catalog.companions.map(\.name) == [
+        "a.tiktoken", "chat_template.jinja", "config.json", "modeling.py", "tokenizer.model",
+        "vocab.txt",
+      ])
+  }
+
+  @Test("a file by itself has no companions, an index has those beside it") func single() throws {
+    try fill(["model.safetensors"])
+    try scratch.write("{}", as: "m/config.json")
+    let index = try scratch.write(
+      #"{"weight_map":{"a.weight":"model.safetensors"}}"#, as: "m/model.safetensors.index.json")
+    #expect(try Model.open(scratch.path("m/model.safetensors")).catalog.companions.isEmpty)
+    #expect(try Model.open(index).catalog.companions.map(\.name) == ["config.json"])
+  }
+
+  @Test(
+    "a folder of an adapter is told from a model",
+    arguments: [
+      ("adapter_model.safetensors", true), ("adapters.safetensors", true),
+      ("model.safetensors", false),
+    ])
+  func adapters(name: String, isAdapter: Bool) throws {
+    try fill([name])
+    #expect(try openFolder().isAdapter == isAdapter)
+  }
+
+  @Test(
+    "a file is what its first bytes say, whatever its name",
+    arguments: [
+      "safetensors", "gguf", "pleat", "bin", "",
+    ])
+  func contents(suffix: String) throws {
+    let sources = [
+      ("safetensors", Fixtures.path("golden/safetensors/torch.safetensors")),
+      ("gguf", Fixtures.path("golden/gguf/types.gguf")),
+      (
+        "pleat",
+        try Rewriting.convert(
+          Fixtures.path("golden/gguf/types.gguf"), to: scratch.path("source.pleat"), .pleat)
+      ),
+    ]
+    for (format, path) in sources {
+      let name = suffix.isEmpty ? "\(format)-file" : "\(format)-file.\(suffix)"
+      let copy = try scratch.write(try Files.bytes(of: path), as: name)
+      #expect(try Model.open(copy).format.name == format)
+    }
+  }
+
+  @Test(
+    "a folder that holds several models of one file each asks for one",
+    arguments: ["gguf", "pleat"])
+  func several(suffix: String) throws {
+    let source = Fixtures.path("golden/gguf/types.gguf")
+    try scratch.makeFolder("m")
+    for name in ["a", "b"] {
+      try Rewriting.convert(
+        source, to: scratch.path("m/\(name).\(suffix)"), try Formats.named(suffix))
+    }
+    let error = Laws.error { () throws(ModelError) in try openFolder() }
+    #expect(error?.kind == .usage)
+    #expect(error?.found?.contains("a.\(suffix), b.\(suffix)") == true)
+    try scratch.remove("m/b.\(suffix)")
+    #expect(try openFolder().format.name == suffix)
+  }
+
+  @Test("an index may be named in any way that ends as it should") func indexNames() throws {
+    try fill(["part.safetensors"])
+    let index = try scratch.write(
+      #"{"metadata":{"x":[1]},"weight_map":{"a.weight":"part.safetensors"}}"#,
+      as: "m/consolidated.safetensors.index.json")
+    let model = try Model.open(index)
+    #expect(model.catalog.tensors.map(\.name) == ["a.weight"])
+  }
+
+  @Test("an index of nothing is an error, not a trap") func emptyIndex() throws {
+    let index = try scratch.write(
+      #"{"weight_map":{}}"#, as: "m/model.safetensors.index.json")
+    for path in [index, scratch.path("m")] {
+      let error = Laws.error { () throws(ModelError) in try Model.open(path) }
+      #expect(error != nil)
+    }
+  }
+
+  @Test("a shard may hold tensors that the index does not name") func extraTensors() throws {
+    try scratch.write(
+      ToyFiles.safetensors([
+        Toy("a.weight", .f16, [2], [1, 2]), Toy("rotary", .f16, [2], [1, 2]),
+      ]), as: "m/part.safetensors")
+    try scratch.write(
+      #"{"weight_map":{"a.weight":"part.safetensors"}}"#, as: "m/model.safetensors.index.json")
+    #expect(try openFolder().catalog.tensors.map(\.name).contains("a.weight"))
+  }
+}

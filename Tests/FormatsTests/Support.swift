@@ -1,0 +1,87 @@
+import Bytes
+import Formats
+import Pleat
+import Quantization
+import TensorModel
+import TestSupport
+
+extension Model {
+  /// The stored bytes of each part of a tensor, in the order of the spelling.
+  func partBytes(of tensor: Int) throws(ModelError) -> [[UInt8]] {
+    var parts: [[UInt8]] = []
+    for index in gathered[tensor].parts {
+      parts.append(try storedBytes(index, 0..<reader.stored[index].byteCount))
+    }
+    return parts
+  }
+
+  /// Some bytes of a stored tensor.
+  func storedBytes(_ index: Int, _ range: Range<Int>) throws(ModelError) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0xaa, count: range.count)
+    try bytes.change(0..<range.count) { (span) throws(ModelError) in
+      try reader.read(index, at: range.lowerBound, into: &span)
+    }
+    return bytes
+  }
+
+  /// The numbers of a tensor, decoded at once; nil when Pleat does not decode the encoding.
+  func floats(of tensor: Int) throws(ModelError) -> [Float]? {
+    let info = catalog.tensors[tensor]
+    let parts = try partBytes(of: tensor)
+    var values = [Float](repeating: .nan, count: info.shape.elementCount)
+    if case .grouped(let grouping) = info.encoding {
+      let rows = GroupedRows(
+        grouping: grouping, columnCount: info.shape.columnCount, rowCount: info.shape.rowCount)
+      format.spelling.read(parts, firstRow: 0, into: rows)
+      rows.decode(into: &values)
+      return values
+    }
+    guard let decoder = RowDecoder(info.encoding) else { return nil }
+    decoder.decode(parts[0][...], into: &values)
+    return values
+  }
+
+  /// Reads every byte of every tensor, so that a reader that would trap does.
+  func readEverything() throws(ModelError) {
+    for index in catalog.tensors.indices { _ = try partBytes(of: index) }
+  }
+}
+
+/// Writing what was read, by way of the public library.
+enum Rewriting {
+  /// Rewrites a model unchanged in a format.
+  ///
+  /// Returns the path.
+  @discardableResult
+  static func convert(
+    _ source: String, to path: String, _ format: Format, shardByteCount: Int? = nil,
+    compresses: Bool = false, workerCount: Int = 1
+  ) throws(ModelError) -> String {
+    let plan = try Plan.converting(
+      try Model.open(source),
+      to: Destination(
+        path: path, format: format, shardByteCount: shardByteCount, compresses: compresses))
+    try Run(plan, workerCount: workerCount)()
+    return path
+  }
+
+  /// Quantizes a model.
+  ///
+  /// Returns the path.
+  @discardableResult
+  static func quantize(
+    _ source: String, to path: String, _ recipe: Recipe = Recipe(), format: Format = .pleat,
+    compresses: Bool = false, workerCount: Int = 1
+  ) throws(ModelError) -> String {
+    let plan = try Plan.quantizing(
+      try Model.open(source), recipe,
+      to: Destination(path: path, format: format, compresses: compresses))
+    try Run(plan, workerCount: workerCount)()
+    return path
+  }
+}
+
+extension String {
+  /// For comparisons that tell spellings of é apart.
+  var codeUnits: [UInt8] { Array(utf8) }
+}

@@ -1,0 +1,182 @@
+import Kernels
+import Pleat
+import TestSupport
+import Testing
+
+@Suite struct ConversionTests {
+  let scratch: Scratch
+
+  init() throws { scratch = try Scratch() }
+
+  private func convert(
+    _ model: Model, to name: String, decodingTo type: ScalarType? = nil, rounding: Bool = false
+  ) throws(ModelError) -> Model {
+    let format = try Formats.named(Files.suffix(of: name))
+    let plan = try Plan.converting(
+      model, decodingTo: type, to: Destination(path: scratch.path(name), format: format),
+      rounding: rounding)
+    try Run(plan)()
+    return try Model.open(scratch.path(name))
+  }
+
+  private func quantize(
+    _ model: Model, to name: String, _ recipe: Recipe
+  ) throws(ModelError) -> Model {
+    let format = try Formats.named(Files.suffix(of: name))
+    try Run(
+      try Plan.quantizing(
+        model, recipe, to: Destination(path: scratch.path(name), format: format)))()
+    return try Model.open(scratch.path(name))
+  }
+
+  private func gguf() throws -> Model {
+    let tensors: [(Toy, typeNumber: UInt32)] = [
+      (Toy("token_embd.weight", .f16, [7, 64], seed: 1), 1),
+      (Toy("norm.weight", .f32, [9], seed: 2), 0),
+      (Toy("blk.0.up.weight", .f16, [5, 64], seed: 3), 1),
+      (Toy("blk.0.down.weight", .f32, [2, 96], seed: 4), 0),
+    ]
+    return try Model.open(
+      try scratch.write(
+        ToyFiles.gguf(
+          tensors, metadata: [("general.architecture", "llama"), ("general.name", "ü")]),
+        as: "source.gguf"))
+  }
+
+  @Test(
+    "what safetensors gets of a quantized model are its decoded weights, rounded to F16",
+    arguments: Grouping.supportedBits)
+  func decoding(bits: Int) throws {
+    let source = try Models.make([Toy("a.weight", .f16, [40, 64], seed: 1)], in: scratch)
+    let model = try quantize(source, to: "a.pleat", try .with(bits: bits))
+    let exact = try #require(try model.floats(in: scratch)["a.weight"])
+    let found = try convert(model, to: "b.safetensors")
+    #expect(found.catalog.tensors.map(\.encoding) == [.plain(.f16)])
+    let bytes = try scratch.bytes(of: "b.safetensors").suffix(40 * 64 * 2)
+    #expect(Array(bytes) == Numbers.f16(exact))
+    let wide = try convert(model, to: "c.safetensors", decodingTo: .bf16)
+    #expect(wide.catalog.tensors.map(\.encoding) == [.plain(.bf16)])
+    #expect(
+      Array(try scratch.bytes(of: "c.safetensors").suffix(40 * 64 * 2)) == Numbers.bf16(exact))
+  }
+
+  @Test(
+    "a quantized gguf model and its pleat twin are the same, and lead back",
+    arguments: [
+      (4, "minmax"), (5, "minmax"), (4, "symmetric"), (5, "symmetric"), (8, "symmetric"),
+    ])
+  func ggufAndPleat(bits: Int, scheme: String) throws {
+    let first = try quantize(try gguf(), to: "1.gguf", try .with(bits: bits, scheme: scheme))
+    let packed = try convert(first, to: "2.pleat")
+    let last = try convert(packed, to: "3.gguf")
+    #expect(Laws.areEqual(packed.catalog, first.catalog))
+    #expect(try Files.bytes(of: last.path) == Files.bytes(of: first.path))
+    #expect(try Verification(of: packed, against: first, tolerance: 0).holds)
+  }
+
+  @Test(
+    "every golden gguf model goes through a pleat file without loss",
+    arguments: [
+      "metadata", "types", "types-opaque", "alignment-1", "alignment-64",
+    ])
+  func goldenModels(name: String) throws {
+    let path = Fixtures.path("golden/gguf/\(name).gguf")
+    let model = try Model.open(path)
+    let packed = try convert(model, to: "1.pleat")
+    let isSame = Laws.areEqual(packed.catalog, model.catalog)
+    #expect(isSame)
+    let isSameFile =
+      try Files.bytes(of: try convert(packed, to: "2.gguf").path) == Files.bytes(of: path)
+    #expect(isSameFile)
+  }
+
+  @Test(
+    "a checkpoint goes through a pleat file without loss, companions too", arguments: [false, true])
+  func checkpoints(compresses: Bool) throws {
+    let model = try Models.tinylm()
+    let plan = try Plan.converting(
+      model,
+      to: Destination(path: scratch.path("1.pleat"), format: .pleat, compresses: compresses))
+    try Run(plan)()
+    let packed = try Model.open(scratch.path("1.pleat"))
+    try Run(
+      try Plan.converting(
+        packed, to: Destination(path: scratch.path("back"), format: .safetensors)))()
+    for name in try Files.names(in: Fixtures.path("tinylm")) {
+      let isSame =
+        try Files.bytes(of: scratch.path("back/\(name)"))
+        == Files.bytes(of: Fixtures.path("tinylm/\(name)"))
+      #expect(isSame, "\(name)")
+    }
+    #expect(
+      try scratch.names(in: "back") == Files.names(in: Fixtures.path("tinylm")))
+  }
+
+  @Test("gguf rounds wider parameters only where that is permitted") func rounding() throws {
+    let first = try quantize(try gguf(), to: "1.pleat", try .with(parameters: .f32))
+    let error = Laws.error { () throws(ModelError) in try convert(first, to: "2.gguf") }
+    #expect(error?.kind == .unsupported)
+    #expect(error?.hint?.contains("--round") == true)
+    let rounded = try convert(first, to: "2.gguf", rounding: true)
+    let found = try Verification(of: rounded, against: first)
+    let comparison = try #require(found.comparisons?.first)
+    #expect(comparison.relativeError > 0 && comparison.relativeError < 1e-3)
+  }
+
+  @Test("gguf refuses parameters that do not fit F16, even where rounding is permitted")
+  func roundingOverflow() throws {
+    let values = (0..<64).map { Float($0) * 1e6 }
+    let source = try Models.make(
+      [Toy("a.weight", .f32, [1, 64], values)], in: scratch,
+      metadata: [("general.architecture", "llama")])
+    let packed = try quantize(source, to: "1.pleat", try .with(parameters: .f32))
+    let error = Laws.error { () throws(ModelError) in
+      try convert(packed, to: "2.gguf", rounding: true)
+    }
+    #expect(error?.kind == .unsupported)
+    #expect(try !scratch.names().contains("2.gguf"))
+  }
+
+  @Test("gguf refuses what it has no type for", arguments: [(6, "minmax"), (8, "minmax")])
+  func refusal(bits: Int, scheme: String) throws {
+    let packed = try quantize(try gguf(), to: "1.pleat", try .with(bits: bits, scheme: scheme))
+    let error = Laws.error { () throws(ModelError) in
+      try convert(packed, to: "2.gguf", rounding: true)
+    }
+    #expect(error?.kind == .unsupported)
+    #expect(error?.tensor != nil)
+  }
+
+  @Test(
+    "narrow codes and wide groups get into gguf unchanged", arguments: [2, 3, 4], [32, 64, 128])
+  func widening(bits: Int, group: Int) throws {
+    let source = try Models.make(
+      [Toy("a.weight", .f16, [6, 256], seed: 9)], in: scratch,
+      metadata: [("general.architecture", "llama")])
+    for scheme in Recipe.schemeNames {
+      let packed = try quantize(
+        source, to: "\(scheme).pleat",
+        try .with(bits: bits, group: .columns(group), scheme: scheme))
+      let model = try convert(packed, to: "\(scheme).gguf")
+      #expect(try Verification(of: model, against: packed, tolerance: 0).holds)
+    }
+  }
+
+  @Test("blocks that nobody here decodes are carried, and not decoded") func opaqueBlocks() throws {
+    let model = try Model.open(Fixtures.path("golden/gguf/types-opaque.gguf"))
+    let error = Laws.error { () throws(ModelError) in try convert(model, to: "a.safetensors") }
+    #expect(error?.kind == .unsupported)
+    #expect(error?.tensor != nil)
+    #expect(error?.hint == nil)
+  }
+
+  @Test("pleat files keep gguf's K-quants, and safetensors decodes them") func blocks() throws {
+    let model = try Model.open(Fixtures.path("golden/gguf/types.gguf"))
+    let packed = try convert(model, to: "1.pleat")
+    let (left, right) = (
+      try packed.floats(in: scratch), try model.floats(in: scratch)
+    )
+    #expect(Set(left.keys) == Set(right.keys))
+    for (name, values) in right { #expect(left[name]?.bits == values.bits, "\(name)") }
+  }
+}

@@ -1,0 +1,118 @@
+import Pleat
+import TestSupport
+import Testing
+
+/// Weights that cannot be encoded are named by row and column.
+@Suite struct FaultTests {
+  let scratch: Scratch
+
+  init() throws { scratch = try Scratch() }
+
+  /// A model of ordinary weights, but for one of them.
+  private func model(
+    _ value: Float, row: Int, column: Int, shape: [Int] = [700, 64], _ type: ScalarType = .f32
+  ) throws -> Model {
+    let columns = shape[shape.count - 1]
+    var values = (0..<shape.reduce(1, *)).map { Float($0 % 61) / 61 }
+    values[row * columns + column] = value
+    return try Models.make([Toy("a.weight", type, shape, values)], in: scratch)
+  }
+
+  private func error(
+    _ model: Model, _ recipe: Recipe = Recipe()
+  ) throws -> ModelError? {
+    let plan = try Plan.quantizing(
+      model, recipe, to: Destination(path: scratch.path("out.pleat"), format: .pleat))
+    return Laws.error { () throws(ModelError) in try Run(plan)() }
+  }
+
+  @Test(
+    "a weight that is not finite is refused with its row and column",
+    arguments: [
+      (0, 0), (0, 63), (1, 0), (511, 63), (512, 0), (513, 31), (699, 63),
+    ])
+  func places(row: Int, column: Int) throws {
+    for (value, text) in [(Float.nan, "nan"), (.infinity, "inf"), (-.infinity, "-inf")] {
+      let error = try error(try model(value, row: row, column: column))
+      #expect(error?.kind == .malformed)
+      #expect(error?.tensor == "a.weight")
+      #expect(error?.found == "\(text) in row \(row), column \(column)")
+    }
+  }
+
+  @Test("the rows of a stack are counted through") func stacks() throws {
+    let error = try error(try model(.nan, row: 7, column: 3, shape: [2, 5, 64]))
+    #expect(error?.found == "nan in row 7, column 3")
+  }
+
+  @Test("the first of several is named, whatever the number of workers") func several() throws {
+    var values = [Float](repeating: 0.5, count: 40_000 * 64)
+    for row in [200, 20_000, 39_999] { values[row * 64] = .nan }
+    let model = try Models.make([Toy("a.weight", .f32, [40_000, 64], values)], in: scratch)
+    let found = try (1...4).map { count in
+      let plan = try Plan.quantizing(
+        model, Recipe(), to: Destination(path: scratch.path("out.pleat"), format: .pleat))
+      return Laws.error { () throws(ModelError) in try Run(plan, workerCount: count)() }?.found
+    }
+    #expect(found == [String?](repeating: "nan in row 200, column 0", count: 4))
+  }
+
+  @Test(
+    "groups that do not fit F16 are refused, and fit BF16 and F32",
+    arguments: [
+      ("minmax", Float(1e10)), ("minmax", -1e10), ("symmetric", 1e10), ("symmetric", -1e10),
+    ])
+  func overflow(scheme: String, value: Float) throws {
+    let model = try model(value, row: 600, column: 40)
+    let error = try error(model, try .with(scheme: scheme))
+    #expect(error?.kind == .unsupported)
+    #expect(error?.tensor == "a.weight")
+    #expect(error?.found?.contains("row 600, column 32") == true)
+    #expect(error?.hint?.contains("--parameters") == true)
+    #expect(try scratch.names() == ["model.safetensors"])
+    for parameters in [ScalarType.bf16, .f32] {
+      #expect(try self.error(model, try .with(scheme: scheme, parameters: parameters)) == nil)
+      try scratch.remove("out.pleat")
+    }
+  }
+
+  @Test("a tensor that a rule keeps may hold anything") func keeping() throws {
+    let model = try model(.nan, row: 3, column: 3)
+    #expect(try error(model, try .with(rules: ["*=keep"])) == nil)
+  }
+
+  @Test(
+    "decoding to F16 refuses what would become infinite",
+    arguments: [
+      (Float(65519.99), false), (65520, true), (-65520, true), (1e30, true), (-65504, false),
+    ])
+  func f16Overflow(value: Float, isRefused: Bool) throws {
+    let model = try model(value, row: 600, column: 40)
+    let plan = try Plan.converting(
+      model, decodingTo: .f16,
+      to: Destination(path: scratch.path("out.safetensors"), format: .safetensors))
+    let error = Laws.error { () throws(ModelError) in try Run(plan)() }
+    #expect((error?.kind == .unsupported) == isRefused)
+    #expect((error?.tensor == "a.weight") == isRefused)
+  }
+
+  @Test(
+    "infinities and NaNs that are there survive a conversion between floats",
+    arguments: [
+      ScalarType.f32, .bf16,
+    ])
+  func nonFiniteConversion(type: ScalarType) throws {
+    for value in [Float.infinity, -.infinity, .nan] {
+      let scratch = try Scratch()
+      let values: [Float] = [1, value, -2, 0]
+      let model = try Models.make([Toy("a.weight", .f32, [4], values)], in: scratch)
+      let path = scratch.path("out.safetensors")
+      let plan = try Plan.converting(
+        model, decodingTo: type, to: Destination(path: path, format: .safetensors))
+      try Run(plan)()
+      let found = try #require(try Model.open(path).floats(in: scratch)["a.weight"])
+      #expect(found[0] == 1 && found[2] == -2)
+      #expect(value.isNaN ? found[1].isNaN : found[1] == value)
+    }
+  }
+}

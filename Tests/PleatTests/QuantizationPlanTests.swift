@@ -1,0 +1,127 @@
+import Pleat
+import TestSupport
+import Testing
+
+@Suite struct QuantizationPlanTests {
+  let scratch: Scratch
+
+  init() throws { scratch = try Scratch() }
+
+  private func plan(
+    _ model: Model, _ recipe: Recipe = Recipe(), format: Format = .pleat,
+    requantizing: Bool = false
+  ) throws(ModelError) -> Plan {
+    try Plan.quantizing(
+      model, recipe, to: Destination(path: scratch.path("out.\(format.name)"), format: format),
+      requantizing: requantizing)
+  }
+
+  @Test("a weight whose rows no group divides is kept, and the reason given") func oddRows() throws
+  {
+    let model = try Models.named(
+      [("a.weight", [4, 48]), ("b.weight", [4, 33]), ("c.weight", [4, 64])], in: scratch)
+    let plan = try plan(model)
+    #expect(plan.tensor("a.weight")?.action == .copy)
+    #expect(
+      plan.decisions["a.weight"] == "a linear weight, but 48 columns are not whole groups of 32")
+    #expect(plan.tensor("c.weight")?.action != .copy)
+    #expect(plan.notes.count == 1)
+    #expect(plan.notes[0].contains("2 weights") && plan.notes[0].contains("a.weight"))
+  }
+
+  @Test("groups of a row fit every row") func rowGroups() throws {
+    let model = try Models.named([("a.weight", [4, 33]), ("b.weight", [2, 7])], in: scratch)
+    let plan = try plan(model, try .with(group: .row))
+    #expect(plan.decisions["a.weight"] == "4-bit, groups of 33, F16 scale and bias")
+    #expect(plan.decisions["b.weight"] == "4-bit, groups of 7, F16 scale and bias")
+    #expect(plan.notes.isEmpty)
+  }
+
+  @Test("a weight without elements is kept") func emptyWeights() throws {
+    let model = try Models.named([("a.weight", [0, 64]), ("b.weight", [4, 0])], in: scratch)
+    for group in [GroupSize.columns(32), .row] {
+      let plan = try plan(model, try .with(group: group))
+      #expect(plan.tensors.allSatisfy { $0.action == .copy })
+    }
+  }
+
+  @Test(
+    "types that are not decoded are carried as they are",
+    arguments: [ScalarType.f8e4m3, .f8e5m2, .i8, .u8, .u32, .i64, .bool])
+  func carriedTypes(type: ScalarType) throws {
+    let plan = try plan(try Models.named([("a.weight", [4, 64])], type, in: scratch))
+    #expect(plan.tensor("a.weight")?.action == .copy)
+    #expect(plan.decisions["a.weight"]?.contains("\(type.name) is carried as it is") == true)
+  }
+
+  @Test("all floating-point types are quantized", arguments: [ScalarType.f16, .bf16, .f32, .f64])
+  func floatTypes(type: ScalarType) throws {
+    let plan = try plan(try Models.named([("a.weight", [4, 64])], type, in: scratch))
+    #expect(plan.tensor("a.weight")?.action != .copy)
+  }
+
+  @Test("what is quantized is not quantized again unasked") func requantizing() throws {
+    let model = try Models.make([Toy("a.weight", .f16, [4, 64], seed: 1)], in: scratch)
+    try Run(try plan(model))()
+    let quantized = try Model.open(scratch.path("out.pleat"))
+    let target = Destination(path: scratch.path("again.pleat"), format: .pleat)
+    let error = Laws.error { () throws(ModelError) in
+      try Plan.quantizing(quantized, Recipe(), to: target)
+    }
+    #expect(error?.kind == .unsupported)
+    #expect(error?.tensor == "a.weight")
+    #expect(error?.hint?.contains("--requantize") == true)
+    let plan = try Plan.quantizing(
+      quantized, try .with(bits: 2), to: target, requantizing: true)
+    #expect(plan.decisions["a.weight"] == "2-bit, groups of 32, F16 scale and bias")
+    let kept = try Plan.quantizing(quantized, try .with(rules: ["*=keep"]), to: target)
+    #expect(kept.tensors.allSatisfy { $0.action == .copy })
+  }
+
+  @Test(
+    "what a format cannot hold is refused before a tensor is looked at",
+    arguments: [
+      ("safetensors", 4, nil, nil), ("gguf", 3, nil, "minmax"), ("gguf", 8, nil, "minmax"),
+      ("gguf", 2, nil, nil), ("gguf", 4, 64, nil), ("gguf", 4, 16, nil), ("pleat", 4, 48, nil),
+      ("pleat", 4, 1, nil),
+    ] as [(String, Int, Int?, String?)])
+  func impossibleRecipes(format: String, bits: Int, group: Int?, scheme: String?) throws {
+    let model = try Models.named([("a.weight", [4, 64])], in: scratch)
+    let recipe = try Recipe.with(bits: bits, group: group.map { .columns($0) }, scheme: scheme)
+    let format = try Formats.named(format)
+    let error = Laws.error { () throws(ModelError) in try plan(model, recipe, format: format) }
+    #expect(error?.kind == .usage)
+  }
+
+  @Test("gguf has no groups of a row, and no parameters but F16") func ggufLimits() throws {
+    let model = try Models.named([("a.weight", [4, 64])], in: scratch)
+    for recipe in [try Recipe.with(group: .row), try .with(parameters: .f32)] {
+      let error = Laws.error { () throws(ModelError) in try plan(model, recipe, format: .gguf) }
+      #expect(error?.kind == .usage)
+    }
+  }
+
+  @Test(
+    "without a scheme the first that the format holds is taken",
+    arguments: [
+      ("pleat", 8, "minmax"), ("pleat", 2, "minmax"), ("gguf", 4, "minmax"), ("gguf", 5, "minmax"),
+      ("gguf", 8, "symmetric"),
+    ])
+  func schemes(format: String, bits: Int, expected: String) throws {
+    let model = try Models.named([("a.weight", [4, 64])], in: scratch)
+    let plan = try plan(model, try .with(bits: bits), format: try Formats.named(format))
+    guard case .quantize(let grouping, let scheme)? = plan.tensor("a.weight")?.action else {
+      Issue.record("not quantized")
+      return
+    }
+    #expect(grouping.bits == bits)
+    #expect(scheme == expected)
+  }
+
+  @Test("a plan is made without reading a weight") func purity() throws {
+    let model = try Models.make(
+      [Toy("a.weight", .f16, [1, 32], [Float](repeating: .nan, count: 32))], in: scratch)
+    #expect(try plan(model).tensors.count == 1)
+    #expect(try scratch.names() == ["model.safetensors"])
+  }
+}

@@ -1,0 +1,95 @@
+import Pleat
+import TestSupport
+import Testing
+
+@Suite struct RecipeTests {
+  let scratch: Scratch
+
+  init() throws { scratch = try Scratch() }
+
+  private func recipe(_ text: String) throws(ModelError) -> Recipe {
+    do {
+      return try Recipe(reading: try scratch.write(text, as: "recipe.json"))
+    } catch let error as ModelError {
+      throw error
+    } catch {
+      throw ModelError(.io, "\(error)")
+    }
+  }
+
+  @Test("an empty recipe is the usual one") func empty() throws {
+    #expect(try recipe("{}") == Recipe())
+    #expect(Recipe().bits == 4)
+    #expect(Recipe().parameters == .f16)
+  }
+
+  @Test("a recipe says all that options can") func full() throws {
+    let found = try recipe(
+      """
+      {"bits": 3, "groupSize": 64, "scheme": "symmetric", "parameters": "bf16",
+       "rules": [{"match": "*.down_proj", "to": "8:32"}, {"match": "lm_head", "to": "keep"}]}
+      """)
+    let expected = try Recipe.with(
+      bits: 3, group: .columns(64), scheme: "symmetric", parameters: .bf16,
+      rules: ["*.down_proj=8:32", "lm_head=keep"])
+    #expect(found == expected)
+    #expect(try recipe(#"{"groupSize": "row"}"#).group == .row)
+  }
+
+  @Test("a recipe is the same after its JSON") func roundTrip() throws {
+    for recipe in [
+      Recipe(), try .with(bits: 2, group: .row, scheme: "minmax", parameters: .f32),
+      try .with(bits: 8, group: .columns(256), rules: ["a=keep", "b=4:row", "c=Q8_0", "d=F32"]),
+    ] {
+      #expect(try Recipe(recipe.json) == recipe)
+      #expect(try self.recipe(JSONWriter.text(recipe.json, indentation: 2)) == recipe)
+    }
+  }
+
+  @Test(
+    "a recipe that cannot be read is malformed",
+    arguments: [
+      "", "[]", "4", "{", #"{"bit": 4}"#, #"{"bits": "4"}"#, #"{"bits": 4.5}"#, #"{"bits": null}"#,
+      #"{"groupSize": true}"#, #"{"groupSize": 32.5}"#, #"{"scheme": 1}"#, #"{"parameters": 16}"#,
+      #"{"rules": {}}"#, #"{"rules": ["*=8"]}"#, #"{"rules": [{"match": "*"}]}"#,
+      #"{"rules": [{"to": "8"}]}"#, #"{"rules": [{"match": 1, "to": "8"}]}"#,
+    ])
+  func malformed(text: String) {
+    let error = Laws.error { () throws(ModelError) in try recipe(text) }
+    #expect(error?.kind == .malformed, "\(text)")
+    #expect(error?.file == scratch.path("recipe.json"))
+  }
+
+  @Test(
+    "a recipe that asks for nonsense is a mistake of use",
+    arguments: [
+      #"{"bits": 7}"#, #"{"bits": 0}"#, #"{"bits": -4}"#, #"{"bits": 9223372036854775807}"#,
+      #"{"groupSize": 0}"#, #"{"groupSize": -32}"#, #"{"groupSize": "column"}"#,
+      #"{"scheme": "best"}"#, #"{"parameters": "F64"}"#, #"{"parameters": "I8"}"#,
+      #"{"rules": [{"match": "*", "to": "7"}]}"#, #"{"rules": [{"match": "*", "to": ""}]}"#,
+    ])
+  func nonsense(text: String) {
+    let error = Laws.error { () throws(ModelError) in try recipe(text) }
+    #expect(error?.kind == .usage, "\(text)")
+  }
+
+  @Test("a member of a rule that nobody knows is malformed, as elsewhere in a recipe")
+  func unknownRuleKeys() {
+    let text = #"{"rules": [{"match": "*", "to": "8", "bits": 3}]}"#
+    let error = Laws.error { () throws(ModelError) in try recipe(text) }
+    #expect(error?.kind == .malformed)
+  }
+
+  @Test("the same key twice is malformed: one of the two would be forgotten")
+  func duplicates() {
+    let error = Laws.error { () throws(ModelError) in try recipe(#"{"bits": 8, "bits": 2}"#) }
+    #expect(error?.kind == .malformed)
+  }
+
+  @Test("a recipe that is not there is an error of the machine") func absent() {
+    let error = Laws.error { () throws(ModelError) in
+      try Recipe(reading: scratch.path("absent.json"))
+    }
+    #expect(error?.kind == .io)
+  }
+}

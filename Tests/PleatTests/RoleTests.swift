@@ -1,0 +1,136 @@
+import Pleat
+import TestSupport
+import Testing
+
+/// What is quantized when no rule says, by the names of real models.
+@Suite struct RoleTests {
+  let scratch: Scratch
+
+  init() throws { scratch = try Scratch() }
+
+  static let quantized = "4-bit, groups of 32, F16 scale and bias"
+  private static let square = [64, 64]
+  private static let stack = [2, 64, 64]
+  private static let vector = [64]
+
+  /// Names, shapes, and what becomes of the tensors in a pleat file.
+  static let models: [(String, [(String, [Int], String)])] = [
+    (
+      "llama",
+      [
+        ("model.embed_tokens.weight", square, "token embeddings"),
+        ("model.layers.0.self_attn.q_proj.weight", square, quantized),
+        ("model.layers.0.self_attn.k_proj.weight", square, quantized),
+        ("model.layers.0.self_attn.o_proj.weight", square, quantized),
+        ("model.layers.0.self_attn.q_proj.bias", vector, "a vector"),
+        ("model.layers.0.self_attn.rotary_emb.inv_freq", vector, "a vector"),
+        ("model.layers.0.mlp.gate_proj.weight", square, quantized),
+        ("model.layers.0.mlp.down_proj.weight", square, quantized),
+        ("model.layers.0.input_layernorm.weight", vector, "a vector"),
+        ("model.norm.weight", vector, "a vector"),
+        ("lm_head.weight", square, "the output head"),
+      ]
+    ),
+    (
+      "mixtral",
+      [
+        ("model.layers.0.block_sparse_moe.gate.weight", [8, 64], "a router"),
+        ("model.layers.0.block_sparse_moe.experts.0.w1.weight", square, quantized),
+        ("model.layers.0.block_sparse_moe.experts.7.w2.weight", square, quantized),
+      ]
+    ),
+    (
+      "qwen-moe",
+      [
+        ("model.layers.0.mlp.gate.weight", [8, 64], "a router"),
+        ("model.layers.0.mlp.shared_expert_gate.weight", [1, 64], "a router"),
+        ("model.layers.0.mlp.shared_expert.gate_proj.weight", square, quantized),
+        ("model.layers.0.mlp.experts.3.up_proj.weight", square, quantized),
+        ("model.layers.0.mlp.experts.gate_up_proj", stack, quantized),
+        ("model.layers.0.self_attn.q_norm.weight", vector, "a vector"),
+        ("model.layers.0.norm_table.weight", square, "a norm"),
+      ]
+    ),
+    (
+      "gpt2",
+      [
+        ("transformer.wte.weight", square, "token embeddings"),
+        ("transformer.wpe.weight", square, "position embeddings"),
+        ("transformer.h.0.attn.c_attn.weight", [64, 192], quantized),
+        ("transformer.h.0.attn.bias", [1, 1, 64, 64], "4 dimensions"),
+        ("transformer.h.0.mlp.c_fc.weight", square, quantized),
+        ("transformer.h.0.ln_1.weight", vector, "a vector"),
+        ("transformer.h.0.attn.masked_bias", [], "a vector"),
+      ]
+    ),
+    (
+      "bert",
+      [
+        ("bert.embeddings.word_embeddings.weight", square, "token embeddings"),
+        ("bert.embeddings.position_embeddings.weight", square, "position embeddings"),
+        ("bert.embeddings.token_type_embeddings.weight", [2, 64], "token type embeddings"),
+        ("bert.encoder.layer.0.attention.self.query.weight", square, quantized),
+      ]
+    ),
+    (
+      "mamba",
+      [
+        ("backbone.layers.0.mixer.conv1d.weight", [64, 1, 4], "a convolution"),
+        ("backbone.layers.0.mixer.A_log", square, "not a weight of a linear layer"),
+        ("backbone.layers.0.mixer.in_proj.weight", square, quantized),
+      ]
+    ),
+    (
+      "gguf names",
+      [
+        ("token_embd.weight", square, "token embeddings"),
+        ("blk.0.attn_q.weight", square, quantized),
+        ("blk.0.attn_norm.weight", vector, "a vector"),
+        ("blk.0.ffn_down.weight", square, quantized),
+        ("blk.0.ffn_gate_inp.weight", [8, 64], "a router"),
+        ("blk.0.ffn_gate_inp_shexp.weight", square, "a router"),
+        ("blk.0.ffn_gate_exps.weight", stack, quantized),
+        ("blk.0.attn_q.bias", square, "a bias"),
+        ("rope_freqs.weight", square, "a rotary table"),
+        ("position_embd.weight", square, "position embeddings"),
+        ("output_norm.weight", square, "a norm"),
+        ("output.weight", square, "the output head"),
+      ]
+    ),
+  ]
+
+  @Test("names decide what is quantized", arguments: models)
+  func decisions(model: String, tensors: [(String, [Int], String)]) throws {
+    let source = try Models.named(tensors.map { ($0.0, $0.1) }, in: scratch)
+    let plan = try Plan.quantizing(
+      source, Recipe(), to: Destination(path: scratch.path("out.pleat"), format: .pleat))
+    #expect(plan.tensors.map(\.source.name) == tensors.map(\.0))
+    for (name, _, expected) in tensors {
+      #expect(plan.decisions[name] == expected, "\(name)")
+    }
+  }
+
+  @Test("in gguf embeddings are quantized, and the head gets 8 bits") func gguf() throws {
+    let source = try Models.named(
+      [
+        ("token_embd.weight", [64, 64]), ("output.weight", [64, 64]),
+        ("blk.0.up.weight", [64, 64]),
+      ],
+      in: scratch)
+    let plan = try Plan.quantizing(
+      source, Recipe(), to: Destination(path: scratch.path("out.gguf"), format: .gguf))
+    #expect(
+      plan.decisions == [
+        "token_embd.weight": Self.quantized, "blk.0.up.weight": Self.quantized,
+        "output.weight": "8-bit, groups of 32, F16 scale",
+      ])
+  }
+
+  @Test("in gguf embeddings that serve as the head get 8 bits") func tiedEmbeddings() throws {
+    let source = try Models.named(
+      [("token_embd.weight", [64, 64]), ("blk.0.up.weight", [64, 64])], in: scratch)
+    let plan = try Plan.quantizing(
+      source, Recipe(), to: Destination(path: scratch.path("out.gguf"), format: .gguf))
+    #expect(plan.decisions["token_embd.weight"] == "8-bit, groups of 32, F16 scale")
+  }
+}

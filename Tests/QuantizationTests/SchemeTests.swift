@@ -1,0 +1,149 @@
+import Kernels
+import Quantization
+import TensorModel
+import TestSupport
+import Testing
+
+/// What holds of every scheme in the registry.
+@Suite struct SchemeTests {
+  /// A scheme with a grouping; tests print it.
+  struct Case: Sendable, CustomTestStringConvertible {
+    var scheme: any GroupScheme.Type
+    var grouping: Grouping
+    var testDescription: String { "\(scheme.name): \(grouping)" }
+  }
+
+  static let cases = Schemes.all.flatMap { scheme in
+    Every.triple(
+      of: Grouping.supportedBits, [16, 32, 64, 96, 256], Grouping.supportedParameters
+    ).map { bits, size, parameters in
+      Case(
+        scheme: scheme,
+        grouping: Grouping(
+          bits: bits, groupSize: size, offset: scheme.offset, parameters: parameters))
+    }
+  }
+
+  private static let rowCount = 6
+
+  /// Rows of weights: large, small, constant, zero, one-sided, and with one outlier.
+  ///
+  /// None is so small that the scale of 8-bit codes would be a subnormal half.
+  private static func values(_ columns: Int, seed: UInt64) -> [Float] {
+    var random = Seeded(seed)
+    var values = random.weights(columns, scale: 0.1) + random.weights(columns, scale: 0.04)
+    values += [Float](repeating: -0.375, count: columns) + [Float](repeating: 0, count: columns)
+    values += random.weights(columns).map(\.magnitude)
+    return values + random.weights(columns, scale: 0.01).enumerated().map { $0 == 3 ? 4.5 : $1 }
+  }
+
+  private static func encode(_ values: [Float], _ item: Case) throws -> GroupedRows {
+    let rows = GroupedRows(
+      grouping: item.grouping, columnCount: values.count / rowCount, rowCount: rowCount)
+    try item.scheme.encode(values, into: rows)
+    return rows
+  }
+
+  private static func decode(_ rows: GroupedRows) -> [Float] {
+    var values = [Float](repeating: .nan, count: rows.codes.count)
+    rows.decode(into: &values)
+    return values
+  }
+
+  @Test("names are unique and lead to the scheme") func names() throws {
+    #expect(Set(Schemes.all.map { $0.name }).count == Schemes.all.count)
+    for scheme in Schemes.all { #expect(try Schemes.named(scheme.name) == scheme) }
+    let error = Laws.error { () throws(ModelError) in try Schemes.named("minmaxx") }
+    #expect(error?.kind == .usage)
+    #expect(error?.expected == Schemes.all.map { $0.name }.joined(separator: ", "))
+  }
+
+  @Test(
+    "codes fit their bits, and parameters are numbers of their type (seed 41)", arguments: cases)
+  func ranges(item: Case) throws {
+    let rows = try Self.encode(Self.values(2 * item.grouping.groupSize, seed: 41), item)
+    #expect(rows.codes.allSatisfy { Int($0) <= item.grouping.largestCode })
+    let type = item.grouping.parameters
+    #expect(rows.scales.bits == Numbers.rounded(rows.scales, to: type).bits)
+    #expect(rows.biases.bits == Numbers.rounded(rows.biases, to: type).bits)
+  }
+
+  // A bfloat scale is off by up to 2^-9, which at the last of many codes is more than half a step.
+  @Test(
+    "encoding a decoded matrix gives the same codes (seed 42)",
+    arguments: cases.filter { $0.grouping.parameters != .bf16 || $0.grouping.bits <= 4 })
+  func idempotence(item: Case) throws {
+    let rows = try Self.encode(Self.values(2 * item.grouping.groupSize, seed: 42), item)
+    let again = try Self.encode(Self.decode(rows), item)
+    #expect(again.codes == rows.codes)
+    guard item.grouping.parameters != .f32 else { return }
+    #expect(Self.decode(again) == Self.decode(rows))
+  }
+
+  @Test(
+    "the error is at most half a step, and what rounding the parameters costs (seed 43)",
+    arguments: cases)
+  func errorBound(item: Case) throws {
+    let values = Self.values(2 * item.grouping.groupSize, seed: 43)
+    let rows = try Self.encode(values, item)
+    let decoded = Self.decode(rows)
+    let (size, grouping) = (item.grouping.groupSize, item.grouping)
+    for index in values.indices {
+      let group = index / size
+      let scale = Double(rows.scales[group].magnitude)
+      let bias = grouping.offset == .bias ? Double(rows.biases[group].magnitude) : 0
+      let rounding =
+        Self.unit(grouping.parameters) * (scale * Double(grouping.largestCode) + bias)
+        + Self.smallest(grouping.parameters) * Double(grouping.largestCode + 1)
+      // Around zero the farther side has one code less: its end may be a whole step away.
+      let isClamped = grouping.offset == .none && Int(rows.codes[index]) == grouping.largestCode
+      let bound = scale * (isClamped ? 1 : 0.5) + rounding + 1e-6 * (scale * 256 + bias)
+      let error = (Double(values[index]) - Double(decoded[index])).magnitude
+      #expect(error <= bound, "\(values[index]) became \(decoded[index]), scale \(scale)")
+    }
+  }
+
+  /// The largest relative error of rounding to a type.
+  private static func unit(_ type: ScalarType) -> Double {
+    switch type {
+    case .f16: 0x1p-11
+    case .bf16: 0x1p-8
+    default: 0x1p-24
+    }
+  }
+
+  /// The largest absolute error of rounding a small number to a type.
+  private static func smallest(_ type: ScalarType) -> Double { type == .f16 ? 0x1p-25 : 0 }
+
+  @Test("zero stays zero around zero, and the ends of a range stay with a bias", arguments: cases)
+  func exactValues(item: Case) throws {
+    let size = item.grouping.groupSize
+    let values = (0..<Self.rowCount * 2 * size).map {
+      Float($0 % 2 == 0 ? 0 : $0 % 3 == 0 ? 1 : -1)
+    }
+    let decoded = Self.decode(try Self.encode(values, item))
+    for (value, found) in zip(values, decoded) where value == 0 || item.grouping.offset == .bias {
+      if item.grouping.offset == .none { #expect(found == 0) }
+      if value == -1 { #expect(found == -1) }
+    }
+  }
+
+  @Test(
+    "a value that is not finite, and a parameter that overflows, are faults of their group",
+    arguments: Schemes.all.map { $0.name })
+  func faults(name: String) throws {
+    let scheme = try Schemes.named(name)
+    let grouping = Grouping(bits: 4, groupSize: 32, offset: scheme.offset, parameters: .f16)
+    for (value, kind) in [
+      (Float.nan, GroupFault.Kind.nonFiniteValue), (.infinity, .nonFiniteValue),
+      (-.infinity, .nonFiniteValue), (1e30, .parameterOverflow), (-1e30, .parameterOverflow),
+    ] {
+      var values = [Float](repeating: 0.5, count: 6 * 64)
+      values[5 * 32 + 7] = value
+      let fault = #expect(throws: GroupFault.self) {
+        try Self.encode(values, Case(scheme: scheme, grouping: grouping))
+      }
+      #expect(fault == GroupFault(kind: kind, group: 5), "\(value)")
+    }
+  }
+}

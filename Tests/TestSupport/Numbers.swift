@@ -1,0 +1,71 @@
+package import TensorModel
+
+/// Floats as bytes, little-endian, by other means than those under test.
+package enum Numbers {
+  /// The bytes of numbers in a type: F16, BF16 or F32.
+  package static func bytes(_ values: [Float], _ type: ScalarType) -> [UInt8] {
+    switch type {
+    case .f16: f16(values)
+    case .bf16: bf16(values)
+    default: f32(values)
+    }
+  }
+
+  /// The numbers of bytes in a type: F16, BF16 or F32.
+  package static func floats(_ bytes: [UInt8], _ type: ScalarType) -> [Float] {
+    switch type {
+    case .f16: floats(f16: bytes)
+    case .bf16: floats(bf16: bytes)
+    default: floats(f32: bytes)
+    }
+  }
+
+  /// Numbers rounded to a type: F16, BF16 or F32.
+  package static func rounded(_ values: [Float], to type: ScalarType) -> [Float] {
+    floats(bytes(values, type), type)
+  }
+
+  /// F32.
+  package static func f32(_ values: [Float]) -> [UInt8] {
+    values.flatMap { little($0.bitPattern) }
+  }
+
+  /// F16, rounded half to even.
+  package static func f16(_ values: [Float]) -> [UInt8] {
+    values.flatMap { little(Float16($0).bitPattern) }
+  }
+
+  /// BF16, rounded half to even; finite values only.
+  package static func bf16(_ values: [Float]) -> [UInt8] {
+    values.flatMap { value in
+      let bits = value.bitPattern
+      return little(UInt16((bits + 0x7FFF + (bits >> 16 & 1)) >> 16))
+    }
+  }
+
+  /// The floats of F16 bytes.
+  package static func floats(f16 bytes: [UInt8]) -> [Float] {
+    stride(from: 0, to: bytes.count, by: 2).map {
+      Float(Float16(bitPattern: UInt16(bytes[$0]) | UInt16(bytes[$0 + 1]) << 8))
+    }
+  }
+
+  /// The floats of BF16 bytes.
+  package static func floats(bf16 bytes: [UInt8]) -> [Float] {
+    stride(from: 0, to: bytes.count, by: 2).map {
+      Float(bitPattern: UInt32(bytes[$0]) << 16 | UInt32(bytes[$0 + 1]) << 24)
+    }
+  }
+
+  /// The floats of F32 bytes.
+  package static func floats(f32 bytes: [UInt8]) -> [Float] {
+    stride(from: 0, to: bytes.count, by: 4).map { start in
+      Float(bitPattern: (0..<4).reduce(0) { $0 | UInt32(bytes[start + $1]) << (8 * $1) })
+    }
+  }
+
+  /// The little-endian bytes of an integer.
+  package static func little<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
+    withUnsafeBytes(of: value.littleEndian) { Array($0) }
+  }
+}
