@@ -21,7 +21,9 @@ struct Console {
 
   /// Prints a result: the document in JSON mode, else the lines.
   func print(_ lines: @autoclosure () -> [String], json: @autoclosure () -> JSONValue) {
-    if mode == .json { return Self.write(JSONWriter.text(json(), indentation: 2), to: 1) }
+    if mode == .json {
+      return Self.write(JSONWriter.text(json(), indentation: 2, escapingControls: true), to: 1)
+    }
     print(lines())
   }
 
@@ -64,19 +66,9 @@ struct Console {
 extension String {
   /// The text with control characters, as file names may hold them, written as escapes.
   var escaped: String {
-    guard unicodeScalars.contains(where: \.isControl) else { return self }
+    guard unicodeScalars.contains(where: \.isTerminalControl) else { return self }
     return unicodeScalars.map {
-      $0.isControl ? "\\u{\(String($0.value, radix: 16))}" : String($0)
+      $0.isTerminalControl ? "\\u{\(String($0.value, radix: 16))}" : String($0)
     }.joined()
-  }
-}
-
-extension Unicode.Scalar {
-  /// Whether printing it could move the cursor, change colours or reorder the line.
-  fileprivate var isControl: Bool {
-    switch properties.generalCategory {
-    case .control, .format, .lineSeparator, .paragraphSeparator: true
-    default: false
-    }
   }
 }

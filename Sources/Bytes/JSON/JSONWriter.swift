@@ -3,13 +3,21 @@ public struct JSONWriter {
   /// The text so far.
   public private(set) var bytes: [UInt8] = []
   private let indentation: Int?
+  private let escapesControls: Bool
 
   /// A writer of one line, or of lines indented by `indentation` spaces a level.
-  public init(indentation: Int? = nil) { self.indentation = indentation }
+  ///
+  /// `escapingControls` also escapes what JSON need not, but a terminal might obey.
+  public init(indentation: Int? = nil, escapingControls: Bool = false) {
+    self.indentation = indentation
+    escapesControls = escapingControls
+  }
 
-  /// The text of a value.
-  public static func text(_ value: JSONValue, indentation: Int? = nil) -> String {
-    var writer = JSONWriter(indentation: indentation)
+  /// The text of a value; see `init(indentation:escapingControls:)`.
+  public static func text(
+    _ value: JSONValue, indentation: Int? = nil, escapingControls: Bool = false
+  ) -> String {
+    var writer = JSONWriter(indentation: indentation, escapingControls: escapingControls)
     writer.write(value)
     return String(decoding: writer.bytes, as: UTF8.self)
   }
@@ -60,22 +68,37 @@ public struct JSONWriter {
     write(literal: "\n" + String(repeating: " ", count: level * indentation))
   }
 
-  /// Appends a quoted string; only what JSON requires is escaped.
+  /// Appends a quoted string; only what JSON requires is escaped, unless asked for more.
   public mutating func write(string text: String) {
     bytes.append(UInt8(ascii: "\""))
-    for byte in text.utf8 {
-      switch byte {
-      case UInt8(ascii: "\""): write(literal: "\\\"")
-      case UInt8(ascii: "\\"): write(literal: "\\\\")
-      case 0x0A: write(literal: "\\n")
-      case 0x0D: write(literal: "\\r")
-      case 0x09: write(literal: "\\t")
-      case 0..<0x20:
-        let digits = String(byte, radix: 16)
-        write(literal: "\\u" + String(repeating: "0", count: 4 - digits.count) + digits)
-      default: bytes.append(byte)
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\"": write(literal: "\\\"")
+      case "\\": write(literal: "\\\\")
+      case "\n": write(literal: "\\n")
+      case "\r": write(literal: "\\r")
+      case "\t": write(literal: "\\t")
+      case _ where scalar.value < 0x20 || escapesControls && scalar.isTerminalControl:
+        for unit in Character(scalar).utf16 { write(unit: unit) }
+      case _ where scalar.isASCII: bytes.append(UInt8(truncatingIfNeeded: scalar.value))
+      default: bytes.append(contentsOf: String(scalar).utf8)
       }
     }
     bytes.append(UInt8(ascii: "\""))
+  }
+
+  private mutating func write(unit: UInt16) {
+    let digits = String(unit, radix: 16)
+    write(literal: "\\u" + String(repeating: "0", count: 4 - digits.count) + digits)
+  }
+}
+
+extension Unicode.Scalar {
+  /// Whether printing it could move the cursor, change colours or reorder the line.
+  public var isTerminalControl: Bool {
+    switch properties.generalCategory {
+    case .control, .format, .lineSeparator, .paragraphSeparator: true
+    default: false
+    }
   }
 }
