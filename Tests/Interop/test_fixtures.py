@@ -1,0 +1,26 @@
+"""The fixtures are what the MANIFEST says they are."""
+
+import hashlib
+
+import pytest
+
+
+def test_every_fixture_has_its_hash_and_every_hash_its_fixture(fixtures):
+    listed = {}
+    for line in (fixtures / "MANIFEST").read_text().splitlines():
+        if not line.startswith("#"):
+            digest, path = line.split()[:2]
+            listed[path] = digest
+    folders = ["bad", "golden", "tinylm", "tinylm-reference"]
+    found = {
+        path.relative_to(fixtures).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for folder in folders
+        for path in (fixtures / folder).rglob("*")
+        if path.is_file()
+    }
+    assert found == listed
+
+
+@pytest.mark.parametrize("name", ["safetensors", "gguf", "pleat"])
+def test_golden_files_of_every_format_exist(fixtures, name):
+    assert any((fixtures / "golden" / name).iterdir())
