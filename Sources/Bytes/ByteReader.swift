@@ -90,9 +90,6 @@ package struct ByteReader {
     }
   }
 
-  /// Moves past `count` bytes that are known to be there.
-  package mutating func skip(_ count: Int) { offset += count }
-
   private mutating func fill(_ count: Int) throws(ModelError) {
     if offset >= bufferStart, offset + count <= bufferStart + buffer.count { return }
     guard let file else { return }

@@ -101,20 +101,6 @@ ALWAYS_INLINE pleat_error error_from(const float *values, const float *reference
   };
 }
 
-ALWAYS_INLINE ptrdiff_t first_nonfinite(const float *values, ptrdiff_t count) {
-  for (ptrdiff_t i = 0; i < count; i += 64) {
-    ptrdiff_t end = count - i < 64 ? count : i + 64;
-    uint32_t found = 0;
-    for (ptrdiff_t k = i; k < end; k++) {
-      found |= (uint32_t)((bits_of_float(values[k]) & MAGNITUDE) >= INFINITY_BITS);
-    }
-    for (ptrdiff_t k = i; found; k++) {
-      if ((bits_of_float(values[k]) & MAGNITUDE) >= INFINITY_BITS) return k;
-    }
-  }
-  return -1;
-}
-
 AVX2_PATH static pleat_statistics statistics_avx2(const float *values, ptrdiff_t count) {
   return statistics(values, count);
 }
@@ -122,10 +108,6 @@ AVX2_PATH static pleat_statistics statistics_avx2(const float *values, ptrdiff_t
 AVX2_PATH static pleat_error error_avx2(const float *values, const float *reference,
                                         ptrdiff_t count) {
   return error_from(values, reference, count);
-}
-
-AVX2_PATH static ptrdiff_t first_nonfinite_avx2(const float *values, ptrdiff_t count) {
-  return first_nonfinite(values, count);
 }
 
 pleat_statistics pleat_statistics_of(pleat_instructions set, const float *values,
@@ -137,8 +119,4 @@ pleat_error pleat_error_of(pleat_instructions set, const float *values, const fl
                            ptrdiff_t count) {
   return set == PLEAT_AVX2 ? error_avx2(values, reference, count)
                            : error_from(values, reference, count);
-}
-
-ptrdiff_t pleat_first_nonfinite(pleat_instructions set, const float *values, ptrdiff_t count) {
-  return set == PLEAT_AVX2 ? first_nonfinite_avx2(values, count) : first_nonfinite(values, count);
 }

@@ -33,7 +33,7 @@ extension Format {
 
   /// Pleat's own file.
   public static let pleat = Format(
-    name: "pleat", summary: "one file with codes, scales, biases and all that deployment needs",
+    name: "pleat", summary: "one file with all that deployment needs",
     bits: Grouping.supportedBits, groupSizes: [32, 16, 64, 128, 256], allowsRowGroups: true,
     embeddings: .keep, head: .keep, holdsCompanions: true,
     container: PackedContainer.self, spelling: PackedSpelling())

@@ -89,13 +89,3 @@ package struct ErrorStatistics: Sendable, Hashable {
     }
   }
 }
-
-/// Index of the first NaN or infinite value, or nil.
-package func firstNonFinite(
-  _ values: Span<Float>, on instructions: InstructionSet = .best
-) -> Int? {
-  let index = values.withUnsafeBufferPointer {
-    pleat_first_nonfinite(instructions.identifier, $0.baseAddress, $0.count)
-  }
-  return index < 0 ? nil : Int(index)
-}

@@ -103,6 +103,9 @@ public struct Recipe: Sendable, Hashable {
   /// The names of all schemes.
   public static var schemeNames: [String] { Schemes.all.map { $0.name } }
 
+  /// The names of all schemes, each with what it does in brackets.
+  public static var schemeSummaries: [String] { Schemes.all.map { "\($0.name) (\($0.summary))" } }
+
   /// The JSON that `init(_:)` reads, with every choice spelled out.
   public var json: JSONValue {
     var members: [JSONValue.Member] = [.init("bits", JSONValue(bits))]

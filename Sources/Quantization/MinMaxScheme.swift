@@ -6,7 +6,7 @@ package import TensorModel
 /// scale = (max − min) / (2^bits − 1), bias = min; both rounded to their stored type first.
 package enum MinMaxScheme: GroupScheme {
   package static let name = "minmax"
-  package static let summary = "from the smallest to the largest value; stores a bias"
+  package static let summary = "from the smallest to the largest value, with a bias"
   package static let offset = Grouping.Offset.bias
 
   package static func encode(_ values: [Float], into rows: GroupedRows) throws(GroupFault) {

@@ -6,7 +6,7 @@ package import TensorModel
 /// scale = largest / −2^(bits − 1), rounded to its stored type first; it may be negative.
 package enum SymmetricScheme: GroupScheme {
   package static let name = "symmetric"
-  package static let summary = "around zero; stores no bias, half a bit less for each weight at 32"
+  package static let summary = "around zero, without a bias"
   package static let offset = Grouping.Offset.none
 
   package static func encode(_ values: [Float], into rows: GroupedRows) throws(GroupFault) {

@@ -114,19 +114,4 @@ import Testing
     merged.merge(undefined)
     #expect(merged.maximumError.isNaN)
   }
-
-  @Test("the first value that is not finite is found anywhere", arguments: InstructionSet.available)
-  func firstNonFinite(set: InstructionSet) {
-    let values = [Float](repeating: .greatestFiniteMagnitude, count: 150)
-    #expect(Kernels.firstNonFinite(values.span, on: set) == nil)
-    #expect(Kernels.firstNonFinite([Float]().span, on: set) == nil)
-    for i in values.indices {
-      for bad in [Float.nan, -.infinity, Float(bitPattern: 0x7f80_0001)] {
-        var broken = values
-        broken[i] = bad
-        broken[149] = .nan
-        #expect(Kernels.firstNonFinite(broken.span, on: set) == i)
-      }
-    }
-  }
 }

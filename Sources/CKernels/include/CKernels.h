@@ -84,8 +84,6 @@ typedef struct {
 pleat_statistics pleat_statistics_of(pleat_instructions set, const float *values, ptrdiff_t count);
 pleat_error pleat_error_of(pleat_instructions set, const float *values, const float *reference,
                            ptrdiff_t count);
-/* Index of the first NaN or infinity, or -1. */
-ptrdiff_t pleat_first_nonfinite(pleat_instructions set, const float *values, ptrdiff_t count);
 
 /* crc32c.c: crc is the checksum of the bytes before, 0 at the start. */
 

@@ -34,8 +34,9 @@ struct Quantize: ParsableCommand {
     @Option(
       help: ArgumentHelp(
         """
-        How a group's scale and offset are chosen. (values: \
-        \(Recipe.schemeNames.joined(separator: ", ")); default: the first that the format holds)
+        How a group's scale and offset are chosen: \
+        \(Recipe.schemeSummaries.joined(separator: ", ")). (default: the first that the format \
+        holds)
         """, valueName: "scheme"),
       completion: .list(Recipe.schemeNames))
     var scheme: String?

@@ -11,7 +11,7 @@ struct OutputOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "The format to write. (values: \(Formats.all.map(\.name).joined(separator: ", ")))",
+      "The format to write: \(Formats.all.map { "\($0.name) (\($0.summary))" }.joined(separator: ", ")).",
       valueName: "format"),
     completion: .list(Formats.all.map(\.name)))
   var to: String
