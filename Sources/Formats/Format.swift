@@ -16,8 +16,6 @@ public struct Format: Sendable {
   public let embeddings: Treatment
   /// What quantizing does with the output head, and with embeddings that serve as the head.
   public let head: Treatment
-  /// Whether companion files have a place.
-  public let holdsCompanions: Bool
 
   /// What quantizing does with a weight that is not an ordinary linear one.
   public enum Treatment: Sendable {

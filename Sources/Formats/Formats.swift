@@ -21,20 +21,19 @@ extension Format {
   public static let safetensors = Format(
     name: "safetensors", summary: "a checkpoint that transformers loads",
     bits: [], groupSizes: [], allowsRowGroups: false, embeddings: .keep, head: .keep,
-    holdsCompanions: true,
     container: SafetensorsContainer.self, spelling: PlainSpelling())
 
   /// The files of llama.cpp.
   public static let gguf = Format(
     name: "gguf", summary: "a file that llama.cpp runs",
     bits: [4, 5, 8], groupSizes: [32], allowsRowGroups: false, embeddings: .quantize,
-    head: .eightBits, holdsCompanions: false,
+    head: .eightBits,
     container: GGUFContainer.self, spelling: GGMLSpelling())
 
   /// Pleat's own file.
   public static let pleat = Format(
     name: "pleat", summary: "one file with all that deployment needs",
     bits: Grouping.supportedBits, groupSizes: [32, 16, 64, 128, 256], allowsRowGroups: true,
-    embeddings: .keep, head: .keep, holdsCompanions: true,
+    embeddings: .keep, head: .keep,
     container: PackedContainer.self, spelling: PackedSpelling())
 }

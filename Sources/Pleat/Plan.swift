@@ -63,6 +63,14 @@ public struct Plan: Sendable {
     return elementCount == 0 ? 0 : Double(bytes) * 8 / Double(elementCount)
   }
 
+  /// The first and the last file of a split set; nil for one file, or a folder of files.
+  public var splitName: String? {
+    guard layout.folder == nil, fileNames.count > 1, let first = fileNames.first,
+      let last = fileNames.last
+    else { return nil }
+    return "\(first) … \(last)"
+  }
+
   /// Bits for each weight of what was written: fewer than planned where it was compressed.
   public func bitsPerWeight(of size: WrittenSize) -> Double {
     elementCount == 0 ? 0 : Double(size.tensorByteCount) * 8 / Double(elementCount)
@@ -102,7 +110,7 @@ extension Plan {
     let known = model.reader.provenance?.history ?? []
     let contents = Contents(
       stored: stored, metadata: Self.metadata(of: model, tensors),
-      companions: format.holdsCompanions ? model.catalog.companions : [],
+      companions: model.catalog.companions,
       provenance: Provenance(sources: Self.expectedSources(model), history: known + [history]))
     let options = WriteOptions(
       path: FilePath(destination.path), shardByteCount: destination.shardByteCount,

@@ -12,6 +12,7 @@ struct PackedReader: StoredReader {
   let provenance: Provenance?
   private let file: InputFile
   private let header: PackedHeader
+  private let headerOffset: Int
   private let parts: [PackedHeader.Part]  // of `stored`
 
   init(_ place: ModelPlace, limits: ReadLimits) throws(ModelError) {
@@ -36,6 +37,7 @@ struct PackedReader: StoredReader {
     metadata = try Self.metadata(header, file, limits)
     self.file = file
     self.header = header
+    headerOffset = preamble.headerOffset
     files = [file]
     companions = header.companions.map { Companion(name: $0.name, byteCount: $0.part.byteCount) }
     provenance = header.provenance
@@ -90,8 +92,7 @@ struct PackedReader: StoredReader {
             expected: part.part.checksum.text, found: found.text))
       }
     }
-    let end = try PackedPreamble(file).headerOffset
-    for gap in extents.gaps(from: PackedPreamble.byteCount, to: end) {
+    for gap in extents.gaps(from: PackedPreamble.byteCount, to: headerOffset) {
       let bytes = try file.bytes(at: gap.lowerBound, count: gap.count)
       if let index = bytes.firstIndex(where: { $0 != 0 }) {
         integrity.faults.append(

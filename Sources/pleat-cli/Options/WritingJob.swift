@@ -35,7 +35,10 @@ struct WritingJob {
       [parts.joined(separator: "  ")], json: plan.resultJSON(path: output.output, size: size))
   }
 
-  private var name: String { console.style.strong(output.output.escaped) }
+  // A split set has no file of the name that was asked for.
+  private var name: String {
+    console.style.strong((plan.splitName ?? output.output).escaped)
+  }
 
   private func bits(_ value: Double) -> String { "\(Quantities.fixed(value, 2)) bits per weight" }
 
