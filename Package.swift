@@ -47,7 +47,10 @@ let package = Package(
     layer("Bytes", ["TensorModel", "Kernels", "CZstd", "CJSONC", system]),
     layer("Formats", ["TensorModel", "Bytes", "Kernels", system]),
     layer("Quantization", ["TensorModel", "Kernels"]),
-    layer("Pleat", ["TensorModel", "Bytes", "Kernels", "Formats", "Quantization", system]),
+    layer("Adapters", ["TensorModel", "Bytes", "Kernels"]),
+    layer(
+      "Pleat",
+      ["TensorModel", "Bytes", "Kernels", "Formats", "Quantization", "Adapters", system]),
     .executableTarget(
       name: "pleat-cli",
       dependencies: [
@@ -65,7 +68,10 @@ let package = Package(
       of: "Formats",
       ["TensorModel", "Bytes", "Kernels", "Formats", "Quantization", "Pleat", system]),
     tests(of: "Quantization", ["TensorModel", "Kernels", "Quantization"]),
-    tests(of: "Pleat", ["TensorModel", "Bytes", "Kernels", "Formats", "Quantization", "Pleat"]),
+    tests(of: "Adapters", ["TensorModel", "Bytes", "Kernels", "Adapters"]),
+    tests(
+      of: "Pleat",
+      ["TensorModel", "Bytes", "Kernels", "Formats", "Quantization", "Adapters", "Pleat", system]),
     tests(of: "Layout", ["Formats"]),
     tests(of: "Command", [], excluding: ["cases"]),
   ]

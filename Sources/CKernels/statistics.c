@@ -10,6 +10,7 @@
 typedef float f32x8 __attribute__((vector_size(32)));
 typedef int32_t i32x8 __attribute__((vector_size(32)));
 typedef double f64x8 __attribute__((vector_size(64)));
+typedef int64_t i64x8 __attribute__((vector_size(64)));
 
 /* Values after which 32-bit counts per lane are added up. */
 enum { CHUNK = 1 << 20 };
@@ -101,6 +102,32 @@ ALWAYS_INLINE pleat_error error_from(const float *values, const float *reference
   };
 }
 
+ALWAYS_INLINE pleat_update_error update_error(const float *values, const float *base,
+                                              const float *delta, ptrdiff_t count) {
+  f64x8 errors = {0}, squares = {0};
+  i64x8 most = {0};
+  for (ptrdiff_t i = 0; i < count; i += 8) {
+    f32x8 v, b, d;
+    load_lanes(values + i, count - i, 0, &v);
+    load_lanes(base + i, count - i, 0, &b);
+    load_lanes(delta + i, count - i, 0, &d);
+    f64x8 u = __builtin_convertvector(d, f64x8);
+    f64x8 e = __builtin_convertvector(v, f64x8) - __builtin_convertvector(b, f64x8) - u;
+    most = __builtin_elementwise_max(most, (i64x8)e & INT64_MAX);
+    errors += e * e;
+    squares += u * u;
+  }
+  /* Without their signs, doubles are ordered as integers, NaNs above infinity. */
+  int64_t high = __builtin_reduce_max(most);
+  double maximum;
+  memcpy(&maximum, &high, sizeof maximum);
+  return (pleat_update_error){
+      .sum_of_squared_errors = one_nan(sum_of_lanes(&errors)),
+      .sum_of_squares = one_nan(sum_of_lanes(&squares)),
+      .maximum_error = one_nan(maximum),
+  };
+}
+
 AVX2_PATH static pleat_statistics statistics_avx2(const float *values, ptrdiff_t count) {
   return statistics(values, count);
 }
@@ -108,6 +135,11 @@ AVX2_PATH static pleat_statistics statistics_avx2(const float *values, ptrdiff_t
 AVX2_PATH static pleat_error error_avx2(const float *values, const float *reference,
                                         ptrdiff_t count) {
   return error_from(values, reference, count);
+}
+
+AVX2_PATH static pleat_update_error update_error_avx2(const float *values, const float *base,
+                                                      const float *delta, ptrdiff_t count) {
+  return update_error(values, base, delta, count);
 }
 
 pleat_statistics pleat_statistics_of(pleat_instructions set, const float *values,
@@ -119,4 +151,10 @@ pleat_error pleat_error_of(pleat_instructions set, const float *values, const fl
                            ptrdiff_t count) {
   return set == PLEAT_AVX2 ? error_avx2(values, reference, count)
                            : error_from(values, reference, count);
+}
+
+pleat_update_error pleat_update_error_of(pleat_instructions set, const float *values,
+                                         const float *base, const float *delta, ptrdiff_t count) {
+  return set == PLEAT_AVX2 ? update_error_avx2(values, base, delta, count)
+                           : update_error(values, base, delta, count);
 }

@@ -20,8 +20,10 @@ package protocol Container: Sendable {
 
 /// An opened file, or set of files, of stored tensors.
 package protocol StoredReader: Sendable {
-  /// The stored tensors, in file order.
+  /// The stored tensors, in file order: those of the model, then those of attached adapters.
   var stored: [StoredTensor] { get }
+  /// Adapters that the model carries.
+  var attached: [AttachedAdapter] { get }
   /// The metadata, in file order.
   var metadata: Metadata { get }
   /// Files that travel with the model.
@@ -60,6 +62,13 @@ package struct Integrity: Sendable {
 extension StoredReader {
   package var provenance: Provenance? { nil }
 
+  package var attached: [AttachedAdapter] { [] }
+
+  /// The stored tensors of the model itself.
+  package var modelStored: ArraySlice<StoredTensor> {
+    stored[..<(attached.first?.stored.lowerBound ?? stored.count)]
+  }
+
   package var inputPaths: [FilePath] { files.map(\.path) }
 
   package func checkIntegrity(_ progress: (Int) throws(ModelError) -> Void) -> Integrity {
@@ -69,10 +78,12 @@ extension StoredReader {
 
 /// Everything that a new file will hold, without its numbers.
 package struct Contents: Sendable {
+  /// The tensors of the model, then those of attached adapters.
   package var stored: [StoredTensor]
   package var metadata: Metadata
   package var companions: [Companion]
   package var provenance: Provenance
+  package var attached: [AttachedAdapter] = []
 
   package init(
     stored: [StoredTensor], metadata: Metadata, companions: [Companion], provenance: Provenance
@@ -82,6 +93,9 @@ package struct Contents: Sendable {
     self.companions = companions
     self.provenance = provenance
   }
+
+  /// The number of stored tensors of the model itself.
+  package var modelStoredCount: Int { attached.first?.stored.lowerBound ?? stored.count }
 }
 
 /// Wishes about the files to write.
@@ -92,6 +106,8 @@ package struct WriteOptions: Sendable {
   package var shardByteCount: Int?
   /// Compress parts where that gains something.
   package var compresses = false
+  /// What the files of a folder are called, before a number and the suffix.
+  package var stem = "model"
 
   package init(path: FilePath, shardByteCount: Int? = nil, compresses: Bool = false) {
     self.path = path

@@ -35,9 +35,9 @@ public struct Model: Sendable {
     self.path = path
     self.format = format
     self.reader = reader
-    self.isAdapter = isAdapter
+    self.isAdapter = isAdapter || reader.metadata["general.type"]?.text == "adapter"
     do throws(ModelError) {
-      gathered = try format.spelling.gather(reader.stored)
+      gathered = try format.spelling.gather(Array(reader.modelStored))
     } catch {
       throw error.located(file: path)
     }
@@ -53,6 +53,9 @@ public struct Model: Sendable {
       tensors: gathered.map(\.info), metadata: reader.metadata, companions: reader.companions)
   }
 
+  /// The names of the adapters that the model carries.
+  public var attachedNames: [String] { reader.attached.map(\.name) }
+
   /// The number of files that hold weights.
   public var fileCount: Int { reader.files.count }
 
@@ -60,11 +63,21 @@ public struct Model: Sendable {
   public var byteCount: Int { reader.files.reduce(0) { $0 + $1.byteCount } }
 
   /// The bytes that tensors take as they are stored, without headers and padding.
-  public var tensorByteCount: Int { reader.stored.reduce(0) { $0 + $1.storedByteCount } }
+  public var tensorByteCount: Int { reader.modelStored.reduce(0) { $0 + $1.storedByteCount } }
 
   /// The bytes that a tensor takes as it is stored.
   public func storedByteCount(of tensor: Int) -> Int {
     parts(of: tensor).reduce(0) { $0 + $1.storedByteCount }
+  }
+
+  /// What was done to the weights, oldest first: from the provenance, or the metadata of a file that
+  /// has none.
+  package var history: [JSONValue] {
+    if let provenance = reader.provenance { return provenance.history }
+    guard let text = catalog.metadata[Provenance.historyKey]?.text,
+      let document = try? JSONParser.parse(Array(text.utf8), file: path)
+    else { return [] }
+    return document.array ?? []
   }
 
   /// The stored tensors of a weight, in the spelling's order.

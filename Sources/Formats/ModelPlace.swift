@@ -37,10 +37,11 @@ package struct ModelPlace: Sendable {
     }
   }
 
+  /// What PEFT and MLX call the tensors of an adapter.
+  package static let adapterNames = ["adapter_model.safetensors", "adapters.safetensors"]
+
   /// Whether the path is an adapter folder of PEFT or MLX rather than a model.
-  package var isAdapter: Bool {
-    files.allSatisfy { ["adapter_model.safetensors", "adapters.safetensors"].contains($0.name) }
-  }
+  package var isAdapter: Bool { files.allSatisfy { Self.adapterNames.contains($0.name) } }
 
   // Which files are the weights is decided in the order of transformers.
   private mutating func findFiles(in folder: FilePath) throws(ModelError) {
@@ -53,7 +54,8 @@ package struct ModelPlace: Sendable {
     } else {
       let weights = names.filter { $0.hasSuffix(".safetensors") }
       let models = weights.filter { $0.hasPrefix("model") }
-      let other = models.isEmpty ? weights : models
+      let adapters = Self.adapterNames.filter(weights.contains).prefix(1)
+      let other = models.isEmpty ? (adapters.isEmpty ? weights : Array(adapters)) : models
       files = other.map(folder.appending)
     }
     // A folder of downloads may hold a model of one of the single-file formats.

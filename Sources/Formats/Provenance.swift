@@ -3,6 +3,9 @@ package import Kernels
 
 /// Where a model comes from: what it was made of, how, and what was done to it.
 package struct Provenance: Sendable, Hashable {
+  /// The metadata key of the history in files that have no other place for it.
+  package static let historyKey = "pleat.history"
+
   /// The files that the weights were read from.
   package var sources: [SourceFile]
   /// What was done, oldest first; each an object with the key `action`.

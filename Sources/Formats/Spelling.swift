@@ -14,8 +14,21 @@ package protocol Spelling: Sendable {
   /// Writes rows into buffers that hold the same rows of each part, from `firstRow` of the buffers.
   func spell(_ rows: GroupedRows, into parts: inout [[UInt8]], firstRow: Int)
 
+  /// Where the biases of a grouping are in the parts; nil where it has none, or none to itself.
+  func biasField(of grouping: Grouping) -> ParameterField?
+
   /// Fills `rows` from buffers that hold rows of each part, beginning at `firstRow` of the buffers.
   func read(_ parts: [[UInt8]], firstRow: Int, into rows: GroupedRows)
+}
+
+/// Numbers of a parameter among other bytes, at equal distances.
+package struct ParameterField: Sendable, Hashable {
+  /// The index of the part.
+  package var part: Int
+  /// The bytes before the first.
+  package var offset: Int
+  /// The bytes from one to the next.
+  package var stride: Int
 }
 
 /// A weight and the stored tensors it consists of.
@@ -37,6 +50,8 @@ package enum Admission: Sendable, Hashable {
 }
 
 extension Spelling {
+  package func biasField(of grouping: Grouping) -> ParameterField? { nil }
+
   /// Plain tensors are their own single part, in every spelling.
   package func plainParts(of info: TensorInfo) -> [StoredTensor] {
     switch info.encoding {

@@ -12,6 +12,8 @@ package enum PartRole: String, Sendable, Hashable, CaseIterable {
   case scales
   /// One bias for each group.
   case biases
+  /// One zero point for each group, a byte each.
+  case zeros
 }
 
 /// One stretch of bytes under a name: what a container keeps, and a spelling makes weights of.

@@ -19,7 +19,7 @@ package struct GroupFault: Error, Hashable, Sendable {
   }
 }
 
-/// The arithmetic of groups: floats to codes, scales and biases, and back.
+/// The arithmetic of groups: floats to codes, scales and offsets, and back.
 ///
 /// Values come as any number of whole groups, one after the other: since the group size divides
 /// the columns, a tile of rows is just that. All arithmetic is float32, each operation rounded on
@@ -47,8 +47,7 @@ package struct GroupKernel: Sendable, Hashable {
   /// Encodes each group from its minimum to its maximum: `w ≈ scale · code + bias`.
   ///
   /// With n = 2^bits − 1: scale = (max − min) / n and bias = min, both rounded to `parameters`;
-  /// code = (w − bias) · (1 / scale) rounded half to even and clamped to 0…n, or 0 where the scale
-  /// is zero or too small to have a finite inverse.
+  /// code = (w − bias) / scale rounded half to even and clamped to 0…n, or 0 where the scale is zero.
   ///
   /// - Parameters:
   ///   - values: groups × groupSize floats.
@@ -81,8 +80,8 @@ package struct GroupKernel: Sendable, Hashable {
   ///
   /// The value of largest magnitude, the first one of equals, gets code 0: scale is that value
   /// divided by −symmetricZero, rounded to `parameters`, and may be negative.
-  /// code = w · (1 / scale) rounded half to even, plus symmetricZero, clamped to 0…2^bits − 1;
-  /// it is symmetricZero where the scale is zero or too small to have a finite inverse.
+  /// code = w / scale rounded half to even, plus symmetricZero, clamped to 0…2^bits − 1; it is
+  /// symmetricZero where the scale is zero.
   ///
   /// - Parameters:
   ///   - values: groups × groupSize floats.
@@ -101,6 +100,40 @@ package struct GroupKernel: Sendable, Hashable {
           pleat_encode_symmetric(
             instructions.identifier, values.baseAddress, groups, groupSize, Int32(bits),
             parameters.identifier, codes.baseAddress, scales.baseAddress)
+        }
+      }
+    }
+    try check(outcome)
+  }
+
+  /// Encodes each group with a zero point, as GPTQ does: `w ≈ scale · (code − zero)`.
+  ///
+  /// With n = 2^bits − 1, lo = min(0, min), hi = max(0, max), or −1 and 1 where all values are zero:
+  /// scale = (hi − lo) / n, rounded to `parameters`; zero = −lo / scale rounded half to even and
+  /// clamped to 0…n; code = w / scale rounded half to even, plus zero, clamped to 0…n. Where the
+  /// scale is zero, zero and all codes are 0 too, and the values become 0.
+  ///
+  /// - Parameters:
+  ///   - values: groups × groupSize floats.
+  ///   - codes: Receives groups × groupSize codes, one per byte.
+  ///   - scales: Receives one scale per group, never negative.
+  ///   - zeros: Receives one zero point per group, a whole number and a code.
+  ///   - instructions: The path to take.
+  /// - Throws: `GroupFault`; what was written so far is then meaningless.
+  package func encodeZeroPoint(
+    _ values: Span<Float>, codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<Float>,
+    zeros: inout MutableSpan<Float>, on instructions: InstructionSet = .best
+  ) throws(GroupFault) {
+    let groups = groupCount(values: values.count, codes: codes.count, scales: scales.count)
+    precondition(zeros.count == groups, "expected one zero point per group")
+    let outcome = values.withUnsafeBufferPointer { values in
+      codes.withUnsafeMutableBufferPointer { codes in
+        scales.withUnsafeMutableBufferPointer { scales in
+          zeros.withUnsafeMutableBufferPointer { zeros in
+            pleat_encode_zero_point(
+              instructions.identifier, values.baseAddress, groups, groupSize, Int32(bits),
+              parameters.identifier, codes.baseAddress, scales.baseAddress, zeros.baseAddress)
+          }
         }
       }
     }
@@ -154,6 +187,34 @@ package struct GroupKernel: Sendable, Hashable {
           pleat_decode_centered(
             instructions.identifier, codes.baseAddress, groups, groupSize, scales.baseAddress,
             zero, values.baseAddress)
+        }
+      }
+    }
+  }
+
+  /// Decodes groups with zero points: `w = scale · (code − zero)`, where the difference of whole
+  /// numbers is exact and a negative scale times zero is −0.
+  ///
+  /// - Parameters:
+  ///   - codes: groups × groupSize codes, one per byte.
+  ///   - scales: One scale per group.
+  ///   - zeros: One zero point per group, a whole number of magnitude below 2^24 − 255.
+  ///   - values: Receives groups × groupSize floats.
+  ///   - instructions: The path to take.
+  package func decode(
+    _ codes: Span<UInt8>, scales: Span<Float>, zeros: Span<Float>,
+    into values: inout MutableSpan<Float>, on instructions: InstructionSet = .best
+  ) {
+    let groups = groupCount(values: values.count, codes: codes.count, scales: scales.count)
+    precondition(zeros.count == groups, "expected one zero point per group")
+    codes.withUnsafeBufferPointer { codes in
+      scales.withUnsafeBufferPointer { scales in
+        zeros.withUnsafeBufferPointer { zeros in
+          values.withUnsafeMutableBufferPointer { values in
+            pleat_decode_zero_points(
+              instructions.identifier, codes.baseAddress, groups, groupSize, scales.baseAddress,
+              zeros.baseAddress, values.baseAddress)
+          }
         }
       }
     }

@@ -89,3 +89,58 @@ package struct ErrorStatistics: Sendable, Hashable {
     }
   }
 }
+
+/// How much of an update is missing from the values that were made of a base and it; the order of
+/// addition is that of `ValueStatistics`.
+///
+/// An update that is lost whole, because every value is still the base, has an error as large as
+/// itself.
+package struct UpdateStatistics: Sendable, Hashable {
+  package var count = 0
+  /// Σ ((value − base) − delta)² in double, NaN or infinite where a number is not finite.
+  package var sumOfSquaredErrors = 0.0
+  /// Σ delta².
+  package var sumOfSquares = 0.0
+  /// Largest |(value − base) − delta| in double; NaN if any is.
+  package var maximumError = 0.0
+
+  package init() {}
+
+  /// Compares spans of equal length.
+  ///
+  /// - Parameters:
+  ///   - values: What became of base + delta.
+  ///   - base: The values before the update.
+  ///   - delta: The update.
+  ///   - instructions: The path to take.
+  package init(
+    of values: Span<Float>, base: Span<Float>, delta: Span<Float>,
+    on instructions: InstructionSet = .best
+  ) {
+    precondition(values.count == base.count, "values and base differ in count")
+    precondition(values.count == delta.count, "values and delta differ in count")
+    let found = values.withUnsafeBufferPointer { values in
+      base.withUnsafeBufferPointer { base in
+        delta.withUnsafeBufferPointer { delta in
+          pleat_update_error_of(
+            instructions.identifier, values.baseAddress, base.baseAddress, delta.baseAddress,
+            values.count)
+        }
+      }
+    }
+    count = values.count
+    sumOfSquaredErrors = found.sum_of_squared_errors
+    sumOfSquares = found.sum_of_squares
+    maximumError = found.maximum_error
+  }
+
+  /// Adds what was found in the spans that follow.
+  package mutating func merge(_ next: UpdateStatistics) {
+    count += next.count
+    sumOfSquaredErrors += next.sumOfSquaredErrors
+    sumOfSquares += next.sumOfSquares
+    if next.maximumError.isNaN || next.maximumError > maximumError {
+      maximumError = next.maximumError
+    }
+  }
+}

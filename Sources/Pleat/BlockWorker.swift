@@ -1,3 +1,4 @@
+internal import Adapters
 internal import Bytes
 internal import Formats
 internal import Kernels
@@ -6,21 +7,36 @@ internal import TensorModel
 
 /// Turns blocks of tensors into their new form; each thread has one, and its buffers.
 final class BlockWorker {
-  private let plan: Plan
-  private var source: [[UInt8]] = []
-  private var values: [Float] = []
+  let plan: Plan
+  let updates: UpdateReader
+  var source: [[UInt8]] = []
+  private var target: [[UInt8]] = []
+  var values: [Float] = []
+  var measurement: FoldMeasurement?
   private var rows: GroupedRows?
 
-  init(_ plan: Plan) { self.plan = plan }
+  init(_ plan: Plan) {
+    self.plan = plan
+    updates = UpdateReader(plan.adapters.map(\.numbers))
+  }
+
+  /// What a block became.
+  struct Processed {
+    /// The bytes to write.
+    var parts: [PartBlock]
+    /// What survived of adapters; nil where none took part.
+    var measurement: FoldMeasurement?
+  }
 
   /// Reads block `block` of a tensor and gives what is to be written.
   ///
   /// Throws what reading throws, and `malformed` or `unsupported` for values that cannot be encoded.
-  func process(_ tensor: Int, block: Int) throws(ModelError) -> [PartBlock] {
+  func process(_ tensor: Int, block: Int) throws(ModelError) -> Processed {
     let cut = plan.blocks[tensor]
     let units = cut.units(of: block)
-    source = try plan.model.read(tensor, cut, units: units)
-    var target = cut.target.map { [UInt8](repeating: 0, count: units.count * $0) }
+    measurement = plan.tensors[tensor].changes.isEmpty ? nil : FoldMeasurement()
+    try plan.model.read(tensor, cut, units: units, into: &source)
+    var target = takeTarget(cut, units.count, plan.tensors[tensor].action)
     do throws(ModelError) {
       switch plan.tensors[tensor].action {
       case .copy: swap(&target, &source)
@@ -28,14 +44,34 @@ final class BlockWorker {
         try quantize(tensor, cut, units, grouping, try Schemes.named(scheme), &target)
       case .decode(let type): try decode(tensor, cut, units, type, &target[0])
       case .respell: try respell(tensor, cut, units, &target)
+      case .merge(let type), .replace(let type):
+        try merge(tensor, cut, units, type, &target[0])
+      case .shift(let grouping): try shift(tensor, cut, units, grouping, &target)
       }
     } catch {
       throw error.located(file: plan.model.path, tensor: plan.tensors[tensor].source.name)
     }
     let first = plan.firstParts[tensor]
-    return target.enumerated().map { part, bytes in
+    let parts = target.enumerated().map { part, bytes in
       PartBlock(stored: first + part, offset: units.lowerBound * cut.target[part], bytes: bytes)
     }
+    self.target = target
+    return Processed(parts: parts, measurement: measurement)
+  }
+
+  /// The buffers of the block before, where they have the right lengths: what is written to them
+  /// covers them.
+  private func takeTarget(_ cut: Cut, _ count: Int, _ action: Action) -> [[UInt8]] {
+    var buffers: [[UInt8]] = []
+    swap(&buffers, &target)
+    // Copied bytes change places with those that were read.
+    if action == .copy {
+      if buffers.count != source.count { buffers = source.map { _ in [] } }
+      return buffers
+    }
+    let lengths = cut.target.map { count * $0 }
+    return buffers.map(\.count) == lengths
+      ? buffers : lengths.map { [UInt8](repeating: 0, count: $0) }
   }
 
   private func quantize(
@@ -44,11 +80,17 @@ final class BlockWorker {
   ) throws(ModelError) {
     for tile in tiles(cut, units.count) {
       plan.model.decode(tensor, cut, source, units: tile, into: &values)
+      let firstRow = units.lowerBound + tile.lowerBound
+      let update = try updated(tensor, cut, firstRow..<firstRow + tile.count)
       let rows = rows(grouping, columns: cut.elementsPerUnit, count: tile.count)
       do throws(GroupFault) { try scheme.encode(values, into: rows) } catch {
-        throw explain(error, cut, grouping, firstRow: units.lowerBound + tile.lowerBound)
+        throw explain(error, cut, grouping, firstRow: firstRow)
       }
-      plan.format.spelling.spell(rows, into: &target, firstRow: tile.lowerBound)
+      if let update {
+        try foldQuantized(tensor, update, rows, tile, &target)
+      } else {
+        plan.format.spelling.spell(rows, into: &target, firstRow: tile.lowerBound)
+      }
     }
   }
 
@@ -89,13 +131,13 @@ final class BlockWorker {
     }
   }
 
-  private func tiles(_ cut: Cut, _ count: Int) -> [Range<Int>] {
+  func tiles(_ cut: Cut, _ count: Int) -> [Range<Int>] {
     stride(from: 0, to: count, by: cut.unitsPerTile).map {
       $0..<min(count, $0 + cut.unitsPerTile)
     }
   }
 
-  private func rows(_ grouping: Grouping, columns: Int, count: Int) -> GroupedRows {
+  func rows(_ grouping: Grouping, columns: Int, count: Int) -> GroupedRows {
     if let rows, rows.grouping == grouping, rows.columnCount == columns, rows.rowCount == count {
       return rows
     }
@@ -138,7 +180,7 @@ final class BlockWorker {
   ///   - columns: The length of a row.
   ///   - hint: What the user can do.
   /// - Throws: `unsupported`, with the row and column.
-  private func checkRange(
+  func checkRange(
     _ values: [Float], _ what: String, first: Int, columns: Int, hint: String
   ) throws(ModelError) {
     let statistics = ValueStatistics(values.span)

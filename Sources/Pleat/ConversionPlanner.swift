@@ -11,11 +11,12 @@ extension Plan {
   ///     become this type. nil decodes only where the format has no place for groups, to F16.
   ///   - destination: Where the result goes.
   ///   - rounding: Whether scales and biases may be rounded where the format needs it.
+  ///   - droppingAdapters: Whether adapters that the model carries are left out.
   /// - Returns: The plan, which nothing has been done for yet.
   /// - Throws: `ModelError` of kind `usage` or `unsupported`.
   public static func converting(
     _ model: Model, decodingTo type: ScalarType? = nil, to destination: Destination,
-    rounding: Bool = false
+    rounding: Bool = false, droppingAdapters: Bool = false
   ) throws(ModelError) -> Plan {
     let planner = ConversionPlanner(format: destination.format, type: type)
     do throws(ModelError) {
@@ -23,7 +24,8 @@ extension Plan {
       for tensor in model.catalog.tensors { tensors.append(try planner.plan(tensor)) }
       return try Plan(
         model, tensors, to: destination, notes: [],
-        history: ["action": "convert", "from": .string(model.format.name)], rounding: rounding)
+        history: ["action": "convert", "from": .string(model.format.name)], rounding: rounding,
+        attachments: droppingAdapters ? [] : nil)
     } catch {
       // A wish that cannot be granted is not the model's fault.
       throw error.kind == .usage ? error : error.located(file: model.path)

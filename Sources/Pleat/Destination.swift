@@ -41,10 +41,10 @@ public struct Destination: Sendable {
   }
 
   /// Throws `usage` when a file that would be written, or its folder, is read at the same time.
-  func check(_ layout: any OutputLayout, against model: Model) throws(ModelError) {
+  func check(_ layout: any OutputLayout, against models: [Model]) throws(ModelError) {
     let path = FilePath(path)
     for place in layout.folder.map({ [$0] }) ?? layout.fileNames.map(path.sibling)
-    where model.uses(place) {
+    where models.contains(where: { $0.uses(place) }) {
       throw ModelError(
         .usage, "the output is the input", file: place.string, hint: "write to another path")
     }

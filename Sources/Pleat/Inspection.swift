@@ -7,6 +7,10 @@ public import TensorModel
 public struct Inspection: Sendable {
   /// The model that was looked at.
   public let model: Model
+  /// The adapters that it carries, or that it is.
+  public let adapters: [AdapterSummary]
+  /// Why the adapters are not understood, when they are not.
+  public let adapterFault: ModelError?
   /// One line for each encoding, the one with most weights first.
   public let encodings: [EncodingSummary]
 
@@ -25,6 +29,7 @@ public struct Inspection: Sendable {
   /// Looks at a model; reads no weight.
   public init(_ model: Model) {
     self.model = model
+    (adapters, adapterFault) = Self.adapters(of: model)
     var summaries: [Encoding: EncodingSummary] = [:]
     for (index, tensor) in model.catalog.tensors.enumerated() {
       var summary =
@@ -39,6 +44,21 @@ public struct Inspection: Sendable {
     encodings = summaries.values.sorted {
       ($1.elementCount, $0.encoding.description) < ($0.elementCount, $1.encoding.description)
     }
+  }
+
+  private static func adapters(of model: Model) -> ([AdapterSummary], ModelError?) {
+    var summaries: [AdapterSummary] = []
+    do throws(ModelError) {
+      if model.isAdapter { summaries.append(AdapterSummary(try AdapterFile.open(model.path))) }
+      for name in model.attachedNames {
+        if let file = try AdapterFile(attached: name, in: model) {
+          summaries.append(AdapterSummary(file))
+        }
+      }
+    } catch {
+      return (summaries, error)
+    }
+    return (summaries, nil)
   }
 
   /// Bits for each weight, all tensors together.

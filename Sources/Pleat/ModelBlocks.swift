@@ -11,14 +11,26 @@ extension Model {
     _ tensor: Int, _ cut: Cut, units: Range<Int>
   ) throws(ModelError) -> [[UInt8]] {
     var parts: [[UInt8]] = []
-    for (part, stored) in gathered[tensor].parts.enumerated() {
-      var bytes = [UInt8](repeating: 0, count: units.count * cut.source[part])
-      try bytes.change(0..<bytes.count) { (span) throws(ModelError) in
-        try reader.read(stored, at: units.lowerBound * cut.source[part], into: &span)
-      }
-      parts.append(bytes)
-    }
+    try read(tensor, cut, units: units, into: &parts)
     return parts
+  }
+
+  /// Fills `parts` with the bytes of some units of a tensor; buffers of the right length are used
+  /// again.
+  ///
+  /// Throws what reading throws.
+  func read(
+    _ tensor: Int, _ cut: Cut, units: Range<Int>, into parts: inout [[UInt8]]
+  ) throws(ModelError) {
+    let stored = gathered[tensor].parts
+    if parts.count != stored.count { parts = stored.map { _ in [] } }
+    for part in stored.indices {
+      let count = units.count * cut.source[part]
+      if parts[part].count != count { parts[part] = [UInt8](repeating: 0, count: count) }
+      try parts[part].change(0..<count) { (span) throws(ModelError) in
+        try reader.read(stored[part], at: units.lowerBound * cut.source[part], into: &span)
+      }
+    }
   }
 
   /// Fills `values` with the numbers of some units of the bytes that `read` gave.

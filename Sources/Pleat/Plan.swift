@@ -1,3 +1,4 @@
+package import Adapters
 internal import Bytes
 public import Formats
 internal import Kernels
@@ -14,6 +15,12 @@ public enum Action: Sendable, Hashable {
   case decode(ScalarType)
   /// Codes, scales and biases are carried over unchanged into the target's spelling.
   case respell
+  /// Adapters are added to plain numbers, which are rounded once to the type.
+  case merge(ScalarType)
+  /// Adapters move the offsets of groups; codes stay, in a wider container times a factor.
+  case shift(Grouping)
+  /// An adapter's tensor takes its place, as plain numbers of the type.
+  case replace(ScalarType)
 }
 
 /// The plan for one tensor.
@@ -28,6 +35,8 @@ public struct TensorPlan: Sendable, Hashable {
   public var reason: String
   /// Whether it was to be quantized, and is kept since no group divides its rows.
   public internal(set) var isIndivisible = false
+  /// What adapters do to it, in the order in which they do.
+  package var changes: [PairedChange] = []
 }
 
 /// What a run will do: a pure value, printable, made without reading a weight.
@@ -40,6 +49,8 @@ public struct Plan: Sendable {
   public let tensors: [TensorPlan]
   /// What a user should know before it happens.
   public let notes: [String]
+  /// The adapters that are folded in.
+  public let adapters: [AdapterUse]
   /// The length of all files to be written; an upper bound unless `isExact`.
   public let byteCount: Int
   /// Whether `byteCount` is exact.
@@ -48,6 +59,8 @@ public struct Plan: Sendable {
   public let fileNames: [String]
 
   package let layout: any OutputLayout
+  package let attachments: [Attachment]
+  package let attachedParts: [Range<Int>]  // for each attachment its stored tensors
   package let companions: [Int]  // indices in the source
   package let firstParts: [Int]  // for each tensor the index of its first stored tensor
   package let blocks: [Cut]  // for each tensor how it is cut
@@ -83,10 +96,18 @@ extension Plan {
   /// Throws `usage` and `unsupported` for what the format cannot hold.
   init(
     _ model: Model, _ tensors: [TensorPlan], to destination: Destination, notes: [String],
-    history: JSONValue, rounding: Bool = false
+    history: JSONValue, rounding: Bool = false, adapters: [AdapterUse] = [],
+    attachments: [Attachment]? = nil
   ) throws(ModelError) {
     try destination.check()
     let format = destination.format
+    // What is folded in is carried no longer.
+    let attachments =
+      attachments
+      ?? model.attachments.filter { carried in
+        !adapters.contains { $0.file.isAttached && $0.file.name == carried.adapter.name }
+      }
+    try Self.check(attachments, format)
     var stored: [StoredTensor] = []
     var firstParts: [Int] = []
     var blocks: [Cut] = []
@@ -107,11 +128,19 @@ extension Plan {
       blocks.append(cut)
       stored += parts
     }
-    let known = model.reader.provenance?.history ?? []
-    let contents = Contents(
-      stored: stored, metadata: Self.metadata(of: model, tensors),
+    let history = model.history + [history]
+    var attached: [AttachedAdapter] = []
+    for attachment in attachments {
+      var adapter = attachment.adapter
+      adapter.stored = stored.count..<stored.count + attachment.stored.count
+      attached.append(adapter)
+      stored += attachment.tensors
+    }
+    var contents = Contents(
+      stored: stored, metadata: Self.metadata(of: model, tensors, format, history),
       companions: model.catalog.companions,
-      provenance: Provenance(sources: Self.expectedSources(model), history: known + [history]))
+      provenance: Provenance(sources: Self.expectedSources(model), history: history))
+    contents.attached = attached
     let options = WriteOptions(
       path: FilePath(destination.path), shardByteCount: destination.shardByteCount,
       compresses: destination.compresses)
@@ -120,10 +149,14 @@ extension Plan {
     } catch {
       throw error.located(file: model.path)
     }
-    try destination.check(layout, against: model)
+    try destination.check(
+      layout, against: [model] + (adapters.map(\.file.model) + attachments.map(\.model)))
     self.model = model
     self.format = format
     self.tensors = tensors
+    self.adapters = adapters
+    self.attachments = attachments
+    attachedParts = attached.map(\.stored)
     companions = layout.holdsCompanions ? Array(model.catalog.companions.indices) : []
     self.firstParts = firstParts
     self.blocks = blocks
@@ -148,6 +181,14 @@ extension Plan {
     }
   }
 
+  private static func check(_ attachments: [Attachment], _ format: Format) throws(ModelError) {
+    guard format != .pleat, !attachments.isEmpty else { return }
+    throw ModelError(
+      .unsupported, "\(format.name) has no place for the adapters that the model carries",
+      found: attachments.map(\.adapter.name).joined(separator: ", "),
+      hint: "pleat fold folds them in; pleat convert --drop-adapters leaves them out")
+  }
+
   /// Sources with checksums that will be known after they were read; they take the same space.
   private static func expectedSources(_ model: Model) -> [SourceFile] {
     if let provenance = model.reader.provenance { return provenance.sources }
@@ -157,16 +198,24 @@ extension Plan {
   }
 
   /// The metadata of the model, changed where weights are encoded anew.
-  private static func metadata(of model: Model, _ tensors: [TensorPlan]) -> Metadata {
+  private static func metadata(
+    of model: Model, _ tensors: [TensorPlan], _ format: Format, _ history: [JSONValue]
+  ) -> Metadata {
     let isChanged = tensors.contains {
       switch $0.action {
-      case .quantize, .decode: true
-      case .copy, .respell: false
+      case .quantize, .decode, .shift: true
+      case .copy, .respell, .merge, .replace: false
       }
     }
-    return isChanged
+    var metadata =
+      isChanged
       ? GGUFFileType.updated(model.catalog.metadata, for: tensors.map(\.target))
       : model.catalog.metadata
+    // A second fold of the same adapter should be noticed in files without provenance too.
+    let isFolded = history.contains { $0["adapters"] != nil }
+    metadata[Provenance.historyKey] =
+      isFolded && format != .pleat ? .text(JSONWriter.text(.array(history))) : nil
+    return metadata
   }
 
   /// What the format has no place for.

@@ -1,3 +1,4 @@
+internal import Adapters
 internal import Bytes
 internal import Formats
 internal import Quantization
@@ -11,19 +12,31 @@ extension Plan {
   ///   - recipe: What the user wants.
   ///   - destination: Where the result goes.
   ///   - requantizing: Whether weights that are quantized already are rounded a second time.
+  ///   - uses: Adapters that are added before rounding; one with pooled inputs moves the offsets
+  ///     of the rounded groups, as folding into the quantized model would.
   /// - Returns: The plan, which nothing has been done for yet.
   /// - Throws: `ModelError` of kind `usage` or `unsupported`.
   public static func quantizing(
-    _ model: Model, _ recipe: Recipe, to destination: Destination, requantizing: Bool = false
+    _ model: Model, _ recipe: Recipe, to destination: Destination, requantizing: Bool = false,
+    adding uses: [AdapterUse] = []
   ) throws(ModelError) -> Plan {
+    let changes = uses.isEmpty ? [:] : try model.changes(by: uses)
     let planner = try QuantizationPlanner(
       recipe, destination.format, model.catalog, requantizing: requantizing)
     do throws(ModelError) {
       var tensors: [TensorPlan] = []
-      for tensor in model.catalog.tensors { tensors.append(try planner.plan(tensor)) }
+      for (index, tensor) in model.catalog.tensors.enumerated() {
+        tensors.append(
+          try planner.plan(tensor).adding(changes[index] ?? [], to: destination.format))
+      }
+      var history: [JSONValue.Member] = [
+        .init("action", "quantize"), .init("recipe", planner.recipe.json),
+      ]
+      if !uses.isEmpty { history.append(.init("adapters", .array(uses.map(\.record)))) }
       return try Plan(
-        model, tensors, to: destination, notes: planner.notes(tensors),
-        history: ["action": "quantize", "recipe": planner.recipe.json])
+        model, tensors, to: destination,
+        notes: planner.notes(tensors) + uses.flatMap(\.file.adapter.notes),
+        history: .object(history), adapters: uses)
     } catch {
       // A wish that cannot be granted is not the model's fault.
       throw error.kind == .usage ? error : error.located(file: model.path)
@@ -223,5 +236,33 @@ extension TensorInfo {
   /// The same tensor, encoded otherwise.
   func with(_ encoding: Encoding) -> TensorInfo {
     TensorInfo(name: name, shape: shape, encoding: encoding)
+  }
+}
+
+extension TensorPlan {
+  /// The plan with adapters added before the tensor gets its new form.
+  ///
+  /// Throws `unsupported`.
+  fileprivate func adding(
+    _ changes: [PairedChange], to format: Format
+  ) throws(ModelError) -> TensorPlan {
+    guard !changes.isEmpty else { return self }
+    var plan = self
+    switch action {
+    case .quantize, .decode:
+      plan.changes = changes
+      if case .decode(let type) = action { plan.action = .merge(type) }
+    default:
+      // A tensor that stays as it is takes an adapter up as in a fold.
+      let decision = try FoldPlanner(format).decide(source, changes)
+      guard case .exact = decision.admission else {
+        throw ModelError(
+          .unsupported, "the adapter cannot be added to a weight that is not quantized from floats",
+          tensor: source.name, found: source.encoding.description)
+      }
+      plan = decision.plan
+    }
+    plan.reason = reason + ", with the adapter"
+    return plan
   }
 }

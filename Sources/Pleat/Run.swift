@@ -28,6 +28,14 @@ public struct Run: Sendable {
     self.cancellation = cancellation
   }
 
+  /// What a run has done.
+  public struct Outcome: Sendable {
+    /// How much was written.
+    public let size: WrittenSize
+    /// What survived of adapters; nil when none was folded.
+    public let fold: FoldReport?
+  }
+
   /// A block of a tensor, in the order of the plan.
   private struct Job {
     var tensor: Int
@@ -36,23 +44,34 @@ public struct Run: Sendable {
 
   /// Reads, transforms and writes everything, then gives the files their names.
   ///
-  /// On failure nothing is left behind. Returns how much was written.
+  /// On failure nothing is left behind. Returns how much was written, and what survived of adapters.
   /// Throws `io`, `malformed`, `unsupported`, and `interrupted` when cancelled.
   @discardableResult
-  public func callAsFunction() throws(ModelError) -> WrittenSize {
+  public func callAsFunction() throws(ModelError) -> Outcome {
     let recordsChecksums = plan.format == .pleat && plan.model.reader.provenance == nil
     if recordsChecksums { for file in plan.model.reader.files { file.startChecksum() } }
     let sink = try plan.layout.open(replacing: replaces)
     try copyCompanions(to: sink)
-    try runWorkers(sink)
-    return try sink.finish(sources: try sources(recordsChecksums))
+    let fold = try runWorkers(sink)
+    try copyAttachments(to: sink, firstTicket: jobs(all: true).count)
+    return Outcome(size: try sink.finish(sources: try sources(recordsChecksums)), fold: fold)
   }
 
-  private func runWorkers(_ sink: any TensorSink) throws(ModelError) {
-    let jobs = plan.blocks.enumerated().flatMap { tensor, cut in
-      (0..<cut.blockCount).map { Job(tensor: tensor, block: $0) }
+  /// Finds out what would survive of the adapters; writes nothing.
+  ///
+  /// Throws what running does.
+  public func measured() throws(ModelError) -> FoldReport {
+    try runWorkers(nil) ?? FoldReport(modules: [])
+  }
+
+  /// Without a sink, only what adapters change is computed.
+  private func runWorkers(_ sink: (any TensorSink)?) throws(ModelError) -> FoldReport? {
+    let jobs = jobs(all: sink != nil)
+    let total = jobs.reduce(0) { sum, job in
+      let cut = plan.blocks[job.tensor]
+      return sum + cut.units(of: job.block).count * cut.source.reduce(0, +)
     }
-    let total = plan.model.reader.stored.reduce(0) { $0 + $1.byteCount }
+    let measurements: Mutex<[Int: FoldMeasurement]> = Mutex([:])
     let next = Atomic(0)
     let done = Atomic(0)
     let failure: Mutex<ModelError?> = Mutex(nil)
@@ -66,10 +85,14 @@ public struct Run: Sendable {
           if cancellation.isRequested {
             throw ModelError(.interrupted, "stopped on request; nothing was written")
           }
-          try sink.write(try worker.process(job.tensor, block: job.block), ticket: ticket)
+          let block = try worker.process(job.tensor, block: job.block)
+          if let measurement = block.measurement {
+            measurements.withLock { $0[ticket] = measurement }
+          }
+          try sink?.write(block.parts, ticket: ticket)
         } catch {
           failure.withLock { $0 = $0 ?? error }
-          sink.abandon()
+          sink?.abandon()
           return
         }
         guard let onProgress else { continue }
@@ -83,6 +106,53 @@ public struct Run: Sendable {
       }
     }
     if let error = failure.withLock({ $0 }) { throw error }
+    return report(measurements.withLock { $0 }, of: jobs)
+  }
+
+  /// Measurements of blocks, added up in the order of the plan, so that no thread changes a digit.
+  private func report(_ measurements: [Int: FoldMeasurement], of jobs: [Job]) -> FoldReport? {
+    guard !plan.adapters.isEmpty else { return nil }
+    var report = FoldReport(modules: [])
+    var last: Int?
+    for ticket in measurements.keys.sorted() {
+      guard let measurement = measurements[ticket] else { continue }
+      let plan = plan.tensors[jobs[ticket].tensor]
+      if last != jobs[ticket].tensor {
+        report.modules.append(
+          .init(name: plan.source.name, action: plan.action, measurement: FoldMeasurement()))
+      }
+      last = jobs[ticket].tensor
+      report.modules[report.modules.count - 1].measurement.merge(measurement)
+    }
+    return report
+  }
+
+  /// The blocks of all tensors, or only of those that adapters change, in the order of the plan.
+  private func jobs(all: Bool) -> [Job] {
+    plan.blocks.enumerated().flatMap { tensor, cut in
+      all || !plan.tensors[tensor].changes.isEmpty
+        ? (0..<cut.blockCount).map { Job(tensor: tensor, block: $0) } : []
+    }
+  }
+
+  private func copyAttachments(
+    to sink: any TensorSink, firstTicket: Int
+  ) throws(ModelError) {
+    var ticket = firstTicket
+    for (attachment, parts) in zip(plan.attachments, plan.attachedParts) {
+      for (part, index) in zip(parts, attachment.stored) {
+        let byteCount = attachment.model.reader.stored[index].byteCount
+        for start in stride(from: 0, to: byteCount, by: Attachment.blockByteCount) {
+          var bytes = [UInt8](
+            repeating: 0, count: min(Attachment.blockByteCount, byteCount - start))
+          try bytes.change(0..<bytes.count) { (span) throws(ModelError) in
+            try attachment.model.reader.read(index, at: start, into: &span)
+          }
+          try sink.write([PartBlock(stored: part, offset: start, bytes: bytes)], ticket: ticket)
+          ticket += 1
+        }
+      }
+    }
   }
 
   private func copyCompanions(to sink: any TensorSink) throws(ModelError) {

@@ -1,3 +1,4 @@
+internal import Adapters
 internal import Bytes
 internal import Formats
 internal import Kernels
@@ -13,17 +14,33 @@ public struct Verification: Sendable {
   public var comparisons: [Comparison]?
   /// Tensors that one side lacks, or has with another shape, or that are not decoded.
   public var mismatches: [ModelError] = []
-  /// The largest relative error that is accepted; nil accepts every one.
+  /// The largest relative error that is accepted; nil accepts every one, but see `accepts`.
   public var tolerance: Double?
+  /// Whether the reference needed adapters.
+  public private(set) var needsAdapters = false
 
   /// Whether every check holds.
   public var holds: Bool { faults.isEmpty && mismatches.isEmpty && isFaithful }
 
-  /// Whether no tensor is further from the reference than the tolerance, and all errors are finite.
-  public var isFaithful: Bool {
-    (comparisons ?? []).allSatisfy {
-      $0.relativeError.isFinite && $0.relativeError <= tolerance ?? .infinity
-    }
+  /// Whether all tensors are accepted.
+  public var isFaithful: Bool { (comparisons ?? []).allSatisfy(accepts) }
+
+  /// Whether a tensor is no further from the reference than the tolerance, and its error finite.
+  ///
+  /// Without a tolerance, a tensor that adapters change has to be proven weight by weight, and the
+  /// others beside it have to be those of the reference.
+  public func accepts(_ comparison: Comparison) -> Bool {
+    guard comparison.relativeError.isFinite else { return false }
+    if let tolerance { return comparison.relativeError <= tolerance }
+    guard needsAdapters else { return true }
+    return comparison.fold?.isProven ?? (comparison.relativeError == 0)
+  }
+
+  /// What survived of the adapters that the reference needs; nil when it needs none.
+  public var fold: FoldMeasurement? {
+    let folds = (comparisons ?? []).compactMap(\.fold)
+    guard !folds.isEmpty else { return nil }
+    return folds.reduce(into: FoldMeasurement()) { $0.merge($1.measurement) }
   }
 
   /// Checks a model.
@@ -33,25 +50,32 @@ public struct Verification: Sendable {
   /// - Parameters:
   ///   - model: The model to check.
   ///   - reference: What it was made from.
+  ///   - adapters: What was folded into the reference to make it.
   ///   - tolerance: The largest relative error to accept, for each tensor.
   ///   - progress: Called with bytes that were read since the last call; may throw to stop.
   /// - Throws: What reading throws; damage that checksums tell is not thrown but reported.
   public init(
-    of model: Model, against reference: Model? = nil, tolerance: Double? = nil,
+    of model: Model, against reference: Model? = nil, adapters: [AdapterUse] = [],
+    tolerance: Double? = nil,
     progress: (Int) throws(ModelError) -> Void = { (_) throws(ModelError) in }
   ) throws(ModelError) {
     self.tolerance = tolerance
+    needsAdapters = !adapters.isEmpty
     let integrity = try model.reader.checkIntegrity(progress)
     checksumCount = integrity.checkedCount
     faults = integrity.faults
     // What is damaged would be compared for nothing, and may not even decompress.
     guard let reference, faults.isEmpty else { return }
-    try compare(model, reference, progress)
+    try compare(model, reference, adapters, progress)
   }
 
   private mutating func compare(
-    _ model: Model, _ reference: Model, _ progress: (Int) throws(ModelError) -> Void
+    _ model: Model, _ reference: Model, _ adapters: [AdapterUse],
+    _ progress: (Int) throws(ModelError) -> Void
   ) throws(ModelError) {
+    let changes = adapters.isEmpty ? [:] : try reference.changes(by: adapters)
+    let comparer = FoldComparer(
+      model: model, reference: reference, updates: UpdateReader(adapters.map(\.numbers)))
     var indices: [ExactName: Int] = [:]
     for (index, tensor) in reference.catalog.tensors.enumerated() {
       indices[ExactName(tensor.name)] = index
@@ -74,7 +98,11 @@ public struct Verification: Sendable {
         continue
       }
       do throws(ModelError) {
-        found.append(try Comparison(of: index, in: model, with: other, in: reference, progress))
+        if let changes = changes[other] {
+          found.append(try Comparison(of: index, with: other, changes, comparer, progress))
+        } else {
+          found.append(try Comparison(of: index, in: model, with: other, in: reference, progress))
+        }
       } catch  where error.kind == .mismatch {
         mismatches.append(error)
       }
@@ -83,7 +111,12 @@ public struct Verification: Sendable {
       mismatches.append(
         ModelError(.mismatch, "the model lacks a tensor", file: model.path, tensor: name))
     }
-    comparisons = found.sorted { ($1.relativeError, $0.name) < ($0.relativeError, $1.name) }
+    // What is not accepted comes first, whatever its error.
+    comparisons = found.sorted { left, right in
+      let (first, second) = (accepts(left), accepts(right))
+      if first != second { return second }
+      return (right.relativeError, left.name) < (left.relativeError, right.name)
+    }
   }
 }
 
@@ -97,6 +130,8 @@ public struct Comparison: Sendable, Hashable {
   public var relativeError: Double
   /// The largest |w − reference|.
   public var largestError: Double
+  /// How the tensor holds what adapters add; nil where they add nothing.
+  public var fold: FoldComparison?
 
   /// The signal-to-noise ratio in decibels: infinite without an error.
   public var decibels: Double { Platform.decibels(ofNoise: relativeError) }
@@ -134,9 +169,23 @@ public struct Comparison: Sendable, Hashable {
       try progress(values.count)
     }
     largestError = Double(total.maximumError)
-    relativeError =
-      total.sumOfSquaredErrors == 0
-      ? 0 : (total.sumOfSquaredErrors / total.sumOfSquares).squareRoot()
+    relativeError = total.relativeError
+  }
+
+  /// Compares a tensor with one of the reference that adapters change.
+  ///
+  /// Throws what reading throws.
+  init(
+    of index: Int, with other: Int, _ changes: [PairedChange], _ comparer: FoldComparer,
+    _ progress: (Int) throws(ModelError) -> Void
+  ) throws(ModelError) {
+    let info = comparer.model.catalog.tensors[index]
+    name = info.name
+    encoding = info.encoding
+    var total = ErrorStatistics()
+    fold = try comparer.compare(index, with: other, changes, &total, progress)
+    largestError = Double(total.maximumError)
+    relativeError = total.relativeError
   }
 
   private static func hasSameBytes(
@@ -150,6 +199,13 @@ public struct Comparison: Sendable, Hashable {
       guard try left == reference.bytes(of: other, at: start, count: count) else { return false }
     }
     return true
+  }
+}
+
+extension ErrorStatistics {
+  /// The relative root-mean-square error.
+  fileprivate var relativeError: Double {
+    sumOfSquaredErrors == 0 ? 0 : (sumOfSquaredErrors / sumOfSquares).squareRoot()
   }
 }
 

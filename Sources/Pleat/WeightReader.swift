@@ -39,6 +39,23 @@ struct WeightReader {
     return Tensor(index: index, cut: cut)
   }
 
+  /// The numbers of a run, and the groups that they were decoded from, if they were.
+  ///
+  /// Throws what reading throws.
+  func rows(of tensor: Tensor, run: Int) throws(ModelError) -> (GroupedRows?, [Float]) {
+    guard case .grouped(let grouping) = model.catalog.tensors[tensor.index].encoding else {
+      return (nil, try values(of: tensor, run: run))
+    }
+    let units = tensor.cut.units(of: run)
+    let parts = try model.read(tensor.index, tensor.cut, units: units)
+    let rows = GroupedRows(
+      grouping: grouping, columnCount: tensor.cut.elementsPerUnit, rowCount: units.count)
+    model.format.spelling.read(parts, firstRow: 0, into: rows)
+    var values = [Float](repeating: 0, count: rows.codes.count)
+    rows.decode(into: &values)
+    return (rows, values)
+  }
+
   /// The numbers of a run.
   ///
   /// Throws what reading throws.

@@ -27,11 +27,13 @@ extension GroupedRows {
 
   /// The decoded numbers: rows × columns floats.
   package func decode(into values: inout [Float]) {
-    let (codes, scales, biases) = (codes, scales, biases)
+    let (codes, scales, biases, zeros) = (codes, scales, biases, zeros)
     var target = values.mutableSpan
     switch grouping.offset {
     case .bias:
       kernel.decode(codes.span, scales: scales.span, biases: biases.span, into: &target)
+    case .zeroPoint:
+      kernel.decode(codes.span, scales: scales.span, zeros: zeros.span, into: &target)
     case .none:
       kernel.decode(
         codes.span, scales: scales.span, zero: Float(grouping.centralCode), into: &target)

@@ -4,7 +4,9 @@ package import TensorModel
 /// The schemes that Pleat knows; everything that lists schemes derives from here.
 package enum Schemes {
   /// Every scheme, in the order of documentation.
-  package static let all: [any GroupScheme.Type] = [MinMaxScheme.self, SymmetricScheme.self]
+  package static let all: [any GroupScheme.Type] = [
+    MinMaxScheme.self, SymmetricScheme.self, ZeroPointScheme.self,
+  ]
 
   /// The scheme of a name.
   ///

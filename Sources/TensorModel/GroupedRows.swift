@@ -11,7 +11,8 @@ package final class GroupedRows {
 
   package var codes: [UInt8]  // rows × columns, one code a byte
   package var scales: [Float]  // rows × groups, values of the parameter type
-  package var biases: [Float]  // rows × groups; empty without a stored offset
+  package var biases: [Float]  // rows × groups; empty without a stored bias
+  package var zeros: [Float]  // rows × groups, whole numbers; empty without stored zero points
 
   /// Room for `rowCount` rows of `columnCount` columns; the group size divides the columns.
   package init(grouping: Grouping, columnCount: Int, rowCount: Int) {
@@ -23,6 +24,7 @@ package final class GroupedRows {
     codes = Array(repeating: 0, count: rowCount * columnCount)
     scales = Array(repeating: 0, count: rowCount * groups)
     biases = grouping.offset == .bias ? Array(repeating: 0, count: rowCount * groups) : []
+    zeros = grouping.offset == .zeroPoint ? Array(repeating: 0, count: rowCount * groups) : []
   }
 
   /// The number of groups in a row.

@@ -4,6 +4,8 @@ public struct Grouping: Sendable, Hashable {
   public enum Offset: String, Sendable, Hashable, CaseIterable {
     /// Nothing is stored: `w = scale · (code − 2^(bits − 1))`.
     case none
+    /// A stored whole number for each group: `w = scale · (code − zero point)`.
+    case zeroPoint
     /// A stored real number for each group: `w = scale · code + bias`.
     case bias
   }
@@ -44,7 +46,12 @@ public struct Grouping: Sendable, Hashable {
 extension Grouping: CustomStringConvertible {
   /// For people, such as `4-bit, groups of 32, F16 scale and bias`.
   public var description: String {
-    let stored = offset == .bias ? "scale and bias" : "scale"
+    let stored =
+      switch offset {
+      case .none: "scale"
+      case .zeroPoint: "scale and zero point"
+      case .bias: "scale and bias"
+      }
     return "\(bits)-bit, groups of \(groupSize), \(parameters.name) \(stored)"
   }
 }

@@ -6,7 +6,7 @@ internal import Pleat
 struct PleatCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "pleat",
-    abstract: "Quantize language models, rewrite them, and check the result.",
+    abstract: "Quantize language models, fold adapters into them, and check the result.",
     discussion: """
       A model is a .safetensors, .gguf or .pleat file, a directory with a config.json, or an index \
       of shards.
@@ -14,13 +14,15 @@ struct PleatCommand: ParsableCommand {
       Examples:
         pleat inspect model/
         pleat quantize model/ --to pleat --bits 4 -o model.pleat
+        pleat fold model.pleat --adapter qa-lora/ -o tuned.pleat
         pleat verify model.pleat --against model/
         pleat convert model.pleat --to safetensors -o back/
       """,
     version: PleatVersion.text,
     groupedSubcommands: [
       CommandGroup(name: "Look", subcommands: [Inspect.self, Verify.self]),
-      CommandGroup(name: "Make", subcommands: [Quantize.self, Convert.self]),
+      CommandGroup(
+        name: "Make", subcommands: [Quantize.self, Convert.self, Fold.self, Attach.self]),
     ])
 
   static func main() {

@@ -31,6 +31,7 @@ import Testing
     rows.codes = random.codes(rows.codes.count, bits: grouping.bits)
     rows.scales = Numbers.rounded(random.weights(rows.scales.count), to: grouping.parameters)
     rows.biases = Numbers.rounded(random.weights(rows.biases.count), to: grouping.parameters)
+    rows.zeros = random.codes(rows.zeros.count, bits: grouping.bits).map { Float($0) }
     return rows
   }
 
@@ -42,6 +43,9 @@ import Testing
     part.scales = Array(rows.scales[range.lowerBound * groups..<range.upperBound * groups])
     if rows.grouping.offset == .bias {
       part.biases = Array(rows.biases[range.lowerBound * groups..<range.upperBound * groups])
+    }
+    if rows.grouping.offset == .zeroPoint {
+      part.zeros = Array(rows.zeros[range.lowerBound * groups..<range.upperBound * groups])
     }
     return part
   }
@@ -94,26 +98,29 @@ import Testing
     let spelling = PackedSpelling()
     #expect(spelling.admits(info) == .exact)
     let stored = spelling.parts(of: info)
-    #expect(
-      stored.map(\.role) == [.codes, .scales] + (grouping.offset == .bias ? [.biases] : []))
+    let offsets: [Grouping.Offset: [PartRole]] = [.bias: [.biases], .zeroPoint: [.zeros]]
+    #expect(stored.map(\.role) == [.codes, .scales] + (offsets[grouping.offset] ?? []))
     var parts = stored.map { [UInt8](repeating: 0xaa, count: $0.byteCount) }
     spelling.spell(rows, into: &parts, firstRow: 0)
     #expect(parts[1] == Numbers.bytes(rows.scales, grouping.parameters))
     if grouping.offset == .bias {
       #expect(parts[2] == Numbers.bytes(rows.biases, grouping.parameters))
     }
+    if grouping.offset == .zeroPoint { #expect(parts[2] == rows.zeros.map { UInt8($0) }) }
     let again = GroupedRows(
       grouping: grouping, columnCount: rows.columnCount, rowCount: rows.rowCount)
     spelling.read(parts, firstRow: 0, into: again)
     #expect(again.codes == rows.codes)
     #expect(again.scales.bits == rows.scales.bits)
     #expect(again.biases.bits == rows.biases.bits)
+    #expect(again.zeros == rows.zeros)
   }
 
   @Test("gguf admits groups of whole blocks whose codes fit a type", arguments: groupings)
   func ggmlAdmission(grouping: Grouping) {
     let fits =
-      grouping.groupSize % 32 == 0 && (grouping.offset == .none || grouping.bits <= 5)
+      grouping.groupSize % 32 == 0 && grouping.offset != .zeroPoint
+      && (grouping.offset == .none || grouping.bits <= 5)
     let expected = !fits ? "refused" : grouping.parameters == .f16 ? "exact" : "rounded"
     let found =
       switch GGMLSpelling().admits(Self.info(grouping)) {

@@ -49,6 +49,12 @@ def tinylm(fixtures) -> Path:
 
 
 @pytest.fixture(scope="session")
+def trained(fixtures) -> Path:
+    """The adapters that were trained for tinylm."""
+    return fixtures / "adapters"
+
+
+@pytest.fixture(scope="session")
 def tinylm_f16_gguf(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("gguf") / "tinylm-f16.gguf"
     tinylm_gguf.write_gguf(path)

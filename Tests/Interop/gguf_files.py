@@ -55,7 +55,7 @@ def under_gguf_names(
     tensors: dict[str, np.ndarray], heads: int, kv_heads: int
 ) -> dict[str, np.ndarray]:
     """A checkpoint under Hugging Face's names becomes one under llama.cpp's; any other stays."""
-    if "model.norm.weight" not in tensors:
+    if not any(name.startswith("model.") for name in tensors):
         return tensors
     counts = {"self_attn.q_proj": heads, "self_attn.k_proj": kv_heads}
     result = {}

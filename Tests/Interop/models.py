@@ -29,6 +29,15 @@ def load(folder: Path, tinylm: Path):
     return model.eval()
 
 
+def with_updates(folder: Path, tinylm: Path, updates: dict[str, np.ndarray]):
+    """The same, with a ΔW added to some weights in float32."""
+    model = load(folder, tinylm)
+    weights = model.state_dict()
+    for name, update in updates.items():
+        weights[name] += torch.from_numpy(update.astype(np.float32))
+    return model
+
+
 def held_out(name: str) -> np.ndarray:
     """Rows of token ids that a perplexity is measured on."""
     about = json.loads((REFERENCE / "perplexity.json").read_text())["sets"][name]
@@ -51,3 +60,13 @@ def perplexity(model, name: str) -> float:
             total -= scores.gather(2, rows[:, 1:, None]).double().sum().item()
             count += rows[:, 1:].numel()
     return float(np.exp(total / count))
+
+
+def reference_logits(path: Path) -> np.ndarray:
+    """What PyTorch computed for the rows of `reference_rows`, as [position, token]."""
+    return np.load(path)["logits"]
+
+
+def reference_rows() -> np.ndarray:
+    """The first half of the first row of Python source."""
+    return held_out("B")[:1, : ROW // 2]

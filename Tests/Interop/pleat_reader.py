@@ -40,6 +40,11 @@ class PleatFile:
         demand(not unknown, f"unknown features {unknown}")
         self.tensors = {tensor["name"]: tensor for tensor in self.header["tensors"]}
         demand(len(self.tensors) == len(self.header["tensors"]), "a tensor is there twice")
+        self.adapters = {
+            adapter["name"]: adapter
+            for adapter in self.header.get("adapters", [])
+            if "tensors" in adapter
+        }
         self._check_places()
         for name, part in self.parts():
             found = f"{google_crc32c.value(self._stored(part)):08x}"
@@ -66,9 +71,9 @@ class PleatFile:
         yield "metadata", self.header["metadata"]
         for companion in self.header["companions"]:
             yield companion["name"], companion
-        for tensor in self.header["tensors"]:
-            for role, part in tensor["parts"].items():
-                yield f"{tensor['name']} {role}", part
+        yield from _parts_of(self.header["tensors"])
+        for adapter in self.adapters.values():
+            yield from _parts_of(adapter["tensors"])
 
     # Places
 
@@ -158,6 +163,12 @@ class PleatFile:
             values = scales * codes + biases
         assert values.dtype == np.float32
         return values.reshape(shape)
+
+
+def _parts_of(tensors: list):
+    for tensor in tensors:
+        for role, part in tensor["parts"].items():
+            yield f"{tensor['name']} {role}", part
 
 
 def _floats(data: bytes, type: str) -> np.ndarray:

@@ -14,15 +14,15 @@ def minmax(weight: np.ndarray, bits: int, group_size: int = 32) -> np.ndarray:
     """The decoded weights as float32: w' = s·q + b.
 
     s and b are rounded to half precision first and the codes are found with what is stored:
-    q = round-half-even((w − b) · (1/s)), clamped. Every step is one float32 operation.
+    q = round-half-even((w − b) / s), clamped. Every step is one float32 operation.
     """
     w = weight.astype(np.float32).reshape(weight.shape[0], -1, group_size)
     n = np.float32(2**bits - 1)
     low, high = w.min(axis=2, keepdims=True), w.max(axis=2, keepdims=True)
     s = ((high - low) / n).astype(np.float16).astype(np.float32)
     b = low.astype(np.float16).astype(np.float32)
-    inverse = np.divide(np.float32(1), s, out=np.zeros_like(s), where=s != 0)
-    q = np.clip(np.rint((w - b) * inverse), np.float32(0), n)
+    quotient = np.divide(w - b, s, out=np.zeros_like(w), where=s != 0)
+    q = np.clip(np.rint(quotient), np.float32(0), n)
     decoded = s * q + b
     assert decoded.dtype == np.float32
     return decoded.reshape(weight.shape)

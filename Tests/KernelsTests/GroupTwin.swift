@@ -11,9 +11,10 @@ struct GroupTwin {
     var codes: [UInt8] = []
     var scales: [UInt32] = []  // bits
     var biases: [UInt32] = []  // bits
+    var zeros: [UInt32] = []  // bits
   }
 
-  private func rounded(_ value: Float) -> Float {
+  func rounded(_ value: Float) -> Float {
     switch parameters {
     case .float16: Float(bitPattern: HalfTwin.float(ofHalf: HalfTwin.half(of: value)))
     case .bfloat16: Float(bitPattern: UInt32(HalfTwin.bfloat(of: value)) << 16)
@@ -21,12 +22,9 @@ struct GroupTwin {
     }
   }
 
-  private func inverse(_ scale: Float) -> Float {
-    let inverse = 1 / scale
-    return scale != 0 && inverse.isFinite ? inverse : 0
-  }
+  func divisor(_ scale: Float) -> Float { scale != 0 ? scale : .infinity }
 
-  private func groups(_ values: [Float]) -> [ArraySlice<Float>] {
+  func groups(_ values: [Float]) -> [ArraySlice<Float>] {
     stride(from: 0, to: values.count, by: groupSize).map { values[$0..<($0 + groupSize)] }
   }
 
@@ -47,9 +45,9 @@ struct GroupTwin {
       guard scale.isFinite && bias.isFinite else {
         return .failure(GroupFault(kind: .parameterOverflow, group: k))
       }
-      let inverse = inverse(scale)
+      let divisor = divisor(scale)
       for w in group {
-        let q = ((w - bias) * inverse).rounded(.toNearestOrEven)
+        let q = ((w - bias) / divisor).rounded(.toNearestOrEven)
         result.codes.append(UInt8(min(max(q, 0), top)))
       }
       result.scales.append(scale.bitPattern)
@@ -72,12 +70,44 @@ struct GroupTwin {
       guard scale.isFinite else {
         return .failure(GroupFault(kind: .parameterOverflow, group: k))
       }
-      let inverse = inverse(scale)
+      let divisor = divisor(scale)
       for w in group {
-        let q = (w * inverse).rounded(.toNearestOrEven) + zero
+        let q = (w / divisor).rounded(.toNearestOrEven) + zero
         result.codes.append(UInt8(min(max(q, 0), top)))
       }
       result.scales.append(scale.bitPattern)
+    }
+    return .success(result)
+  }
+
+  func zeroPoint(_ values: [Float]) -> Result<Encoded, GroupFault> {
+    var result = Encoded()
+    let top = Float((1 << bits) - 1)
+    for (k, group) in groups(values).enumerated() {
+      guard group.allSatisfy(\.isFinite) else {
+        return .failure(GroupFault(kind: .nonFiniteValue, group: k))
+      }
+      var (lo, hi) = (Float(0), Float(0))
+      for w in group {
+        if w < lo { lo = w }
+        if w > hi { hi = w }
+      }
+      if lo == 0 && hi == 0 { (lo, hi) = (-1, 1) }
+      let scale = rounded((hi - lo) / top)
+      guard scale.isFinite else {
+        return .failure(GroupFault(kind: .parameterOverflow, group: k))
+      }
+      let divisor = divisor(scale)
+      var zero = Float(0)
+      if scale != 0 && lo < 0 {
+        zero = min((-lo / scale).rounded(.toNearestOrEven), top)
+      }
+      for w in group {
+        let q = (w / divisor).rounded(.toNearestOrEven) + zero
+        result.codes.append(UInt8(min(max(q, 0), top)))
+      }
+      result.scales.append(scale.bitPattern)
+      result.zeros.append(zero.bitPattern)
     }
     return .success(result)
   }
@@ -115,16 +145,37 @@ extension GroupKernel {
     }
   }
 
-  /// Decodes with biases where there are some, else around the symmetric zero.
+  func zeroPoint(
+    _ values: [Float], on set: InstructionSet
+  ) -> Result<GroupTwin.Encoded, GroupFault> {
+    var codes = [UInt8](repeating: 0xaa, count: values.count)
+    var scales = [Float](repeating: .nan, count: values.count / groupSize)
+    var zeros = scales
+    var codeSpan = codes.mutableSpan
+    var scaleSpan = scales.mutableSpan
+    var zeroSpan = zeros.mutableSpan
+    do throws(GroupFault) {
+      try encodeZeroPoint(
+        values.span, codes: &codeSpan, scales: &scaleSpan, zeros: &zeroSpan, on: set)
+      return .success(.init(codes: codes, scales: scales.bits, zeros: zeros.bits))
+    } catch {
+      return .failure(error)
+    }
+  }
+
+  /// Decodes with the biases or zero points that there are, else around the symmetric zero.
   func decode(_ encoded: GroupTwin.Encoded, on set: InstructionSet) -> [Float] {
     var values = [Float](repeating: .nan, count: encoded.codes.count)
     let scales = encoded.scales.map(Float.init(bitPattern:))
     let biases = encoded.biases.map(Float.init(bitPattern:))
+    let zeros = encoded.zeros.map(Float.init(bitPattern:))
     var span = values.mutableSpan
-    if biases.isEmpty {
-      decode(encoded.codes.span, scales: scales.span, zero: symmetricZero, into: &span, on: set)
-    } else {
+    if !biases.isEmpty {
       decode(encoded.codes.span, scales: scales.span, biases: biases.span, into: &span, on: set)
+    } else if !zeros.isEmpty {
+      decode(encoded.codes.span, scales: scales.span, zeros: zeros.span, into: &span, on: set)
+    } else {
+      decode(encoded.codes.span, scales: scales.span, zero: symmetricZero, into: &span, on: set)
     }
     return values
   }

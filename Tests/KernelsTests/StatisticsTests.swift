@@ -114,4 +114,100 @@ import Testing
     merged.merge(undefined)
     #expect(merged.maximumError.isNaN)
   }
+
+  private func updateTwin(_ values: [Float], _ base: [Float], _ delta: [Float]) -> [UInt64] {
+    func one(_ value: Double) -> UInt64 { (value.isNaN ? .nan : value).bitPattern }
+    let errors = values.indices.map { Double(values[$0]) - Double(base[$0]) - Double(delta[$0]) }
+    let most = errors.reduce(0) { $0.isNaN || $1.isNaN ? .nan : max($0, $1.magnitude) }
+    return [
+      one(sum(errors.map { $0 * $0 })), one(sum(delta.map { Double($0) * Double($0) })), one(most),
+    ]
+  }
+
+  private func bits(_ found: UpdateStatistics) -> [UInt64] {
+    [found.sumOfSquaredErrors, found.sumOfSquares, found.maximumError].map(\.bitPattern)
+  }
+
+  @Test(
+    "what an update lost is what a plain loop finds (seed 84)", arguments: InstructionSet.available)
+  func updates(set: InstructionSet) {
+    var random = Seeded(84)
+    for count in Array(0...40) + [1001, 65_537] {
+      let base = random.weights(count, scale: 3)
+      var delta = random.weights(count, scale: 0x1p-20)
+      var values = zip(base, delta).map { $0 + $1 }
+      let found = UpdateStatistics(of: values.span, base: base.span, delta: delta.span, on: set)
+      #expect(found.count == count)
+      #expect(bits(found) == updateTwin(values, base, delta))
+      guard count < 5000 else { continue }
+      for i in values.indices where random.below(40) == 0 {
+        let special = Self.special[random.below(Self.special.count)]
+        if random.below(2) == 0 { values[i] = special } else { delta[i] = special }
+      }
+      let broken = UpdateStatistics(of: values.span, base: base.span, delta: delta.span, on: set)
+      #expect(bits(broken) == updateTwin(values, base, delta))
+    }
+  }
+
+  @Test(
+    "the differences of an update are not rounded to floats", arguments: InstructionSet.available)
+  func updateInDouble(set: InstructionSet) {
+    // 1 + 2^-30 is 1 as a float: all of the update is lost in one place, none in the other.
+    let (values, base, delta): ([Float], [Float], [Float]) = ([1, 3], [1, 2], [0x1p-30, 1])
+    let found = UpdateStatistics(of: values.span, base: base.span, delta: delta.span, on: set)
+    #expect(found.sumOfSquaredErrors == 0x1p-60 && found.maximumError == 0x1p-30)
+    #expect(found.sumOfSquares == 1 + 0x1p-60 && found.count == 2)
+  }
+
+  @Test("updates that are not finite are not hidden", arguments: InstructionSet.available)
+  func nonFiniteUpdates(set: InstructionSet) {
+    let base = [Float](repeating: 1, count: 19)
+    let delta = [Float](repeating: 0.5, count: 19)
+    func found(value: Float = 1.5, base b: Float = 1, delta d: Float = 0.5) -> UpdateStatistics {
+      for place in [0, 7, 8, 17, 18] {
+        var (values, base, delta) = (zip(base, delta).map { $0 + $1 }, base, delta)
+        (values[place], base[place], delta[place]) = (value, b, d)
+        let found = UpdateStatistics(of: values.span, base: base.span, delta: delta.span, on: set)
+        #expect(bits(found) == updateTwin(values, base, delta))
+        if place == 18 { return found }
+      }
+      return UpdateStatistics()
+    }
+    let infinite = found(value: -.infinity)
+    #expect(infinite.maximumError == .infinity && infinite.sumOfSquaredErrors == .infinity)
+    #expect(found(base: .infinity).sumOfSquaredErrors == .infinity)
+    #expect(found(delta: -.infinity).sumOfSquares == .infinity)
+    for undefined in [
+      found(value: -.nan), found(base: .nan), found(delta: .nan),
+      found(value: .infinity, delta: .infinity),
+    ] {
+      #expect(undefined.sumOfSquaredErrors.isNaN && undefined.maximumError.isNaN)
+      var first = undefined
+      first.merge(infinite)
+      #expect(first.maximumError.isNaN && first.sumOfSquaredErrors.isNaN)
+      var second = infinite
+      second.merge(undefined)
+      #expect(second.maximumError.isNaN && second.count == 38)
+    }
+  }
+
+  @Test("merging what updates lost adds up (seed 85)")
+  func mergingUpdates() {
+    var random = Seeded(85)
+    var merged = UpdateStatistics()
+    var expected = UpdateStatistics()
+    for _ in 0..<3 {
+      let (values, base, delta) = (random.weights(50), random.weights(50), random.weights(50))
+      let next = UpdateStatistics(of: values.span, base: base.span, delta: delta.span)
+      merged.merge(next)
+      expected.count += 50
+      expected.sumOfSquaredErrors += next.sumOfSquaredErrors
+      expected.sumOfSquares += next.sumOfSquares
+      expected.maximumError = max(expected.maximumError, next.maximumError)
+    }
+    #expect(merged == expected && merged.count == 150)
+    let before = merged
+    merged.merge(UpdateStatistics())
+    #expect(merged == before)
+  }
 }

@@ -8,7 +8,7 @@ import Testing
     #expect(SourceTree.swift.count > 100)
     #expect(
       SourceTree.layers.keys.sorted()
-        == ["Bytes", "Formats", "Kernels", "Pleat", "Quantization", "TensorModel"])
+        == ["Adapters", "Bytes", "Formats", "Kernels", "Pleat", "Quantization", "TensorModel"])
     #expect(SourceTree.layers["TensorModel"] == [])
     #expect(SourceTree.layers["Kernels"] == ["TensorModel", "CKernels"])
     #expect(SourceTree.layers["Bytes"]?.contains("SystemPackage") == true)

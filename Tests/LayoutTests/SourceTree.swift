@@ -53,11 +53,12 @@ enum SourceTree {
   static let layers: [String: [String]] = {
     let manifest = files(in: "", ["Package.swift"]).first { $0.path == "/Package.swift" }
     var layers: [String: [String]] = [:]
-    for line in manifest?.lines ?? [] {
-      let text = line.drop { $0 == " " }
-      guard text.hasPrefix("layer(\"") else { continue }
+    // From each call of the function up to the end of its list, over however many lines.
+    for call in (manifest?.text ?? "").components(separatedBy: "layer(").dropFirst() {
+      let text = call.prefix { $0 != "]" }.drop { $0 == " " || $0 == "\n" }
+      guard text.hasPrefix("\"") else { continue }
       let words = text.split { !($0.isLetter || $0.isNumber || $0 == "-") }.map(String.init)
-      layers[words[1]] = words.dropFirst(2).map { $0 == "system" ? "SystemPackage" : $0 }
+      layers[words[0]] = words.dropFirst().map { $0 == "system" ? "SystemPackage" : $0 }
     }
     return layers
   }()

@@ -98,7 +98,7 @@ import Testing
     let folder = destination.path == "folder" ? "folder/" : ""
     for name in plan.fileNames { try scratch.write([1, 2, 3], as: folder + name) }
     if !folder.isEmpty { try scratch.write([7], as: "folder/model-00009-of-00009.safetensors") }
-    let written = try Run(plan, replacing: true)().byteCount
+    let written = try Run(plan, replacing: true)().size.byteCount
     let sizes = try plan.fileNames.map { try scratch.bytes(of: folder + $0).count }
     #expect(sizes.reduce(0, +) == written)
     let names = try scratch.names(in: folder).filter { $0 != "in" }

@@ -29,7 +29,7 @@ import Testing
 
   /// Runs a plan and compares its promises with the files.
   private func check(_ plan: Plan, at path: String) throws {
-    let written = try Run(plan, workerCount: 2)().byteCount
+    let written = try Run(plan, workerCount: 2)().size.byteCount
     let folder = path.hasSuffix("folder") ? path : scratch.folder
     let sizes = try plan.fileNames.map { try Files.byteCount(of: "\(folder)/\($0)") }
     #expect(written == sizes.reduce(0, +))
@@ -49,7 +49,7 @@ import Testing
         try source(), try .with(bits: bits, scheme: scheme, parameters: parameters),
         to: Destination(path: path, format: .pleat))
       #expect(plan.isExact)
-      #expect(try Run(plan)().byteCount == plan.byteCount)
+      #expect(try Run(plan)().size.byteCount == plan.byteCount)
       #expect(try Files.byteCount(of: path) == plan.byteCount)
     }
   }
@@ -110,7 +110,7 @@ import Testing
     let path = scratch.path("2.pleat")
     let plan = try Plan.converting(
       try Model.open(first), to: Destination(path: path, format: .pleat))
-    #expect(try Run(plan)().byteCount == plan.byteCount)
+    #expect(try Run(plan)().size.byteCount == plan.byteCount)
     #expect(try Files.byteCount(of: path) == plan.byteCount)
   }
 
@@ -120,7 +120,7 @@ import Testing
     let plan = try Plan.quantizing(
       model, Recipe(), to: Destination(path: scratch.path("a.pleat"), format: .pleat))
     #expect(plan.bitsPerWeight == 5)
-    let written = try Run(plan)()
+    let written = try Run(plan)().size
     #expect(written.tensorByteCount == 4 * 64 * 5 / 8)
     #expect(plan.bitsPerWeight(of: written) == 5)
     #expect(Inspection(try Model.open(scratch.path("a.pleat"))).bitsPerWeight == 5)

@@ -69,9 +69,13 @@ import Testing
   }
 
   // A bfloat scale is off by up to 2^-9, which at the last of many codes is more than half a step.
+  // With a zero point both ends of a group may round inwards, which leaves codes unused.
   @Test(
     "encoding a decoded matrix gives the same codes (seed 42)",
-    arguments: cases.filter { $0.grouping.parameters != .bf16 || $0.grouping.bits <= 4 })
+    arguments: cases.filter {
+      $0.grouping.offset != .zeroPoint
+        && ($0.grouping.parameters != .bf16 || $0.grouping.bits <= 4)
+    })
   func idempotence(item: Case) throws {
     let rows = try Self.encode(Self.values(2 * item.grouping.groupSize, seed: 42), item)
     let again = try Self.encode(Self.decode(rows), item)

@@ -37,6 +37,15 @@ public enum JSONValue: Sendable, Hashable {
   /// The value of an integer.
   public var int: Int? { if case .integer(let value) = self { Int(value) } else { nil } }
 
+  /// The value of a number, whole or not.
+  public var double: Double? {
+    switch self {
+    case .integer(let value): Double(value)
+    case .number(let value): value
+    default: nil
+    }
+  }
+
   /// The value of a truth value.
   public var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
 

@@ -35,9 +35,10 @@ void pleat_pack(pleat_instructions set, const uint8_t *codes, ptrdiff_t rows, pt
 void pleat_unpack(pleat_instructions set, const void *bytes, ptrdiff_t rows, ptrdiff_t columns,
                   int bits, uint8_t *codes);
 
-/* group.c: groups follow each other; scales and biases are one per group, rounded to the format.
-   Encoding returns -1, or for the first group k that cannot be encoded 2 * k if a value of it is
-   not finite, 2 * k + 1 if its scale or bias overflows the format. */
+/* group.c, zero_point.c: groups follow each other; scales, biases and zeros are one per group.
+   Scales and biases are rounded to the format, zeros are whole numbers. Encoding returns -1, or for
+   the first group k that cannot be encoded 2 * k if a value of it is not finite, 2 * k + 1 if its
+   scale or bias overflows the format. */
 
 typedef enum { PLEAT_FLOAT16, PLEAT_BFLOAT16, PLEAT_FLOAT32 } pleat_format;
 
@@ -47,13 +48,27 @@ int64_t pleat_encode_minmax(pleat_instructions set, const float *values, ptrdiff
 int64_t pleat_encode_symmetric(pleat_instructions set, const float *values, ptrdiff_t group_count,
                                ptrdiff_t group_size, int bits, pleat_format format,
                                uint8_t *codes, float *scales);
+int64_t pleat_encode_zero_point(pleat_instructions set, const float *values, ptrdiff_t group_count,
+                                ptrdiff_t group_size, int bits, pleat_format format,
+                                uint8_t *codes, float *scales, float *zeros);
 /* out = scale * code + bias */
 void pleat_decode_affine(pleat_instructions set, const uint8_t *codes, ptrdiff_t group_count,
                          ptrdiff_t group_size, const float *scales, const float *biases,
                          float *out);
-/* out = scale * (code - zero) */
+/* out = scale * (code - zero), with one zero for all groups or one for each */
 void pleat_decode_centered(pleat_instructions set, const uint8_t *codes, ptrdiff_t group_count,
                            ptrdiff_t group_size, const float *scales, float zero, float *out);
+void pleat_decode_zero_points(pleat_instructions set, const uint8_t *codes, ptrdiff_t group_count,
+                              ptrdiff_t group_size, const float *scales, const float *zeros,
+                              float *out);
+
+/* update.c: delta = delta + scale * sum, where sum is 0 to which left[i, k] * right[k, j] is added
+   for k = 0, 1, ...; each operation is rounded, and a NaN is the one of NAN. Matrices are row after
+   row: left rows x rank, right rank x columns, delta rows x columns. Rank 0 changes nothing. */
+
+void pleat_add_low_rank(pleat_instructions set, const float *left, const float *right,
+                        ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t rank, float scale,
+                        float *delta);
 
 /* ggml.c, ggml_groups.c: types by their number in a GGUF file; false where a type is not known.
    pack and unpack know Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0, in codes of 0 to 2^bits - 1; biases are
@@ -81,9 +96,25 @@ typedef struct {
   float maximum_error;           /* of |value - reference| in float; NaN if any is */
 } pleat_error;
 
+typedef struct {
+  double sum_of_squared_errors;  /* of (value - base) - delta in double */
+  double sum_of_squares;         /* of delta */
+  double maximum_error;          /* of |(value - base) - delta|; NaN if any is */
+} pleat_update_error;
+
 pleat_statistics pleat_statistics_of(pleat_instructions set, const float *values, ptrdiff_t count);
 pleat_error pleat_error_of(pleat_instructions set, const float *values, const float *reference,
                            ptrdiff_t count);
+pleat_update_error pleat_update_error_of(pleat_instructions set, const float *values,
+                                         const float *base, const float *delta, ptrdiff_t count);
+
+/* field.c: fields of `width` bytes, one in each `stride` bytes. */
+
+void pleat_copy_fields(const void *from, ptrdiff_t from_stride, void *to, ptrdiff_t to_stride,
+                       ptrdiff_t count, ptrdiff_t width);
+/* Whether all bytes but those of the fields, which begin at `offset`, are equal. */
+bool pleat_same_around_fields(const void *left, const void *right, ptrdiff_t count,
+                              ptrdiff_t stride, ptrdiff_t offset, ptrdiff_t width);
 
 /* crc32c.c: crc is the checksum of the bytes before, 0 at the start. */
 

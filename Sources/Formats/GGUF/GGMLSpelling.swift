@@ -19,6 +19,9 @@ package struct GGMLSpelling: Spelling {
       return GGMLType.holding(info.encoding) == nil
         ? .refused("gguf has no type \(type.name)") : .exact
     case .grouped(let grouping):
+      guard grouping.offset != .zeroPoint else {
+        return .refused("no gguf type holds whole zero points")
+      }
       guard blockType(for: grouping) != nil else {
         return .refused(
           "no gguf type holds \(grouping.bits)-bit codes with a bias; Q4_1 and Q5_1 hold up to 5 bits"
@@ -89,6 +92,14 @@ package struct GGMLSpelling: Spelling {
         type.pack(codes: codes.span, scales: scales.span, into: &$0)
       }
     }
+  }
+
+  package func biasField(of grouping: Grouping) -> ParameterField? {
+    guard grouping.offset == .bias, grouping.groupSize == Self.groupSize,
+      let type = blockType(for: grouping)
+    else { return nil }
+    // A block begins with its scale and its bias, two bytes each.
+    return ParameterField(part: 0, offset: 2, stride: type.byteCount)
   }
 
   package func read(_ parts: [[UInt8]], firstRow: Int, into rows: GroupedRows) {

@@ -19,7 +19,7 @@ struct PackedExtents {
     self.file = file
     var parts = header.companions.map { NamedPart(name: $0.name, role: "bytes", part: $0.part) }
     parts.append(NamedPart(name: "metadata", role: "bytes", part: header.metadata.part))
-    for tensor in header.tensors {
+    for tensor in header.tensors + header.adapters.flatMap(\.tensors) {
       for (role, part) in zip(tensor.roles, tensor.parts) {
         parts.append(NamedPart(name: tensor.info.name, role: role.rawValue, part: part))
       }

@@ -48,14 +48,26 @@ struct PackedHeader {
     var parts: [Part]
   }
 
+  /// An adapter that the model carries.
+  struct Adapter {
+    var name: String
+    var kind: String
+    var config: JSONValue
+    var pooling: String?
+    var checksum: String
+    var tensors: [Tensor]
+  }
+
   var writer: String
   var companions: [(name: String, part: Part)] = []
   var metadata: (count: Int, part: Part)
   var tensors: [Tensor] = []
+  var adapters: [Adapter] = []
   var provenance: Provenance
 
   /// What a reader must understand.
   var required: [Feature] {
+    let tensors = tensors + adapters.flatMap(\.tensors)
     let parts = companions.map(\.part) + [metadata.part] + tensors.flatMap(\.parts)
     return Feature.allCases.filter { feature in
       switch feature {

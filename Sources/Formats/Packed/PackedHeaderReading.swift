@@ -10,9 +10,11 @@ struct PackedHeaderReading {
   var companions: [(name: String, part: PackedHeader.Part)] = []
   var metadata = (count: 0, part: PackedHeader.Part(byteCount: 0))
   var tensors: [PackedHeader.Tensor] = []
+  var adapters: [PackedHeader.Adapter] = []
   var provenance = Provenance()
   private var names: Set<ExactName> = []
   private var keys: Set<ExactName> = []
+  private var tensorCount = 0
 
   init(file: String, limits: ReadLimits) {
     self.file = file
@@ -41,7 +43,10 @@ struct PackedHeaderReading {
       try scanner.object { (scanner, key) throws(ModelError) in try draft.member(key, &scanner) }
       metadata = (draft.count, try draft.part(of: "metadata", file, limits))
     case "tensors":
-      try scanner.array { (scanner) throws(ModelError) in try tensor(&scanner) }
+      names = []
+      tensors = try tensorList(&scanner)
+    case "adapters":
+      try scanner.array { (scanner) throws(ModelError) in try adapter(&scanner) }
     case "provenance": try provenance(&scanner)
     default: try scanner.skip()
     }
@@ -80,7 +85,45 @@ struct PackedHeaderReading {
     return name
   }
 
-  private mutating func tensor(_ scanner: inout JSONScanner) throws(ModelError) {
+  private mutating func tensorList(
+    _ scanner: inout JSONScanner
+  ) throws(ModelError) -> [PackedHeader.Tensor] {
+    var list: [PackedHeader.Tensor] = []
+    try scanner.array { (scanner) throws(ModelError) in list.append(try tensor(&scanner)) }
+    return list
+  }
+
+  private mutating func adapter(_ scanner: inout JSONScanner) throws(ModelError) {
+    var adapter = PackedHeader.Adapter(
+      name: "", kind: "", config: .null, checksum: "", tensors: [])
+    // The names of an adapter's tensors are its own affair.
+    let outer = names
+    names = []
+    try scanner.object { (scanner, key) throws(ModelError) in
+      switch key {
+      case "name": adapter.name = try scanner.string()
+      case "kind": adapter.kind = try scanner.string()
+      case "config": adapter.config = try JSONParser.parse(try scanner.rawValue(), file: file)
+      case "pooling": adapter.pooling = try scanner.string()
+      case "crc32c": adapter.checksum = try scanner.string()
+      case "tensors": adapter.tensors = try tensorList(&scanner)
+      default: try scanner.skip()
+      }
+    }
+    names = outer
+    guard !adapter.name.isEmpty, !adapters.contains(where: { $0.name == adapter.name }),
+      adapter.tensors.allSatisfy({ !$0.info.isGrouped })
+    else {
+      throw ModelError(
+        .malformed, "an attached adapter is not usable", file: file, tensor: adapter.name,
+        expected: "a name, once, and tensors that are not grouped")
+    }
+    adapters.append(adapter)
+  }
+
+  private mutating func tensor(
+    _ scanner: inout JSONScanner
+  ) throws(ModelError) -> PackedHeader.Tensor {
     var name = ""
     var extents: [Int] = []
     var encoding = EncodingDraft()
@@ -108,10 +151,11 @@ struct PackedHeaderReading {
       guard names.insert(ExactName(name)).inserted else {
         throw ModelError(.malformed, "the header has the tensor twice")
       }
-      guard tensors.count < limits.tensorCount else {
+      tensorCount += 1
+      guard tensorCount <= limits.tensorCount else {
         throw ModelError(.limit, "too many tensors", expected: "at most \(limits.tensorCount)")
       }
-      tensors.append(try assemble(name, extents, encoding, drafts))
+      return try assemble(name, extents, encoding, drafts)
     } catch {
       throw error.located(file: file, tensor: name)
     }

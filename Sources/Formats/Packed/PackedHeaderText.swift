@@ -25,7 +25,12 @@ extension PackedHeader {
       json.write(literal: index > 0 ? ",\n" : "\n")
       json.write(value(tensor))
     }
-    json.write(literal: "],\n\"adapters\":[],\"provenance\":")
+    json.write(literal: "],\n\"adapters\":[")
+    for (index, adapter) in adapters.enumerated() {
+      json.write(literal: index > 0 ? ",\n" : "\n")
+      json.write(value(adapter))
+    }
+    json.write(literal: "],\"provenance\":")
     json.write(provenanceValue)
     json.write(literal: "}\n")
     return json.bytes
@@ -53,6 +58,16 @@ extension PackedHeader {
         .object(
           zip(tensor.roles, tensor.parts).map { .init($0.rawValue, .object(members($1))) })),
     ])
+  }
+
+  private func value(_ adapter: Adapter) -> JSONValue {
+    var members: [JSONValue.Member] = [
+      .init("name", .string(adapter.name)), .init("kind", .string(adapter.kind)),
+      .init("config", adapter.config), .init("crc32c", .string(adapter.checksum)),
+      .init("tensors", .array(adapter.tensors.map(value))),
+    ]
+    if let pooling = adapter.pooling { members.insert(.init("pooling", .string(pooling)), at: 3) }
+    return .object(members)
   }
 
   private static func value(_ encoding: Encoding) -> JSONValue {
@@ -99,6 +114,7 @@ extension PackedHeader {
     companions = reading.companions
     metadata = reading.metadata
     tensors = reading.tensors
+    adapters = reading.adapters
     provenance = reading.provenance
   }
 }

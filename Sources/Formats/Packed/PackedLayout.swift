@@ -84,18 +84,31 @@ struct PackedLayout: OutputLayout {
       metadata: (contents.metadata.entries.count, parts[metadataIndex]),
       provenance: Provenance(sources: sources, history: contents.provenance.history))
     header.companions = zip(contents.companions, parts[firstCompanion...]).map { ($0.name, $1) }
-    var previous: ExactName?
-    for (part, place) in zip(contents.stored, parts[firstStored...]) {
-      if ExactName(part.name) == previous {
-        header.tensors[header.tensors.count - 1].roles.append(part.role)
-        header.tensors[header.tensors.count - 1].parts.append(place)
-      } else {
-        let info = TensorInfo(name: part.name, shape: part.shape, encoding: part.encoding)
-        header.tensors.append(.init(info: info, roles: [part.role], parts: [place]))
-      }
-      previous = ExactName(part.name)
+    header.tensors = tensors(0..<contents.modelStoredCount, parts)
+    header.adapters = contents.attached.map { adapter in
+      PackedHeader.Adapter(
+        name: adapter.name, kind: adapter.kind, config: adapter.config, pooling: adapter.pooling,
+        checksum: adapter.checksum, tensors: tensors(adapter.stored, parts))
     }
     return header
+  }
+
+  /// Stored tensors as tensors: parts of one name, one after another, are one.
+  private func tensors(
+    _ range: Range<Int>, _ parts: [PackedHeader.Part]
+  ) -> [PackedHeader.Tensor] {
+    var tensors: [PackedHeader.Tensor] = []
+    for index in range {
+      let (part, place) = (contents.stored[index], parts[firstStored + index])
+      if let last = tensors.last, ExactName(last.info.name) == ExactName(part.name) {
+        tensors[tensors.count - 1].roles.append(part.role)
+        tensors[tensors.count - 1].parts.append(place)
+      } else {
+        let info = TensorInfo(name: part.name, shape: part.shape, encoding: part.encoding)
+        tensors.append(.init(info: info, roles: [part.role], parts: [place]))
+      }
+    }
+    return tensors
   }
 
   func open(replacing: Bool) throws(ModelError) -> any TensorSink {

@@ -10,6 +10,7 @@ struct PackedReader: StoredReader {
   let companions: [Companion]
   let files: [InputFile]
   let provenance: Provenance?
+  let attached: [AttachedAdapter]
   private let file: InputFile
   private let header: PackedHeader
   private let headerOffset: Int
@@ -43,7 +44,8 @@ struct PackedReader: StoredReader {
     provenance = header.provenance
     var stored: [StoredTensor] = []
     var parts: [PackedHeader.Part] = []
-    for tensor in header.tensors {
+    var attached: [AttachedAdapter] = []
+    func add(_ tensor: PackedHeader.Tensor) {
       for (description, part) in zip(PackedSpelling().parts(of: tensor.info), tensor.parts) {
         var description = description
         if let frames = part.frames {
@@ -54,6 +56,16 @@ struct PackedReader: StoredReader {
         parts.append(part)
       }
     }
+    header.tensors.forEach(add)
+    for adapter in header.adapters {
+      let first = stored.count
+      adapter.tensors.forEach(add)
+      attached.append(
+        AttachedAdapter(
+          name: adapter.name, kind: adapter.kind, config: adapter.config, pooling: adapter.pooling,
+          checksum: adapter.checksum, stored: first..<stored.count))
+    }
+    self.attached = attached
     self.stored = stored
     self.parts = parts
   }

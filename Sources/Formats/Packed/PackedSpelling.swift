@@ -24,8 +24,11 @@ package struct PackedSpelling: Spelling {
     }
     let codes = part(.codes, BitPacking(bits: grouping.bits).byteCount(columns: columns))
     let scales = part(.scales, parameters)
-    return grouping.offset == .bias
-      ? [codes, scales, part(.biases, parameters)] : [codes, scales]
+    switch grouping.offset {
+    case .none: return [codes, scales]
+    case .bias: return [codes, scales, part(.biases, parameters)]
+    case .zeroPoint: return [codes, scales, part(.zeros, columns / grouping.groupSize)]
+    }
   }
 
   // The header groups the parts of a weight, in the order of `parts(of:)`.
@@ -50,7 +53,18 @@ package struct PackedSpelling: Spelling {
       packing.pack(codes.span, rows: rows.rowCount, into: &$0)
     }
     write(rows.scales, of: rows, to: &parts[1], firstRow)
-    if rows.grouping.offset == .bias { write(rows.biases, of: rows, to: &parts[2], firstRow) }
+    switch rows.grouping.offset {
+    case .none: break
+    case .bias: write(rows.biases, of: rows, to: &parts[2], firstRow)
+    case .zeroPoint:
+      let first = firstRow * rows.groupCount
+      for (index, zero) in rows.zeros.enumerated() { parts[2][first + index] = UInt8(zero) }
+    }
+  }
+
+  package func biasField(of grouping: Grouping) -> ParameterField? {
+    guard grouping.offset == .bias else { return nil }
+    return ParameterField(part: 2, offset: 0, stride: grouping.parameters.bitWidth / 8)
   }
 
   package func read(_ parts: [[UInt8]], firstRow: Int, into rows: GroupedRows) {
@@ -59,7 +73,13 @@ package struct PackedSpelling: Spelling {
     let source = parts[0][firstRow * rowByteCount..<(firstRow + rows.rowCount) * rowByteCount]
     unpack(source, packing, rows: rows.rowCount, into: &rows.codes)
     read(parts[1], of: rows, into: &rows.scales, firstRow)
-    if rows.grouping.offset == .bias { read(parts[2], of: rows, into: &rows.biases, firstRow) }
+    switch rows.grouping.offset {
+    case .none: break
+    case .bias: read(parts[2], of: rows, into: &rows.biases, firstRow)
+    case .zeroPoint:
+      let first = firstRow * rows.groupCount
+      for index in rows.zeros.indices { rows.zeros[index] = Float(parts[2][first + index]) }
+    }
   }
 
   private func write(

@@ -73,9 +73,10 @@ final class PackedWriter: TensorSink {
     let (parts, end, tensorByteCount) = state.withLock { state in
       state.pieces.sort { ($0.part, $0.offset) < ($1.part, $1.offset) }
       var tensorByteCount = 0
+      let model = layout.firstStored..<layout.firstStored + layout.contents.modelStoredCount
       for piece in state.pieces {
         state.parts[piece.part].checksum.append(piece.checksum, byteCount: piece.byteCount)
-        if piece.part >= layout.firstStored { tensorByteCount += piece.byteCount }
+        if model.contains(piece.part) { tensorByteCount += piece.byteCount }
       }
       return (state.parts, state.end, tensorByteCount)
     }

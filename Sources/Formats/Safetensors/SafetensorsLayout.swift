@@ -41,7 +41,7 @@ struct SafetensorsLayout: OutputLayout {
     let shards = Self.shards(contents.stored, limit: isFolder ? options.shardByteCount : nil)
     for (number, members) in shards.enumerated() {
       addFile(
-        name: isFolder ? Self.shardName(number, of: shards.count) : options.path.name,
+        name: isFolder ? shardName(number, of: shards.count) : options.path.name,
         members: members, contents)
     }
     if files.count > 1 {
@@ -79,9 +79,10 @@ struct SafetensorsLayout: OutputLayout {
     return shards
   }
 
-  private static func shardName(_ index: Int, of count: Int) -> String {
+  private func shardName(_ index: Int, of count: Int) -> String {
     count == 1
-      ? "model.safetensors" : ShardName.name("model", index, of: count, suffix: "safetensors")
+      ? "\(options.stem).safetensors"
+      : ShardName.name(options.stem, index, of: count, suffix: "safetensors")
   }
 
   private mutating func addFile(name: String, members: [Int], _ contents: Contents) {

@@ -45,7 +45,7 @@ final class SafetensorsWriter: TensorSink {
     }
     try staging.finish { name in
       name == SafetensorsLayout.indexName
-        || name.hasPrefix("model") && name.hasSuffix(".safetensors")
+        || name.hasPrefix(layout.options.stem) && name.hasSuffix(".safetensors")
     }
     return WrittenSize(byteCount: layout.byteCount, tensorByteCount: layout.tensorByteCount)
   }

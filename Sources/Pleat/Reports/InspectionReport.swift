@@ -33,6 +33,8 @@ extension Inspection {
             ["name": .string($0.name), "byteCount": JSONValue($0.byteCount)]
           })),
     ]
+    if !adapters.isEmpty { members.append(.init("adapters", .array(adapters.map(\.json)))) }
+    if let adapterFault { members.append(.init("adapterFault", adapterFault.json)) }
     if let provenance = model.reader.provenance {
       members.append(
         .init(
@@ -88,6 +90,7 @@ extension Inspection {
   /// An entry of the history in words: its action, then what else is known of it.
   private static func line(_ entry: JSONValue) -> String {
     func words(_ value: JSONValue) -> String {
+      if let list = value.array { return list.map(words).joined(separator: "; ") }
       guard let members = value.members else { return value.string ?? JSONWriter.text(value) }
       return members.filter { $0.key != "action" }.map { member in
         member.value.members == nil ? "\(member.key) \(words(member.value))" : words(member.value)
@@ -106,6 +109,19 @@ extension Inspection.EncodingSummary {
   }
 }
 
+extension AdapterSummary {
+  fileprivate var json: JSONValue {
+    [
+      "name": .string(name), "kind": .string(kind.rawValue), "method": .string(method),
+      "ranks": .array(ranks.map { JSONValue($0) }), "scales": .array(scales.map { .number($0) }),
+      "groupSize": groupSize.map { JSONValue($0) } ?? .null,
+      "pooling": pooling.map { .string($0.rawValue) } ?? .null,
+      "targets": .array(targets.map { .string($0) }), "productCount": JSONValue(productCount),
+      "vectorCount": JSONValue(vectorCount), "replacementCount": JSONValue(replacementCount),
+    ]
+  }
+}
+
 extension TensorStatistics {
   fileprivate var json: JSONValue {
     [
@@ -119,7 +135,7 @@ extension TensorStatistics {
 
 extension MetadataValue {
   /// The value; of arrays the type and the length only.
-  fileprivate var json: JSONValue {
+  var json: JSONValue {
     switch self {
     case .unsigned(let value, _): Int64(exactly: value).map { .integer($0) } ?? .string("\(value)")
     case .signed(let value, _): .integer(value)

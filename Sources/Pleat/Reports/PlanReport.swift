@@ -1,5 +1,5 @@
 public import Bytes
-public import Formats
+internal import Formats
 internal import TensorModel
 
 extension Plan {
@@ -23,9 +23,10 @@ extension Plan {
   ///
   /// - Parameters:
   ///   - path: The output as the user named it.
-  ///   - size: How much was written.
+  ///   - outcome: What the run has done.
   /// - Returns: An object with the schema `pleat.result.1`.
-  public func resultJSON(path: String, size: WrittenSize) -> JSONValue {
+  public func resultJSON(path: String, _ outcome: Run.Outcome) -> JSONValue {
+    let size = outcome.size
     var members = json.members ?? []
     members[0].value = "pleat.result.1"
     members.insert(.init("path", .string(path)), at: 1)
@@ -36,6 +37,7 @@ extension Plan {
       members[index].value = .number(bitsPerWeight(of: size))
     }
     members.removeAll { $0.key == "byteCountIsExact" }
+    if let fold = outcome.fold { members.append(.init("fold", fold.json)) }
     return .object(members)
   }
 }
@@ -54,13 +56,16 @@ extension TensorPlan {
 }
 
 extension Action {
-  /// The name in reports: copy, quantize, decode or respell.
+  /// The name in reports: copy, quantize, decode, respell, merge, shift or replace.
   public var name: String {
     switch self {
     case .copy: "copy"
     case .quantize: "quantize"
     case .decode: "decode"
     case .respell: "respell"
+    case .merge: "merge"
+    case .shift: "shift"
+    case .replace: "replace"
     }
   }
 }

@@ -17,6 +17,7 @@ extension Verification {
     ]
     if let comparisons {
       members.append(.init("tolerance", tolerance.map { .number($0) } ?? .null))
+      if let fold { members.append(.init("fold", fold.json)) }
       members.append(.init("mismatches", .array(mismatches.map(\.json))))
       members.append(.init("tensors", .array(comparisons.map(\.json))))
     }
@@ -26,11 +27,22 @@ extension Verification {
 
 extension Comparison {
   fileprivate var json: JSONValue {
-    [
-      "name": .string(name), "encoding": encoding.json,
-      "relativeError": .number(relativeError), "largestError": .number(largestError),
-      "decibels": .number(decibels),
+    var members: [JSONValue.Member] = [
+      .init("name", .string(name)), .init("encoding", encoding.json),
+      .init("relativeError", .number(relativeError)),
+      .init("largestError", .number(largestError)), .init("decibels", .number(decibels)),
     ]
+    if let fold {
+      members.append(
+        .init(
+          "fold",
+          .object(
+            fold.measurement.members + [
+              .init("largestErrorInHalfSteps", .number(fold.largestError)),
+              .init("proven", .bool(fold.isProven)),
+            ])))
+    }
+    return .object(members)
   }
 }
 

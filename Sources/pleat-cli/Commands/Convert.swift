@@ -30,6 +30,9 @@ struct Convert: ParsableCommand {
 
     @Flag(help: "Permit rounding where the target format needs it.")
     var round = false
+
+    @Flag(help: "Leave out adapters that the model carries.")
+    var dropAdapters = false
   }
 
   @OptionGroup(title: "Conversion")
@@ -45,7 +48,7 @@ struct Convert: ParsableCommand {
     let type = try conversion.dtype.map { try Recipe.floatType(named: $0) }
     let plan = try Plan.converting(
       try Model.open(model), decodingTo: type, to: try output.destination(),
-      rounding: conversion.round)
-    try WritingJob(verb: "convert", plan: plan, output: output, console: talk.console)()
+      rounding: conversion.round, droppingAdapters: conversion.dropAdapters)
+    try WritingJob(verb: "convert", plan: plan, output: output.writing, console: talk.console)()
   }
 }

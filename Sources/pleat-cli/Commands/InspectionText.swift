@@ -65,6 +65,9 @@ struct InspectionText {
         "\(entries) \(entries == 1 ? "entry" : "entries")"
           + (view.metadata ? "" : style.faint("  (--metadata)")))
     }
+    for (index, line) in adapterLines.enumerated() {
+      table.add(index == 0 ? "  adapter" : "", line)
+    }
     if !model.catalog.companions.isEmpty {
       table.add(
         "  companions", model.catalog.companions.map(\.name.escaped).joined(separator: ", "))
@@ -83,6 +86,33 @@ struct InspectionText {
         "\(Quantities.count(summary.elementCount)) weights", Quantities.bytes(summary.byteCount))
     }
     return table.lines
+  }
+
+  private var adapterLines: [String] {
+    var lines = inspection.adapters.flatMap { adapter in
+      let name = inspection.model.isAdapter ? "" : "\(adapter.name.escaped): "
+      var facts = ["\(name)\(adapter.kind.tool) \(adapter.method)"]
+      facts.append("rank " + adapter.ranks.map(String.init).joined(separator: ", "))
+      facts.append("scale " + adapter.scales.map(Quantities.short).joined(separator: ", "))
+      if let size = adapter.groupSize { facts.append("groups of \(size) inputs") }
+      if let pooling = adapter.pooling { facts.append(pooling.summary) }
+      var counts = [Quantities.number(adapter.productCount, of: "product")]
+      if adapter.vectorCount > 0 {
+        counts.append(Quantities.number(adapter.vectorCount, of: "vector"))
+      }
+      if adapter.replacementCount > 0 {
+        counts.append(Quantities.number(adapter.replacementCount, of: "replaced tensor"))
+      }
+      let targets = adapter.targets.map(\.escaped).joined(separator: ", ")
+      return [
+        facts.joined(separator: " · "), "\(counts.joined(separator: ", ")) for \(targets)",
+      ]
+    }
+    if var fault = inspection.adapterFault {
+      fault.file = nil
+      lines.append(style.failure(fault.description.escaped))
+    }
+    return lines
   }
 
   private var metadataLines: [String] {

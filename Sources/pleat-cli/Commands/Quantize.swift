@@ -12,6 +12,7 @@ struct Quantize: ParsableCommand {
       Examples:
         pleat quantize model/ --to pleat -o model.pleat
         pleat quantize model-f16.gguf --to gguf -b 4 -o model-q4_1.gguf
+        pleat quantize model/ --adapter lora/ --to pleat -o merged.pleat
         pleat quantize model/ --to pleat --rule '*.down_proj=8' -n -o model.pleat
       """)
 
@@ -67,6 +68,9 @@ struct Quantize: ParsableCommand {
   @OptionGroup(title: "Quantization")
   var quantization: Quantization
 
+  @OptionGroup(title: "Adapters")
+  var folding: AdapterOptions
+
   @OptionGroup(title: "Output")
   var output: OutputOptions
 
@@ -74,10 +78,11 @@ struct Quantize: ParsableCommand {
   var talk: ConsoleOptions
 
   func run() throws {
+    let source = try Model.open(model)
     let plan = try Plan.quantizing(
-      try Model.open(model), try quantization.resolved(), to: try output.destination(),
-      requantizing: quantization.requantize)
-    try WritingJob(verb: "quantize", plan: plan, output: output, console: talk.console)()
+      source, try quantization.resolved(), to: try output.destination(),
+      requantizing: quantization.requantize, adding: try folding.uses(in: source))
+    try WritingJob(verb: "quantize", plan: plan, output: output.writing, console: talk.console)()
   }
 }
 

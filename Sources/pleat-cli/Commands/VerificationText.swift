@@ -27,12 +27,27 @@ struct VerificationText {
         : "\(Quantities.exact(count)) compared"
           + (verification.faults.isEmpty
             ? "" : ", \(Quantities.number(verification.faults.count, of: "fault")) found"))
-    if let worst = verification.comparisons?.first {
+    let rejected = (verification.comparisons ?? []).filter { !verification.accepts($0) }
+    if let worst = verification.comparisons?.max(by: { $0.relativeError < $1.relativeError }) {
       table.add(
         "faithful", ok(verification.isFaithful && verification.mismatches.isEmpty),
         "worst \(Quantities.short(worst.relativeError)) at \(worst.name.escaped) (relative RMS)")
     } else if verification.comparisons != nil {
       table.add("faithful", ok(verification.mismatches.isEmpty), "nothing to compare")
+    }
+    if let fold = verification.fold {
+      let folds = (verification.comparisons ?? []).filter { $0.fold != nil }
+      let proven = folds.count { $0.fold?.isProven ?? false }
+      table.add(
+        "folded", proven == folds.count ? ok(true) : ok(verification.isFaithful),
+        "\(Quantities.exact(proven)) of \(Quantities.number(folds.count, of: "tensor")) proven weight "
+          + "by weight, " + FoldText.summary(fold))
+      if let first = rejected.first {
+        table.add(
+          "", "",
+          "\(Quantities.number(rejected.count, of: "tensor")) not as it should be, "
+            + "the first \(first.name.escaped)")
+      }
     }
     return table.lines + problemLines + comparisonLines
   }

@@ -7,12 +7,16 @@ struct Verify: ParsableCommand {
     abstract: "Check that a model is well formed, and faithful to its source.",
     usage: "pleat verify <model> [--against <model>] [options]",
     discussion: """
+      With adapters, every weight has to be the nearest that its type holds to the weight of the \
+      reference with the adapters added, and no code may differ, unless a tolerance is given.
+
       Exit status: 0 when every check passes, 1 when one fails, 65 when the file cannot be read as \
       a model.
 
       Examples:
         pleat verify model.pleat
         pleat verify model.pleat --against model/ --tolerance 0.1
+        pleat verify tuned.pleat --against base.pleat --adapter qa-lora/
       """)
 
   @Argument(help: "The model to check.", completion: .file())
@@ -32,10 +36,16 @@ struct Verify: ParsableCommand {
   @OptionGroup(title: "Checks")
   var checks: Checks
 
+  @OptionGroup(title: "Adapters that the reference still needs")
+  var folding: AdapterOptions
+
   @OptionGroup(title: "Console")
   var talk: ConsoleOptions
 
   func validate() throws {
+    if !folding.adapters.isEmpty && checks.against == nil {
+      throw ValidationError("--adapter needs --against")
+    }
     if let tolerance = checks.tolerance {
       if checks.against == nil { throw ValidationError("--tolerance needs --against") }
       if !(tolerance >= 0) { throw ValidationError("--tolerance must not be negative") }
@@ -48,7 +58,9 @@ struct Verify: ParsableCommand {
     let reference = try checks.against.map { try Model.open($0) }
     let interruption = Interruption()
     let verification = try Verification(
-      of: opened, against: reference, tolerance: checks.tolerance
+      of: opened, against: reference,
+      adapters: try reference.map { try folding.uses(in: $0) } ?? [],
+      tolerance: checks.tolerance
     ) { (_) throws(ModelError) in
       if interruption.cancellation.isRequested {
         throw ModelError(.interrupted, "stopped on request")

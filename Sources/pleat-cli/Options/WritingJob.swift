@@ -4,7 +4,7 @@ internal import Pleat
 struct WritingJob {
   let verb: String
   let plan: Plan
-  let output: OutputOptions
+  let output: WritingOptions
   let console: Console
 
   /// Prints the plan, or runs it.
@@ -12,6 +12,8 @@ struct WritingJob {
   /// Throws what the run throws.
   func callAsFunction() throws(ModelError) {
     for note in plan.notes { console.note(note) }
+    // What cannot be undone is named before it is done.
+    if plan.isLossy { console.note(try lossLine()) }
     if output.dryRun {
       return console.print(planLines + [plannedLine], json: plan.json)
     }
@@ -24,15 +26,27 @@ struct WritingJob {
       plan, workerCount: output.threads, replacing: output.force,
       cancellation: interruption.cancellation)
     if let line { run.onProgress = { line.update($0) } }
-    let size = try run()
+    let outcome = try run()
+    let size = outcome.size
     line?.clear()
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     let parts = [
       "wrote \(name)", Quantities.bytes(size.byteCount),
       bits(plan.bitsPerWeight(of: size)), "in \(Quantities.seconds(seconds))",
     ]
+    let fold = outcome.fold.map { FoldText($0, console) }
     console.print(
-      [parts.joined(separator: "  ")], json: plan.resultJSON(path: output.output, size: size))
+      [parts.joined(separator: "  ")] + (fold?.lines ?? []),
+      json: plan.resultJSON(path: output.output, outcome))
+  }
+
+  private func lossLine() throws(ModelError) -> String {
+    let report = try Run(plan, workerCount: output.threads).measured()
+    let worst = report.worst.map {
+      ", most at \($0.name) (\(Percentage.text($0.measurement.adapterError)))"
+    }
+    return "rounding loses \(Percentage.text(report.total.adapterError)) of the adapter"
+      + (worst ?? "")
   }
 
   // A split set has no file of the name that was asked for.

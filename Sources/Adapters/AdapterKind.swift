@@ -1,0 +1,76 @@
+internal import Bytes
+package import TensorModel
+
+/// Whose adapter files Pleat reads; everything that lists them derives from here.
+public enum AdapterKind: String, Sendable, Hashable, CaseIterable {
+  case peft
+  case mlx
+  case gguf
+
+  /// The kind of a file, by its config and the names of its tensors.
+  ///
+  /// Throws `unsupported` when it is none.
+  package init(_ contents: AdapterContents) throws(ModelError) {
+    let names = contents.tensors.map(\.name)
+    if contents.config["general.type"]?.string == "adapter" {
+      self = .gguf
+    } else if contents.config["peft_type"] != nil
+      || names.contains(where: { $0.contains(".lora_A") || $0.contains(".lora_embedding_A") })
+    {
+      self = .peft
+    } else if contents.config["fine_tune_type"] != nil
+      || names.contains(where: { $0.hasSuffix(".lora_a") })
+    {
+      self = .mlx
+    } else {
+      throw ModelError(
+        .unsupported, "not an adapter that Pleat reads", file: contents.path,
+        expected: "LoRA of PEFT, MLX or llama.cpp",
+        found: names.first.map { "tensors such as '\($0)'" } ?? "no tensors")
+    }
+  }
+
+  /// What is in the file, in the words of its tool.
+  ///
+  /// Throws `malformed`, `mismatch`, and `unsupported` with all that is at once.
+  package func read(_ contents: AdapterContents) throws(ModelError) -> Adapter {
+    do throws(ModelError) {
+      switch self {
+      case .peft: return try PEFTReading(contents).adapter()
+      case .mlx: return try MLXReading(contents).adapter()
+      case .gguf: return try GGUFReading(contents).adapter()
+      }
+    } catch {
+      throw error.located(file: contents.path)
+    }
+  }
+
+  /// The name of the tool.
+  public var tool: String {
+    switch self {
+    case .peft: "PEFT"
+    case .mlx: "MLX"
+    case .gguf: "llama.cpp"
+    }
+  }
+}
+
+/// Faults that are reported together.
+struct Problems {
+  private var texts: [String] = []
+
+  mutating func add(_ text: String) {
+    if !texts.contains(text) { texts.append(text) }
+  }
+
+  /// Throws one `unsupported` for all of them.
+  func check(
+    _ what: String = "the adapter has parts that cannot be folded"
+  ) throws(ModelError) {
+    guard !texts.isEmpty else { return }
+    let shown = texts.prefix(8).joined(separator: "; ")
+    throw ModelError(
+      .unsupported, what,
+      found: shown + (texts.count > 8 ? "; and \(texts.count - 8) more" : ""))
+  }
+}

@@ -1,0 +1,116 @@
+internal import Bytes
+internal import TensorModel
+
+/// Makes sense of the tensors of an adapter of mlx-lm.
+///
+/// A linear layer has `lora_a` [inputs, rank] and `lora_b` [rank, outputs]; a switch layer of
+/// experts has them as [experts, rank, inputs] and [experts, outputs, rank].
+struct MLXReading {
+  private let contents: AdapterContents
+  private let scale: Double
+  private let usesDoRA: Bool
+  private var modules: [(path: String, tensors: [String: Int])] = []
+  private var problems = Problems()
+
+  /// Throws `malformed` and `unsupported` for a config that makes no sense.
+  init(_ contents: AdapterContents) throws(ModelError) {
+    self.contents = contents
+    let config = contents.config
+    let type = config["fine_tune_type"]?.string ?? "lora"
+    guard ["lora", "dora"].contains(type) else {
+      throw ModelError(
+        .unsupported, "not a LoRA adapter", expected: "fine_tune_type lora or dora", found: type,
+        hint: type == "full" ? "its tensors are whole weights: copy them into the model" : nil)
+    }
+    usesDoRA = type == "dora"
+    let parameters = config["lora_parameters"]
+    guard let scale = parameters?["scale"]?.double, scale.isFinite else {
+      throw ModelError(
+        .malformed, "the scale of the adapter is not known",
+        expected: "lora_parameters with a scale in adapter_config.json",
+        found: parameters == nil ? "no lora_parameters" : "no scale")
+    }
+    self.scale = scale
+    var places: [String: Int] = [:]
+    for (index, tensor) in contents.tensors.enumerated() {
+      guard let dot = tensor.name.lastIndex(of: ".") else {
+        problems.add("the tensor '\(tensor.name)'")
+        continue
+      }
+      let (path, role) = (
+        String(tensor.name[..<dot]), String(tensor.name[tensor.name.index(after: dot)...])
+      )
+      guard ["lora_a", "lora_b", "m"].contains(role) else {
+        problems.add("the tensor '\(tensor.name)'")
+        continue
+      }
+      if places[path] == nil {
+        places[path] = modules.count
+        modules.append((path, [:]))
+      }
+      modules[places[path] ?? 0].tensors[role] = index
+    }
+  }
+
+  /// The adapter.
+  ///
+  /// Throws `mismatch`, `malformed`, and `unsupported` with all that is at once.
+  func adapter() throws(ModelError) -> Adapter {
+    try problems.check()
+    var adapter = Adapter(contents, .mlx)
+    if contents.config["lora_parameters"]?["alpha"] != nil {
+      adapter.notes.append(
+        "\(contents.path) has an alpha, as old versions of mlx-lm wrote; the scale alone is used, as "
+          + "new ones do")
+    }
+    for (path, tensors) in modules {
+      do throws(ModelError) {
+        adapter.changes.append(
+          AdapterChange(path + ".weight", .lowRank(try change(path, tensors))))
+      } catch {
+        throw error.located(tensor: path)
+      }
+    }
+    return adapter
+  }
+
+  private func change(_ path: String, _ tensors: [String: Int]) throws(ModelError) -> LowRank {
+    guard let a = tensors["lora_a"], let b = tensors["lora_b"],
+      (tensors["m"] != nil) == usesDoRA
+    else {
+      throw ModelError(
+        .malformed, "a tensor of the adapter is missing",
+        expected: usesDoRA ? "lora_a, lora_b and m" : "lora_a and lora_b",
+        found: tensors.keys.sorted().joined(separator: ", "))
+    }
+    let shapes = [contents.tensors[a].shape, contents.tensors[b].shape]
+    let (first, second) = (shapes[0].dimensions, shapes[1].dimensions)
+    var change: LowRank
+    if first.count == 2, second.count == 2, first[1] == second[0] {
+      let rank = first[1]
+      change = LowRank(
+        left: .ranks(b, count: second[1]), right: .lines(a, count: first[0], rank: rank),
+        rank: rank, scale: scale)
+      // An embedding has the rows of the base in lora_a, and they are many.
+      let isEmbedding = path.hasSuffix("embed_tokens") || path.hasSuffix("wte")
+      if isEmbedding { change = change.transposed }
+      guard !isEmbedding || !usesDoRA else {
+        throw ModelError(.unsupported, "DoRA of embeddings is not folded")
+      }
+    } else if first.count == 3, second.count == 3, first[0] == second[0], first[1] == second[2] {
+      let rank = first[1]
+      var left = Factor.lines(b, count: second[1], rank: rank)
+      var right = Factor.ranks(a, count: first[2])
+      left.expertStride = second[1] * rank
+      right.expertStride = rank * first[2]
+      change = LowRank(
+        left: left, right: right, rank: rank, scale: scale, expertCount: first[0])
+    } else {
+      throw ModelError(
+        .mismatch, "the factors do not fit each other", expected: "equal ranks",
+        found: "\(shapes[0]) and \(shapes[1])")
+    }
+    change.magnitude = tensors["m"]
+    return change
+  }
+}

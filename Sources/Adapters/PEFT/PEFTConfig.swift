@@ -1,0 +1,177 @@
+internal import Bytes
+internal import TensorModel
+
+/// What `adapter_config.json` of PEFT says about how its tensors change a model.
+struct PEFTConfig {
+  private let document: JSONValue
+  private let rank: Int
+  private let alpha: Double
+  private let rankPattern: [(pattern: Regex<AnyRegexOutput>, value: Double)]
+  private let alphaPattern: [(pattern: Regex<AnyRegexOutput>, value: Double)]
+  private let usesRSLoRA: Bool
+
+  /// Whether weights of the targeted layers are stored transposed.
+  let isTransposed: Bool
+  /// Whether the length of each row is trained too.
+  let usesDoRA: Bool
+  /// Inputs that layers pool into one, where they pool; nil where the config does not ask for it.
+  let groupSize: Int?
+  /// Parameters that are adapted without a layer of their own, such as stacked experts.
+  let parameters: [String]
+
+  /// Throws `malformed` for values that make no sense, `unsupported` for other methods than LoRA.
+  init(_ document: JSONValue) throws(ModelError) {
+    guard document.members != nil else {
+      throw ModelError(
+        .malformed, "adapter_config.json is missing", expected: "the file beside the tensors",
+        hint: "alpha is known from nowhere else; copy the file from where the adapter was trained")
+    }
+    let type = document["peft_type"]?.string ?? "LORA"
+    guard type == "LORA" else {
+      throw ModelError(
+        .unsupported, "not a LoRA adapter", expected: "peft_type LORA", found: type)
+    }
+    self.document = document
+    rank = try Self.count(document["r"], "r", default: 8)
+    alpha = try Self.number(document["lora_alpha"], "lora_alpha", default: 8)
+    rankPattern = try Self.patterns(document["rank_pattern"], "rank_pattern")
+    alphaPattern = try Self.patterns(document["alpha_pattern"], "alpha_pattern")
+    usesRSLoRA = document["use_rslora"]?.bool ?? false
+    isTransposed = document["fan_in_fan_out"]?.bool ?? false
+    usesDoRA = document["use_dora"]?.bool ?? false
+    groupSize =
+      document["use_qalora"]?.bool == true
+      ? try Self.count(document["qalora_group_size"], "qalora_group_size", default: 16) : nil
+    parameters = document["target_parameters"]?.array?.compactMap(\.string) ?? []
+  }
+
+  /// The rank of a module: that of the first pattern that fits, else `r`.
+  func rank(of module: String) throws(ModelError) -> Int {
+    let value = Self.first(rankPattern, module) ?? Double(rank)
+    guard let rank = Int(exactly: value), rank > 0 else {
+      throw ModelError(
+        .malformed, "the rank makes no sense", tensor: module, expected: "a positive number",
+        found: "\(value)")
+    }
+    return rank
+  }
+
+  /// What the product of the factors of a module is multiplied with.
+  func scale(of module: String) throws(ModelError) -> Double {
+    let rank = Double(try rank(of: module))
+    let alpha = Self.first(alphaPattern, module) ?? alpha
+    return usesRSLoRA ? alpha / rank.squareRoot() : alpha / rank
+  }
+
+  /// Names of `target_modules` that no module fits.
+  func targets(without modules: [String]) -> [String] {
+    (document["target_modules"]?.array ?? []).compactMap(\.string).filter { target in
+      !modules.contains { $0 == target || $0.hasSuffix("." + target) }
+    }
+  }
+
+  // MARK: - What cannot be folded
+
+  /// Adds all that changes the meaning of the tensors in a way that Pleat does not know.
+  func check(_ problems: inout Problems) {
+    for member in document.members ?? [] where !member.value.isNothing {
+      if let reason = Self.refused[member.key] {
+        problems.add("\(member.key): \(reason)")
+      } else if !Self.known.contains(member.key),
+        member.key.hasPrefix("use_") || member.key.hasSuffix("_config")
+      {
+        problems.add("\(member.key): an unknown variant of LoRA")
+      }
+    }
+    if let method = document["init_lora_weights"]?.string?.lowercased(),
+      let name = Self.changingInitializations.first(where: { method.hasPrefix($0) })
+    {
+      problems.add(
+        "init_lora_weights \(method): \(name) changed the base's weights; PEFT's save_pretrained "
+          + "with path_initial_model_for_weight_conversion makes an adapter for the original base")
+    }
+    if usesDoRA && groupSize != nil { problems.add("use_dora with use_qalora: PEFT has no such") }
+  }
+
+  private static let refused = [
+    "layer_replication": "layers that the base does not have",
+    "alora_invocation_tokens": "an activated LoRA, which acts on some tokens only",
+    "trainable_token_indices": "single rows of the embeddings",
+    "use_bdlora": "block-diagonal LoRA", "arrow_config": "Arrow, which routes between adapters",
+    "kasa_config": "KaSA, whose factors are not a plain product",
+    "velora_config": "VeLoRA", "monteclora_config": "MonteCLoRA",
+    "megatron_config": "layers of Megatron, split over machines",
+  ]
+
+  private static let changingInitializations = ["pissa", "olora", "corda", "loftq", "lora_ga"]
+
+  private static let known: Set<String> = [
+    "use_rslora", "use_dora", "use_qalora", "loftq_config", "eva_config", "corda_config",
+    "lora_ga_config", "runtime_config",
+  ]
+
+  // MARK: - Values
+
+  private static func count(
+    _ value: JSONValue?, _ key: String, default other: Int
+  ) throws(ModelError) -> Int {
+    guard let value, value != .null else { return other }
+    if let count = value.int, count > 0 { return count }
+    throw ModelError(
+      .malformed, "the value of '\(key)' is not usable", expected: "a positive whole number",
+      found: JSONWriter.text(value))
+  }
+
+  private static func number(
+    _ value: JSONValue?, _ key: String, default other: Double
+  ) throws(ModelError) -> Double {
+    guard let value, value != .null else { return other }
+    if let number = value.double, number.isFinite { return number }
+    throw ModelError(
+      .malformed, "the value of '\(key)' is not usable", expected: "a number",
+      found: JSONWriter.text(value))
+  }
+
+  /// Patterns in the order of the file; PEFT takes the first whose text, as a regular expression,
+  /// is all of a module's path, or all behind one of its dots.
+  private static func patterns(
+    _ value: JSONValue?, _ key: String
+  ) throws(ModelError) -> [(Regex<AnyRegexOutput>, Double)] {
+    var patterns: [(Regex<AnyRegexOutput>, Double)] = []
+    guard let value, value != .null else { return patterns }
+    guard let members = value.members else {
+      throw ModelError(
+        .malformed, "the value of '\(key)' is not usable", expected: "an object of patterns",
+        found: value.kind)
+    }
+    for member in members {
+      guard let pattern = try? Regex("(.*\\.)?(\(member.key))") else {
+        throw ModelError(
+          .malformed, "a pattern of '\(key)' is no regular expression", found: member.key)
+      }
+      guard let number = member.value.double, number.isFinite else {
+        throw ModelError(
+          .malformed, "the value of '\(key): \(member.key)' is not usable", expected: "a number",
+          found: member.value.kind)
+      }
+      patterns.append((pattern, number))
+    }
+    return patterns
+  }
+
+  private static func first(
+    _ patterns: [(pattern: Regex<AnyRegexOutput>, value: Double)], _ module: String
+  ) -> Double? {
+    patterns.first { (try? $0.pattern.wholeMatch(in: module)) != nil }?.value
+  }
+}
+
+extension JSONValue {
+  /// Whether it asks for nothing: null, false, or empty.
+  fileprivate var isNothing: Bool {
+    switch self {
+    case .null, .bool(false), .array([]), .object([]), .string(""): true
+    default: false
+    }
+  }
+}

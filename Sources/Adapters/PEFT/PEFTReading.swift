@@ -1,0 +1,233 @@
+internal import Bytes
+internal import TensorModel
+
+/// Makes sense of the tensors of a PEFT adapter.
+struct PEFTReading {
+  private let contents: AdapterContents
+  private let config: PEFTConfig
+  private var modules: [Module] = []
+  private var places: [String: Int] = [:]
+  private var others: [(target: String, tensor: Int)] = []
+  private var problems = Problems()
+
+  /// The tensors of one adapted layer or parameter.
+  private struct Module {
+    var path: String
+    /// How many other adapted parameters of the same layer are wrapped around this one.
+    var depth: Int
+    var tensors: [String: Int] = [:]
+  }
+
+  /// Throws `malformed` and `unsupported` for a config that makes no sense.
+  init(_ contents: AdapterContents) throws(ModelError) {
+    self.contents = contents
+    config = try PEFTConfig(contents.config)
+    for (index, tensor) in contents.tensors.enumerated() { add(index, tensor.name) }
+  }
+
+  private static let roles: Set<String> = [
+    "lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector",
+  ]
+  private static let wrappers: Set<String> = ["base_layer", "modules_to_save", "original_module"]
+
+  private mutating func add(_ index: Int, _ name: String) {
+    var words = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+    if words.starts(with: ["base_model", "model"]) { words.removeFirst(2) }
+    guard let place = words.firstIndex(where: Self.roles.contains) else {
+      guard !words.contains(where: { $0.hasPrefix("lora_") || $0.hasSuffix("_delta") }) else {
+        return problems.add("the tensor '\(name)'")
+      }
+      let target = words.filter { !Self.wrappers.contains($0) }.joined(separator: ".")
+      return others.append((target, index))
+    }
+    let rest = words[(place + 1)...].filter { $0 != "default" }
+    guard rest.isEmpty || rest == ["weight"] || rest == ["bias"] && words[place] == "lora_B" else {
+      return problems.add("the tensor '\(name)'")
+    }
+    let depth = words[..<place].count { $0 == "base_layer" }
+    let path = words[..<place].filter { $0 != "base_layer" }.joined(separator: ".")
+    let key = "\(depth) \(path)"
+    if places[key] == nil {
+      places[key] = modules.count
+      modules.append(Module(path: path, depth: depth))
+    }
+    let role = words[place] + (rest == ["bias"] ? ".bias" : "")
+    if let other = modules[places[key] ?? 0].tensors.updateValue(index, forKey: role) {
+      problems.add("'\(contents.tensors[other].name)' and '\(name)', which are the same")
+    }
+  }
+
+  /// The adapter.
+  ///
+  /// Throws `mismatch`, `malformed`, and `unsupported` with all that is at once.
+  func adapter() throws(ModelError) -> Adapter {
+    var problems = problems
+    config.check(&problems)
+    try problems.check()
+    var adapter = Adapter(contents, .peft)
+    if config.groupSize != nil { adapter.pooling = adapter.pooling ?? .peft }
+    for module in modules { adapter.changes += try changes(of: module) }
+    adapter.changes += others.map { AdapterChange($0.target, .replacement(tensor: $0.tensor)) }
+    let missing = config.targets(without: modules.map(\.path))
+    if !missing.isEmpty {
+      adapter.notes.append(
+        "\(contents.path) names targets that it has no tensors for: "
+          + missing.joined(separator: ", "))
+    }
+    return adapter
+  }
+
+  private func changes(of module: Module) throws(ModelError) -> [AdapterChange] {
+    do throws(ModelError) {
+      if let a = module.tensors["lora_embedding_A"] {
+        try checkRoles(module, ["lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector"])
+        return [try embedding(module, a, try partner(module, "lora_embedding_B"))]
+      }
+      if module.tensors["lora_embedding_B"] != nil {
+        _ = try partner(module, "lora_embedding_A")
+      }
+      let (a, b) = (try partner(module, "lora_A"), try partner(module, "lora_B"))
+      let parameters = parameters(of: module)
+      try checkRoles(
+        module,
+        ["lora_A", "lora_B"]
+          + (parameters.isEmpty ? ["lora_B.bias", "lora_magnitude_vector"] : []))
+      if !parameters.isEmpty { return [try stacked(a, b, parameters)] }
+      return try linear(module, a, b)
+    } catch {
+      throw error.located(tensor: module.path)
+    }
+  }
+
+  private func checkRoles(_ module: Module, _ roles: [String]) throws(ModelError) {
+    let rest = module.tensors.keys.filter { !roles.contains($0) }.sorted()
+    guard !rest.isEmpty else { return }
+    throw ModelError(
+      .malformed, "a part of the adapter does not belong to the others of its layer",
+      expected: roles.joined(separator: ", "), found: rest.joined(separator: ", "))
+  }
+
+  private func partner(_ module: Module, _ role: String) throws(ModelError) -> Int {
+    if let index = module.tensors[role] { return index }
+    throw ModelError(
+      .malformed, "a factor of the adapter is missing", expected: "\(module.path).\(role)",
+      found: module.tensors.keys.sorted().joined(separator: ", "))
+  }
+
+  /// Two extents of a factor, the rank among them.
+  private func extents(_ tensor: Int) throws(ModelError) -> (Int, Int) {
+    let dimensions = contents.tensors[tensor].shape.dimensions
+    guard dimensions.count == 2 else {
+      throw ModelError(
+        .unsupported, "a factor of the adapter is not a matrix",
+        tensor: contents.tensors[tensor].name, expected: "two dimensions",
+        found: contents.tensors[tensor].shape.description,
+        hint: dimensions.count == 4 ? "convolutions are not folded" : nil)
+    }
+    return (dimensions[0], dimensions[1])
+  }
+
+  private func checkRank(
+    _ path: String, a: Int, b: Int, tensors: [Int]
+  ) throws(ModelError) {
+    guard a == b else {
+      let shapes = tensors.map { contents.tensors[$0].shape.description }
+      throw ModelError(
+        .mismatch, "the factors do not fit each other", expected: "equal ranks",
+        found: shapes.joined(separator: " and "))
+    }
+    let rank = try config.rank(of: path)
+    guard a == rank else {
+      throw ModelError(
+        .mismatch, "the rank is not what adapter_config.json says", expected: "\(rank)",
+        found: "\(a)")
+    }
+  }
+
+  private func linear(_ module: Module, _ a: Int, _ b: Int) throws(ModelError) -> [AdapterChange] {
+    let (rank, width) = try extents(a)
+    let (height, other) = try extents(b)
+    try checkRank(module.path, a: rank, b: other, tensors: [a, b])
+    let scale = try config.scale(of: module.path)
+    var change = LowRank(
+      left: .lines(b, count: height, rank: rank), right: .ranks(a, count: width), rank: rank,
+      scale: scale)
+    change.groupSize = config.groupSize
+    change.orientation = config.isTransposed ? .transposedFirst : .straight
+    change.magnitude = try magnitude(module)
+    var changes = [AdapterChange(module.path + ".weight", .lowRank(change))]
+    if let bias = module.tensors["lora_B.bias"] {
+      changes.append(
+        AdapterChange(module.path + ".bias", .vector(tensor: bias, scale: scale)))
+    }
+    return changes
+  }
+
+  private func embedding(_ module: Module, _ a: Int, _ b: Int) throws(ModelError) -> AdapterChange {
+    let (rank, height) = try extents(a)
+    let (width, other) = try extents(b)
+    try checkRank(module.path, a: rank, b: other, tensors: [a, b])
+    var change = LowRank(
+      left: .ranks(a, count: height), right: .lines(b, count: width, rank: rank), rank: rank,
+      scale: try config.scale(of: module.path))
+    guard try magnitude(module) == nil else {
+      throw ModelError(.unsupported, "DoRA of embeddings is not folded")
+    }
+    change.groupSize = nil
+    return AdapterChange(module.path + ".weight", .lowRank(change))
+  }
+
+  /// The parameters of `target_parameters` that the module's path fits, in the order of PEFT.
+  private func parameters(of module: Module) -> [String] {
+    config.parameters.compactMap { parameter in
+      let words = parameter.split(separator: ".")
+      guard let name = words.last else { return nil }
+      let owner = words.dropLast().joined(separator: ".")
+      guard owner.isEmpty || module.path == owner || module.path.hasSuffix("." + owner) else {
+        return nil
+      }
+      return "\(module.path).\(name)"
+    }
+  }
+
+  // A is [experts · rank, inputs], expert by expert; B is [outputs, rank · experts], rank by rank.
+  // Each parameter has the rank and the alpha of its own name.
+  private func stacked(
+    _ a: Int, _ b: Int, _ parameters: [String]
+  ) throws(ModelError) -> AdapterChange {
+    let (ranks, width) = try extents(a)
+    let (height, others) = try extents(b)
+    var candidates: [AdapterChange.Candidate] = []
+    for parameter in parameters {
+      let rank = try config.rank(of: parameter)
+      guard ranks == others, ranks % rank == 0 else { continue }
+      let experts = ranks / rank
+      var left = Factor.lines(b, count: height, rank: ranks)
+      var right = Factor.ranks(a, count: width)
+      (left.rankStride, left.expertStride) = (experts, 1)
+      right.expertStride = rank * width
+      var change = LowRank(
+        left: left, right: right, rank: rank, scale: try config.scale(of: parameter),
+        expertCount: experts)
+      change.orientation = .either
+      candidates.append(.init(target: parameter, operation: .lowRank(change)))
+    }
+    guard candidates.isEmpty else { return AdapterChange(candidates) }
+    throw ModelError(
+      .mismatch, "the factors do not fit the rank of adapter_config.json",
+      expected: "a multiple of \(try config.rank(of: parameters[0]))",
+      found: "\(ranks) and \(others)")
+  }
+
+  private func magnitude(_ module: Module) throws(ModelError) -> Int? {
+    let tensor = module.tensors["lora_magnitude_vector"]
+    guard (tensor != nil) == config.usesDoRA else {
+      throw ModelError(
+        tensor == nil ? .malformed : .mismatch,
+        tensor == nil
+          ? "the magnitudes of DoRA are missing" : "magnitudes of DoRA are not expected",
+        expected: "use_dora \(tensor != nil)", found: "use_dora \(config.usesDoRA)")
+    }
+    return tensor
+  }
+}

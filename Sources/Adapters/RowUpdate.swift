@@ -1,0 +1,86 @@
+package import TensorModel
+
+/// Some rows of a base while adapters change them, as floats.
+package struct RowUpdate {
+  /// Rows of the tensor.
+  package let rows: Range<Int>
+  /// Numbers in a row.
+  package let columnCount: Int
+  /// The rows as they were.
+  package let base: [Float]
+  /// The rows as they are now.
+  package private(set) var values: [Float]
+  /// What was added in all.
+  package private(set) var delta: [Float]
+
+  /// Rows that nothing has changed yet.
+  package init(_ base: [Float], rows: Range<Int>, columnCount: Int) {
+    self.rows = rows
+    self.columnCount = columnCount
+    self.base = base
+    values = base
+    delta = Array(repeating: 0, count: base.count)
+  }
+
+  /// Adds a change.
+  ///
+  /// Throws `io`, `malformed`.
+  package mutating func apply(
+    _ change: PairedChange, _ reader: UpdateReader
+  ) throws(ModelError) {
+    switch change.operation {
+    case .lowRank(let product, let groupSize):
+      let added = try Self.product(
+        change, product, groupSize: groupSize, rows: rows, columnCount: columnCount, reader)
+      if let magnitude = product.magnitude {
+        let lengths = try reader.vector(change, tensor: magnitude, rows: rows)
+        rescale(added, lengths)
+      } else {
+        add(added)
+      }
+    case .vector(let tensor, let scale):
+      let added = try reader.vector(change, tensor: tensor, rows: 0..<columnCount)
+      add(added.map { $0 * Float(scale) })
+    case .replacement(let tensor):
+      let wanted = try reader.rows(change, tensor: tensor, rows, columnCount: columnCount)
+      for index in values.indices { delta[index] += wanted[index] - values[index] }
+      values = wanted
+    }
+  }
+
+  /// What a product adds to rows: rows × columns, groups spread to their columns.
+  ///
+  /// Throws `io`, `malformed`.
+  private static func product(
+    _ change: PairedChange, _ product: LowRank, groupSize: Int?, rows: Range<Int>,
+    columnCount: Int, _ reader: UpdateReader
+  ) throws(ModelError) -> [Float] {
+    var added = [Float](repeating: 0, count: rows.count * product.right.lineCount)
+    try reader.add(change, product, rows: rows, to: &added)
+    return groupSize.map { GroupShift.spread(added, columnsPerGroup: $0) } ?? added
+  }
+
+  private mutating func add(_ added: [Float]) {
+    GroupShift.add(added, to: &values)
+    GroupShift.add(added, to: &delta)
+  }
+
+  // W' = m · (W + ΔW) / ‖W₀ + ΔW‖, a row at a time; the norm is that of the base with this adapter
+  // alone (arXiv 2402.09353, equation 5).
+  private mutating func rescale(_ added: [Float], _ lengths: [Float]) {
+    for row in lengths.indices {
+      let range = row * columnCount..<(row + 1) * columnCount
+      var square = 0.0
+      for index in range {
+        let value = Double(base[index] + added[index])
+        square += value * value
+      }
+      let factor = Float(Double(lengths[row]) / square.squareRoot())
+      for index in range {
+        let value = factor * (values[index] + added[index])
+        delta[index] += value - values[index]
+        values[index] = value
+      }
+    }
+  }
+}

@@ -1,0 +1,97 @@
+#pragma STDC FP_CONTRACT OFF
+
+#include "CKernels.h"
+#include "group.h"
+
+/* RNE(-lo / scale), clamped to 0...top: clamping first, as in write_codes. */
+ALWAYS_INLINE float zero_point(float lo, float scale, int top) {
+  float x = -lo / scale;
+  x = x > 0 ? x : 0;
+  x = x < (float)top ? x : (float)top;
+  return (x + 0x1.8p23f) - 0x1.8p23f;
+}
+
+ALWAYS_INLINE int64_t zero_point_batch(const float *restrict values, ptrdiff_t groups,
+                                       ptrdiff_t size, int bits, pleat_format format,
+                                       uint8_t *restrict codes, float *restrict scales,
+                                       float *restrict zeros) {
+  const int top = (1 << bits) - 1;
+  float lows[BATCH];
+  batch_state batch;
+  find_extremes(values, groups, size, &batch);
+  for (ptrdiff_t k = 0; k < groups; k++) {
+    float least = float_of_key(batch.least[k]), most = float_of_key(batch.most[k]);
+    float lo = least < 0 ? least : 0, hi = most > 0 ? most : 0;
+    bool none = lo == hi;
+    lows[k] = none ? -1 : lo;
+    batch.scales[k] = ((none ? 1 : hi) - lows[k]) / (float)top;
+    batch.biases[k] = 0;
+  }
+  finish_scales(&batch, groups, format);
+  int64_t fault = find_fault(&batch, groups);
+  if (fault >= 0) return fault;
+  for (ptrdiff_t k = 0; k < groups; k++) {
+    zeros[k] = batch.scales[k] != 0 ? zero_point(lows[k], batch.scales[k], top) : 0;
+    write_codes(values + k * size, size, 0, batch.divisors[k], -(int)zeros[k], top,
+                codes + k * size);
+  }
+  memcpy(scales, batch.scales, (size_t)groups * sizeof *scales);
+  return -1;
+}
+
+ALWAYS_INLINE int64_t encode_of_size(const float *values, ptrdiff_t count, ptrdiff_t size, int bits,
+                                     pleat_format format, uint8_t *codes, float *scales,
+                                     float *zeros) {
+  for (ptrdiff_t k = 0; k < count; k += BATCH) {
+    ptrdiff_t groups = count - k < BATCH ? count - k : BATCH;
+    int64_t fault = zero_point_batch(values + k * size, groups, size, bits, format,
+                                     codes + k * size, scales + k, zeros + k);
+    if (fault >= 0) return 2 * k + fault;
+  }
+  return -1;
+}
+
+ALWAYS_INLINE int64_t encode(const float *values, ptrdiff_t count, ptrdiff_t size, int bits,
+                             pleat_format format, uint8_t *codes, float *scales, float *zeros) {
+  switch (size) {
+    case 32: return encode_of_size(values, count, 32, bits, format, codes, scales, zeros);
+    case 64: return encode_of_size(values, count, 64, bits, format, codes, scales, zeros);
+    case 128: return encode_of_size(values, count, 128, bits, format, codes, scales, zeros);
+    default: return encode_of_size(values, count, size, bits, format, codes, scales, zeros);
+  }
+}
+
+ALWAYS_INLINE void decode(const uint8_t *restrict codes, ptrdiff_t count, ptrdiff_t size,
+                          const float *restrict scales, const float *restrict zeros,
+                          float *restrict out) {
+  for (ptrdiff_t k = 0; k < count; k++) {
+    float scale = scales[k], zero = zeros[k];
+    for (ptrdiff_t i = k * size; i < (k + 1) * size; i++) out[i] = scale * ((float)codes[i] - zero);
+  }
+}
+
+AVX2_PATH static int64_t encode_avx2(const float *values, ptrdiff_t count, ptrdiff_t size, int bits,
+                                     pleat_format format, uint8_t *codes, float *scales,
+                                     float *zeros) {
+  return encode(values, count, size, bits, format, codes, scales, zeros);
+}
+
+AVX2_PATH static void decode_avx2(const uint8_t *codes, ptrdiff_t count, ptrdiff_t size,
+                                  const float *scales, const float *zeros, float *out) {
+  decode(codes, count, size, scales, zeros, out);
+}
+
+int64_t pleat_encode_zero_point(pleat_instructions set, const float *values, ptrdiff_t group_count,
+                                ptrdiff_t group_size, int bits, pleat_format format,
+                                uint8_t *codes, float *scales, float *zeros) {
+  return set == PLEAT_AVX2
+             ? encode_avx2(values, group_count, group_size, bits, format, codes, scales, zeros)
+             : encode(values, group_count, group_size, bits, format, codes, scales, zeros);
+}
+
+void pleat_decode_zero_points(pleat_instructions set, const uint8_t *codes, ptrdiff_t group_count,
+                              ptrdiff_t group_size, const float *scales, const float *zeros,
+                              float *out) {
+  set == PLEAT_AVX2 ? decode_avx2(codes, group_count, group_size, scales, zeros, out)
+                    : decode(codes, group_count, group_size, scales, zeros, out);
+}

@@ -1,0 +1,48 @@
+/// Names that several architectures share.
+enum CommonNames {
+  typealias NamePairs = [Architecture.NamePair]
+
+  /// The two ends of a model, without the head.
+  static let ends: NamePairs = [
+    ("model.embed_tokens", "token_embd"),
+    ("model.norm", "output_norm"),
+  ]
+
+  /// The matrix that makes logits.
+  static let head: NamePairs = [("lm_head", "output")]
+
+  /// Attention with a matrix each for queries, keys and values.
+  static let attention: NamePairs = [
+    ("self_attn.q_proj", "attn_q"),
+    ("self_attn.k_proj", "attn_k"),
+    ("self_attn.v_proj", "attn_v"),
+    ("self_attn.o_proj", "attn_output"),
+  ]
+
+  /// Norms of queries and keys.
+  static let attentionNorms: NamePairs = [
+    ("self_attn.q_norm", "attn_q_norm"),
+    ("self_attn.k_norm", "attn_k_norm"),
+  ]
+
+  /// A gated feed-forward network.
+  static let feedForward: NamePairs = [
+    ("mlp.gate_proj", "ffn_gate"),
+    ("mlp.up_proj", "ffn_up"),
+    ("mlp.down_proj", "ffn_down"),
+  ]
+
+  /// Norms before attention and before the feed-forward network.
+  static let normsBefore: NamePairs = [
+    ("input_layernorm", "attn_norm"),
+    ("post_attention_layernorm", "ffn_norm"),
+  ]
+
+  /// Norms before and after both; `post_attention_layernorm` is here what it says.
+  static let normsAround: NamePairs = [
+    ("input_layernorm", "attn_norm"),
+    ("post_attention_layernorm", "post_attention_norm"),
+    ("pre_feedforward_layernorm", "ffn_norm"),
+    ("post_feedforward_layernorm", "post_ffw_norm"),
+  ]
+}

@@ -1,0 +1,7 @@
+extension Architecture {
+  /// Gemma, the first; its embeddings are its head.
+  static let gemma = Architecture(
+    ggufName: "gemma", modelTypes: ["gemma"], interleavesRotaryRows: false,
+    modelNames: CommonNames.ends,
+    layerNames: CommonNames.attention + CommonNames.feedForward + CommonNames.normsBefore)
+}

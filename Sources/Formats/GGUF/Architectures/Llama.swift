@@ -1,0 +1,7 @@
+extension Architecture {
+  /// Llama, all versions with one feed-forward network a layer.
+  static let llama = Architecture(
+    ggufName: "llama", modelTypes: ["llama"], interleavesRotaryRows: true,
+    modelNames: CommonNames.ends + CommonNames.head,
+    layerNames: CommonNames.attention + CommonNames.feedForward + CommonNames.normsBefore)
+}

@@ -1,0 +1,56 @@
+internal import CKernels
+
+/// A field of some bytes in records of equal length that follow each other.
+package struct ByteField: Sendable, Hashable {
+  /// The bytes of a record before the field.
+  package let offset: Int
+  /// The bytes of the field.
+  package let width: Int
+  /// The bytes of a record.
+  package let stride: Int
+
+  package init(offset: Int, width: Int, stride: Int) {
+    precondition(offset >= 0 && width > 0 && offset + width <= stride, "the field is in the record")
+    self.offset = offset
+    self.width = width
+    self.stride = stride
+  }
+
+  /// The fields of whole records, one after the other.
+  package func gather(_ records: [UInt8]) -> [UInt8] {
+    guard width < stride else { return records }
+    let count = records.count / stride
+    return [UInt8](unsafeUninitializedCapacity: count * width) { fields, written in
+      records.withUnsafeBytes { records in
+        if let first = records.baseAddress {
+          pleat_copy_fields(first + offset, stride, fields.baseAddress, width, count, width)
+        }
+      }
+      written = count * width
+    }
+  }
+
+  /// Puts fields into whole records; the bytes around them stay.
+  package func scatter(_ fields: [UInt8], into records: inout [UInt8]) {
+    let count = records.count / stride
+    precondition(fields.count == count * width, "one field for each record")
+    fields.withUnsafeBytes { fields in
+      records.withUnsafeMutableBytes { records in
+        if let first = records.baseAddress {
+          pleat_copy_fields(fields.baseAddress, width, first + offset, stride, count, width)
+        }
+      }
+    }
+  }
+
+  /// Whether two runs of records are equal but for the fields.
+  package func isSameAround(_ left: [UInt8], _ right: [UInt8]) -> Bool {
+    guard left.count == right.count else { return false }
+    return left.withUnsafeBytes { left in
+      right.withUnsafeBytes { right in
+        pleat_same_around_fields(
+          left.baseAddress, right.baseAddress, left.count / stride, stride, offset, width)
+      }
+    }
+  }
+}

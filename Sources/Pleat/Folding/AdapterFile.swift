@@ -1,0 +1,165 @@
+public import Adapters
+internal import Bytes
+public import Formats
+internal import Kernels
+internal import Quantization
+internal import SystemPackage
+public import TensorModel
+
+/// An opened adapter: what it changes, and access to its numbers.
+public struct AdapterFile: Sendable {
+  /// What it changes.
+  public let adapter: Adapter
+  /// What to call it: the last part of its path, or its name in the model that carries it.
+  public let name: String
+  /// The CRC-32C of the file with its tensors, by which a history knows it again.
+  public let checksum: String
+  /// The files that hold its tensors, or the model that carries it.
+  public let model: Model
+
+  /// Whether a model carries it.
+  package internal(set) var isAttached = false
+  /// The document beside the tensors, or what a GGUF file says of them.
+  package let config: JSONValue
+  /// For each tensor of the adapter the index of the stored tensor.
+  package let stored: [Int]
+
+  /// Opens a folder of PEFT or MLX, or a file of theirs or of llama.cpp; reads headers and the
+  /// checksum.
+  ///
+  /// Throws `io`, `malformed`, `unsupported`, `mismatch` or `limit`.
+  public static func open(
+    _ path: String, limits: ReadLimits = ReadLimits()
+  ) throws(ModelError) -> AdapterFile {
+    let file = try weights(at: FilePath(path))
+    let model = try Model.open(file.string, limits: limits)
+    let config =
+      model.format == .gguf ? Self.document(model.catalog.metadata) : try Self.config(beside: file)
+    let contents = AdapterContents(
+      path: path, config: config, tensors: model.catalog.tensors)
+    return try AdapterFile(
+      contents, name: name(of: FilePath(path)), checksum: try checksum(of: model), model,
+      stored: Array(model.catalog.tensors.indices))
+  }
+
+  package init(
+    _ contents: AdapterContents, name: String, checksum: String, _ model: Model, stored: [Int]
+  ) throws(ModelError) {
+    adapter = try AdapterKind(contents).read(contents)
+    config = contents.config
+    self.name = name
+    self.checksum = checksum
+    self.model = model
+    self.stored = stored
+  }
+
+  // MARK: - Finding the files
+
+  private static func weights(at path: FilePath) throws(ModelError) -> FilePath {
+    switch FileSystem.kind(of: path) {
+    case nil:
+      throw ModelError(.io, "no such file or folder", file: path.string)
+    case .folder:
+      let names = FileSystem.names(in: path)
+      for name in ModelPlace.adapterNames where names.contains(name) {
+        return path.appending(name)
+      }
+      let gguf = names.filter { $0.hasSuffix(".gguf") }
+      if gguf.count == 1 { return path.appending(gguf[0]) }
+      throw noAdapter(path, isPickle: names.contains("adapter_model.bin"))
+    default:
+      guard path.extension != "bin" else { throw noAdapter(path, isPickle: true) }
+      // A config names no tensors; what is meant is the folder.
+      return path.name == "adapter_config.json" ? try weights(at: path.parentFolder) : path
+    }
+  }
+
+  private static func noAdapter(_ path: FilePath, isPickle: Bool) -> ModelError {
+    ModelError(
+      isPickle ? .unsupported : .io,
+      isPickle ? "the adapter is a PyTorch pickle" : "no adapter in this folder",
+      file: path.string,
+      expected: "adapter_model.safetensors, adapters.safetensors or a .gguf file",
+      found: isPickle ? "adapter_model.bin" : nil,
+      hint: isPickle
+        ? "load it in PEFT and save it again: model.save_pretrained(path) writes safetensors" : nil)
+  }
+
+  private static func config(beside file: FilePath) throws(ModelError) -> JSONValue {
+    let path = file.sibling("adapter_config.json")
+    guard FileSystem.kind(of: path) == .file else { return .null }
+    let input = try InputFile(path)
+    return try JSONParser.parse(try input.bytes(at: 0, count: input.byteCount), file: path.string)
+  }
+
+  /// Metadata as an object; arrays are left out.
+  private static func document(_ metadata: Metadata) -> JSONValue {
+    .object(
+      metadata.entries.compactMap { entry in
+        if case .array = entry.value { return .init(entry.key, .array([])) }
+        return .init(entry.key, entry.value.json)
+      })
+  }
+
+  private static func checksum(of model: Model) throws(ModelError) -> String {
+    var checksum = CRC32C()
+    for file in model.reader.files {
+      for start in stride(from: 0, to: file.byteCount, by: 1 << 20) {
+        let bytes = try file.bytes(at: start, count: min(1 << 20, file.byteCount - start))
+        checksum.update(bytes.span.bytes)
+      }
+    }
+    return checksum.text
+  }
+
+  private static func name(of path: FilePath) -> String {
+    let place = path.name.isEmpty || path.name == "." ? path.string : path.name
+    return (ModelPlace.adapterNames + ["adapter_config.json"]).contains(place)
+      ? path.parentFolder.name : place
+  }
+}
+
+extension AdapterFile: AdapterNumbers {
+  package func numbers(of tensor: Int, _ elements: Range<Int>) throws(ModelError) -> [Float] {
+    try model.numbers(ofStored: stored[tensor], elements, name: adapter.tensors[tensor].name)
+  }
+}
+
+extension Model {
+  /// Some elements of a stored tensor as floats.
+  ///
+  /// Throws what reading throws, and `unsupported` for what is not numbers.
+  func numbers(
+    ofStored index: Int, _ elements: Range<Int>, name: String
+  ) throws(ModelError) -> [Float] {
+    let stored = reader.stored[index]
+    guard let decoder = RowDecoder(stored.encoding) else {
+      throw ModelError(
+        .unsupported, "the tensor is not numbers that Pleat reads", file: path, tensor: name,
+        found: stored.encoding.description)
+    }
+    let (count, byteCount) = stored.encoding.block
+    // Blocks that the range touches are decoded whole.
+    let first = elements.lowerBound / count
+    let blocks = first..<(elements.upperBound + count - 1) / count
+    var bytes = [UInt8](repeating: 0, count: blocks.count * byteCount)
+    try bytes.change(0..<bytes.count) { (span) throws(ModelError) in
+      try reader.read(index, at: first * byteCount, into: &span)
+    }
+    var values = [Float](repeating: 0, count: blocks.count * count)
+    decoder.decode(bytes[...], into: &values)
+    guard values.count != elements.count else { return values }
+    return Array(values[(elements.lowerBound - first * count)...].prefix(elements.count))
+  }
+}
+
+extension Encoding {
+  /// The elements and bytes of the smallest piece that stands alone.
+  fileprivate var block: (elementCount: Int, byteCount: Int) {
+    switch self {
+    case .plain(let type): (1, type.bitWidth / 8)
+    case .foreign(let layout): (layout.elementCount, layout.byteCount)
+    case .grouped: (1, 1)
+    }
+  }
+}

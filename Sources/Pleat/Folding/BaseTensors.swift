@@ -1,0 +1,91 @@
+internal import Adapters
+internal import Bytes
+internal import Formats
+internal import TensorModel
+
+extension Model {
+  /// The tensors with the names that adapters of either world may have for them.
+  ///
+  /// Throws `malformed` for heads that cannot be, and what reading `config.json` throws.
+  func baseTensors() throws(ModelError) -> [BaseTensor] {
+    let plain = catalog.tensors.enumerated().map { BaseTensor(index: $0.offset, info: $0.element) }
+    if let name = catalog.metadata["general.architecture"]?.text {
+      guard let architecture = Architectures.named(name) else { return plain }
+      return try named(plain, architecture, heads: AttentionHeads(catalog.metadata, name))
+    }
+    guard let config = try configuration(), let type = config["model_type"]?.string,
+      let architecture = Architectures.forModelType(type)
+    else { return plain }
+    return try named(plain, architecture, heads: AttentionHeads(config["text_config"] ?? config))
+  }
+
+  /// Whether stacks of experts are stored with the inputs of each as rows.
+  func hasTransposedExperts() throws(ModelError) -> Bool {
+    let types = ["gpt_oss", "aria", "aria_text", "openai_privacy_filter"]
+    return try configuration()?["model_type"]?.string.map(types.contains) ?? false
+  }
+
+  /// The document of `config.json`; nil without one.
+  func configuration() throws(ModelError) -> JSONValue? {
+    guard let bytes = try companion(named: "config.json") else { return nil }
+    return try JSONParser.parse(bytes, file: "config.json")
+  }
+
+  private func named(
+    _ tensors: [BaseTensor], _ architecture: Architecture, heads: AttentionHeads?
+  ) throws(ModelError) -> [BaseTensor] {
+    let isGGUF = catalog.metadata["general.architecture"] != nil
+    var result: [BaseTensor] = []
+    result.reserveCapacity(tensors.count)
+    for tensor in tensors {
+      var tensor = tensor
+      let name = tensor.info.name
+      let alias = isGGUF ? architecture.huggingFaceName(of: name) : architecture.ggufName(of: name)
+      if let alias {
+        // Without the heads a name of queries or keys would promise an order that is not known.
+        let order =
+          try architecture.rowOrder(
+            ofHuggingFaceName: isGGUF ? alias : name, headCount: heads?.queries ?? 1,
+            keyValueHeadCount: heads?.keys ?? 1, headSize: heads?.size ?? 2)
+        let rows =
+          tensor.info.shape.rank == 1
+          ? tensor.info.shape.elementCount : tensor.info.shape.rowCount
+        if order == nil || heads != nil && order?.rowCount == rows {
+          tensor.alias = alias
+          tensor.aliasRows = order.map { RowMap($0, fromInterleaved: isGGUF) }
+        }
+      }
+      result.append(tensor)
+    }
+    return result
+  }
+}
+
+/// How many heads attention has, and their size.
+private struct AttentionHeads {
+  var queries: Int
+  var keys: Int
+  var size: Int
+
+  /// From a `config.json`; nil when it does not say.
+  init?(_ config: JSONValue) {
+    guard let queries = config["num_attention_heads"]?.int, queries > 0 else { return nil }
+    guard
+      let size = config["head_dim"]?.int ?? config["hidden_size"]?.int.map({ $0 / queries })
+    else { return nil }
+    self.queries = queries
+    self.size = size
+    keys = config["num_key_value_heads"]?.int ?? queries
+  }
+
+  /// From the metadata of a GGUF file; nil when it does not say.
+  init?(_ metadata: Metadata, _ architecture: String) {
+    func value(_ key: String) -> Int? { metadata["\(architecture).\(key)"]?.integer }
+    guard let queries = value("attention.head_count"), queries > 0,
+      let size = value("attention.key_length") ?? value("embedding_length").map({ $0 / queries })
+    else { return nil }
+    self.queries = queries
+    self.size = size
+    keys = value("attention.head_count_kv") ?? queries
+  }
+}

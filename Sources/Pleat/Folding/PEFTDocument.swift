@@ -1,0 +1,58 @@
+internal import Adapters
+internal import Bytes
+internal import TensorModel
+
+/// The `adapter_config.json` of an adapter whose modules have one alpha.
+struct PEFTDocument {
+  private let adapter: RuntimeAdapter
+  private let names: [String]
+  private let base: [BaseTensor]
+
+  /// - Parameters:
+  ///   - adapter: The factors.
+  ///   - names: The path of each module.
+  ///   - base: The tensors of the base, by which short names are checked.
+  init(_ adapter: RuntimeAdapter, names: [String], _ base: [BaseTensor]) {
+    self.adapter = adapter
+    self.names = names
+    self.base = base
+  }
+
+  var text: [UInt8] {
+    let ranks = adapter.modules.map(\.product.rank)
+    let counts = ranks.reduce(into: [:]) { $0[$1, default: 0] += 1 }
+    let rank = counts.max { ($0.value, $0.key) < ($1.value, $1.key) }?.key ?? 1
+    let others = zip(names, ranks).filter { $0.1 != rank }
+    let document: JSONValue = [
+      "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": .null,
+      "r": JSONValue(rank), "lora_alpha": alpha, "lora_dropout": .number(0), "bias": "none",
+      "target_modules": .array(targets.map { .string($0) }),
+      "rank_pattern": .object(
+        others.map { .init($0.0.split(separator: ".").joined(separator: "\\."), JSONValue($0.1)) }),
+      "alpha_pattern": .object([]),
+      "fan_in_fan_out": .bool(adapter.modules.contains(where: \.product.isTransposed)),
+      "use_rslora": false, "use_dora": false, "inference_mode": true,
+    ]
+    return Array((JSONWriter.text(document, indentation: 2) + "\n").utf8)
+  }
+
+  private var alpha: JSONValue {
+    Int(exactly: adapter.alpha).map { JSONValue($0) } ?? .number(adapter.alpha)
+  }
+
+  /// The last words of the paths where they mean just the adapted modules, else whole paths.
+  private var targets: [String] {
+    let adapted = Set(names)
+    var targets: Set<String> = []
+    for name in names {
+      let word = name.split(separator: ".").last.map(String.init) ?? name
+      let isWhole = base.allSatisfy { tensor in
+        [tensor.info.name, tensor.alias ?? ""].allSatisfy { other in
+          !other.hasSuffix(".\(word).weight") || adapted.contains(String(other.dropLast(7)))
+        }
+      }
+      targets.insert(isWhole ? word : name)
+    }
+    return targets.sorted()
+  }
+}

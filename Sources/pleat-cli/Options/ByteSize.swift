@@ -1,0 +1,19 @@
+internal import ArgumentParser
+
+/// A size with a unit: `5GB`, `500MB`, `3000000`; in powers of 1000, `GiB` in powers of 1024.
+struct ByteSize: ExpressibleByArgument {
+  let byteCount: Int
+
+  init?(argument: String) {
+    let digits = argument.prefix { $0.isNumber }
+    let unit = argument.dropFirst(digits.count).lowercased()
+    let factors = [
+      "": 1, "b": 1, "k": 1000, "kb": 1000, "m": 1_000_000, "mb": 1_000_000, "g": 1_000_000_000,
+      "gb": 1_000_000_000, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30,
+    ]
+    guard let count = Int(digits), count > 0, let factor = factors[unit] else { return nil }
+    let (product, overflow) = count.multipliedReportingOverflow(by: factor)
+    guard !overflow else { return nil }
+    byteCount = product
+  }
+}

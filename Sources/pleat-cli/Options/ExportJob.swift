@@ -1,0 +1,36 @@
+internal import Pleat
+
+/// What `attach` does for a runtime of its own: prints what would be written, or writes it.
+struct ExportJob {
+  let export: AdapterExport
+  let output: WritingOptions
+  let console: Console
+
+  /// Throws what writing throws.
+  func callAsFunction() throws(ModelError) {
+    for note in export.notes { console.note(note) }
+    let name = console.style.strong(output.output.escaped)
+    if output.dryRun {
+      let line = "would write \(name)  \(Quantities.exactBytes(export.byteCount))  \(modules)"
+      return console.print(moduleLines + [line], json: export.planJSON(path: output.output))
+    }
+    let start = ContinuousClock.now
+    let size = try export.write(replacing: output.force)
+    let seconds = (ContinuousClock.now - start) / .seconds(1)
+    let parts = [
+      "wrote \(name)", Quantities.bytes(size.byteCount), modules,
+      "in \(Quantities.seconds(seconds))",
+    ]
+    console.print(
+      (console.isVerbose ? moduleLines : []) + [parts.joined(separator: "  ")],
+      json: export.resultJSON(path: output.output, size: size))
+  }
+
+  private var modules: String { Quantities.number(export.modules.count, of: "adapted weight") }
+
+  private var moduleLines: [String] {
+    var table = Table([.left, .right])
+    for module in export.modules { table.add(module.name.escaped, "rank \(module.rank)") }
+    return table.lines
+  }
+}

@@ -1,0 +1,118 @@
+import Adapters
+import Bytes
+import TensorModel
+import TestSupport
+import Testing
+
+/// `target_parameters` of PEFT: parameters without a layer of their own, such as stacked experts.
+@Suite struct PEFTParameterTests {
+  private static let config: JSONValue = [
+    "target_parameters": ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
+  ]
+
+  /// 3 experts: gate_up_proj [3, 20, 16], down_proj [3, 16, 10]; factors nested as PEFT saves them.
+  private static let tensors: [(name: String, shape: [Int])] = [
+    ("base_model.model.m.0.mlp.experts.base_layer.lora_A.weight", [6, 16]),
+    ("base_model.model.m.0.mlp.experts.base_layer.lora_B.weight", [20, 6]),
+    ("base_model.model.m.0.mlp.experts.lora_A.weight", [6, 10]),
+    ("base_model.model.m.0.mlp.experts.lora_B.weight", [16, 6]),
+  ]
+
+  private func pairs(
+    _ tensors: [(name: String, shape: [Int])], _ config: JSONValue,
+    _ shapes: [(name: String, shape: [Int])], prefersTransposed: Bool = false
+  ) throws(ModelError) -> [PairedChange] {
+    try Pairing(base(shapes), prefersTransposedExperts: prefersTransposed)
+      .pair(try ToyAdapter.peft(tensors, config).read(), Pairing.Use(index: 0))
+  }
+
+  @Test("the parameters of a layer are told apart by their shapes", arguments: [false, true])
+  func nested(isReversed: Bool) throws {
+    let shapes: [(name: String, shape: [Int])] = [
+      ("m.0.mlp.experts.down_proj", [3, 16, 10]), ("m.0.mlp.experts.gate_up_proj", [3, 20, 16]),
+    ]
+    var config = Self.config
+    if isReversed {
+      config = ["target_parameters": ["mlp.experts.down_proj", "mlp.experts.gate_up_proj"]]
+    }
+    let found = try pairs(Self.tensors, config, shapes)
+    #expect(found.map(\.tensor) == [1, 0])
+    #expect(found.compactMap(\.lowRank).map(\.expertCount) == [3, 3])
+    #expect(found.compactMap(\.lowRank).map(\.left.lineCount) == [20, 16])
+  }
+
+  @Test("stacks of inputs × outputs are turned") func transposed() throws {
+    let found = try pairs(
+      Self.tensors, Self.config,
+      [("m.0.mlp.experts.gate_up_proj", [3, 16, 20]), ("m.0.mlp.experts.down_proj", [3, 10, 16])])
+    #expect(found.map(\.tensor) == [0, 1])
+    #expect(found.compactMap(\.lowRank).map(\.left.lineCount) == [16, 10])
+  }
+
+  @Test("square experts are as the base's architecture has them", arguments: [false, true])
+  func square(isTransposed: Bool) throws {
+    let tensors: [(name: String, shape: [Int])] = [
+      ("m.experts.lora_A.weight", [6, 16]), ("m.experts.lora_B.weight", [16, 6]),
+    ]
+    let found = try pairs(
+      tensors, ["target_parameters": ["experts.down_proj"]],
+      [("m.experts.down_proj", [3, 16, 16])], prefersTransposed: isTransposed)
+    let product = try #require(found.first?.lowRank)
+    #expect(product.left.tensor == (isTransposed ? 0 : 1))
+  }
+
+  @Test("a matrix may be a parameter too") func matrix() throws {
+    let found = try pairs(
+      [("m.q.lora_A.weight", [2, 16]), ("m.q.lora_B.weight", [12, 2])],
+      ["target_parameters": ["q.weight"]], [("m.q.weight", [12, 16])])
+    #expect(found.first?.lowRank?.expertCount == 1)
+  }
+
+  @Test("a layer that no parameter belongs to is an ordinary one") func others() throws {
+    let found = try pairs(
+      [("m.q.lora_A.weight", [2, 16]), ("m.q.lora_B.weight", [12, 2])], Self.config,
+      [("m.q.weight", [12, 16])])
+    #expect(found.map(\.tensor) == [0])
+  }
+
+  @Test("rank and alpha of a pattern are those of the parameter") func patterns() throws {
+    let config = Self.config.changed(by: [
+      "rank_pattern": ["experts.gate_up_proj": 2, "experts.down_proj": 3], "r": 8,
+      "alpha_pattern": ["experts.down_proj": 12],
+    ])
+    let tensors: [(name: String, shape: [Int])] = [
+      ("m.mlp.experts.base_layer.lora_A.weight", [6, 16]),
+      ("m.mlp.experts.base_layer.lora_B.weight", [20, 6]),
+      ("m.mlp.experts.lora_A.weight", [9, 10]), ("m.mlp.experts.lora_B.weight", [16, 9]),
+    ]
+    let found = try pairs(
+      tensors, config,
+      [("m.mlp.experts.gate_up_proj", [3, 20, 16]), ("m.mlp.experts.down_proj", [3, 16, 10])])
+    #expect(found.compactMap(\.lowRank).map(\.rank) == [2, 3])
+    #expect(found.compactMap(\.lowRank).map(\.scale) == [3, 4])
+  }
+
+  @Test("another number of experts than the base has does not fit") func experts() {
+    let error = Laws.error { () throws(ModelError) in
+      try pairs(
+        Self.tensors, Self.config,
+        [
+          ("m.0.mlp.experts.gate_up_proj", [2, 20, 16]),
+          ("m.0.mlp.experts.down_proj", [2, 16, 10]),
+        ])
+    }
+    #expect(error?.kind == .mismatch)
+    #expect(error?.tensor == "m.0.mlp.experts.gate_up_proj")
+  }
+
+  @Test("factors that are not whole experts of the rank do not fit") func rank() {
+    for (a, b) in [([5, 16], [20, 5]), ([6, 16], [20, 4]), ([3, 16], [20, 3])] {
+      let fault = ToyAdapter.peft(
+        [("m.experts.lora_A.weight", a), ("m.experts.lora_B.weight", b)],
+        ["target_parameters": ["experts.up"]]
+      ).fault
+      #expect(fault?.kind == .mismatch)
+      #expect(fault?.tensor == "m.experts")
+    }
+  }
+}

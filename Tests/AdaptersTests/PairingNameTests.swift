@@ -1,0 +1,157 @@
+import Adapters
+import Bytes
+import TensorModel
+import TestSupport
+import Testing
+
+/// Which tensor of the base a part of an adapter is for, by names.
+@Suite struct PairingNameTests {
+  /// An adapter of one layer, whose weight is 12 × 16.
+  private func adapter(_ paths: String...) -> ToyAdapter {
+    .peft(paths.flatMap { [("\($0).lora_A.weight", [2, 16]), ("\($0).lora_B.weight", [12, 2])] })
+  }
+
+  private func pair(_ adapter: ToyAdapter, _ base: [BaseTensor]) throws(ModelError)
+    -> [PairedChange]
+  {
+    try Pairing(base).pair(try adapter.read(), Pairing.Use(index: 4))
+  }
+
+  private func error(_ adapter: ToyAdapter, _ base: [BaseTensor]) -> ModelError? {
+    Laws.error { () throws(ModelError) in try pair(adapter, base) }
+  }
+
+  /// Names with a shape that fits.
+  private func matrices(_ names: String...) -> [BaseTensor] { base(names.map { ($0, [12, 16]) }) }
+
+  @Test("a tensor of the same name is meant, whatever else ends like it") func exact() throws {
+    let base = matrices("x.m.0.q.weight", "m.0.q.weight", "0.q.weight", "q.weight")
+    let found = try pair(adapter("m.0.q"), base)
+    #expect(found.map(\.tensor) == [1])
+    #expect(found.map(\.adapter) == [4])
+    #expect(found.map(\.rows) == [nil])
+  }
+
+  @Test(
+    "words in front of all names, on either side, do not matter",
+    arguments: [
+      ("m.0.q", "x.m.0.q.weight"), ("x.m.0.q", "m.0.q.weight"), ("x.y.m.0.q", "m.0.q.weight"),
+      ("m.0.q", "base.x.m.0.q.weight"),
+    ])
+  func prefixes(path: String, name: String) throws {
+    #expect(try pair(adapter(path), matrices("other.weight", name)).map(\.tensor) == [1])
+  }
+
+  @Test(
+    "a part of a word is no word",
+    arguments: [("q", "mq.weight"), ("m.0.q", "m.10.q.weight"), ("0.q", "m.10.q.weight")])
+  func words(path: String, name: String) {
+    #expect(error(adapter(path), matrices(name))?.kind == .mismatch)
+  }
+
+  @Test("names that end like several tensors mean none") func ambiguity() {
+    let error = error(adapter("q"), matrices("m.0.q.weight", "m.1.q.weight"))
+    #expect(error?.kind == .mismatch)
+    #expect(error?.file == "toy")
+    #expect(error?.found == "q.weight")
+    #expect(self.error(adapter("x.y.q"), matrices("q.weight", "y.q.weight"))?.kind == .mismatch)
+  }
+
+  @Test("a name that nothing has is reported with the nearest ones, and how many there are")
+  func unmatched() {
+    let base = matrices("m.0.q_proj.weight", "m.0.k_proj.weight", "m.0.up.weight")
+    let one = error(adapter("m.0.q_prj"), base)
+    #expect(one?.kind == .mismatch)
+    #expect(one?.tensor == "m.0.q_prj.weight")
+    #expect(one?.expected?.hasPrefix("a name such as m.0.q_proj.weight, m.0.k_proj.weight") == true)
+    #expect(one?.hint?.contains("another model") == true)
+    let several = error(adapter("m.0.q_proj", "zzz", "yyy"), base)
+    #expect(several?.what.contains("2 parts") == true)
+    #expect(several?.tensor == "zzz.weight")
+    #expect(several?.expected == nil)
+  }
+
+  @Test("the head of a base that has none is explained") func tiedHead() {
+    for adapter in [
+      adapter("lm_head"),
+      .gguf([("output.weight.lora_a", [2, 16]), ("output.weight.lora_b", [12, 2])]),
+    ] {
+      let error = error(adapter, matrices("model.embed_tokens.weight"))
+      #expect(error?.kind == .mismatch)
+      #expect(error?.hint?.contains("embeddings as head") == true)
+    }
+  }
+
+  @Test("a base without tensors fits nothing") func empty() {
+    #expect(error(adapter("q"), [])?.kind == .mismatch)
+    #expect(Laws.error { () throws(ModelError) in try pair(adapter(), []) } == nil)
+  }
+
+  @Test("names are compared byte by byte") func exactness() {
+    #expect(error(adapter("m.caf\u{e9}"), matrices("m.cafe\u{301}.weight"))?.kind == .mismatch)
+  }
+
+  // MARK: - The other side's names
+
+  private static let order = RotaryRowOrder(headCount: 3, headSize: 4)
+
+  /// Two tensors of a GGUF file with the names that Hugging Face has for them.
+  private func aliased() throws -> [BaseTensor] {
+    var base = matrices("blk.0.attn_q.weight", "blk.0.attn_v.weight")
+    base[0].alias = "model.layers.0.self_attn.q_proj.weight"
+    base[0].aliasRows = RowMap(try #require(Self.order), fromInterleaved: true)
+    base[1].alias = "model.layers.0.self_attn.v_proj.weight"
+    return base
+  }
+
+  @Test(
+    "the other side's name is as good, and tells where rows are",
+    arguments: ["", "language_model."])
+  func aliases(prefix: String) throws {
+    let path = "\(prefix)model.layers.0.self_attn"
+    let found = try pair(adapter("\(path).v_proj", "\(path).q_proj"), aliased())
+    #expect(found.map(\.tensor) == [1, 0])
+    #expect(found[0].rows == nil)
+    #expect(found[1].rows == RowMap(try #require(Self.order), fromInterleaved: true))
+  }
+
+  @Test("by the base's own name rows are where they are") func ownNames() throws {
+    let adapter = ToyAdapter.gguf([
+      ("blk.0.attn_q.weight.lora_a", [2, 16]), ("blk.0.attn_q.weight.lora_b", [12, 2]),
+    ])
+    let found = try pair(adapter, aliased())
+    #expect(found.map(\.tensor) == [0] && found.map(\.rows) == [nil])
+  }
+
+  @Test("the other side's names are offered too") func nearestAlias() throws {
+    let error = error(adapter("model.layers.0.self_attn.q_prj"), try aliased())
+    #expect(error?.expected?.contains("model.layers.0.self_attn.q_proj.weight") == true)
+  }
+
+  @Test("a row map is its inverse's inverse", arguments: [(1, 2), (3, 4), (2, 64), (5, 6)])
+  func rowMaps(heads: Int, size: Int) throws {
+    let order = try #require(RotaryRowOrder(headCount: heads, headSize: size))
+    let (there, back) = (
+      RowMap(order, fromInterleaved: true), RowMap(order, fromInterleaved: false)
+    )
+    for row in 0..<heads * size {
+      #expect(back(there(row)) == row && there(back(row)) == row)
+      // Heads × half × 2, seen as heads × 2 × half.
+      let (head, pair, part) = (row / size, row % size / 2, row % 2)
+      #expect(there(row) == head * size + part * (size / 2) + pair)
+    }
+  }
+
+  // MARK: - Repeats
+
+  @Test("two parts for the same tensor are refused") func repeats() throws {
+    let two = error(adapter("m.0.q", "x.m.0.q"), matrices("m.0.q.weight"))
+    #expect(two?.kind == .mismatch)
+    #expect(two?.tensor == "m.0.q.weight")
+    let both = ToyAdapter.peft([("q.weight", [12, 16]), ("q.modules_to_save.weight", [12, 16])])
+    #expect(error(both, matrices("q.weight"))?.kind == .mismatch)
+    var alias = try aliased()
+    alias[0].alias = "q.weight"
+    #expect(error(adapter("q", "blk.0.attn_q"), alias)?.kind == .mismatch)
+  }
+}

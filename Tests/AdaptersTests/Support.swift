@@ -1,0 +1,120 @@
+import Adapters
+import Bytes
+import TensorModel
+import TestSupport
+
+/// An adapter file made by hand: names and shapes, and numbers where a test needs them.
+struct ToyAdapter: Sendable {
+  var kind: AdapterKind
+  var tensors: [(name: String, shape: [Int])]
+  var config: JSONValue
+  var pooling: Pooling?
+
+  /// What PEFT writes for rank 2 and alpha 6, with some of the config changed.
+  static func peft(
+    _ tensors: [(name: String, shape: [Int])], _ config: JSONValue = [:], pooling: Pooling? = nil
+  ) -> ToyAdapter {
+    let usual: JSONValue = ["peft_type": "LORA", "r": 2, "lora_alpha": 6]
+    return ToyAdapter(
+      kind: .peft, tensors: tensors, config: usual.changed(by: config), pooling: pooling)
+  }
+
+  /// What mlx-lm writes for rank 2 and scale 3, with some of the config changed.
+  static func mlx(
+    _ tensors: [(name: String, shape: [Int])], _ config: JSONValue = [:]
+  ) -> ToyAdapter {
+    let usual: JSONValue = [
+      "fine_tune_type": "lora", "lora_parameters": ["rank": 2, "scale": 3, "dropout": 0],
+    ]
+    return ToyAdapter(kind: .mlx, tensors: tensors, config: usual.changed(by: config))
+  }
+
+  /// What the converter of llama.cpp writes for alpha 6, with some of the metadata changed.
+  static func gguf(
+    _ tensors: [(name: String, shape: [Int])], _ metadata: JSONValue = [:]
+  ) -> ToyAdapter {
+    let usual: JSONValue = [
+      "general.type": "adapter", "general.architecture": "llama", "adapter.type": "lora",
+      "adapter.lora.alpha": 6,
+    ]
+    return ToyAdapter(kind: .gguf, tensors: tensors, config: usual.changed(by: metadata))
+  }
+
+  var contents: AdapterContents {
+    AdapterContents(
+      path: "toy", config: config,
+      tensors: tensors.map {
+        TensorInfo(name: $0.name, shape: .of($0.shape), encoding: .plain(.f32))
+      },
+      pooling: pooling)
+  }
+
+  func read() throws(ModelError) -> Adapter { try kind.read(contents) }
+
+  /// The error of reading it.
+  var fault: ModelError? { Laws.error { () throws(ModelError) in try read() } }
+
+  /// Numbers for every tensor.
+  func numbers(seed: UInt64) -> ToyNumbers {
+    var random = Seeded(seed)
+    return ToyNumbers(tensors.map { random.weights($0.shape.reduce(1, *)) })
+  }
+}
+
+/// The numbers of an adapter's tensors, in memory.
+struct ToyNumbers: AdapterNumbers {
+  var tensors: [[Float]]
+
+  init(_ tensors: [[Float]]) { self.tensors = tensors }
+
+  func numbers(of tensor: Int, _ elements: Range<Int>) throws(ModelError) -> [Float] {
+    Array(tensors[tensor][elements])
+  }
+
+  /// An element of a matrix or a stack, as a double.
+  subscript(tensor: Int, place: Int) -> Double { Double(tensors[tensor][place]) }
+}
+
+extension JSONValue {
+  /// An object with some members replaced, and others added behind.
+  func changed(by other: JSONValue) -> JSONValue {
+    var members = members ?? []
+    for member in other.members ?? [] {
+      if let index = members.firstIndex(where: { $0.key == member.key }) {
+        members[index] = member
+      } else {
+        members.append(member)
+      }
+    }
+    return .object(members)
+  }
+}
+
+extension Shape {
+  /// The shape of some extents.
+  static func of(_ dimensions: [Int]) -> Shape { Shape(validating: dimensions) ?? Shape() }
+}
+
+extension AdapterChange {
+  /// The names of the tensors that may be meant.
+  var targets: [String] { candidates.map(\.target) }
+
+  /// What is done, where only one tensor may be meant.
+  var operation: Operation? { candidates.count == 1 ? candidates[0].operation : nil }
+}
+
+extension Adapter {
+  /// The product that is added to the first tensor, if it is one.
+  var product: LowRank? {
+    if case .lowRank(let product)? = changes.first?.operation { product } else { nil }
+  }
+}
+
+/// Tensors of a base, F16, in the order of their names here.
+func base(_ tensors: [(name: String, shape: [Int])]) -> [BaseTensor] {
+  tensors.enumerated().map { index, tensor in
+    BaseTensor(
+      index: index,
+      info: TensorInfo(name: tensor.name, shape: .of(tensor.shape), encoding: .plain(.f16)))
+  }
+}

@@ -1,0 +1,127 @@
+"""Writing adapter folders, reading checkpoints, and comparing what was folded."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+import safetensors.torch
+import torch
+from pleat_reader import PleatFile
+
+PREFIX = "base_model.model."
+
+
+def write_adapter(folder: Path, modules: dict, alpha: float, **config) -> Path:
+    """A PEFT folder with A [r, columns] and B [rows, r] for each module, as float32."""
+    folder.mkdir(parents=True)
+    tensors = {}
+    for module, (a, b) in modules.items():
+        tensors[f"{PREFIX}{module}.lora_A.weight"] = as_float32(a)
+        tensors[f"{PREFIX}{module}.lora_B.weight"] = as_float32(b)
+    settings = {
+        "peft_type": "LORA",
+        "r": len(next(iter(modules.values()))[0]),
+        "lora_alpha": alpha,
+        "target_modules": sorted({module.rpartition(".")[2] for module in modules}),
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "use_rslora": False,
+        "use_dora": False,
+        **config,
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    safetensors.torch.save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
+    return folder
+
+
+def qalora_deltas(folder: Path, group_size: int = 32) -> dict[str, np.ndarray]:
+    """What a QA-LoRA adapter of PEFT adds to each group: weight's name → [rows, groups], float64.
+
+    PEFT pools by the mean and multiplies by the number of groups.
+    """
+    config = json.loads((folder / "adapter_config.json").read_text())
+    factor = config["lora_alpha"] / config["r"]
+    return {
+        name: factor * a.shape[1] / group_size * (b @ a)
+        for name, (a, b) in matrices(folder).items()
+    }
+
+
+def expanded(folder: Path, group_size: int = 32) -> dict[str, np.ndarray]:
+    """ΔW of a QA-LoRA adapter in full."""
+    return {
+        name: np.repeat(delta, group_size, axis=1)
+        for name, delta in qalora_deltas(folder, group_size).items()
+    }
+
+
+def updates(folder: Path) -> dict[str, np.ndarray]:
+    """ΔW of a plain LoRA adapter."""
+    config = json.loads((folder / "adapter_config.json").read_text())
+    factor = config["lora_alpha"] / config["r"]
+    return {name: factor * (b @ a) for name, (a, b) in matrices(folder).items()}
+
+
+def matrices(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """A and B of a PEFT folder in float64, by the name of the weight that they are for."""
+    tensors = safetensors.numpy.load_file(folder / "adapter_model.safetensors")
+    result = {}
+    for key in tensors:
+        if key.endswith(".lora_A.weight"):
+            module = key.removeprefix(PREFIX).removesuffix(".lora_A.weight")
+            pair = tensors[key], tensors[key.replace("lora_A", "lora_B")]
+            result[f"{module}.weight"] = tuple(matrix.astype(np.float64) for matrix in pair)
+    return result
+
+
+def as_float32(values) -> torch.Tensor:
+    return torch.tensor(np.ascontiguousarray(values, np.float32))
+
+
+def stored(folder: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a directory in the types that they are stored in."""
+    tensors = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        tensors |= safetensors.torch.load_file(path)
+    return tensors
+
+
+def decoded(pleat, model: Path, folder: Path) -> dict[str, np.ndarray]:
+    """The weights of any model as float32, decoded by pleat."""
+    pleat.run("convert", model, "--to", "safetensors", "--dtype", "F32", "-o", folder)
+    return {name: tensor.float().numpy() for name, tensor in stored(folder).items()}
+
+
+def parts(model: Path) -> dict[str, dict[str, bytes]]:
+    """The parts of each tensor in a .pleat file, by role."""
+    file = PleatFile.open(model)
+    return {
+        name: {role: file.bytes_of(part) for role, part in tensor["parts"].items()}
+        for name, tensor in file.tensors.items()
+    }
+
+
+def bytes_of(tensor: torch.Tensor) -> bytes:
+    return tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def steps(found: torch.Tensor, expected: torch.Tensor, base: torch.Tensor) -> np.ndarray:
+    """How far each weight is off, in units in the last place of the stored type.
+
+    The unit is that of the largest number in W + ΔW = W'. Forgiven is what sums of products in
+    float32 may differ by in another order: four units of float32 of the largest ΔW.
+    """
+    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+    type = torch.finfo(expected.dtype)
+    f, e, w = (tensor.double().numpy() for tensor in (found, expected, base))
+    assert np.isfinite(f).all()
+    largest = np.maximum.reduce([np.abs(w), np.abs(e), np.abs(e - w)])
+    exponent = np.floor(np.log2(np.maximum(largest, type.smallest_normal)))
+    forgiven = 2.0**-22 * np.abs(e - w).max()
+    return np.maximum(np.abs(f - e) - forgiven, 0) / (np.exp2(exponent) * type.eps)
+
+
+def folded_error(fold_report: str) -> float:
+    """The adapter error that `pleat fold --json` states."""
+    return json.loads(fold_report)["fold"]["adapterError"]

@@ -1,0 +1,237 @@
+import Formats
+import Pleat
+import TestSupport
+import Testing
+
+/// Folds of pooled adapters into offsets of groups.
+@Suite struct FoldGroupTests {
+  let folder: Folder
+
+  init() throws { folder = try Folder() }
+
+  /// Groups of 32 in 6 rows of 128 columns, and the adapter has one number for each.
+  private static let factors = ToyFactors("a", 6, 4, seed: 520)
+
+  private static let bases = Every.triple(
+    of: Grouping.supportedBits, Recipe.schemeNames, Grouping.supportedParameters)
+
+  private func base(
+    _ bits: Int, _ scheme: String, _ parameters: ScalarType, group: Int = 32,
+    compresses: Bool = false
+  ) throws -> Model {
+    let model = try Models.make(
+      [
+        Toy("a.weight", .f32, [6, 128], seed: 521), Toy("b.weight", .f32, [3, 128], seed: 522),
+        Toy("norm.weight", .f32, [7], seed: 523),
+      ], in: folder.scratch, as: "source.safetensors")
+    return try folder.quantize(
+      model, try .with(bits: bits, group: .columns(group), scheme: scheme, parameters: parameters),
+      to: "base.pleat", compresses: compresses)
+  }
+
+  private func use(
+    _ factors: ToyFactors = factors, as name: String = "adapter", scale: Double = 1
+  ) throws -> AdapterUse {
+    try folder.use([factors], as: name, scale: scale, pooling: .sum)
+  }
+
+  /// What is added to the weights of a group, and how far a float may be from it.
+  private func delta(
+    _ factors: ToyFactors, _ row: Int, _ group: Int, _ scale: Double
+  ) -> (value: Double, slack: Double) {
+    let element = factors.element(row, group)
+    return (3 * scale * element.value, 3 * scale.magnitude * element.size * 6 * 0x1p-24)
+  }
+
+  /// Compares the groups of two weights: codes and scales equal, offsets moved and rounded once.
+  private func check(
+    _ after: StoredGroups, _ before: StoredGroups, _ factors: ToyFactors, scale: Double
+  ) {
+    #expect(after.codes == before.codes)
+    #expect(after.scales.map(\.bitPattern) == before.scales.map(\.bitPattern))
+    let perRow = before.columnCount / before.grouping.groupSize
+    let ratio = perRow / factors.width
+    for index in after.offsets.indices {
+      let (row, group) = index.quotientAndRemainder(dividingBy: perRow)
+      let delta = delta(factors, row, group / ratio, scale)
+      let wanted = before.offsets[index] + delta.value
+      let limit =
+        after.grouping.parameters.halfStep(at: wanted) + delta.slack
+        + (wanted.magnitude + before.offsets[index].magnitude) * 0x1p-24
+      #expect((after.offsets[index] - wanted).magnitude <= limit, "row \(row), group \(group)")
+    }
+  }
+
+  @Test(
+    "biases move and are rounded once; no code or scale changes (seed 520)", arguments: bases)
+  func moves(bits: Int, scheme: String, parameters: ScalarType) throws {
+    guard scheme != "zeropoint" else { return }
+    let base = try base(bits, scheme, parameters)
+    for scale in [1.0, -0.5] {
+      let result = try folder.fold(
+        [try use(scale: scale)], into: base, to: "out\(scale).pleat")
+      let before = try #require(try StoredGroups(base, "a.weight"))
+      let after = try #require(try StoredGroups(result.model, "a.weight"))
+      #expect(after.grouping.offset == .bias)
+      #expect(after.grouping.bits == bits && after.grouping.parameters == parameters)
+      check(after, before, Self.factors, scale: scale)
+      let (left, right) = (try base.parts("a.weight"), try result.model.parts("a.weight"))
+      #expect(left[.codes] == right[.codes] && left[.scales] == right[.scales])
+      #expect(!result.plan.isLossy)
+      #expect(result.report.total.changedCodeCount == 0)
+      #expect(result.report.total.codeCount == 6 * 128)
+      for name in ["b.weight", "norm.weight"] {
+        #expect(try result.model.parts(name) == base.parts(name))
+      }
+    }
+  }
+
+  @Test("an adapter without effect leaves every byte of biases (seed 520)", arguments: bases)
+  func identity(bits: Int, scheme: String, parameters: ScalarType) throws {
+    let base = try base(bits, scheme, parameters)
+    let result = try folder.fold(
+      [try use(Self.factors.withoutEffect)], into: base, to: "out.pleat", .with(rounds: true))
+    #expect(result.report.total.sumOfSquares == 0)
+    if scheme == "symmetric" {
+      // The offset that a code has without a bias is now stored, and is a power of two of the scale.
+      let before = try #require(try StoredGroups(base, "a.weight"))
+      let after = try #require(try StoredGroups(result.model, "a.weight"))
+      for place in before.codes.indices { #expect(after.weight(place) == before.weight(place)) }
+    } else {
+      #expect(try result.model.allParts() == base.allParts())
+    }
+  }
+
+  @Test(
+    "compressed files take a fold like others, and keep codes and scales (seed 520)",
+    arguments: [2, 4, 8])
+  func compressed(bits: Int) throws {
+    let base = try base(bits, "minmax", .f16, compresses: true)
+    let result = try folder.fold([try use()], into: base, to: "1.pleat", compresses: true)
+    let raw = try folder.fold([try use()], into: base, to: "2.pleat")
+    #expect(try result.model.allParts() == raw.model.allParts())
+    let (left, right) = (try base.parts("a.weight"), try result.model.parts("a.weight"))
+    #expect(left[.codes] == right[.codes] && left[.scales] == right[.scales])
+    #expect(left[.biases] != right[.biases])
+    #expect(try Verification(of: result.model, against: raw.model, tolerance: 0).holds)
+  }
+
+  @Test(
+    "scales and biases get the type that is asked for, where it holds the scales (seed 520)",
+    arguments: ["minmax", "symmetric", "zeropoint"], [ScalarType.f16, .bf16, .f32])
+  func biasType(scheme: String, type: ScalarType) throws {
+    // A scale of BF16 is one of F16 and F32 too, in this range.
+    let base = try base(4, scheme, .bf16)
+    let result = try folder.fold(
+      [try use()], into: base, to: "out.pleat", .with(biasType: type))
+    let before = try #require(try StoredGroups(base, "a.weight"))
+    let after = try #require(try StoredGroups(result.model, "a.weight"))
+    #expect(after.grouping.offset == .bias && after.grouping.parameters == type)
+    check(after, before, Self.factors, scale: 1)
+    let hasNote = result.plan.notes.contains {
+      $0.contains("BF16") && $0.contains("--bias-type F16")
+    }
+    #expect(hasNote == (type == .bf16))
+  }
+
+  @Test("a scale that the type does not hold is an error, and nothing is written (seed 520)")
+  func inexactScale() throws {
+    let base = try base(4, "minmax", .f32)
+    for type in [ScalarType.f16, .bf16] {
+      let found = try folder.error(
+        [try use()], into: base, to: "out.pleat", .with(biasType: type))
+      #expect(found.error?.kind == .unsupported)
+      #expect(found.error?.tensor == "a.weight")
+      #expect(found.error?.found?.contains("in row 0, group 0") == true)
+      #expect(found.isClean)
+    }
+  }
+
+  @Test(
+    "groups of an adapter that are several of the base's move them together (seed 524)",
+    arguments: [16, 32, 64])
+  func expanded(group: Int) throws {
+    let base = try base(4, "minmax", .f16, group: group)
+    let factors = ToyFactors("a", 6, 2, seed: 524)
+    let result = try folder.fold([try use(factors)], into: base, to: "out.pleat")
+    let before = try #require(try StoredGroups(base, "a.weight"))
+    check(try #require(try StoredGroups(result.model, "a.weight")), before, factors, scale: 1)
+  }
+
+  @Test("groups of an adapter that cut those of the base are refused, with both sizes")
+  func cutGroups() throws {
+    let base = try base(4, "minmax", .f16)
+    let use = try use(ToyFactors("a", 6, 8, seed: 525))
+    let found = try folder.error([use], into: base, to: "out.pleat")
+    #expect(found.error?.kind == .unsupported)
+    #expect(found.error?.what.contains("groups of 16") == true)
+    #expect(found.error?.what.contains("groups of 32") == true)
+    #expect(found.error?.expected?.contains("--requantize") == true)
+    #expect(found.isClean)
+  }
+
+  @Test(
+    "adapters with groups of different sizes are added, even where neither divides the other (seed 526)"
+  )
+  func mixedGroups() throws {
+    let source = try Models.make(
+      [Toy("a.weight", .f32, [6, 192], seed: 526)], in: folder.scratch, as: "source.safetensors")
+    let base = try folder.quantize(source, try .with(group: .columns(32)), to: "base.pleat")
+    let factors = [ToyFactors("a", 6, 3, seed: 527), ToyFactors("a", 6, 2, seed: 528)]
+    let uses = [try use(factors[0], as: "64"), try use(factors[1], as: "96")]
+    let result = try folder.fold(uses, into: base, to: "out.pleat")
+    let before = try #require(try StoredGroups(base, "a.weight"))
+    let after = try #require(try StoredGroups(result.model, "a.weight"))
+    #expect(after.codes == before.codes)
+    for index in after.offsets.indices {
+      let (row, group) = index.quotientAndRemainder(dividingBy: 6)
+      let deltas = [delta(factors[0], row, group / 2, 1), delta(factors[1], row, group / 3, 1)]
+      let wanted = before.offsets[index] + deltas[0].value + deltas[1].value
+      let limit =
+        ScalarType.f16.halfStep(at: wanted) + deltas[0].slack + deltas[1].slack
+        + (wanted.magnitude + before.offsets[index].magnitude) * 0x1p-22
+      #expect((after.offsets[index] - wanted).magnitude <= limit)
+    }
+  }
+
+  @Test("two adapters in one pass are both, rounded once (seed 529)")
+  func two() throws {
+    let base = try base(3, "minmax", .f16)
+    let factors = [Self.factors, ToyFactors("a", 6, 4, seed: 529)]
+    let uses = [try use(factors[0], as: "1"), try use(factors[1], as: "2", scale: -2)]
+    let result = try folder.fold(uses, into: base, to: "out.pleat")
+    let before = try #require(try StoredGroups(base, "a.weight"))
+    let after = try #require(try StoredGroups(result.model, "a.weight"))
+    for index in after.offsets.indices {
+      let deltas = [
+        delta(factors[0], index / 4, index % 4, 1), delta(factors[1], index / 4, index % 4, -2),
+      ]
+      let wanted = before.offsets[index] + deltas[0].value + deltas[1].value
+      let limit =
+        ScalarType.f16.halfStep(at: wanted) + deltas[0].slack + deltas[1].slack
+        + (wanted.magnitude + before.offsets[index].magnitude) * 0x1p-22
+      #expect((after.offsets[index] - wanted).magnitude <= limit)
+    }
+  }
+
+  @Test(
+    "a fold taken back is the base again, but for two roundings of biases (seed 520)",
+    arguments: Grouping.supportedParameters)
+  func back(parameters: ScalarType) throws {
+    let base = try base(4, "minmax", parameters)
+    let there = try folder.fold([try use()], into: base, to: "1.pleat")
+    let back = try folder.fold([try use(scale: -1)], into: there.model, to: "2.pleat")
+    let before = try #require(try StoredGroups(base, "a.weight"))
+    let between = try #require(try StoredGroups(there.model, "a.weight"))
+    let after = try #require(try StoredGroups(back.model, "a.weight"))
+    #expect(after.codes == before.codes)
+    #expect(after.offsets != between.offsets)
+    for index in before.offsets.indices {
+      let sizes = (before.offsets[index], between.offsets[index])
+      let limit =
+        parameters.halfStep(at: sizes.0) + parameters.halfStep(at: sizes.1)
+        + (sizes.0.magnitude + sizes.1.magnitude) * 0x1p-23
+      #expect((after.offsets[index] - sizes.0).magnitude <= limit)
+    }
+  }
+}

@@ -1,0 +1,147 @@
+import Formats
+import Pleat
+import TestSupport
+import Testing
+
+/// Adapters with the names and the row order of the other of Hugging Face and llama.cpp.
+@Suite struct FoldNameTests {
+  let folder: Folder
+
+  init() throws { folder = try Folder() }
+
+  // 4 heads of queries, 2 of keys, 6 rows each; 16 inputs.
+  private static let config = """
+    {"model_type":"llama","num_attention_heads":4,"num_key_value_heads":2,"head_dim":6,
+    "hidden_size":16}
+    """
+  private static let layers = [
+    ("self_attn.q_proj", "attn_q", 24), ("self_attn.k_proj", "attn_k", 12),
+    ("self_attn.v_proj", "attn_v", 12), ("mlp.up_proj", "ffn_up", 20),
+  ]
+
+  /// Where Hugging Face has the row that llama.cpp has at `row` of a layer.
+  private static func place(_ row: Int, _ gguf: String) -> Int {
+    guard gguf == "attn_q" || gguf == "attn_k" else { return row }
+    return row / 6 * 6 + row % 2 * 3 + row % 6 / 2
+  }
+
+  private static func weights(_ index: Int) -> [Float] {
+    var random = Seeded(620 + UInt64(index))
+    return random.weights(layers[index].2 * 16)
+  }
+
+  /// Rows as llama.cpp has them.
+  private static func interleaved(_ values: [Float], _ gguf: String) -> [Float] {
+    let width = 16
+    return (0..<values.count / width).flatMap { row in
+      let start = place(row, gguf) * width
+      return Array(values[start..<start + width])
+    }
+  }
+
+  private func huggingFace(config: String = Self.config) throws -> Model {
+    let tensors = Self.layers.enumerated().map { index, layer in
+      Toy("model.layers.3.\(layer.0).weight", .f32, [layer.2, 16], Self.weights(index))
+    }
+    try folder.scratch.write(ToyFiles.safetensors(tensors), as: "hf/model.safetensors")
+    try folder.scratch.write(config, as: "hf/config.json")
+    return try Model.open(folder.scratch.path("hf"))
+  }
+
+  /// The same model as llama.cpp has it, in a checkpoint or converted to a pleat file.
+  private func llama(heads: Bool = true) throws -> Model {
+    let tensors: [(Toy, typeNumber: UInt32)] = Self.layers.enumerated().map { index, layer in
+      let values = Self.interleaved(Self.weights(index), layer.1)
+      return (Toy("blk.3.\(layer.1).weight", .f32, [layer.2, 16], values), 0)
+    }
+    let counts: [(String, UInt32)] = [
+      ("llama.attention.head_count", 4), ("llama.attention.head_count_kv", 2),
+      ("llama.attention.key_length", 6), ("llama.embedding_length", 16),
+    ]
+    let bytes = ToyFiles.gguf(tensors, counts: heads ? counts : [])
+    return try Model.open(try folder.scratch.write(bytes, as: "base.gguf"))
+  }
+
+  private static let factors = layers.enumerated().map { index, layer in
+    ToyFactors("model.layers.3.\(layer.0)", layer.2, 16, seed: 630 + UInt64(index))
+  }
+
+  @Test(
+    "an adapter of Hugging Face on a base of llama.cpp is the straight fold, rows moved",
+    arguments: ["gguf", "pleat"])
+  func straight(format: String) throws {
+    let use = try folder.use(Self.factors)
+    let expected = try folder.fold([use], into: try huggingFace(), to: "expected.safetensors")
+    let found = try folder.fold([use], into: try llama(), to: "out.\(format)")
+    for layer in Self.layers {
+      let wanted = Numbers.floats(
+        f32: try expected.model.parts("model.layers.3.\(layer.0).weight")[.values] ?? [])
+      let values = Numbers.floats(
+        f32: try found.model.parts("blk.3.\(layer.1).weight")[.values] ?? [])
+      #expect(values.bits == Self.interleaved(wanted, layer.1).bits, "\(layer.1)")
+    }
+  }
+
+  @Test("an adapter of llama.cpp on a base of Hugging Face is the straight fold, rows moved back")
+  func reverse() throws {
+    let use = try folder.use(Self.factors)
+    let expected = try folder.fold([use], into: try llama(), to: "expected.gguf")
+    let tensors: [(Toy, typeNumber: UInt32)] = zip(Self.layers, Self.factors).flatMap {
+      layer, factors -> [(Toy, typeNumber: UInt32)] in
+      let rows = (0..<layer.2).flatMap { row in
+        let start = Self.place(row, layer.1) * 2
+        return Array(factors.b[start..<start + 2])
+      }
+      let name = "blk.3.\(layer.1).weight"
+      return [
+        (Toy("\(name).lora_a", .f32, [2, 16], factors.a), 0),
+        (Toy("\(name).lora_b", .f32, [layer.2, 2], rows), 0),
+      ]
+    }
+    let metadata = [
+      ("general.type", "adapter"), ("general.architecture", "llama"), ("adapter.type", "lora"),
+    ]
+    let bytes = ToyFiles.gguf(tensors, metadata: metadata, alpha: 6)
+    let path = try folder.scratch.write(bytes, as: "lora.gguf")
+    let gguf = AdapterUse(try AdapterFile.open(path))
+    let found = try folder.fold([gguf], into: try huggingFace(), to: "out.safetensors")
+    for layer in Self.layers {
+      let wanted = Numbers.floats(
+        f32: try expected.model.parts("blk.3.\(layer.1).weight")[.values] ?? [])
+      let values = Numbers.floats(
+        f32: try found.model.parts("model.layers.3.\(layer.0).weight")[.values] ?? [])
+      #expect(Self.interleaved(values, layer.1).bits == wanted.bits, "\(layer.1)")
+    }
+  }
+
+  @Test("replaced weights of queries are moved too") func replacement() throws {
+    let values = Self.weights(0).map { $0 + 1 }
+    let use = try folder.use(
+      [], [Toy("model.layers.3.self_attn.q_proj.weight", .f32, [24, 16], values)])
+    let found = try folder.fold([use], into: try llama(), to: "out.gguf")
+    let stored = try found.model.parts("blk.3.attn_q.weight")[.values] ?? []
+    #expect(Numbers.floats(f32: stored).bits == Self.interleaved(values, "attn_q").bits)
+  }
+
+  @Test("without heads queries and keys have no other name, and all else has") func noHeads() throws
+  {
+    let base = try llama(heads: false)
+    for (index, layer) in Self.layers.enumerated() {
+      let found = try folder.error(
+        [try folder.use([Self.factors[index]])], into: base, to: "\(layer.1).gguf")
+      #expect(
+        (found.error?.kind == .mismatch) == layer.1.hasSuffix("_q") || layer.1.hasSuffix("_k"))
+      #expect((found.error == nil) == !["attn_q", "attn_k"].contains(layer.1))
+    }
+  }
+
+  @Test(
+    "a config that is not of a known kind leaves names as they are",
+    arguments: ["{}", "[]", "{\"model_type\":\"mamba\"}", "{\"model_type\":5}"])
+  func unknownKind(config: String) throws {
+    let base = try huggingFace(config: config)
+    let found = try folder.fold(
+      [try folder.use(Self.factors)], into: base, to: "out.safetensors")
+    #expect(found.report.modules.count == 4)
+  }
+}

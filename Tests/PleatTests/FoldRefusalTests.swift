@@ -1,0 +1,259 @@
+import Formats
+import Pleat
+import TestSupport
+import Testing
+
+/// Folds that are not exact, and those that cannot be.
+@Suite struct FoldRefusalTests {
+  let folder: Folder
+
+  init() throws { folder = try Folder() }
+
+  private func source(_ type: ScalarType = .f32) throws -> Model {
+    try Models.make(
+      [Toy("a.weight", type, [6, 128], seed: 581), Toy("norm.weight", type, [6], seed: 582)],
+      in: folder.scratch, as: "source.safetensors")
+  }
+
+  private func quantized(_ scheme: String, bits: Int = 4) throws -> Model {
+    try folder.quantize(try source(), try .with(bits: bits, scheme: scheme), to: "\(scheme).pleat")
+  }
+
+  private static let lora = ToyFactors("a", 6, 128, seed: 583)
+
+  @Test(
+    "LoRA on codes has to be permitted, and the loss is said (seed 583)",
+    arguments: Recipe.schemeNames, [2, 4, 8])
+  func requantizing(scheme: String, bits: Int) throws {
+    let base = try quantized(scheme, bits: bits)
+    let use = try folder.use([Self.lora])
+    let found = try folder.error([use], into: base, to: "out.pleat")
+    #expect(found.error?.kind == .unsupported)
+    #expect(found.error?.tensor == "a.weight")
+    #expect(found.error?.expected?.contains("--requantize") == true)
+    #expect(found.isClean)
+    let result = try folder.fold([use], into: base, to: "out.pleat", .with(requantizes: true))
+    let loss = Percentage.text(result.report.total.adapterError)
+    #expect(found.error?.what.contains("would lose \(loss) of the adapter") == true)
+    #expect(result.plan.isLossy)
+    let after = try #require(try StoredGroups(result.model, "a.weight"))
+    let before = try #require(try StoredGroups(base, "a.weight"))
+    #expect(after.grouping == before.grouping)
+    let changed = zip(after.codes, before.codes).count { $0 != $1 }
+    #expect(changed > 0)
+    #expect(result.report.total.changedCodeCount == changed)
+    #expect(result.report.total.codeCount == 768)
+  }
+
+  @Test(
+    "requantizing rounds the sum of the decoded base and the adapter (seed 583)",
+    arguments: Recipe.schemeNames)
+  func rounding(scheme: String) throws {
+    let base = try quantized(scheme)
+    let use = try folder.use([Self.lora])
+    let result = try folder.fold([use], into: base, to: "out.pleat", .with(requantizes: true))
+    let before = try #require(try StoredGroups(base, "a.weight"))
+    let after = try #require(try StoredGroups(result.model, "a.weight"))
+    for place in 0..<768 {
+      let wanted = before.weight(place) + 3 * Self.lora.element(place / 128, place % 128).value
+      let step = after.scales[place / 32].magnitude
+      // A symmetric code may be the largest, which is one step short.
+      let limit = step * (scheme == "symmetric" ? 1.01 : 0.51) + 2e-3
+      #expect((after.weight(place) - wanted).magnitude <= limit, "\(place)")
+    }
+  }
+
+  @Test("DoRA and whole tensors have no place in codes") func neverInCodes() throws {
+    let base = try quantized("minmax")
+    let lengths = [Float](repeating: 1, count: 6)
+    let dora = try folder.use(
+      [Self.lora], [Toy("a.lora_magnitude_vector", .f32, [6], lengths)], "\"use_dora\":true",
+      as: "dora")
+    let whole = try folder.use([], [Toy("a.weight", .f32, [6, 128], seed: 584)], as: "whole")
+    for use in [dora, whole] {
+      for options in [FoldOptions(), .with(requantizes: true, rounds: true)] {
+        let found = try folder.error([use], into: base, to: "out.pleat", options)
+        #expect(found.error?.kind == .unsupported)
+        #expect(found.error?.found?.hasPrefix("a.weight: ") == true)
+        #expect(found.isClean)
+      }
+    }
+  }
+
+  @Test("DoRA and replacements have one strength", arguments: [-1, 0.5, 2])
+  func strength(scale: Double) throws {
+    let base = try source()
+    let lengths = [Float](repeating: 1, count: 6)
+    let dora = try folder.use(
+      [Self.lora], [Toy("a.lora_magnitude_vector", .f32, [6], lengths)], "\"use_dora\":true",
+      as: "dora", scale: scale)
+    let whole = try folder.use(
+      [Self.lora], [Toy("norm.weight", .f32, [6], lengths)], as: "whole", scale: scale)
+    for (use, tensor) in [(dora, "a.lora_B.weight"), (whole, "norm.weight")] {
+      let found = try folder.error([use], into: base, to: "out.safetensors")
+      #expect(found.error?.kind == .unsupported)
+      #expect(found.error?.tensor?.hasSuffix(tensor) == true)
+      #expect(found.error?.expected == "--scale 1")
+      #expect(found.isClean)
+    }
+  }
+
+  @Test("what an adapter changed is not replaced; what it replaced may be changed")
+  func replacedAndChanged() throws {
+    var random = Seeded(585)
+    let values = random.weights(768)
+    let whole = try folder.use([], [Toy("a.weight", .f32, [6, 128], values)], as: "whole")
+    let lora = try folder.use([Self.lora])
+    let found = try folder.error([lora, whole], into: try source(), to: "out.safetensors")
+    #expect(found.error?.kind == .unsupported)
+    #expect(found.error?.found?.hasPrefix("a.weight: ") == true)
+    let result = try folder.fold([whole, lora], into: try source(), to: "out.safetensors")
+    let after = Numbers.floats(f32: try result.model.parts("a.weight")[.values] ?? [])
+    for place in 0..<768 {
+      let wanted = Double(values[place]) + 3 * Self.lora.element(place / 128, place % 128).value
+      #expect((Double(after[place]) - wanted).magnitude <= 1e-6)
+    }
+  }
+
+  @Test("--pooling for adapters that pool nothing is a mistake") func uselessPooling() throws {
+    let use = try folder.use([Self.lora], pooling: .mean)
+    let found = try folder.error([use], into: try source(), to: "out.safetensors")
+    #expect(found.error?.kind == .usage)
+    #expect(found.error?.found == "--pooling mean")
+  }
+
+  @Test("a pooled adapter that does not say how needs --pooling, and a wrong one is refused")
+  func pooling() throws {
+    let factors = ToyFactors("a", 6, 4, seed: 586)
+    let silent = try folder.error(
+      [try folder.use([factors])], into: try source(), to: "out.safetensors")
+    #expect(silent.error?.kind == .usage)
+    let config = "\"use_qalora\":true,\"qalora_group_size\":32"
+    let contradicted = try folder.error(
+      [try folder.use([factors], [], config, pooling: .sum)], into: try source(),
+      to: "out.safetensors")
+    #expect(contradicted.error?.kind == .mismatch)
+    #expect(contradicted.error?.expected == "--pooling peft")
+    #expect(silent.isClean)
+  }
+
+  // MARK: - Numbers that cannot be
+
+  static let impossible: [Float] = [.nan, .infinity, -.infinity]
+
+  @Test(
+    "a factor that is not finite is an error with its names, and nothing is left",
+    arguments: impossible, ["lora_A", "lora_B"])
+  func factors(value: Float, role: String) throws {
+    var (wide, narrow) = (Self.lora, ToyFactors("a", 6, 4, seed: 587))
+    if role == "lora_A" {
+      (wide.a[200], narrow.a[5]) = (value, value)
+    } else {
+      (wide.b[11], narrow.b[11]) = (value, value)
+    }
+    let plain = try folder.use([wide], as: "wide")
+    let pooled = try folder.use([narrow], as: "narrow", pooling: .sum)
+    let source = try source()
+    for use in [plain, pooled] {
+      let found = try folder.error([use], into: source, to: "out.safetensors")
+      check(found, use)
+    }
+    for scheme in Recipe.schemeNames {
+      let base = try folder.quantize(source, try .with(scheme: scheme), to: "\(scheme).pleat")
+      for use in [plain, pooled] {
+        let found = try folder.error(
+          [use], into: base, to: "out.pleat", .with(requantizes: true, rounds: true))
+        check(found, use)
+      }
+    }
+  }
+
+  private func check(_ found: (error: ModelError?, isClean: Bool), _ use: AdapterUse) {
+    #expect(found.error?.kind == .malformed)
+    #expect(found.error?.file == use.file.adapter.path)
+    #expect(found.error?.tensor?.contains("a.lora_A.weight") == true)
+    #expect(found.error?.tensor?.contains("a.lora_B.weight") == true)
+    #expect(found.isClean)
+  }
+
+  @Test(
+    "a weight of the base that is not finite is an error where an adapter changes it",
+    arguments: impossible, [ScalarType.f16, .bf16, .f32])
+  func weights(value: Float, type: ScalarType) throws {
+    var values = [Float](repeating: 0.5, count: 768)
+    values[300] = value
+    let bits: UInt32 = value.bitPattern
+    let bytes =
+      type == .bf16
+      ? values.flatMap { Numbers.little(UInt16(($0.isFinite ? $0.bitPattern : bits) >> 16)) }
+      : Numbers.bytes(values, type)
+    let base = try Models.make(
+      [Toy("a.weight", type, [6, 128], bytes: bytes)], in: folder.scratch, as: "source.safetensors")
+    let found = try folder.error([try folder.use([Self.lora])], into: base, to: "out.safetensors")
+    #expect(found.error?.kind == .malformed)
+    #expect(found.error?.hint?.contains("base") == true)
+    #expect(found.isClean)
+  }
+
+  @Test("a bias of the base that is not finite is an error too", arguments: impossible)
+  func biases(value: Float) throws {
+    let bytes = Numbers.f16([0.01]) + Numbers.f16([value]) + [UInt8](repeating: 0x37, count: 16)
+    let base = try Model.open(
+      try folder.scratch.write(
+        ToyFiles.gguf([(Toy("a.weight", .u8, [1, 32], bytes: bytes), typeNumber: 3)]),
+        as: "base.gguf"))
+    let use = try folder.use([ToyFactors("a", 1, 1, seed: 588)], pooling: .sum)
+    for name in ["out.gguf", "out.pleat"] {
+      let found = try folder.error([use], into: base, to: name)
+      #expect(found.error?.kind == .malformed)
+      #expect(found.isClean)
+    }
+  }
+
+  /// An adapter that adds `value` to the weights of row 4, or to one group of it.
+  private func large(_ value: Float, width: Int) throws -> AdapterUse {
+    var factors = ToyFactors("a", 6, width, seed: 589).withoutEffect
+    factors.a = factors.a.map { _ in 0 }
+    factors.a[width - 1] = 1
+    factors.b[8] = value / 3
+    return try folder.use([factors], pooling: width < 128 ? .sum : nil)
+  }
+
+  @Test(
+    "a merged weight that the type does not hold is an error with its row",
+    arguments: [(ScalarType.f16, Float(1e5)), (.bf16, 3.4e38), (.f32, 3.4e38)])
+  func largeWeights(type: ScalarType, value: Float) throws {
+    var values = [Float](repeating: 0.5, count: 768)
+    if type == .f32 { values[4 * 128 + 127] = 3e38 }
+    let base = try Models.make(
+      [Toy("a.weight", type, [6, 128], values)], in: folder.scratch, as: "source.safetensors")
+    let found = try folder.error([try large(value, width: 128)], into: base, to: "out.safetensors")
+    #expect(found.error != nil)
+    if type == .f16 {
+      #expect(found.error?.kind == .unsupported)
+      #expect(found.error?.found?.contains("row 4, column 127") == true)
+    }
+    #expect(found.isClean)
+  }
+
+  @Test(
+    "a moved bias that the type does not hold is an error with its row",
+    arguments: ["minmax", "symmetric"],
+    [(ScalarType.f16, Float(1e5)), (.bf16, 3.4e38), (.f32, 3.4e38)])
+  func largeBiases(scheme: String, limits: (type: ScalarType, value: Float)) throws {
+    var values = [Float](repeating: 0.5, count: 768)
+    if limits.type == .f32 { for column in 96..<128 { values[4 * 128 + column] = 3e38 } }
+    let source = try Models.make(
+      [Toy("a.weight", .f32, [6, 128], values)], in: folder.scratch, as: "source.safetensors")
+    let base = try folder.quantize(
+      source, try .with(scheme: scheme, parameters: limits.type), to: "base.pleat")
+    let found = try folder.error([try large(limits.value, width: 4)], into: base, to: "out.pleat")
+    #expect(found.error != nil)
+    if limits.type == .f16 {
+      #expect(found.error?.kind == .unsupported)
+      #expect(found.error?.tensor == "a.weight")
+      #expect(found.error?.found?.contains("row 4, column 3") == true)
+    }
+    #expect(found.isClean)
+  }
+}
