@@ -41,10 +41,11 @@ let package = Package(
     .systemLibrary(
       name: "CJSONC", pkgConfig: "json-c", providers: [.apt(["libjson-c-dev"]), .brew(["json-c"])]),
     .target(name: "CKernels"),
+    .target(name: "CFiles"),
 
     layer("TensorModel", []),
     layer("Kernels", ["TensorModel", "CKernels"]),
-    layer("Bytes", ["TensorModel", "Kernels", "CZstd", "CJSONC", system]),
+    layer("Bytes", ["TensorModel", "Kernels", "CFiles", "CZstd", "CJSONC", system]),
     layer("Formats", ["TensorModel", "Bytes", "Kernels", system]),
     layer("Quantization", ["TensorModel", "Kernels"]),
     layer("Adapters", ["TensorModel", "Bytes", "Kernels"]),

@@ -10,6 +10,8 @@ package struct BaseTensor: Sendable {
   package var alias: String?
   /// Where the tensor of the alias has the rows of this one, if not at the same places.
   package var aliasRows: RowMap?
+  /// Why the tensor of the alias holds other numbers, where it does.
+  package var aliasDifference: String?
 
   package init(
     index: Int, info: TensorInfo, alias: String? = nil, aliasRows: RowMap? = nil

@@ -39,6 +39,11 @@ package struct Pairing: Sendable {
   /// Throws `mismatch` when one fits no tensor, or has not its shape, and `usage` when the way of
   /// pooling is needed and not known.
   package func pair(_ adapter: Adapter, _ use: Use) throws(ModelError) -> [PairedChange] {
+    guard !adapter.changes.isEmpty else {
+      throw ModelError(
+        .malformed, "the adapter changes nothing", file: adapter.path,
+        expected: "tensors such as lora_A and lora_B", found: "none")
+    }
     var changes: [PairedChange] = []
     var strays: [AdapterChange] = []
     do throws(ModelError) {
@@ -124,6 +129,11 @@ package struct Pairing: Sendable {
       guard let (index, isAlias) = find(candidate.target) else { continue }
       let tensor = base[index]
       do throws(ModelError) {
+        if isAlias, let difference = tensor.aliasDifference {
+          throw ModelError(
+            .unsupported, "the tensor is stored otherwise than the adapter means it",
+            found: difference, hint: "fold into the Hugging Face model, then convert that")
+        }
         return PairedChange(
           adapter: use.index, tensor: tensor.index,
           operation: try operation(candidate.operation, on: tensor.info, adapter, use),

@@ -18,7 +18,7 @@ package final class InputFile: Sendable {
   /// The length in bytes when it was opened.
   package let byteCount: Int
 
-  private let descriptor: Int32
+  let descriptor: Int32
   private let recording: Mutex<[Segment]?> = Mutex(nil)
 
   /// A stretch of the file whose checksum is known from having read it.

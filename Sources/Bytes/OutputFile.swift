@@ -1,3 +1,4 @@
+internal import CFiles
 package import SystemPackage
 package import TensorModel
 
@@ -50,6 +51,30 @@ package final class OutputFile: Sendable {
   /// Throws `io`.
   package func write(_ bytes: [UInt8], at offset: Int) throws(ModelError) {
     try write(bytes.span.bytes, at: offset)
+  }
+
+  /// Copies bytes of another file, where the system can without passing them through this process.
+  ///
+  /// Throws `io`.
+  package func copy(
+    _ range: Range<Int>, of source: InputFile, to offset: Int
+  ) throws(ModelError) {
+    var done = 0
+    while done < range.count {
+      let step = retryingInterrupts {
+        pleat_copy_file_range(
+          source.descriptor, Int64(range.lowerBound + done), descriptor, Int64(offset + done),
+          range.count - done)
+      }
+      // What the system cannot do, and a file that became shorter, are left to reading.
+      guard step > 0 else { break }
+      done += step
+    }
+    while done < range.count {
+      let count = min(1 << 20, range.count - done)
+      try write(try source.bytes(at: range.lowerBound + done, count: count), at: offset + done)
+      done += count
+    }
   }
 
   /// Claims the disk space of the whole file, so that a full disk is known early.

@@ -1,4 +1,5 @@
 package import Bytes
+package import Kernels
 package import SystemPackage
 package import TensorModel
 
@@ -38,12 +39,32 @@ package protocol StoredReader: Sendable {
   /// Fills `bytes` from `offset` of a stored tensor. Numbers arrive little-endian. Throws `io`, `malformed`.
   func read(_ stored: Int, at offset: Int, into bytes: inout MutableRawSpan) throws(ModelError)
 
+  /// Where the bytes of a stored tensor are, one after the other as `read` gives them; nil where they
+  /// are decompressed or swapped.
+  func place(of stored: Int) -> StoredPlace?
+
   /// Fills `bytes` from `offset` of a companion file. Throws `io`, `malformed`.
   func readCompanion(_ index: Int, at offset: Int, into bytes: inout MutableRawSpan)
     throws(ModelError)
 
   /// Reads everything that carries a checksum and compares. Throws `io` only; faults are returned.
   func checkIntegrity(_ progress: (Int) throws(ModelError) -> Void) throws(ModelError) -> Integrity
+}
+
+/// A stored tensor as bytes of a file.
+package struct StoredPlace: Sendable {
+  /// The file.
+  package var file: InputFile
+  /// Where in it the tensor begins.
+  package var offset: Int
+  /// The checksum of all its bytes, where the file states it.
+  package var checksum: CRC32C?
+
+  package init(file: InputFile, offset: Int, checksum: CRC32C? = nil) {
+    self.file = file
+    self.offset = offset
+    self.checksum = checksum
+  }
 }
 
 /// What a file's own checksums say.
@@ -63,6 +84,8 @@ extension StoredReader {
   package var provenance: Provenance? { nil }
 
   package var attached: [AttachedAdapter] { [] }
+
+  package func place(of stored: Int) -> StoredPlace? { nil }
 
   /// The stored tensors of the model itself.
   package var modelStored: ArraySlice<StoredTensor> {
@@ -166,16 +189,40 @@ public struct WrittenSize: Sendable, Hashable {
 
 /// Some bytes of a stored tensor.
 package struct PartBlock: Sendable {
+  /// Where the bytes are.
+  package enum Content: Sendable {
+    /// In memory.
+    case bytes([UInt8])
+    /// In a file, from which they are copied unread.
+    case range(InputFile, Range<Int>)
+  }
+
   /// The index of the stored tensor.
   package var stored: Int
   /// Where in it the bytes belong.
   package var offset: Int
-  /// The bytes.
-  package var bytes: [UInt8]
+  /// The bytes, or where they are.
+  package var content: Content
 
-  package init(stored: Int, offset: Int, bytes: [UInt8]) {
+  package init(stored: Int, offset: Int, _ content: Content) {
     self.stored = stored
     self.offset = offset
-    self.bytes = bytes
+    self.content = content
+  }
+
+  package init(stored: Int, offset: Int, bytes: [UInt8]) {
+    self.init(stored: stored, offset: offset, .bytes(bytes))
+  }
+}
+
+extension OutputFile {
+  /// Puts a block at a place of the file.
+  ///
+  /// Throws `io`.
+  func write(_ content: PartBlock.Content, at offset: Int) throws(ModelError) {
+    switch content {
+    case .bytes(let bytes): try write(bytes, at: offset)
+    case .range(let file, let range): try copy(range, of: file, to: offset)
+    }
   }
 }

@@ -1,3 +1,4 @@
+package import Kernels
 package import TensorModel
 
 /// What a stored tensor holds of the weight it belongs to.
@@ -32,6 +33,9 @@ package struct StoredTensor: Sendable, Hashable {
   package var rowByteCount: Int
   /// The bytes that it takes in the file: fewer than `byteCount` where it is compressed.
   package var storedByteCount: Int
+  /// The checksum of all bytes, where it is known before they are written: then they are carried
+  /// over from a file that states it.
+  package var checksum: CRC32C?
   /// The bytes that are written at a time, from the first: what a compressed block holds.
   package var blockByteCount: Int
 

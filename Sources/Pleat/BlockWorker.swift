@@ -35,8 +35,11 @@ final class BlockWorker {
     let cut = plan.blocks[tensor]
     let units = cut.units(of: block)
     measurement = plan.tensors[tensor].changes.isEmpty ? nil : FoldMeasurement()
-    try plan.model.read(tensor, cut, units: units, into: &source)
-    var target = takeTarget(cut, units.count, plan.tensors[tensor].action)
+    let carried = plan.carried[tensor]
+    try plan.model.read(
+      tensor, cut, units: units, into: &source,
+      without: Set(carried.indices.filter { carried[$0] != nil }))
+    var target = takeTarget(cut, units.count, plan.tensors[tensor].action, carried)
     do throws(ModelError) {
       switch plan.tensors[tensor].action {
       case .copy: swap(&target, &source)
@@ -53,7 +56,14 @@ final class BlockWorker {
     }
     let first = plan.firstParts[tensor]
     let parts = target.enumerated().map { part, bytes in
-      PartBlock(stored: first + part, offset: units.lowerBound * cut.target[part], bytes: bytes)
+      let offset = units.lowerBound * cut.target[part]
+      guard let place = carried[part] else {
+        return PartBlock(stored: first + part, offset: offset, bytes: bytes)
+      }
+      let start = place.offset + offset
+      return PartBlock(
+        stored: first + part, offset: offset,
+        .range(place.file, start..<start + units.count * cut.target[part]))
     }
     self.target = target
     return Processed(parts: parts, measurement: measurement)
@@ -61,7 +71,9 @@ final class BlockWorker {
 
   /// The buffers of the block before, where they have the right lengths: what is written to them
   /// covers them.
-  private func takeTarget(_ cut: Cut, _ count: Int, _ action: Action) -> [[UInt8]] {
+  private func takeTarget(
+    _ cut: Cut, _ count: Int, _ action: Action, _ carried: [StoredPlace?]
+  ) -> [[UInt8]] {
     var buffers: [[UInt8]] = []
     swap(&buffers, &target)
     // Copied bytes change places with those that were read.
@@ -69,7 +81,7 @@ final class BlockWorker {
       if buffers.count != source.count { buffers = source.map { _ in [] } }
       return buffers
     }
-    let lengths = cut.target.map { count * $0 }
+    let lengths = zip(cut.target, carried).map { $1 == nil ? count * $0 : 0 }
     return buffers.map(\.count) == lengths
       ? buffers : lengths.map { [UInt8](repeating: 0, count: $0) }
   }

@@ -16,17 +16,19 @@ extension Model {
   }
 
   /// Fills `parts` with the bytes of some units of a tensor; buffers of the right length are used
-  /// again.
+  /// again, and those of the parts in `others` are left empty.
   ///
   /// Throws what reading throws.
   func read(
-    _ tensor: Int, _ cut: Cut, units: Range<Int>, into parts: inout [[UInt8]]
+    _ tensor: Int, _ cut: Cut, units: Range<Int>, into parts: inout [[UInt8]],
+    without others: Set<Int> = []
   ) throws(ModelError) {
     let stored = gathered[tensor].parts
     if parts.count != stored.count { parts = stored.map { _ in [] } }
     for part in stored.indices {
-      let count = units.count * cut.source[part]
+      let count = others.contains(part) ? 0 : units.count * cut.source[part]
       if parts[part].count != count { parts[part] = [UInt8](repeating: 0, count: count) }
+      guard count > 0 else { continue }
       try parts[part].change(0..<count) { (span) throws(ModelError) in
         try reader.read(stored[part], at: units.lowerBound * cut.source[part], into: &span)
       }

@@ -64,6 +64,7 @@ public struct Plan: Sendable {
   package let companions: [Int]  // indices in the source
   package let firstParts: [Int]  // for each tensor the index of its first stored tensor
   package let blocks: [Cut]  // for each tensor how it is cut
+  package let carried: [[StoredPlace?]]  // for each part where it is copied from unread, if it is
 
   /// The number of weights in all tensors.
   public var elementCount: Int { model.catalog.elementCount }
@@ -111,6 +112,7 @@ extension Plan {
     var stored: [StoredTensor] = []
     var firstParts: [Int] = []
     var blocks: [Cut] = []
+    var carried: [[StoredPlace?]] = []
     var tensors = tensors
     for (index, plan) in tensors.enumerated() {
       try Self.check(format.admits(plan.target), plan, rounding: rounding)
@@ -121,9 +123,12 @@ extension Plan {
       let plan = tensors[index]
       var parts = format.spelling.parts(of: plan.target)
       let cut = Cut(plan, source: model.parts(of: index), target: parts)
+      let carry = Self.carried(plan, model.gathered[index].parts, model, destination, parts.count)
       for part in parts.indices {
         parts[part].blockByteCount = max(1, cut.unitsPerBlock * cut.target[part])
+        parts[part].checksum = carry[part]?.checksum
       }
+      carried.append(carry)
       firstParts.append(stored.count)
       blocks.append(cut)
       stored += parts
@@ -159,6 +164,7 @@ extension Plan {
     attachedParts = attached.map(\.stored)
     companions = layout.holdsCompanions ? Array(model.catalog.companions.indices) : []
     self.firstParts = firstParts
+    self.carried = carried
     self.blocks = blocks
     self.notes = notes + Self.losses(of: model, in: layout, format)
     byteCount = layout.byteCount
@@ -178,6 +184,28 @@ extension Plan {
         tensor: plan.source.name, hint: "pleat convert --round permits it")
     case .refused(let reason):
       throw ModelError(.unsupported, reason, tensor: plan.source.name)
+    }
+  }
+
+  /// For each part of a target where the source has the very bytes, so that nobody needs to see them.
+  private static func carried(
+    _ plan: TensorPlan, _ parts: [Int], _ model: Model, _ destination: Destination, _ count: Int
+  ) -> [StoredPlace?] {
+    let none = [StoredPlace?](repeating: nil, count: count)
+    let changed: Int?
+    switch plan.action {
+    case .copy: changed = nil
+    case .shift:
+      guard let field = plan.biasField(from: model.format, to: destination.format), field.isAlone
+      else { return none }
+      changed = field.field.part
+    default: return none
+    }
+    guard !destination.compresses, parts.count == count else { return none }
+    return parts.enumerated().map { part, stored in
+      guard part != changed, let place = model.reader.place(of: stored) else { return nil }
+      // A pleat file states checksums, for which bytes of other files have to be seen.
+      return destination.format == .pleat && place.checksum == nil ? nil : place
     }
   }
 

@@ -10,8 +10,8 @@ import Testing
 
   init() throws { folder = try Folder() }
 
-  /// Enough rows for several blocks, and an adapter for all of them.
-  private static let rowCount = 3000
+  /// Enough rows for several blocks of a checkpoint, and an adapter for all of them.
+  private static let rowCount = 2100
 
   private func source() throws -> Model {
     try Models.make(

@@ -64,6 +64,12 @@ struct GGUFReader: StoredReader {
     }
   }
 
+  func place(of stored: Int) -> StoredPlace? {
+    let place = places[stored]
+    return place.swapped == nil
+      ? StoredPlace(file: files[place.file], offset: place.offset) : nil
+  }
+
   func readCompanion(
     _ index: Int, at offset: Int, into bytes: inout MutableRawSpan
   ) throws(ModelError) {

@@ -77,6 +77,12 @@ struct PackedReader: StoredReader {
     }
   }
 
+  func place(of stored: Int) -> StoredPlace? {
+    let part = parts[stored]
+    guard part.frames == nil else { return nil }
+    return StoredPlace(file: file, offset: part.offset, checksum: part.checksum)
+  }
+
   func readCompanion(
     _ index: Int, at offset: Int, into bytes: inout MutableRawSpan
   ) throws(ModelError) {

@@ -49,17 +49,21 @@ final class PackedWriter: TensorSink {
       for part in block { try writeRaw(layout.firstStored + part.stored, part) }
       return
     }
-    var encoded: [(index: Int, part: PartBlock, planes: [[UInt8]]?)] = []
+    var encoded: [(index: Int, offset: Int, bytes: [UInt8], planes: [[UInt8]]?)] = []
     for part in block {
       let index = layout.firstStored + part.stored
       if part.offset > 0 { try waitUntilPlaced(index) }
-      encoded.append((index, part, compressed(index, part.bytes, isFirst: part.offset == 0)))
+      guard case .bytes(let bytes) = part.content else {
+        preconditionFailure("what is compressed has to be read")
+      }
+      encoded.append(
+        (index, part.offset, bytes, compressed(index, bytes, isFirst: part.offset == 0)))
     }
     let places = try turnstile.pass(ticket) { () throws(ModelError) in
-      encoded.map { place($0.index, at: $0.part.offset, $0.part.bytes.count, $0.planes) }
+      encoded.map { place($0.index, at: $0.offset, $0.bytes.count, $0.planes) }
     }
     for (place, item) in zip(places, encoded) {
-      try append(item.index, item.part.bytes, item.planes, at: item.part.offset, place)
+      try append(item.index, item.bytes, item.planes, at: item.offset, place)
     }
   }
 
@@ -78,6 +82,12 @@ final class PackedWriter: TensorSink {
         state.parts[piece.part].checksum.append(piece.checksum, byteCount: piece.byteCount)
         if model.contains(piece.part) { tensorByteCount += piece.byteCount }
       }
+      // Bytes that were copied unread have the checksum that their file states.
+      for (index, stored) in layout.contents.stored.enumerated() {
+        guard let checksum = stored.checksum else { continue }
+        state.parts[layout.firstStored + index].checksum = checksum
+        if index < layout.contents.modelStoredCount { tensorByteCount += stored.byteCount }
+      }
       return (state.parts, state.end, tensorByteCount)
     }
     let headerOffset =
@@ -94,8 +104,8 @@ final class PackedWriter: TensorSink {
   // MARK: - Raw parts
 
   private func writeRaw(_ index: Int, _ part: PartBlock) throws(ModelError) {
-    try file.write(part.bytes, at: layout.parts[index].offset + part.offset)
-    record(index, part.offset, part.bytes)
+    try file.write(part.content, at: layout.parts[index].offset + part.offset)
+    if case .bytes(let bytes) = part.content { record(index, part.offset, bytes) }
   }
 
   private func record(_ index: Int, _ offset: Int, _ bytes: [UInt8]) {

@@ -59,6 +59,10 @@ struct SafetensorsReader: StoredReader {
     try files[place.file].read(at: place.offset + offset, into: &bytes)
   }
 
+  func place(of stored: Int) -> StoredPlace? {
+    StoredPlace(file: files[places[stored].file], offset: places[stored].offset)
+  }
+
   func readCompanion(
     _ index: Int, at offset: Int, into bytes: inout MutableRawSpan
   ) throws(ModelError) {

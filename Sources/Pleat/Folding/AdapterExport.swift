@@ -273,15 +273,12 @@ public struct AdapterExport: Sendable {
   private static func metadata(
     of model: Model, _ use: AdapterUse, alpha: Double
   ) throws(ModelError) -> Metadata {
-    let type = try model.configuration()?["model_type"]?.string
-    guard
-      let architecture = model.catalog.metadata["general.architecture"]?.text
-        ?? type.flatMap({ Architectures.forModelType($0)?.ggufName })
+    guard let architecture = try model.ggufArchitecture()
     else {
       throw ModelError(
         .unsupported, "llama.cpp's name of the architecture is not known", file: model.path,
         expected: "a GGUF base, or model_type "
-          + Architectures.all.flatMap(\.modelTypes).joined(separator: ", "), found: type)
+          + Architectures.all.flatMap(\.modelTypes).joined(separator: ", "))
     }
     var metadata = Metadata()
     metadata.append("general.architecture", .text(architecture))

@@ -25,6 +25,13 @@ extension Model {
     return try configuration()?["model_type"]?.string.map(types.contains) ?? false
   }
 
+  /// llama.cpp's name of the architecture; nil when neither metadata nor `config.json` tells.
+  func ggufArchitecture() throws(ModelError) -> String? {
+    if let name = catalog.metadata["general.architecture"]?.text { return name }
+    let type = try configuration()?["model_type"]?.string
+    return type.flatMap { Architectures.forModelType($0)?.ggufName }
+  }
+
   /// The document of `config.json`; nil without one.
   func configuration() throws(ModelError) -> JSONValue? {
     guard let bytes = try companion(named: "config.json") else { return nil }
@@ -53,6 +60,9 @@ extension Model {
         if order == nil || heads != nil && order?.rowCount == rows {
           tensor.alias = alias
           tensor.aliasRows = order.map { RowMap($0, fromInterleaved: isGGUF) }
+          if architecture.addsOneToNorms, alias.contains("norm") {
+            tensor.aliasDifference = "llama.cpp adds 1 to the weights of norms"
+          }
         }
       }
       result.append(tensor)

@@ -67,13 +67,16 @@ extension BlockWorker {
     if case let shifting = plan.tensors[tensor].changes.filter({ isShifted($0, tensor) }),
       !shifting.isEmpty
     {
-      // A pooled adapter was trained on the rounded weights: they are its base.
-      rows.decodeAll(into: &base)
+      // A pooled adapter was trained on the rounded weights: they are its base, unless another one
+      // was added before they were rounded.
+      let isAlone = shifting.count == plan.tensors[tensor].changes.count
+      if isAlone { rows.decodeAll(into: &base) }
       let groups = try groupDelta(shifting, update.rows, columns: rows.columnCount)
       encoded = GroupedRows(
         grouping: rows.grouping, columnCount: rows.columnCount, rowCount: rows.rowCount)
       GroupShift.apply(groups.delta, to: rows, into: encoded)
-      delta = GroupShift.spread(groups.delta, columnsPerGroup: groups.size)
+      let spread = GroupShift.spread(groups.delta, columnsPerGroup: groups.size)
+      if isAlone { delta = spread } else { GroupShift.add(spread, to: &delta) }
     }
     plan.format.spelling.spell(encoded, into: &target, firstRow: tile.lowerBound)
     let written = read(target, tensor, tile)
@@ -98,10 +101,8 @@ extension BlockWorker {
     _ target: inout [[UInt8]]
   ) throws(ModelError) {
     guard case .grouped(let before) = plan.tensors[tensor].source.encoding else { return }
-    if before == grouping, plan.model.format == plan.format,
-      let field = plan.format.spelling.biasField(of: grouping)
-    {
-      return try shiftBiases(tensor, cut, units, grouping, field, &target)
+    if let place = plan.tensors[tensor].biasField(from: plan.model.format, to: plan.format) {
+      return try shiftBiases(tensor, cut, units, grouping, place, &target)
     }
     let (changes, columns) = (plan.tensors[tensor].changes, cut.elementsPerUnit)
     for tile in tiles(cut, units.count) {
@@ -130,16 +131,17 @@ extension BlockWorker {
   /// Changes the biases where they are, and nothing else.
   private func shiftBiases(
     _ tensor: Int, _ cut: Cut, _ units: Range<Int>, _ grouping: Grouping,
-    _ field: ParameterField, _ target: inout [[UInt8]]
+    _ place: (field: ParameterField, isAlone: Bool), _ target: inout [[UInt8]]
   ) throws(ModelError) {
+    let (field, isAlone) = place
     let columns = cut.elementsPerUnit
     let groupCount = columns / grouping.groupSize
     let groups = try groupDelta(plan.tensors[tensor].changes, units, columns: columns)
     let delta = GroupShift.spread(groups.delta, columnsPerGroup: groups.size / grouping.groupSize)
     let format = FloatFormat(grouping.parameters)
     let old = field.read(source[field.part], format)
-    // What is only carried changes places with the buffers to be filled next.
-    let isAlone = field.stride == format.byteCount
+    // What is only carried changes places with the buffers to be filled next, unless it was never
+    // read.
     for part in target.indices where part != field.part || isAlone {
       swap(&target[part], &source[part])
     }

@@ -51,7 +51,9 @@ extension Model {
       try baseTensors(), prefersTransposedExperts: try hasTransposedExperts())
     var changes: [Int: [PairedChange]] = [:]
     var needsPooling = false
+    let architecture = try ggufArchitecture()
     for (index, use) in uses.enumerated() {
+      try Self.check(use.file, architecture)
       let paired = try pairing.pair(
         use.file.adapter,
         Pairing.Use(index: index, strength: use.scale, pooling: use.pooling))
@@ -67,6 +69,15 @@ extension Model {
         found: "--pooling \(use.pooling?.rawValue ?? "")", hint: "leave --pooling out")
     }
     return changes
+  }
+
+  private static func check(_ file: AdapterFile, _ architecture: String?) throws(ModelError) {
+    guard let architecture, let own = file.config["general.architecture"]?.string,
+      own != architecture
+    else { return }
+    throw ModelError(
+      .mismatch, "the adapter is for another architecture", file: file.adapter.path,
+      expected: architecture, found: own)
   }
 
   private static func checkStrength(
@@ -141,6 +152,15 @@ private struct FoldDraft {
   }
 
   private func checkOptions(_ decisions: [FoldPlanner.Decision]) throws(ModelError) {
+    let shifts = decisions.contains {
+      if case .shift = $0.plan.action { true } else { false }
+    }
+    if let type = options.biasType, !shifts {
+      throw ModelError(
+        .usage, "no offsets are moved whose type could be chosen",
+        found: "--bias-type \(type.name)",
+        hint: "leave --bias-type out")
+    }
     guard let bits = options.widenedBits else { return }
     let isUsed = decisions.contains {
       guard case .shift(let grouping) = $0.plan.action,

@@ -1,5 +1,19 @@
 internal import Formats
 internal import Kernels
+internal import TensorModel
+
+extension TensorPlan {
+  /// Where biases are moved in place, and whether nothing else is in their part; nil where all of
+  /// the tensor has to be written anew.
+  func biasField(
+    from source: Format, to target: Format
+  ) -> (field: ParameterField, isAlone: Bool)? {
+    guard case .shift(let grouping) = action, self.source.encoding == .grouped(grouping),
+      source == target, let field = target.spelling.biasField(of: grouping)
+    else { return nil }
+    return (field, field.stride == grouping.parameters.bitWidth / 8)
+  }
+}
 
 extension ParameterField {
   /// The field as bytes of a format.

@@ -18,6 +18,8 @@ package struct Architecture: Sendable {
   package let modelNames: [NamePair]
   /// The tensors of each layer.
   package let layerNames: [NamePair]
+  /// Whether GGUF holds the weights of norms plus one, as it does for gemma.
+  package var addsOneToNorms = false
   /// What a checkpoint may put before each name, where the model is a part of a larger one.
   package var huggingFacePrefix = ""
 

@@ -3,5 +3,6 @@ extension Architecture {
   static let gemma = Architecture(
     ggufName: "gemma", modelTypes: ["gemma"], interleavesRotaryRows: false,
     modelNames: CommonNames.ends,
-    layerNames: CommonNames.attention + CommonNames.feedForward + CommonNames.normsBefore)
+    layerNames: CommonNames.attention + CommonNames.feedForward + CommonNames.normsBefore,
+    addsOneToNorms: true)
 }

@@ -3,5 +3,6 @@ extension Architecture {
   static let gemma2 = Architecture(
     ggufName: "gemma2", modelTypes: ["gemma2"], interleavesRotaryRows: false,
     modelNames: CommonNames.ends,
-    layerNames: CommonNames.attention + CommonNames.feedForward + CommonNames.normsAround)
+    layerNames: CommonNames.attention + CommonNames.feedForward + CommonNames.normsAround,
+    addsOneToNorms: true)
 }

@@ -4,5 +4,5 @@ extension Architecture {
     ggufName: "gemma3", modelTypes: ["gemma3_text", "gemma3"], interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.attentionNorms + CommonNames.feedForward
-      + CommonNames.normsAround, huggingFacePrefix: "language_model.")
+      + CommonNames.normsAround, addsOneToNorms: true, huggingFacePrefix: "language_model.")
 }

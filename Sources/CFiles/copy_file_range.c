@@ -1,0 +1,18 @@
+#define _GNU_SOURCE
+
+#include "CFiles.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+ptrdiff_t pleat_copy_file_range(int source, int64_t source_offset, int target,
+                                int64_t target_offset, size_t count) {
+#if defined(__linux__)
+  off64_t from = source_offset, to = target_offset;
+  return copy_file_range(source, &from, target, &to, count, 0);
+#else
+  (void)source, (void)source_offset, (void)target, (void)target_offset, (void)count;
+  errno = ENOSYS;
+  return -1;
+#endif
+}

@@ -1,0 +1,14 @@
+/* System calls that Swift's modules of the C library leave out. */
+#ifndef PLEAT_CFILES_H
+#define PLEAT_CFILES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Copies bytes from one file to another inside the kernel, which may share them instead. Returns
+   how many, fewer than asked for as well, or -1 with errno, ENOSYS where the system has no such
+   call. */
+ptrdiff_t pleat_copy_file_range(int source, int64_t source_offset, int target,
+                                int64_t target_offset, size_t count);
+
+#endif
