@@ -1,4 +1,5 @@
-"""Writes a checkpoint of TinyLlama's shapes (1.1 billion weights), as GGUF and for Hugging Face.
+"""Writes a checkpoint of TinyLlama's shapes (1.1 billion weights), as GGUF and for Hugging Face,
+and adapters for it.
 
     checkpoint.py <directory> [<layers>]
 
@@ -18,6 +19,7 @@ SEED = 1
 HIDDEN, FFN, LAYERS, HEADS, KV_HEADS, VOCABULARY = 2048, 5632, 22, 32, 4, 32000
 HEAD_SIZE = HIDDEN // HEADS
 SPREAD = 0.02
+RANK = 16
 POOL_VALUES = 32 * 1024 * 1024
 
 # Hugging Face's module, llama.cpp's, and the shape, outermost first.
@@ -189,9 +191,39 @@ def write_huggingface(folder: Path, layers: int, weights: Weights) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=2))
 
 
+def write_adapter(folder: Path, layers: int, weights: Weights, group: int) -> None:
+    """A PEFT adapter of rank 16 for all linear layers; group 1 is LoRA, others pool their inputs."""
+    folder.mkdir()
+    header, offset, sizes = {"__metadata__": {"format": "pt"}}, 0, []
+    for name, _, shape in tensors(layers):
+        if len(shape) < 2 or not name.startswith("model.layers."):
+            continue
+        path = "base_model.model." + name.removesuffix(".weight")
+        factors = {"lora_A": (RANK, shape[1] // group), "lora_B": (shape[0], RANK)}
+        for role, extents in factors.items():
+            end = offset + 2 * count(extents)
+            header[f"{path}.{role}.weight"] = {
+                "dtype": "F16", "shape": list(extents), "data_offsets": [offset, end],
+            }  # fmt: skip
+            sizes.append(count(extents))
+            offset = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open(folder / "adapter_model.safetensors", "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for size in sizes:
+            weights.write(file, size)
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": RANK, "lora_alpha": RANK}
+    if group > 1:
+        config |= {"use_qalora": True, "qalora_group_size": group}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+
+
 def main(directory: Path, layers: int = LAYERS) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     weights = Weights()
+    write_adapter(directory / "lora", layers, weights, 1)
+    write_adapter(directory / "qa-lora", layers, weights, 32)
     write_gguf(directory / "model.gguf.new", layers, weights)
     write_huggingface(directory / "huggingface", layers, weights)
     # Last, and under its name only when all is there: this file says that the checkpoint is

@@ -39,7 +39,10 @@ package struct RuntimeAdapter: Sendable {
     }
     try problems.check("runtimes have no place for parts of the adapter")
     var counts: [Double: Int] = [:]
-    for (_, product) in products { counts[product.scale * Double(product.rank), default: 0] += 1 }
+    // llama.cpp takes an alpha of 0 for none at all: what adds nothing has a B of zeros instead.
+    for (_, product) in products where product.scale != 0 {
+      counts[product.scale * Double(product.rank), default: 0] += 1
+    }
     let best = counts.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key ?? 1
     // Alpha is a 32-bit number in files of llama.cpp.
     let alpha = Double(Float(best))

@@ -26,6 +26,38 @@ enum Detection {
       hint: isPickle ? "save it with model.save_pretrained(path), as safetensors" : nil)
   }
 
+  /// The format of the same container that `config.json` asks for, or else the one given.
+  ///
+  /// Throws `malformed` and `unsupported` for a config that makes no sense.
+  static func refined(
+    _ format: Format, _ reader: any StoredReader
+  ) throws(ModelError) -> Format {
+    guard format == .safetensors, let config = try configuration(reader) else { return format }
+    for other in Formats.all where other.container == format.container {
+      if let spelling = try other.spelling.configured(by: config) {
+        var refined = other
+        refined.spelling = spelling
+        return refined
+      }
+    }
+    return format
+  }
+
+  private static func configuration(
+    _ reader: any StoredReader
+  ) throws(ModelError) -> JSONValue? {
+    let limits = ReadLimits()
+    guard let index = reader.companions.firstIndex(where: { $0.name == "config.json" }),
+      reader.companions[index].byteCount <= limits.headerByteCount
+    else { return nil }
+    var bytes = [UInt8](repeating: 0, count: reader.companions[index].byteCount)
+    try bytes.change(0..<bytes.count) { (span) throws(ModelError) in
+      try reader.readCompanion(index, at: 0, into: &span)
+    }
+    // A model is read by its tensors; a config that is no JSON is for others to complain about.
+    return try? JSONParser.parse(bytes, file: "config.json")
+  }
+
   /// Throws `malformed` for what download tools leave where a model should be.
   private static func checkDownload(of path: FilePath) throws(ModelError) {
     let file = try InputFile(path)

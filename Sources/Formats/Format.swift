@@ -27,8 +27,11 @@ public struct Format: Sendable {
     case eightBits
   }
 
+  /// Whether numbers of all tensors are best of one type, that of scales and biases.
+  public var usesOneFloatType = false
+
   package let container: any Container.Type
-  package let spelling: any Spelling
+  package var spelling: any Spelling
 
   /// Whether weights of this description can be written.
   package func admits(_ info: TensorInfo) -> Admission { spelling.admits(info) }

@@ -3,7 +3,7 @@ public import TensorModel
 /// The formats that Pleat knows; everything that lists formats derives from here.
 public enum Formats {
   /// Every format, in the order of documentation.
-  public static let all: [Format] = [.safetensors, .gguf, .pleat]
+  public static let all: [Format] = [.safetensors, .gguf, .mlx, .pleat]
 
   /// The format of a name.
   ///
@@ -29,6 +29,13 @@ extension Format {
     bits: [4, 5, 8], groupSizes: [32], allowsRowGroups: false, embeddings: .quantize,
     head: .eightBits,
     container: GGUFContainer.self, spelling: GGMLSpelling())
+
+  /// The folders of MLX.
+  public static let mlx = Format(
+    name: "mlx", summary: "a folder that mlx-lm runs",
+    bits: MLXSpelling.bits, groupSizes: MLXSpelling.groupSizes, allowsRowGroups: false,
+    embeddings: .quantize, head: .quantize, usesOneFloatType: true,
+    container: SafetensorsContainer.self, spelling: MLXSpelling())
 
   /// Pleat's own file.
   public static let pleat = Format(

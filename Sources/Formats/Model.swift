@@ -25,7 +25,13 @@ public struct Model: Sendable {
     let place = try ModelPlace(FilePath(path))
     let format = try Detection.format(of: place)
     let reader = try format.container.open(place, limits: limits)
-    return try Model(path: path, format, reader, limits, isAdapter: place.isAdapter)
+    do throws(ModelError) {
+      return try Model(
+        path: path, try Detection.refined(format, reader), reader, limits,
+        isAdapter: place.isAdapter)
+    } catch {
+      throw error.located(file: path)
+    }
   }
 
   private init(

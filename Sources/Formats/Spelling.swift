@@ -1,3 +1,4 @@
+package import Bytes
 package import TensorModel
 
 /// How one weight is written as stored tensors, and read from them; knows nothing of files.
@@ -8,11 +9,32 @@ package protocol Spelling: Sendable {
   /// The stored tensors of an admitted weight, known before any of its numbers.
   func parts(of info: TensorInfo) -> [StoredTensor]
 
+  /// The spelling of a model with this `config.json`; nil when the config is of another.
+  ///
+  /// Throws `malformed` and `unsupported` for one of this kind that makes no sense.
+  func configured(by config: JSONValue) throws(ModelError) -> (any Spelling)?
+
+  /// The keys of `config.json` that describe the spelling.
+  var configurationKeys: [String] { get }
+
+  /// What `config.json` is for a model with such tensors; nil when there is none.
+  ///
+  /// - Parameters:
+  ///   - config: The document without keys of any spelling; nil when the model has none.
+  ///   - tensors: The tensors as they will be.
+  /// - Returns: The document to write.
+  /// - Throws: `unsupported` when one is needed.
+  func configuration(_ config: JSONValue?, for tensors: [TensorInfo]) throws(ModelError)
+    -> JSONValue?
+
   /// The weights that stored tensors make up. Throws `malformed` when parts do not fit together.
   func gather(_ stored: [StoredTensor]) throws(ModelError) -> [GatheredTensor]
 
   /// Writes rows into buffers that hold the same rows of each part, from `firstRow` of the buffers.
   func spell(_ rows: GroupedRows, into parts: inout [[UInt8]], firstRow: Int)
+
+  /// The groups that a reader finds of admitted ones.
+  func stored(_ grouping: Grouping) -> Grouping
 
   /// Where the biases of a grouping are in the parts; nil where it has none, or none to itself.
   func biasField(of grouping: Grouping) -> ParameterField?
@@ -50,6 +72,16 @@ package enum Admission: Sendable, Hashable {
 }
 
 extension Spelling {
+  package func configured(by config: JSONValue) -> (any Spelling)? { nil }
+
+  package var configurationKeys: [String] { [] }
+
+  package func configuration(_ config: JSONValue?, for tensors: [TensorInfo]) -> JSONValue? {
+    config
+  }
+
+  package func stored(_ grouping: Grouping) -> Grouping { grouping }
+
   package func biasField(of grouping: Grouping) -> ParameterField? { nil }
 
   /// Plain tensors are their own single part, in every spelling.

@@ -76,6 +76,42 @@ package struct GroupKernel: Sendable, Hashable {
     try check(outcome)
   }
 
+  /// Encodes each group as `mx.quantize` of MLX does on a CPU: `w ≈ scale · code + bias`.
+  ///
+  /// With n = 2^bits − 1: edge = min and step = max((max − min) / n, 1e-7) where |min| > |max|,
+  /// else edge = max and step = −max((max − min) / n, 1e-7). count = edge / step rounded half to
+  /// even. If it is not 0, scale = edge / count and bias = edge, which puts zero −count scales from
+  /// the bias; else scale = step and bias = 0. code = (w − bias) / scale rounded half to even and
+  /// clamped to 0…n, or 0 where the scale is zero. Unlike elsewhere, scale and bias are rounded to
+  /// `parameters` only after that. From `quantize` in mlx/backend/cpu/quantized.cpp, version 0.32.
+  ///
+  /// - Parameters:
+  ///   - values: groups × groupSize floats.
+  ///   - codes: Receives groups × groupSize codes, one per byte.
+  ///   - scales: Receives one scale per group, which may be negative.
+  ///   - biases: Receives one bias per group.
+  ///   - instructions: The path to take.
+  /// - Throws: `GroupFault`; what was written so far is then meaningless.
+  package func encodeMLX(
+    _ values: Span<Float>, codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<Float>,
+    biases: inout MutableSpan<Float>, on instructions: InstructionSet = .best
+  ) throws(GroupFault) {
+    let groups = groupCount(values: values.count, codes: codes.count, scales: scales.count)
+    precondition(biases.count == groups, "expected one bias per group")
+    let outcome = values.withUnsafeBufferPointer { values in
+      codes.withUnsafeMutableBufferPointer { codes in
+        scales.withUnsafeMutableBufferPointer { scales in
+          biases.withUnsafeMutableBufferPointer { biases in
+            pleat_encode_mlx(
+              instructions.identifier, values.baseAddress, groups, groupSize, Int32(bits),
+              parameters.identifier, codes.baseAddress, scales.baseAddress, biases.baseAddress)
+          }
+        }
+      }
+    }
+    try check(outcome)
+  }
+
   /// Encodes each group around zero: `w ≈ scale · (code − symmetricZero)`.
   ///
   /// The value of largest magnitude, the first one of equals, gets code 0: scale is that value

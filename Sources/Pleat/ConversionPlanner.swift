@@ -18,7 +18,8 @@ extension Plan {
     _ model: Model, decodingTo type: ScalarType? = nil, to destination: Destination,
     rounding: Bool = false, droppingAdapters: Bool = false
   ) throws(ModelError) -> Plan {
-    let planner = ConversionPlanner(format: destination.format, type: type)
+    let planner = ConversionPlanner(
+      format: destination.format, type: type, roundsOffsets: rounding)
     do throws(ModelError) {
       var tensors: [TensorPlan] = []
       for tensor in model.catalog.tensors { tensors.append(try planner.plan(tensor)) }
@@ -39,6 +40,8 @@ extension Plan {
 struct ConversionPlanner {
   let format: Format
   let type: ScalarType?
+  /// Whether biases may be rounded where weights have zero points.
+  var roundsOffsets = false
 
   /// What happens to one tensor.
   ///
@@ -49,6 +52,7 @@ struct ConversionPlanner {
     case .exact: return carrying(tensor, "held exactly")
     case .rounded(let reason): return carrying(tensor, reason)
     case .refused(let reason):
+      if let plan = try gainingBias(tensor) { return plan }
       guard format.bits.isEmpty, canDecode(tensor) else {
         throw ModelError(
           .unsupported, reason, tensor: tensor.name,
@@ -58,9 +62,32 @@ struct ConversionPlanner {
     }
   }
 
+  /// The same codes and scales with a bias for each group, where the format wants one: −scale · zero.
+  ///
+  /// A central zero is a power of two, so that the bias is exact; others round it. Throws
+  /// `unsupported` when that is not permitted.
+  private func gainingBias(_ tensor: TensorInfo) throws(ModelError) -> TensorPlan? {
+    guard case .grouped(var grouping) = tensor.encoding, grouping.offset != .bias else {
+      return nil
+    }
+    let isExact = grouping.offset == .none
+    grouping.offset = .bias
+    let target = tensor.with(.grouped(grouping))
+    guard case .exact = format.admits(target) else { return nil }
+    guard isExact || roundsOffsets else {
+      throw ModelError(
+        .unsupported,
+        "the zero points become biases, which are rounded to "
+          + grouping.parameters.name, tensor: tensor.name, hint: "pleat convert --round permits it")
+    }
+    return TensorPlan(
+      source: tensor, target: target, action: .shift(grouping),
+      reason: "codes and scales kept, with a bias for each group")
+  }
+
   private func decodes(_ tensor: TensorInfo, to type: ScalarType) -> Bool {
     guard canDecode(tensor), tensor.encoding != .plain(type) else { return false }
-    if case .plain = tensor.encoding { return format == .safetensors }
+    if case .plain = tensor.encoding { return format == .safetensors || format.usesOneFloatType }
     return true
   }
 

@@ -61,7 +61,7 @@ public struct Plan: Sendable {
   package let layout: any OutputLayout
   package let attachments: [Attachment]
   package let attachedParts: [Range<Int>]  // for each attachment its stored tensors
-  package let companions: [Int]  // indices in the source
+  package let companions: [CompanionPlan]
   package let firstParts: [Int]  // for each tensor the index of its first stored tensor
   package let blocks: [Cut]  // for each tensor how it is cut
   package let carried: [[StoredPlace?]]  // for each part where it is copied from unread, if it is
@@ -106,7 +106,10 @@ extension Plan {
     let attachments =
       attachments
       ?? model.attachments.filter { carried in
-        !adapters.contains { $0.file.isAttached && $0.file.name == carried.adapter.name }
+        !adapters.contains {
+          $0.file.isAttached && $0.file.model.path == model.path
+            && $0.file.name == carried.adapter.name
+        }
       }
     try Self.check(attachments, format)
     var stored: [StoredTensor] = []
@@ -141,9 +144,10 @@ extension Plan {
       attached.append(adapter)
       stored += attachment.tensors
     }
+    let companions = try CompanionPlan.plans(for: model, tensors.map(\.target), format)
     var contents = Contents(
       stored: stored, metadata: Self.metadata(of: model, tensors, format, history),
-      companions: model.catalog.companions,
+      companions: companions.map(\.companion),
       provenance: Provenance(sources: Self.expectedSources(model), history: history))
     contents.attached = attached
     let options = WriteOptions(
@@ -162,7 +166,7 @@ extension Plan {
     self.adapters = adapters
     self.attachments = attachments
     attachedParts = attached.map(\.stored)
-    companions = layout.holdsCompanions ? Array(model.catalog.companions.indices) : []
+    self.companions = layout.holdsCompanions ? companions : []
     self.firstParts = firstParts
     self.carried = carried
     self.blocks = blocks
@@ -239,10 +243,12 @@ extension Plan {
       isChanged
       ? GGUFFileType.updated(model.catalog.metadata, for: tensors.map(\.target))
       : model.catalog.metadata
+    if metadata["format"]?.text == "mlx" { metadata["format"] = nil }
+    if format == .mlx { metadata["format"] = .text("mlx") }
     // A second fold of the same adapter should be noticed in files without provenance too.
-    let isFolded = history.contains { $0["adapters"] != nil }
+    let folds = history.filter { $0["adapters"] != nil }
     metadata[Provenance.historyKey] =
-      isFolded && format != .pleat ? .text(JSONWriter.text(.array(history))) : nil
+      folds.isEmpty || format == .pleat ? nil : .text(JSONWriter.text(.array(folds)))
     return metadata
   }
 
@@ -255,10 +261,10 @@ extension Plan {
       let names = model.catalog.companions.map(\.name).joined(separator: ", ")
       notes.append("\(layout.fileNames.first ?? format.name) has no place for \(names)")
     }
-    if format == .safetensors {
+    if format == .safetensors || format == .mlx {
       let count = model.catalog.metadata.entries.count { $0.value.text == nil }
       if count > 0 {
-        notes.append("safetensors has no place for \(count) metadata entries that are not text")
+        notes.append("\(format.name) has no place for \(count) metadata entries that are not text")
       }
     }
     return notes

@@ -35,7 +35,7 @@ extension Plan {
       if !uses.isEmpty { history.append(.init("adapters", .array(uses.map(\.record)))) }
       return try Plan(
         model, tensors, to: destination,
-        notes: planner.notes(tensors) + uses.flatMap(\.file.adapter.notes),
+        notes: planner.notes(tensors) + model.notes(on: uses, changes),
         history: .object(history), adapters: uses)
     } catch {
       // A wish that cannot be granted is not the model's fault.
@@ -121,10 +121,10 @@ struct QuantizationPlanner {
   ) throws(ModelError) -> TensorPlan {
     let reason = "rule '\(rule.pattern)=\(rule.choice.text)'"
     switch (rule.choice, role) {
-    case (.keep, _): return keep(tensor, reason)
+    case (.keep, _): return carry(tensor, reason)
     case (.plain(let type), _):
       guard RowDecoder(tensor.encoding) != nil, tensor.encoding != .plain(type) else {
-        return keep(tensor, reason)
+        return carry(tensor, reason)
       }
       return TensorPlan(
         source: tensor, target: tensor.with(.plain(type)), action: .decode(type), reason: reason)
@@ -141,6 +141,18 @@ struct QuantizationPlanner {
   }
 
   private func keep(_ tensor: TensorInfo, _ reason: String) -> TensorPlan {
+    // Numbers of two types are computed with in float32, which is slow.
+    if format.usesOneFloatType, case .plain(let type) = tensor.encoding, type.isDecodable,
+      type != wanted.parameters
+    {
+      return TensorPlan(
+        source: tensor, target: tensor.with(.plain(wanted.parameters)),
+        action: .decode(wanted.parameters), reason: "\(reason), in the type of the scales")
+    }
+    return carry(tensor, reason)
+  }
+
+  private func carry(_ tensor: TensorInfo, _ reason: String) -> TensorPlan {
     TensorPlan(source: tensor, target: tensor, action: .copy, reason: reason)
   }
 
@@ -249,6 +261,12 @@ extension TensorPlan {
     guard !changes.isEmpty else { return self }
     var plan = self
     switch action {
+    case .quantize(let grouping, let scheme)
+    where grouping.offset != .bias && changes.contains(where: { $0.groupSize != nil }):
+      throw ModelError(
+        .unsupported, "the scheme stores no offsets that a QA-LoRA adapter could move",
+        tensor: source.name, expected: "a scheme with a bias, such as minmax", found: scheme,
+        hint: "or quantize first, and fold then")
     case .quantize, .decode:
       plan.changes = changes
       if case .decode(let type) = action { plan.action = .merge(type) }

@@ -118,8 +118,7 @@ public struct Run: Sendable {
       guard let measurement = measurements[ticket] else { continue }
       let plan = plan.tensors[jobs[ticket].tensor]
       if last != jobs[ticket].tensor {
-        report.modules.append(
-          .init(name: plan.source.name, action: plan.action, measurement: FoldMeasurement()))
+        report.modules.append(plan.module)
       }
       last = jobs[ticket].tensor
       report.modules[report.modules.count - 1].measurement.merge(measurement)
@@ -141,10 +140,10 @@ public struct Run: Sendable {
     var ticket = firstTicket
     for (attachment, parts) in zip(plan.attachments, plan.attachedParts) {
       for (part, index) in zip(parts, attachment.stored) {
-        let byteCount = attachment.model.reader.stored[index].byteCount
-        for start in stride(from: 0, to: byteCount, by: Attachment.blockByteCount) {
-          var bytes = [UInt8](
-            repeating: 0, count: min(Attachment.blockByteCount, byteCount - start))
+        let tensor = attachment.model.reader.stored[index]
+        let piece = Attachment.pieceByteCount(of: tensor)
+        for start in stride(from: 0, to: tensor.byteCount, by: piece) {
+          var bytes = [UInt8](repeating: 0, count: min(piece, tensor.byteCount - start))
           try bytes.change(0..<bytes.count) { (span) throws(ModelError) in
             try attachment.model.reader.read(index, at: start, into: &span)
           }
@@ -156,8 +155,13 @@ public struct Run: Sendable {
   }
 
   private func copyCompanions(to sink: any TensorSink) throws(ModelError) {
-    for (index, source) in plan.companions.enumerated() {
-      let byteCount = plan.model.catalog.companions[source].byteCount
+    for (index, companion) in plan.companions.enumerated() {
+      if let text = companion.text {
+        try sink.writeCompanion(index, at: 0, text)
+        continue
+      }
+      let source = companion.source
+      let byteCount = companion.companion.byteCount
       for start in stride(from: 0, to: byteCount, by: 1 << 20) {
         var bytes = [UInt8](repeating: 0, count: min(1 << 20, byteCount - start))
         try bytes.change(0..<bytes.count) { (span) throws(ModelError) in
@@ -178,5 +182,17 @@ public struct Run: Sendable {
           name: file.path.name, byteCount: file.byteCount, checksum: try file.checksum()))
     }
     return sources
+  }
+}
+
+extension TensorPlan {
+  /// What a report says of the tensor before anything is measured.
+  fileprivate var module: FoldReport.Module {
+    var isRounded = false
+    if case .quantize = action { isRounded = !source.isGrouped }
+    return FoldReport.Module(
+      name: source.name, action: action,
+      isRoundedAfter: isRounded && changes.contains { $0.groupSize == nil },
+      measurement: FoldMeasurement())
   }
 }

@@ -132,6 +132,18 @@ import Testing
     }
   }
 
+  @Test("norms are stored plus one, of gemma and its kin alone") func norms() {
+    for architecture in Architectures.all {
+      let isGemma = architecture.modelTypes.allSatisfy { $0.hasPrefix("gemma") }
+      #expect(architecture.addsOneToNorms == isGemma, "\(architecture.modelTypes)")
+      // What holds a norm is told by its name in a checkpoint.
+      for pair in names(of: architecture, layer: "3", ending: "weight") {
+        #expect(pair.huggingFace.contains("norm") == pair.gguf.contains("norm"), "\(pair)")
+      }
+    }
+    #expect(Architectures.all.count { $0.addsOneToNorms } == 3)
+  }
+
   @Test("heads that cannot be halved are malformed, where rows have to be moved")
   func impossibleHeads() throws {
     let llama = try #require(Architectures.named("llama"))

@@ -16,6 +16,10 @@ import Testing
     switch format {
     case .safetensors: return Fixtures.path("golden/safetensors/names.safetensors")
     case .gguf: return source
+    case .mlx:
+      return try scratch.checkpoint(
+        [Toy("a.weight", .f16, [4], seed: 1), Toy("b.weight", .f16, [4], seed: 2)],
+        config: #"{"quantization":{"group_size":64,"bits":4}}"#, as: "mlx")
     default:
       let path = scratch.path("a.pleat")
       if try !scratch.names().contains("a.pleat") {
@@ -35,6 +39,7 @@ import Testing
   @Test("the number of tensors is limited", arguments: Formats.all)
   func tensors(format: Format) throws {
     let path = try path(format)
+    #expect(try Model.open(path).format == format)
     let count = try Model.open(path).catalog.tensors.count
     #expect(kind(path) { $0.tensorCount = count } == nil)
     #expect(kind(path) { $0.tensorCount = count - 1 } == .limit)

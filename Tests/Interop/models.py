@@ -51,11 +51,14 @@ def logits(model, rows: np.ndarray) -> np.ndarray:
         return model(torch.from_numpy(rows)).logits.numpy()
 
 
-def perplexity(model, name: str) -> float:
-    """exp of the mean negative log-likelihood of tokens 2 to 256; rows alone, no BOS."""
+def perplexity(model, name: str, every: int = 1) -> float:
+    """exp of the mean negative log-likelihood of tokens 2 to 256; rows alone, no BOS.
+
+    `every` leaves rows out, for what is slow: 4 takes the first, the fifth and so on.
+    """
     total, count = 0.0, 0
     with torch.no_grad():
-        for rows in torch.from_numpy(held_out(name)).split(16):
+        for rows in torch.from_numpy(held_out(name)[::every]).split(16):
             scores = model(rows).logits[:, :-1].log_softmax(-1)
             total -= scores.gather(2, rows[:, 1:, None]).double().sum().item()
             count += rows[:, 1:].numel()

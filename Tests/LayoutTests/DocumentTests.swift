@@ -44,4 +44,62 @@ import Testing
       #expect(row[4].hasPrefix(Self.list(format.groupSizes)))
     }
   }
+
+  @Test("formats/recipe.md has what every format offers to quantizing")
+  func recipes() throws {
+    let path = "formats/recipe.md"
+    let head = try #require(try Self.rows(of: "", in: path).first { $0.contains("`--to pleat`") })
+    func cell(_ row: String, _ format: Format) throws -> String {
+      let column = try #require(head.firstIndex(of: "`--to \(format.name)`"), "\(format.name)")
+      let row = try #require(try Self.rows(of: row, in: path).first)
+      return row.indices.contains(column) ? row[column] : ""
+    }
+    for format in Formats.all where !format.bits.isEmpty {
+      #expect(try cell("bits offered", format) == Self.list(format.bits))
+      let groups = try cell("groups offered", format)
+      let sizes = groups.split { !$0.isNumber }.compactMap { Int($0) }
+      #expect(sizes.sorted() == format.groupSizes.sorted(), "\(format.name)")
+      #expect(groups.contains("**\(format.groupSizes[0])**"), "\(format.name)")
+      #expect(groups.contains("`row`") == format.allowsRowGroups, "\(format.name)")
+      for (row, treatment) in [("embeddings", format.embeddings), ("head", format.head)] {
+        let words: String
+        switch treatment {
+        case .keep: words = "kept"
+        case .quantize: words = "quantized like linear weights"
+        case .eightBits: words = "8 bits"
+        }
+        #expect(try cell(row, format) == words, "\(format.name)")
+      }
+    }
+  }
+
+  @Test("formats/README.md links every document, and every link of the documents leads somewhere")
+  func links() throws {
+    let folder = Fixtures.repository + "/formats/"
+    let names = try Files.names(in: folder).filter { $0.hasSuffix(".md") }
+    let index = String(decoding: try Files.bytes(of: folder + "README.md"), as: UTF8.self)
+    for name in names where name != "README.md" {
+      #expect(index.contains("| [\(name)](\(name)) |"), "\(name)")
+    }
+    let documents = names.map { "formats/" + $0 } + ["README.md", "CONTRIBUTING.md"]
+    for document in documents {
+      let text = String(
+        decoding: try Files.bytes(of: Fixtures.repository + "/" + document), as: UTF8.self)
+      let place = document.hasPrefix("formats/") ? "formats/" : ""
+      for link in text.matches(of: /\]\(([^)#:]+)[^):]*\)/).map({ String($0.output.1) }) {
+        #expect(SourceTree.exists(place + link), "\(document): \(link)")
+      }
+    }
+  }
+
+  @Test("formats/adapters.md has every architecture, with the order of its rows")
+  func architectures() throws {
+    for architecture in Architectures.all {
+      let name = "`\(architecture.ggufName)`"
+      let types = architecture.modelTypes.map { "`\($0)`" }.joined(separator: ", ")
+      let rows = try Self.rows(of: name, in: "formats/adapters.md").filter { $0[1] == types }
+      let row = try #require(rows.first, "\(types)")
+      #expect(row[2].hasPrefix("interleaved") == architecture.interleavesRotaryRows)
+    }
+  }
 }

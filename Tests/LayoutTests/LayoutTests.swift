@@ -34,7 +34,7 @@ import Testing
 
   @Test("only the bottom of the house touches C and the operating system") func lowLevel() {
     let users: [String: Set<String>] = [
-      "CZstd": ["Bytes"], "CJSONC": ["Bytes"], "CKernels": ["Kernels"],
+      "CZstd": ["Bytes"], "CJSONC": ["Bytes"], "CFiles": ["Bytes"], "CKernels": ["Kernels"],
       "Glibc": ["Bytes", "pleat-cli"], "Musl": ["Bytes", "pleat-cli"],
       "Darwin": ["Bytes", "pleat-cli"], "ArgumentParser": ["pleat-cli"],
     ]
@@ -66,27 +66,38 @@ import Testing
     }
   }
 
-  @Test("every folder of Formats is a registered format, and every format has one")
+  @Test("every folder of Formats is of a registered format, and every format has one")
   func formatFolders() {
     let folders = Set(
       SourceTree.files(in: "Sources/Formats", [".swift"]).compactMap { file in
         let parts = file.path.split(separator: "/")
         return parts.count > 3 ? String(parts[2]) : nil
       })
-    let registered = Set(
-      Formats.all.map { String("\($0.container)".split(separator: "Container")[0]) })
-    #expect(folders == registered)
+    // A folder is named for a container, or for a spelling that shares one.
+    let kinds = Formats.all.map { format in
+      let container = "\(format.container)".replacing("Container", with: "")
+      return [container, "\(type(of: format.spelling))".replacing("Spelling", with: "")]
+    }
+    #expect(folders.isSubset(of: kinds.joined()))
+    for (format, names) in zip(Formats.all, kinds) {
+      #expect(!folders.isDisjoint(with: names), "\(format.name)")
+    }
   }
 
-  @Test("a format has a name and endings of its own, and bad fixtures or golden ones")
+  @Test("a format has a name, groups for its codes, and endings that tell it or a config that does")
   func registry() {
     #expect(Set(Formats.all.map(\.name)).count == Formats.all.count)
-    let suffixes = Formats.all.flatMap { $0.container.suffixes }
-    #expect(Set(suffixes).count == suffixes.count)
     for format in Formats.all {
-      #expect(format.container.suffixes.contains(format.name))
       #expect(!format.summary.isEmpty)
       #expect(format.bits.isEmpty == format.groupSizes.isEmpty)
+      let isTold = format.spelling.configurationKeys.isEmpty
+      #expect(format.container.suffixes.contains(format.name) == isTold, "\(format.name)")
+      for other in Formats.all where other.container != format.container {
+        #expect(Set(other.container.suffixes).isDisjoint(with: format.container.suffixes))
+      }
+      // Formats that share a container differ by what their configs have.
+      let alike = Formats.all.filter { $0.container == format.container }
+      #expect(Set(alike.map(\.spelling.configurationKeys)).count == alike.count)
     }
   }
 

@@ -46,6 +46,11 @@ enum SourceTree {
     }
   }
 
+  /// Whether there is a file or folder at a path from the folder of the repository.
+  static func exists(_ path: String) -> Bool {
+    FileManager.default.fileExists(atPath: Fixtures.repository + "/" + path)
+  }
+
   /// The Swift files of the package.
   static let swift = files(in: "Sources", [".swift"]) + files(in: "Tests", [".swift"])
 

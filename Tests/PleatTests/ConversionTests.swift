@@ -139,7 +139,7 @@ import Testing
 
   @Test(
     "gguf refuses what it has no type for",
-    arguments: [(6, "minmax"), (8, "minmax"), (4, "zeropoint")])
+    arguments: [(6, "minmax"), (8, "minmax"), (8, "zeropoint")])
   func refusal(bits: Int, scheme: String) throws {
     let packed = try quantize(try gguf(), to: "1.pleat", try .with(bits: bits, scheme: scheme))
     let error = Laws.error { () throws(ModelError) in
@@ -162,6 +162,27 @@ import Testing
       let model = try convert(packed, to: "\(scheme).gguf")
       #expect(try Verification(of: model, against: packed, tolerance: 0).holds)
     }
+  }
+
+  @Test("zero points become biases where that may be rounded", arguments: ["gguf", "mlx"])
+  func zeroPoints(format: String) throws {
+    let source = try Models.tinylm()
+    let packed = try quantize(
+      format == "mlx" ? source : try gguf(), to: "1.pleat", try .with(scheme: "zeropoint"))
+    let error = Laws.error { () throws(ModelError) in try convert(packed, to: "2.\(format)") }
+    #expect(error?.kind == .unsupported && error?.hint?.contains("--round") == true)
+    let model = try convert(packed, to: "3.\(format)", rounding: true)
+    let found = try Verification(of: model, against: packed, tolerance: 1e-3)
+    #expect(found.holds)
+    #expect(model.catalog.tensors.contains { $0.encoding.description.hasSuffix("scale and bias") })
+  }
+
+  @Test("a central zero becomes a bias exactly", arguments: [2, 3, 4, 5, 6, 8])
+  func centralZeros(bits: Int) throws {
+    let packed = try quantize(
+      try Models.tinylm(), to: "1.pleat", try .with(bits: bits, scheme: "symmetric"))
+    let model = try convert(packed, to: "2.mlx")
+    #expect(try Verification(of: model, against: packed, tolerance: 0).holds)
   }
 
   @Test("blocks that nobody here decodes are carried, and not decoded") func opaqueBlocks() throws {

@@ -85,13 +85,15 @@ extension Model {
   func parts(_ name: String) throws(ModelError) -> [PartRole: [UInt8]] {
     var parts: [PartRole: [UInt8]] = [:]
     guard let index = index(of: name) else { return parts }
-    for part in gathered[index].parts {
+    // What a part is for the spelling knows; a file may know its numbers only.
+    let roles = format.spelling.parts(of: catalog.tensors[index]).map(\.role)
+    for (part, role) in zip(gathered[index].parts, roles) {
       let stored = reader.stored[part]
       var bytes = [UInt8](repeating: 0, count: stored.byteCount)
       var span = bytes.mutableSpan
       var raw = span.mutableBytes
       try reader.read(part, at: 0, into: &raw)
-      parts[stored.role] = bytes
+      parts[role] = bytes
     }
     return parts
   }

@@ -35,10 +35,10 @@ void pleat_pack(pleat_instructions set, const uint8_t *codes, ptrdiff_t rows, pt
 void pleat_unpack(pleat_instructions set, const void *bytes, ptrdiff_t rows, ptrdiff_t columns,
                   int bits, uint8_t *codes);
 
-/* group.c, zero_point.c: groups follow each other; scales, biases and zeros are one per group.
-   Scales and biases are rounded to the format, zeros are whole numbers. Encoding returns -1, or for
-   the first group k that cannot be encoded 2 * k if a value of it is not finite, 2 * k + 1 if its
-   scale or bias overflows the format. */
+/* group.c, mlx.c, zero_point.c: groups follow each other; scales, biases and zeros are one per
+   group. Scales and biases are rounded to the format, zeros are whole numbers. Encoding returns -1,
+   or for the first group k that cannot be encoded 2 * k if a value of it is not finite, and
+   2 * k + 1 if its scale or bias overflows the format. */
 
 typedef enum { PLEAT_FLOAT16, PLEAT_BFLOAT16, PLEAT_FLOAT32 } pleat_format;
 
@@ -48,6 +48,9 @@ int64_t pleat_encode_minmax(pleat_instructions set, const float *values, ptrdiff
 int64_t pleat_encode_symmetric(pleat_instructions set, const float *values, ptrdiff_t group_count,
                                ptrdiff_t group_size, int bits, pleat_format format,
                                uint8_t *codes, float *scales);
+int64_t pleat_encode_mlx(pleat_instructions set, const float *values, ptrdiff_t group_count,
+                         ptrdiff_t group_size, int bits, pleat_format format, uint8_t *codes,
+                         float *scales, float *biases);
 int64_t pleat_encode_zero_point(pleat_instructions set, const float *values, ptrdiff_t group_count,
                                 ptrdiff_t group_size, int bits, pleat_format format,
                                 uint8_t *codes, float *scales, float *zeros);

@@ -94,6 +94,11 @@ package struct GGMLSpelling: Spelling {
     }
   }
 
+  package func stored(_ grouping: Grouping) -> Grouping {
+    let type = blockType(for: grouping).flatMap { GGMLType.with(id: $0.rawValue) }
+    return type.flatMap { Self.grouping(of: $0.encoding) } ?? grouping
+  }
+
   package func biasField(of grouping: Grouping) -> ParameterField? {
     guard grouping.offset == .bias, grouping.groupSize == Self.groupSize,
       let type = blockType(for: grouping)

@@ -134,7 +134,8 @@ struct SafetensorsLayout: OutputLayout {
 
   /// Text entries only; `format` is always there, since older readers refuse files without it.
   private static func pairs(_ metadata: Metadata) -> [JSONValue.Member] {
-    var pairs = [JSONValue.Member("format", "pt")]
+    let isMLX = metadata["format"]?.text == "mlx"
+    var pairs = [JSONValue.Member("format", isMLX ? "mlx" : "pt")]
     for entry in metadata.entries where entry.key != "format" {
       if let text = entry.value.text { pairs.append(.init(entry.key, .string(text))) }
     }

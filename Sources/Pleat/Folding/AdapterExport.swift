@@ -26,7 +26,7 @@ public struct AdapterExport: Sendable {
   public let target: Target
   /// What a user should know.
   public let notes: [String]
-  /// The adapted tensors, by their names in the output, with the rank of each.
+  /// The adapted tensors of the base, with the rank of each.
   public let modules: [(name: String, rank: Int)]
   /// The alpha of the file.
   public let alpha: Double
@@ -68,9 +68,7 @@ public struct AdapterExport: Sendable {
     _ use: AdapterUse, of model: Model, for target: Target, to path: String
   ) throws(ModelError) {
     let base = try model.baseTensors()
-    let paired = try Pairing(base).pair(
-      use.file.adapter, Pairing.Use(index: 0, strength: use.scale, pooling: use.pooling))
-    let changes = try Self.withoutCopies(paired, use, of: model)
+    let changes = try Self.withoutCopies(try model.pairs(with: [use]), use, of: model)
     do throws(ModelError) {
       adapter = try RuntimeAdapter(changes, of: use.file.adapter)
     } catch {
@@ -89,7 +87,7 @@ public struct AdapterExport: Sendable {
     self.target = target
     alpha = adapter.alpha
     notes = use.file.adapter.notes
-    modules = zip(found, adapter.modules).map { ($0.a.tensor.name, $1.product.rank) }
+    modules = adapter.modules.map { (base[$0.tensor].info.name, $0.product.rank) }
     companion =
       target == .peft
       ? PEFTDocument(adapter, names: found.map { Self.moduleName($0.a.tensor.name) }, base).text

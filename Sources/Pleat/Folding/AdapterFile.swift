@@ -34,7 +34,8 @@ public struct AdapterFile: Sendable {
     let file = try weights(at: FilePath(path))
     let model = try Model.open(file.string, limits: limits)
     let config =
-      model.format == .gguf ? Self.document(model.catalog.metadata) : try Self.config(beside: file)
+      model.catalog.metadata["general.type"] != nil
+      ? Self.document(model.catalog.metadata) : try Self.config(beside: file)
     let contents = AdapterContents(
       path: path, config: config, tensors: model.catalog.tensors)
     return try AdapterFile(
@@ -155,7 +156,7 @@ extension Model {
 
 extension Encoding {
   /// The elements and bytes of the smallest piece that stands alone.
-  fileprivate var block: (elementCount: Int, byteCount: Int) {
+  var block: (elementCount: Int, byteCount: Int) {
     switch self {
     case .plain(let type): (1, type.bitWidth / 8)
     case .foreign(let layout): (layout.elementCount, layout.byteCount)

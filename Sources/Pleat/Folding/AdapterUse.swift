@@ -49,12 +49,4 @@ public struct FoldOptions: Sendable, Hashable {
 
   /// Exact folds only.
   public init() {}
-
-  /// Everything that any fold may need, to find out what it would cost.
-  var permissive: FoldOptions {
-    var options = self
-    options.requantizes = true
-    options.rounds = true
-    return options
-  }
 }

@@ -19,12 +19,12 @@ package struct Attachment: Sendable {
     stored = Array(adapter.stored)
   }
 
-  /// An adapter of a file, under a name.
-  init(_ use: AdapterUse, name: String) {
+  /// An adapter of a file, under a name; how it pools is kept where it does.
+  init(_ use: AdapterUse, name: String, pools: Bool) {
+    let pooling = use.file.adapter.pooling ?? use.pooling
     adapter = AttachedAdapter(
       name: name, kind: use.file.adapter.kind.rawValue, config: use.file.config,
-      pooling: (use.file.adapter.pooling ?? use.pooling)?.rawValue, checksum: use.file.checksum,
-      stored: 0..<0)
+      pooling: pools ? pooling?.rawValue : nil, checksum: use.file.checksum, stored: 0..<0)
     model = use.file.model
     stored = use.file.stored
   }
@@ -34,13 +34,16 @@ package struct Attachment: Sendable {
     stored.map { index in
       var tensor = model.reader.stored[index]
       tensor.storedByteCount = tensor.byteCount
-      tensor.blockByteCount = min(tensor.byteCount, Self.blockByteCount)
+      tensor.blockByteCount = min(tensor.byteCount, Self.pieceByteCount(of: tensor))
       return tensor
     }
   }
 
-  /// What is copied at a time.
-  static let blockByteCount = 1 << 20
+  /// What is copied of a tensor at a time: whole blocks, whose numbers a reader may have to swap.
+  static func pieceByteCount(of tensor: StoredTensor) -> Int {
+    let block = max(1, tensor.encoding.block.byteCount)
+    return max(block, (1 << 20) / block * block)
+  }
 }
 
 extension AdapterFile {
@@ -53,9 +56,15 @@ extension AdapterFile {
       let stored = model.reader.stored[index]
       return TensorInfo(name: stored.name, shape: stored.shape, encoding: stored.encoding)
     }
+    let pooling = adapter.pooling.flatMap(Pooling.init(rawValue:))
+    guard pooling != nil || adapter.pooling == nil else {
+      throw ModelError(
+        .malformed, "the way an attached adapter pools is not known", file: model.path,
+        tensor: name, expected: Pooling.allCases.map(\.rawValue).joined(separator: ", "),
+        found: adapter.pooling)
+    }
     let contents = AdapterContents(
-      path: name, config: adapter.config, tensors: tensors,
-      pooling: adapter.pooling.flatMap(Pooling.init(rawValue:)))
+      path: name, config: adapter.config, tensors: tensors, pooling: pooling)
     try self.init(
       contents, name: name, checksum: adapter.checksum, model, stored: Array(adapter.stored))
     isAttached = true
@@ -75,15 +84,19 @@ extension Plan {
   public static func attaching(
     _ uses: [AdapterUse], names: [String], to model: Model, at destination: Destination
   ) throws(ModelError) -> Plan {
-    _ = try model.changes(by: uses)
+    let changes = try model.pairs(with: uses)
     var attachments = model.attachments
-    for (use, name) in zip(uses, names) {
+    for (index, (use, name)) in zip(uses, names).enumerated() {
+      guard !name.isEmpty else {
+        throw ModelError(.usage, "an adapter needs a name", expected: "--name with a text")
+      }
       guard !attachments.contains(where: { $0.adapter.name == name }) else {
         throw ModelError(
           .usage, "the model carries an adapter of that name", file: model.path, found: name,
           hint: "--name gives it another")
       }
-      attachments.append(Attachment(use, name: name))
+      let pools = changes.contains { $0.adapter == index && $0.groupSize != nil }
+      attachments.append(Attachment(use, name: name, pools: pools))
     }
     let planner = ConversionPlanner(format: destination.format, type: nil)
     var tensors: [TensorPlan] = []

@@ -171,7 +171,8 @@ extension BlockWorker {
     _ changes: [PairedChange], _ rows: Range<Int>, columns: Int
   ) throws(ModelError) -> (delta: [Float], size: Int) {
     // Adapters with groups of different sizes meet in what divides them all.
-    let size = changes.compactMap(\.groupSize).reduce(0, Self.commonDivisor)
+    let divisor = changes.compactMap(\.groupSize).reduce(0, Self.commonDivisor)
+    let size = divisor == 0 ? columns : divisor
     var total = [Float](repeating: 0, count: rows.count * (columns / size))
     for change in changes {
       guard let product = change.lowRank, let own = change.groupSize else { continue }
@@ -193,13 +194,12 @@ extension BlockWorker {
   /// The rows that a tile of the target holds now, as a reader would find them.
   private func read(_ target: [[UInt8]], _ tensor: Int, _ tile: Range<Int>) -> GroupedRows {
     let info = plan.tensors[tensor].target
-    let parts = plan.format.spelling.parts(of: info)
-    var encoding = info.encoding
-    if let found = try? plan.format.spelling.gather(parts).first { encoding = found.info.encoding }
-    guard case .grouped(let grouping) = encoding else { preconditionFailure("not grouped") }
+    guard case .grouped(let grouping) = info.encoding else { preconditionFailure("not grouped") }
+    let spelling = plan.format.spelling
     let rows = GroupedRows(
-      grouping: grouping, columnCount: info.shape.columnCount, rowCount: tile.count)
-    plan.format.spelling.read(target, firstRow: tile.lowerBound, into: rows)
+      grouping: spelling.stored(grouping), columnCount: info.shape.columnCount,
+      rowCount: tile.count)
+    spelling.read(target, firstRow: tile.lowerBound, into: rows)
     return rows
   }
 
@@ -242,8 +242,13 @@ extension BlockWorker {
     throw ModelError(
       .unsupported, "\(what) does not fit \(type.name) with the adapter",
       expected: "a finite number", found: "\(written[index]) in \(place)",
-      hint: type == .f32 ? nil : "F32 holds it, where the format does: --bias-type F32 for groups")
+      hint: type == .f32 || plan.format == .gguf ? nil : "F32 holds it: --bias-type F32 for groups")
   }
+
+  /// Half the smallest number of F16: what a scale below its normal numbers may lose.
+  ///
+  /// MLX gives groups of equal weights a scale of 1e-7, in which no weight notices.
+  static let smallestHalfStep: Float = 0x1p-25
 
   /// Throws `unsupported` when another type of scales does not hold those of the base exactly.
   private func checkScales(
@@ -252,7 +257,7 @@ extension BlockWorker {
     let ratio = wanted.grouping.groupSize / written.grouping.groupSize
     guard
       let index = written.scales.indices.first(where: {
-        written.scales[$0] != wanted.scales[$0 / ratio]
+        (written.scales[$0] - wanted.scales[$0 / ratio]).magnitude > Self.smallestHalfStep
       })
     else { return }
     let row = place.lowerBound + index / written.groupCount

@@ -49,9 +49,11 @@ struct FoldComparer {
       var update = RowUpdate(
         before, rows: first..<first + found.count / max(1, columns), columnCount: columns)
       for change in changes { try update.apply(change, updates) }
-      result.measurement.add(found, base: before, delta: update.delta)
+      if !changes.isEmpty {
+        result.measurement.add(found, base: before, delta: update.delta)
+      }
       if let written, let known { result.addCodes(written, known) }
-      let steps = Steps(info.encoding, written)
+      let steps = Steps(info.encoding, written, of: reference.catalog.tensors[other].encoding)
       result.largestError = max(
         result.largestError, steps.largestError(of: found, from: update.values))
       errors.merge(ErrorStatistics(of: found.span, from: update.values.span))
@@ -78,11 +80,18 @@ extension FoldComparison {
 private struct Steps {
   private let type: ScalarType
   private let rows: GroupedRows?
+  /// 1 where scales changed their type, and the smallest may have been rounded.
+  private let scaleLoss: Double
   /// What float32 arithmetic may add to the error of a weight, relative to its size.
   private static let slack = 0x1p-21
 
-  init(_ encoding: Encoding, _ rows: GroupedRows?) {
+  init(_ encoding: Encoding, _ rows: GroupedRows?, of base: Encoding) {
     self.rows = rows
+    if case .grouped(let old) = base, let rows, old.parameters != rows.grouping.parameters {
+      scaleLoss = 1
+    } else {
+      scaleLoss = 0
+    }
     switch encoding {
     case .plain(let type): self.type = type
     case .grouped(let grouping): type = grouping.parameters
@@ -122,6 +131,7 @@ private struct Steps {
       // Decoding adds scale · code to the bias, each of which is larger than what they add up to.
       let bias = rows.biases[group]
       return rows.grouping.parameters.halfStep(at: abs(bias))
+        + Double(BlockWorker.smallestHalfStep) * Double(rows.grouping.largestCode) * scaleLoss
         + (abs(Double(bias)) + scale * Double(rows.grouping.largestCode)) * Self.slack
     case .zeroPoint:
       // A scale that was divided by the factor of a wider container was rounded to its type.

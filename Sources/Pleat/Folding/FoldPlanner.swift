@@ -46,9 +46,7 @@ package struct FoldPlanner: Sendable {
     _ tensor: TensorInfo, _ changes: [PairedChange]
   ) throws(ModelError) -> Decision {
     guard !changes.isEmpty else {
-      var plan = try conversion.plan(tensor)
-      if plan.action == .copy { plan.reason = "no adapter changes it" }
-      return Decision(plan: plan, admission: .exact)
+      return Decision(plan: try unchanged(tensor), admission: .exact)
     }
     let isReplaced = changes.contains(where: \.isReplacement)
     if changes.dropFirst().contains(where: \.isReplacement) {
@@ -57,7 +55,8 @@ package struct FoldPlanner: Sendable {
     switch tensor.encoding {
     case .plain(.f64):
       return refuse(tensor, "F64 would be rounded to F32; convert the base with --dtype F32 first")
-    case .plain(let type) where type.isDecodable:
+    case .plain(let own) where own.isDecodable:
+      let type = commonType ?? own
       return decide(
         tensor, changes, isReplaced && changes.count == 1 ? .replace(type) : .merge(type), .exact)
     case .plain(let type):
@@ -71,6 +70,28 @@ package struct FoldPlanner: Sendable {
       }
       return decide(tensor, changes, grouping)
     }
+  }
+
+  /// The type that all numbers take on, where the format wants one, and the user chose it.
+  private var commonType: ScalarType? { format.usesOneFloatType ? options.biasType : nil }
+
+  private func unchanged(_ tensor: TensorInfo) throws(ModelError) -> TensorPlan {
+    var plan = try conversion.plan(tensor)
+    guard plan.action == .copy else { return plan }
+    plan.reason = "no adapter changes it"
+    guard let type = commonType else { return plan }
+    switch tensor.encoding {
+    case .plain(let own) where own.isDecodable && own != type:
+      plan.action = .decode(type)
+      plan.target = tensor.with(.plain(type))
+    case .grouped(var grouping) where grouping.parameters != type:
+      grouping.parameters = type
+      plan.action = .shift(grouping)
+      plan.target = tensor.with(.grouped(grouping))
+    default: return plan
+    }
+    plan.reason = "in the type of the other biases"
+    return plan
   }
 
   private func decide(
@@ -130,6 +151,7 @@ package struct FoldPlanner: Sendable {
     guard let scheme = Schemes.all.first(where: { $0.offset == grouping.offset }) else {
       return refuse(tensor, reason)
     }
+    if case .refused(let refusal) = format.admits(tensor) { return refuse(tensor, refusal) }
     return decide(
       tensor, changes, .quantize(grouping, scheme: scheme.name),
       .rounded(reason, permit: .requantize))
@@ -140,8 +162,8 @@ package struct FoldPlanner: Sendable {
   ) -> Decision {
     let target: TensorInfo
     switch action {
-    case .merge, .replace, .copy, .respell: target = tensor
-    case .decode(let type): target = tensor.with(.plain(type))
+    case .copy, .respell: target = tensor
+    case .decode(let type), .merge(let type), .replace(let type): target = tensor.with(.plain(type))
     case .quantize(let grouping, _), .shift(let grouping): target = tensor.with(.grouped(grouping))
     }
     var plan = TensorPlan(

@@ -8,6 +8,9 @@ public struct FoldReport: Sendable, Hashable {
     public var name: String
     /// What was done.
     public var action: Action
+    /// Whether weights were rounded after the adapter was added to floats, so that the error is that
+    /// of the whole weight, which the base alone would have too.
+    public var isRoundedAfter: Bool
     /// What was measured.
     public var measurement: FoldMeasurement
   }

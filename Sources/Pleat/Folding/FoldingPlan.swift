@@ -21,11 +21,29 @@ extension Plan {
     options: FoldOptions = FoldOptions()
   ) throws(ModelError) -> Plan {
     let changes = try model.changes(by: uses)
+    var options = options
+    if options.biasType == nil, needsFinerBiases(model, changes, destination.format) {
+      options.biasType = .f16
+    }
     let draft = FoldDraft(uses, model, destination, options, changes)
     do throws(ModelError) {
       return try draft.plan()
     } catch {
       throw error.kind == .usage ? error : error.located(file: model.path)
+    }
+  }
+
+  /// Whether biases should leave BF16 without being asked: where one type for all numbers is wanted,
+  /// the model can change as a whole.
+  private static func needsFinerBiases(
+    _ model: Model, _ changes: [Int: [PairedChange]], _ format: Format
+  ) -> Bool {
+    guard format.usesOneFloatType else { return false }
+    return changes.contains { index, changes in
+      guard case .grouped(let grouping) = model.catalog.tensors[index].encoding else {
+        return false
+      }
+      return grouping.parameters == .bf16 && changes.allSatisfy { $0.groupSize != nil }
     }
   }
 
@@ -39,63 +57,6 @@ extension Plan {
       default: return false
       }
     }
-  }
-}
-
-extension Model {
-  /// What adapters change, by the index of the tensor.
-  ///
-  /// Throws `mismatch` and `usage` for adapters that do not fit.
-  func changes(by uses: [AdapterUse]) throws(ModelError) -> [Int: [PairedChange]] {
-    let pairing = Pairing(
-      try baseTensors(), prefersTransposedExperts: try hasTransposedExperts())
-    var changes: [Int: [PairedChange]] = [:]
-    var needsPooling = false
-    let architecture = try ggufArchitecture()
-    for (index, use) in uses.enumerated() {
-      try Self.check(use.file, architecture)
-      let paired = try pairing.pair(
-        use.file.adapter,
-        Pairing.Use(index: index, strength: use.scale, pooling: use.pooling))
-      for change in paired {
-        changes[change.tensor, default: []].append(change)
-        if change.groupSize != nil { needsPooling = true }
-        try Self.checkStrength(change, use)
-      }
-    }
-    if !needsPooling, let use = uses.first(where: { $0.pooling != nil }) {
-      throw ModelError(
-        .usage, "the adapter pools no inputs", file: use.file.adapter.path,
-        found: "--pooling \(use.pooling?.rawValue ?? "")", hint: "leave --pooling out")
-    }
-    return changes
-  }
-
-  private static func check(_ file: AdapterFile, _ architecture: String?) throws(ModelError) {
-    guard let architecture, let own = file.config["general.architecture"]?.string,
-      own != architecture
-    else { return }
-    throw ModelError(
-      .mismatch, "the adapter is for another architecture", file: file.adapter.path,
-      expected: architecture, found: own)
-  }
-
-  private static func checkStrength(
-    _ change: PairedChange, _ use: AdapterUse
-  ) throws(ModelError) {
-    guard use.scale != 1 else { return }
-    let what: String
-    if change.isReplacement {
-      what = "an adapter that replaces tensors"
-    } else if change.lowRank?.magnitude != nil {
-      what = "a DoRA adapter"
-    } else {
-      return
-    }
-    throw ModelError(
-      .unsupported, "\(what) has one strength only", file: use.file.adapter.path,
-      tensor: change.tensors(of: use.file.adapter).first, expected: "--scale 1",
-      found: "--scale \(use.scale)")
   }
 }
 
@@ -208,13 +169,19 @@ private struct FoldDraft {
   // MARK: - What a user should know
 
   private func notes(_ decisions: [FoldPlanner.Decision]) -> [String] {
-    var notes = uses.flatMap(\.file.adapter.notes)
-    notes += uses.indices.compactMap(repeated)
+    var notes = model.notes(on: uses, changes)
     let shifted = decisions.compactMap { decision -> (Grouping, Grouping)? in
       guard case .shift(let grouping) = decision.plan.action,
         case .grouped(let source) = decision.plan.source.encoding
       else { return nil }
       return (source, grouping)
+    }
+    if destination.format.usesOneFloatType,
+      shifted.contains(where: { $0.0.parameters == .bf16 && $0.1.parameters == .f16 })
+    {
+      notes.append(
+        "all numbers become F16, which rounds the fold 8 times finer than the base's BF16; "
+          + "--bias-type BF16 keeps that")
     }
     if shifted.contains(where: { $0.1.offset == .bias && $0.1.parameters == .bf16 }) {
       notes.append(
@@ -226,25 +193,6 @@ private struct FoldDraft {
       let weights = gained == 1 ? "1 weight gets" : "\(gained) weights get"
       notes.append("\(weights) an offset for each group; codes and scales stay")
     }
-    let pooled = Set(changes.values.joined().filter { $0.groupSize != nil }.map(\.adapter))
-    for index in pooled.sorted() {
-      if let pooling = uses[index].file.adapter.pooling ?? uses[index].pooling {
-        notes.append("\(uses[index].file.name) pools inputs as \(pooling.summary)")
-      }
-    }
     return notes
-  }
-
-  /// A warning when the history, or this command, has the adapter already, and it is not taken back.
-  private func repeated(_ index: Int) -> String? {
-    let use = uses[index]
-    var total = uses[..<index].filter { $0.file.checksum == use.file.checksum }
-      .reduce(0) { $0 + $1.scale }
-    for adapter in model.history.flatMap({ $0["adapters"]?.array ?? [] })
-    where adapter["crc32c"]?.string == use.file.checksum {
-      total += adapter["scale"]?.double ?? 1
-    }
-    guard abs(total) > 1e-9, abs(total + use.scale) > 1e-9 else { return nil }
-    return "\(use.file.name) is folded into the base already, with scale \(total)"
   }
 }

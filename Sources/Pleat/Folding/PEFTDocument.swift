@@ -27,13 +27,18 @@ struct PEFTDocument {
       "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": .null,
       "r": JSONValue(rank), "lora_alpha": alpha, "lora_dropout": .number(0), "bias": "none",
       "target_modules": .array(targets.map { .string($0) }),
-      "rank_pattern": .object(
-        others.map { .init($0.0.split(separator: ".").joined(separator: "\\."), JSONValue($0.1)) }),
+      "rank_pattern": .object(others.map { .init(pattern(for: $0.0), JSONValue($0.1)) }),
       "alpha_pattern": .object([]),
       "fan_in_fan_out": .bool(adapter.modules.contains(where: \.product.isTransposed)),
       "use_rslora": false, "use_dora": false, "inference_mode": true,
     ]
     return Array((JSONWriter.text(document, indentation: 2) + "\n").utf8)
+  }
+
+  /// A regular expression for one path alone: PEFT lets words come before it, unless it says not to.
+  private func pattern(for name: String) -> String {
+    let isEnd = names.contains { $0.hasSuffix("." + name) }
+    return (isEnd ? "^" : "") + name.split(separator: ".").joined(separator: "\\.")
   }
 
   private var alpha: JSONValue {

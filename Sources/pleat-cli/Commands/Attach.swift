@@ -78,6 +78,9 @@ struct Attach: ParsableCommand {
       throw ValidationError("--to \(to) writes one adapter: give one --adapter")
     }
     if !attaching.name.isEmpty { throw ValidationError("--name is for pleat files") }
+    if output.writing.compress || output.writing.shard != nil || output.writing.threads != nil {
+      throw ValidationError("--compress, --shard and --threads are for models")
+    }
   }
 
   func run() throws {

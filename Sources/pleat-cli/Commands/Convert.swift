@@ -22,7 +22,7 @@ struct Convert: ParsableCommand {
     @Option(
       help: ArgumentHelp(
         """
-        Decode quantized weights to this type, F16, BF16 or F32; in safetensors all \
+        Decode quantized weights to this type, F16, BF16 or F32; in safetensors and mlx all \
         floating-point tensors become it. (default: F16, where weights must be decoded)
         """,
         valueName: "type"))

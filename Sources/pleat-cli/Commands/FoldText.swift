@@ -12,7 +12,15 @@ struct FoldText {
 
   /// One line in all, and with `--verbose` one for each tensor.
   var lines: [String] {
-    (console.isVerbose ? moduleLines : []) + [Self.summary(report.total)]
+    (console.isVerbose ? moduleLines : []) + [
+      report.modules.contains(where: \.isRoundedAfter) ? rounding : Self.summary(report.total)
+    ]
+  }
+
+  // The error of the whole weight, which the base alone would have too.
+  private var rounding: String {
+    "merged, then rounded: the rounding is "
+      + "\(Percentage.text(report.total.adapterError)) of what the adapter adds"
   }
 
   /// What survived, in one line.

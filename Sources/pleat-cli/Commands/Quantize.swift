@@ -29,7 +29,8 @@ struct Quantize: ParsableCommand {
     @Option(
       name: [.customShort("g"), .long],
       help: ArgumentHelp(
-        "Weights that share one scale, along a row; or 'row'. (default: 32)", valueName: "count"))
+        "Weights that share one scale, along a row; or 'row'. (default: 32, mlx 64)",
+        valueName: "count"))
     var groupSize: String?
 
     @Option(

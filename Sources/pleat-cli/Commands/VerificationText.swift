@@ -45,7 +45,7 @@ struct VerificationText {
       if let first = rejected.first {
         table.add(
           "", "",
-          "\(Quantities.number(rejected.count, of: "tensor")) not as it should be, "
+          "\(Quantities.number(rejected.count, of: "tensor")) not as expected, "
             + "the first \(first.name.escaped)")
       }
     }

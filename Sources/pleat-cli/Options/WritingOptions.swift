@@ -12,7 +12,7 @@ struct WritingOptions: ParsableArguments {
   @Option(
     name: [.customLong("shard"), .customLong("split-max-size")],
     help: ArgumentHelp(
-      "Split safetensors or gguf output into files of at most this size, such as 5GB.",
+      "Split safetensors, mlx or gguf output into files of at most this size, such as 5GB.",
       valueName: "size"))
   var shard: ByteSize?
 

@@ -1,0 +1,84 @@
+#pragma STDC FP_CONTRACT OFF
+
+#include <math.h>
+
+#include "CKernels.h"
+#include "group.h"
+
+/* RNE, for any float: from 2^23 on all are whole. */
+ALWAYS_INLINE float nearest(float value) {
+  float magnitude = fabsf(value);
+  float whole = magnitude < 0x1p23f ? (magnitude + 0x1p23f) - 0x1p23f : magnitude;
+  return copysignf(whole, value);
+}
+
+/* The steps are those of quantize in mlx/backend/cpu/quantized.cpp: with other operations that
+   come to the same on paper some scales would differ in their last bit. */
+ALWAYS_INLINE int64_t mlx_batch(const float *restrict values, ptrdiff_t groups, ptrdiff_t size,
+                                int bits, pleat_format format, uint8_t *restrict codes,
+                                float *restrict scales, float *restrict biases) {
+  const int top = (1 << bits) - 1;
+  float origins[BATCH];
+  batch_state batch;
+  find_extremes(values, groups, size, &batch);
+  for (ptrdiff_t k = 0; k < groups; k++) {
+    float least = float_of_key(batch.least[k]), most = float_of_key(batch.most[k]);
+    bool from_least = fabsf(least) > fabsf(most);
+    float step = (most - least) / (float)top;
+    step = step > 1e-7f ? step : 1e-7f;
+    step = from_least ? step : -step;
+    float edge = from_least ? least : most;
+    float count = nearest(edge / step);
+    float scale = count != 0 ? edge / count : step;
+    batch.scales[k] = scale;
+    batch.biases[k] = origins[k] = count != 0 ? edge : 0;
+    /* 0 for a constant so large that the quotient is infinite; its codes are 0 in MLX too. */
+    batch.divisors[k] = scale != 0 ? scale : float_of_bits(0x7f800000);
+  }
+  round_to_format(batch.scales, groups, format);
+  round_to_format(batch.biases, groups, format);
+  int64_t fault = find_fault(&batch, groups);
+  if (fault >= 0) return fault;
+  for (ptrdiff_t k = 0; k < groups; k++) {
+    write_codes(values + k * size, size, origins[k], batch.divisors[k], 0, top, codes + k * size);
+  }
+  memcpy(scales, batch.scales, (size_t)groups * sizeof *scales);
+  memcpy(biases, batch.biases, (size_t)groups * sizeof *biases);
+  return -1;
+}
+
+ALWAYS_INLINE int64_t encode_of_size(const float *values, ptrdiff_t count, ptrdiff_t size, int bits,
+                                     pleat_format format, uint8_t *codes, float *scales,
+                                     float *biases) {
+  for (ptrdiff_t k = 0; k < count; k += BATCH) {
+    ptrdiff_t groups = count - k < BATCH ? count - k : BATCH;
+    int64_t fault = mlx_batch(values + k * size, groups, size, bits, format, codes + k * size,
+                              scales + k, biases + k);
+    if (fault >= 0) return 2 * k + fault;
+  }
+  return -1;
+}
+
+ALWAYS_INLINE int64_t encode(const float *values, ptrdiff_t count, ptrdiff_t size, int bits,
+                             pleat_format format, uint8_t *codes, float *scales, float *biases) {
+  switch (size) {
+    case 32: return encode_of_size(values, count, 32, bits, format, codes, scales, biases);
+    case 64: return encode_of_size(values, count, 64, bits, format, codes, scales, biases);
+    case 128: return encode_of_size(values, count, 128, bits, format, codes, scales, biases);
+    default: return encode_of_size(values, count, size, bits, format, codes, scales, biases);
+  }
+}
+
+AVX2_PATH static int64_t encode_avx2(const float *values, ptrdiff_t count, ptrdiff_t size, int bits,
+                                     pleat_format format, uint8_t *codes, float *scales,
+                                     float *biases) {
+  return encode(values, count, size, bits, format, codes, scales, biases);
+}
+
+int64_t pleat_encode_mlx(pleat_instructions set, const float *values, ptrdiff_t group_count,
+                         ptrdiff_t group_size, int bits, pleat_format format, uint8_t *codes,
+                         float *scales, float *biases) {
+  return set == PLEAT_AVX2
+             ? encode_avx2(values, group_count, group_size, bits, format, codes, scales, biases)
+             : encode(values, group_count, group_size, bits, format, codes, scales, biases);
+}

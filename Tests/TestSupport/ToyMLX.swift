@@ -1,0 +1,88 @@
+package import TensorModel
+
+/// A weight in groups as MLX stores it, packed the plainest way: bit by bit.
+package struct ToyMLX: Sendable {
+  /// The path of the layer.
+  package var path: String
+  /// The extents of the weight, row-major.
+  package let shape: [Int]
+  /// Bits of a code.
+  package let bits: Int
+  /// Columns that share a scale and a bias.
+  package let groupSize: Int
+  /// The type of scales and biases.
+  package let type: ScalarType
+  /// A code for each weight.
+  package var codes: [UInt8]
+  /// A scale for each group, a number of the type; either sign.
+  package var scales: [Float]
+  /// A bias for each group, a number of the type.
+  package var biases: [Float]
+
+  /// A weight with codes and parameters that look random.
+  package init(
+    _ path: String, _ shape: [Int], bits: Int = 4, groupSize: Int = 32, type: ScalarType = .f16,
+    seed: UInt64
+  ) {
+    var random = Seeded(seed)
+    let count = shape.reduce(1, *)
+    (self.path, self.shape, self.bits) = (path, shape, bits)
+    (self.groupSize, self.type) = (groupSize, type)
+    codes = random.codes(count, bits: bits)
+    // Not so near zero that another of the types would round them.
+    func parameters() -> [Float] {
+      let values = random.weights(count / groupSize).map { $0 < 0 ? $0 - 0.01 : $0 + 0.01 }
+      return Numbers.rounded(values, to: type)
+    }
+    scales = parameters()
+    biases = parameters()
+  }
+
+  private var columnCount: Int { shape[shape.count - 1] }
+
+  private func extents(_ last: Int) -> [Int] { shape.dropLast() + [last] }
+
+  /// `weight`, `scales` and `biases`.
+  package var tensors: [Toy] {
+    let groups = extents(columnCount / groupSize)
+    return [
+      Toy(
+        "\(path).weight", .u32, extents(columnCount * bits / 32),
+        bytes: Self.packed(codes, bits: bits)),
+      Toy("\(path).scales", type, groups, scales), Toy("\(path).biases", type, groups, biases),
+    ]
+  }
+
+  /// What the weight is: scale · code + bias, each step rounded to a float.
+  package var values: [Float] {
+    codes.indices.map { scales[$0 / groupSize] * Float(codes[$0]) + biases[$0 / groupSize] }
+  }
+
+  /// A stream of bits, the lowest of each code first, in bytes that are filled from the lowest bit.
+  package static func packed(_ codes: [UInt8], bits: Int) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: codes.count * bits / 8)
+    for place in 0..<codes.count * bits where codes[place / bits] >> UInt8(place % bits) & 1 == 1 {
+      bytes[place / 8] |= 1 << UInt8(place % 8)
+    }
+    return bytes
+  }
+}
+
+extension Scratch {
+  /// Writes a model folder with one file of tensors.
+  ///
+  /// - Parameters:
+  ///   - tensors: The tensors, in the order of the file.
+  ///   - config: The text of `config.json`; nil for none.
+  ///   - name: The name of the folder.
+  /// - Returns: The path of the folder.
+  /// - Throws: What writing throws.
+  @discardableResult
+  package func checkpoint(_ tensors: [Toy], config: String?, as name: String) throws -> String {
+    try write(
+      ToyFiles.safetensors(tensors, metadata: [("format", "mlx")]),
+      as: "\(name)/model.safetensors")
+    if let config { try write(config, as: "\(name)/config.json") }
+    return path(name)
+  }
+}
