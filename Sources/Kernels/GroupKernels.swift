@@ -60,20 +60,7 @@ package struct GroupKernel: Sendable, Hashable {
     _ values: Span<Float>, codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<Float>,
     biases: inout MutableSpan<Float>, on instructions: InstructionSet = .best
   ) throws(GroupFault) {
-    let groups = groupCount(values: values.count, codes: codes.count, scales: scales.count)
-    precondition(biases.count == groups, "expected one bias per group")
-    let outcome = values.withUnsafeBufferPointer { values in
-      codes.withUnsafeMutableBufferPointer { codes in
-        scales.withUnsafeMutableBufferPointer { scales in
-          biases.withUnsafeMutableBufferPointer { biases in
-            pleat_encode_minmax(
-              instructions.identifier, values.baseAddress, groups, groupSize, Int32(bits),
-              parameters.identifier, codes.baseAddress, scales.baseAddress, biases.baseAddress)
-          }
-        }
-      }
-    }
-    try check(outcome)
+    try encode(values, &codes, &scales, &biases, instructions, pleat_encode_minmax)
   }
 
   /// Encodes each group as `mx.quantize` of MLX does on a CPU: `w ≈ scale · code + bias`.
@@ -96,20 +83,7 @@ package struct GroupKernel: Sendable, Hashable {
     _ values: Span<Float>, codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<Float>,
     biases: inout MutableSpan<Float>, on instructions: InstructionSet = .best
   ) throws(GroupFault) {
-    let groups = groupCount(values: values.count, codes: codes.count, scales: scales.count)
-    precondition(biases.count == groups, "expected one bias per group")
-    let outcome = values.withUnsafeBufferPointer { values in
-      codes.withUnsafeMutableBufferPointer { codes in
-        scales.withUnsafeMutableBufferPointer { scales in
-          biases.withUnsafeMutableBufferPointer { biases in
-            pleat_encode_mlx(
-              instructions.identifier, values.baseAddress, groups, groupSize, Int32(bits),
-              parameters.identifier, codes.baseAddress, scales.baseAddress, biases.baseAddress)
-          }
-        }
-      }
-    }
-    try check(outcome)
+    try encode(values, &codes, &scales, &biases, instructions, pleat_encode_mlx)
   }
 
   /// Encodes each group around zero: `w ≈ scale · (code − symmetricZero)`.
@@ -160,20 +134,7 @@ package struct GroupKernel: Sendable, Hashable {
     _ values: Span<Float>, codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<Float>,
     zeros: inout MutableSpan<Float>, on instructions: InstructionSet = .best
   ) throws(GroupFault) {
-    let groups = groupCount(values: values.count, codes: codes.count, scales: scales.count)
-    precondition(zeros.count == groups, "expected one zero point per group")
-    let outcome = values.withUnsafeBufferPointer { values in
-      codes.withUnsafeMutableBufferPointer { codes in
-        scales.withUnsafeMutableBufferPointer { scales in
-          zeros.withUnsafeMutableBufferPointer { zeros in
-            pleat_encode_zero_point(
-              instructions.identifier, values.baseAddress, groups, groupSize, Int32(bits),
-              parameters.identifier, codes.baseAddress, scales.baseAddress, zeros.baseAddress)
-          }
-        }
-      }
-    }
-    try check(outcome)
+    try encode(values, &codes, &scales, &zeros, instructions, pleat_encode_zero_point)
   }
 
   /// Decodes groups with biases: `w = scale · code + bias`, product and sum rounded one by one.
@@ -254,6 +215,32 @@ package struct GroupKernel: Sendable, Hashable {
         }
       }
     }
+  }
+
+  /// A loop in C that finds codes, a scale and an offset for each group.
+  private typealias Encoder = (
+    pleat_instructions, UnsafePointer<Float>?, Int, Int, Int32, pleat_format,
+    UnsafeMutablePointer<UInt8>?, UnsafeMutablePointer<Float>?, UnsafeMutablePointer<Float>?
+  ) -> Int64
+
+  private func encode(
+    _ values: Span<Float>, _ codes: inout MutableSpan<UInt8>, _ scales: inout MutableSpan<Float>,
+    _ offsets: inout MutableSpan<Float>, _ instructions: InstructionSet, _ encoder: Encoder
+  ) throws(GroupFault) {
+    let groups = groupCount(values: values.count, codes: codes.count, scales: scales.count)
+    precondition(offsets.count == groups, "expected one offset per group")
+    let outcome = values.withUnsafeBufferPointer { values in
+      codes.withUnsafeMutableBufferPointer { codes in
+        scales.withUnsafeMutableBufferPointer { scales in
+          offsets.withUnsafeMutableBufferPointer { offsets in
+            encoder(
+              instructions.identifier, values.baseAddress, groups, groupSize, Int32(bits),
+              parameters.identifier, codes.baseAddress, scales.baseAddress, offsets.baseAddress)
+          }
+        }
+      }
+    }
+    try check(outcome)
   }
 
   private func groupCount(values: Int, codes: Int, scales: Int) -> Int {
