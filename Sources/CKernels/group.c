@@ -58,27 +58,7 @@ ALWAYS_INLINE int64_t symmetric_batch(const float *restrict values, ptrdiff_t gr
   return -1;
 }
 
-ALWAYS_INLINE int64_t minmax_of_size(const float *values, ptrdiff_t count, ptrdiff_t size,
-                                     int bits, pleat_format format, uint8_t *codes, float *scales,
-                                     float *biases) {
-  for (ptrdiff_t k = 0; k < count; k += BATCH) {
-    ptrdiff_t groups = count - k < BATCH ? count - k : BATCH;
-    int64_t fault = minmax_batch(values + k * size, groups, size, bits, format, codes + k * size,
-                                 scales + k, biases + k);
-    if (fault >= 0) return 2 * k + fault;
-  }
-  return -1;
-}
-
-ALWAYS_INLINE int64_t minmax(const float *values, ptrdiff_t count, ptrdiff_t size, int bits,
-                             pleat_format format, uint8_t *codes, float *scales, float *biases) {
-  switch (size) {
-    case 32: return minmax_of_size(values, count, 32, bits, format, codes, scales, biases);
-    case 64: return minmax_of_size(values, count, 64, bits, format, codes, scales, biases);
-    case 128: return minmax_of_size(values, count, 128, bits, format, codes, scales, biases);
-    default: return minmax_of_size(values, count, size, bits, format, codes, scales, biases);
-  }
-}
+GROUP_ENCODER(minmax, minmax_batch)
 
 ALWAYS_INLINE int64_t symmetric_of_size(const float *values, ptrdiff_t count, ptrdiff_t size,
                                         int bits, pleat_format format, uint8_t *codes,
@@ -119,12 +99,6 @@ ALWAYS_INLINE void centered(const uint8_t *restrict codes, ptrdiff_t count, ptrd
   }
 }
 
-AVX2_PATH static int64_t minmax_avx2(const float *values, ptrdiff_t count, ptrdiff_t size,
-                                     int bits, pleat_format format, uint8_t *codes, float *scales,
-                                     float *biases) {
-  return minmax(values, count, size, bits, format, codes, scales, biases);
-}
-
 AVX2_PATH static int64_t symmetric_avx2(const float *values, ptrdiff_t count, ptrdiff_t size,
                                         int bits, pleat_format format, uint8_t *codes,
                                         float *scales) {
@@ -139,15 +113,6 @@ AVX2_PATH static void affine_avx2(const uint8_t *codes, ptrdiff_t count, ptrdiff
 AVX2_PATH static void centered_avx2(const uint8_t *codes, ptrdiff_t count, ptrdiff_t size,
                                     const float *scales, float zero, float *out) {
   centered(codes, count, size, scales, zero, out);
-}
-
-int64_t pleat_encode_minmax(pleat_instructions set, const float *values, ptrdiff_t group_count,
-                            ptrdiff_t group_size, int bits, pleat_format format, uint8_t *codes,
-                            float *scales, float *biases) {
-  return set == PLEAT_AVX2 ? minmax_avx2(values, group_count, group_size, bits, format, codes,
-                                         scales, biases)
-                           : minmax(values, group_count, group_size, bits, format, codes, scales,
-                                    biases);
 }
 
 int64_t pleat_encode_symmetric(pleat_instructions set, const float *values, ptrdiff_t group_count,

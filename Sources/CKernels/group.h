@@ -89,4 +89,46 @@ ALWAYS_INLINE void write_codes(const float *restrict values, ptrdiff_t size, flo
   }
 }
 
+/* From `batch`, which encodes up to BATCH groups, a function over any number of them: common sizes
+   are constants for the compiler, which makes its own code for each instruction set. */
+#define GROUP_ENCODER(name, batch)                                                              \
+  ALWAYS_INLINE int64_t name##_of_size(const float *values, ptrdiff_t count, ptrdiff_t size,    \
+                                       int bits, pleat_format format, uint8_t *codes,           \
+                                       float *scales, float *offsets) {                         \
+    for (ptrdiff_t k = 0; k < count; k += BATCH) {                                              \
+      ptrdiff_t groups = count - k < BATCH ? count - k : BATCH;                                 \
+      int64_t fault = batch(values + k * size, groups, size, bits, format, codes + k * size,    \
+                            scales + k, offsets + k);                                           \
+      if (fault >= 0) return 2 * k + fault;                                                     \
+    }                                                                                           \
+    return -1;                                                                                  \
+  }                                                                                             \
+                                                                                                \
+  ALWAYS_INLINE int64_t name(const float *values, ptrdiff_t count, ptrdiff_t size, int bits,    \
+                             pleat_format format, uint8_t *codes, float *scales,                \
+                             float *offsets) {                                                  \
+    switch (size) {                                                                             \
+      case 32: return name##_of_size(values, count, 32, bits, format, codes, scales, offsets);  \
+      case 64: return name##_of_size(values, count, 64, bits, format, codes, scales, offsets);  \
+      case 128:                                                                                 \
+        return name##_of_size(values, count, 128, bits, format, codes, scales, offsets);        \
+      default:                                                                                  \
+        return name##_of_size(values, count, size, bits, format, codes, scales, offsets);       \
+    }                                                                                           \
+  }                                                                                             \
+                                                                                                \
+  AVX2_PATH static int64_t name##_avx2(const float *values, ptrdiff_t count, ptrdiff_t size,    \
+                                       int bits, pleat_format format, uint8_t *codes,           \
+                                       float *scales, float *offsets) {                         \
+    return name(values, count, size, bits, format, codes, scales, offsets);                     \
+  }                                                                                             \
+                                                                                                \
+  int64_t pleat_encode_##name(pleat_instructions set, const float *values, ptrdiff_t count,     \
+                              ptrdiff_t size, int bits, pleat_format format, uint8_t *codes,    \
+                              float *scales, float *offsets) {                                  \
+    return set == PLEAT_AVX2                                                                    \
+               ? name##_avx2(values, count, size, bits, format, codes, scales, offsets)         \
+               : name(values, count, size, bits, format, codes, scales, offsets);               \
+  }
+
 #endif

@@ -47,38 +47,4 @@ ALWAYS_INLINE int64_t mlx_batch(const float *restrict values, ptrdiff_t groups, 
   return -1;
 }
 
-ALWAYS_INLINE int64_t encode_of_size(const float *values, ptrdiff_t count, ptrdiff_t size, int bits,
-                                     pleat_format format, uint8_t *codes, float *scales,
-                                     float *biases) {
-  for (ptrdiff_t k = 0; k < count; k += BATCH) {
-    ptrdiff_t groups = count - k < BATCH ? count - k : BATCH;
-    int64_t fault = mlx_batch(values + k * size, groups, size, bits, format, codes + k * size,
-                              scales + k, biases + k);
-    if (fault >= 0) return 2 * k + fault;
-  }
-  return -1;
-}
-
-ALWAYS_INLINE int64_t encode(const float *values, ptrdiff_t count, ptrdiff_t size, int bits,
-                             pleat_format format, uint8_t *codes, float *scales, float *biases) {
-  switch (size) {
-    case 32: return encode_of_size(values, count, 32, bits, format, codes, scales, biases);
-    case 64: return encode_of_size(values, count, 64, bits, format, codes, scales, biases);
-    case 128: return encode_of_size(values, count, 128, bits, format, codes, scales, biases);
-    default: return encode_of_size(values, count, size, bits, format, codes, scales, biases);
-  }
-}
-
-AVX2_PATH static int64_t encode_avx2(const float *values, ptrdiff_t count, ptrdiff_t size, int bits,
-                                     pleat_format format, uint8_t *codes, float *scales,
-                                     float *biases) {
-  return encode(values, count, size, bits, format, codes, scales, biases);
-}
-
-int64_t pleat_encode_mlx(pleat_instructions set, const float *values, ptrdiff_t group_count,
-                         ptrdiff_t group_size, int bits, pleat_format format, uint8_t *codes,
-                         float *scales, float *biases) {
-  return set == PLEAT_AVX2
-             ? encode_avx2(values, group_count, group_size, bits, format, codes, scales, biases)
-             : encode(values, group_count, group_size, bits, format, codes, scales, biases);
-}
+GROUP_ENCODER(mlx, mlx_batch)

@@ -4,7 +4,7 @@
 #include "group.h"
 
 /* RNE(-lo / scale), clamped to 0...top: clamping first, as in write_codes. */
-ALWAYS_INLINE float zero_point(float lo, float scale, int top) {
+ALWAYS_INLINE float nearest_zero(float lo, float scale, int top) {
   float x = -lo / scale;
   x = x > 0 ? x : 0;
   x = x < (float)top ? x : (float)top;
@@ -31,7 +31,7 @@ ALWAYS_INLINE int64_t zero_point_batch(const float *restrict values, ptrdiff_t g
   int64_t fault = find_fault(&batch, groups);
   if (fault >= 0) return fault;
   for (ptrdiff_t k = 0; k < groups; k++) {
-    zeros[k] = batch.scales[k] != 0 ? zero_point(lows[k], batch.scales[k], top) : 0;
+    zeros[k] = batch.scales[k] != 0 ? nearest_zero(lows[k], batch.scales[k], top) : 0;
     write_codes(values + k * size, size, 0, batch.divisors[k], -(int)zeros[k], top,
                 codes + k * size);
   }
@@ -39,27 +39,7 @@ ALWAYS_INLINE int64_t zero_point_batch(const float *restrict values, ptrdiff_t g
   return -1;
 }
 
-ALWAYS_INLINE int64_t encode_of_size(const float *values, ptrdiff_t count, ptrdiff_t size, int bits,
-                                     pleat_format format, uint8_t *codes, float *scales,
-                                     float *zeros) {
-  for (ptrdiff_t k = 0; k < count; k += BATCH) {
-    ptrdiff_t groups = count - k < BATCH ? count - k : BATCH;
-    int64_t fault = zero_point_batch(values + k * size, groups, size, bits, format,
-                                     codes + k * size, scales + k, zeros + k);
-    if (fault >= 0) return 2 * k + fault;
-  }
-  return -1;
-}
-
-ALWAYS_INLINE int64_t encode(const float *values, ptrdiff_t count, ptrdiff_t size, int bits,
-                             pleat_format format, uint8_t *codes, float *scales, float *zeros) {
-  switch (size) {
-    case 32: return encode_of_size(values, count, 32, bits, format, codes, scales, zeros);
-    case 64: return encode_of_size(values, count, 64, bits, format, codes, scales, zeros);
-    case 128: return encode_of_size(values, count, 128, bits, format, codes, scales, zeros);
-    default: return encode_of_size(values, count, size, bits, format, codes, scales, zeros);
-  }
-}
+GROUP_ENCODER(zero_point, zero_point_batch)
 
 ALWAYS_INLINE void decode(const uint8_t *restrict codes, ptrdiff_t count, ptrdiff_t size,
                           const float *restrict scales, const float *restrict zeros,
@@ -70,23 +50,9 @@ ALWAYS_INLINE void decode(const uint8_t *restrict codes, ptrdiff_t count, ptrdif
   }
 }
 
-AVX2_PATH static int64_t encode_avx2(const float *values, ptrdiff_t count, ptrdiff_t size, int bits,
-                                     pleat_format format, uint8_t *codes, float *scales,
-                                     float *zeros) {
-  return encode(values, count, size, bits, format, codes, scales, zeros);
-}
-
 AVX2_PATH static void decode_avx2(const uint8_t *codes, ptrdiff_t count, ptrdiff_t size,
                                   const float *scales, const float *zeros, float *out) {
   decode(codes, count, size, scales, zeros, out);
-}
-
-int64_t pleat_encode_zero_point(pleat_instructions set, const float *values, ptrdiff_t group_count,
-                                ptrdiff_t group_size, int bits, pleat_format format,
-                                uint8_t *codes, float *scales, float *zeros) {
-  return set == PLEAT_AVX2
-             ? encode_avx2(values, group_count, group_size, bits, format, codes, scales, zeros)
-             : encode(values, group_count, group_size, bits, format, codes, scales, zeros);
 }
 
 void pleat_decode_zero_points(pleat_instructions set, const uint8_t *codes, ptrdiff_t group_count,
