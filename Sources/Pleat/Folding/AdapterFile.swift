@@ -105,10 +105,7 @@ public struct AdapterFile: Sendable {
   private static func checksum(of model: Model) throws(ModelError) -> String {
     var checksum = CRC32C()
     for file in model.reader.files {
-      for start in stride(from: 0, to: file.byteCount, by: 1 << 20) {
-        let bytes = try file.bytes(at: start, count: min(1 << 20, file.byteCount - start))
-        checksum.update(bytes.span.bytes)
-      }
+      checksum.append(try file.checksum(), byteCount: file.byteCount)
     }
     return checksum.text
   }
