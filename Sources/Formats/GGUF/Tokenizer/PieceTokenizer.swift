@@ -46,7 +46,7 @@ struct PieceTokenizer {
     }
     if !beyond.isEmpty { notes.append(Notes.beyond(beyond.count, tokenCount)) }
     if let fast = files.fast {
-      if fast.spacing?.isFirstOnly == true { notes.append(Notes.spaceAfterSpecial) }
+      if let note = fast.spacing?.note { notes.append(note) }
     } else if model.normalization ?? "identity" != "identity" || model.removesSpaces {
       notes.append(
         "tokenizer.model brings letters and spaces into a normal form first, llama.cpp does not: "
@@ -68,7 +68,7 @@ struct PieceTokenizer {
         hint: GGUFTokenizer.donorHint)
     }
     addsSpace = spacing.addsSpace
-    if spacing.isFirstOnly { notes.append(Notes.spaceAfterSpecial) }
+    if let note = spacing.note { notes.append(note) }
     let ranks = try MergeRanks(fast)
     if let note = ranks.note { notes.append(note) }
     let unknown = fast.model["unk_token"]?.string.map { Array($0.utf8) }
@@ -107,8 +107,4 @@ enum Notes {
     "left out \(count) added token\(count == 1 ? "" : "s") beyond the \(tokenCount) rows of the "
       + "embedding"
   }
-
-  static let spaceAfterSpecial =
-    "llama.cpp puts a space before text that follows a special token, which this tokenizer does at "
-    + "the start only"
 }

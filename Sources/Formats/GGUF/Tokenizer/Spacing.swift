@@ -4,9 +4,9 @@ internal import TensorModel
 /// Whether and where a tokenizer.json made from SentencePiece puts spaces that a text does not have.
 struct Spacing {
   /// Whether a text begins with a space of its own.
-  var addsSpace = false
-  /// Whether text after a special token does not.
-  var isFirstOnly = false
+  private(set) var addsSpace = false
+  /// What llama.cpp does otherwise; nil when nothing.
+  private(set) var note: String?
   private var marksSpaces = false
 
   private static let mark = "▁"
@@ -48,7 +48,13 @@ struct Spacing {
       let adds = value["add_prefix_space"]?.bool ?? true
       let scheme = value["prepend_scheme"]?.string ?? (adds ? "always" : "never")
       addsSpace = scheme != "never"
-      isFirstOnly = scheme == "first"
+      // Metaspace adds no space to one that is there, as SentencePiece itself and llama.cpp do.
+      if addsSpace {
+        note =
+          "llama.cpp adds a space before text that begins with one"
+          + (scheme == "first" ? " or follows a special token" : "")
+          + ", unlike this tokenizer: ids of such text may differ"
+      }
       return value["replacement"]?.string == Self.mark && value["split"]?.bool == false
     default: return false
     }
