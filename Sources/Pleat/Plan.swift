@@ -128,7 +128,8 @@ extension Plan {
       let cut = Cut(plan, source: model.parts(of: index), target: parts)
       let carry = Self.carried(plan, model.gathered[index].parts, model, destination, parts.count)
       for part in parts.indices {
-        parts[part].blockByteCount = max(1, cut.unitsPerBlock * cut.target[part])
+        parts[part].blockByteCount = max(
+          1, cut.target[part].byteCount(of: 0..<cut.unitsPerBlock))
         parts[part].checksum = carry[part]?.checksum
       }
       carried.append(carry)
@@ -170,7 +171,7 @@ extension Plan {
     self.firstParts = firstParts
     self.carried = carried
     self.blocks = blocks
-    self.notes = notes + Self.losses(of: model, in: layout, format)
+    self.notes = model.format.spelling.notes + notes + Self.losses(of: model, in: layout, format)
     byteCount = layout.byteCount
     isExact = layout.isExact
     fileNames = layout.fileNames
@@ -207,7 +208,9 @@ extension Plan {
     }
     guard !destination.compresses, parts.count == count else { return none }
     return parts.enumerated().map { part, stored in
-      guard part != changed, let place = model.reader.place(of: stored) else { return nil }
+      guard part != changed, model.reader.stored[stored].rows.isContiguous,
+        let place = model.reader.place(of: stored)
+      else { return nil }
       // A pleat file states checksums, for which bytes of other files have to be seen.
       return destination.format == .pleat && place.checksum == nil ? nil : place
     }

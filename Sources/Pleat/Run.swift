@@ -69,7 +69,7 @@ public struct Run: Sendable {
     let jobs = jobs(all: sink != nil)
     let total = jobs.reduce(0) { sum, job in
       let cut = plan.blocks[job.tensor]
-      return sum + cut.units(of: job.block).count * cut.source.reduce(0, +)
+      return sum + cut.sourceByteCount(of: cut.units(of: job.block))
     }
     let measurements: Mutex<[Int: FoldMeasurement]> = Mutex([:])
     let next = Atomic(0)
@@ -97,7 +97,7 @@ public struct Run: Sendable {
         }
         guard let onProgress else { continue }
         let cut = plan.blocks[job.tensor]
-        let bytes = cut.units(of: job.block).count * cut.source.reduce(0, +)
+        let bytes = cut.sourceByteCount(of: cut.units(of: job.block))
         onProgress(
           Progress(
             byteCount: done.add(bytes, ordering: .relaxed).newValue, totalByteCount: total,
