@@ -50,9 +50,13 @@ final class BlockWorker {
       case .merge(let type), .replace(let type):
         try merge(tensor, cut, units, type, &target[0])
       case .shift(let grouping): try shift(tensor, cut, units, grouping, &target)
+      case .omit: preconditionFailure("there are no blocks of what is left out")
       }
     } catch {
       throw error.located(file: plan.model.path, tensor: plan.tensors[tensor].source.name)
+    }
+    if let order = plan.tensors[tensor].placement?.rowOrder {
+      target[0] = Self.interleaved(target[0], cut.target[0].bytesPerStep, order)
     }
     let first = plan.firstParts[tensor]
     var parts: [PartBlock] = []
@@ -61,7 +65,8 @@ final class BlockWorker {
       // What is of no row is written with the first ones.
       if layout.rowsPerStep == nil, block > 0 { continue }
       let range = layout.range(of: units)
-      var piece = PartBlock(stored: first + part, offset: range.lowerBound, bytes: bytes)
+      var piece = PartBlock(
+        stored: first + part, offset: plan.stackOffsets[tensor] + range.lowerBound, bytes: bytes)
       if !layout.isContiguous {
         piece.lines = .init(count: layout.lineCount, distance: layout.lineByteCount)
       } else if let place = carried[part] {
@@ -89,6 +94,19 @@ final class BlockWorker {
     let lengths = zip(cut.target, carried).map { $1 == nil ? $0.byteCount(of: units) : 0 }
     return buffers.map(\.count) == lengths
       ? buffers : lengths.map { [UInt8](repeating: 0, count: $0) }
+  }
+
+  /// Whole heads of rows, or of numbers of a vector, in llama.cpp's order.
+  private static func interleaved(
+    _ bytes: [UInt8], _ unitByteCount: Int, _ order: RotaryRowOrder
+  ) -> [UInt8] {
+    var result: [UInt8] = []
+    result.reserveCapacity(bytes.count)
+    for unit in 0..<bytes.count / max(1, unitByteCount) {
+      let start = order.huggingFaceRow(ofInterleaved: unit) * unitByteCount
+      result += bytes[start..<start + unitByteCount]
+    }
+    return result
   }
 
   private func quantize(
@@ -122,6 +140,9 @@ final class BlockWorker {
           columns: plan.tensors[tensor].source.shape.columnCount, hint: "use --dtype BF16 or F32")
       }
       let bytes = cut.target[0].range(of: tile)
+      if plan.tensors[tensor].placement?.addsOne == true {
+        for index in values.indices { values[index] += 1 }
+      }
       let values = values
       target.change(bytes) { FloatFormat(type).encode(values.span, into: &$0) }
     }

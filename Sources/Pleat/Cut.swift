@@ -26,7 +26,10 @@ package struct Cut: Sendable, Hashable {
 
   /// The cut of a tensor for what will happen to it.
   init(_ plan: TensorPlan, source: [StoredTensor], target: [StoredTensor]) {
-    let isSinglePart = source.count == 1 && target.count == 1
+    let order = plan.placement?.rowOrder
+    // Rows that change places have to be whole ones; the numbers of a vector are units of their own.
+    let isSinglePart =
+      source.count == 1 && target.count == 1 && (order == nil || plan.source.shape.rank < 2)
     switch plan.action {
     case .copy where isSinglePart:
       let granule = Self.granule(plan.source.encoding)
@@ -57,6 +60,12 @@ package struct Cut: Sendable, Hashable {
       layouts.allSatisfy(\.isContiguous) ? Self.blockByteCount : Self.lineBlockByteCount
     unitsPerBlock = blockByteCount / max(1, Self.byteCount(of: 0..<unitsPerStep, self.source))
     unitsPerBlock = max(1, min(unitsPerBlock, unitCount / unitsPerStep)) * unitsPerStep
+    if let order {
+      // The rows of a head change places with each other.
+      let step = Self.commonMultiple(unitsPerStep, order.headSize)
+      unitsPerBlock = max(1, unitsPerBlock / step) * step
+    }
+    if plan.action == .omit { unitCount = 0 }
     alignToCompressedBlocks(of: source)
   }
 

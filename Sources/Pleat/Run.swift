@@ -53,7 +53,12 @@ public struct Run: Sendable {
     let sink = try plan.layout.open(replacing: replaces)
     try copyCompanions(to: sink)
     let fold = try runWorkers(sink)
-    try copyAttachments(to: sink, firstTicket: jobs(all: true).count)
+    let ticket = jobs(all: true).count
+    for (index, addition) in plan.additions.enumerated() {
+      let block = PartBlock(stored: addition.stored, offset: 0, bytes: addition.bytes)
+      try sink.write([block], ticket: ticket + index)
+    }
+    try copyAttachments(to: sink, firstTicket: ticket + plan.additions.count)
     return Outcome(size: try sink.finish(sources: try sources(recordsChecksums)), fold: fold)
   }
 
