@@ -25,6 +25,12 @@ import Testing
     .init("rms_norm_eps", .number(1e-5)), .init("vocab_size", 40),
   ]
 
+  private static let tokenizer = """
+    {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
+     "decoder": {"type": "ByteLevel"}, "normalizer": null, "added_tokens": [],
+     "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}}
+    """
+
   private static var tensors: [(String, [Int])] {
     [("model.embed_tokens.weight", [40, 64]), ("model.norm.weight", [64])]
       + layer.map { ("model.layers.0.\($0.0).weight", $0.1) }
@@ -41,6 +47,7 @@ import Testing
     let keys = Set(changes.map(\.key))
     let members = Self.config.filter { !keys.contains($0.key) } + changes
     try scratch.write(JSONWriter.text(.object(members)), as: "hf/config.json")
+    try scratch.write(Self.tokenizer, as: "hf/tokenizer.json")
     _ = try Models.make(toys, in: scratch, as: "hf/model.safetensors")
     return try Model.open(scratch.path("hf"))
   }
