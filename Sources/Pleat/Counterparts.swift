@@ -14,6 +14,8 @@ struct Counterparts {
     var placement: GGUFTranslation.Tensor?
   }
 
+  /// Whether names are those of two worlds.
+  let areTranslated: Bool
   private var byName: [ExactName: [Counterpart]] = [:]
   private var order: [ExactName] = []
   private let additions: Set<ExactName>
@@ -22,8 +24,8 @@ struct Counterparts {
   ///
   /// Throws what translating the reference throws.
   init(of model: Model, in reference: Model) throws(ModelError) {
-    let isTranslated = model.format == .gguf && reference.needsTranslation(to: .gguf)
-    let translation = isTranslated ? try reference.translation() : nil
+    areTranslated = model.format == .gguf && reference.needsTranslation(to: .gguf)
+    let translation = areTranslated ? try reference.translation() : nil
     additions = Set((translation?.additions ?? []).map { ExactName($0.stored.name) })
     for (index, tensor) in reference.catalog.tensors.enumerated() {
       let placement = translation?.tensors[index]

@@ -77,6 +77,12 @@ public struct Verification: Sendable {
     let comparer = FoldComparer(
       model: model, reference: reference, updates: UpdateReader(adapters.map(\.numbers)))
     var counterparts = try Counterparts(of: model, in: reference)
+    guard !needsAdapters || !counterparts.areTranslated else {
+      throw ModelError(
+        .usage, "what adapters add is compared under equal names only",
+        expected: "a model and a reference that both have names of Hugging Face, or of llama.cpp",
+        hint: "fold the base in its own format, verify that, and convert it")
+    }
     var found: [Comparison] = []
     for (index, tensor) in model.catalog.tensors.enumerated() {
       guard let others = counterparts.take(tensor.name) else {
@@ -99,11 +105,6 @@ public struct Verification: Sendable {
           // Beside what adapters change, a fold may have given numbers another type.
           let isOther = needsAdapters && tensor.encoding != expected.encoding
           if let changes = changes[other.index] ?? (isOther ? [] : nil) {
-            guard other.placement == nil else {
-              throw ModelError(
-                .mismatch, "a fold is proven under equal names only", file: model.path,
-                tensor: tensor.name, hint: "fold the base in its own format, and verify that")
-            }
             found.append(try Comparison(of: index, with: other.index, changes, comparer, progress))
           } else {
             found.append(try Comparison(of: index, in: model, with: other, in: reference, progress))
