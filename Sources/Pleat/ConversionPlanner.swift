@@ -68,16 +68,22 @@ extension ScalarType {
 /// Decides for each tensor how it gets into another format.
 ///
 /// Pure: it sees descriptions only.
-struct ConversionPlanner {
+package struct ConversionPlanner {
   let format: Format
   let type: ScalarType?
   /// Whether plain numbers of models whose tensors have types of their own become the type as well.
   var retypesPlain = false
 
+  package init(format: Format, type: ScalarType?, retypesPlain: Bool = false) {
+    self.format = format
+    self.type = type
+    self.retypesPlain = retypesPlain
+  }
+
   /// What happens to one tensor.
   ///
   /// Throws `unsupported`.
-  func plan(_ tensor: TensorInfo) throws(ModelError) -> TensorPlan {
+  package func plan(_ tensor: TensorInfo) throws(ModelError) -> TensorPlan {
     if let type, decodes(tensor, to: type) { return decoding(tensor, to: type, "--dtype") }
     switch format.admits(tensor) {
     case .exact: return carrying(tensor, "held exactly")

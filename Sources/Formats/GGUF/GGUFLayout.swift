@@ -34,9 +34,8 @@ struct GGUFLayout: OutputLayout {
     tensorByteCount = contents.stored.reduce(0) { $0 + $1.byteCount }
     guard contents.metadata["general.architecture"] != nil else {
       throw ModelError(
-        .unsupported, "gguf needs llama.cpp's tensor names and metadata, which the model lacks",
-        expected: "metadata with general.architecture, as in files made from a GGUF model",
-        hint: "make an F16 GGUF with llama.cpp's convert_hf_to_gguf first, then quantize that")
+        .unsupported, "gguf needs llama.cpp's metadata, which the model lacks",
+        expected: "general.architecture")
     }
     for tensor in contents.stored { try Self.check(tensor) }
     let alignment = try GGUFHeader.alignment(contents.metadata, nil)
