@@ -67,9 +67,9 @@ struct ConversionPlanner {
   /// A central zero is a power of two, so that the bias is exact; others round it. Throws
   /// `unsupported` when that is not permitted.
   private func gainingBias(_ tensor: TensorInfo) throws(ModelError) -> TensorPlan? {
-    guard case .grouped(var grouping) = tensor.encoding, grouping.offset != .bias else {
-      return nil
-    }
+    guard case .grouped(var grouping) = tensor.encoding, grouping.offset != .bias,
+      !grouping.isScattered
+    else { return nil }
     let isExact = grouping.offset == .none
     grouping.offset = .bias
     let target = tensor.with(.grouped(grouping))

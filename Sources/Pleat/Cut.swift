@@ -102,7 +102,8 @@ package struct Cut: Sendable, Hashable {
     parts.reduce(0) { $0 + $1.byteCount(of: units) }
   }
 
-  private static func commonMultiple(_ left: Int, _ right: Int) -> Int {
+  /// The smallest number that both divide.
+  static func commonMultiple(_ left: Int, _ right: Int) -> Int {
     var (a, b) = (left, right)
     while b != 0 { (a, b) = (b, a % b) }
     return left / a * right

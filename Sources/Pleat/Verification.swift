@@ -150,8 +150,9 @@ public struct Comparison: Sendable, Hashable {
     encoding = info.encoding
     let (left, right) = (WeightReader(model: model), WeightReader(model: reference))
     let byRows = info.isGrouped || reference.catalog.tensors[other].isGrouped
-    guard let source = left.tensor(index, byRows: byRows),
-      let target = right.tensor(other, byRows: byRows)
+    guard
+      let (source, target) = WeightReader.pair(
+        index, of: model, other, of: reference, byRows: byRows)
     else {
       (relativeError, largestError) = (0, 0)
       guard info.encoding == reference.catalog.tensors[other].encoding,

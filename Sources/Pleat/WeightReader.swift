@@ -14,6 +14,8 @@ struct WeightReader {
     fileprivate let cut: Cut
     /// Runs of numbers, in order.
     var runCount: Int { cut.blockCount }
+    /// Rows that are read together.
+    var rowsPerStep: Int { cut.unitsPerStep }
     /// Numbers in a whole run.
     var elementsPerRun: Int { cut.unitsPerBlock * cut.elementsPerUnit }
   }
@@ -23,8 +25,9 @@ struct WeightReader {
   /// - Parameters:
   ///   - index: The index in the catalog.
   ///   - byRows: Whether every run is whole rows, so that runs of two encodings match.
+  ///   - rowsPerStep: Rows that the other encoding reads together.
   /// - Returns: How to read it.
-  func tensor(_ index: Int, byRows: Bool = false) -> Tensor? {
+  func tensor(_ index: Int, byRows: Bool = false, rowsPerStep: Int = 1) -> Tensor? {
     let info = model.catalog.tensors[index]
     guard info.isGrouped || RowDecoder(info.encoding) != nil else { return nil }
     let target = info.with(.plain(.f32))
@@ -33,11 +36,24 @@ struct WeightReader {
       source: model.parts(of: index), target: PlainSpelling().parts(of: target))
     if cut.elementsPerUnit > 0, info.shape.columnCount > 0 {
       let rowUnits =
-        (byRows ? max(1, info.shape.columnCount / cut.elementsPerUnit) : 1) * cut.unitsPerStep
+        (byRows ? max(1, info.shape.columnCount / cut.elementsPerUnit) : 1)
+        * Cut.commonMultiple(cut.unitsPerStep, rowsPerStep)
       let wanted = Self.runElementCount / cut.elementsPerUnit
       cut.unitsPerBlock = max(1, wanted / rowUnits) * rowUnits
     }
     return Tensor(index: index, cut: cut)
+  }
+
+  /// The same tensor of two models in runs of the same rows; nil when either is not decoded.
+  static func pair(
+    _ index: Int, of model: Model, _ other: Int, of reference: Model, byRows: Bool = true
+  ) -> (Tensor, Tensor)? {
+    let (left, right) = (WeightReader(model: model), WeightReader(model: reference))
+    guard let first = left.tensor(index, byRows: byRows),
+      let second = right.tensor(other, byRows: byRows, rowsPerStep: first.rowsPerStep),
+      let again = left.tensor(index, byRows: byRows, rowsPerStep: second.rowsPerStep)
+    else { return nil }
+    return (again, second)
   }
 
   /// The numbers of a run, and the groups that they were decoded from, if they were.

@@ -33,9 +33,7 @@ struct FoldComparer {
   ) throws(ModelError) -> FoldComparison {
     let (left, right) = (WeightReader(model: model), WeightReader(model: reference))
     let info = model.catalog.tensors[index]
-    guard let source = left.tensor(index, byRows: true),
-      let base = right.tensor(other, byRows: true)
-    else {
+    guard let (source, base) = WeightReader.pair(index, of: model, other, of: reference) else {
       throw ModelError(
         .mismatch, "the tensor is not numbers that Pleat reads", file: model.path,
         tensor: info.name)
