@@ -16,8 +16,8 @@ package enum GroupShift {
   ///   - delta: rows × adapter groups: what is added to every weight of a group. The groups of the
   ///     rows divide those of the adapter.
   ///   - source: The groups as they are.
-  ///   - target: As many rows; the offset is a bias, or a zero point where the source has one. Its
-  ///     biases and scales are not rounded to their type yet.
+  ///   - target: As many rows; the offset is a bias, or a zero point where the source has none or
+  ///     one. Its biases and scales are not rounded to their type yet.
   package static func apply(_ delta: [Float], to source: GroupedRows, into target: GroupedRows) {
     let factor = factor(from: source.grouping.bits, to: target.grouping.bits)
     if factor == 1 {
@@ -28,7 +28,7 @@ package enum GroupShift {
     }
     let ratio = delta.isEmpty ? 1 : source.scales.count / delta.count
     switch (source.grouping.offset, target.grouping.offset) {
-    case (.zeroPoint, .zeroPoint):
+    case (.zeroPoint, .zeroPoint), (.none, .zeroPoint):
       moveZeros(delta, ratio, factor: Float(factor), source, target)
     case (let offset, _):
       target.scales = source.scales
@@ -49,8 +49,10 @@ package enum GroupShift {
     _ delta: [Float], _ ratio: Int, factor: Float, _ source: GroupedRows, _ target: GroupedRows
   ) {
     let top = Float(target.grouping.largestCode)
+    let central = Float(source.grouping.centralCode)
     for index in source.scales.indices {
-      let (scale, zero) = (source.scales[index], source.zeros[index] * factor)
+      let scale = source.scales[index]
+      let zero = (source.zeros.isEmpty ? central : source.zeros[index]) * factor
       target.scales[index] = scale / factor
       let moved = scale == 0 ? zero : zero - delta[index / ratio] * factor / scale
       target.zeros[index] =

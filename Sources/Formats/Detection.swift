@@ -40,14 +40,33 @@ enum Detection {
         return refined
       }
     }
+    if let method = config[GPTQConfig.key]?["quant_method"]?.string {
+      throw ModelError(
+        .unsupported, "the weights are quantized in a way that Pleat does not read",
+        found: "quant_method \(method) in config.json", hint: "start from the 16-bit model")
+    }
     return format
   }
 
+  /// The `config.json` of a model, with what an older tool wrote beside it.
   private static func configuration(
     _ reader: any StoredReader
   ) throws(ModelError) -> JSONValue? {
+    let config = try document("config.json", reader)
+    guard config?[GPTQConfig.key] == nil,
+      case .object(var members)? = try document(GPTQConfig.fileName, reader)
+    else { return config }
+    if !members.contains(where: { $0.key == "quant_method" || $0.key == "method" }) {
+      members.append(.init("quant_method", "gptq"))
+    }
+    return .object((config?.members ?? []) + [.init(GPTQConfig.key, .object(members))])
+  }
+
+  private static func document(
+    _ name: String, _ reader: any StoredReader
+  ) throws(ModelError) -> JSONValue? {
     let limits = ReadLimits()
-    guard let index = reader.companions.firstIndex(where: { $0.name == "config.json" }),
+    guard let index = reader.companions.firstIndex(where: { $0.name == name }),
       reader.companions[index].byteCount <= limits.headerByteCount
     else { return nil }
     var bytes = [UInt8](repeating: 0, count: reader.companions[index].byteCount)
@@ -55,7 +74,7 @@ enum Detection {
       try reader.readCompanion(index, at: 0, into: &span)
     }
     // A model is read by its tensors; a config that is no JSON is for others to complain about.
-    return try? JSONParser.parse(bytes, file: "config.json")
+    return try? JSONParser.parse(bytes, file: name)
   }
 
   /// Throws `malformed` for what download tools leave where a model should be.

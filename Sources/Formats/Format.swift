@@ -35,6 +35,20 @@ public struct Format: Sendable {
 
   /// Whether weights of this description can be written.
   package func admits(_ info: TensorInfo) -> Admission { spelling.admits(info) }
+
+  /// Whether groups of some width may have real offsets.
+  package var holdsBiases: Bool {
+    bits.contains { bits in
+      let grouping = Grouping(
+        bits: bits, groupSize: groupSizes[0], offset: .bias, parameters: .f16)
+      let info = TensorInfo(
+        name: "", shape: Shape(1, groupSizes[0]), encoding: .grouped(grouping))
+      return admits(info) == .exact
+    }
+  }
+
+  /// Whether `config.json` has to be beside the tensors.
+  package var needsConfig: Bool { !spelling.configurationKeys.isEmpty }
 }
 
 extension Format: Equatable {

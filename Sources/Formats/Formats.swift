@@ -3,7 +3,7 @@ public import TensorModel
 /// The formats that Pleat knows; everything that lists formats derives from here.
 public enum Formats {
   /// Every format, in the order of documentation.
-  public static let all: [Format] = [.safetensors, .gguf, .mlx, .pleat]
+  public static let all: [Format] = [.safetensors, .gguf, .mlx, .gptq, .gptqV1, .pleat]
 
   /// The format of a name.
   ///
@@ -36,6 +36,22 @@ extension Format {
     bits: MLXSpelling.bits, groupSizes: MLXSpelling.groupSizes, allowsRowGroups: false,
     embeddings: .quantize, head: .quantize, usesOneFloatType: true,
     container: SafetensorsContainer.self, spelling: MLXSpelling())
+
+  /// Checkpoints of GPTQ, zero points stored as they are.
+  public static let gptq = gptq(
+    "gptq", "a GPTQ checkpoint that gptqmodel and vLLM load", GPTQSpelling())
+
+  /// Checkpoints of GPTQ as older tools read them, zero points stored less one.
+  public static let gptqV1 = gptq(
+    "gptq-v1", "a GPTQ checkpoint of the first version, for older tools",
+    GPTQSpelling(isFirstVersion: true))
+
+  private static func gptq(_ name: String, _ summary: String, _ spelling: GPTQSpelling) -> Format {
+    Format(
+      name: name, summary: summary, bits: GPTQSpelling.bits, groupSizes: [128, 32, 64, 16, 256],
+      allowsRowGroups: true, embeddings: .keep, head: .keep, usesOneFloatType: true,
+      container: SafetensorsContainer.self, spelling: spelling)
+  }
 
   /// Pleat's own file.
   public static let pleat = Format(

@@ -88,7 +88,12 @@ public struct Model: Sendable {
 
   /// The stored tensors of a weight, in the spelling's order.
   package func parts(of tensor: Int) -> [StoredTensor] {
-    gathered[tensor].parts.map { reader.stored[$0] }
+    let (parts, layouts) = (gathered[tensor].parts, gathered[tensor].layouts)
+    return parts.indices.map { part in
+      var stored = reader.stored[parts[part]]
+      if !layouts.isEmpty { stored.rows = layouts[part] }
+      return stored
+    }
   }
 
   /// Whether writing to a path would change a file that is read, or the folder it is in.

@@ -32,8 +32,22 @@ package protocol Spelling: Sendable {
   func configuration(_ config: JSONValue?, for tensors: [TensorInfo]) throws(ModelError)
     -> JSONValue?
 
+  /// The names of files beside `config.json` that describe the spelling.
+  var documentNames: [String] { get }
+
+  /// What such a file is for a model with such tensors; nil when there is none.
+  func document(_ name: String, for tensors: [TensorInfo]) -> JSONValue?
+
+  /// Why a weight of this shape has no place, though others with such groups have; nil where it has.
+  func misfit(_ shape: Shape, _ grouping: Grouping) -> String?
+
   /// The weights that stored tensors make up. Throws `malformed` when parts do not fit together.
   func gather(_ stored: StoredContents) throws(ModelError) -> [GatheredTensor]
+
+  /// Throws `unsupported` for numbers of rows that have no place, though their grouping is admitted.
+  ///
+  /// `firstRow` is the place of the first row in the weight.
+  func check(_ rows: GroupedRows, firstRow: Int) throws(ModelError)
 
   /// Writes rows into buffers that hold rows of each part, as `RowLayout` orders them, from
   /// `firstRow` of the buffers.
@@ -65,6 +79,8 @@ package struct GatheredTensor: Sendable {
   package var info: TensorInfo
   /// Indices of the stored tensors, in the spelling's order.
   package var parts: [Int]
+  /// Where rows of the weight are in each of them; empty where they follow each other in all.
+  package var layouts: [RowLayout] = []
 }
 
 /// Whether a format can hold a weight, decided before anything is written.
@@ -87,6 +103,14 @@ extension Spelling {
   package func configuration(_ config: JSONValue?, for tensors: [TensorInfo]) -> JSONValue? {
     config
   }
+
+  package var documentNames: [String] { [] }
+
+  package func document(_ name: String, for tensors: [TensorInfo]) -> JSONValue? { nil }
+
+  package func misfit(_ shape: Shape, _ grouping: Grouping) -> String? { nil }
+
+  package func check(_ rows: GroupedRows, firstRow: Int) {}
 
   package func stored(_ grouping: Grouping) -> Grouping { grouping }
 

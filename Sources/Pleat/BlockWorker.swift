@@ -121,6 +121,7 @@ final class BlockWorker {
       do throws(GroupFault) { try scheme.encode(values, into: rows) } catch {
         throw explain(error, cut, grouping, firstRow: firstRow)
       }
+      if update == nil { try plan.format.spelling.check(rows, firstRow: firstRow) }
       if let update {
         try foldQuantized(tensor, update, rows, tile, &target)
       } else {
@@ -156,9 +157,11 @@ final class BlockWorker {
       if case .rounded = plan.format.admits(plan.tensors[tensor].target) { true } else { false }
     for tile in tiles(cut, units.count) {
       let rows = rows(grouping, columns: cut.elementsPerUnit, count: tile.count)
+      let firstRow = units.lowerBound + tile.lowerBound
       plan.model.format.spelling.read(source, firstRow: tile.lowerBound, into: rows)
+      try plan.format.spelling.check(rows, firstRow: firstRow)
       if isRounded {
-        let first = (units.lowerBound + tile.lowerBound) * rows.groupCount
+        let first = firstRow * rows.groupCount
         for (what, values) in [("a scale", rows.scales), ("a bias", rows.biases)] {
           try checkRange(
             values, what, first: first, columns: rows.groupCount,

@@ -6,14 +6,14 @@ package import TensorModel
 package struct CompanionPlan: Sendable {
   /// Its name and length.
   package var companion: Companion
-  /// The index of the source's companion that it is made from.
-  package var source: Int
+  /// The index of the source's companion that it is made from; nil for a new one.
+  package var source: Int?
   /// What it holds, where that is not what the source's holds.
   package var text: [UInt8]?
 }
 
 extension CompanionPlan {
-  /// The companions of a model, `config.json` as the format needs it.
+  /// The companions of a model, `config.json` and other descriptions as the format needs them.
   ///
   /// Throws `unsupported` when the format needs one that the model lacks.
   static func plans(
@@ -23,9 +23,19 @@ extension CompanionPlan {
       CompanionPlan(companion: model.catalog.companions[$0], source: $0)
     }
     guard
-      format == .safetensors || !format.spelling.configurationKeys.isEmpty
-        || !model.format.spelling.configurationKeys.isEmpty
+      format == .safetensors || format.needsConfig || model.format.needsConfig
     else { return plans }
+    plans.removeAll { plan in
+      model.format.spelling.documentNames.contains(plan.companion.name)
+        || format.spelling.documentNames.contains(plan.companion.name)
+    }
+    for name in format.spelling.documentNames {
+      guard let document = format.spelling.document(name, for: tensors) else { continue }
+      let text = Self.text(document)
+      plans.append(
+        CompanionPlan(
+          companion: Companion(name: name, byteCount: text.count), source: nil, text: text))
+    }
     let keys = model.format.spelling.configurationKeys
     let old = try model.configuration()
     let stripped = old.flatMap(\.members).map { members in
@@ -36,10 +46,14 @@ extension CompanionPlan {
     guard new != old, let new,
       let index = plans.firstIndex(where: { $0.companion.name == "config.json" })
     else { return plans }
-    let text = Array((JSONWriter.text(new, indentation: 2) + "\n").utf8)
+    let text = Self.text(new)
     plans[index].text = text
     plans[index].companion.byteCount = text.count
     return plans
+  }
+
+  private static func text(_ document: JSONValue) -> [UInt8] {
+    Array((JSONWriter.text(document, indentation: 2) + "\n").utf8)
   }
 
   /// A member of `config.json`: the one that tells the type of all numbers, if they have one, is true.

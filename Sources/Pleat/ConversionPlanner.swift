@@ -104,9 +104,9 @@ package struct ConversionPlanner {
   /// A central zero is a power of two, so that the bias is exact; others round it, once. A format
   /// that has scales in F16 alone is checked to hold them when they are seen.
   private func gainingBias(_ tensor: TensorInfo) -> TensorPlan? {
-    guard case .grouped(var grouping) = tensor.encoding, grouping.offset != .bias else {
-      return nil
-    }
+    guard case .grouped(var grouping) = tensor.encoding, grouping.offset != .bias,
+      !grouping.isScattered
+    else { return nil }
     let isExact = grouping.offset == .none
     grouping.offset = .bias
     if case .rounded = format.admits(tensor.with(.grouped(grouping))) { grouping.parameters = .f16 }

@@ -38,10 +38,10 @@ public struct Destination: Sendable {
       throw ModelError(
         .usage, "a pleat file is one file", found: "--shard", hint: "leave --shard out")
     }
-    if format == .mlx && FilePath(path).extension == "safetensors" {
+    if format.needsConfig && FilePath(path).extension == "safetensors" {
       throw ModelError(
-        .usage, "mlx needs a folder, for the tensors and their config", expected: "-o folder/",
-        found: path)
+        .usage, "\(format.name) needs a folder, for the tensors and their config",
+        expected: "-o folder/", found: path)
     }
     if shardByteCount != nil && FilePath(path).extension == "safetensors" {
       throw ModelError(

@@ -39,6 +39,8 @@ public struct TensorPlan: Sendable, Hashable {
   public internal(set) var isIndivisible = false
   /// What becomes of it where names and order are those of llama.cpp; nil where they stay.
   package var placement: GGUFTranslation.Tensor?
+  /// Why it is kept though it was to be quantized: the format has no place for its shape.
+  var misfit: String?
   /// What adapters do to it, in the order in which they do.
   package var changes: [PairedChange] = []
 }
@@ -136,14 +138,17 @@ extension Plan {
       if plan.action != .omit {
         try Self.check(format.admits(plan.target), plan, rounding: rounding)
       }
+      var parts = plan.action == .omit ? [] : format.spelling.parts(of: plan.target)
+      let source = model.parts(of: index)
       // What is carried over is copied only where both sides spell it alike.
-      if plan.action == .copy, plan.source.isGrouped, model.format != format {
+      if plan.action == .copy, plan.source.isGrouped,
+        model.format != format || source.map(\.encoding) != parts.map(\.encoding)
+      {
         tensors[index].action = .respell
       }
       let plan = tensors[index]
-      var parts = plan.action == .omit ? [] : format.spelling.parts(of: plan.target)
-      let cut = Cut(plan, source: model.parts(of: index), target: parts)
-      let carry = Self.carried(plan, model.gathered[index].parts, model, destination, parts.count)
+      let cut = Cut(plan, source: source, target: parts)
+      let carry = Self.carried(plan, index, model, destination, parts.count)
       for part in parts.indices {
         parts[part].blockByteCount = max(
           1, cut.target[part].byteCount(of: 0..<cut.unitsPerBlock))
@@ -230,7 +235,7 @@ extension Plan {
 
   /// For each part of a target where the source has the very bytes, so that nobody needs to see them.
   private static func carried(
-    _ plan: TensorPlan, _ parts: [Int], _ model: Model, _ destination: Destination, _ count: Int
+    _ plan: TensorPlan, _ tensor: Int, _ model: Model, _ destination: Destination, _ count: Int
   ) -> [StoredPlace?] {
     let none = [StoredPlace?](repeating: nil, count: count)
     guard plan.placement?.rowOrder == nil else { return none }
@@ -243,9 +248,11 @@ extension Plan {
       changed = field.field.part
     default: return none
     }
+    let parts = model.gathered[tensor].parts
     guard !destination.compresses, parts.count == count else { return none }
-    return parts.enumerated().map { part, stored in
-      guard part != changed, model.reader.stored[stored].rows.isContiguous,
+    return zip(parts, model.parts(of: tensor)).enumerated().map { part, piece in
+      let (stored, tensor) = piece
+      guard part != changed, tensor.rows.isContiguous,
         let place = model.reader.place(of: stored)
       else { return nil }
       // A pleat file states checksums, for which bytes of other files have to be seen.
@@ -303,7 +310,7 @@ extension Plan {
       let names = model.catalog.companions.map(\.name).joined(separator: ", ")
       notes.append("\(layout.fileNames.first ?? format.name) has no place for \(names)")
     }
-    if format == .safetensors || format == .mlx {
+    if format == .safetensors || format.needsConfig {
       let count = model.catalog.metadata.entries.count { $0.value.text == nil }
       if count > 0 {
         notes.append("\(format.name) has no place for \(count) metadata entries that are not text")

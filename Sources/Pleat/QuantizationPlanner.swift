@@ -189,6 +189,11 @@ struct QuantizationPlanner {
       plan.isIndivisible = true
       return plan
     }
+    if let misfit = format.spelling.misfit(tensor.shape, grouping.grouping) {
+      var plan = keep(tensor, "\(reason), but \(misfit)")
+      plan.misfit = misfit
+      return plan
+    }
     return TensorPlan(
       source: tensor, target: tensor.with(.grouped(grouping.grouping)),
       action: .quantize(grouping.grouping, scheme: grouping.scheme), reason: reason)
@@ -234,13 +239,21 @@ struct QuantizationPlanner {
 
   /// What a user should know: rows that no group divides.
   func notes(_ tensors: [TensorPlan]) -> [String] {
+    func subject(_ count: Int) -> String {
+      count == 1 ? "1 weight is" : "\(count) weights are"
+    }
+    var notes: [String] = []
     let kept = tensors.filter(\.isIndivisible)
-    guard let first = kept.first?.source else { return [] }
-    let subject = kept.count == 1 ? "1 weight is" : "\(kept.count) weights are"
-    return [
-      "\(subject) kept, since no group divides the rows: "
-        + "\(first.name) has \(first.shape.columnCount) columns"
-    ]
+    if let first = kept.first?.source {
+      notes.append(
+        "\(subject(kept.count)) kept, since no group divides the rows: "
+          + "\(first.name) has \(first.shape.columnCount) columns")
+    }
+    let misfits = tensors.filter { $0.misfit != nil }
+    if let first = misfits.first, let misfit = first.misfit {
+      notes.append("\(subject(misfits.count)) kept: \(misfit) for \(first.source.name)")
+    }
+    return notes
   }
 }
 

@@ -165,7 +165,7 @@ public struct Run: Sendable {
         try sink.writeCompanion(index, at: 0, text)
         continue
       }
-      let source = companion.source
+      guard let source = companion.source else { continue }
       let byteCount = companion.companion.byteCount
       for start in stride(from: 0, to: byteCount, by: 1 << 20) {
         var bytes = [UInt8](repeating: 0, count: min(1 << 20, byteCount - start))

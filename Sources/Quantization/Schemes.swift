@@ -5,7 +5,7 @@ package import TensorModel
 package enum Schemes {
   /// Every scheme, in the order of documentation.
   package static let all: [any GroupScheme.Type] = [
-    MinMaxScheme.self, SymmetricScheme.self, ZeroPointScheme.self, MLXScheme.self,
+    MinMaxScheme.self, ZeroPointScheme.self, SymmetricScheme.self, MLXScheme.self,
   ]
 
   /// The scheme of a name.

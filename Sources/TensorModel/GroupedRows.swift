@@ -16,6 +16,7 @@ package final class GroupedRows {
   package var scales: [Float]  // rows × groups, values of the parameter type
   package var biases: [Float]  // rows × groups; empty without a stored bias
   package var zeros: [Float]  // rows × groups, whole numbers; empty without stored zero points
+  package var groupIndex: [Int] = []  // for each column its group; empty unless they are scattered
 
   /// Room for `rowCount` rows of `columnCount` columns; the group size divides the columns.
   package init(grouping: Grouping, columnCount: Int, rowCount: Int) {

@@ -35,6 +35,15 @@ void pleat_pack(pleat_instructions set, const uint8_t *codes, ptrdiff_t rows, pt
 void pleat_unpack(pleat_instructions set, const void *bytes, ptrdiff_t rows, ptrdiff_t columns,
                   int bits, uint8_t *codes);
 
+/* lines.c: the same stream of bits down columns: word k of a row is in line k, `distance` bytes
+   after that in the line before; words of rows follow each other. columns * bits is a multiple of
+   32. */
+
+void pleat_pack_lines(pleat_instructions set, const uint8_t *codes, ptrdiff_t rows,
+                      ptrdiff_t columns, int bits, void *out, ptrdiff_t distance);
+void pleat_unpack_lines(pleat_instructions set, const void *bytes, ptrdiff_t distance,
+                        ptrdiff_t rows, ptrdiff_t columns, int bits, uint8_t *codes);
+
 /* group.c, mlx.c, zero_point.c: groups follow each other; scales, biases and zeros are one per
    group. Scales and biases are rounded to the format, zeros are whole numbers. Encoding returns -1,
    or for the first group k that cannot be encoded 2 * k if a value of it is not finite, and

@@ -19,6 +19,9 @@ package struct GGMLSpelling: Spelling {
       return GGMLType.holding(info.encoding) == nil
         ? .refused("gguf has no type \(type.name)") : .exact
     case .grouped(let grouping):
+      guard !grouping.isScattered else {
+        return .refused("gguf has groups of neighbouring columns, found \(grouping)")
+      }
       guard grouping.offset != .zeroPoint else {
         return .refused("no gguf type holds whole zero points")
       }

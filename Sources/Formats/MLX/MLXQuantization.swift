@@ -22,9 +22,10 @@ struct MLXQuantization: Sendable {
   ///
   /// Throws `malformed` for values that make no sense, `unsupported` for modes without biases.
   init?(_ config: JSONValue) throws(ModelError) {
-    // Other tools write `quantization_config` too, with a `quant_method`; MLX does not.
+    // Other tools write `quantization_config` too, with a method; MLX does not.
     guard let value = config["quantization"] ?? config["quantization_config"],
-      value["quant_method"] == nil, value["bits"] != nil || value["group_size"] != nil
+      value["quant_method"] == nil, value["method"] == nil,
+      value["bits"] != nil || value["group_size"] != nil
     else { return nil }
     common = try Self.groups(value, "quantization")
     var layers: [ExactName: Groups] = [:]

@@ -46,6 +46,9 @@ package struct MLXSpelling: Spelling {
     case .plain: return .exact
     case .foreign(let type): return .refused("mlx has no type \(type.name)")
     case .grouped(let grouping):
+      guard !grouping.isScattered else {
+        return .refused("mlx has groups of neighbouring columns, found \(grouping)")
+      }
       guard grouping.offset == .bias else {
         return .refused("mlx has a bias for each group, found \(grouping)")
       }

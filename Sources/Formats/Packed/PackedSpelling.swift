@@ -9,6 +9,9 @@ package struct PackedSpelling: Spelling {
 
   package func admits(_ info: TensorInfo) -> Admission {
     guard case .grouped(let grouping) = info.encoding else { return .exact }
+    guard !grouping.isScattered else {
+      return .refused("pleat files have groups of neighbouring columns, found \(grouping)")
+    }
     return Grouping.supportedBits.contains(grouping.bits)
       ? .exact : .refused("pleat files hold codes of 2, 3, 4, 5, 6 or 8 bits")
   }
@@ -29,6 +32,14 @@ package struct PackedSpelling: Spelling {
     case .bias: return [codes, scales, part(.biases, parameters)]
     case .zeroPoint: return [codes, scales, part(.zeros, columns / grouping.groupSize)]
     }
+  }
+
+  package func check(_ rows: GroupedRows, firstRow: Int) throws(ModelError) {
+    guard let index = rows.zeros.firstIndex(where: { !(0...255).contains($0) }) else { return }
+    throw ModelError(
+      .unsupported, "a zero point has no place", expected: "0 to 255",
+      found: "\(Int(rows.zeros[index])) in row \(firstRow + index / rows.groupCount), "
+        + "group \(index % rows.groupCount)")
   }
 
   // The header groups the parts of a weight, in the order of `parts(of:)`.

@@ -78,6 +78,7 @@ extension BlockWorker {
       let spread = GroupShift.spread(groups.delta, columnsPerGroup: groups.size)
       if isAlone { delta = spread } else { GroupShift.add(spread, to: &delta) }
     }
+    try plan.format.spelling.check(encoded, firstRow: update.rows.lowerBound)
     plan.format.spelling.spell(encoded, into: &target, firstRow: tile.lowerBound)
     let written = read(target, tensor, tile)
     written.decodeAll(into: &values)
@@ -113,6 +114,7 @@ extension BlockWorker {
       let new = rows(grouping, columns: columns, count: tile.count)
       let groups = try groupDelta(changes, place, columns: columns)
       GroupShift.apply(groups.delta, to: old, into: new)
+      try plan.format.spelling.check(new, firstRow: firstRow)
       plan.format.spelling.spell(new, into: &target, firstRow: tile.lowerBound)
       let written = read(target, tensor, tile)
       try checkStored(written, of: old, place)

@@ -101,6 +101,11 @@ package struct FoldPlanner: Sendable {
       return refuse(tensor, "DoRA scales whole rows, which needs a 16- or 32-bit base")
     }
     let groups = changes.map(\.groupSize)
+    if grouping.isScattered {
+      return requantize(
+        tensor, changes, grouping,
+        "the base's groups are scattered over the row (desc_act), the adapter's are not")
+    }
     if let size = groups.compactMap({ $0 }).first(where: { $0 % grouping.groupSize != 0 }) {
       return requantize(
         tensor, changes, grouping,
@@ -121,10 +126,11 @@ package struct FoldPlanner: Sendable {
     var admission = Admission.exact
     switch grouping.offset {
     case .bias: target.parameters = options.biasType ?? grouping.parameters
-    case .none:
+    case .none where format.holdsBiases:
       target.offset = .bias
       target.parameters = options.biasType ?? grouping.parameters
-    case .zeroPoint:
+    case .none, .zeroPoint:
+      target.offset = .zeroPoint
       if let type = options.biasType {
         (target.offset, target.parameters) = (.bias, type)
       } else {
@@ -148,10 +154,18 @@ package struct FoldPlanner: Sendable {
   private func requantize(
     _ tensor: TensorInfo, _ changes: [PairedChange], _ grouping: Grouping, _ reason: String
   ) -> Decision {
+    // What is rounded again gets groups of neighbours.
+    var grouping = grouping
+    grouping.isScattered = false
+    guard tensor.shape.columnCount % grouping.groupSize == 0 else {
+      return refuse(tensor, reason)
+    }
     guard let scheme = Schemes.all.first(where: { $0.offset == grouping.offset }) else {
       return refuse(tensor, reason)
     }
-    if case .refused(let refusal) = format.admits(tensor) { return refuse(tensor, refusal) }
+    if case .refused(let refusal) = format.admits(tensor.with(.grouped(grouping))) {
+      return refuse(tensor, refusal)
+    }
     return decide(
       tensor, changes, .quantize(grouping, scheme: scheme.name),
       .rounded(reason, permit: .requantize))
