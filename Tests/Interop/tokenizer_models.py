@@ -174,7 +174,8 @@ def write_byte_level(folder: Path, name: str, begins: bool = True) -> Tokenizer:
     """A byte-level tokenizer that splits as a published model does."""
     splitting, ignores_merges = BYTE_LEVEL[name]
     tokenizer = Tokenizer(tokenizers.models.BPE(ignore_merges=ignores_merges))
-    tokenizer.pre_tokenizer = splitting
+    # Merges that reach over every boundary, so that ids tell where a text was split.
+    tokenizer.pre_tokenizer = sequence(pre_tokenizers.FixedLength(length=9), byte_level(False))
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=ROWS - 100,
@@ -183,6 +184,7 @@ def write_byte_level(folder: Path, name: str, begins: bool = True) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(corpus(), trainer)
+    tokenizer.pre_tokenizer = splitting
     tokenizer.add_tokens([AddedToken("<tool>", normalized=False, special=False)])
     if begins:
         tokenizer.post_processor = processors.Sequence(
