@@ -159,6 +159,13 @@ import Testing
     #expect(SmallTokenizer.byteLevel.with("special_tokens_map.json", []).error().kind == .malformed)
   }
 
+  @Test("an embedding of more rows than anybody has is refused before the rows are padded")
+  func rows() {
+    var tokenizer = SmallTokenizer.byteLevel
+    tokenizer.tokenCount = 1 << 40
+    #expect(tokenizer.error().kind == .limit)
+  }
+
   @Test("another model's tokenizer is taken whole, if it has as many tokens")
   func donors() throws {
     let taken = try SmallTokenizer.byteLevel.with("tokenizer_config.json", ["chat_template": "x"])()

@@ -152,12 +152,8 @@ def converted_by_llama(folder: Path, path: Path, pre: str = "default") -> dict:
 @pytest.mark.llama
 @pytest.mark.parametrize("name", ["gpt-2", "llama-bpe", "qwen2"])
 @pytest.mark.parametrize("model_type", ["llama", "qwen2", "qwen3"])
-def test_byte_level_keys_are_those_of_the_converter(folder, convert, tmp_path, name, model_type):
-    architecture = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3"}[model_type]
-    write_model(
-        folder, model_type, architectures=[f"{architecture}ForCausalLM"], bos_token_id=1,
-        eos_token_id=2,
-    )
+def test_byte_level_keys_are_those_of_the_converter(convert, tmp_path, name, model_type):
+    folder = write_model(tmp_path / "model", model_type, bos_token_id=1, eos_token_id=2)
     tokenizer_models.write_byte_level(folder, name)
     found, expected = fields(convert(folder)), converted_by_llama(folder, tmp_path / "x", name)
     assert list(found.items()) == list(expected.items())
@@ -165,29 +161,21 @@ def test_byte_level_keys_are_those_of_the_converter(folder, convert, tmp_path, n
 
 @pytest.mark.llama
 @pytest.mark.parametrize("model_type", ["llama", "mistral", "gemma2", "gemma3_text", "phi3"])
-def test_sentencepiece_keys_are_those_of_the_converter(folder, convert, tmp_path, model_type):
-    architecture = {
-        "llama": "Llama", "mistral": "Mistral", "gemma2": "Gemma2", "gemma3_text": "Gemma3",
-        "phi3": "Phi3",
-    }[model_type]
-    write_model(
-        folder, model_type, architectures=[f"{architecture}ForCausalLM"], bos_token_id=1,
-        eos_token_id=2, pad_token_id=0, unk_token_id=0, head_dim=16,
-        attn_logit_softcapping=50.0 if model_type == "gemma2" else None,
-        final_logit_softcapping=30.0 if model_type == "gemma2" else None,
-        sliding_window=64, rope_parameters={"rope_theta": 1e4, "rope_type": "default"},
-    )
+def test_sentencepiece_keys_are_those_of_the_converter(convert, tmp_path, model_type):
+    ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "unk_token_id": 0}
+    folder = write_model(tmp_path / "model", model_type, **ids)
     tokenizer_models.write_sentencepiece(folder)
     edit(folder / "added_tokens.json", lambda value: value.update({"<extra>": 1001}))
     # The converter has code of its own for Phi 3, which leaves these spaces as they are.
     gap = "gap" if model_type == "phi3" else "▁▁gap"
-    edit(folder / "tokenizer_config.json", lambda value: value.update(
-        added_tokens_decoder={
-            "1000": {"content": "<|turn|>", "special": True},
-            "1002": {"content": gap, "special": False},
-        },
-        chat_template="{{ messages }}",
-    ))
+    tokens = {
+        "1000": {"content": "<|turn|>", "special": True},
+        "1002": {"content": gap, "special": False},
+    }
+    edit(
+        folder / "tokenizer_config.json",
+        lambda value: value.update(added_tokens_decoder=tokens, chat_template="{{ messages }}"),
+    )
     found, expected = fields(convert(folder)), converted_by_llama(folder, tmp_path / "x")
     assert list(found.items()) == list(expected.items())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import sentencepiece
 import tokenizers
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors, trainers
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = 1200  # of every embedding: more than there are tokens
@@ -148,19 +148,19 @@ def corpus() -> list[str]:
 
 def write_model(folder: Path, model_type: str = "llama", rows: int = ROWS, **settings) -> Path:
     """A tiny random model, into which a tokenizer goes."""
-    config = LlamaConfig(
-        vocab_size=rows,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        bos_token_id=None,
-        eos_token_id=None,
-    )
+    sizes = {
+        "vocab_size": rows,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+    }
+    ids = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+    config = AutoConfig.for_model(model_type, **{**sizes, **ids, **settings})
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
-    edit(folder / "config.json", lambda value: value.update(model_type=model_type, **settings))
     return folder
 
 
@@ -174,7 +174,8 @@ def write_byte_level(folder: Path, name: str, begins: bool = True) -> Tokenizer:
     """A byte-level tokenizer that splits as a published model does."""
     splitting, ignores_merges = BYTE_LEVEL[name]
     tokenizer = Tokenizer(tokenizers.models.BPE(ignore_merges=ignores_merges))
-    tokenizer.pre_tokenizer = splitting
+    # Merges that reach over every boundary, so that ids tell where a text was split.
+    tokenizer.pre_tokenizer = sequence(pre_tokenizers.FixedLength(length=9), byte_level(False))
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=ROWS - 100,
@@ -183,6 +184,7 @@ def write_byte_level(folder: Path, name: str, begins: bool = True) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(corpus(), trainer)
+    tokenizer.pre_tokenizer = splitting
     tokenizer.add_tokens([AddedToken("<tool>", normalized=False, special=False)])
     if begins:
         tokenizer.post_processor = processors.Sequence(

@@ -14,12 +14,14 @@ package struct GGUFTokenizer: Sendable {
   static let tokensKey = "tokenizer.ggml.tokens"
   static let donorHint =
     "--tokenizer-from MODEL.gguf takes the tokenizer of a gguf of the same model"
+  // An embedding without columns could have any number of rows.
+  private static let tokenLimit = 1 << 24
   private static let prefix = "tokenizer."
   private static let modelKey = "tokenizer.ggml.model"
 
   /// Reads the tokenizer of a checkpoint.
   ///
-  /// Throws `unsupported` for kinds that llama.cpp lacks, `malformed`, `mismatch` and `usage`.
+  /// Throws `unsupported` for kinds that llama.cpp lacks, `malformed`, `mismatch`, `limit` and `usage`.
   ///
   /// - Parameters:
   ///   - file: The content of a companion file by its name; nil when there is none.
@@ -32,6 +34,11 @@ package struct GGUFTokenizer: Sendable {
     _ file: (String) throws(ModelError) -> [UInt8]?, config: JSONValue, tokenCount: Int,
     architecture: Architecture, pre: String?
   ) throws(ModelError) {
+    guard tokenCount <= Self.tokenLimit else {
+      throw ModelError(
+        .limit, "the embedding has too many rows", expected: "at most \(Self.tokenLimit)",
+        found: "\(tokenCount)")
+    }
     let files = try TokenizerFiles(file, config: config)
     noteParticularTokens(files)
     if let fast = files.fast, files.sentencePiece == nil {
