@@ -67,6 +67,7 @@ extension Format {
     name: "compressed-tensors", summary: "a packed checkpoint that vLLM and transformers load",
     bits: CompressedTensorsSpelling.bits, groupSizes: [128, 32, 16, 64, 256],
     allowsRowGroups: true, embeddings: .keep, head: .keep, usesOneFloatType: true,
+    usualOffset: Grouping.Offset.none,
     container: SafetensorsContainer.self, spelling: CompressedTensorsSpelling())
 
   /// Pleat's own file.
