@@ -1,4 +1,4 @@
-package import TensorModel
+public import TensorModel
 
 /// A container and a spelling: something that a user can name after `--to`.
 public struct Format: Sendable {
@@ -29,6 +29,9 @@ public struct Format: Sendable {
 
   /// Whether numbers of all tensors are best of one type, that of scales and biases.
   public var usesOneFloatType = false
+
+  /// What quantizing stores beside the scale, where it has the choice and nothing is said.
+  public var usualOffset: Grouping.Offset?
 
   package let container: any Container.Type
   package var spelling: any Spelling

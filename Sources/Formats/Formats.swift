@@ -3,7 +3,9 @@ public import TensorModel
 /// The formats that Pleat knows; everything that lists formats derives from here.
 public enum Formats {
   /// Every format, in the order of documentation.
-  public static let all: [Format] = [.safetensors, .gguf, .mlx, .gptq, .gptqV1, .pleat]
+  public static let all: [Format] = [
+    .safetensors, .gguf, .mlx, .gptq, .gptqV1, .awq, .compressedTensors, .pleat,
+  ]
 
   /// The format of a name.
   ///
@@ -52,6 +54,21 @@ extension Format {
       allowsRowGroups: true, embeddings: .keep, head: .keep, usesOneFloatType: true,
       container: SafetensorsContainer.self, spelling: spelling)
   }
+
+  /// The folders of AutoAWQ.
+  public static let awq = Format(
+    name: "awq", summary: "a checkpoint in AWQ's layout that vLLM loads",
+    bits: AWQSpelling.bits, groupSizes: AWQSpelling.groupSizes, allowsRowGroups: true,
+    embeddings: .keep, head: .keep, usesOneFloatType: true,
+    container: SafetensorsContainer.self, spelling: AWQSpelling())
+
+  /// The folders of compressed-tensors.
+  public static let compressedTensors = Format(
+    name: "compressed-tensors", summary: "a packed checkpoint that vLLM and transformers load",
+    bits: CompressedTensorsSpelling.bits, groupSizes: [128, 32, 16, 64, 256],
+    allowsRowGroups: true, embeddings: .keep, head: .keep, usesOneFloatType: true,
+    usualOffset: Grouping.Offset.none,
+    container: SafetensorsContainer.self, spelling: CompressedTensorsSpelling())
 
   /// Pleat's own file.
   public static let pleat = Format(

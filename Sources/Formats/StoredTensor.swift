@@ -65,6 +65,8 @@ package struct StoredTensor: Sendable, Hashable {
   package var checksum: CRC32C?
   /// The bytes that are written at a time, from the first: what a compressed block holds.
   package var blockByteCount: Int
+  /// The bytes, where they follow from the description of the weight.
+  package var content: [UInt8]?
 
   /// A stored tensor; it is written at once unless `blockByteCount` is changed.
   package init(

@@ -65,8 +65,10 @@ final class BlockWorker {
       // What is of no row is written with the first ones.
       if layout.rowsPerStep == nil, block > 0 { continue }
       let range = layout.range(of: units)
+      let content = layout.rowsPerStep == nil ? contents(tensor, part) : nil
       var piece = PartBlock(
-        stored: first + part, offset: plan.stackOffsets[tensor] + range.lowerBound, bytes: bytes)
+        stored: first + part, offset: plan.stackOffsets[tensor] + range.lowerBound,
+        bytes: content ?? bytes)
       if !layout.isContiguous {
         piece.lines = .init(count: layout.lineCount, distance: layout.lineByteCount)
       } else if let place = carried[part] {
@@ -77,6 +79,11 @@ final class BlockWorker {
     }
     self.target = target
     return Processed(parts: parts, measurement: measurement)
+  }
+
+  /// The bytes of a part that is the same whatever the numbers are.
+  private func contents(_ tensor: Int, _ part: Int) -> [UInt8]? {
+    plan.format.spelling.parts(of: plan.tensors[tensor].target)[part].content
   }
 
   /// The buffers of the block before, where they have the right lengths: what is written to them

@@ -89,6 +89,7 @@ package struct ConversionPlanner {
     case .exact: return carrying(tensor, "held exactly")
     case .rounded(let reason): return carrying(tensor, reason)
     case .refused(let reason):
+      if let plan = gainingZeroPoint(tensor) { return plan }
       if let plan = gainingBias(tensor) { return plan }
       guard format.bits.isEmpty, canDecode(tensor) else {
         throw ModelError(
@@ -96,6 +97,23 @@ package struct ConversionPlanner {
           hint: canDecode(tensor) ? "--dtype F16 decodes it" : nil)
       }
       return decoding(tensor, to: type ?? .f16, reason)
+    }
+  }
+
+  /// The same codes and scales with a zero point for each group, where the format wants one: the
+  /// middle of the codes.
+  private func gainingZeroPoint(_ tensor: TensorInfo) -> TensorPlan? {
+    guard case .grouped(var grouping) = tensor.encoding, grouping.offset == .none,
+      !grouping.isScattered
+    else { return nil }
+    grouping.offset = .zeroPoint
+    let target = tensor.with(.grouped(grouping))
+    switch format.admits(target) {
+    case .refused: return nil
+    case .exact, .rounded:
+      return TensorPlan(
+        source: tensor, target: target, action: .shift(grouping),
+        reason: "codes and scales kept, with a zero point for each group")
     }
   }
 

@@ -143,6 +143,7 @@ extension Plan {
       // What is carried over is copied only where both sides spell it alike.
       if plan.action == .copy, plan.source.isGrouped,
         model.format != format || source.map(\.encoding) != parts.map(\.encoding)
+          || source.map(\.rows) != parts.map(\.rows)
       {
         tensors[index].action = .respell
       }

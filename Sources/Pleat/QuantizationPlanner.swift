@@ -210,7 +210,9 @@ struct QuantizationPlanner {
   ) throws(ModelError) -> (grouping: Grouping, scheme: String) {
     let size = try groupSize(group ?? defaultGroup, columns: columns)
     var refusal = "it holds codes of \(format.bits.choices) bits"
-    for scheme in schemes where format.bits.contains(bits) {
+    let usual = schemes.filter { $0.offset == format.usualOffset }
+    let others = schemes.filter { $0.offset != format.usualOffset }
+    for scheme in usual + others where format.bits.contains(bits) {
       let grouping = Grouping(
         bits: bits, groupSize: size, offset: scheme.offset, parameters: wanted.parameters)
       let info = TensorInfo(name: "", shape: Shape(1, size), encoding: .grouped(grouping))

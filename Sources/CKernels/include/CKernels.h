@@ -44,6 +44,15 @@ void pleat_pack_lines(pleat_instructions set, const uint8_t *codes, ptrdiff_t ro
 void pleat_unpack_lines(pleat_instructions set, const void *bytes, ptrdiff_t distance,
                         ptrdiff_t rows, ptrdiff_t columns, int bits, uint8_t *codes);
 
+/* awq.c: codes of 4 bits, rows x columns, rows a multiple of eight; a word of 32 bits has the codes
+   of eight rows, words of rows follow each other, and a line of them per column begins `distance`
+   bytes after the one before. */
+
+void pleat_awq_unpack(pleat_instructions set, const void *words, ptrdiff_t distance,
+                      ptrdiff_t rows, ptrdiff_t columns, uint8_t *codes);
+void pleat_awq_pack(pleat_instructions set, const uint8_t *codes, ptrdiff_t rows,
+                    ptrdiff_t columns, void *words, ptrdiff_t distance);
+
 /* group.c, mlx.c, zero_point.c: groups follow each other; scales, biases and zeros are one per
    group. Scales and biases are rounded to the format, zeros are whole numbers. Encoding returns -1,
    or for the first group k that cannot be encoded 2 * k if a value of it is not finite, and

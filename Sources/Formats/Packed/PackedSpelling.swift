@@ -93,7 +93,7 @@ package struct PackedSpelling: Spelling {
     }
   }
 
-  private func write(
+  func write(
     _ values: [Float], of rows: GroupedRows, to part: inout [UInt8], _ firstRow: Int
   ) {
     let format = FloatFormat(rows.grouping.parameters)
@@ -103,7 +103,7 @@ package struct PackedSpelling: Spelling {
     }
   }
 
-  private func read(
+  func read(
     _ part: [UInt8], of rows: GroupedRows, into values: inout [Float], _ firstRow: Int
   ) {
     let format = FloatFormat(rows.grouping.parameters)
@@ -113,7 +113,7 @@ package struct PackedSpelling: Spelling {
     format.decode(source.span.bytes, into: &target)
   }
 
-  private func unpack(
+  func unpack(
     _ source: ArraySlice<UInt8>, _ packing: BitPacking, rows: Int, into codes: inout [UInt8]
   ) {
     var target = codes.mutableSpan

@@ -149,7 +149,8 @@ private struct FoldDraft {
     let hint =
       permit == .requantize
       ? "--requantize rounds again; folding into the 16-bit model first loses less"
-      : "--round accepts it; --widen 8 makes the steps finer"
+      : "--round accepts it"
+        + (destination.format.bits.contains(8) ? "; --widen 8 makes the steps finer" : "")
         + (destination.format.holdsBiases ? ", --bias-type F16 stores real offsets" : "")
     throw ModelError(
       .unsupported, "the fold would lose \(loss) of the adapter: \(reason)",

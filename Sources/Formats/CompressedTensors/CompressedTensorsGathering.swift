@@ -1,0 +1,180 @@
+package import TensorModel
+
+/// Finding the weights of a checkpoint.
+extension CompressedTensorsSpelling {
+  /// The stored tensors of a layer, by what they are called.
+  private struct Found {
+    var codes: Int
+    var scales: Int
+    var zeros: Int?
+    var extents: Int
+    var groupIndex: Int?
+    var path: String
+  }
+
+  package func gather(_ contents: StoredContents) throws(ModelError) -> [GatheredTensor] {
+    let stored = contents.tensors
+    var weights: [Int: GatheredTensor] = [:]
+    var used: Set<Int> = []
+    for found in try Self.find(stored) {
+      let tensor = try gather(found, contents)
+      weights[found.codes] = tensor
+      used.formUnion(tensor.parts)
+      // An index that says nothing is left out.
+      if let index = found.groupIndex { used.insert(index) }
+    }
+    return stored.indices.compactMap { index in
+      if let tensor = weights[index] { return tensor }
+      guard !used.contains(index) else { return nil }
+      let tensor = stored[index]
+      return GatheredTensor(
+        info: TensorInfo(name: tensor.name, shape: tensor.shape, encoding: tensor.encoding),
+        parts: [index])
+    }
+  }
+
+  /// How numbers are packed: densely, unless a row of codes is as long as it was before, and not as
+  /// it is now.
+  ///
+  /// Throws what looking at extents throws.
+  static func packing(
+    of contents: StoredContents, _ quantization: CompressedTensorsQuantization
+  ) throws(ModelError) -> WordPacking {
+    let stored = contents.tensors
+    for found in try find(stored) where stored[found.codes].shape.rank == 2 {
+      guard let shape = try extents(found, contents) else { continue }
+      func fits(_ packing: WordPacking) -> Bool {
+        quantization.scheme(
+          words: stored[found.codes].shape.columnCount, columns: shape.columnCount,
+          groups: stored[found.scales].shape.columnCount, isSymmetric: found.zeros == nil, packing
+        ) != nil
+      }
+      if !fits(.dense), fits(.wholeNumbers) { return .wholeNumbers }
+    }
+    return .dense
+  }
+
+  /// The layers with packed weights, in file order.
+  ///
+  /// Throws `malformed` for parts of a weight without the others.
+  private static func find(_ stored: [StoredTensor]) throws(ModelError) -> [Found] {
+    var places: [ExactName: Int] = [:]
+    for (index, tensor) in stored.enumerated() { places[ExactName(tensor.name)] = index }
+    var seen: Set<ExactName> = []
+    var all: [Found] = []
+    for path in stored.compactMap({ layer(of: $0.name) })
+    where seen.insert(ExactName(path)).inserted {
+      guard let packed = places[ExactName(path + codes)],
+        let scale = places[ExactName(path + scales)],
+        let shape = places[ExactName(path + extents)]
+      else {
+        let names = [codes, scales, zeros, extents, groupIndex].map { path + $0 }
+        throw ModelError(
+          .malformed, "a tensor of a quantized weight is missing", tensor: path,
+          expected: [codes, scales, extents].map { path + $0 }.joined(separator: ", "),
+          found: names.filter { places[ExactName($0)] != nil }.joined(separator: ", "))
+      }
+      all.append(
+        Found(
+          codes: packed, scales: scale, zeros: places[ExactName(path + zeros)], extents: shape,
+          groupIndex: places[ExactName(path + groupIndex)], path: path))
+    }
+    return all
+  }
+
+  /// The layer of a tensor whose name is that of a part; nil for other tensors.
+  private static func layer(of name: String) -> String? {
+    for ending in [codes, scales, zeros, extents, groupIndex] where name.hasSuffix(ending) {
+      return String(name.dropLast(ending.count))
+    }
+    return nil
+  }
+
+  /// The extents of a weight as its own tensor states them; nil when it cannot.
+  private static func extents(
+    _ found: Found, _ contents: StoredContents
+  ) throws(ModelError) -> Shape? {
+    let tensor = contents.tensors[found.extents]
+    guard tensor.encoding == .plain(.i64), tensor.byteCount == 16 else { return nil }
+    let bytes = try contents.bytes(of: found.extents, 0..<16)
+    let source = bytes.span.bytes
+    let numbers = [0, 8].map { source.unsafeLoadUnaligned(fromByteOffset: $0, as: Int64.self) }
+    return Shape(validating: numbers.map { Int($0) })
+  }
+
+  private func gather(
+    _ found: Found, _ contents: StoredContents
+  ) throws(ModelError) -> GatheredTensor {
+    let stored = contents.tensors
+    let (codes, scales) = (stored[found.codes], stored[found.scales])
+    guard let shape = try Self.extents(found, contents), codes.shape.rank == 2,
+      shape.columnCount > 0, shape.rowCount == codes.shape.rowCount
+    else {
+      throw ModelError(
+        .malformed, "the extents of the weight make no sense", tensor: codes.name,
+        expected: "two, the rows of \(codes.shape) words first",
+        found: (try Self.extents(found, contents)).map(\.description) ?? "none")
+    }
+    guard codes.encoding == .plain(.i32), case .plain(let type) = scales.encoding,
+      Grouping.supportedParameters.contains(type),
+      found.zeros.map({ stored[$0].encoding == .plain(.i32) }) ?? true
+    else {
+      let tensors = [codes, scales] + (found.zeros.map { [stored[$0]] } ?? [])
+      throw ModelError(
+        .malformed, "the tensors of the weight have the wrong types", tensor: codes.name,
+        expected: "I32 words, scales in F16, BF16 or F32, I32 words of zero points",
+        found: tensors.map(\.encoding.description).joined(separator: ", "))
+    }
+    let groups = scales.shape.columnCount
+    guard
+      let scheme = quantization?.scheme(
+        words: codes.shape.columnCount, columns: shape.columnCount, groups: groups,
+        isSymmetric: found.zeros == nil, packing),
+      scales.shape.dimensions == [shape.rowCount, groups],
+      found.zeros.map({
+        stored[$0].shape.dimensions
+          == [packing.wordCount(shape.rowCount, bits: scheme.bits), groups]
+      }) ?? true
+    else {
+      throw ModelError(
+        .malformed, "the tensors of the weight do not fit the schemes of the config",
+        tensor: codes.name,
+        expected: quantization?.schemes.map(\.description).joined(separator: "; "),
+        found: "\(codes.shape) words for \(shape) codes, \(scales.shape) scales"
+          + (found.zeros.map { ", \(stored[$0].shape) words of zero points" } ?? ""))
+    }
+    var grouping = Grouping(
+      bits: scheme.bits, groupSize: shape.columnCount / groups,
+      offset: found.zeros == nil ? .none : .zeroPoint, parameters: type)
+    grouping.isScattered = try isScattered(found, contents, grouping, shape)
+    let info = TensorInfo(
+      name: found.path + Self.weight, shape: shape, encoding: .grouped(grouping))
+    var parts = [found.codes, found.scales]
+    if let zeros = found.zeros { parts.append(zeros) }
+    parts.append(found.extents)
+    if grouping.isScattered, let index = found.groupIndex { parts.append(index) }
+    return GatheredTensor(info: info, parts: parts, layouts: layouts(info, grouping))
+  }
+
+  /// Whether an index puts columns into groups that are no neighbours.
+  private func isScattered(
+    _ found: Found, _ contents: StoredContents, _ grouping: Grouping, _ shape: Shape
+  ) throws(ModelError) -> Bool {
+    guard let index = found.groupIndex else { return false }
+    let tensor = contents.tensors[index]
+    guard tensor.encoding == .plain(.i32), tensor.shape.dimensions == [shape.columnCount] else {
+      throw ModelError(
+        .malformed, "the index of groups does not fit the weight", tensor: tensor.name,
+        expected: "I32, \(shape.columnCount)", found: "\(tensor.encoding), \(tensor.shape)")
+    }
+    let numbers = GroupIndex.numbers(try contents.bytes(of: index, 0..<tensor.byteCount))
+    guard !GroupIndex.isTrivial(numbers, groupSize: grouping.groupSize) else { return false }
+    let groups = shape.columnCount / grouping.groupSize
+    if let wrong = numbers.first(where: { !(0..<groups).contains($0) }) {
+      throw ModelError(
+        .malformed, "the index of groups names one that is not there", tensor: tensor.name,
+        expected: "0 to \(groups - 1)", found: "\(wrong)")
+    }
+    return true
+  }
+}

@@ -1,0 +1,97 @@
+internal import Bytes
+internal import Kernels
+
+/// How compressed-tensors packs numbers into words of 32 bits: the same for 2, 4 and 8 bits.
+enum WordPacking: Sendable, Hashable {
+  /// One after the other, across words: since version 0.18.
+  case dense
+  /// As many as fit a word: before.
+  case wholeNumbers
+
+  /// The words that `count` numbers take.
+  func wordCount(_ count: Int, bits: Int) -> Int {
+    switch self {
+    case .dense: (count * bits + 31) / 32
+    case .wholeNumbers: (count + 32 / bits - 1) / (32 / bits)
+    }
+  }
+
+  /// The fewest numbers that fill words and share none with others.
+  func step(bits: Int) -> (numbers: Int, words: Int) {
+    guard self == .dense else { return (32 / bits, 1) }
+    // The powers of two in the bits are those that 32 has in common with them.
+    let common = bits & -bits
+    return (32 / common, bits / common)
+  }
+
+  /// The codes of rows of words, one after the other.
+  func unpack(_ bytes: ArraySlice<UInt8>, bits: Int, rows: Int, into codes: inout [UInt8]) {
+    guard self == .wholeNumbers, 32 % bits != 0, rows > 0 else {
+      var target = codes.mutableSpan
+      return BitPacking(bits: bits).unpack(bytes.span.bytes, rows: rows, into: &target)
+    }
+    let columns = codes.count / rows
+    let (perWord, mask) = (32 / bits, UInt32(1) << UInt32(bits) - 1)
+    let rowByteCount = wordCount(columns, bits: bits) * 4
+    var target = codes.mutableSpan
+    let source = bytes.span.bytes
+    for row in 0..<rows {
+      for first in stride(from: 0, to: columns, by: perWord) {
+        let offset = row * rowByteCount + first / perWord * 4
+        var word = source.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt32.self)
+        for column in first..<min(columns, first + perWord) {
+          target[row * columns + column] = UInt8(truncatingIfNeeded: word & mask)
+          word >>= UInt32(bits)
+        }
+      }
+    }
+  }
+}
+
+/// Zero points, which compressed-tensors packs down the rows: a line of words has one for each group.
+extension WordPacking {
+  /// Fills rows × groups zero points from lines of words that begin with the first row.
+  func unpackZeros(
+    _ bytes: ArraySlice<UInt8>, bits: Int, rows: Int, into zeros: inout [Float]
+  ) {
+    guard rows > 0, !zeros.isEmpty else { return }
+    let groups = zeros.count / rows
+    let words = wordCount(rows, bits: bits)
+    var turned = [UInt8](repeating: 0, count: groups * words * 4)
+    let start = bytes.startIndex
+    for word in 0..<words {
+      for group in 0..<groups {
+        let (from, to) = (start + (word * groups + group) * 4, (group * words + word) * 4)
+        for byte in 0..<4 { turned[to + byte] = bytes[from + byte] }
+      }
+    }
+    var codes = [UInt8](repeating: 0, count: zeros.count)
+    unpack(turned[...], bits: bits, rows: groups, into: &codes)
+    for row in 0..<rows {
+      for group in 0..<groups { zeros[row * groups + group] = Float(codes[group * rows + row]) }
+    }
+  }
+
+  /// The lines of words of rows × groups zero points, densely packed.
+  static func packedZeros(_ zeros: [Float], bits: Int, rows: Int) -> [UInt8] {
+    guard rows > 0, !zeros.isEmpty else { return [] }
+    let groups = zeros.count / rows
+    let packing = BitPacking(bits: bits)
+    var codes = [UInt8](repeating: 0, count: zeros.count)
+    for row in 0..<rows {
+      for group in 0..<groups { codes[group * rows + row] = UInt8(zeros[row * groups + group]) }
+    }
+    let rowByteCount = packing.byteCount(columns: rows)
+    var turned = [UInt8](repeating: 0, count: groups * rowByteCount)
+    turned.change(0..<turned.count) { packing.pack(codes.span, rows: groups, into: &$0) }
+    var bytes = turned
+    let words = rowByteCount / 4
+    for group in 0..<groups {
+      for word in 0..<words {
+        let (from, to) = ((group * words + word) * 4, (word * groups + group) * 4)
+        for byte in 0..<4 { bytes[to + byte] = turned[from + byte] }
+      }
+    }
+    return bytes
+  }
+}

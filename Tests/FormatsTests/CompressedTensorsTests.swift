@@ -1,0 +1,226 @@
+import Formats
+import Pleat
+import TensorModel
+import TestSupport
+import Testing
+
+/// Folders of compressed-tensors, as its library and older versions of it write them.
+@Suite struct CompressedTensorsTests {
+  let scratch: Scratch
+
+  init() throws { scratch = try Scratch() }
+
+  private static func group(
+    bits: Int = 4, size: Int? = 32, symmetric: Bool = false, more: String = ""
+  ) -> String {
+    let strategy = size.map { #""strategy":"group","group_size":\#($0)"# }
+    return #"{"targets":["Linear"],"weights":{"num_bits":\#(bits),"type":"int","symmetric":"#
+      + #"\#(symmetric),\#(strategy ?? #""strategy":"channel""#)}\#(more)}"#
+  }
+
+  private static func config(_ groups: [String], more: String = "") -> String {
+    let members = groups.enumerated().map { "\"group_\($0)\":\($1)" }
+    return #"{"quantization_config":{"quant_method":"compressed-tensors","#
+      + #""format":"pack-quantized","config_groups":{\#(members.joined(separator: ","))}\#(more)}}"#
+  }
+
+  private func open(_ tensors: [Toy], _ config: String) throws(ModelError) -> Model {
+    do {
+      return try Model.open(try scratch.checkpoint(tensors, config: config, as: "model"))
+    } catch let error as ModelError {
+      throw error
+    } catch {
+      preconditionFailure("\(error)")
+    }
+  }
+
+  private func expect(_ weight: ToyWords, in model: Model) throws {
+    let index = try #require(
+      model.catalog.tensors.firstIndex { $0.name == "\(weight.path).weight" })
+    let info = model.catalog.tensors[index]
+    #expect(info.shape.dimensions == [weight.rows, weight.columns])
+    #expect(info.encoding == .grouped(weight.grouping))
+    #expect(try model.floats(of: index)?.bits == weight.values.bits)
+  }
+
+  @Test(
+    "every width is read in both packings, with zero points and without (seed 80)",
+    arguments: Every.pair(of: [2, 3, 4, 5, 6, 8], [false, true]))
+  func packings(bits: Int, isOld: Bool) throws {
+    for hasZeros in [false, true] {
+      for type in Grouping.supportedParameters {
+        let weights = [(1, 32), (5, 96), (33, 64), (70, 128)].enumerated().map { index, shape in
+          ToyWords(
+            "l\(index)", shape.0, shape.1, bits: bits, type: type, hasZeros: hasZeros,
+            seed: 80 + UInt64(index))
+        }
+        let config = Self.config([Self.group(bits: bits, symmetric: !hasZeros)])
+        let model = try open(weights.flatMap { $0.compressed(isOld: isOld) }, config)
+        #expect(model.format == .compressedTensors)
+        #expect(model.catalog.tensors.count == weights.count)
+        for weight in weights { try expect(weight, in: model) }
+      }
+    }
+  }
+
+  @Test("a row may be a group, and schemes may differ by layer (seed 81)") func schemes() throws {
+    let weights = [
+      ToyWords("a", 4, 96, groupSize: 96, hasZeros: false, seed: 81),
+      ToyWords("b", 4, 96, bits: 8, groupSize: 32, seed: 82),
+      ToyWords("c", 4, 128, bits: 3, groupSize: 64, hasZeros: false, seed: 83),
+    ]
+    let config = Self.config([
+      Self.group(size: nil, symmetric: true), Self.group(bits: 8),
+      Self.group(bits: 3, size: 64, symmetric: true),
+    ])
+    let plain = Toy("d.weight", .bf16, [2, 64], seed: 84)
+    let model = try open(weights.flatMap { $0.compressed() } + [plain], config)
+    for weight in weights { try expect(weight, in: model) }
+    #expect(model.catalog.tensors.last?.encoding == .plain(.bf16))
+  }
+
+  private func error(_ tensors: [Toy], _ config: String) throws -> ModelError {
+    let error = Laws.error { () throws(ModelError) in try open(tensors, config) }
+    return try #require(error, "\(config) was opened")
+  }
+
+  private static let weight = ToyWords("a", 8, 64, seed: 85)
+
+  @Test(
+    "other ways to quantize are unsupported, by name",
+    arguments: [
+      (group(more: #","input_activations":{"num_bits":8}"#), "", "input_activations"),
+      (group(more: #","format":"int-quantized""#), "", "int-quantized"),
+      (group(), #","kv_cache_scheme":{"num_bits":8}"#, "kv_cache_scheme"),
+      (group(), #","transform_config":{"config_groups":{"a":1}}"#, "transform_config"),
+      (group(), #","sparsity_config":{"format":"sparse-24-bitmask"}"#, "sparsity_config"),
+      (group(bits: 7), "", "7 bits"), (group(bits: 1), "", "1 bits"),
+      (#"{"weights":{"num_bits":4,"type":"float","group_size":32}}"#, "", "float"),
+      (#"{"weights":{"num_bits":4,"strategy":"block","group_size":32}}"#, "", "block"),
+      (#"{"weights":{"num_bits":4}}"#, "", "tensor"), (#"["Linear"]"#, "", "group_0"),
+    ])
+  func unsupported(group: String, more: String, name: String) throws {
+    let error = try error(Self.weight.compressed(), Self.config([group], more: more))
+    #expect(error.kind == .unsupported, "\(error)")
+    #expect(error.description.contains(name), "\(error)")
+  }
+
+  @Test(
+    "formats that are not packed are unsupported, by name",
+    arguments: ["int-quantized", "float-quantized", "nvfp4-pack-quantized", "marlin-24", "dense"])
+  func formats(name: String) throws {
+    let config =
+      #"{"quantization_config":{"quant_method":"compressed-tensors","format":"\#(name)","#
+      + #""config_groups":{"g":\#(Self.group())}}}"#
+    let error = try error(Self.weight.compressed(), config)
+    #expect(error.kind == .unsupported)
+    #expect(error.found == name)
+  }
+
+  @Test(
+    "a config that makes no sense, or that the tensors do not fit, is malformed",
+    arguments: [
+      #"{"weights":{"num_bits":4,"strategy":"group"}}"#, #"{"weights":{"group_size":32}}"#,
+      group(bits: 9), group(bits: 0), group(bits: 5), group(bits: 8), group(size: 64),
+      group(size: nil), group(size: 0), group(symmetric: true),
+    ])
+  func malformed(group: String) throws {
+    let error = try error(Self.weight.compressed(), Self.config([group]))
+    #expect(error.kind == .malformed, "\(error)")
+  }
+
+  @Test("without a scheme nothing can be read") func schemeless() throws {
+    let error = try error(Self.weight.compressed(), Self.config([]))
+    #expect(error.kind == .malformed)
+    #expect(error.expected == "config_groups")
+  }
+
+  @Test(
+    "a weight without one of its tensors is malformed, and the error names it",
+    arguments: ["weight_packed", "weight_scale", "weight_shape"])
+  func missing(name: String) throws {
+    let tensors = Self.weight.compressed().filter { $0.name != "a.\(name)" }
+    let error = try error(tensors, Self.config([Self.group()]))
+    #expect(error.kind == .malformed)
+    #expect(error.expected?.contains("a.\(name)") == true)
+    #expect(error.found?.contains("a.\(name)") == false)
+  }
+
+  @Test(
+    "extents that are not those of the weight are malformed",
+    arguments: [
+      [8, 63], [8, 65], [8, 72], [7, 64], [9, 64], [0, 64], [8, 0], [8, -64], [-8, 64],
+    ])
+  func extents(extents: [Int]) throws {
+    var tensors = Self.weight.compressed()
+    tensors[3].bytes = extents.flatMap { Numbers.little(UInt64(bitPattern: Int64($0))) }
+    #expect(try error(tensors, Self.config([Self.group()])).kind == .malformed)
+    tensors[3].bytes = [.max, .max].flatMap { Numbers.little($0 as UInt64 >> 1) }
+    #expect(try error(tensors, Self.config([Self.group()])).kind == .malformed)
+  }
+
+  @Test("other types and shapes of the tensors are malformed") func shapes() throws {
+    let good = Self.weight.compressed()
+    for (place, type) in [(0, ScalarType.u32), (1, .i16), (2, .u32), (3, .u64)] {
+      var tensors = good
+      tensors[place].type = type
+      #expect(try error(tensors, Self.config([Self.group()])).kind == .malformed)
+    }
+    for (place, shape) in [(0, [4, 16]), (0, [64]), (1, [2, 8]), (2, [2, 1]), (3, [1, 2])] {
+      var tensors = good
+      tensors[place].shape = shape
+      guard place != 3 else { continue }
+      #expect(try error(tensors, Self.config([Self.group()])).kind == .malformed, "\(shape)")
+    }
+  }
+
+  @Test("an index in order says nothing, one that scatters is obeyed, one beyond is malformed")
+  func groupIndex() throws {
+    let weight = ToyWords("a", 8, 64, seed: 86)
+    func tensors(_ numbers: [Int32]) -> [Toy] {
+      weight.compressed() + [
+        Toy(
+          "a.weight_g_idx", .i32, [numbers.count],
+          bytes: numbers.flatMap { Numbers.little(UInt32(bitPattern: $0)) })
+      ]
+    }
+    let config = Self.config([Self.group()])
+    for numbers in [(0..<64).map { Int32($0 / 32) }, [Int32](repeating: -1, count: 64)] {
+      let model = try open(tensors(numbers), config)
+      #expect(model.catalog.tensors.count == 1)
+      try expect(weight, in: model)
+    }
+    let model = try open(tensors((0..<64).map { Int32($0 % 2) }), config)
+    let values = (0..<8 * 64).map { place in
+      let group = place / 64 * 2 + place % 2
+      return weight.scales[group] * (Float(weight.codes[place]) - Float(weight.zeros[group]))
+    }
+    #expect(try model.floats(of: 0)?.bits == values.bits)
+    for wrong in [Int32(2), -2] {
+      let numbers = (0..<64).map { $0 == 5 ? wrong : Int32($0 % 2) }
+      #expect(try error(tensors(numbers), config).kind == .malformed)
+    }
+    #expect(try error(tensors([0, 1]), config).kind == .malformed)
+  }
+
+  @Test("every cut of a file gives an error, and every changed byte an error or a model")
+  func damage() throws {
+    let config = Self.config([Self.group(bits: 3)])
+    let weight = ToyWords("a", 33, 32, bits: 3, seed: 87)
+    let file = ToyFiles.safetensors(weight.compressed())
+    try scratch.write(config, as: "m/config.json")
+    for count in 0..<file.count {
+      try scratch.write(Array(file[..<count]), as: "m/model.safetensors")
+      let path = scratch.path("m")
+      #expect(Laws.error { () throws(ModelError) in try Model.open(path) } != nil, "\(count)")
+    }
+    var random = Seeded(88)
+    for place in file.indices {
+      var changed = file
+      changed[place] ^= UInt8(1 << (random.codes(1, bits: 3)[0]))
+      try scratch.write(changed, as: "m/model.safetensors")
+      guard let model = try? Model.open(scratch.path("m")) else { continue }
+      for index in model.catalog.tensors.indices { _ = try? model.floats(of: index) }
+    }
+  }
+}
