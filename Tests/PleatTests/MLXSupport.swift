@@ -24,9 +24,11 @@ extension Folder {
 
   /// A folder of plain tensors with that config.
   func checkpoint(
-    _ tensors: [Toy], config: String? = config, as name: String = "source"
+    _ tensors: [Toy], config: String? = config, as name: String = "source",
+    metadata: [(String, String)] = [("format", "mlx")]
   ) throws -> Model {
-    try Model.open(try scratch.checkpoint(tensors, config: config, as: name))
+    try Model.open(
+      try scratch.checkpoint(tensors, config: config, as: name, metadata: metadata))
   }
 
   /// A folder of MLX.

@@ -75,12 +75,16 @@ extension Scratch {
   ///   - tensors: The tensors, in the order of the file.
   ///   - config: The text of `config.json`; nil for none.
   ///   - name: The name of the folder.
+  ///   - metadata: What the file says beside tensors.
   /// - Returns: The path of the folder.
   /// - Throws: What writing throws.
   @discardableResult
-  package func checkpoint(_ tensors: [Toy], config: String?, as name: String) throws -> String {
+  package func checkpoint(
+    _ tensors: [Toy], config: String?, as name: String,
+    metadata: [(String, String)] = [("format", "mlx")]
+  ) throws -> String {
     try write(
-      ToyFiles.safetensors(tensors, metadata: [("format", "mlx")]),
+      ToyFiles.safetensors(tensors, metadata: metadata),
       as: "\(name)/model.safetensors")
     if let config { try write(config, as: "\(name)/config.json") }
     return path(name)
