@@ -17,8 +17,8 @@ BITS = (2, 3, 4, 8)
 FORMATS = dict(zip(VERSIONS, ("gptq-v1", "gptq"), strict=True))
 # outputs, inputs, columns of a group
 SHAPES = ((32, 32, 32), (96, 224, 32), (160, 1088, 64), (32, 1536, 512))
-# The largest difference of logits between F16 and F32, which reach 15. Measured: see below.
-HALF = 0.25
+# The largest difference of logits between F16 and F32, which reach 15. Measured: 0.0085.
+HALF = 0.05
 # The adapters of the fixtures: groups of 32, all linears of a layer.
 AS_TRAINED = ["-g", 32]
 
@@ -216,7 +216,7 @@ def test_we_read_what_gptqmodel_packs(
             config = QuantizeConfig(bits=bits, group_size=size, sym=False)
             convert_gptq_v2_to_v1_format_module(packed, config)
         names = ("qweight", "qzeros", "scales", "g_idx", "bias")
-        tensors = {f"a.{name}": getattr(packed, name).numpy() for name in names}
+        tensors = {f"a.{name}": getattr(packed, name).detach().numpy() for name in names}
         expected = layer.tensors("a", version)
         assert all(same(tensors[name], expected[name]) for name in expected)
         folder = gptq_models.write(tmp_path / f"{number}", {"a": layer}, {}, version)
