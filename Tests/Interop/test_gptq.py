@@ -226,6 +226,24 @@ def test_we_read_what_gptqmodel_packs(
         assert same(found["a.bias"], tensors["a.bias"].astype(np.float32))
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("bits", BITS)
+def test_transformers_runs_ours(gptqmodel, pleat, quantized, tinylm, tmp_path, bits, version):
+    """Through optimum and gptqmodel, in F16."""
+    pytest.importorskip("optimum.gptq")
+    scheme = ["--scheme", "symmetric"] if version == "gptq" else []
+    folder = quantized(bits, version, *scheme)
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, device_map="cpu", dtype=torch.float16
+    )
+    decoded(pleat, folder, tmp_path / "out")
+    rows = models.reference_rows()[:2, :8]
+    expected = models.logits(models.load(tmp_path / "out", tinylm), rows)
+    with torch.no_grad():
+        found = model(torch.from_numpy(rows)).logits.float().numpy()
+    assert np.abs(found - expected).max() < HALF
+
+
 def test_gptqmodel_answers_as_the_decoded_model(pleat, gptqmodel, quantized, tinylm, tmp_path):
     """In F16: logits reach 15."""
     folder = quantized(4)
