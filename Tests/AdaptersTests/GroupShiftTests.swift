@@ -100,6 +100,23 @@ import Testing
     }
   }
 
+  @Test(
+    "groups without an offset move as those do whose zero points are central (seed 429)",
+    arguments: [(2, 2), (4, 4), (8, 8), (2, 8), (3, 8), (4, 8)])
+  func noZeros(bits: Int, wider: Int) {
+    let source = rows(grouping(bits, .none), seed: 429)
+    let twin = rows(grouping(bits, .zeroPoint), seed: 429)
+    (twin.codes, twin.scales) = (source.codes, source.scales)
+    for index in twin.zeros.indices { twin.zeros[index] = Float(1 << (bits - 1)) }
+    var random = Seeded(430)
+    let delta = random.weights(9, scale: 0.3)
+    let target = shifted(delta, source, to: grouping(wider, .zeroPoint))
+    let expected = shifted(delta, twin, to: grouping(wider, .zeroPoint))
+    #expect(target.codes == expected.codes)
+    #expect(target.scales.bits == expected.scales.bits)
+    #expect(target.zeros == expected.zeros)
+  }
+
   @Test("the factor of equal widths is 1", arguments: Grouping.supportedBits)
   func factor(bits: Int) { #expect(GroupShift.factor(from: bits, to: bits) == 1) }
 

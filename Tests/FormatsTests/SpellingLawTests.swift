@@ -174,6 +174,41 @@ import Testing
     #expect(MLXSpelling().admits(info) != .exact)
   }
 
+  @Test("gptq admits whole steps of rows in groups that it knows", arguments: groupings)
+  func gptqAdmission(grouping: Grouping) {
+    let fits =
+      [2, 3, 4, 8].contains(grouping.bits) && grouping.offset != .bias
+      && [16, 32, 64, 128, 256].contains(grouping.groupSize)
+    for spelling in [GPTQSpelling(), GPTQSpelling(isFirstVersion: true)] {
+      let found = spelling.admits(Self.info(grouping, rowCount: Self.stepRowCount))
+      if case .refused = found { #expect(!fits) } else { #expect(fits) }
+      #expect((found == .exact) == (fits && grouping.parameters == .f16))
+      guard case .refused = spelling.admits(Self.info(grouping)) else {
+        Issue.record("5 rows fill no words")
+        continue
+      }
+    }
+    let stack = TensorInfo(
+      name: "experts.weight", shape: Shape(2, 32, 2 * grouping.groupSize),
+      encoding: .grouped(grouping))
+    guard case .refused = GPTQSpelling().admits(stack) else {
+      Issue.record("a stack is admitted")
+      return
+    }
+  }
+
+  @Test("groups that are scattered have a place in gptq only", arguments: groupings)
+  func scattered(grouping: Grouping) {
+    var grouping = grouping
+    grouping.isScattered = true
+    for format in Formats.all where !(format.spelling is GPTQSpelling) {
+      guard case .refused = format.admits(Self.info(grouping)) else {
+        Issue.record("\(format.name) admits \(grouping)")
+        continue
+      }
+    }
+  }
+
   @Test("safetensors admits no groups", arguments: groupings)
   func plainAdmission(grouping: Grouping) {
     guard case .refused = PlainSpelling().admits(Self.info(grouping)) else {

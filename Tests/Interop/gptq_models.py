@@ -50,10 +50,12 @@ class Layer:
             generator.shuffle(groups)
         shape = (count, outputs)
         zeros = generator.integers(1, 1 << bits, shape)
+        # Away from zero, so that whoever finds codes again by division finds the same.
+        scales = generator.uniform(0.01, 0.05, shape) * generator.choice([-1, 1], shape)
         return cls(
             bits,
             generator.integers(0, 1 << bits, (outputs, inputs)),
-            generator.normal(0, 0.02, shape).astype(np.float16),
+            scales.astype(np.float16),
             np.full(shape, 1 << (bits - 1)) if central else zeros,
             groups,
         )

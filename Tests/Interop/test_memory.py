@@ -55,3 +55,20 @@ def test_peak_memory_is_bounded_and_does_not_grow(pleat, tmp_path, options):
     assert max(peaks) < LIMIT_KIB, peaks
     # Headers and lists of blocks are all that may grow.
     assert peaks[1] < peaks[0] + 8 * 1024, peaks
+
+
+def test_peak_memory_of_gptq_is_bounded(pleat, tmp_path):
+    """Whose rows lie across all of a tensor, written and read."""
+    source = tmp_path / "model"
+    source.mkdir()
+    (source / "config.json").write_text("{}")
+    sparse_checkpoint(source / "model.safetensors", 4)
+    peaks = []
+    for options in (["-b", 3], ["-b", 4, "-g", "row"]):
+        quantized, packed = tmp_path / "gptq", tmp_path / "out.pleat"
+        to = ["--to", "gptq", *options]
+        peaks.append(peak_kib(pleat, "quantize", source, *to, "-o", quantized, "--force"))
+        peaks.append(
+            peak_kib(pleat, "convert", quantized, "--to", "pleat", "-o", packed, "--force")
+        )
+    assert max(peaks) < LIMIT_KIB, peaks
