@@ -148,7 +148,7 @@ package struct FoldPlanner: Sendable {
   private func requantize(
     _ tensor: TensorInfo, _ changes: [PairedChange], _ grouping: Grouping, _ reason: String
   ) -> Decision {
-    guard let scheme = Schemes.all.first(where: { $0.offset == grouping.offset }) else {
+    guard let scheme = Schemes.all.first(where: { $0.offsets.contains(grouping.offset) }) else {
       return refuse(tensor, reason)
     }
     if case .refused(let refusal) = format.admits(tensor) { return refuse(tensor, refusal) }
