@@ -15,4 +15,10 @@ package enum Platform {
   package static func decibels(ofNoise ratio: Double) -> Double {
     ratio == 0 ? .infinity : -20 * log10(ratio)
   }
+
+  /// The natural logarithm.
+  package static func logarithm(_ number: Double) -> Double { log(number) }
+
+  /// A number to the power of another.
+  package static func power(_ base: Float, _ exponent: Float) -> Float { powf(base, exponent) }
 }

@@ -92,6 +92,17 @@ extension StoredReader {
     stored[..<(attached.first?.stored.lowerBound ?? stored.count)]
   }
 
+  /// The stored tensors of the model itself, to be looked into.
+  package var contents: StoredContents {
+    StoredContents(Array(modelStored)) { (tensor, range) throws(ModelError) in
+      var bytes = [UInt8](repeating: 0, count: range.count)
+      try bytes.change(0..<range.count) { (span) throws(ModelError) in
+        try self.read(tensor, at: range.lowerBound, into: &span)
+      }
+      return bytes
+    }
+  }
+
   package var inputPaths: [FilePath] { files.map(\.path) }
 
   package func checkIntegrity(_ progress: (Int) throws(ModelError) -> Void) -> Integrity {
@@ -203,6 +214,21 @@ package struct PartBlock: Sendable {
   package var offset: Int
   /// The bytes, or where they are.
   package var content: Content
+  /// Where the bytes are pieces of lines; nil where they follow each other in the tensor.
+  package var lines: Lines?
+
+  /// Lines of a stored tensor, of each of which a block has as many bytes.
+  package struct Lines: Sendable {
+    /// The number of lines.
+    package var count: Int
+    /// The bytes from one to the next.
+    package var distance: Int
+
+    package init(count: Int, distance: Int) {
+      self.count = count
+      self.distance = distance
+    }
+  }
 
   package init(stored: Int, offset: Int, _ content: Content) {
     self.stored = stored
@@ -216,12 +242,19 @@ package struct PartBlock: Sendable {
 }
 
 extension OutputFile {
-  /// Puts a block at a place of the file.
+  /// Puts a block where it belongs in a stored tensor that begins at `start` of the file.
   ///
   /// Throws `io`.
-  func write(_ content: PartBlock.Content, at offset: Int) throws(ModelError) {
-    switch content {
-    case .bytes(let bytes): try write(bytes, at: offset)
+  func write(_ block: PartBlock, at start: Int) throws(ModelError) {
+    let offset = start + block.offset
+    switch block.content {
+    case .bytes(let bytes):
+      guard let lines = block.lines else { return try write(bytes, at: offset) }
+      let count = bytes.count / lines.count
+      for line in 0..<lines.count {
+        let piece = bytes.span.bytes.extracting(line * count..<(line + 1) * count)
+        try write(piece, at: offset + line * lines.distance)
+      }
     case .range(let file, let range): try copy(range, of: file, to: offset)
     }
   }

@@ -34,7 +34,7 @@ enum Detection {
   ) throws(ModelError) -> Format {
     guard format == .safetensors, let config = try configuration(reader) else { return format }
     for other in Formats.all where other.container == format.container {
-      if let spelling = try other.spelling.configured(by: config) {
+      if let spelling = try other.spelling.configured(by: config, reader.contents) {
         var refined = other
         refined.spelling = spelling
         return refined

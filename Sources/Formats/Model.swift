@@ -43,7 +43,7 @@ public struct Model: Sendable {
     self.reader = reader
     self.isAdapter = isAdapter || reader.metadata["general.type"]?.text == "adapter"
     do throws(ModelError) {
-      gathered = try format.spelling.gather(Array(reader.modelStored))
+      gathered = try format.spelling.gather(reader.contents)
     } catch {
       throw error.located(file: path)
     }

@@ -15,8 +15,8 @@ package struct PlainSpelling: Spelling {
 
   package func parts(of info: TensorInfo) -> [StoredTensor] { plainParts(of: info) }
 
-  package func gather(_ stored: [StoredTensor]) -> [GatheredTensor] {
-    stored.enumerated().map { index, tensor in
+  package func gather(_ stored: StoredContents) -> [GatheredTensor] {
+    stored.tensors.enumerated().map { index, tensor in
       GatheredTensor(
         info: TensorInfo(name: tensor.name, shape: tensor.shape, encoding: tensor.encoding),
         parts: [index])

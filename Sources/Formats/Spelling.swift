@@ -12,7 +12,12 @@ package protocol Spelling: Sendable {
   /// The spelling of a model with this `config.json`; nil when the config is of another.
   ///
   /// Throws `malformed` and `unsupported` for one of this kind that makes no sense.
-  func configured(by config: JSONValue) throws(ModelError) -> (any Spelling)?
+  func configured(
+    by config: JSONValue, _ stored: StoredContents
+  ) throws(ModelError) -> (any Spelling)?
+
+  /// What a user should know of a model that is read.
+  var notes: [String] { get }
 
   /// The keys of `config.json` that describe the spelling.
   var configurationKeys: [String] { get }
@@ -28,9 +33,10 @@ package protocol Spelling: Sendable {
     -> JSONValue?
 
   /// The weights that stored tensors make up. Throws `malformed` when parts do not fit together.
-  func gather(_ stored: [StoredTensor]) throws(ModelError) -> [GatheredTensor]
+  func gather(_ stored: StoredContents) throws(ModelError) -> [GatheredTensor]
 
-  /// Writes rows into buffers that hold the same rows of each part, from `firstRow` of the buffers.
+  /// Writes rows into buffers that hold rows of each part, as `RowLayout` orders them, from
+  /// `firstRow` of the buffers.
   func spell(_ rows: GroupedRows, into parts: inout [[UInt8]], firstRow: Int)
 
   /// The groups that a reader finds of admitted ones.
@@ -72,7 +78,9 @@ package enum Admission: Sendable, Hashable {
 }
 
 extension Spelling {
-  package func configured(by config: JSONValue) -> (any Spelling)? { nil }
+  package func configured(by config: JSONValue, _ stored: StoredContents) -> (any Spelling)? { nil }
+
+  package var notes: [String] { [] }
 
   package var configurationKeys: [String] { [] }
 

@@ -13,8 +13,35 @@ package enum PartRole: String, Sendable, Hashable, CaseIterable {
   case scales
   /// One bias for each group.
   case biases
-  /// One zero point for each group, a byte each.
+  /// One zero point for each group.
   case zeros
+  /// For each column the group that it is in.
+  case groupIndex
+  /// The extents of the weight.
+  case extents
+}
+
+/// The stored tensors of a model, and what is in them where a spelling has to look.
+package struct StoredContents {
+  /// The tensors, in file order.
+  package let tensors: [StoredTensor]
+  private let read: (Int, Range<Int>) throws(ModelError) -> [UInt8]
+
+  /// Tensors, and how to read bytes of one of them.
+  package init(
+    _ tensors: [StoredTensor],
+    read: @escaping (Int, Range<Int>) throws(ModelError) -> [UInt8]
+  ) {
+    self.tensors = tensors
+    self.read = read
+  }
+
+  /// Bytes of a tensor, which has that many.
+  ///
+  /// Throws what reading throws.
+  package func bytes(of tensor: Int, _ range: Range<Int>) throws(ModelError) -> [UInt8] {
+    try read(tensor, range)
+  }
 }
 
 /// One stretch of bytes under a name: what a container keeps, and a spelling makes weights of.
@@ -29,8 +56,8 @@ package struct StoredTensor: Sendable, Hashable {
   package var encoding: Encoding
   /// The length in bytes.
   package var byteCount: Int
-  /// The bytes of one row; `byteCount` is this times the number of rows.
-  package var rowByteCount: Int
+  /// Where the rows of the weight are in the bytes.
+  package var rows: RowLayout
   /// The bytes that it takes in the file: fewer than `byteCount` where it is compressed.
   package var storedByteCount: Int
   /// The checksum of all bytes, where it is known before they are written: then they are carried
@@ -44,14 +71,23 @@ package struct StoredTensor: Sendable, Hashable {
     name: String, role: PartRole, shape: Shape, encoding: Encoding, rowByteCount: Int,
     byteCount: Int? = nil
   ) {
+    let byteCount = byteCount ?? rowByteCount * shape.rowCount
+    self.init(
+      name: name, role: role, shape: shape, encoding: encoding,
+      rows: RowLayout(rowByteCount: rowByteCount, byteCount: byteCount))
+  }
+
+  /// A stored tensor whose rows lie in it so; it is written at once unless `blockByteCount` is
+  /// changed.
+  package init(name: String, role: PartRole, shape: Shape, encoding: Encoding, rows: RowLayout) {
     self.name = name
     self.role = role
     self.shape = shape
     self.encoding = encoding
-    self.rowByteCount = rowByteCount
-    self.byteCount = byteCount ?? rowByteCount * shape.rowCount
-    self.storedByteCount = self.byteCount
-    self.blockByteCount = self.byteCount
+    self.rows = rows
+    byteCount = rows.lineCount * rows.lineByteCount
+    storedByteCount = byteCount
+    blockByteCount = byteCount
   }
 }
 

@@ -39,7 +39,7 @@ final class BlockWorker {
     try plan.model.read(
       tensor, cut, units: units, into: &source,
       without: Set(carried.indices.filter { carried[$0] != nil }))
-    var target = takeTarget(cut, units.count, plan.tensors[tensor].action, carried)
+    var target = takeTarget(cut, units, plan.tensors[tensor].action, carried)
     do throws(ModelError) {
       switch plan.tensors[tensor].action {
       case .copy: swap(&target, &source)
@@ -50,20 +50,30 @@ final class BlockWorker {
       case .merge(let type), .replace(let type):
         try merge(tensor, cut, units, type, &target[0])
       case .shift(let grouping): try shift(tensor, cut, units, grouping, &target)
+      case .omit: preconditionFailure("there are no blocks of what is left out")
       }
     } catch {
       throw error.located(file: plan.model.path, tensor: plan.tensors[tensor].source.name)
     }
+    if let order = plan.tensors[tensor].placement?.rowOrder {
+      target[0] = Self.interleaved(target[0], cut.target[0].bytesPerStep, order)
+    }
     let first = plan.firstParts[tensor]
-    let parts = target.enumerated().map { part, bytes in
-      let offset = units.lowerBound * cut.target[part]
-      guard let place = carried[part] else {
-        return PartBlock(stored: first + part, offset: offset, bytes: bytes)
+    var parts: [PartBlock] = []
+    for (part, bytes) in target.enumerated() {
+      let layout = cut.target[part]
+      // What is of no row is written with the first ones.
+      if layout.rowsPerStep == nil, block > 0 { continue }
+      let range = layout.range(of: units)
+      var piece = PartBlock(
+        stored: first + part, offset: plan.stackOffsets[tensor] + range.lowerBound, bytes: bytes)
+      if !layout.isContiguous {
+        piece.lines = .init(count: layout.lineCount, distance: layout.lineByteCount)
+      } else if let place = carried[part] {
+        let start = place.offset + range.lowerBound
+        piece.content = .range(place.file, start..<start + range.count)
       }
-      let start = place.offset + offset
-      return PartBlock(
-        stored: first + part, offset: offset,
-        .range(place.file, start..<start + units.count * cut.target[part]))
+      parts.append(piece)
     }
     self.target = target
     return Processed(parts: parts, measurement: measurement)
@@ -72,7 +82,7 @@ final class BlockWorker {
   /// The buffers of the block before, where they have the right lengths: what is written to them
   /// covers them.
   private func takeTarget(
-    _ cut: Cut, _ count: Int, _ action: Action, _ carried: [StoredPlace?]
+    _ cut: Cut, _ units: Range<Int>, _ action: Action, _ carried: [StoredPlace?]
   ) -> [[UInt8]] {
     var buffers: [[UInt8]] = []
     swap(&buffers, &target)
@@ -81,9 +91,22 @@ final class BlockWorker {
       if buffers.count != source.count { buffers = source.map { _ in [] } }
       return buffers
     }
-    let lengths = zip(cut.target, carried).map { $1 == nil ? count * $0 : 0 }
+    let lengths = zip(cut.target, carried).map { $1 == nil ? $0.byteCount(of: units) : 0 }
     return buffers.map(\.count) == lengths
       ? buffers : lengths.map { [UInt8](repeating: 0, count: $0) }
+  }
+
+  /// Whole heads of rows, or of numbers of a vector, in llama.cpp's order.
+  private static func interleaved(
+    _ bytes: [UInt8], _ unitByteCount: Int, _ order: RotaryRowOrder
+  ) -> [UInt8] {
+    var result: [UInt8] = []
+    result.reserveCapacity(bytes.count)
+    for unit in 0..<bytes.count / max(1, unitByteCount) {
+      let start = order.huggingFaceRow(ofInterleaved: unit) * unitByteCount
+      result += bytes[start..<start + unitByteCount]
+    }
+    return result
   }
 
   private func quantize(
@@ -116,7 +139,10 @@ final class BlockWorker {
           values, "a weight", first: (units.lowerBound + tile.lowerBound) * cut.elementsPerUnit,
           columns: plan.tensors[tensor].source.shape.columnCount, hint: "use --dtype BF16 or F32")
       }
-      let bytes = tile.lowerBound * cut.target[0]..<tile.upperBound * cut.target[0]
+      let bytes = cut.target[0].range(of: tile)
+      if plan.tensors[tensor].placement?.addsOne == true {
+        for index in values.indices { values[index] += 1 }
+      }
       let values = values
       target.change(bytes) { FloatFormat(type).encode(values.span, into: &$0) }
     }

@@ -19,7 +19,8 @@ extension Plan {
     rounding: Bool = false, droppingAdapters: Bool = false
   ) throws(ModelError) -> Plan {
     let planner = ConversionPlanner(
-      format: destination.format, type: type, roundsOffsets: rounding)
+      format: destination.format, type: type, roundsOffsets: rounding,
+      retypesPlain: model.needsTranslation(to: destination.format))
     do throws(ModelError) {
       var tensors: [TensorPlan] = []
       for tensor in model.catalog.tensors { tensors.append(try planner.plan(tensor)) }
@@ -42,6 +43,8 @@ struct ConversionPlanner {
   let type: ScalarType?
   /// Whether biases may be rounded where weights have zero points.
   var roundsOffsets = false
+  /// Whether plain numbers of models whose tensors have types of their own become the type as well.
+  var retypesPlain = false
 
   /// What happens to one tensor.
   ///
@@ -87,7 +90,9 @@ struct ConversionPlanner {
 
   private func decodes(_ tensor: TensorInfo, to type: ScalarType) -> Bool {
     guard canDecode(tensor), tensor.encoding != .plain(type) else { return false }
-    if case .plain = tensor.encoding { return format == .safetensors || format.usesOneFloatType }
+    if case .plain = tensor.encoding {
+      return format == .safetensors || format.usesOneFloatType || retypesPlain
+    }
     return true
   }
 

@@ -13,6 +13,11 @@ public struct Destination: Sendable {
   public var shardByteCount: Int?
   /// Compress parts where that gains something; pleat files only.
   public var compresses: Bool
+  /// llama.cpp's name of how text is split before byte pairs are merged, where a checkpoint becomes
+  /// GGUF; nil to recognise it.
+  public var preTokenizer: String?
+  /// A GGUF model whose tokenizer is taken instead of the checkpoint's own.
+  public var tokenizerDonor: Model?
 
   /// A destination.
   public init(

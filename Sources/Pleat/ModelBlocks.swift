@@ -26,11 +26,17 @@ extension Model {
     let stored = gathered[tensor].parts
     if parts.count != stored.count { parts = stored.map { _ in [] } }
     for part in stored.indices {
-      let count = others.contains(part) ? 0 : units.count * cut.source[part]
+      let layout = cut.source[part]
+      let range = layout.range(of: units)
+      let count = others.contains(part) ? 0 : range.count * layout.lineCount
       if parts[part].count != count { parts[part] = [UInt8](repeating: 0, count: count) }
       guard count > 0 else { continue }
-      try parts[part].change(0..<count) { (span) throws(ModelError) in
-        try reader.read(stored[part], at: units.lowerBound * cut.source[part], into: &span)
+      for line in 0..<layout.lineCount {
+        let start = line * layout.lineByteCount + range.lowerBound
+        let place = line * range.count..<(line + 1) * range.count
+        try parts[part].change(place) { (span) throws(ModelError) in
+          try reader.read(stored[part], at: start, into: &span)
+        }
       }
     }
   }
@@ -55,7 +61,7 @@ extension Model {
       format.spelling.read(parts, firstRow: units.lowerBound, into: rows)
       rows.decode(into: &values)
     } else {
-      let bytes = units.lowerBound * cut.source[0]..<units.upperBound * cut.source[0]
+      let bytes = cut.source[0].range(of: units)
       RowDecoder(encoding)?.decode(parts[0][bytes], into: &values)
     }
   }

@@ -21,6 +21,8 @@ public enum Action: Sendable, Hashable {
   case shift(Grouping)
   /// An adapter's tensor takes its place, as plain numbers of the type.
   case replace(ScalarType)
+  /// It is left out, since the target computes it itself or has no place for it.
+  case omit
 }
 
 /// The plan for one tensor.
@@ -35,6 +37,8 @@ public struct TensorPlan: Sendable, Hashable {
   public var reason: String
   /// Whether it was to be quantized, and is kept since no group divides its rows.
   public internal(set) var isIndivisible = false
+  /// What becomes of it where names and order are those of llama.cpp; nil where they stay.
+  package var placement: GGUFTranslation.Tensor?
   /// What adapters do to it, in the order in which they do.
   package var changes: [PairedChange] = []
 }
@@ -62,7 +66,9 @@ public struct Plan: Sendable {
   package let attachments: [Attachment]
   package let attachedParts: [Range<Int>]  // for each attachment its stored tensors
   package let companions: [CompanionPlan]
+  package let additions: [(stored: Int, bytes: [UInt8])]  // what the target has in addition
   package let firstParts: [Int]  // for each tensor the index of its first stored tensor
+  package let stackOffsets: [Int]  // for each tensor where it begins in that, in bytes
   package let blocks: [Cut]  // for each tensor how it is cut
   package let carried: [[StoredPlace?]]  // for each part where it is copied from unread, if it is
 
@@ -72,7 +78,9 @@ public struct Plan: Sendable {
   /// Bits for each weight of the output, all tensors together.
   public var bitsPerWeight: Double {
     let bytes = tensors.reduce(0) { sum, plan in
-      sum + format.spelling.parts(of: plan.target).reduce(0) { $0 + $1.byteCount }
+      plan.action == .omit
+        ? sum
+        : sum + format.spelling.parts(of: plan.target).reduce(0) { $0 + $1.byteCount }
     }
     return elementCount == 0 ? 0 : Double(bytes) * 8 / Double(elementCount)
   }
@@ -116,26 +124,48 @@ extension Plan {
     var firstParts: [Int] = []
     var blocks: [Cut] = []
     var carried: [[StoredPlace?]] = []
+    var stackOffsets: [Int] = []
+    var stacks: [ExactName: Int] = [:]
     var tensors = tensors
+    let translation = try model.translation(for: destination)
     for (index, plan) in tensors.enumerated() {
-      try Self.check(format.admits(plan.target), plan, rounding: rounding)
+      guard let translation else { break }
+      tensors[index] = try plan.translated(translation.tensors[index])
+    }
+    for (index, plan) in tensors.enumerated() {
+      if plan.action != .omit {
+        try Self.check(format.admits(plan.target), plan, rounding: rounding)
+      }
       // What is carried over is copied only where both sides spell it alike.
       if plan.action == .copy, plan.source.isGrouped, model.format != format {
         tensors[index].action = .respell
       }
       let plan = tensors[index]
-      var parts = format.spelling.parts(of: plan.target)
+      var parts = plan.action == .omit ? [] : format.spelling.parts(of: plan.target)
       let cut = Cut(plan, source: model.parts(of: index), target: parts)
       let carry = Self.carried(plan, model.gathered[index].parts, model, destination, parts.count)
       for part in parts.indices {
-        parts[part].blockByteCount = max(1, cut.unitsPerBlock * cut.target[part])
+        parts[part].blockByteCount = max(
+          1, cut.target[part].byteCount(of: 0..<cut.unitsPerBlock))
         parts[part].checksum = carry[part]?.checksum
       }
       carried.append(carry)
-      firstParts.append(stored.count)
       blocks.append(cut)
+      stackOffsets.append((plan.placement?.stack?.index ?? 0) * (parts.first?.byteCount ?? 0))
+      if plan.placement?.stack != nil {
+        // All matrices of a stack are parts of one stored tensor, which the first one brings.
+        let name = ExactName(plan.target.name)
+        firstParts.append(stacks[name] ?? stored.count)
+        guard stacks[name] == nil else { continue }
+        stacks[name] = stored.count
+        parts = format.spelling.parts(of: plan.storedTarget)
+      } else {
+        firstParts.append(stored.count)
+      }
       stored += parts
     }
+    let firstAddition = stored.count
+    stored += translation?.additions.map(\.stored) ?? []
     let history = model.history + [history]
     var attached: [AttachedAdapter] = []
     for attachment in attachments {
@@ -146,7 +176,8 @@ extension Plan {
     }
     let companions = try CompanionPlan.plans(for: model, tensors.map(\.target), format)
     var contents = Contents(
-      stored: stored, metadata: Self.metadata(of: model, tensors, format, history),
+      stored: stored,
+      metadata: Self.metadata(of: model, translation, tensors, format, history),
       companions: companions.map(\.companion),
       provenance: Provenance(sources: Self.expectedSources(model), history: history))
     contents.attached = attached
@@ -167,10 +198,16 @@ extension Plan {
     self.attachments = attachments
     attachedParts = attached.map(\.stored)
     self.companions = layout.holdsCompanions ? companions : []
+    additions = (translation?.additions ?? []).enumerated().map {
+      (firstAddition + $0.offset, $0.element.bytes)
+    }
     self.firstParts = firstParts
+    self.stackOffsets = stackOffsets
     self.carried = carried
     self.blocks = blocks
-    self.notes = notes + Self.losses(of: model, in: layout, format)
+    self.notes =
+      model.format.spelling.notes + (translation?.notes ?? []) + notes
+      + (translation == nil ? Self.losses(of: model, in: layout, format) : [])
     byteCount = layout.byteCount
     isExact = layout.isExact
     fileNames = layout.fileNames
@@ -196,6 +233,7 @@ extension Plan {
     _ plan: TensorPlan, _ parts: [Int], _ model: Model, _ destination: Destination, _ count: Int
   ) -> [StoredPlace?] {
     let none = [StoredPlace?](repeating: nil, count: count)
+    guard plan.placement?.rowOrder == nil else { return none }
     let changed: Int?
     switch plan.action {
     case .copy: changed = nil
@@ -207,7 +245,9 @@ extension Plan {
     }
     guard !destination.compresses, parts.count == count else { return none }
     return parts.enumerated().map { part, stored in
-      guard part != changed, let place = model.reader.place(of: stored) else { return nil }
+      guard part != changed, model.reader.stored[stored].rows.isContiguous,
+        let place = model.reader.place(of: stored)
+      else { return nil }
       // A pleat file states checksums, for which bytes of other files have to be seen.
       return destination.format == .pleat && place.checksum == nil ? nil : place
     }
@@ -231,18 +271,20 @@ extension Plan {
 
   /// The metadata of the model, changed where weights are encoded anew.
   private static func metadata(
-    of model: Model, _ tensors: [TensorPlan], _ format: Format, _ history: [JSONValue]
+    of model: Model, _ translation: GGUFTranslation?, _ tensors: [TensorPlan], _ format: Format,
+    _ history: [JSONValue]
   ) -> Metadata {
+    let tensors = tensors.filter { $0.action != .omit }
     let isChanged = tensors.contains {
       switch $0.action {
       case .quantize, .decode, .shift: true
-      case .copy, .respell, .merge, .replace: false
+      case .copy, .respell, .merge, .replace, .omit: false
       }
     }
-    var metadata =
-      isChanged
-      ? GGUFFileType.updated(model.catalog.metadata, for: tensors.map(\.target))
-      : model.catalog.metadata
+    var metadata = translation?.metadata ?? model.catalog.metadata
+    if isChanged || translation != nil {
+      metadata = GGUFFileType.updated(metadata, for: tensors.map(\.target))
+    }
     if metadata["format"]?.text == "mlx" { metadata["format"] = nil }
     if format == .mlx { metadata["format"] = .text("mlx") }
     // A second fold of the same adapter should be noticed in files without provenance too.

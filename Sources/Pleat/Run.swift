@@ -53,7 +53,12 @@ public struct Run: Sendable {
     let sink = try plan.layout.open(replacing: replaces)
     try copyCompanions(to: sink)
     let fold = try runWorkers(sink)
-    try copyAttachments(to: sink, firstTicket: jobs(all: true).count)
+    let ticket = jobs(all: true).count
+    for (index, addition) in plan.additions.enumerated() {
+      let block = PartBlock(stored: addition.stored, offset: 0, bytes: addition.bytes)
+      try sink.write([block], ticket: ticket + index)
+    }
+    try copyAttachments(to: sink, firstTicket: ticket + plan.additions.count)
     return Outcome(size: try sink.finish(sources: try sources(recordsChecksums)), fold: fold)
   }
 
@@ -69,7 +74,7 @@ public struct Run: Sendable {
     let jobs = jobs(all: sink != nil)
     let total = jobs.reduce(0) { sum, job in
       let cut = plan.blocks[job.tensor]
-      return sum + cut.units(of: job.block).count * cut.source.reduce(0, +)
+      return sum + cut.sourceByteCount(of: cut.units(of: job.block))
     }
     let measurements: Mutex<[Int: FoldMeasurement]> = Mutex([:])
     let next = Atomic(0)
@@ -97,7 +102,7 @@ public struct Run: Sendable {
         }
         guard let onProgress else { continue }
         let cut = plan.blocks[job.tensor]
-        let bytes = cut.units(of: job.block).count * cut.source.reduce(0, +)
+        let bytes = cut.sourceByteCount(of: cut.units(of: job.block))
         onProgress(
           Progress(
             byteCount: done.add(bytes, ordering: .relaxed).newValue, totalByteCount: total,

@@ -32,7 +32,8 @@ struct WeightReader {
       TensorPlan(source: info, target: target, action: .decode(.f32), reason: ""),
       source: model.parts(of: index), target: PlainSpelling().parts(of: target))
     if cut.elementsPerUnit > 0, info.shape.columnCount > 0 {
-      let rowUnits = byRows ? max(1, info.shape.columnCount / cut.elementsPerUnit) : 1
+      let rowUnits =
+        (byRows ? max(1, info.shape.columnCount / cut.elementsPerUnit) : 1) * cut.unitsPerStep
       let wanted = Self.runElementCount / cut.elementsPerUnit
       cut.unitsPerBlock = max(1, wanted / rowUnits) * rowUnits
     }

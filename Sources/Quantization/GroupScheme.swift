@@ -28,7 +28,7 @@ extension GroupedRows {
   /// The arithmetic of these groups.
   package var kernel: GroupKernel {
     GroupKernel(
-      groupSize: grouping.groupSize, bits: grouping.bits,
+      groupSize: columnsPerParameter, bits: grouping.bits,
       parameters: FloatFormat(grouping.parameters))
   }
 

@@ -28,12 +28,19 @@ public struct Grouping: Sendable, Hashable {
   /// The stored type of scales and biases: F16, BF16 or F32.
   public var parameters: ScalarType
 
+  /// Whether the columns of a group are anywhere in the row, as an index says (`desc_act` of GPTQ);
+  /// else they follow each other.
+  public var isScattered: Bool
+
   /// A grouping; see the properties for the units.
-  public init(bits: Int, groupSize: Int, offset: Offset, parameters: ScalarType) {
+  public init(
+    bits: Int, groupSize: Int, offset: Offset, parameters: ScalarType, isScattered: Bool = false
+  ) {
     self.bits = bits
     self.groupSize = groupSize
     self.offset = offset
     self.parameters = parameters
+    self.isScattered = isScattered
   }
 
   /// The largest code, `2^bits − 1`.
@@ -52,6 +59,7 @@ extension Grouping: CustomStringConvertible {
       case .zeroPoint: "scale and zero point"
       case .bias: "scale and bias"
       }
-    return "\(bits)-bit, groups of \(groupSize), \(parameters.name) \(stored)"
+    return "\(bits)-bit, \(isScattered ? "scattered " : "")groups of \(groupSize), "
+      + "\(parameters.name) \(stored)"
   }
 }

@@ -59,7 +59,9 @@ import Testing
   /// The spelling that reads what a format writes: that of the config, where there is one.
   private func reading(_ format: Format, _ tensors: [TensorInfo]) throws -> any Spelling {
     let config = try format.spelling.configuration([:], for: tensors)
-    return try config.flatMap { try format.spelling.configured(by: $0) } ?? format.spelling
+    return try config.flatMap {
+      try format.spelling.configured(by: $0, StoredContents([]) { (_, _) in [] })
+    } ?? format.spelling
   }
 
   @Test("what is spelled by rows is read again by rows (seed 7)", arguments: groupings)
@@ -80,7 +82,7 @@ import Testing
         format.spelling.spell(slice(rows, piece), into: &parts, firstRow: piece.lowerBound)
       }
       let reading = try reading(format, [info])
-      let gathered = try reading.gather(stored)
+      let gathered = try reading.gather(StoredContents(stored) { (_, _) in [] })
       #expect(gathered.map(\.parts) == [Array(stored.indices)])
       #expect(gathered[0].info.shape == info.shape)
       guard case .grouped(let found) = gathered[0].info.encoding else {
@@ -172,7 +174,8 @@ import Testing
           continue
         }
         #expect(parts.map(\.byteCount) == [byteCount])
-        #expect(try format.spelling.gather(parts).map(\.info) == [info])
+        #expect(
+          try format.spelling.gather(StoredContents(parts) { (_, _) in [] }).map(\.info) == [info])
       }
     }
   }

@@ -47,8 +47,8 @@ package struct GGMLSpelling: Spelling {
     ]
   }
 
-  package func gather(_ stored: [StoredTensor]) -> [GatheredTensor] {
-    stored.enumerated().map { index, tensor in
+  package func gather(_ stored: StoredContents) -> [GatheredTensor] {
+    stored.tensors.enumerated().map { index, tensor in
       var info = TensorInfo(name: tensor.name, shape: tensor.shape, encoding: tensor.encoding)
       if let grouping = Self.grouping(of: tensor.encoding) { info.encoding = .grouped(grouping) }
       return GatheredTensor(info: info, parts: [index])

@@ -21,9 +21,12 @@ package enum GGUFFileType {
     if let name = mostCommonType(stored), let number = numbers[name] {
       metadata[key] = .u32(number)
     }
-    if stored.contains(where: { $0.role == .blocks }) { metadata[versionKey] = .u32(2) }
+    if stored.contains(where: { $0.role == .blocks }) { addVersion(to: &metadata) }
     return metadata
   }
+
+  /// Says which layout the blocks of quantized types have.
+  static func addVersion(to metadata: inout Metadata) { metadata[versionKey] = .u32(2) }
 
   /// How GGUF holds a tensor, or would hold it.
   private static func stored(_ tensor: TensorInfo) -> StoredTensor? {

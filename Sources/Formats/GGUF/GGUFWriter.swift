@@ -27,7 +27,7 @@ final class GGUFWriter: TensorSink {
   func write(_ block: [PartBlock], ticket: Int) throws(ModelError) {
     for part in block {
       let place = layout.places[part.stored]
-      try files[place.file].write(part.content, at: place.offset + part.offset)
+      try files[place.file].write(part, at: place.offset)
     }
   }
 

@@ -17,7 +17,9 @@ package struct MLXSpelling: Spelling {
   static let bits = [2, 3, 4, 5, 6, 8]
   static let groupSizes = [64, 32, 128]
 
-  package func configured(by config: JSONValue) throws(ModelError) -> (any Spelling)? {
+  package func configured(
+    by config: JSONValue, _ stored: StoredContents
+  ) throws(ModelError) -> (any Spelling)? {
     guard let quantization = try MLXQuantization(config) else { return nil }
     return MLXSpelling(quantization)
   }
@@ -79,7 +81,8 @@ package struct MLXSpelling: Spelling {
     ]
   }
 
-  package func gather(_ stored: [StoredTensor]) throws(ModelError) -> [GatheredTensor] {
+  package func gather(_ contents: StoredContents) throws(ModelError) -> [GatheredTensor] {
+    let stored = contents.tensors
     var places: [ExactName: Int] = [:]
     for (index, tensor) in stored.enumerated() { places[ExactName(tensor.name)] = index }
     var used: Set<Int> = []

@@ -32,9 +32,9 @@ package struct PackedSpelling: Spelling {
   }
 
   // The header groups the parts of a weight, in the order of `parts(of:)`.
-  package func gather(_ stored: [StoredTensor]) throws(ModelError) -> [GatheredTensor] {
+  package func gather(_ stored: StoredContents) throws(ModelError) -> [GatheredTensor] {
     var gathered: [GatheredTensor] = []
-    for (index, part) in stored.enumerated() {
+    for (index, part) in stored.tensors.enumerated() {
       if let last = gathered.last, ExactName(last.info.name) == ExactName(part.name) {
         gathered[gathered.count - 1].parts.append(index)
       } else {

@@ -104,7 +104,7 @@ final class PackedWriter: TensorSink {
   // MARK: - Raw parts
 
   private func writeRaw(_ index: Int, _ part: PartBlock) throws(ModelError) {
-    try file.write(part.content, at: layout.parts[index].offset + part.offset)
+    try file.write(part, at: layout.parts[index].offset)
     if case .bytes(let bytes) = part.content { record(index, part.offset, bytes) }
   }
 

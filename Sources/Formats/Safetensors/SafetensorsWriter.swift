@@ -29,7 +29,7 @@ final class SafetensorsWriter: TensorSink {
   func write(_ block: [PartBlock], ticket: Int) throws(ModelError) {
     for part in block {
       let place = layout.places[part.stored]
-      try files[place.file].write(part.content, at: place.offset + part.offset)
+      try files[place.file].write(part, at: place.offset)
     }
   }
 

@@ -33,9 +33,12 @@ extension Model {
   }
 
   /// The document of `config.json`; nil without one.
-  func configuration() throws(ModelError) -> JSONValue? {
-    guard let bytes = try companion(named: "config.json") else { return nil }
-    return try JSONParser.parse(bytes, file: "config.json")
+  func configuration() throws(ModelError) -> JSONValue? { try document(named: "config.json") }
+
+  /// The document of a companion file; nil without one.
+  func document(named name: String) throws(ModelError) -> JSONValue? {
+    guard let bytes = try companion(named: name) else { return nil }
+    return try JSONParser.parse(bytes, file: name)
   }
 
   private func named(
@@ -52,8 +55,8 @@ extension Model {
         // Without the heads a name of queries or keys would promise an order that is not known.
         let order =
           try architecture.rowOrder(
-            ofHuggingFaceName: isGGUF ? alias : name, headCount: heads?.queries ?? 1,
-            keyValueHeadCount: heads?.keys ?? 1, headSize: heads?.size ?? 2)
+            ofHuggingFaceName: isGGUF ? alias : name, headCount: heads?.queryCount ?? 1,
+            keyValueHeadCount: heads?.keyValueCount ?? 1, headSize: heads?.size ?? 2)
         let rows =
           tensor.info.shape.rank == 1
           ? tensor.info.shape.elementCount : tensor.info.shape.rowCount
@@ -68,34 +71,5 @@ extension Model {
       result.append(tensor)
     }
     return result
-  }
-}
-
-/// How many heads attention has, and their size.
-private struct AttentionHeads {
-  var queries: Int
-  var keys: Int
-  var size: Int
-
-  /// From a `config.json`; nil when it does not say.
-  init?(_ config: JSONValue) {
-    guard let queries = config["num_attention_heads"]?.int, queries > 0 else { return nil }
-    guard
-      let size = config["head_dim"]?.int ?? config["hidden_size"]?.int.map({ $0 / queries })
-    else { return nil }
-    self.queries = queries
-    self.size = size
-    keys = config["num_key_value_heads"]?.int ?? queries
-  }
-
-  /// From the metadata of a GGUF file; nil when it does not say.
-  init?(_ metadata: Metadata, _ architecture: String) {
-    func value(_ key: String) -> Int? { metadata["\(architecture).\(key)"]?.integer }
-    guard let queries = value("attention.head_count"), queries > 0,
-      let size = value("attention.key_length") ?? value("embedding_length").map({ $0 / queries })
-    else { return nil }
-    self.queries = queries
-    self.size = size
-    keys = value("attention.head_count_kv") ?? queries
   }
 }

@@ -45,7 +45,7 @@ extension BlockWorker {
       guard let update = try updated(tensor, cut, firstRow..<firstRow + tile.count) else {
         continue
       }
-      let bytes = tile.lowerBound * cut.target[0]..<tile.upperBound * cut.target[0]
+      let bytes = cut.target[0].range(of: tile)
       let wanted = values
       target.change(bytes) { format.encode(wanted.span, into: &$0) }
       RowDecoder(.plain(type))?.decode(target[bytes], into: &values)

@@ -102,7 +102,7 @@ private struct Steps {
   /// The largest error, in halves of a step.
   func largestError(of values: [Float], from expected: [Float]) -> Double {
     var largest = 0.0
-    let size = rows?.grouping.groupSize ?? 1
+    let size = rows?.columnsPerParameter ?? 1
     for index in values.indices {
       let error = abs(Double(values[index]) - Double(expected[index]))
       guard error > 0 || error.isNaN, !isAtEnd(index / size, values[index], expected[index]) else {

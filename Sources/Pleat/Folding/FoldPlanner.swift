@@ -162,7 +162,7 @@ package struct FoldPlanner: Sendable {
   ) -> Decision {
     let target: TensorInfo
     switch action {
-    case .copy, .respell: target = tensor
+    case .copy, .respell, .omit: target = tensor
     case .decode(let type), .merge(let type), .replace(let type): target = tensor.with(.plain(type))
     case .quantize(let grouping, _), .shift(let grouping): target = tensor.with(.grouped(grouping))
     }

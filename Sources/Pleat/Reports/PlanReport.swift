@@ -56,7 +56,8 @@ extension TensorPlan {
 }
 
 extension Action {
-  /// The name in reports: copy, quantize, decode, respell, merge, shift or replace.
+  /// The name in reports: copy, quantize, decode, respell, merge, shift, replace
+  /// or omit.
   public var name: String {
     switch self {
     case .copy: "copy"
@@ -66,6 +67,7 @@ extension Action {
     case .merge: "merge"
     case .shift: "shift"
     case .replace: "replace"
+    case .omit: "omit"
     }
   }
 }

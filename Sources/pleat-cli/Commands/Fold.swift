@@ -86,7 +86,7 @@ struct Fold: ParsableCommand {
     let destination =
       try output.to.map { (name) throws(ModelError) in
         try output.writing.destination(formatNamed: name)
-      } ?? output.writing.destination(base.format)
+      } ?? (try output.writing.destination(base.format))
     let uses =
       folding.adapters.isEmpty
       ? try AdapterOptions.all(in: base) : try folding.uses(in: base)

@@ -20,8 +20,15 @@ package struct Architecture: Sendable {
   package let layerNames: [NamePair]
   /// Whether GGUF holds the weights of norms plus one, as it does for gemma.
   package var addsOneToNorms = false
-  /// What a checkpoint may put before each name, where the model is a part of a larger one.
+  /// What a checkpoint may put before each name, or after `model.`, where the model is a part of a
+  /// larger one.
   package var huggingFacePrefix = ""
+  /// The tensors of each expert, with `*` for its number; GGUF has one tensor for those of a layer.
+  package var expertNames: [NamePair] = []
+  /// Whether llama.cpp has no head for it, since the embeddings are the head.
+  package var leavesOutHead = false
+  /// Writes what `config.json` says as metadata.
+  let write: @Sendable (inout Hyperparameters) throws(ModelError) -> Void
 
   private static let huggingFaceLayers = "model.layers."
   private static let ggufLayers = "blk."
@@ -66,13 +73,57 @@ package struct Architecture: Sendable {
   }
 
   private func entry(ofHuggingFaceName name: String) -> (parts: NameParts, pair: NamePair)? {
-    let inner =
-      name.hasPrefix(huggingFacePrefix) ? name.dropFirst(huggingFacePrefix.count) : name[...]
-    guard let parts = NameParts(inner, layers: Self.huggingFaceLayers),
+    guard let parts = NameParts(withoutPrefix(name)[...], layers: Self.huggingFaceLayers),
       let pair = names(for: parts).first(where: { $0.huggingFace == parts.stem })
     else { return nil }
     return (parts, pair)
   }
+
+  /// The name with nothing before it: newer checkpoints have `model.` first.
+  private func withoutPrefix(_ name: String) -> String {
+    guard !huggingFacePrefix.isEmpty else { return name }
+    if name.hasPrefix(huggingFacePrefix) { return String(name.dropFirst(huggingFacePrefix.count)) }
+    let model = "model."
+    guard name.hasPrefix(model + huggingFacePrefix) else { return name }
+    return model + name.dropFirst(model.count + huggingFacePrefix.count)
+  }
+
+  /// What llama.cpp calls the tensor that an expert's is a part of, and which part; nil for others.
+  package func expert(ofHuggingFaceName name: String) -> (ggufName: String, index: Int)? {
+    guard !expertNames.isEmpty,
+      let parts = NameParts(withoutPrefix(name)[...], layers: Self.huggingFaceLayers)
+    else { return nil }
+    for pair in expertNames {
+      let ends = pair.huggingFace.split(separator: "*", omittingEmptySubsequences: false)
+      guard ends.count == 2, parts.stem.hasPrefix(ends[0]), parts.stem.hasSuffix(ends[1]) else {
+        continue
+      }
+      let number = parts.stem.dropFirst(ends[0].count).dropLast(ends[1].count)
+      guard NameParts.isNumber(number), let index = Int(number) else { continue }
+      return (parts.name(Self.ggufLayers, pair.gguf), index)
+    }
+    return nil
+  }
+
+  /// The names in a checkpoint of the tensors that a model with so many layers has.
+  package func requiredNames(layerCount: Int, expertCount: Int) -> [String] {
+    let head = CommonNames.head[0].huggingFace
+    var names = modelNames.map(\.huggingFace).filter { $0 != head }
+    for layer in 0..<layerCount {
+      let experts = expertNames.flatMap { pair in
+        (0..<expertCount).map { index in
+          pair.huggingFace.split(separator: "*").joined(separator: "\(index)")
+        }
+      }
+      names += (layerNames.map(\.huggingFace) + experts).map {
+        "\(Self.huggingFaceLayers)\(layer).\($0)"
+      }
+    }
+    return names.map { $0 + ".weight" }
+  }
+
+  /// A name as the tables have it, without what a checkpoint may put before it.
+  package func plainName(_ huggingFaceName: String) -> String { withoutPrefix(huggingFaceName) }
 
   private func names(for parts: NameParts) -> [NamePair] {
     parts.layer == nil ? modelNames : layerNames
@@ -107,7 +158,7 @@ private struct NameParts {
   }
 
   // A second spelling of a number, as 03, would give two tensors one name.
-  private static func isNumber(_ text: Substring) -> Bool {
+  static func isNumber(_ text: Substring) -> Bool {
     let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
     guard let first = text.utf8.first, text.utf8.allSatisfy(digits.contains) else { return false }
     return first != digits.lowerBound || text.utf8.count == 1

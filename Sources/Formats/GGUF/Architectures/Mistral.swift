@@ -3,5 +3,5 @@ extension Architecture {
   static let mistral = Architecture(
     ggufName: llama.ggufName, modelTypes: ["mistral"],
     interleavesRotaryRows: llama.interleavesRotaryRows, modelNames: llama.modelNames,
-    layerNames: llama.layerNames)
+    layerNames: llama.layerNames, write: llama.write)
 }

@@ -1,11 +1,24 @@
+internal import TensorModel
+
 extension Architecture {
   /// Mixtral: a llama with experts.
   ///
-  /// The matrices of the experts have no pairs: GGUF stacks those of a layer into one tensor.
+  /// GGUF stacks the matrices of a layer's experts into one tensor.
   static let mixtral = Architecture(
     ggufName: llama.ggufName, modelTypes: ["mixtral"],
     interleavesRotaryRows: llama.interleavesRotaryRows, modelNames: llama.modelNames,
     layerNames: CommonNames.attention + CommonNames.normsBefore + [
       ("block_sparse_moe.gate", "ffn_gate_inp")
-    ])
+    ],
+    expertNames: [
+      ("block_sparse_moe.experts.*.w1", "ffn_gate_exps"),
+      ("block_sparse_moe.experts.*.w2", "ffn_down_exps"),
+      ("block_sparse_moe.experts.*.w3", "ffn_up_exps"),
+    ]
+  ) { (parameters) throws(ModelError) in
+    try parameters.writeCommon()
+    try parameters.writeLlama()
+    parameters.write("expert_count", try parameters.required("num_local_experts"))
+    parameters.write("expert_used_count", try parameters.required("num_experts_per_tok"))
+  }
 }

@@ -1,8 +1,13 @@
+internal import TensorModel
+
 extension Architecture {
   /// Qwen 3, without experts.
   static let qwen3 = Architecture(
     ggufName: "qwen3", modelTypes: ["qwen3"], interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.attentionNorms + CommonNames.feedForward
-      + CommonNames.normsBefore)
+      + CommonNames.normsBefore
+  ) { (parameters) throws(ModelError) in
+    try parameters.writeCommon()
+  }
 }
