@@ -17,9 +17,9 @@ def source() -> Path:
     return cache / f"llama-cpp-python-{llama_cpp.__version__}/source/vendor/llama.cpp"
 
 
-def convert(model: Path, path: Path, type: str, pre_tokenizer: str) -> None:
-    """Converts a folder of Hugging Face to GGUF of a type: f32, f16 or bf16."""
-    arguments = [pre_tokenizer, str(model), "--outfile", str(path), "--outtype", type]
+def convert(model: Path, paths: dict[str, Path], pre_tokenizer: str) -> None:
+    """Converts a folder of Hugging Face to GGUF of each type: f32, f16 or bf16."""
+    arguments = [pre_tokenizer, str(model), *(f"{type}={path}" for type, path in paths.items())]
     result = subprocess.run(
         [sys.executable, __file__, str(source()), *arguments],
         capture_output=True,
@@ -30,14 +30,15 @@ def convert(model: Path, path: Path, type: str, pre_tokenizer: str) -> None:
 
 
 def main() -> None:
-    sources, pre_tokenizer, *arguments = sys.argv[1:]
+    sources, pre_tokenizer, model, *wishes = sys.argv[1:]
     sys.path[0] = sources
     import convert_hf_to_gguf
     from conversion.base import TextModel
 
     TextModel.get_vocab_base_pre = lambda self, tokenizer: pre_tokenizer
-    sys.argv = ["convert_hf_to_gguf.py", *arguments]
-    convert_hf_to_gguf.main()
+    for type, path in (wish.split("=", 1) for wish in wishes):
+        sys.argv = ["convert_hf_to_gguf.py", model, "--outfile", path, "--outtype", type]
+        convert_hf_to_gguf.main()
 
 
 if __name__ == "__main__":
