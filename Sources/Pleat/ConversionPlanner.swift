@@ -19,13 +19,13 @@ extension Plan {
     rounding: Bool = false, droppingAdapters: Bool = false
   ) throws(ModelError) -> Plan {
     let planner = ConversionPlanner(
-      format: destination.format, type: type, roundsOffsets: rounding,
+      format: destination.format, type: type,
       retypesPlain: model.needsTranslation(to: destination.format))
     do throws(ModelError) {
       var tensors: [TensorPlan] = []
       for tensor in model.catalog.tensors { tensors.append(try planner.plan(tensor)) }
       return try Plan(
-        model, tensors, to: destination, notes: [],
+        model, tensors, to: destination, notes: notes(on: tensors),
         history: ["action": "convert", "from": .string(model.format.name)], rounding: rounding,
         attachments: droppingAdapters ? [] : nil)
     } catch {
@@ -35,14 +35,42 @@ extension Plan {
   }
 }
 
+extension Plan {
+  /// What a user should know of weights whose whole zero points become biases.
+  private static func notes(on tensors: [TensorPlan]) -> [String] {
+    var types: [ScalarType: Int] = [:]
+    for plan in tensors {
+      guard case .shift(let target) = plan.action, target.offset == .bias,
+        case .grouped(let source) = plan.source.encoding, source.offset == .zeroPoint
+      else { continue }
+      types[target.parameters, default: 0] += 1
+    }
+    return types.sorted { $0.key.name < $1.key.name }.map { type, count in
+      "zero points of \(count) weight\(count == 1 ? "" : "s") become biases, each rounded once: "
+        + type.roundingBound
+    }
+  }
+}
+
+extension ScalarType {
+  /// How far a number may be from its nearest neighbour of the type, for people.
+  fileprivate var roundingBound: String {
+    let digits =
+      switch self {
+      case .f16: 11
+      case .bf16: 8
+      default: 24
+      }
+    return "to \(name), at most 2^-\(digits) of it"
+  }
+}
+
 /// Decides for each tensor how it gets into another format.
 ///
 /// Pure: it sees descriptions only.
 struct ConversionPlanner {
   let format: Format
   let type: ScalarType?
-  /// Whether biases may be rounded where weights have zero points.
-  var roundsOffsets = false
   /// Whether plain numbers of models whose tensors have types of their own become the type as well.
   var retypesPlain = false
 
@@ -55,7 +83,7 @@ struct ConversionPlanner {
     case .exact: return carrying(tensor, "held exactly")
     case .rounded(let reason): return carrying(tensor, reason)
     case .refused(let reason):
-      if let plan = try gainingBias(tensor) { return plan }
+      if let plan = gainingBias(tensor) { return plan }
       guard format.bits.isEmpty, canDecode(tensor) else {
         throw ModelError(
           .unsupported, reason, tensor: tensor.name,
@@ -67,25 +95,21 @@ struct ConversionPlanner {
 
   /// The same codes and scales with a bias for each group, where the format wants one: −scale · zero.
   ///
-  /// A central zero is a power of two, so that the bias is exact; others round it. Throws
-  /// `unsupported` when that is not permitted.
-  private func gainingBias(_ tensor: TensorInfo) throws(ModelError) -> TensorPlan? {
+  /// A central zero is a power of two, so that the bias is exact; others round it, once. A format
+  /// that has scales in F16 alone is checked to hold them when they are seen.
+  private func gainingBias(_ tensor: TensorInfo) -> TensorPlan? {
     guard case .grouped(var grouping) = tensor.encoding, grouping.offset != .bias else {
       return nil
     }
     let isExact = grouping.offset == .none
     grouping.offset = .bias
+    if case .rounded = format.admits(tensor.with(.grouped(grouping))) { grouping.parameters = .f16 }
     let target = tensor.with(.grouped(grouping))
     guard case .exact = format.admits(target) else { return nil }
-    guard isExact || roundsOffsets else {
-      throw ModelError(
-        .unsupported,
-        "the zero points become biases, which are rounded to "
-          + grouping.parameters.name, tensor: tensor.name, hint: "pleat convert --round permits it")
-    }
+    let bound = isExact ? "" : ", rounded once: \(grouping.parameters.roundingBound)"
     return TensorPlan(
       source: tensor, target: target, action: .shift(grouping),
-      reason: "codes and scales kept, with a bias for each group")
+      reason: "codes and scales kept, with a bias for each group\(bound)")
   }
 
   private func decodes(_ tensor: TensorInfo, to type: ScalarType) -> Bool {

@@ -111,7 +111,8 @@ package struct Cut: Sendable, Hashable {
     parts.reduce(0) { $0 + $1.byteCount(of: units) }
   }
 
-  private static func commonMultiple(_ left: Int, _ right: Int) -> Int {
+  /// The least common multiple of two numbers above 0.
+  static func commonMultiple(_ left: Int, _ right: Int) -> Int {
     var (a, b) = (left, right)
     while b != 0 { (a, b) = (b, a % b) }
     return left / a * right

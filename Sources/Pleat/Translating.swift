@@ -19,6 +19,17 @@ extension Model {
       }
       return nil
     }
+    return try translation { (architecture, tokenCount) throws(ModelError) in
+      try tokenizer(destination, architecture, tokenCount)
+    }
+  }
+
+  /// How the model becomes one of llama.cpp, with a tokenizer or without.
+  ///
+  /// Throws what `translation(for:)` throws.
+  func translation(
+    _ tokenizer: (Architecture, Int) throws(ModelError) -> GGUFTokenizer? = { (_, _) in nil }
+  ) throws(ModelError) -> GGUFTranslation {
     guard let config = try configuration() else {
       throw ModelError(
         .unsupported, "gguf needs a config.json, which the model lacks", file: path,
@@ -27,10 +38,7 @@ extension Model {
     do throws(ModelError) {
       return try GGUFTranslation(
         catalog.tensors, config: config, generation: try document(named: "generation_config.json"),
-        name: displayName
-      ) { (architecture, tokenCount) throws(ModelError) in
-        try tokenizer(destination, architecture, tokenCount)
-      }
+        name: displayName, tokenizer: tokenizer)
     } catch {
       throw error.located(file: path)
     }
@@ -49,8 +57,20 @@ extension Model {
 
   private func tokenizer(
     _ destination: Destination, _ architecture: Architecture, _ tokenCount: Int
-  ) throws(ModelError) -> Metadata {
-    Metadata()
+  ) throws(ModelError) -> GGUFTokenizer {
+    if let donor = destination.tokenizerDonor {
+      guard destination.preTokenizer == nil else {
+        throw ModelError(
+          .usage, "a tokenizer that is taken from a model brings how it splits text",
+          found: "--tokenizer-pre and --tokenizer-from", hint: "leave one of them out")
+      }
+      return try GGUFTokenizer(
+        donor: donor.catalog.metadata, path: donor.path, tokenCount: tokenCount)
+    }
+    return try GGUFTokenizer(
+      { (name) throws(ModelError) in try companion(named: name) },
+      config: try configuration() ?? .null, tokenCount: tokenCount, architecture: architecture,
+      pre: destination.preTokenizer)
   }
 }
 

@@ -76,40 +76,44 @@ public struct Verification: Sendable {
     let changes = adapters.isEmpty ? [:] : try reference.changes(by: adapters)
     let comparer = FoldComparer(
       model: model, reference: reference, updates: UpdateReader(adapters.map(\.numbers)))
-    var indices: [ExactName: Int] = [:]
-    for (index, tensor) in reference.catalog.tensors.enumerated() {
-      indices[ExactName(tensor.name)] = index
-    }
+    var counterparts = try Counterparts(of: model, in: reference)
     var found: [Comparison] = []
     for (index, tensor) in model.catalog.tensors.enumerated() {
-      guard let other = indices.removeValue(forKey: ExactName(tensor.name)) else {
+      guard let others = counterparts.take(tensor.name) else {
         mismatches.append(
           ModelError(
             .mismatch, "the reference has no such tensor", file: reference.path,
             tensor: tensor.name))
         continue
       }
-      let expected = reference.catalog.tensors[other]
-      guard tensor.shape == expected.shape else {
-        mismatches.append(
-          ModelError(
-            .mismatch, "the shapes differ", file: model.path, tensor: tensor.name,
-            expected: "\(expected.shape)", found: "\(tensor.shape)"))
-        continue
-      }
-      do throws(ModelError) {
-        // Beside what adapters change, a fold may have given numbers another type.
-        let isOther = needsAdapters && tensor.encoding != expected.encoding
-        if let changes = changes[other] ?? (isOther ? [] : nil) {
-          found.append(try Comparison(of: index, with: other, changes, comparer, progress))
-        } else {
-          found.append(try Comparison(of: index, in: model, with: other, in: reference, progress))
+      for other in others {
+        let expected = reference.catalog.tensors[other.index]
+        guard tensor.shape == other.shape(of: expected.shape) else {
+          mismatches.append(
+            ModelError(
+              .mismatch, "the shapes differ", file: model.path, tensor: tensor.name,
+              expected: "\(other.shape(of: expected.shape))", found: "\(tensor.shape)"))
+          continue
         }
-      } catch  where error.kind == .mismatch {
-        mismatches.append(error)
+        do throws(ModelError) {
+          // Beside what adapters change, a fold may have given numbers another type.
+          let isOther = needsAdapters && tensor.encoding != expected.encoding
+          if let changes = changes[other.index] ?? (isOther ? [] : nil) {
+            guard other.placement == nil else {
+              throw ModelError(
+                .mismatch, "a fold is proven under equal names only", file: model.path,
+                tensor: tensor.name, hint: "fold the base in its own format, and verify that")
+            }
+            found.append(try Comparison(of: index, with: other.index, changes, comparer, progress))
+          } else {
+            found.append(try Comparison(of: index, in: model, with: other, in: reference, progress))
+          }
+        } catch  where error.kind == .mismatch {
+          mismatches.append(error)
+        }
       }
     }
-    for name in indices.keys.map(\.text).sorted() {
+    for name in counterparts.names {
       mismatches.append(
         ModelError(.mismatch, "the model lacks a tensor", file: model.path, tensor: name))
     }
@@ -142,20 +146,18 @@ public struct Comparison: Sendable, Hashable {
   ///
   /// Throws what reading throws.
   init(
-    of index: Int, in model: Model, with other: Int, in reference: Model,
+    of index: Int, in model: Model, with other: Counterparts.Counterpart, in reference: Model,
     _ progress: (Int) throws(ModelError) -> Void
   ) throws(ModelError) {
     let info = model.catalog.tensors[index]
-    name = info.name
+    let expected = reference.catalog.tensors[other.index]
+    name = other.placement?.stack.map { "\(info.name)[\($0.index)]" } ?? info.name
     encoding = info.encoding
     let (left, right) = (WeightReader(model: model), WeightReader(model: reference))
-    let byRows = info.isGrouped || reference.catalog.tensors[other].isGrouped
-    guard let source = left.tensor(index, byRows: byRows),
-      let target = right.tensor(other, byRows: byRows)
-    else {
+    guard let source = left.tensor(index), let target = right.tensor(other.index) else {
       (relativeError, largestError) = (0, 0)
-      guard info.encoding == reference.catalog.tensors[other].encoding,
-        try Self.hasSameBytes(index, in: model, other, in: reference)
+      guard info.encoding == expected.encoding,
+        try Self.hasSameBytes(index, in: model, other.index, in: reference)
       else {
         throw ModelError(
           .mismatch, "the tensors are not numbers that Pleat reads, and their bytes differ",
@@ -164,9 +166,15 @@ public struct Comparison: Sendable, Hashable {
       return
     }
     var total = ErrorStatistics()
-    for run in 0..<source.runCount {
-      let values = try left.values(of: source, run: run)
-      let expected = try right.values(of: target, run: run)
+    let isVector = expected.shape.rank < 2
+    let firstRow = other.firstRow(of: expected.shape)
+    let headSize = isVector ? 1 : other.placement?.rowOrder?.headSize ?? 1
+    for rows in WeightReader.runs(of: [target, source], multiple: headSize) {
+      let place = firstRow + rows.lowerBound..<firstRow + rows.upperBound
+      let values = try left.values(of: source, rows: place)
+      let expected = other.moved(
+        try right.values(of: target, rows: rows),
+        columnCount: isVector ? 1 : expected.shape.columnCount)
       total.merge(ErrorStatistics(of: values.span, from: expected.span))
       try progress(values.count)
     }

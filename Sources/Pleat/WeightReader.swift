@@ -12,42 +12,65 @@ struct WeightReader {
   struct Tensor {
     fileprivate let index: Int
     fileprivate let cut: Cut
+    fileprivate let shape: Shape
+    /// Rows that are not read apart.
+    fileprivate var rowStep: Int { unitsPerRow == 1 ? cut.unitsPerStep : 1 }
+    fileprivate var unitsPerRow: Int {
+      cut.elementsPerUnit == 0 ? 0 : max(1, shape.columnCount / cut.elementsPerUnit)
+    }
     /// Runs of numbers, in order.
     var runCount: Int { cut.blockCount }
-    /// Numbers in a whole run.
-    var elementsPerRun: Int { cut.unitsPerBlock * cut.elementsPerUnit }
   }
 
   /// The tensor of an index; nil when its encoding is not decoded.
-  ///
-  /// - Parameters:
-  ///   - index: The index in the catalog.
-  ///   - byRows: Whether every run is whole rows, so that runs of two encodings match.
-  /// - Returns: How to read it.
-  func tensor(_ index: Int, byRows: Bool = false) -> Tensor? {
+  func tensor(_ index: Int) -> Tensor? {
     let info = model.catalog.tensors[index]
     guard info.isGrouped || RowDecoder(info.encoding) != nil else { return nil }
     let target = info.with(.plain(.f32))
     var cut = Cut(
       TensorPlan(source: info, target: target, action: .decode(.f32), reason: ""),
       source: model.parts(of: index), target: PlainSpelling().parts(of: target))
-    if cut.elementsPerUnit > 0, info.shape.columnCount > 0 {
-      let rowUnits =
-        (byRows ? max(1, info.shape.columnCount / cut.elementsPerUnit) : 1) * cut.unitsPerStep
+    if cut.elementsPerUnit > 0 {
       let wanted = Self.runElementCount / cut.elementsPerUnit
-      cut.unitsPerBlock = max(1, wanted / rowUnits) * rowUnits
+      cut.unitsPerBlock = max(1, wanted / cut.unitsPerStep) * cut.unitsPerStep
     }
-    return Tensor(index: index, cut: cut)
+    return Tensor(index: index, cut: cut, shape: info.shape)
   }
 
-  /// The numbers of a run, and the groups that they were decoded from, if they were.
+  /// Runs of whole rows that fit memory, and that all the tensors can be read by.
+  ///
+  /// - Parameters:
+  ///   - tensors: Tensors of the same shape, perhaps of several models.
+  ///   - multiple: Rows that belong together for another reason.
+  /// - Returns: The runs, in order; none where there are no numbers.
+  static func runs(of tensors: [Tensor], multiple: Int = 1) -> [Range<Int>] {
+    guard let shape = tensors.first?.shape, shape.elementCount > 0 else { return [] }
+    let step = tensors.map(\.rowStep).reduce(multiple, Cut.commonMultiple)
+    let count = max(1, runElementCount / shape.columnCount / step) * step
+    return stride(from: 0, to: shape.rowCount, by: count).map {
+      $0..<min($0 + count, shape.rowCount)
+    }
+  }
+
+  /// The numbers of some rows.
   ///
   /// Throws what reading throws.
-  func rows(of tensor: Tensor, run: Int) throws(ModelError) -> (GroupedRows?, [Float]) {
+  func values(of tensor: Tensor, rows: Range<Int>) throws(ModelError) -> [Float] {
+    try values(
+      of: tensor,
+      units: rows.lowerBound * tensor.unitsPerRow..<rows.upperBound * tensor.unitsPerRow)
+  }
+
+  /// The numbers of some rows, and the groups that they were decoded from, if they were.
+  ///
+  /// Throws what reading throws.
+  func grouped(
+    _ tensor: Tensor, rows: Range<Int>
+  ) throws(ModelError) -> (GroupedRows?, [Float]) {
     guard case .grouped(let grouping) = model.catalog.tensors[tensor.index].encoding else {
-      return (nil, try values(of: tensor, run: run))
+      return (nil, try values(of: tensor, rows: rows))
     }
-    let units = tensor.cut.units(of: run)
+    let units = rows
     let parts = try model.read(tensor.index, tensor.cut, units: units)
     let rows = GroupedRows(
       grouping: grouping, columnCount: tensor.cut.elementsPerUnit, rowCount: units.count)
@@ -61,7 +84,12 @@ struct WeightReader {
   ///
   /// Throws what reading throws.
   func values(of tensor: Tensor, run: Int) throws(ModelError) -> [Float] {
-    let units = tensor.cut.units(of: run)
+    try values(of: tensor, units: tensor.cut.units(of: run))
+  }
+
+  private func values(
+    of tensor: Tensor, units: Range<Int>
+  ) throws(ModelError) -> [Float] {
     let parts = try model.read(tensor.index, tensor.cut, units: units)
     var values: [Float] = []
     model.decode(tensor.index, tensor.cut, parts, units: 0..<units.count, into: &values)

@@ -102,6 +102,12 @@ package struct JSONScanner {
     return true
   }
 
+  /// The first byte of the next value, which is not passed; nil at the end.
+  package mutating func peek() -> UInt8? {
+    skipSpace()
+    return position < bytes.count ? bytes[position] : nil
+  }
+
   /// Any value, checked and passed; its objects have no key twice.
   package mutating func skip(depth: Int = 1) throws(ModelError) {
     guard depth <= limits.nesting else {

@@ -265,7 +265,8 @@ extension BlockWorker {
       .unsupported, "a scale does not fit \(written.grouping.parameters.name) exactly",
       expected: "\(wanted.scales[index / ratio])",
       found: "\(written.scales[index]) in row \(row), group \(index % written.groupCount)",
-      hint: "use --bias-type F32, where the format holds it")
+      hint: plan.adapters.isEmpty
+        ? "--dtype F16 decodes the weights" : "use --bias-type F32, where the format holds it")
   }
 }
 

@@ -33,8 +33,8 @@ struct FoldComparer {
   ) throws(ModelError) -> FoldComparison {
     let (left, right) = (WeightReader(model: model), WeightReader(model: reference))
     let info = model.catalog.tensors[index]
-    guard let source = left.tensor(index, byRows: true),
-      let base = right.tensor(other, byRows: true)
+    guard let source = left.tensor(index),
+      let base = right.tensor(other)
     else {
       throw ModelError(
         .mismatch, "the tensor is not numbers that Pleat reads", file: model.path,
@@ -42,12 +42,10 @@ struct FoldComparer {
     }
     var result = FoldComparison()
     let columns = info.shape.columnCount
-    for run in 0..<source.runCount {
-      let (written, found) = try left.rows(of: source, run: run)
-      let (known, before) = try right.rows(of: base, run: run)
-      let first = run * source.elementsPerRun / max(1, columns)
-      var update = RowUpdate(
-        before, rows: first..<first + found.count / max(1, columns), columnCount: columns)
+    for rows in WeightReader.runs(of: [source, base]) {
+      let (written, found) = try left.grouped(source, rows: rows)
+      let (known, before) = try right.grouped(base, rows: rows)
+      var update = RowUpdate(before, rows: rows, columnCount: columns)
       for change in changes { try update.apply(change, updates) }
       if !changes.isEmpty {
         result.measurement.add(found, base: before, delta: update.delta)

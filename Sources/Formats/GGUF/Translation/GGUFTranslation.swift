@@ -50,12 +50,12 @@ package struct GGUFTranslation: Sendable {
   ///   - config: Its `config.json`.
   ///   - generation: Its `generation_config.json`; nil when it has none.
   ///   - name: What to call the model.
-  ///   - tokenizer: Makes the metadata of the tokenizer for an architecture and so many embeddings.
+  ///   - tokenizer: The tokenizer for an architecture and so many embeddings; nil for none.
   /// - Throws: `unsupported` for an architecture or a tensor that Pleat does not know, `malformed`
   ///   for a config that does not say enough, or tensors that are missing.
   package init(
     _ tensors: [TensorInfo], config: JSONValue, generation: JSONValue?, name: String,
-    tokenizer: (Architecture, Int) throws(ModelError) -> Metadata
+    tokenizer: (Architecture, Int) throws(ModelError) -> GGUFTokenizer?
   ) throws(ModelError) {
     let architecture = try Self.architecture(of: config)
     let config = config["text_config"].map { Self.merged(config, $0) } ?? config
@@ -72,7 +72,9 @@ package struct GGUFTranslation: Sendable {
     metadata.append("general.name", .text(name))
     let sampling = generation.map(SamplingDefaults.metadata) ?? Metadata()
     let vocabulary = try tokenizer(architecture, tokenCount)
-    for entry in sampling.entries + parameters.metadata.entries + vocabulary.entries {
+    notes = vocabulary?.notes ?? []
+    let entries = sampling.entries + parameters.metadata.entries
+    for entry in entries + (vocabulary?.metadata.entries ?? []) {
       metadata.append(entry.key, entry.value)
     }
     GGUFFileType.addVersion(to: &metadata)

@@ -1,0 +1,51 @@
+internal import Bytes
+internal import TensorModel
+
+/// The templates that turn chats into text.
+enum ChatTemplate {
+  private static let key = "tokenizer.chat_template"
+
+  /// Adds templates to metadata: one text, or several with names.
+  ///
+  /// tokenizer_config.json goes before a file of its own, as in llama.cpp's converter.
+  static func write(_ files: TokenizerFiles, to metadata: inout Metadata) {
+    switch files.configuration["chat_template"] ?? files.chatTemplate {
+    case .string(let text): metadata.append(key, .text(text))
+    case .array(let choices): write(choices, to: &metadata)
+    default: break
+    }
+  }
+
+  private static func write(_ choices: [JSONValue], to metadata: inout Metadata) {
+    var normal: String?
+    var names: [String] = []
+    for choice in choices {
+      guard let name = choice["name"]?.string.map(escaped), !name.isEmpty,
+        let template = choice["template"]?.string
+      else { continue }
+      if name == "default" {
+        normal = template
+      } else if !names.contains(name) {
+        names.append(name)
+        metadata.append("\(key).\(name)", .text(template))
+      }
+    }
+    if !names.isEmpty {
+      var bytes: [UInt8] = []
+      for name in names { GGUFMetadata.append(text: Array(name.utf8), to: &bytes) }
+      metadata.append(
+        "tokenizer.chat_templates",
+        .array(MetadataArray(elementType: .string, count: names.count, bytes: bytes)))
+    }
+    if let normal { metadata.append(key, .text(normal)) }
+  }
+
+  // Keys of GGUF are plain: other characters become underscores.
+  private static func escaped(_ name: String) -> String {
+    String(
+      String.UnicodeScalarView(
+        name.unicodeScalars.map {
+          $0.isASCII && ($0.properties.isAlphabetic || $0.properties.numericType != nil) ? $0 : "_"
+        }))
+  }
+}

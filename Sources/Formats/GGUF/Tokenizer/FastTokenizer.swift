@@ -1,0 +1,127 @@
+internal import Bytes
+internal import TensorModel
+
+/// What a `tokenizer.json` says.
+///
+/// Vocabulary and merges, of which there can be a million, are read without a tree.
+struct FastTokenizer {
+  static let file = "tokenizer.json"
+
+  /// `BPE`, `Unigram`, `WordPiece` or `WordLevel`.
+  private(set) var algorithm = "BPE"
+  /// The vocabulary, in file order.
+  private(set) var texts = TextIndex()
+  /// The id of each text.
+  private(set) var ids: [Int] = []
+  /// Left and right parts of what is joined, in turn, the first merge first.
+  private(set) var merges = TextList()
+  /// What remains of `model`.
+  private(set) var model: [String: JSONValue] = [:]
+  /// Tokens found before anything else, in file order.
+  private(set) var addedTokens: [AddedToken] = []
+  /// What remains: normalizer, pre_tokenizer, post_processor, decoder.
+  private(set) var parts: [String: JSONValue] = [:]
+
+  /// Reads a file.
+  ///
+  /// Throws `malformed` and `limit`.
+  init(_ bytes: [UInt8]) throws(ModelError) {
+    var scanner = try JSONScanner(bytes, file: Self.file, offset: 0, limits: ReadLimits())
+    var seen: Set<ExactName> = []
+    try scanner.object { (scanner, key) throws(ModelError) in
+      guard seen.insert(ExactName(key)).inserted else { throw Self.repetition(of: key) }
+      switch key {
+      case "model": try readModel(&scanner)
+      case "added_tokens":
+        guard let tokens = try Self.value(&scanner).array else {
+          throw ModelError(
+            .malformed, "the added tokens are not a list", file: Self.file, tensor: key)
+        }
+        for token in tokens { addedTokens.append(try AddedToken(token, file: Self.file)) }
+      case "normalizer", "pre_tokenizer", "post_processor", "decoder":
+        parts[key] = try Self.value(&scanner)
+      default: try scanner.skip()
+      }
+    }
+    try scanner.end()
+    try checkMerges()
+  }
+
+  private mutating func readModel(_ scanner: inout JSONScanner) throws(ModelError) {
+    var seen: Set<ExactName> = []
+    try scanner.object { (scanner, key) throws(ModelError) in
+      guard seen.insert(ExactName(key)).inserted else { throw Self.repetition(of: key) }
+      switch key {
+      case "vocab":
+        // Unigram models have a list of pairs here.
+        guard scanner.peek() == UInt8(ascii: "{") else { return try scanner.skip() }
+        try readVocabulary(&scanner)
+      case "merges":
+        guard scanner.peek() == UInt8(ascii: "[") else { return try scanner.skip() }
+        try readMerges(&scanner)
+      default: model[key] = try Self.value(&scanner)
+      }
+    }
+    if let type = model["type"]?.string { algorithm = type }
+  }
+
+  private mutating func readVocabulary(_ scanner: inout JSONScanner) throws(ModelError) {
+    try scanner.object { (scanner, text) throws(ModelError) in
+      let id = try scanner.count()
+      guard texts.insert(Array(text.utf8)[...]).inserted else {
+        throw Self.mistake("the vocabulary has a token twice", token: text)
+      }
+      ids.append(id)
+    }
+  }
+
+  private mutating func readMerges(_ scanner: inout JSONScanner) throws(ModelError) {
+    try scanner.array { (scanner) throws(ModelError) in
+      if scanner.peek() == UInt8(ascii: "[") {
+        var count = 0
+        try scanner.array { (scanner) throws(ModelError) in
+          merges.append(try scanner.string().utf8)
+          count += 1
+        }
+        guard count == 2 else {
+          throw Self.mistake("a merge does not have two parts", token: "\(count) parts")
+        }
+      } else {
+        let text = try scanner.string()
+        let parts = text.utf8.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
+        guard parts.count == 2 else {
+          throw Self.mistake("a merge does not have two parts", token: text)
+        }
+        for part in parts { merges.append(part) }
+      }
+    }
+  }
+
+  private func checkMerges() throws(ModelError) {
+    guard algorithm == "BPE" else { return }
+    for index in stride(from: 0, to: merges.count, by: 2) {
+      let (left, right) = (merges[index], merges[index + 1])
+      for text in [left, right, left + right] where texts.index(of: text) == nil || text.isEmpty {
+        throw ModelError(
+          .malformed, "merge \(index / 2) has a part or a result that is not in the vocabulary",
+          file: Self.file, tensor: "model.merges",
+          found: "'\(String(decoding: text, as: UTF8.self))'")
+      }
+    }
+  }
+
+  /// The id of a text of the vocabulary; nil when it is not there.
+  func id(of text: String) -> Int? { texts.index(of: Array(text.utf8)[...]).map { ids[$0] } }
+
+  private static func value(_ scanner: inout JSONScanner) throws(ModelError) -> JSONValue {
+    try JSONParser.parse(try scanner.rawValue(), file: file)
+  }
+
+  private static func repetition(of key: String) -> ModelError {
+    ModelError(.malformed, "the key '\(key)' is there twice", file: file)
+  }
+
+  private static func mistake(_ what: String, token: String) -> ModelError {
+    ModelError(.malformed, what, file: file, tensor: "model", found: "'\(token)'")
+  }
+}

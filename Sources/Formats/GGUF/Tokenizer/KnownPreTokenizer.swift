@@ -1,0 +1,122 @@
+/// A way of splitting text that llama.cpp has, and the definitions that mean the same.
+struct KnownPreTokenizer {
+  /// The values of `tokenizer.ggml.pre` that split so; the first is written.
+  let names: [String]
+  /// Patterns, one after another, as files have them.
+  let definitions: [[String]]
+  /// Whether a word that is a token is taken whole, without looking at merges.
+  var ignoresMerges = false
+  /// What llama.cpp's own pattern does otherwise; nil when nothing.
+  var difference: String?
+
+  // The short forms of patterns that differ in no split: `(?i:[sdmt]|…)` has the alternatives of
+  // `(?i:'s|'t|…)`, possessive quantifiers stand where nothing could be given back, and
+  // `\s*[\r\n]` ends at the last line break just as `\s*[\r\n]+` does.
+  private static func words(_ letters: String, _ digits: String) -> [[String]] {
+    [
+      [
+        #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?"# + letters + "|" + digits
+          + #"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
+      ],
+      [
+        #"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+"# + letters + "|" + digits
+          + #"| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"#
+      ],
+    ]
+  }
+
+  // A word in letters of which the small ones come last, with what may follow it.
+  private static func cases(_ suffix: String, _ digits: String) -> [[String]] {
+    let start = #"[^\r\n\p{L}\p{N}]?"#
+    let (upper, lower) = (#"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"#, #"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"#)
+    return [
+      [
+        "\(start)\(upper)*\(lower)+\(suffix)|\(start)\(upper)+\(lower)*\(suffix)|\(digits)"
+          + #"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
+      ]
+    ]
+  }
+
+  private static let casesDifference =
+    "llama.cpp tells small from capital letters in ASCII only where it splits words, and ends words "
+    + "at combining marks: ids of such words may differ"
+
+  /// All that are known; each has the pattern of src/llama-vocab.cpp under its first name.
+  static let all = [
+    // GPT-2, and whatever has ByteLevel alone: Phi-2, OLMo, MPT.
+    KnownPreTokenizer(
+      names: [
+        "gpt-2", "phi-2", "olmo", "mpt", "jais", "trillion", "granite-docling", "gigachat",
+        "a.x-4.0", "mellum", "modern-bert", "exaone4",
+      ], definitions: [[PreTokenizer.gpt2Pattern]]),
+    // SmolLM, StarCoder, Command R: each digit apart, then GPT-2.
+    KnownPreTokenizer(
+      names: [
+        "smollm", "starcoder", "command-r", "refact", "codeshell", "exaone", "minerva-7b",
+        "mellum2",
+      ], definitions: [[#"\p{N}"#, PreTokenizer.gpt2Pattern]]),
+    // Llama 3: numbers in threes; words that are tokens are taken whole.
+    KnownPreTokenizer(
+      names: [
+        "llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
+        "jina-v5-nano", "glm4", "glm5",
+      ], definitions: words(#"\p{L}+"#, #"\p{N}{1,3}"#), ignoresMerges: true),
+    // GPT-4, DBRX, Phi 4: as Llama 3, but only merges make tokens.
+    KnownPreTokenizer(
+      names: ["dbrx", "smaug-bpe", "chatglm-bpe"],
+      definitions: words(#"\p{L}+"#, #"\p{N}{1,3}"#)),
+    // Qwen 2, 2.5 and 3, and DeepSeek R1 on Qwen: as GPT-4, each digit apart.
+    KnownPreTokenizer(
+      names: [
+        "qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "megrez", "stablelm2", "hunyuan",
+        "solar-open", "grok-2", "bailingmoe", "bailingmoe2", "llada-moe",
+      ], definitions: words(#"\p{L}+"#, #"\p{N}"#)),
+    // Qwen 3.5: as Qwen 2, combining marks are part of words.
+    KnownPreTokenizer(
+      names: ["qwen35"],
+      definitions: [
+        [
+          #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}"#
+            + #"| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
+        ]
+      ]),
+    // GPT-4o, Llama 4, Phi 4 mini.
+    KnownPreTokenizer(
+      names: ["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"],
+      definitions: cases("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", #"\p{N}{1,3}"#),
+      difference: casesDifference),
+    // Mistral's tekken: Nemo, Ministral, Small 3.
+    KnownPreTokenizer(
+      names: ["tekken"], definitions: cases("", #"\p{N}"#), ignoresMerges: true,
+      difference: casesDifference),
+    // DeepSeek Coder.
+    KnownPreTokenizer(
+      names: ["deepseek-coder"],
+      definitions: [["[\r\n]", #"\s?\p{L}+"#, #"\s?\p{P}+"#, "[一-龥ࠀ-一가-퟿]+", #"\p{N}"#]]),
+    // DeepSeek V3 and R1.
+    KnownPreTokenizer(
+      names: ["deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"],
+      definitions: [
+        [
+          #"\p{N}{1,3}"#, "[一-龥぀-ゟ゠-ヿ]+",
+          ##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"##
+            + "|[^\r\n" + #"\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+"# + "[\r\n]*"
+            + #"|\s*"# + "[\r\n]+" + #"|\s+(?!\S)|\s+"#,
+        ]
+      ]),
+    // Seed Coder: line breaks belong to no punctuation.
+    KnownPreTokenizer(
+      names: ["seed-coder"],
+      definitions: [
+        [
+          "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n" + #"\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}"#
+            + "\r\n]+" + #"|\s*"# + "[\r\n]+" + #"|\s+(?!\S)|\s+"#
+        ]
+      ]),
+    // MiniCPM 5: numbers in threes from the left, then words.
+    KnownPreTokenizer(
+      names: ["minicpm5"],
+      definitions: words(#"\p{L}+"#, #"\p{N}+"#).map { [#"\p{N}{1,3}"#] + $0 },
+      ignoresMerges: true),
+  ]
+}

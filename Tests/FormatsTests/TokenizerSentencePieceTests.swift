@@ -1,0 +1,204 @@
+import Bytes
+import Formats
+import TensorModel
+import Testing
+
+/// Tokenizers of SentencePiece, by tokenizer.model or the tokenizer.json made from one.
+@Suite struct TokenizerSentencePieceTests {
+  @Test("pieces keep their scores and types, and rows beyond them are padding")
+  func pieces() throws {
+    let result = try SmallTokenizer.sentencePiece()
+    #expect(
+      result.keys == [
+        "model", "pre", "tokens", "scores", "token_type", "bos_token_id", "eos_token_id",
+        "unknown_token_id",
+      ])
+    #expect(result.value("model") == .text("llama") && result.value("pre") == .text("default"))
+    let texts = try result.texts("tokens")
+    #expect(texts.count == 300 && texts[0...3] == ["<unk>", "<s>", "</s>", "<0x00>"])
+    #expect(texts[259...260] == ["▁a", "[PAD260]"])
+    let kinds = try result.words("token_type")
+    #expect(kinds[0...3] == [2, 3, 3, 6] && kinds[259...260] == [1, 5])
+    let scores = try result.words("scores").map { Float(bitPattern: $0) }
+    #expect(scores[3] == 0 && scores[259...260] == [-1, -10000])
+    #expect(result.notes.isEmpty)
+  }
+
+  @Test("added tokens come from three files, each over the one before; spaces are spaces")
+  func addedTokens() throws {
+    let result = try SmallTokenizer.sentencePiece
+      .with("added_tokens.json", ["<a>": 260, "<b>": 261, "<far>": 400])
+      .with(
+        "tokenizer_config.json",
+        [
+          "added_tokens_decoder": [
+            "261": ["content": "<c>", "special": true],
+            "262": ["content": "▁▁", "special": false],
+            "263": ["content": "<unused7>", "special": false],
+          ]
+        ]
+      ).with(
+        "tokenizer.json",
+        [
+          "added_tokens": [
+            ["id": 261, "content": "<no>"], ["id": 264, "content": "<d>", "special": true],
+          ], "model": ["type": "Unigram"],
+        ])()
+    #expect(try result.texts("tokens")[260...264] == ["<a>", "<c>", "  ", "<unused7>", "<d>"])
+    #expect(try result.words("token_type")[260...264] == [4, 3, 4, 3, 3])
+    #expect(try result.words("scores")[260] == Float(-1000).bitPattern)
+    #expect(result.notes == ["left out 1 added token beyond the 300 rows of the embedding"])
+  }
+
+  @Test(
+    "a space before text is that of the model, unless the file says otherwise or Gemma is meant")
+  func space() throws {
+    let bare = SmallTokenizer.sentencePieceBytes(normalizer: [0x18, 0, 0x20, 0])
+    var tokenizer = SmallTokenizer().with("tokenizer.model", bare)
+    #expect(try tokenizer().value("add_space_prefix") == .bool(false))
+    #expect(try tokenizer().keys.last == "add_space_prefix")
+    tokenizer = tokenizer.with("tokenizer_config.json", ["add_prefix_space": true])
+    #expect(try tokenizer().value("add_space_prefix") == .bool(true))
+    #expect(try tokenizer().keys.first == "add_space_prefix")
+    tokenizer.architecture = "gemma2"
+    #expect(try tokenizer().value("add_space_prefix") == .bool(false))
+  }
+
+  @Test("a normal form that llama.cpp does not bring text into is noted")
+  func normalization() throws {
+    let name = Array("nmt_nfkc".utf8)
+    for normalizer in [
+      [0x0A, UInt8(name.count)] + name + [0x12, 1, 9, 0x20, 0], [0x20, 1], [],
+    ] {
+      let bytes = SmallTokenizer.sentencePieceBytes(normalizer: normalizer)
+      #expect(try SmallTokenizer().with("tokenizer.model", bytes)().notes.count == 1)
+    }
+  }
+
+  static let refused: [([UInt8], ModelError.Kind, String)] = [
+    (SmallTokenizer.sentencePieceBytes(trainer: [0x18, 1]), .unsupported, "unigram"),
+    (SmallTokenizer.sentencePieceBytes(trainer: []), .unsupported, "unigram"),
+    (SmallTokenizer.sentencePieceBytes(trainer: [0x18, 4]), .unsupported, "char"),
+    (
+      SmallTokenizer.sentencePieceBytes(trainer: [0x18, 2, 0xC0, 1, 1]), .unsupported,
+      "words end in spaces"
+    ),
+    (SmallTokenizer.sentencePieceBytes(hasBytes: false), .unsupported, "<0x00>"),
+    (SmallTokenizer.sentencePieceBytes(extra: [("<s>", 0, 1)]), .unsupported, "ids 1 and 259"),
+    (SmallTokenizer.sentencePieceBytes(extra: [("a", 0, 7)]), .malformed, "unknown type"),
+    (SmallTokenizer.sentencePieceBytes(extra: [("", 0, 1)]), .malformed, "no text"),
+    (SmallTokenizer.sentencePieceBytes(extra: [("a", .nan, 1)]), .malformed, "no score"),
+    (
+      SmallTokenizer.sentencePieceBytes(extra: (0..<50).map { ("t\($0)", 0, 1) }), .mismatch,
+      "more tokens"
+    ),
+    ([0x0A, 4, 0x0A, 2, 0xFF, 0xFE], .malformed, "UTF-8"),
+    ([], .malformed, "no tokens"),
+    ([0x00], .malformed, "number 0"),
+    ([0x0B], .malformed, "not in use"),
+    ([0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01], .malformed, "too long"),
+    ([0x0A, 5, 1], .malformed, "truncated"),
+    (Array("IQ== 0\nIg== 1\n".utf8), .unsupported, "tiktoken"),
+  ]
+
+  @Test("what llama.cpp cannot use, or nobody, is refused", arguments: refused)
+  func refusals(bytes: [UInt8], kind: ModelError.Kind, fragment: String) {
+    let error = SmallTokenizer().with("tokenizer.model", bytes).error()
+    #expect(error.kind == kind, "\(error)")
+    #expect(error.description.contains(fragment), "\(error)")
+  }
+
+  @Test("a tokenizer.model cut at any byte, or with a byte flipped, gives an error or a tokenizer")
+  func mutations() {
+    let whole = SmallTokenizer.sentencePieceBytes()
+    for length in whole.indices {
+      expectErrorOrTokenizer(Array(whole[..<length]), "\(length) bytes")
+    }
+    for offset in whole.indices {
+      for mask: UInt8 in [0x01, 0xFF] {
+        var bytes = whole
+        bytes[offset] ^= mask
+        expectErrorOrTokenizer(bytes, "byte \(offset) ^ \(mask)")
+      }
+    }
+  }
+
+  private func expectErrorOrTokenizer(_ bytes: [UInt8], _ place: String) {
+    do throws(ModelError) {
+      _ = try SmallTokenizer().with("tokenizer.model", bytes)()
+    } catch {
+      #expect([.malformed, .unsupported].contains(error.kind), "\(place): \(error)")
+    }
+  }
+
+  /// As transformers makes it: merges in order, ▁ for spaces.
+  private static func converted(
+    _ merges: JSONValue, normalizer: JSONValue = .null, preTokenizer: JSONValue = .null
+  ) -> SmallTokenizer {
+    let texts =
+      ["<unk>", "<s>", "</s>"] + (0..<256).map { "<0x\(hex($0))>" }
+      + ["a", "b", "c", "▁", "ab", "abc", "▁ab"]
+    let json: JSONValue = [
+      "normalizer": normalizer, "pre_tokenizer": preTokenizer,
+      "added_tokens": [["id": 1, "content": "<s>", "special": true]],
+      "model": [
+        "type": "BPE", "byte_fallback": true, "unk_token": "<unk>",
+        "vocab": .object(texts.enumerated().map { .init($1, JSONValue($0)) }), "merges": merges,
+      ],
+    ]
+    return SmallTokenizer().with("tokenizer.json", json)
+  }
+
+  private static func hex(_ value: Int) -> String {
+    let digits = String(value, radix: 16, uppercase: true)
+    return value < 16 ? "0" + digits : digits
+  }
+
+  static let marks: JSONValue = ["type": "Replace", "pattern": ["String": " "], "content": "▁"]
+
+  @Test("the score of a token is the place of its first merge, below zero")
+  func scores() throws {
+    let result = try Self.converted(
+      ["a b", "▁ ab", "ab c"], normalizer: Self.marks)()
+    let scores = try result.words("scores").map { Float(bitPattern: $0) }
+    #expect(scores[263...265] == [0, -2, -1])
+    #expect(try result.words("token_type")[0...3] == [2, 3, 1, 6])
+    #expect(result.value("add_space_prefix") == .bool(false))
+    #expect(result.notes.isEmpty)
+  }
+
+  @Test("merges that leave out ways to make tokens are noted when few are, else refused")
+  func openMerges() throws {
+    let result = try Self.converted(["a b"], normalizer: Self.marks)()
+    #expect(result.notes.count == 1 && result.notes[0].contains("2 of 266"))
+    let error = Self.converted([], normalizer: Self.marks).error()
+    #expect(error.kind == .unsupported && error.found?.contains("3 of 266") == true)
+  }
+
+  @Test("each spelling of a space before text is understood")
+  func spellings() throws {
+    let merges: JSONValue = ["a b", "▁ ab", "ab c"]
+    let legacy: JSONValue = [
+      "type": "Sequence", "normalizers": [["type": "Prepend", "prepend": "▁"], Self.marks],
+    ]
+    #expect(try Self.converted(merges, normalizer: legacy)().value("add_space_prefix") == nil)
+    for (scheme, prefix, notes) in [("first", true, 1), ("always", true, 1), ("never", false, 0)] {
+      let metaspace: JSONValue = [
+        "type": "Metaspace", "replacement": "▁", "split": false, "prepend_scheme": .string(scheme),
+      ]
+      let result = try Self.converted(merges, preTokenizer: metaspace)()
+      #expect(result.value("add_space_prefix") == (prefix ? nil : .bool(false)))
+      #expect(result.notes.count == notes)
+    }
+    let words: JSONValue = ["type": "Metaspace", "replacement": "▁", "split": true]
+    #expect(Self.converted(merges, preTokenizer: words).error().kind == .unsupported)
+    #expect(Self.converted(merges).error().kind == .unsupported)
+  }
+
+  @Test("a name for the way to split is refused, there being one way only")
+  func names() {
+    var tokenizer = SmallTokenizer.sentencePiece
+    tokenizer.pre = "qwen2"
+    #expect(tokenizer.error().kind == .usage)
+  }
+}

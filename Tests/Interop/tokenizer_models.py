@@ -1,0 +1,252 @@
+"""Small tokenizers, trained here by the libraries that models are made with, and models around them."""
+
+import json
+import random
+from functools import cache
+from pathlib import Path
+
+import sentencepiece
+import tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors, trainers
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaTokenizer
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS = 1200  # of every embedding: more than there are tokens
+
+# The patterns of published models, as their tokenizer.json has them.
+LLAMA_3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+QWEN_2 = LLAMA_3.replace(r"\p{N}{1,3}", r"\p{N}")
+CL100K = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
+)
+UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+
+
+def cased(suffix: str, digits: str) -> str:
+    start = r"[^\r\n\p{L}\p{N}]?"
+    return (
+        f"{start}{UPPER}*{LOWER}+{suffix}|{start}{UPPER}+{LOWER}*{suffix}|{digits}"
+        r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+
+
+GPT_4O = cased("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", r"\p{N}{1,3}")
+TEKKEN = cased("", r"\p{N}")
+DEEPSEEK_V3 = [
+    r"\p{N}{1,3}",
+    "[一-龥぀-ゟ゠-ヿ]+",
+    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
+    "| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
+]
+DEEPSEEK_CODER = ["[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+"]
+QWEN_35 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}"
+    r"| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+SEED_CODER = (
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1}| ?[^\\s\\p{L}\\p{N}\r\n]+"
+    "|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"
+)
+MINICPM_5 = LLAMA_3.replace(r"\p{N}{1,3}", r"\p{N}+")
+
+
+def isolated(*patterns: str) -> list:
+    return [
+        pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated", invert=False)
+        for pattern in patterns
+    ]
+
+
+def byte_level(use_regex: bool) -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=use_regex)
+
+
+def sequence(*steps) -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.Sequence(list(steps))
+
+
+digits = pre_tokenizers.Digits(individual_digits=True)
+# Name in llama.cpp → how a published model splits, and whether it ignores merges.
+BYTE_LEVEL = {
+    "gpt-2": (byte_level(True), False),
+    "smollm": (sequence(digits, byte_level(True)), False),
+    "llama-bpe": (sequence(*isolated(LLAMA_3), byte_level(False)), True),
+    "dbrx": (
+        sequence(
+            pre_tokenizers.Split(tokenizers.Regex(LLAMA_3), "removed", invert=True),
+            byte_level(False),
+        ),
+        False,
+    ),
+    "dbrx, as tiktoken has it": (sequence(*isolated(CL100K), byte_level(False)), False),
+    "qwen2": (sequence(*isolated(QWEN_2), byte_level(False)), False),
+    "qwen35": (sequence(*isolated(QWEN_35), byte_level(False)), False),
+    "gpt-4o": (sequence(*isolated(GPT_4O), byte_level(False)), False),
+    "tekken": (sequence(*isolated(TEKKEN), byte_level(False)), True),
+    "deepseek-v3": (sequence(*isolated(*DEEPSEEK_V3), byte_level(False)), False),
+    "deepseek-coder": (sequence(*isolated(*DEEPSEEK_CODER), digits, byte_level(False)), False),
+    "seed-coder": (sequence(*isolated(SEED_CODER), byte_level(False)), False),
+    "minicpm5": (sequence(*isolated(r"\p{N}{1,3}", MINICPM_5), byte_level(False)), True),
+}
+
+SAMPLES = [
+    "",
+    " ",
+    "  ",
+    "\n",
+    "\n\n \n\n\n",
+    " \t \t\t \t\n  \n   \n    \n",
+    "\r\n\r\n",
+    "Hello, World!",
+    "  leading and trailing  ",
+    "many      spaces     inside",
+    "def f(x):\n    return x ** 2  # done\n\n\n",
+    "I'm sure they'll say it's fine, don't you think? We've SEEN IT'S DON'T 'RE",
+    "3 33 333 3333 33333 333333 3333333 3.3 3..3 3...3 1,000,000 0x1F",
+    "Café naïve résumé Ångström; Cafe\u0301 nai\u0308ve",
+    "Привет, мир! нещо на Български",
+    "你好，世界！这是一个测试。天～",
+    "日本語のテキストとカタカナ ー 한국어 텍스트입니다",
+    "ภาษาไทย កាន់តែពិសេសអាច हिन्दी में مرحبا بالعالم שלום",
+    "🚀 (normal) 😶\u200d🌫️ (multiple emojis) ✅ 🦙🦙 👍🏽🇺🇸",
+    "²³¹ ½ Ⅷ ٣٤٥ १२३",
+    "a\u00a0b\u3000c\u200bd\u2028e",
+    "<|begin|>system text<|end|>\n<|begin|>",
+    "call<tool> me <tool><tool>  <|end|> x",
+    "''''''```````\"\"\"\"......!!!!!!?????? ------=======",
+    "https://example.com/a?b=c&d=%20#e",
+    "camelCase snake_case SCREAMING_CASE XMLHttpRequest iPhone ÉCOLE École",
+    "a\x00b\x01\x7f",
+    "▁marked ▁ already",
+]
+
+
+def texts(count: int = 200) -> list[str]:
+    """The samples, and seeded mixtures of their pieces."""
+    generator = random.Random(20)
+    pieces = [piece for sample in SAMPLES for piece in sample.split(" ")] + [" ", "  ", "\n", "'s"]
+    mixed = [
+        "".join(
+            generator.choice(pieces) + generator.choice(["", " ", " ", "\n", "   "])
+            for _ in range(generator.randrange(1, 12))
+        )
+        for _ in range(count - len(SAMPLES))
+    ]
+    return SAMPLES + mixed
+
+
+@cache
+def corpus() -> list[str]:
+    paths = sorted(ROOT.glob("formats/*.md")) + sorted((ROOT / "Tests/Interop").glob("*.py"))
+    documents = [path.read_text() for path in paths]
+    return [*documents, *(text for text in SAMPLES * 20 if "<" not in text)]
+
+
+def write_model(folder: Path, model_type: str = "llama", rows: int = ROWS, **settings) -> Path:
+    """A tiny random model, into which a tokenizer goes."""
+    config = LlamaConfig(
+        vocab_size=rows,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    edit(folder / "config.json", lambda value: value.update(model_type=model_type, **settings))
+    return folder
+
+
+def edit(path: Path, change) -> None:
+    value = json.loads(path.read_text()) if path.exists() else {}
+    change(value)
+    path.write_text(json.dumps(value, ensure_ascii=False))
+
+
+def write_byte_level(folder: Path, name: str, begins: bool = True) -> Tokenizer:
+    """A byte-level tokenizer that splits as a published model does."""
+    splitting, ignores_merges = BYTE_LEVEL[name]
+    tokenizer = Tokenizer(tokenizers.models.BPE(ignore_merges=ignores_merges))
+    tokenizer.pre_tokenizer = splitting
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=ROWS - 100,
+        special_tokens=["<|endoftext|>", "<|begin|>", "<|end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(corpus(), trainer)
+    tokenizer.add_tokens([AddedToken("<tool>", normalized=False, special=False)])
+    if begins:
+        tokenizer.post_processor = processors.Sequence(
+            [
+                processors.ByteLevel(trim_offsets=False),
+                processors.TemplateProcessing(
+                    single="<|begin|> $A",
+                    pair="<|begin|> $A <|begin|> $B",
+                    special_tokens=[("<|begin|>", tokenizer.token_to_id("<|begin|>"))],
+                ),
+            ]
+        )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<|begin|>",
+        "eos_token": "<|end|>",
+        "pad_token": "<|endoftext|>",
+        "chat_template": "{% for m in messages %}{{ m.content }}{% endfor %}",
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return tokenizer
+
+
+def write_sentencepiece(
+    folder: Path, dummy_prefix: bool = True, **options
+) -> sentencepiece.SentencePieceProcessor:
+    """A model of SentencePiece like those of Llama 2."""
+    path = folder / "tokenizer.model"
+    settings = {
+        "model_type": "bpe",
+        "byte_fallback": True,
+        "normalization_rule_name": "identity",
+        "remove_extra_whitespaces": False,
+        "split_digits": True,
+        "allow_whitespace_only_pieces": True,
+        "vocab_size": 1000,
+        "character_coverage": 0.998,
+        **options,
+    }
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(line for text in corpus() for line in text.split("\n")),
+        model_prefix=str(path.with_suffix("")),
+        add_dummy_prefix=dummy_prefix,
+        minloglevel=2,
+        **settings,
+    )
+    path.with_suffix(".vocab").unlink()
+    settings = {
+        "tokenizer_class": "LlamaTokenizer",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "add_bos_token": True,
+        "add_eos_token": False,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return sentencepiece.SentencePieceProcessor(model_file=str(path))
+
+
+def write_converted(folder: Path, **options) -> Tokenizer:
+    """The tokenizer.json that transformers makes from a model of SentencePiece, without the model."""
+    write_sentencepiece(folder, **options)
+    tokenizer = LlamaTokenizer.from_pretrained(folder, local_files_only=True)
+    (folder / "tokenizer.model").unlink()
+    tokenizer.save_pretrained(folder)
+    return Tokenizer.from_file(str(folder / "tokenizer.json"))
