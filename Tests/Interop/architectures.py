@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
 import transformers
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 ROOT = Path(__file__).resolve().parents[2]
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -37,6 +38,8 @@ class Case:
     # Where rope is described: published configs of most models are older than rope_parameters.
     rope: dict | None = None
     longer: dict = field(default_factory=dict)  # of the config.json, what is not in the class
+    edit: Callable[[Path], None] | None = None  # of the folder, once it is saved
+    shard: str = "1GB"
 
     def __str__(self) -> str:
         return self.name
@@ -58,10 +61,82 @@ LONG_ROPE = {
     "short_factor": [1.0 + 0.05 * i for i in range(16)],
     "long_factor": [1.5 + 0.25 * i for i in range(16)],
 }
+PARTIAL_ROPE = {
+    "type": "longrope",
+    "short_factor": [1.0 + 0.05 * i for i in range(12)],
+    "long_factor": [1.5 + 0.25 * i for i in range(12)],
+}
 LLAMA = dict(rms_norm_eps=1e-5, bos_token_id=1, eos_token_id=2)
 PHI = dict(rms_norm_eps=1e-5, bos_token_id=1, eos_token_id=400, pad_token_id=400)
 BPE = dict(bos_token_id=400, eos_token_id=401)
+BPE_PHI = BPE | dict(pad_token_id=400, sliding_window=None, rms_norm_eps=1e-5)
 GEMMA = dict(pad_token_id=0, eos_token_id=1, bos_token_id=2, head_dim=48, tie_word_embeddings=True)
+
+
+
+def _edit_config(remove: tuple[str, ...] = (), **values) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        path = folder / "config.json"
+        config = json.loads(path.read_text())
+        config = {key: value for key, value in config.items() if key not in remove} | values
+        path.write_text(json.dumps(config, indent=2) + "\n")
+
+    return edit
+
+
+def _with_leftovers(folder: Path) -> None:
+    """What old checkpoints hold beside the weights: a head that is tied, and rotary tables."""
+    path = folder / "model.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+    for layer in range(2):
+        name = f"model.layers.{layer}.self_attn.rotary_emb.inv_freq"
+        tensors[name] = torch.arange(16, dtype=torch.float32)
+    safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+
+
+def _with_sampling(folder: Path) -> None:
+    path = folder / "generation_config.json"
+    config = json.loads(path.read_text()) | {"do_sample": True, "temperature": 0.6}
+    config |= {"top_p": 0.9, "top_k": 20, "repetition_penalty": 1.05, "min_p": 0.0}
+    path.write_text(json.dumps(config, indent=2) + "\n")
+
+
+def _gemma3_with_pictures() -> transformers.PretrainedConfig:
+    """A text model that is mostly the defaults of its class, and an eye."""
+    text = dict(
+        hidden_size=128,
+        intermediate_size=192,
+        num_hidden_layers=2,
+        sliding_window=24,
+        vocab_size=VOCABULARY,
+    )
+    eye = dict(
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=28,
+        patch_size=14,
+    )
+    return transformers.Gemma3Config(
+        text_config=text, vision_config=eye, mm_tokens_per_image=4, **without_heads(GEMMA)
+    )
+
+
+def without_heads(values: dict) -> dict:
+    return {key: value for key, value in values.items() if key != "head_dim"}
+
+
+def _publish_gemma3(folder: Path) -> None:
+    """What the config of Gemma 3 4B has of its text model, and no more but a small vocabulary."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    kept = ("hidden_size", "intermediate_size", "model_type", "num_hidden_layers")
+    kept += ("sliding_window", "vocab_size")
+    config["text_config"] = {key: config["text_config"][key] for key in kept}
+    path.write_text(json.dumps(config, indent=2) + "\n")
+
 
 CASES = [
     Case("llama", _config("LlamaConfig", **LLAMA), "sentencepiece", "F16", {"theta": 10000.0}),
@@ -171,6 +246,87 @@ CASES = [
         rope={"theta": 10000.0, "scaling": LONG_ROPE},
         longer={"original_max_position_embeddings": 256},
     ),
+    # Configs and files as others have them.
+    Case(
+        "llama2",
+        _config("LlamaConfig", **(LLAMA | {"num_key_value_heads": 4})),
+        "sentencepiece",
+        "F16",
+        edit=_edit_config(
+            remove=(
+                "rope_parameters",
+                "num_key_value_heads",
+                "head_dim",
+                "attention_bias",
+                "mlp_bias",
+                "tie_word_embeddings",
+            ),
+            torch_dtype="float16",
+        ),
+    ),
+    Case(
+        "gemma3-pictures",
+        _gemma3_with_pictures,
+        "sentencepiece",
+        edit=_publish_gemma3,
+    ),
+    Case(
+        "llama3-sampling",
+        _config(
+            "LlamaConfig",
+            rope_parameters=LLAMA3_ROPE | {"rope_theta": 500000.0},
+            head_dim=64,
+            **(BPE | {"eos_token_id": [401, 400]}),
+        ),
+        "llama3",
+        edit=_with_sampling,
+    ),
+    Case(
+        "llama-leftovers",
+        _config("LlamaConfig", tie_word_embeddings=True, **LLAMA),
+        "sentencepiece",
+        "F16",
+        edit=_with_leftovers,
+    ),
+    Case(
+        "qwen3-shards",
+        _config("Qwen3Config", head_dim=128, **BPE),
+        "qwen2",
+        shard="200KB",
+        edit=_edit_config(remove=("head_dim",)),
+    ),
+    Case(
+        "mistral-sliding",
+        _config("MistralConfig", sliding_window=4096, **LLAMA),
+        "sentencepiece",
+        rope={"theta": 10000.0},
+        edit=_edit_config(remove=("head_dim", "rope_scaling", "tie_word_embeddings")),
+    ),
+    Case(
+        "phi4-mini",
+        _config("Phi3Config", tie_word_embeddings=True, partial_rotary_factor=0.75, **BPE_PHI),
+        "llama3",
+        rope={"theta": 10000.0, "scaling": PARTIAL_ROPE},
+        longer={"original_max_position_embeddings": 256, "partial_rotary_factor": 0.75},
+    ),
+    Case(
+        "gemma3-linear",
+        _config(
+            "Gemma3TextConfig",
+            sliding_window=24,
+            num_hidden_layers=7,
+            query_pre_attn_scalar=48,
+            **GEMMA,
+        ),
+        "sentencepiece",
+        edit=_edit_config(
+            remove=("rope_parameters", "layer_types"),
+            rope_theta=1000000.0,
+            rope_local_base_freq=10000.0,
+            rope_scaling={"factor": 8.0, "rope_type": "linear"},
+            sliding_window_pattern=6,
+        ),
+    ),
 ]
 
 
@@ -217,9 +373,11 @@ def make(case: Case, folder: Path) -> Path:
     config._attn_implementation = "eager"
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     _fill(model, zlib.crc32(case.name.encode()))
-    model.to(DTYPES[case.dtype]).save_pretrained(path, safe_serialization=True)
+    model.to(DTYPES[case.dtype]).save_pretrained(path, max_shard_size=case.shard)
     if case.rope:
         _publish(path / "config.json", case)
+    if case.edit:
+        case.edit(path)
     TOKENIZERS[case.tokenizer](path, case)
     return path
 
@@ -270,17 +428,26 @@ def _byte_level(path: Path, case: Case) -> None:
         show_progress=False,
     )
     tokenizer.train_from_iterator(_corpus(), trainer)
+    phi = case.name.startswith("phi")
     first, last = {
         "llama3": ("<|begin_of_text|>", "<|eot_id|>"),
         "qwen2": ("<|endoftext|>", "<|im_end|>"),
-    }[case.tokenizer]
+    }["qwen2" if phi else case.tokenizer]
     tokenizer.add_special_tokens([first, last])
     assert tokenizer.token_to_id(first) == 400
+    if case.tokenizer == "llama3" and not phi:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{first} $A",
+            pair=f"{first} $A {first}:1 $B:1",
+            special_tokens=[(first, 400)],
+        )
     tokenizer.save(str(path / "tokenizer.json"))
     about = {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": CHAT}
     if case.tokenizer == "qwen2":
         about |= {"tokenizer_class": "Qwen2Tokenizer", "add_prefix_space": False, "bos_token": None}
         about |= {"pad_token": first, "add_bos_token": False}
+    elif phi:
+        about |= {"tokenizer_class": "GPT2Tokenizer", "bos_token": first, "add_bos_token": False}
     else:
         about |= {"bos_token": first}
     about |= {
@@ -324,6 +491,7 @@ def _sentencepiece(path: Path, case: Case) -> None:
         "add_eos_token": False,
         "bos_token": first,
         "eos_token": last,
+        "unk_token": "<unk>",
         "added_tokens_decoder": {str(id): _added(token) for token, id in ids.items()},
         "chat_template": CHAT,
     }

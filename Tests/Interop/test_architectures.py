@@ -1,5 +1,6 @@
 """Checkpoints of Hugging Face turned into GGUF, against llama.cpp's own converter and runtime."""
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,12 @@ TYPES = ["f32", "f16", "bf16"]
 EXACT = 5e-4
 # llama.cpp looks the GELU of gemma up in a table of halves: measured 4e-3.
 GELU_BY_TABLE = 1e-2
+# With F16 weights llama.cpp rounds activations to halves too: measured 0.024.
+HALVES = 0.05
+# As in test_llama activations are rounded to eight bits before quantized weights are multiplied:
+# of tokens the median measured 0.036 to 0.083 RMS, for Q4_1 and Q8_0 alike. Rounding the weights
+# to four bits moves the logits by 0.6 to 1.3 RMS, to eight by 0.04 to 0.14.
+ACTIVATION_NOISE = 0.1
 # What transformers would compute with another order of words, a layer left out, or heads rotated
 # otherwise is 1 and more away.
 
@@ -84,24 +91,52 @@ def converted_metadata(path: Path) -> dict:
     }
 
 
+# What llama.cpp shows and does nothing with: names that its converter makes of that of the folder.
+LABELS = ["name", "basename", "finetune", "version", "size_label"]
+
+
+def expect_derived(model: Made, found: dict, expected: dict) -> None:
+    """Takes out what may differ, and checks that it differs in no other way."""
+    for label in LABELS:
+        expected.pop(f"general.{label}", None)
+        found.pop(f"general.{label}", None)
+    architecture = expected["general.architecture"][1]
+    config = json.loads((model.folder / "config.json").read_text())
+    # Where the config leaves something out that the class of transformers fills in, and llama.cpp
+    # itself fills in the same.
+    keys = {}
+    if "head_dim" not in config and "text_config" not in config:
+        size = config["hidden_size"] // config["num_attention_heads"]
+        keys |= {f"attention.{name}_length": (["UINT32"], size) for name in ("key", "value")}
+    if "rope_theta" not in config and "rope_parameters" not in config:
+        keys["rope.freq_base"] = (["FLOAT32"], 10000.0)
+    for key, value in keys.items():
+        if f"{architecture}.{key}" not in found and f"{architecture}.{key}" in expected:
+            assert expected.pop(f"{architecture}.{key}") == value
+    # Without a tokenizer.json the converter does not see which token is the unknown one.
+    if "tokenizer.ggml.unknown_token_id" not in expected:
+        value = found.pop("tokenizer.ggml.unknown_token_id", None)
+        unknown = 3 if architecture.startswith("gemma") else 0
+        assert value in (None, (["UINT32"], unknown))
+    # The converter writes this number whatever the token, which llama.cpp finds by its text.
+    if architecture == "gemma" and "tokenizer.ggml.eot_token_id" not in found:
+        assert expected.pop("tokenizer.ggml.eot_token_id") == (["UINT32"], 107)
+    if architecture in ("gemma", "gemma2"):  # the converter has no such key for these
+        value = found.pop(f"{architecture}.rope.freq_base", None)
+        assert value in (None, (["FLOAT32"], 10000.0))
+
+
 @pytest.mark.parametrize("type", TYPES)
 def test_metadata_is_that_of_the_converter(pleat, model, type):
     found = converted_metadata(model.ours(pleat, type))
     expected = converted_metadata(model.theirs(type))
-    # A word such as "100K" that llama.cpp shows and does nothing with, and a name made of that of
-    # the folder, in which llama.cpp's converter capitalizes words.
-    for key in ("general.size_label", "general.name"):
-        expected.pop(key)
-        found.pop(key, None)
+    expect_derived(model, found, expected)
     found.pop("pleat.history", None)
     architecture = expected["general.architecture"][1]
-    if architecture in ("gemma", "gemma2"):  # 10000, which llama.cpp takes where the key is absent
-        key = f"{architecture}.rope.freq_base"
-        assert key not in expected and found.pop(key, None) in (None, (["FLOAT32"], 10000.0))
     assert len(expected["tokenizer.ggml.tokens"][1]) == VOCABULARY
     assert sum(key.startswith(f"{architecture}.") for key in expected) >= 8
-    assert sorted(found) == sorted(expected)
-    assert {key: found[key] for key in expected if found[key] != expected[key]} == {}
+    differing = {key for key in found | expected if found.get(key) != expected.get(key)}
+    assert not {key: (found.get(key), expected.get(key)) for key in differing}
 
 
 # MARK: in llama.cpp
@@ -113,7 +148,7 @@ def tolerance(case: Case) -> float:
 
 def counts(case: Case) -> list[int]:
     """Lengths of rows: beyond 256 tokens the longer factors of longrope count."""
-    return [64, 300] if case.name == "phi3-longrope" else [64]
+    return [64, 300] if case.name in ("phi3-longrope", "phi4-mini") else [64]
 
 
 @pytest.mark.parametrize("type", ["f32", "f16"])
@@ -129,12 +164,6 @@ def test_logits_are_those_of_transformers(pleat, model, type):
         assert np.abs(found - expected).max() < limit
 
 
-# With F16 weights llama.cpp rounds activations to halves too.
-HALVES = 0.05
-# As in test_llama: activations are rounded to eight bits before quantized weights are multiplied.
-ACTIVATION_NOISE = 0.1
-
-
 def decoded(path: Path, folder: Path, to: Path) -> Path:
     """The folder with the weights of a GGUF file, mapped back by the tables of the gguf package."""
     values = gguf_files.values(path)
@@ -143,14 +172,24 @@ def decoded(path: Path, folder: Path, to: Path) -> Path:
     names = gguf.get_tensor_name_map(number, 16)
     config = architectures.transformers.AutoConfig.from_pretrained(folder)
     weights = {}
-    for name, weight in safetensors.torch.load_file(folder / "model.safetensors").items():
-        words = name.split(".")
+    source = {}
+    for part in sorted(folder.glob("*.safetensors")):
+        source |= safetensors.torch.load_file(part)
+    for name, weight in source.items():
+        if name == "lm_head.weight" and config.tie_word_embeddings or name.endswith("inv_freq"):
+            continue
+        if "vision_tower" in name or "multi_modal" in name:
+            weights[name] = weight
+            continue
+        plain = name.replace("language_model.", "")
+        plain = plain if plain.startswith(("model.", "lm_head.")) else f"model.{plain}"
+        words = plain.split(".")
         if "experts" in words:
             place = words.index("experts") + 1
             merged = f"layers.{words[2]}.feed_forward.experts.{words[place + 1]}.weight"
             value = values[names.get_name(merged, [".weight"])][int(words[place])]
         else:
-            value = values[names.get_name(name, [".weight", ".bias"])]
+            value = values[names.get_name(plain, [".weight", ".bias"])]
         if architecture == "llama" and words[-2] in ("q_proj", "k_proj"):
             heads = config.num_attention_heads if words[-2] == "q_proj" else config.num_key_value_heads
             pairs = value.reshape(heads, -1, 2, *value.shape[1:])
@@ -160,7 +199,7 @@ def decoded(path: Path, folder: Path, to: Path) -> Path:
         assert value.shape == tuple(weight.shape), name
         weights[name] = torch.from_numpy(np.ascontiguousarray(value))
     to.mkdir()
-    for path in folder.glob("*.json"):
+    for path in folder.glob("*config.json"):
         shutil.copy(path, to)
     safetensors.torch.save_file(weights, to / "model.safetensors", metadata={"format": "pt"})
     return to
@@ -174,8 +213,8 @@ def test_logits_of_blocks_are_those_of_transformers(pleat, model, tmp_path, type
     found = logits(path, rows)
     expected = architectures.logits(decoded(path, model.folder, tmp_path / "decoded"), rows)
     noise = np.sqrt(np.mean(np.square(found - expected), axis=-1))
-    source = rms(expected - architectures.logits(model.folder, rows))
-    print(model.case.name, type, "noise", noise.mean(), np.median(noise), noise.max(), "source", source)
+    if type == "Q4_1":  # the weights themselves are further away
+        assert rms(expected - architectures.logits(model.folder, rows)) > 5 * ACTIVATION_NOISE
     # A router may choose another expert, for a few tokens and what follows them.
     assert np.median(noise) < ACTIVATION_NOISE
 
