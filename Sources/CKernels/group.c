@@ -27,16 +27,6 @@ ALWAYS_INLINE int64_t minmax_batch(const float *restrict values, ptrdiff_t group
   return -1;
 }
 
-/* The value of largest magnitude, with its sign: the first one where two signs have it. */
-ALWAYS_INLINE float farthest(const float *values, ptrdiff_t size, float least, float most) {
-  if (most > -least) return most;
-  if (most < -least) return least;
-  for (ptrdiff_t i = 0; i < size; i++) {
-    if (values[i] == least || values[i] == most) return values[i];
-  }
-  return most;
-}
-
 ALWAYS_INLINE int64_t symmetric_batch(const float *restrict values, ptrdiff_t groups,
                                       ptrdiff_t size, int bits, pleat_format format,
                                       uint8_t *restrict codes, float *restrict scales) {

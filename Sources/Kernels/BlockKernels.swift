@@ -50,7 +50,7 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
   }
 
   /// How the block holds one group of 32 codes, where it does so without further quantization.
-  package enum GroupForm: Sendable {
+  package enum GroupForm: Sendable, Equatable {
     /// scale · (code − 2^(bits − 1)), without a bias.
     case symmetric(bits: Int)
     /// scale · code + bias.

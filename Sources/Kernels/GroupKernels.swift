@@ -17,6 +17,13 @@ package struct GroupFault: Error, Hashable, Sendable {
     self.kind = kind
     self.group = group
   }
+
+  /// The fault in what encoding in C returned; nil when there is none.
+  init?(outcome: Int64) {
+    guard outcome >= 0 else { return nil }
+    self.init(
+      kind: outcome & 1 == 0 ? .nonFiniteValue : .parameterOverflow, group: Int(outcome >> 1))
+  }
 }
 
 /// The arithmetic of groups: floats to codes, scales and offsets, and back.
@@ -250,8 +257,6 @@ package struct GroupKernel: Sendable, Hashable {
   }
 
   private func check(_ outcome: Int64) throws(GroupFault) {
-    guard outcome >= 0 else { return }
-    throw GroupFault(
-      kind: outcome & 1 == 0 ? .nonFiniteValue : .parameterOverflow, group: Int(outcome >> 1))
+    if let fault = GroupFault(outcome: outcome) { throw fault }
   }
 }

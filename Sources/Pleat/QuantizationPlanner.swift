@@ -51,6 +51,8 @@ struct QuantizationPlanner {
   /// The recipe with the defaults of the format filled in.
   private(set) var recipe: Recipe
   private let wanted: Recipe
+  /// The groups of the blocks that the recipe names.
+  private let blocks: Grouping?
   private let defaultGroup: GroupSize
   private let format: Format
   private let requantizes: Bool
@@ -71,13 +73,18 @@ struct QuantizationPlanner {
     }
     try recipe.validate()
     wanted = recipe
-    defaultGroup = recipe.group ?? .columns(format.groupSizes[0])
+    blocks = try recipe.type.map { (name) throws(ModelError) in
+      try Recipe.blocks(named: name)
+    }
     var resolved = recipe
+    if let blocks { (resolved.bits, resolved.group) = (blocks.bits, .columns(blocks.groupSize)) }
+    defaultGroup = resolved.group ?? .columns(format.groupSizes[0])
     resolved.group = defaultGroup
     self.recipe = resolved
     let columns = if case .columns(let count) = defaultGroup { count } else { 32 }
     resolved.scheme = try grouping(
-      bits: recipe.bits, nil, Self.schemes(recipe.scheme), columns: columns
+      bits: resolved.bits, nil, Self.schemes(recipe.scheme), columns: columns,
+      offset: blocks?.offset
     ).scheme
     self.recipe = resolved
   }
@@ -92,7 +99,7 @@ struct QuantizationPlanner {
         return try plan(tensor, role, rule)
       }
       switch role {
-      case .linear: return try quantize(tensor, bits: recipe.bits, "a linear weight")
+      case .linear: return try plan(tensor, .quantize, "a linear weight")
       case .embedding:
         return try plan(tensor, hasHead ? format.embeddings : format.head, "token embeddings")
       case .head: return try plan(tensor, format.head, "the output head")
@@ -108,7 +115,9 @@ struct QuantizationPlanner {
   ) throws(ModelError) -> TensorPlan {
     switch treatment {
     case .keep: return keep(tensor, reason)
-    case .quantize: return try quantize(tensor, bits: recipe.bits, reason)
+    case .quantize,
+      .eightBits where blocks != nil:
+      return try quantize(tensor, bits: recipe.bits, reason, offset: blocks?.offset)
     case .eightBits:
       // The scheme that was asked for is meant for the other weights.
       let schemes = Self.schemes(wanted.scheme) + Schemes.all
@@ -134,9 +143,10 @@ struct QuantizationPlanner {
       let schemes = Self.schemes(scheme ?? wanted.scheme)
       return try quantize(tensor, bits: bits, reason, group: group, schemes: schemes)
     case (.blocks(let grouping), _):
+      // The scheme that was asked for may make other groups only.
       return try quantize(
         tensor, bits: grouping.bits, reason, group: .columns(grouping.groupSize),
-        schemes: Schemes.all.filter { $0.offset == grouping.offset })
+        schemes: Self.schemes(wanted.scheme) + Schemes.all, offset: grouping.offset)
     }
   }
 
@@ -158,7 +168,7 @@ struct QuantizationPlanner {
 
   private func quantize(
     _ tensor: TensorInfo, bits: Int, _ reason: String, group: GroupSize? = nil,
-    schemes: [any GroupScheme.Type]? = nil
+    schemes: [any GroupScheme.Type]? = nil, offset: Grouping.Offset? = nil
   ) throws(ModelError) -> TensorPlan {
     switch tensor.encoding {
     case .plain(let type) where !type.isDecodable:
@@ -182,7 +192,7 @@ struct QuantizationPlanner {
         found: "\(columns)", hint: "a rule 'name=keep' copies the tensor as it is")
     }
     let grouping = try grouping(
-      bits: bits, group, schemes ?? Self.schemes(wanted.scheme), columns: columns)
+      bits: bits, group, schemes ?? Self.schemes(wanted.scheme), columns: columns, offset: offset)
     guard columns > 0, tensor.shape.rowCount > 0, columns % grouping.grouping.groupSize == 0 else {
       let size = grouping.grouping.groupSize
       var plan = keep(tensor, "\(reason), but \(columns) columns are not whole groups of \(size)")
@@ -206,24 +216,42 @@ struct QuantizationPlanner {
 
   /// The grouping of a weight, with the first of the schemes that the format can hold.
   private func grouping(
-    bits: Int, _ group: GroupSize?, _ schemes: [any GroupScheme.Type], columns: Int
+    bits: Int, _ group: GroupSize?, _ schemes: [any GroupScheme.Type], columns: Int,
+    offset: Grouping.Offset?
   ) throws(ModelError) -> (grouping: Grouping, scheme: String) {
     let size = try groupSize(group ?? defaultGroup, columns: columns)
-    var refusal = "it holds codes of \(format.bits.choices) bits"
-    let usual = schemes.filter { $0.offset == format.usualOffset }
-    let others = schemes.filter { $0.offset != format.usualOffset }
-    for scheme in usual + others where format.bits.contains(bits) {
+    var refusals: (scheme: String?, format: String?) = (nil, nil)
+    if !format.bits.contains(bits) {
+      refusals.format = "it holds codes of \(format.bits.choices) bits"
+    }
+    let offsets = schemes.flatMap { scheme in scheme.offsets.map { (scheme, $0) } }
+      .filter { offset == nil || $0.1 == offset }
+    let usual = offsets.filter { $0.1 == format.usualOffset }
+    let others = offsets.filter { $0.1 != format.usualOffset }
+    for (scheme, stored) in usual + others where format.bits.contains(bits) {
       let grouping = Grouping(
-        bits: bits, groupSize: size, offset: scheme.offset, parameters: wanted.parameters)
+        bits: bits, groupSize: size, offset: stored, parameters: wanted.parameters)
+      if let reason = scheme.refusal(of: grouping) {
+        refusals.scheme = refusals.scheme ?? reason
+        continue
+      }
       let info = TensorInfo(name: "", shape: Shape(1, size), encoding: .grouped(grouping))
       switch format.admits(info) {
       case .exact: return (grouping, scheme.name)
-      case .rounded(let reason), .refused(let reason): refusal = reason
+      case .rounded(let reason), .refused(let reason): refusals.format = reason
       }
     }
+    if let reason = refusals.format {
+      throw ModelError(
+        .usage, "\(format.name) cannot hold \(bits)-bit weights so: \(reason)",
+        hint: "choose other --bits, --scheme or --parameters")
+    }
+    let names = schemes.map { $0.name }.joined(separator: ", ")
+    let kind = offset == .bias ? "with" : "without"
+    let reason = refusals.scheme ?? "it makes no groups \(kind) a bias"
     throw ModelError(
-      .usage, "\(format.name) cannot hold \(bits)-bit weights so: \(refusal)",
-      hint: "choose other --bits, --scheme or --parameters")
+      .usage, "the scheme \(names) does not make \(bits)-bit weights so: \(reason)",
+      hint: "choose another --scheme, or other --bits, --group-size or --parameters")
   }
 
   private func groupSize(_ group: GroupSize, columns: Int) throws(ModelError) -> Int {

@@ -1,10 +1,14 @@
 public import Bytes
+internal import Formats
 internal import Quantization
 internal import SystemPackage
 public import TensorModel
 
 /// What a user wants of quantization; see `formats/recipe.md` for its JSON.
 public struct Recipe: Sendable, Hashable {
+  /// llama.cpp's name of the blocks whose groups the weights get, such as `Q4_0`: it decides about
+  /// the bits, the group and whether there are biases.
+  public var type: String?
   /// Bits of a code.
   public var bits = 4
   /// Columns that share a scale: nil for what users of the target format expect.
@@ -38,6 +42,12 @@ public struct Recipe: Sendable, Hashable {
     }
     for member in members {
       switch member.key {
+      case "type":
+        let name = try member.value.required(\.string, "type", "a name")
+        type = try Self.typeName(name)
+        if let other = members.first(where: { ["bits", "groupSize"].contains($0.key) }) {
+          throw Self.conflict("type", other.key)
+        }
       case "bits": bits = try member.value.required(\.int, "bits", "a whole number")
       case "groupSize":
         group =
@@ -58,7 +68,7 @@ public struct Recipe: Sendable, Hashable {
       default:
         throw ModelError(
           .malformed, "a recipe has no key '\(member.key)'",
-          expected: "bits, groupSize, scheme, parameters, rules", found: member.key)
+          expected: "type, bits, groupSize, scheme, parameters, rules", found: member.key)
       }
     }
     try validate()
@@ -76,6 +86,7 @@ public struct Recipe: Sendable, Hashable {
 
   /// Throws `usage` when a value is outside what Pleat does.
   public func validate() throws(ModelError) {
+    if let type { _ = try Self.blocks(named: type) }
     guard Grouping.supportedBits.contains(bits) else {
       throw ModelError(
         .usage, "not a code width", expected: Grouping.supportedBits.choices, found: "\(bits)")
@@ -100,6 +111,32 @@ public struct Recipe: Sendable, Hashable {
       expected: Grouping.supportedParameters.map(\.name).joined(separator: ", "), found: name)
   }
 
+  /// A name of blocks of llama.cpp as it is written there.
+  ///
+  /// Throws `usage`.
+  public static func typeName(_ name: String) throws(ModelError) -> String {
+    GGMLSpelling.name(of: try blocks(named: name))
+  }
+
+  /// The groups of blocks of llama.cpp.
+  ///
+  /// Throws `usage`.
+  static func blocks(named name: String) throws(ModelError) -> Grouping {
+    if let grouping = GGMLSpelling.grouping(named: name) { return grouping }
+    throw ModelError(
+      .usage, "not a type of llama.cpp that Pleat makes", expected: typeNames.choices, found: name)
+  }
+
+  /// llama.cpp's names of the blocks that `type` can name.
+  public static var typeNames: [String] { GGMLSpelling.typeNames }
+
+  /// The error of asking for a type and for what it decides.
+  public static func conflict(_ type: String, _ other: String) -> ModelError {
+    ModelError(
+      .usage, "\(type) decides about the bits and the groups", expected: "\(type) or \(other)",
+      found: "both")
+  }
+
   /// The names of all schemes.
   public static var schemeNames: [String] { Schemes.all.map { $0.name } }
 
@@ -108,11 +145,16 @@ public struct Recipe: Sendable, Hashable {
 
   /// The JSON that `init(_:)` reads, with every choice spelled out.
   public var json: JSONValue {
-    var members: [JSONValue.Member] = [.init("bits", JSONValue(bits))]
-    switch group {
-    case .columns(let count): members.append(.init("groupSize", JSONValue(count)))
-    case .row: members.append(.init("groupSize", "row"))
-    case nil: break
+    var members: [JSONValue.Member] = []
+    if let type {
+      members.append(.init("type", .string(type)))
+    } else {
+      members.append(.init("bits", JSONValue(bits)))
+      switch group {
+      case .columns(let count): members.append(.init("groupSize", JSONValue(count)))
+      case .row: members.append(.init("groupSize", "row"))
+      case nil: break
+      }
     }
     if let scheme { members.append(.init("scheme", .string(scheme))) }
     members.append(.init("parameters", .string(parameters.name)))

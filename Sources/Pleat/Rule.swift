@@ -126,10 +126,10 @@ extension Rule.Choice {
   }
 }
 
-extension [Int] {
-  /// The numbers as choices in a sentence: `2, 3 or 4`.
+extension Array where Element: CustomStringConvertible {
+  /// The elements as choices in a sentence: `2, 3 or 4`.
   var choices: String {
-    guard let last, count > 1 else { return map(String.init).joined() }
-    return dropLast().map(String.init).joined(separator: ", ") + " or \(last)"
+    guard let last, count > 1 else { return map(\.description).joined() }
+    return dropLast().map(\.description).joined(separator: ", ") + " or \(last)"
   }
 }

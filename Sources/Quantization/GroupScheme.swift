@@ -7,14 +7,21 @@ package protocol GroupScheme: Sendable {
   static var name: String { get }
   /// One sentence for help and tables.
   static var summary: String { get }
-  /// What the scheme stores beside the scale.
-  static var offset: Grouping.Offset { get }
+  /// What the scheme can store beside the scale, what it is best known for first.
+  static var offsets: [Grouping.Offset] { get }
+
+  /// Why the scheme does not make such groups, which have one of its offsets; nil when it does.
+  static func refusal(of grouping: Grouping) -> String?
 
   /// Encodes rows of floats. Both sides have the same number of rows and columns.
   ///
   /// Throws the fault of the first group that has a value that is not finite, or whose parameters
   /// are too large for their type.
   static func encode(_ values: [Float], into rows: GroupedRows) throws(GroupFault)
+}
+
+extension GroupScheme {
+  package static func refusal(of grouping: Grouping) -> String? { nil }
 }
 
 extension GroupedRows {

@@ -9,7 +9,7 @@ package import TensorModel
 package enum MLXScheme: GroupScheme {
   package static let name = "mlx"
   package static let summary = "from the value farthest from zero, with a bias, as in MLX"
-  package static let offset = Grouping.Offset.bias
+  package static let offsets = [Grouping.Offset.bias]
 
   package static func encode(_ values: [Float], into rows: GroupedRows) throws(GroupFault) {
     try encode(values, rows.kernel, &rows.codes, &rows.scales, &rows.biases)

@@ -7,7 +7,7 @@ package import TensorModel
 package enum MinMaxScheme: GroupScheme {
   package static let name = "minmax"
   package static let summary = "from the smallest to the largest value, with a bias"
-  package static let offset = Grouping.Offset.bias
+  package static let offsets = [Grouping.Offset.bias]
 
   package static func encode(_ values: [Float], into rows: GroupedRows) throws(GroupFault) {
     try encode(values, rows.kernel, &rows.codes, &rows.scales, &rows.biases)

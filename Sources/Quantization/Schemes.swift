@@ -6,6 +6,7 @@ package enum Schemes {
   /// Every scheme, in the order of documentation.
   package static let all: [any GroupScheme.Type] = [
     MinMaxScheme.self, ZeroPointScheme.self, SymmetricScheme.self, MLXScheme.self,
+    GGMLScheme.self,
   ]
 
   /// The scheme of a name.

@@ -7,7 +7,7 @@ package import TensorModel
 package enum SymmetricScheme: GroupScheme {
   package static let name = "symmetric"
   package static let summary = "around zero, without a bias"
-  package static let offset = Grouping.Offset.none
+  package static let offsets = [Grouping.Offset.none]
 
   package static func encode(_ values: [Float], into rows: GroupedRows) throws(GroupFault) {
     try encode(values, rows.kernel, &rows.codes, &rows.scales)

@@ -7,7 +7,7 @@ package import TensorModel
 package enum ZeroPointScheme: GroupScheme {
   package static let name = "zeropoint"
   package static let summary = "with a whole zero point, as in GPTQ"
-  package static let offset = Grouping.Offset.zeroPoint
+  package static let offsets = [Grouping.Offset.zeroPoint]
 
   package static func encode(_ values: [Float], into rows: GroupedRows) throws(GroupFault) {
     try encode(values, rows.kernel, &rows.codes, &rows.scales, &rows.zeros)

@@ -1,3 +1,4 @@
+import Formats
 import Pleat
 import TestSupport
 import Testing
@@ -83,7 +84,8 @@ import Testing
     arguments: [
       ("safetensors", 4, nil, nil), ("gguf", 3, nil, "minmax"), ("gguf", 8, nil, "minmax"),
       ("gguf", 2, nil, nil), ("gguf", 4, 64, nil), ("gguf", 4, 16, nil), ("pleat", 4, 48, nil),
-      ("pleat", 4, 1, nil),
+      ("pleat", 4, 1, nil), ("pleat", 3, nil, "ggml"), ("pleat", 4, 64, "ggml"),
+      ("gguf", 3, nil, "ggml"), ("mlx", 4, nil, "ggml"), ("mlx", 8, 32, "ggml"),
     ] as [(String, Int, Int?, String?)])
   func impossibleRecipes(format: String, bits: Int, group: Int?, scheme: String?) throws {
     let model = try Models.named([("a.weight", [4, 64])], in: scratch)
@@ -116,6 +118,62 @@ import Testing
     }
     #expect(grouping.bits == bits)
     #expect(scheme == expected)
+  }
+
+  private static let decoder: [(String, [Int])] = [
+    ("model.embed_tokens.weight", [8, 64]), ("model.layers.0.mlp.up_proj.weight", [8, 64]),
+    ("model.layers.0.mlp.down_proj.weight", [8, 48]), ("lm_head.weight", [8, 64]),
+  ]
+
+  @Test("a type decides about all weights, the head too", arguments: Recipe.typeNames)
+  func types(type: String) throws {
+    let model = try Models.named(Self.decoder, in: scratch)
+    for scheme in [nil, "ggml"] {
+      let plan = try plan(model, try .with(type: type, scheme: scheme), format: .gguf)
+      let grouping = try #require(GGMLSpelling.grouping(named: type))
+      for name in Self.decoder.map(\.0) where !name.contains("down_proj") {
+        let usual = grouping.offset == .bias ? "minmax" : "symmetric"
+        #expect(plan.tensor(name)?.action == .quantize(grouping, scheme: scheme ?? usual))
+      }
+      #expect(plan.tensor("model.layers.0.mlp.down_proj.weight")?.action == .copy)
+    }
+    let packed = try plan(model, try .with(type: type))
+    #expect(packed.tensor("lm_head.weight")?.action == .copy)
+  }
+
+  @Test("a rule comes before the type of the recipe, and takes its scheme where that can do it")
+  func typesAndRules() throws {
+    let model = try Models.named(Self.decoder, in: scratch)
+    let rules = ["lm_head=Q8_0", "*.embed_tokens=keep", "*.up_proj=Q5_1"]
+    func scheme(_ name: String, _ recipe: Recipe) throws -> String? {
+      guard case .quantize(_, let scheme)? = try plan(model, recipe).tensor(name)?.action else {
+        return nil
+      }
+      return scheme
+    }
+    let recipe = try Recipe.with(type: "Q4_0", scheme: "ggml", rules: rules)
+    #expect(try scheme("lm_head.weight", recipe) == "ggml")
+    #expect(try scheme("model.embed_tokens.weight", recipe) == nil)
+    let other = try Recipe.with(scheme: "minmax", rules: rules)
+    #expect(try scheme("lm_head.weight", other) == "symmetric")
+    #expect(try scheme("model.layers.0.mlp.up_proj.weight", other) == "minmax")
+  }
+
+  @Test(
+    "a type that the scheme, the parameters or the format do not have is a mistake of use",
+    arguments: [
+      ("gguf", "Q4_0", "minmax", ScalarType.f16), ("gguf", "Q4_1", "symmetric", .f16),
+      ("pleat", "Q4_0", "ggml", .bf16), ("gguf", "Q4_0", nil, .f32), ("mlx", "Q4_0", nil, .f16),
+      ("mlx", "Q8_0", "ggml", .f16),
+    ] as [(String, String, String?, ScalarType)])
+  func impossibleTypes(
+    format: String, type: String, scheme: String?, parameters: ScalarType
+  ) throws {
+    let model = try Models.named([("a.weight", [4, 64])], in: scratch)
+    let recipe = try Recipe.with(type: type, scheme: scheme, parameters: parameters)
+    let format = try Formats.named(format)
+    let error = Laws.error { () throws(ModelError) in try plan(model, recipe, format: format) }
+    #expect(error?.kind == .usage)
   }
 
   @Test("a plan is made without reading a weight") func purity() throws {

@@ -34,12 +34,14 @@ import Testing
       rules: ["*.down_proj=8:32", "lm_head=keep"])
     #expect(found == expected)
     #expect(try recipe(#"{"groupSize": "row"}"#).group == .row)
+    #expect(try recipe(#"{"type": "q5_1"}"#).type == "Q5_1")
   }
 
   @Test("a recipe is the same after its JSON") func roundTrip() throws {
     for recipe in [
       Recipe(), try .with(bits: 2, group: .row, scheme: "minmax", parameters: .f32),
       try .with(bits: 8, group: .columns(256), rules: ["a=keep", "b=4:row", "c=Q8_0", "d=F32"]),
+      try .with(type: "Q5_1", scheme: "ggml", rules: ["a=keep"]),
     ] {
       #expect(try Recipe(recipe.json) == recipe)
       #expect(try self.recipe(JSONWriter.text(recipe.json, indentation: 2)) == recipe)
@@ -50,7 +52,8 @@ import Testing
     "a recipe that cannot be read is malformed",
     arguments: [
       "", "[]", "4", "{", #"{"bit": 4}"#, #"{"bits": "4"}"#, #"{"bits": 4.5}"#, #"{"bits": null}"#,
-      #"{"groupSize": true}"#, #"{"groupSize": 32.5}"#, #"{"scheme": 1}"#, #"{"parameters": 16}"#,
+      #"{"type": 4}"#, #"{"groupSize": true}"#, #"{"groupSize": 32.5}"#, #"{"scheme": 1}"#,
+      #"{"parameters": 16}"#,
       #"{"rules": {}}"#, #"{"rules": ["*=8"]}"#, #"{"rules": [{"match": "*"}]}"#,
       #"{"rules": [{"to": "8"}]}"#, #"{"rules": [{"match": 1, "to": "8"}]}"#,
     ])
@@ -64,6 +67,8 @@ import Testing
     "a recipe that asks for nonsense is a mistake of use",
     arguments: [
       #"{"bits": 7}"#, #"{"bits": 0}"#, #"{"bits": -4}"#, #"{"bits": 9223372036854775807}"#,
+      #"{"type": "Q4_K"}"#, #"{"type": "F16"}"#, #"{"type": ""}"#,
+      #"{"type": "Q4_0", "bits": 4}"#, #"{"groupSize": 32, "type": "Q4_0"}"#,
       #"{"groupSize": 0}"#, #"{"groupSize": -32}"#, #"{"groupSize": "column"}"#,
       #"{"scheme": "best"}"#, #"{"parameters": "F64"}"#, #"{"parameters": "I8"}"#,
       #"{"rules": [{"match": "*", "to": "7"}]}"#, #"{"rules": [{"match": "*", "to": ""}]}"#,

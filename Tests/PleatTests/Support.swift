@@ -1,4 +1,6 @@
 import Pleat
+import Quantization
+import TensorModel
 import TestSupport
 
 /// Models in a scratch folder, and plans for them.
@@ -43,12 +45,24 @@ extension Plan {
 }
 
 extension Recipe {
+  /// The schemes that make groups of 32 with these bits and parameters.
+  static func schemeNames(bits: Int, _ parameters: ScalarType = .f16) -> [String] {
+    let schemes = Schemes.all.filter { scheme in
+      scheme.offsets.contains {
+        let grouping = Grouping(bits: bits, groupSize: 32, offset: $0, parameters: parameters)
+        return scheme.refusal(of: grouping) == nil
+      }
+    }
+    return schemes.map { $0.name }
+  }
+
   /// A recipe with some of its values set.
   static func with(
-    bits: Int = 4, group: GroupSize? = nil, scheme: String? = nil, parameters: ScalarType = .f16,
-    rules: [String] = []
+    type: String? = nil, bits: Int = 4, group: GroupSize? = nil, scheme: String? = nil,
+    parameters: ScalarType = .f16, rules: [String] = []
   ) throws(ModelError) -> Recipe {
     var recipe = Recipe()
+    recipe.type = type
     recipe.bits = bits
     recipe.group = group
     recipe.scheme = scheme

@@ -35,7 +35,7 @@ import Testing
 
   @Test("errors are those of a plain computation", arguments: Grouping.supportedBits)
   func errors(bits: Int) throws {
-    for scheme in Recipe.schemeNames {
+    for scheme in Recipe.schemeNames(bits: bits) {
       let source = try source()
       let model = try quantized(try .with(bits: bits, scheme: scheme), compresses: bits == 4)
       let (values, reference) = (

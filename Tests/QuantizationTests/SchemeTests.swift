@@ -16,13 +16,15 @@ import Testing
   static let cases = Schemes.all.flatMap { scheme in
     Every.triple(
       of: Grouping.supportedBits, [16, 32, 64, 96, 256], Grouping.supportedParameters
-    ).map { bits, size, parameters in
-      Case(
-        scheme: scheme,
-        grouping: Grouping(
-          bits: bits, groupSize: size, offset: scheme.offset, parameters: parameters))
+    ).flatMap { bits, size, parameters in
+      scheme.offsets.map { offset in
+        Case(
+          scheme: scheme,
+          grouping: Grouping(
+            bits: bits, groupSize: size, offset: offset, parameters: parameters))
+      }
     }
-  }
+  }.filter { $0.scheme.refusal(of: $0.grouping) == nil }
 
   private static let rowCount = 6
 
@@ -48,6 +50,25 @@ import Testing
     var values = [Float](repeating: .nan, count: rows.codes.count)
     rows.decode(into: &values)
     return values
+  }
+
+  @Test("every scheme makes groups of 4 bits and 32 columns, with each of its offsets")
+  func everyScheme() {
+    for scheme in Schemes.all {
+      for offset in scheme.offsets {
+        let grouping = Grouping(bits: 4, groupSize: 32, offset: offset, parameters: .f16)
+        #expect(scheme.refusal(of: grouping) == nil, "\(scheme.name)")
+      }
+    }
+  }
+
+  @Test("ggml makes the groups of five block types, and no others")
+  func blocks() {
+    let made = Self.cases.filter { $0.scheme == GGMLScheme.self }.map(\.grouping)
+    let expected = [(4, Grouping.Offset.bias), (4, .none), (5, .bias), (5, .none), (8, .none)].map {
+      Grouping(bits: $0, groupSize: 32, offset: $1, parameters: .f16)
+    }
+    #expect(made == expected)
   }
 
   @Test("names are unique and lead to the scheme") func names() throws {
@@ -140,10 +161,10 @@ import Testing
 
   @Test(
     "a value that is not finite, and a parameter that overflows, are faults of their group",
-    arguments: Schemes.all.map { $0.name })
-  func faults(name: String) throws {
-    let scheme = try Schemes.named(name)
-    let grouping = Grouping(bits: 4, groupSize: 32, offset: scheme.offset, parameters: .f16)
+    arguments: cases.filter {
+      $0.grouping.bits == 4 && $0.grouping.groupSize == 32 && $0.grouping.parameters == .f16
+    })
+  func faults(item: Case) throws {
     for (value, kind) in [
       (Float.nan, GroupFault.Kind.nonFiniteValue), (.infinity, .nonFiniteValue),
       (-.infinity, .nonFiniteValue), (1e30, .parameterOverflow), (-1e30, .parameterOverflow),
@@ -151,7 +172,7 @@ import Testing
       var values = [Float](repeating: 0.5, count: 6 * 64)
       values[5 * 32 + 7] = value
       let fault = #expect(throws: GroupFault.self) {
-        try Self.encode(values, Case(scheme: scheme, grouping: grouping))
+        try Self.encode(values, item)
       }
       #expect(fault == GroupFault(kind: kind, group: 5), "\(value)")
     }

@@ -91,9 +91,10 @@ void pleat_add_low_rank(pleat_instructions set, const float *left, const float *
                         ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t rank, float scale,
                         float *delta);
 
-/* ggml.c, ggml_groups.c: types by their number in a GGUF file; false where a type is not known.
-   pack and unpack know Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0, in codes of 0 to 2^bits - 1; biases are
-   not touched by types without them. */
+/* ggml.c, ggml_groups.c, ggml_encode.c: types by their number in a GGUF file; false where a type is
+   not known. pack, unpack and encode know Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0, in codes of 0 to
+   2^bits - 1; biases are not touched by types without them. encode returns what the encoders of
+   groups return; scales and biases are rounded to float16. */
 
 bool pleat_ggml_decode(pleat_instructions set, uint32_t type, const void *blocks,
                        ptrdiff_t block_count, float *out);
@@ -101,6 +102,8 @@ bool pleat_ggml_pack(pleat_instructions set, uint32_t type, const uint8_t *codes
                      const float *scales, const float *biases, ptrdiff_t block_count, void *out);
 bool pleat_ggml_unpack(pleat_instructions set, uint32_t type, const void *blocks,
                        ptrdiff_t block_count, uint8_t *codes, float *scales, float *biases);
+int64_t pleat_ggml_encode(pleat_instructions set, uint32_t type, const float *values,
+                          ptrdiff_t block_count, uint8_t *codes, float *scales, float *biases);
 
 /* statistics.c: value i goes to partial sum i mod 8; the eight are added as
    ((0+4)+(2+6)) + ((1+5)+(3+7)). */

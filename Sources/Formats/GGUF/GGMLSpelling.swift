@@ -74,6 +74,9 @@ package struct GGMLSpelling: Spelling {
     GGMLType.named(name).flatMap { grouping(of: $0.encoding) }
   }
 
+  /// llama.cpp's names of the types that hold groups.
+  package static let typeNames = BlockType.allCases.filter { $0.groupForm != nil }.map(\.name)
+
   /// llama.cpp's name of the type that holds a grouping.
   package static func name(of grouping: Grouping) -> String {
     GGMLSpelling().blockType(for: grouping)?.name ?? grouping.description

@@ -160,7 +160,7 @@ package struct FoldPlanner: Sendable {
     guard tensor.shape.columnCount % grouping.groupSize == 0 else {
       return refuse(tensor, reason)
     }
-    guard let scheme = Schemes.all.first(where: { $0.offset == grouping.offset }) else {
+    guard let scheme = Schemes.all.first(where: { $0.offsets.contains(grouping.offset) }) else {
       return refuse(tensor, reason)
     }
     if case .refused(let refusal) = format.admits(tensor.with(.grouped(grouping))) {

@@ -12,6 +12,7 @@ struct Quantize: ParsableCommand {
       Examples:
         pleat quantize model/ --to pleat -o model.pleat
         pleat quantize model-f16.gguf --to gguf -b 4 -o model-q4_1.gguf
+        pleat quantize f16.gguf --to gguf --type Q4_0 --scheme ggml -o q4_0.gguf
         pleat quantize model/ --adapter lora/ --to pleat -o merged.pleat
         pleat quantize model/ --to pleat --rule '*.down_proj=8' -n -o model.pleat
       """)
@@ -20,6 +21,15 @@ struct Quantize: ParsableCommand {
   var model: String
 
   struct Quantization: ParsableArguments {
+    @Option(
+      help: ArgumentHelp(
+        """
+        All weights in blocks of llama.cpp: \(Recipe.typeNames.joined(separator: ", ")); instead \
+        of --bits and --group-size.
+        """, valueName: "name"),
+      completion: .list(Recipe.typeNames))
+    var type: String?
+
     @Option(
       name: .shortAndLong,
       help: ArgumentHelp(
@@ -92,8 +102,13 @@ extension Quantize.Quantization {
   fileprivate func resolved() throws(ModelError) -> Recipe {
     var result =
       try recipe.map { (path) throws(ModelError) in try Recipe(reading: path) } ?? Recipe()
-    if let bits { result.bits = bits }
-    if let groupSize { result.group = try GroupSize(text: groupSize) }
+    if let type {
+      if bits != nil { throw Recipe.conflict("--type", "--bits") }
+      if groupSize != nil { throw Recipe.conflict("--type", "--group-size") }
+      result.type = try Recipe.typeName(type)
+    }
+    if let bits { (result.bits, result.type) = (bits, nil) }
+    if let groupSize { (result.group, result.type) = (try GroupSize(text: groupSize), nil) }
     if let scheme { result.scheme = scheme }
     if let parameters { result.parameters = try Recipe.floatType(named: parameters) }
     for text in rule { result.rules.append(try Rule(text: text)) }

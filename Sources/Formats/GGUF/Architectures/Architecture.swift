@@ -1,3 +1,4 @@
+internal import Bytes
 package import TensorModel
 
 /// What Hugging Face and llama.cpp call the tensors of a kind of model, and how each orders rows.
@@ -27,6 +28,9 @@ package struct Architecture: Sendable {
   package var expertNames: [NamePair] = []
   /// Whether llama.cpp has no head for it, since the embeddings are the head.
   package var leavesOutHead = false
+  /// What `config.json` may leave out: what the class of transformers has instead, where llama.cpp
+  /// would take something else.
+  var defaults: JSONValue = [:]
   /// Writes what `config.json` says as metadata.
   let write: @Sendable (inout Hyperparameters) throws(ModelError) -> Void
 

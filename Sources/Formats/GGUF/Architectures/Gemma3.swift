@@ -7,16 +7,21 @@ extension Architecture {
     ggufName: "gemma3", modelTypes: ["gemma3_text", "gemma3"], interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.attentionNorms + CommonNames.feedForward
-      + CommonNames.normsAround, addsOneToNorms: true, huggingFacePrefix: "language_model."
+      + CommonNames.normsAround, addsOneToNorms: true, huggingFacePrefix: "language_model.",
+    // The config of the model of 4B says little more than its width and its layers.
+    defaults: [
+      "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
+      "rms_norm_eps": .number(1e-6),
+      "max_position_embeddings": 131_072, "rope_theta": 1_000_000, "rope_local_base_freq": 10_000,
+      "sliding_window": 4096,
+    ]
   ) { (parameters) throws(ModelError) in
     try parameters.writeCommon()
-    parameters.writeHeadSize(try parameters.count("head_dim") ?? 256)
-    if parameters.rope.base == nil { parameters.write("rope.freq_base", 1_000_000.0) }
     if let cap = try parameters.number("final_logit_softcapping") {
       parameters.write("final_logit_softcapping", cap)
     }
     if parameters.config["sliding_window_pattern"]?.int != 1 {
-      parameters.write("attention.sliding_window", try parameters.count("sliding_window") ?? 4096)
+      parameters.write("attention.sliding_window", try parameters.required("sliding_window"))
     }
   }
 }

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import TensorModel
 
 extension Architecture {
@@ -6,7 +7,7 @@ extension Architecture {
     ggufName: "qwen3", modelTypes: ["qwen3"], interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.attentionNorms + CommonNames.feedForward
-      + CommonNames.normsBefore
+      + CommonNames.normsBefore, defaults: ["head_dim": 128]
   ) { (parameters) throws(ModelError) in
     try parameters.writeCommon()
   }

@@ -64,7 +64,8 @@ package struct GGUFTranslation: Sendable {
       throw ModelError(.malformed, "the model has no token embeddings", expected: embedding)
     }
     let tokenCount = table.shape.rowCount
-    var parameters = try Hyperparameters(config, architecture, tokenCount: tokenCount)
+    var parameters = try Hyperparameters(
+      Self.merged(architecture.defaults, config), architecture, tokenCount: tokenCount)
     try architecture.write(&parameters)
     var metadata = Metadata()
     metadata.append("general.architecture", .text(architecture.ggufName))
@@ -94,7 +95,7 @@ package struct GGUFTranslation: Sendable {
       hint: "make an F16 GGUF with llama.cpp's convert_hf_to_gguf; Pleat quantizes and folds that")
   }
 
-  /// The config of a text model within another, on top of what the other says.
+  /// A config, such as that of a text model within another, on top of what another says.
   private static func merged(_ config: JSONValue, _ text: JSONValue) -> JSONValue {
     let own = text.members ?? []
     let others = (config.members ?? []).filter { text[$0.key] == nil }

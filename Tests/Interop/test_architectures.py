@@ -1,0 +1,232 @@
+"""Checkpoints of Hugging Face turned into GGUF, against llama.cpp's own converter and runtime."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import architectures
+import converter
+import ggml
+import gguf
+import gguf_files
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from architectures import CASES, PRE_TOKENIZERS, VOCABULARY, Case
+from test_llama import logits, rms
+
+pytestmark = pytest.mark.llama
+TYPES = ["f32", "f16", "bf16"]
+
+# Of F32 files only the order of sums differs: measured 5e-5 at most on logits of 2.5 RMS, at 300
+# tokens 2e-4.
+EXACT = 5e-4
+# llama.cpp looks the GELU of gemma up in a table of halves: measured 4e-3.
+GELU_BY_TABLE = 1e-2
+# With F16 weights llama.cpp rounds activations to halves too: measured 0.024.
+HALVES = 0.05
+# As in test_llama activations are rounded to eight bits before quantized weights are multiplied:
+# of tokens the median measured 0.036 to 0.083 RMS, for Q4_1 and Q8_0 alike. Rounding the weights
+# to four bits moves the logits by 0.6 to 1.3 RMS, to eight by 0.04 to 0.14.
+ACTIVATION_NOISE = 0.1
+# What transformers would compute with another order of words, a layer left out, or heads rotated
+# otherwise is 1 and more away.
+
+
+@dataclass
+class Made:
+    """A model, and what became of it; each only once."""
+
+    case: Case
+    folder: Path
+
+    def theirs(self, type: str) -> Path:
+        paths = {type: self.folder.parent / f"theirs-{type}.gguf" for type in TYPES}
+        if not paths[type].exists():
+            converter.convert(self.folder, paths, PRE_TOKENIZERS[self.case.tokenizer])
+        return paths[type]
+
+    def ours(self, pleat, type: str) -> Path:
+        path = self.folder.parent / f"ours-{type}.gguf"
+        if not path.exists():
+            pleat.run("convert", self.folder, "--to", "gguf", "--dtype", type, "-o", path)
+        return path
+
+
+@pytest.fixture(scope="module", params=CASES, ids=str)
+def model(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param.name)
+    yield Made(request.param, architectures.make(request.param, folder))
+    shutil.rmtree(folder)
+
+
+# MARK: against the converter
+
+
+@pytest.mark.parametrize("type", TYPES)
+def test_tensors_are_those_of_the_converter(pleat, model, type):
+    found, expected = (
+        {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+        for path in (model.ours(pleat, type), model.theirs(type))
+    )
+    assert sorted(found) == sorted(expected)
+    assert len(expected) >= 7 * 2 + 1
+    for name, tensor in expected.items():
+        assert found[name].tensor_type == tensor.tensor_type, name
+        assert found[name].shape.tolist() == tensor.shape.tolist(), name
+        if name == "rope_freqs.weight":  # computed there in float32: three units are off
+            np.testing.assert_allclose(found[name].data, tensor.data, rtol=5e-7, atol=0)
+        else:
+            assert found[name].data.tobytes() == tensor.data.tobytes(), name
+
+
+def converted_metadata(path: Path) -> dict:
+    fields = gguf.GGUFReader(path).fields
+    return {
+        key: ([type.name for type in field.types[:2]], field.contents())
+        for key, field in fields.items()
+        if not key.startswith("GGUF.")
+    }
+
+
+# What llama.cpp shows and does nothing with: names that its converter makes of that of the folder.
+LABELS = ["name", "basename", "finetune", "version", "size_label"]
+
+
+def expect_derived(model: Made, found: dict, expected: dict) -> None:
+    """Takes out what may differ, and checks that it differs in no other way."""
+    for label in LABELS:
+        expected.pop(f"general.{label}", None)
+        found.pop(f"general.{label}", None)
+    architecture = expected["general.architecture"][1]
+    config = json.loads((model.folder / "config.json").read_text())
+    # Where the config leaves something out that the class of transformers fills in, and llama.cpp
+    # itself fills in the same.
+    keys = {}
+    if "head_dim" not in config and "text_config" not in config:
+        size = config["hidden_size"] // config["num_attention_heads"]
+        keys |= {f"attention.{name}_length": (["UINT32"], size) for name in ("key", "value")}
+    if "rope_theta" not in config and "rope_parameters" not in config:
+        keys["rope.freq_base"] = (["FLOAT32"], 10000.0)
+    for key, value in keys.items():
+        if f"{architecture}.{key}" not in found and f"{architecture}.{key}" in expected:
+            assert expected.pop(f"{architecture}.{key}") == value
+    # Without a tokenizer.json the converter does not see which token is the unknown one.
+    if "tokenizer.ggml.unknown_token_id" not in expected:
+        value = found.pop("tokenizer.ggml.unknown_token_id", None)
+        unknown = 3 if architecture.startswith("gemma") else 0
+        assert value in (None, (["UINT32"], unknown))
+    # The converter writes this number whatever the token, which llama.cpp finds by its text.
+    if architecture == "gemma" and "tokenizer.ggml.eot_token_id" not in found:
+        assert expected.pop("tokenizer.ggml.eot_token_id") == (["UINT32"], 107)
+    if architecture in ("gemma", "gemma2"):  # the converter has no such key for these
+        value = found.pop(f"{architecture}.rope.freq_base", None)
+        assert value in (None, (["FLOAT32"], 10000.0))
+
+
+@pytest.mark.parametrize("type", TYPES)
+def test_metadata_is_that_of_the_converter(pleat, model, type):
+    found = converted_metadata(model.ours(pleat, type))
+    expected = converted_metadata(model.theirs(type))
+    expect_derived(model, found, expected)
+    found.pop("pleat.history", None)
+    architecture = expected["general.architecture"][1]
+    assert len(expected["tokenizer.ggml.tokens"][1]) == VOCABULARY
+    assert sum(key.startswith(f"{architecture}.") for key in expected) >= 8
+    differing = {key for key in found | expected if found.get(key) != expected.get(key)}
+    assert not {key: (found.get(key), expected.get(key)) for key in differing}
+
+
+# MARK: in llama.cpp
+
+
+def tolerance(case: Case) -> float:
+    return GELU_BY_TABLE if case.name.startswith("gemma") else EXACT
+
+
+def counts(case: Case) -> list[int]:
+    """Lengths of rows: beyond 256 tokens the longer factors of longrope count."""
+    return [64, 300] if case.name in ("phi3-longrope", "phi4-mini") else [64]
+
+
+@pytest.mark.parametrize("type", ["f32", "f16"])
+def test_logits_are_those_of_transformers(pleat, model, type):
+    if type == "f16" and model.case.dtype == "BF16":
+        pytest.skip("halves do not hold these weights")
+    for count in counts(model.case):
+        rows = architectures.tokens(count)
+        found = logits(model.ours(pleat, type), rows)
+        expected = architectures.logits(model.folder, rows)
+        assert rms(expected) > 2
+        limit = tolerance(model.case) if type == "f32" else HALVES
+        assert np.abs(found - expected).max() < limit
+
+
+def decoded(path: Path, folder: Path, to: Path) -> Path:
+    """The folder with the weights of a GGUF file, mapped back by the tables of the gguf package."""
+    values = gguf_files.values(path)
+    architecture = gguf.GGUFReader(path).fields["general.architecture"].contents()
+    number = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
+    names = gguf.get_tensor_name_map(number, 16)
+    config = architectures.transformers.AutoConfig.from_pretrained(folder)
+    weights = {}
+    source = {}
+    for part in sorted(folder.glob("*.safetensors")):
+        source |= safetensors.torch.load_file(part)
+    for name, weight in source.items():
+        if name == "lm_head.weight" and config.tie_word_embeddings or name.endswith("inv_freq"):
+            continue
+        if "vision_tower" in name or "multi_modal" in name:
+            weights[name] = weight
+            continue
+        plain = name.replace("language_model.", "")
+        plain = plain if plain.startswith(("model.", "lm_head.")) else f"model.{plain}"
+        words = plain.split(".")
+        if "experts" in words:
+            place = words.index("experts") + 1
+            merged = f"layers.{words[2]}.feed_forward.experts.{words[place + 1]}.weight"
+            value = values[names.get_name(merged, [".weight"])][int(words[place])]
+        else:
+            value = values[names.get_name(plain, [".weight", ".bias"])]
+        if architecture == "llama" and words[-2] in ("q_proj", "k_proj"):
+            heads = config.num_attention_heads if words[-2] == "q_proj" else config.num_key_value_heads
+            pairs = value.reshape(heads, -1, 2, *value.shape[1:])
+            value = np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(value.shape)
+        if architecture.startswith("gemma") and name.endswith("norm.weight"):
+            value = value - 1
+        assert value.shape == tuple(weight.shape), name
+        weights[name] = torch.from_numpy(np.ascontiguousarray(value))
+    to.mkdir()
+    for path in folder.glob("*config.json"):
+        shutil.copy(path, to)
+    safetensors.torch.save_file(weights, to / "model.safetensors", metadata={"format": "pt"})
+    return to
+
+
+@pytest.mark.parametrize("type", ["Q8_0", "Q4_1"])
+def test_logits_of_blocks_are_those_of_transformers(pleat, model, tmp_path, type):
+    path = tmp_path / "quantized.gguf"
+    pleat.run("quantize", model.folder, "--to", "gguf", "--type", type, "-o", path)
+    rows = architectures.tokens(64)
+    found = logits(path, rows)
+    expected = architectures.logits(decoded(path, model.folder, tmp_path / "decoded"), rows)
+    noise = np.sqrt(np.mean(np.square(found - expected), axis=-1))
+    if type == "Q4_1":  # the weights themselves are further away
+        assert rms(expected - architectures.logits(model.folder, rows)) > 5 * ACTIVATION_NOISE
+    # A router may choose another expert, for a few tokens and what follows them.
+    assert np.median(noise) < ACTIVATION_NOISE
+
+
+@pytest.mark.parametrize("type", sorted(ggml.TYPES))
+def test_blocks_are_those_of_llama_quantize(pleat, model, tmp_path, type):
+    ggml.quantize_file(model.theirs("f32"), tmp_path / "theirs.gguf", type)
+    options = ["--to", "gguf", "--scheme", "ggml", "--type", type]
+    pleat.run("quantize", model.folder, *options, "-o", tmp_path / "ours.gguf")
+    found, expected = (ggml.blocks(tmp_path / f"{name}.gguf") for name in ("ours", "theirs"))
+    assert sorted(found) == sorted(expected)
+    # Four matrices in each layer, if those of attention and feed-forward are fused, and embeddings.
+    assert sum(name == type for name, _ in expected.values()) >= 4 * 2 + 1
+    differing = {name for name in expected if found[name] != expected[name]}
+    assert differing <= {"rope_freqs.weight"}

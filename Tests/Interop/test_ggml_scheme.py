@@ -1,0 +1,147 @@
+"""The scheme ggml: the bytes of llama.cpp's own quantizers."""
+
+from pathlib import Path
+
+import ggml
+import gguf
+import numpy as np
+import pytest
+
+SEED = 20
+TYPES = sorted(ggml.TYPES)
+COLUMNS = 96
+
+
+def matrices() -> dict[str, np.ndarray]:
+    """Blocks of every kind that has its own way through the arithmetic."""
+    random = np.random.default_rng(SEED)
+
+    def ties(least: int, most: int, edge: float) -> np.ndarray:
+        """Multiples of a half, with one value in each block that makes the scale 1."""
+        values = random.integers(2 * least, 2 * most + 1, (400, COLUMNS)) / 2
+        values[:, ::32] = edge
+        return values
+
+    result = {
+        "random": random.standard_normal((1000, COLUMNS)),
+        "weights": random.standard_normal((1000, COLUMNS)) * 0.02,
+        "large": random.uniform(-65504, 65504, (300, COLUMNS)),
+        "quarters": random.integers(-30, 31, (500, COLUMNS)) / 4,
+        "ties of Q4_0": ties(-7, 8, -8),
+        "ties of Q5_0": ties(-15, 16, -16),
+        "ties of Q8_0": ties(-127, 127, 127),
+        "ties of Q4_1": np.where(np.arange(COLUMNS) % 32 == 1, 15, ties(0, 15, 0)),
+        "ties of Q5_1": np.where(np.arange(COLUMNS) % 32 == 1, 31, ties(0, 31, 0)),
+        "zeros": np.zeros((2, COLUMNS)),
+        "one-sided": np.abs(random.standard_normal((100, COLUMNS))),
+        "constants": np.repeat(
+            np.concatenate([random.standard_normal(60), [1, -1, 65504, -65504, 1e-30, -1e-44]]),
+            COLUMNS,
+        ).reshape(-1, COLUMNS),
+    }
+    # Where scales, or what they are divided by, are subnormal or infinite.
+    for exponent in (-14, -20, -24, -100, -120, -123, -125, -127, -130, -140, -146, -148):
+        result[f"2^{exponent}"] = random.standard_normal((200, COLUMNS)) * 2.0**exponent
+    return {name: values.astype(np.float32) for name, values in result.items()}
+
+
+def signed_zeros() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(SEED)
+    zeros = np.where(random.random((300, COLUMNS)) < 0.5, np.float32(0), np.float32(-0.0))
+    values = np.abs(random.standard_normal((300, COLUMNS))).astype(np.float32)
+    return {
+        "negative zeros": np.full((2, COLUMNS), -0.0, np.float32),
+        "both zeros": zeros,
+        "both zeros and more": np.where(random.random((300, COLUMNS)) < 0.3, zeros, values),
+    }
+
+
+def encoded(pleat, folder: Path, arrays: dict[str, np.ndarray], type: str) -> dict[str, bytes]:
+    """The blocks that pleat makes, by the names of the matrices."""
+    writer = gguf.GGUFWriter(folder / "source.gguf", "llama")
+    names = {f"blk.{index}.ffn_up.weight": name for index, name in enumerate(arrays)}
+    for stored, name in names.items():
+        writer.add_tensor(stored, arrays[name])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    options = ["--to", "gguf", "--scheme", "ggml", "--type", type]
+    pleat.run("quantize", folder / "source.gguf", *options, "-o", folder / "out.gguf")
+    found = ggml.blocks(folder / "out.gguf")
+    assert sorted(found) == sorted(names)
+    assert {name for name, _ in found.values()} == {type}
+    return {names[name]: data for name, (_, data) in found.items()}
+
+
+def differing_blocks(found: bytes, expected: bytes, type: str) -> int:
+    size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[type]][1]
+    assert len(found) == len(expected) > 0
+    rows = [np.frombuffer(data, np.uint8).reshape(-1, size) for data in (found, expected)]
+    return int((rows[0] != rows[1]).any(axis=1).sum())
+
+
+@pytest.mark.llama
+@pytest.mark.parametrize("type", TYPES)
+def test_blocks_are_those_of_ggml(pleat, tmp_path, type):
+    arrays = matrices() | signed_zeros()
+    found = encoded(pleat, tmp_path, arrays, type)
+    differences = {
+        name: differing_blocks(found[name], ggml.quantized(values, type), type)
+        for name, values in arrays.items()
+    }
+    assert not any(differences.values()), differences
+
+
+@pytest.mark.parametrize("type", TYPES)
+def test_blocks_are_those_of_the_gguf_package(pleat, tmp_path, type):
+    """Its numpy takes any of several zeros, so there are none of both signs here."""
+    arrays = matrices()
+    if type in ("Q4_0", "Q5_0"):
+        del arrays["zeros"]  # whose scale is -0 / -8 there in numpy, and 0 / -8 in ggml
+    found = encoded(pleat, tmp_path, arrays, type)
+    with np.errstate(all="ignore"):
+        differences = {
+            name: differing_blocks(
+                found[name],
+                gguf.quants.quantize(values, gguf.GGMLQuantizationType[type]).tobytes(),
+                type,
+            )
+            for name, values in arrays.items()
+        }
+    assert not any(differences.values()), differences
+
+
+@pytest.mark.parametrize("type", TYPES)
+def test_scales_that_a_half_does_not_hold_are_refused(pleat, tmp_path, type):
+    """llama.cpp writes infinities there."""
+    values = np.ones((2, COLUMNS), np.float32)
+    values[1, 40] = 65520 * 255
+    writer = gguf.GGUFWriter(tmp_path / "source.gguf", "llama")
+    writer.add_tensor("blk.0.ffn_up.weight", values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    options = ["--to", "gguf", "--scheme", "ggml", "--type", type, "-o", tmp_path / "out.gguf"]
+    result = pleat.attempt("quantize", tmp_path / "source.gguf", *options)
+    assert result.returncode == 69, result.stderr
+    assert "blk.0.ffn_up.weight" in result.stderr
+    assert not (tmp_path / "out.gguf").exists()
+
+
+@pytest.mark.llama
+@pytest.mark.parametrize("type", TYPES)
+def test_a_file_has_the_tensors_of_llama_quantize(pleat, tinylm_f16_gguf, tmp_path, type):
+    ggml.quantize_file(tinylm_f16_gguf, tmp_path / "theirs.gguf", type)
+    options = ["--to", "gguf", "--scheme", "ggml", "--type", type]
+    pleat.run("quantize", tinylm_f16_gguf, *options, "-o", tmp_path / "ours.gguf")
+    found, expected = (ggml.blocks(tmp_path / f"{name}.gguf") for name in ("ours", "theirs"))
+    assert sorted(found) == sorted(expected)
+    assert sum(name == type for name, _ in expected.values()) > 40
+    assert not {name for name in expected if found[name] != expected[name]}
+    types = [
+        gguf.GGUFReader(tmp_path / f"{name}.gguf").fields["general.file_type"].contents()
+        for name in ("ours", "theirs")
+    ]
+    assert types == [ggml.FILE_TYPES[type]] * 2
