@@ -20,6 +20,10 @@ import Testing
       return try scratch.checkpoint(
         [Toy("a.weight", .f16, [4], seed: 1), Toy("b.weight", .f16, [4], seed: 2)],
         config: #"{"quantization":{"group_size":64,"bits":4}}"#, as: "mlx")
+    case .gptq, .gptqV1:
+      return try scratch.checkpoint(
+        [Toy("a.weight", .f16, [4], seed: 1), Toy("b.weight", .f16, [4], seed: 2)],
+        config: ToyGPTQ.config(version: format == .gptq ? "gptq_v2" : "gptq"), as: format.name)
     default:
       let path = scratch.path("a.pleat")
       if try !scratch.names().contains("a.pleat") {

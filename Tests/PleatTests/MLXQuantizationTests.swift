@@ -203,7 +203,7 @@ import Testing
   @Test("a config of another quantization is not kept beside that of MLX, nor any key twice")
   func otherKeys() throws {
     let config =
-      #"{"quantization_config":{"quant_method":"fp8"},"a":1,"quantization":null,"b":2}"#
+      #"{"quantization_config":{"method":"fp8"},"a":1,"quantization":null,"b":2}"#
     let source = try folder.checkpoint(Self.tensors(.f16), config: config)
     _ = try folder.quantize(source, Recipe(), to: "1.mlx")
     #expect(try folder.keys("1.mlx") == ["a", "b", "quantization", "quantization_config"])

@@ -1,0 +1,220 @@
+import Bytes
+import Formats
+import Pleat
+import TensorModel
+import TestSupport
+import Testing
+
+/// From GPTQ to other formats, and to GPTQ.
+@Suite struct GPTQConversionTests {
+  let folder: Folder
+
+  init() throws { folder = try Folder() }
+
+  static let kinds = Every.triple(of: [2, 3, 4, 8], [false, true], [false, true])
+
+  /// A folder with two layers, a bias and a norm.
+  private func base(
+    _ bits: Int, isFirst: Bool = false, isSymmetric: Bool = false, isScattered: Bool = false,
+    hasIndex: Bool = true, type: ScalarType = .f16
+  ) throws -> Model {
+    var weights = [
+      ToyGPTQ(
+        "l.0.up", 96, 128, bits: bits, isFirstVersion: isFirst, isSymmetric: isSymmetric,
+        type: type, seed: 700),
+      ToyGPTQ(
+        "l.0.down", 128, 96, bits: bits, isFirstVersion: isFirst, isSymmetric: isSymmetric,
+        type: type, seed: 701),
+    ]
+    for index in weights.indices {
+      weights[index].hasIndex = hasIndex
+      if isScattered { weights[index].scatter(seed: 702) }
+    }
+    let more = [
+      Toy("l.0.up.bias", .f16, [96], seed: 703), Toy("norm.weight", .f16, [8], seed: 704),
+    ]
+    let config = ToyGPTQ.config(
+      bits: bits, version: isFirst ? "gptq" : "gptq_v2", sym: isSymmetric)
+    return try Model.open(
+      try folder.scratch.checkpoint(weights.flatMap(\.tensors) + more, config: config, as: "base"))
+  }
+
+  private func refusal(_ model: Model, _ format: Format, rounding: Bool = false) -> ModelError? {
+    Laws.error { () throws(ModelError) in
+      let destination = Destination(path: folder.scratch.path("out"), format: format)
+      try Run(try Plan.converting(model, to: destination, rounding: rounding))()
+    }
+  }
+
+  private func expectSame(_ left: Model, _ right: Model, _ note: String = "") throws {
+    let (left, right) = (try left.floats(in: folder.scratch), try right.floats(in: folder.scratch))
+    #expect(Set(left.keys) == Set(right.keys))
+    for (name, values) in left {
+      #expect(right[name]?.bits == values.bits, "\(name) \(note)")
+    }
+  }
+
+  @Test("to the same version every byte of a layer is copied", arguments: kinds)
+  func copies(bits: Int, isFirst: Bool, isScattered: Bool) throws {
+    let model = try base(bits, isFirst: isFirst, isScattered: isScattered)
+    let again = try folder.rewrite(model, to: "again", model.format)
+    #expect(again.format == model.format)
+    #expect(try again.allParts() == model.allParts())
+  }
+
+  @Test("to the other version, and back, only zero points change", arguments: kinds)
+  func versions(bits: Int, isFirst: Bool, isScattered: Bool) throws {
+    let model = try base(bits, isFirst: isFirst, isScattered: isScattered)
+    let other = try folder.rewrite(model, to: "other", isFirst ? .gptq : .gptqV1)
+    #expect(other.format == (isFirst ? .gptq : .gptqV1))
+    try expectSame(model, other)
+    #expect(try other.parts("l.0.up.weight")[.zeros] != model.parts("l.0.up.weight")[.zeros])
+    let back = try folder.rewrite(other, to: "back", model.format)
+    #expect(try back.allParts() == model.allParts())
+  }
+
+  @Test("a layer without an index gets one", arguments: [2, 3, 4, 8])
+  func gainedIndex(bits: Int) throws {
+    let model = try base(bits, hasIndex: false)
+    let again = try folder.rewrite(model, to: "again", .gptq)
+    try expectSame(model, again)
+    let index = try #require(try again.parts("l.0.up.weight")[.groupIndex])
+    #expect(index == (0..<128).flatMap { Numbers.little(Int32($0 / 32)) })
+  }
+
+  @Test("to pleat and back no byte of a layer changes", arguments: kinds)
+  func pleat(bits: Int, isFirst: Bool, isSymmetric: Bool) throws {
+    let model = try base(bits, isFirst: isFirst, isSymmetric: isSymmetric)
+    let packed = try folder.rewrite(model, to: "a.pleat", .pleat)
+    try expectSame(model, packed)
+    let info = try #require(packed.catalog.tensors.first { $0.name == "l.0.up.weight" })
+    let offset: Grouping.Offset = isSymmetric ? .none : .zeroPoint
+    #expect(
+      info.encoding
+        == .grouped(Grouping(bits: bits, groupSize: 32, offset: offset, parameters: .f16)))
+    #expect(!packed.catalog.companions.contains { $0.name == "quantize_config.json" })
+    let back = try folder.rewrite(packed, to: "back", model.format)
+    #expect(try back.allParts() == model.allParts())
+    let quantization = try folder.document("back")["quantization_config"]
+    #expect(quantization?["sym"] == .bool(isSymmetric))
+  }
+
+  @Test("without zero points, Q4_0 and Q8_0 hold the same numbers", arguments: [4, 8])
+  func gguf(bits: Int) throws {
+    let model = try base(bits, isSymmetric: true)
+    let info = try #require(model.catalog.tensors.first { $0.name == "l.0.up.weight" })
+    #expect(Format.gguf.admits(info) == .exact)
+    let zeroPoints = try base(bits).catalog.tensors[0]
+    guard case .refused = Format.gguf.admits(zeroPoints) else {
+      Issue.record("gguf holds \(zeroPoints.encoding)")
+      return
+    }
+  }
+
+  @Test("decoded, a layer is plain numbers, and the config is that of a plain checkpoint")
+  func safetensors() throws {
+    let model = try base(4, isScattered: true)
+    let plain = try folder.rewrite(model, to: "plain", .safetensors, decodingTo: .f32)
+    try expectSame(model, plain)
+    #expect(try folder.keys("plain") == ["model_type"])
+    #expect(plain.catalog.tensors.allSatisfy { $0.encoding == .plain(.f32) })
+  }
+
+  @Test("zero points become biases of MLX where rounding is permitted")
+  func mlx() throws {
+    let model = try base(4)
+    #expect(refusal(model, .mlx)?.hint?.contains("--round") == true)
+    let destination = Destination(path: folder.scratch.path("m"), format: .mlx)
+    try Run(try Plan.converting(model, to: destination, rounding: true))()
+    let found = try Model.open(destination.path)
+    #expect(found.format == .mlx)
+    let result = try Verification(of: found, against: model, tolerance: 0x1p-11)
+    #expect(result.holds)
+  }
+
+  @Test("scattered groups go nowhere else, and the way out is named", arguments: Formats.all)
+  func scattered(format: Format) throws {
+    let model = try base(4, isScattered: true)
+    guard format != .safetensors, format.name.prefix(4) != "gptq" else { return }
+    for rounding in [false, true] {
+      let error = try #require(refusal(model, format, rounding: rounding))
+      #expect(error.kind == .unsupported)
+      #expect(error.tensor == "l.0.up.weight")
+      #expect(error.description.contains("scattered"), "\(error)")
+      #expect(error.hint?.contains("--dtype F16") == true)
+    }
+  }
+
+  @Test("a real offset is no zero point", arguments: [Format.gptq, .gptqV1])
+  func biases(format: Format) throws {
+    let model = try folder.mlx([ToyMLX("a", [32, 64], seed: 705)], as: "mlx")
+    for rounding in [false, true] {
+      let error = try #require(refusal(model, format, rounding: rounding))
+      #expect(error.kind == .unsupported)
+      #expect(error.what.contains("whole zero points"))
+    }
+  }
+
+  @Test("a zero point of 0 has a place in the second version only")
+  func zeros() throws {
+    var weight = ToyGPTQ("a", 8, 64, seed: 706)
+    weight.zeros[2 * 5 + 1] = 0
+    let model = try Model.open(
+      try folder.scratch.checkpoint(weight.tensors, config: ToyGPTQ.config(), as: "zero"))
+    let error = try #require(refusal(model, .gptqV1))
+    #expect(error.kind == .unsupported && error.tensor == "a.weight")
+    #expect(error.found == "0 in row 5, group 1")
+    #expect(error.hint == "--to gptq holds it")
+    try expectSame(model, try folder.rewrite(model, to: "same", .gptq))
+  }
+
+  @Test("a zero point above all codes is copied, and has no place in the second version")
+  func largeZeros() throws {
+    var weight = ToyGPTQ("a", 8, 64, isFirstVersion: true, seed: 707)
+    weight.zeros[0] = 16
+    let model = try Model.open(
+      try folder.scratch.checkpoint(
+        weight.tensors, config: ToyGPTQ.config(version: "gptq"), as: "large"))
+    #expect(refusal(model, .gptq)?.found == "16 in row 0, group 0")
+    try expectSame(model, try folder.rewrite(model, to: "same", .gptqV1))
+    try expectSame(model, try folder.rewrite(model, to: "same.pleat", .pleat))
+    var wide = ToyGPTQ("a", 8, 64, bits: 8, isFirstVersion: true, seed: 708)
+    wide.zeros[0] = 256
+    let other = try Model.open(
+      try folder.scratch.checkpoint(
+        wide.tensors, config: ToyGPTQ.config(bits: 8, version: "gptq"), as: "wide"))
+    #expect(refusal(other, .pleat)?.found == "256 in row 0, group 0")
+  }
+
+  @Test("scales of other types become F16 where rounding is permitted")
+  func scales() throws {
+    let model = try base(4, type: .f32)
+    #expect(refusal(model, .gptq)?.hint?.contains("--round") == true)
+    let destination = Destination(path: folder.scratch.path("r"), format: .gptq)
+    try Run(try Plan.converting(model, to: destination, rounding: true))()
+    let found = try Model.open(destination.path)
+    #expect(try Verification(of: found, against: model, tolerance: 0x1p-11).holds)
+  }
+
+  @Test("blocks show nowhere: rows of any length, by several workers (seed 709)")
+  func blocks() throws {
+    for (outputs, inputs) in [(4096, 512), (32, 65536)] {
+      for bits in [3, 4] {
+        let shape = "\(outputs) × \(inputs), \(bits) bits"
+        let source = try folder.checkpoint(
+          [Toy("a.weight", .f16, [outputs, inputs], Self.long)], as: "long \(shape)")
+        let recipe = try Recipe.with(bits: bits, scheme: "zeropoint")
+        let packed = try folder.quantize(source, recipe, to: "\(shape).pleat")
+        let written = try folder.rewrite(packed, to: "\(shape).gptq", .gptq)
+        #expect(try Verification(of: written, against: packed, tolerance: 0).holds, "\(shape)")
+        let back = try folder.rewrite(written, to: "\(shape).2.pleat", .pleat)
+        #expect(try back.allParts() == packed.allParts(), "\(shape)")
+      }
+    }
+  }
+
+  private static let long: [Float] = {
+    var random = Seeded(709)
+    return (0..<2_097_152).map { _ in Float(random.below(4001) - 2000) / 1024 }
+  }()
+}
