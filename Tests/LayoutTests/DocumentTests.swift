@@ -37,7 +37,7 @@ import Testing
   func readme() throws {
     for format in Formats.all {
       // Versions of a format share a document.
-      let document = format.name.prefix { $0 != "-" }
+      let document = format.name.hasSuffix("-v1") ? String(format.name.dropLast(3)) : format.name
       let rows = try Self.rows(
         of: "[\(format.name)](formats/\(document).md)", in: "README.md")
       let row = try #require(rows.first, "\(format.name)")

@@ -39,7 +39,7 @@ struct Quantize: ParsableCommand {
     @Option(
       name: [.customShort("g"), .long],
       help: ArgumentHelp(
-        "Weights that share one scale, along a row; or 'row'. (default: 32, mlx 64)",
+        "Weights that share one scale, along a row; or 'row'. (default: 32, mlx 64, others for vLLM 128)",
         valueName: "count"))
     var groupSize: String?
 
