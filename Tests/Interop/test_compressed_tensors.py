@@ -12,15 +12,9 @@ import rtn
 import safetensors.torch
 import torch
 import transformers
+from compressed_tensors.compressors import BaseCompressor
+from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme
 
-pytest.importorskip("compressed_tensors")
-
-from compressed_tensors.compressors import BaseCompressor  # noqa: E402
-from compressed_tensors.quantization import (  # noqa: E402
-    QuantizationArgs,
-    QuantizationConfig,
-    QuantizationScheme,
-)
 
 BITS = (2, 3, 4, 5, 6, 8)
 TYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
