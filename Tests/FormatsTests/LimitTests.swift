@@ -24,6 +24,15 @@ import Testing
       return try scratch.checkpoint(
         [Toy("a.weight", .f16, [4], seed: 1), Toy("b.weight", .f16, [4], seed: 2)],
         config: ToyGPTQ.config(version: format == .gptq ? "gptq_v2" : "gptq"), as: format.name)
+    case .awq, .compressedTensors:
+      let config =
+        format == .awq
+        ? #"{"quant_method":"awq","bits":4,"group_size":32}"#
+        : #"{"quant_method":"compressed-tensors","format":"pack-quantized","config_groups":{"#
+          + #""g":{"weights":{"num_bits":4,"group_size":32}}}}"#
+      return try scratch.checkpoint(
+        [Toy("a.weight", .f16, [4], seed: 1), Toy("b.weight", .f16, [4], seed: 2)],
+        config: #"{"quantization_config":\#(config)}"#, as: format.name)
     default:
       let path = scratch.path("a.pleat")
       if try !scratch.names().contains("a.pleat") {
