@@ -1,4 +1,4 @@
-"""Small random models of every architecture, as folders of Hugging Face, and their tokenizers."""
+"""Small random models of every architecture, as folders of Hugging Face."""
 
 import json
 import zlib
@@ -10,9 +10,9 @@ import numpy as np
 import safetensors.torch
 import torch
 import transformers
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from architecture_tokenizers import TOKENIZERS
+from architecture_weights import fill
 
-ROOT = Path(__file__).resolve().parents[2]
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 # What is common to all: every row is whole blocks of 32, and heads share keys and values.
@@ -330,32 +330,6 @@ CASES = [
 ]
 
 
-# MARK: weights
-
-
-def _deviation(name: str, shape: torch.Size, tied: bool, gemma: bool) -> tuple[float, float]:
-    """Mean and standard deviation of a weight: attention and logits are far from flat."""
-    if name.endswith("bias"):
-        return 0.0, 0.3
-    if len(shape) == 1:  # a norm; that of gemma is added to one
-        return (0.0 if gemma else 1.0), 0.2
-    if "embed_tokens" in name:
-        return 0.0, 2.5 / shape[-1] ** 0.5 if tied else 1.0
-    if "lm_head" in name:
-        return 0.0, 2.5 / shape[-1] ** 0.5
-    return 0.0, 1.5 / shape[-1] ** 0.5
-
-
-def _fill(model, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    gemma = model.config.model_type.startswith("gemma")
-    tied = model.config.tie_word_embeddings
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            mean, deviation = _deviation(name, weight.shape, tied, gemma)
-            weight.copy_(mean + deviation * torch.randn(weight.shape, generator=generator))
-
-
 def make(case: Case, folder: Path) -> Path:
     """Writes the model; the same every time."""
     config = case.config()
@@ -372,13 +346,13 @@ def make(case: Case, folder: Path) -> Path:
         )
     config._attn_implementation = "eager"
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    _fill(model, zlib.crc32(case.name.encode()))
+    fill(model, zlib.crc32(case.name.encode()))
     model.to(DTYPES[case.dtype]).save_pretrained(path, max_shard_size=case.shard)
     if case.rope:
         _publish(path / "config.json", case)
     if case.edit:
         case.edit(path)
-    TOKENIZERS[case.tokenizer](path, case)
+    TOKENIZERS[case.tokenizer](path, case.name, case.tokenizer)
     return path
 
 
@@ -394,122 +368,6 @@ def _publish(path: Path, case: Case) -> None:
     config["torch_dtype"] = config.pop("dtype")
     config |= {"rope_scaling": None} | _rope(case) | case.longer
     path.write_text(json.dumps(config, indent=2) + "\n")
-
-
-# MARK: tokenizers
-
-LLAMA3_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-QWEN2_SPLIT = LLAMA3_SPLIT.replace(r"\p{N}{1,3}", r"\p{N}")
-CHAT = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\\n' }}{% endfor %}"
-
-
-def _corpus() -> list[str]:
-    texts = [ROOT / "README.md", *sorted((ROOT / "formats").glob("*.md"))]
-    return [line for path in texts for line in path.read_text().splitlines() if line]
-
-
-def _byte_level(path: Path, case: Case) -> None:
-    """A tokenizer of bytes and merges, of 400 tokens and two special ones."""
-    split = LLAMA3_SPLIT if case.tokenizer == "llama3" else QWEN2_SPLIT
-    tokenizer = Tokenizer(models.BPE(ignore_merges=case.tokenizer == "llama3"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(split), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_corpus(), trainer)
-    phi = case.name.startswith("phi")
-    first, last = {
-        "llama3": ("<|begin_of_text|>", "<|eot_id|>"),
-        "qwen2": ("<|endoftext|>", "<|im_end|>"),
-    }["qwen2" if phi else case.tokenizer]
-    tokenizer.add_special_tokens([first, last])
-    assert tokenizer.token_to_id(first) == 400
-    if case.tokenizer == "llama3" and not phi:
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{first} $A",
-            pair=f"{first} $A {first}:1 $B:1",
-            special_tokens=[(first, 400)],
-        )
-    tokenizer.save(str(path / "tokenizer.json"))
-    about = {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": CHAT}
-    if case.tokenizer == "qwen2":
-        about |= {"tokenizer_class": "Qwen2Tokenizer", "add_prefix_space": False, "bos_token": None}
-        about |= {"pad_token": first, "add_bos_token": False}
-    elif phi:
-        about |= {"tokenizer_class": "GPT2Tokenizer", "bos_token": first, "add_bos_token": False}
-    else:
-        about |= {"bos_token": first}
-    about |= {
-        "eos_token": last,
-        "added_tokens_decoder": {
-            str(id): _added(token) for id, token in ((400, first), (401, last))
-        },
-    }
-    _write(path / "tokenizer_config.json", about)
-
-
-def _added(token: str) -> dict:
-    flags = dict(lstrip=False, normalized=False, rstrip=False, single_word=False, special=True)
-    return {"content": token} | flags
-
-
-def _sentencepiece(path: Path, case: Case) -> None:
-    """A tokenizer.model of 400 pieces, with bytes for what it has no pieces for."""
-    import sentencepiece
-
-    gemma = case.name.startswith("gemma")
-    special = dict(pad_id=0, eos_id=1, bos_id=2, unk_id=3) if gemma else {}
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(_corpus()),
-        model_prefix=str(path / "tokenizer"),
-        vocab_size=400,
-        model_type="bpe",
-        byte_fallback=True,
-        num_threads=1,
-        minloglevel=2,
-        **special,
-    )
-    (path / "tokenizer.vocab").unlink()
-    ids = {"<pad>": 0, "<eos>": 1, "<bos>": 2} if gemma else {"<unk>": 0, "<s>": 1, "</s>": 2}
-    first, last = ("<bos>", "<eos>") if gemma else ("<s>", "</s>")
-    if case.name.startswith("phi3"):  # llama.cpp looks for it in models of this name
-        ids["<|endoftext|>"], last = 400, "<|endoftext|>"
-    about = {
-        "tokenizer_class": "GemmaTokenizer" if gemma else "LlamaTokenizer",
-        "add_bos_token": True,
-        "add_eos_token": False,
-        "bos_token": first,
-        "eos_token": last,
-        "unk_token": "<unk>",
-        "added_tokens_decoder": {str(id): _added(token) for token, id in ids.items()},
-        "chat_template": CHAT,
-    }
-    _write(path / "tokenizer_config.json", about)
-
-
-def _write(path: Path, document: dict) -> None:
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-
-
-TOKENIZERS = {
-    "llama3": _byte_level,
-    "qwen2": _byte_level,
-    "sentencepiece": _sentencepiece,
-}
-# What llama.cpp calls the way of splitting text; it is known there by a hash of well-known
-# tokenizers, which small ones do not have.
-PRE_TOKENIZERS = {"llama3": "llama-bpe", "qwen2": "qwen2", "sentencepiece": "default"}
 
 
 def tokens(count: int) -> np.ndarray:

@@ -1,0 +1,121 @@
+"""Small tokenizers of the families that models come with."""
+
+import json
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+ROOT = Path(__file__).resolve().parents[2]
+
+LLAMA3_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+QWEN2_SPLIT = LLAMA3_SPLIT.replace(r"\p{N}{1,3}", r"\p{N}")
+CHAT = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\\n' }}{% endfor %}"
+
+
+def _corpus() -> list[str]:
+    texts = [ROOT / "README.md", *sorted((ROOT / "formats").glob("*.md"))]
+    return [line for path in texts for line in path.read_text().splitlines() if line]
+
+
+def _byte_level(path: Path, name: str, kind: str) -> None:
+    """A tokenizer of bytes and merges, of 400 tokens and two special ones."""
+    split = LLAMA3_SPLIT if kind == "llama3" else QWEN2_SPLIT
+    tokenizer = Tokenizer(models.BPE(ignore_merges=kind == "llama3"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(split), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_corpus(), trainer)
+    phi = name.startswith("phi")
+    first, last = {
+        "llama3": ("<|begin_of_text|>", "<|eot_id|>"),
+        "qwen2": ("<|endoftext|>", "<|im_end|>"),
+    }["qwen2" if phi else kind]
+    tokenizer.add_special_tokens([first, last])
+    assert tokenizer.token_to_id(first) == 400
+    if kind == "llama3" and not phi:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{first} $A",
+            pair=f"{first} $A {first}:1 $B:1",
+            special_tokens=[(first, 400)],
+        )
+    tokenizer.save(str(path / "tokenizer.json"))
+    about = {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": CHAT}
+    if kind == "qwen2":
+        about |= {"tokenizer_class": "Qwen2Tokenizer", "add_prefix_space": False, "bos_token": None}
+        about |= {"pad_token": first, "add_bos_token": False}
+    elif phi:
+        about |= {"tokenizer_class": "GPT2Tokenizer", "bos_token": first, "add_bos_token": False}
+    else:
+        about |= {"bos_token": first}
+    about |= {
+        "eos_token": last,
+        "added_tokens_decoder": {
+            str(id): _added(token) for id, token in ((400, first), (401, last))
+        },
+    }
+    _write(path / "tokenizer_config.json", about)
+
+
+def _added(token: str) -> dict:
+    flags = dict(lstrip=False, normalized=False, rstrip=False, single_word=False, special=True)
+    return {"content": token} | flags
+
+
+def _sentencepiece(path: Path, name: str, kind: str) -> None:
+    """A tokenizer.model of 400 pieces, with bytes for what it has no pieces for."""
+    import sentencepiece
+
+    gemma = name.startswith("gemma")
+    special = dict(pad_id=0, eos_id=1, bos_id=2, unk_id=3) if gemma else {}
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(_corpus()),
+        model_prefix=str(path / "tokenizer"),
+        vocab_size=400,
+        model_type="bpe",
+        byte_fallback=True,
+        num_threads=1,
+        minloglevel=2,
+        **special,
+    )
+    (path / "tokenizer.vocab").unlink()
+    ids = {"<pad>": 0, "<eos>": 1, "<bos>": 2} if gemma else {"<unk>": 0, "<s>": 1, "</s>": 2}
+    first, last = ("<bos>", "<eos>") if gemma else ("<s>", "</s>")
+    if name.startswith("phi3"):  # llama.cpp looks for it in models of this name
+        ids["<|endoftext|>"], last = 400, "<|endoftext|>"
+    about = {
+        "tokenizer_class": "GemmaTokenizer" if gemma else "LlamaTokenizer",
+        "add_bos_token": True,
+        "add_eos_token": False,
+        "bos_token": first,
+        "eos_token": last,
+        "unk_token": "<unk>",
+        "added_tokens_decoder": {str(id): _added(token) for token, id in ids.items()},
+        "chat_template": CHAT,
+    }
+    _write(path / "tokenizer_config.json", about)
+
+
+def _write(path: Path, document: dict) -> None:
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+TOKENIZERS = {
+    "llama3": _byte_level,
+    "qwen2": _byte_level,
+    "sentencepiece": _sentencepiece,
+}
+# What llama.cpp calls the way of splitting text; it is known there by a hash of well-known
+# tokenizers, which small ones do not have.
+PRE_TOKENIZERS = {"llama3": "llama-bpe", "qwen2": "qwen2", "sentencepiece": "default"}
