@@ -115,6 +115,7 @@ import Testing
   @Test("an unknown format is a mistake of use that names the others") func formats() {
     let error = Laws.error { () throws(ModelError) in try Formats.named("safetensor") }
     #expect(error?.kind == .usage)
-    #expect(error?.expected == "safetensors, gguf, mlx, gptq, gptq-v1, awq, compressed-tensors, pleat")
+    #expect(
+      error?.expected == "safetensors, gguf, mlx, gptq, gptq-v1, awq, compressed-tensors, pleat")
   }
 }

@@ -5,7 +5,9 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Checkpoints of Hugging Face that become GGUF. That llama.cpp runs them is for the interop tests.
+/// Checkpoints of Hugging Face that become GGUF.
+///
+/// That llama.cpp runs them is for the interop tests.
 @Suite struct TranslationTests {
   let scratch: Scratch
 

@@ -93,7 +93,7 @@ struct Attach: ParsableCommand {
     }
     let names = attaching.name.isEmpty ? uses.map(\.file.name) : attaching.name
     let plan = try Plan.attaching(
-      uses, names: names, to: base, at: try output.writing.destination(.pleat))
+      uses, names: names, to: base, at: output.writing.destination(.pleat))
     try WritingJob(verb: "attach", plan: plan, output: output.writing, console: talk.console)()
   }
 }

@@ -62,6 +62,9 @@ struct Fold: ParsableCommand {
         valueName: "format"),
       completion: .list(Formats.all.map(\.name)))
     var to: String?
+
+    @OptionGroup
+    var tokenizer: TokenizerOptions
   }
 
   @OptionGroup(title: "Output")
@@ -86,11 +89,12 @@ struct Fold: ParsableCommand {
     let destination =
       try output.to.map { (name) throws(ModelError) in
         try output.writing.destination(formatNamed: name)
-      } ?? (try output.writing.destination(base.format))
+      } ?? output.writing.destination(base.format)
     let uses =
       folding.adapters.isEmpty
       ? try AdapterOptions.all(in: base) : try folding.uses(in: base)
-    let plan = try Plan.folding(uses, into: base, to: destination, options: options)
+    let plan = try Plan.folding(
+      uses, into: base, to: try output.tokenizer.applied(to: destination), options: options)
     try WritingJob(verb: "fold", plan: plan, output: output.writing, console: talk.console)()
   }
 }

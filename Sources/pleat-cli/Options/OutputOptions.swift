@@ -11,13 +11,16 @@ struct OutputOptions: ParsableArguments {
     completion: .list(Formats.all.map(\.name)))
   var to: String
 
+  @OptionGroup
+  var tokenizer: TokenizerOptions
+
   /// All formats, each with what it is in brackets.
   static let formats = Formats.all.map { "\($0.name) (\($0.summary))" }.joined(separator: ", ")
 
   /// Where the result goes.
   ///
-  /// Throws `usage` for an unknown format.
+  /// Throws `usage` for an unknown format, and what opening a model throws.
   func destination() throws(ModelError) -> Destination {
-    try writing.destination(formatNamed: to)
+    try tokenizer.applied(to: try writing.destination(formatNamed: to))
   }
 }

@@ -19,21 +19,6 @@ struct WritingOptions: ParsableArguments {
   @Flag(help: "Compress parts of a pleat file with zstd, where that gains something.")
   var compress = false
 
-  @Option(
-    help: ArgumentHelp(
-      """
-      For gguf made from a checkpoint: how text is split before byte pairs are merged, by \
-      llama.cpp's name. (default: as tokenizer.json defines it)
-      """, valueName: "name"))
-  var tokenizerPre: String?
-
-  @Option(
-    help: ArgumentHelp(
-      "For gguf made from a checkpoint: take the tokenizer of this GGUF model instead.",
-      valueName: "path"),
-    completion: .file(extensions: ["gguf"]))
-  var tokenizerFrom: String?
-
   @Flag(help: "Replace the output if it exists.")
   var force = false
 
@@ -54,25 +39,16 @@ struct WritingOptions: ParsableArguments {
   }
 
   /// Where the result goes, in a format.
-  ///
-  /// Throws what opening a model throws, for the one whose tokenizer is wanted.
-  func destination(_ format: Format) throws(ModelError) -> Destination {
-    var destination = Destination(
+  func destination(_ format: Format) -> Destination {
+    Destination(
       path: output, format: format, shardByteCount: shard?.byteCount, compresses: compress)
-    destination.preTokenizer = tokenizerPre
-    destination.tokenizerDonor = try tokenizerFrom.map { (path) throws(ModelError) in
-      try Model.open(path)
-    }
-    return destination
   }
 
   /// Where the result goes, in a format that the user named.
   ///
   /// Throws `usage` for an unknown format.
   func destination(formatNamed name: String) throws(ModelError) -> Destination {
-    do throws(ModelError) {
-      return try destination(try Formats.named(name))
-    } catch  where error.kind == .usage && error.found == name {
+    do throws(ModelError) { return destination(try Formats.named(name)) } catch {
       var error = error
       let nearest = Suggestion.nearest(to: name, among: Formats.all.map(\.name))
       error.hint = nearest.map { "did you mean '--to \($0)'?" }

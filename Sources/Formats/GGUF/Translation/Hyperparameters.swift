@@ -38,13 +38,17 @@ package struct Hyperparameters {
     return count
   }
 
-  /// A whole number above zero. Throws `malformed` when the config does not have it.
+  /// A whole number above zero.
+  ///
+  /// Throws `malformed` when the config does not have it.
   func required(_ key: String) throws(ModelError) -> Int {
     if let count = try count(key) { return count }
     throw Self.fault(key, "a whole number above 0", nil)
   }
 
-  /// A number; nil when the config does not have it. Throws `malformed` for another value.
+  /// A number; nil when the config does not have it.
+  ///
+  /// Throws `malformed` for another value.
   func number(_ key: String) throws(ModelError) -> Double? {
     guard let value = config[key], value != .null else { return nil }
     guard let number = value.double, number.isFinite else {
