@@ -1,0 +1,75 @@
+"""Groups carried from format to format, and folds, run by llama.cpp. Only with --llama."""
+
+import gguf
+import models
+import numpy as np
+import pytest
+from test_fold import QALORA, TOLERANCE
+from test_llama import ACTIVATION_NOISE, logits, rms
+
+pytestmark = pytest.mark.llama
+
+SOURCES = {
+    "gptq": ["--to", "gptq"],
+    "gptq, 3 bits": ["--to", "gptq-v1", "-b", "3", "-g", "64"],
+    "gptq, symmetric": ["--to", "gptq", "--scheme", "symmetric"],
+    "gptq, symmetric, 8 bits": ["--to", "gptq", "--scheme", "symmetric", "-b", "8"],
+    "awq": ["--to", "awq"],
+    "compressed-tensors": ["--to", "compressed-tensors", "--scheme", "zeropoint"],
+    "compressed-tensors, symmetric": ["--to", "compressed-tensors", "-b", "5"],
+    "mlx": ["--to", "mlx", "--scheme", "mlx"],
+    "mlx, 5 bits": ["--to", "mlx", "-b", "5", "-g", "32"],
+    "pleat": ["--to", "pleat", "-b", "4"],
+}
+
+
+@pytest.fixture(scope="module")
+def rows() -> np.ndarray:
+    return np.concatenate([models.held_out("A")[:1], models.held_out("B")[:1]])
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_llama_computes_what_the_carried_codes_mean(pleat, tinylm, tmp_path, rows, source):
+    """Decoded by pleat and run by transformers, against the same codes as blocks of llama.cpp.
+
+    Rows of q and k were moved on the way, with their groups; rounding a bias once is far below the
+    noise that llama.cpp's rounding of activations makes.
+    """
+    packed, out, plain = tmp_path / "packed", tmp_path / "out.gguf", tmp_path / "plain"
+    pleat.run("quantize", tinylm, *SOURCES[source], "-o", packed)
+    pleat.run("convert", packed, "--to", "gguf", "-o", out)
+    pleat.run("convert", packed, "--to", "safetensors", "--dtype", "F32", "-o", plain)
+    expected = models.logits(models.load(plain, tinylm), rows)
+    found = logits(out, rows)
+    assert rms(found - expected) < ACTIVATION_NOISE
+    without = models.logits(models.load(tinylm, tinylm), rows)
+    if "8 bits" not in source:
+        assert rms(found - without) > 1.5 * ACTIVATION_NOISE  # the noise does not hide the rounding
+    # Blocks, so that codes were carried and not decoded.
+    types = {tensor.tensor_type.name for tensor in gguf.GGUFReader(out).tensors}
+    assert types & {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"}
+
+
+def perplexity(path, name: str) -> float:
+    """exp of the mean negative log-likelihood, as `models.perplexity`, in llama.cpp."""
+    rows = models.held_out(name)
+    total, count = 0.0, 0
+    for part in np.split(rows, len(rows) // 16):
+        scores = logits(path, part)[:, :-1].astype(np.float64)
+        scores -= scores.max(-1, keepdims=True)
+        chosen = np.take_along_axis(scores, part[:, 1:, None], -1)[..., 0]
+        total -= (chosen - np.log(np.exp(scores).sum(-1))).sum()
+        count += chosen.size
+    return float(np.exp(total / count))
+
+
+def test_a_folded_qalora_runs_in_llama_as_it_did_apart(pleat, tinylm, trained, tmp_path):
+    """Q4_1 with the adapter in its offsets, against PyTorch's perplexity with the adapter apart."""
+    base, folded = tmp_path / "base.gguf", tmp_path / "folded.gguf"
+    keep = ["--rule", "*embed_tokens*=keep", "--rule", "lm_head*=keep"]
+    pleat.run("quantize", tinylm, "--to", "gguf", "-b", 4, *keep, "-o", base)
+    said = pleat.run("fold", base, "--adapter", trained / "qalora_int4", "-o", folded)
+    assert "0 of 4.72 M codes changed" in said
+    without = perplexity(base, "B")
+    assert QALORA[4] < 0.9 * without
+    assert perplexity(folded, "B") == pytest.approx(QALORA[4], rel=TOLERANCE)
