@@ -39,11 +39,11 @@ public struct Format: Sendable {
   /// Whether weights of this description can be written.
   package func admits(_ info: TensorInfo) -> Admission { spelling.admits(info) }
 
-  /// Whether groups of some width may have real offsets.
-  package var holdsBiases: Bool {
+  /// Whether groups of some width may have such offsets.
+  package func holds(_ offset: Grouping.Offset) -> Bool {
     bits.contains { bits in
       let grouping = Grouping(
-        bits: bits, groupSize: groupSizes[0], offset: .bias, parameters: .f16)
+        bits: bits, groupSize: groupSizes[0], offset: offset, parameters: .f16)
       let info = TensorInfo(
         name: "", shape: Shape(1, groupSizes[0]), encoding: .grouped(grouping))
       return admits(info) == .exact

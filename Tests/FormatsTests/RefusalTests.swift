@@ -67,7 +67,7 @@ import Testing
   func architecture() throws {
     let error = try error(writing: [Toy("t", .f32, [8], seed: 1)], metadata: [])
     #expect(error?.kind == .unsupported)
-    #expect(error?.message.contains("config.json") == true)
+    #expect(error?.what.contains("config.json") == true)
   }
 
   @Test(

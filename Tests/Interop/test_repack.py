@@ -1,5 +1,6 @@
 """Groups carried from format to format, and folds, run by llama.cpp. Only with --llama."""
 
+import adapters
 import gguf
 import models
 import numpy as np
@@ -73,3 +74,19 @@ def test_a_folded_qalora_runs_in_llama_as_it_did_apart(pleat, tinylm, trained, t
     without = perplexity(base, "B")
     assert QALORA[4] < 0.9 * without
     assert perplexity(folded, "B") == pytest.approx(QALORA[4], rel=TOLERANCE)
+
+
+def test_a_qalora_on_gptq_becomes_exact_in_blocks_of_llama(
+    pleat, tinylm, trained, tmp_path, rows
+):
+    """Whole zero points would round it; the bias of Q4_1 takes zero point and change up in one."""
+    base, folded, plain = tmp_path / "base", tmp_path / "folded.gguf", tmp_path / "plain"
+    adapter = trained / "qalora_int4"
+    pleat.run("quantize", tinylm, "--to", "gptq", "-g", 32, "-o", base)
+    pleat.run("fold", base, "--adapter", adapter, "--to", "gguf", "-o", folded)
+    pleat.run("convert", base, "--to", "safetensors", "--dtype", "F32", "-o", plain)
+    apart = models.with_updates(plain, tinylm, adapters.expanded(adapter))
+    found, expected = logits(folded, rows), models.logits(apart, rows)
+    assert rms(found - expected) < ACTIVATION_NOISE
+    without = models.logits(models.load(plain, tinylm), rows)
+    assert rms(expected - without) > 10 * ACTIVATION_NOISE

@@ -126,13 +126,16 @@ package struct FoldPlanner: Sendable {
     var admission = Admission.exact
     switch grouping.offset {
     case .bias: target.parameters = options.biasType ?? grouping.parameters
-    case .none where format.holdsBiases:
+    case .none where format.holds(.bias):
       target.offset = .bias
       target.parameters = options.biasType ?? grouping.parameters
     case .none, .zeroPoint:
       target.offset = .zeroPoint
       if let type = options.biasType {
         (target.offset, target.parameters) = (.bias, type)
+      } else if !format.holds(.zeroPoint), format.holds(.bias) {
+        // A format of other groups takes the zero point and the change up in one bias.
+        target.offset = .bias
       } else {
         if let bits = options.widenedBits, bits > grouping.bits { target.bits = bits }
         admission = .rounded("zero points are whole numbers", permit: .round)

@@ -38,7 +38,7 @@ extension Plan {
   private static func needsFinerBiases(
     _ model: Model, _ changes: [Int: [PairedChange]], _ format: Format
   ) -> Bool {
-    guard format.usesOneFloatType, format.holdsBiases else { return false }
+    guard format.usesOneFloatType, format.holds(.bias) else { return false }
     return changes.contains { index, changes in
       guard case .grouped(let grouping) = model.catalog.tensors[index].encoding else {
         return false
@@ -151,7 +151,7 @@ private struct FoldDraft {
       ? "--requantize rounds again; folding into the 16-bit model first loses less"
       : "--round accepts it"
         + (destination.format.bits.contains(8) ? "; --widen 8 makes the steps finer" : "")
-        + (destination.format.holdsBiases ? ", --bias-type F16 stores real offsets" : "")
+        + (destination.format.holds(.bias) ? ", --bias-type F16 stores real offsets" : "")
     throw ModelError(
       .unsupported, "the fold would lose \(loss) of the adapter: \(reason)",
       tensor: tensor.source.name, expected: "\(permit.rawValue) to accept that", hint: hint)
