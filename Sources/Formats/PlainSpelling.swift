@@ -16,11 +16,7 @@ package struct PlainSpelling: Spelling {
   package func parts(of info: TensorInfo) -> [StoredTensor] { plainParts(of: info) }
 
   package func gather(_ stored: StoredContents) -> [GatheredTensor] {
-    stored.tensors.enumerated().map { index, tensor in
-      GatheredTensor(
-        info: TensorInfo(name: tensor.name, shape: tensor.shape, encoding: tensor.encoding),
-        parts: [index])
-    }
+    stored.gathered([:])
   }
 
   package func spell(_ rows: GroupedRows, into parts: inout [[UInt8]], firstRow: Int) {

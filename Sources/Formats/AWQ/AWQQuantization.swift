@@ -3,7 +3,7 @@ internal import TensorModel
 
 /// The object that AutoAWQ keeps in `config.json` under `quantization_config`.
 struct AWQQuantization: Sendable {
-  static let key = "quantization_config"
+  static let key = QuantizationConfig.key
   static let method = "awq"
   static let version = "gemm"
   static let bits = 4

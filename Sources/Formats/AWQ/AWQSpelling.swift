@@ -28,15 +28,8 @@ package struct AWQSpelling: Spelling {
   package func configuration(
     _ config: JSONValue?, for tensors: [TensorInfo]
   ) throws(ModelError) -> JSONValue? {
-    guard case .object(let members)? = config else {
-      throw ModelError(
-        .unsupported, "awq needs a config.json, which the model lacks",
-        expected: "a Hugging Face checkpoint, or a file made from one")
-    }
-    // Another tool's description of how the weights were quantized is true no longer.
-    let others = members.filter { $0.key != "quantization" && $0.key != AWQQuantization.key }
-    guard let value = try AWQQuantization.describe(tensors) else { return .object(others) }
-    return .object(others + [.init(AWQQuantization.key, value)])
+    try QuantizationConfig.describing(
+      config, as: try AWQQuantization.describe(tensors), under: [AWQQuantization.key], of: "awq")
   }
 
   package func admits(_ info: TensorInfo) -> Admission {
@@ -114,35 +107,17 @@ package struct AWQSpelling: Spelling {
 
   package func gather(_ contents: StoredContents) throws(ModelError) -> [GatheredTensor] {
     let stored = contents.tensors
-    var places: [ExactName: Int] = [:]
-    for (index, tensor) in stored.enumerated() { places[ExactName(tensor.name)] = index }
+    let names = StoredNames(stored)
     var weights: [Int: GatheredTensor] = [:]
-    var used: Set<Int> = []
-    for path in stored.compactMap({ Self.layer(of: $0.name) }) {
-      let names = [Self.codes, Self.scales, Self.zeros].map { path + $0 }
-      let found = names.compactMap { places[ExactName($0)] }
-      guard found.count == names.count else {
-        throw ModelError(
-          .malformed, "a tensor of a quantized weight is missing", tensor: path,
-          expected: names.joined(separator: ", "),
-          found: found.map { stored[$0].name }.joined(separator: ", "))
-      }
-      guard weights[found[0]] == nil else { continue }
+    for path in names.layers(endingIn: [Self.codes, Self.zeros]) {
+      let found = try names.parts([Self.codes, Self.scales, Self.zeros], of: path)
       let (info, type) = try info(found.map { stored[$0] }, path)
       let layouts = Self.layouts(
         rows: info.shape.rowCount, columns: info.shape.columnCount,
         groups: stored[found[1]].shape.dimensions[0], parameters: type)
       weights[found[0]] = GatheredTensor(info: info, parts: found, layouts: layouts)
-      used.formUnion(found)
     }
-    return stored.indices.compactMap { index in
-      if let tensor = weights[index] { return tensor }
-      guard !used.contains(index) else { return nil }
-      let tensor = stored[index]
-      return GatheredTensor(
-        info: TensorInfo(name: tensor.name, shape: tensor.shape, encoding: tensor.encoding),
-        parts: [index])
-    }
+    return contents.gathered(weights)
   }
 
   /// The weight that codes, scales and zero points make up, and the type of its scales.
@@ -260,12 +235,4 @@ package struct AWQSpelling: Spelling {
   private static let codes = ".qweight"
   private static let scales = ".scales"
   private static let zeros = ".qzeros"
-
-  /// The layer of a tensor whose name is that of a part; nil for other tensors.
-  private static func layer(of name: String) -> String? {
-    for ending in [codes, zeros] where name.hasSuffix(ending) {
-      return String(name.dropLast(ending.count))
-    }
-    return nil
-  }
 }

@@ -15,22 +15,10 @@ extension CompressedTensorsSpelling {
   package func gather(_ contents: StoredContents) throws(ModelError) -> [GatheredTensor] {
     let stored = contents.tensors
     var weights: [Int: GatheredTensor] = [:]
-    var used: Set<Int> = []
-    for found in try Self.find(stored) {
-      let tensor = try gather(found, contents)
-      weights[found.codes] = tensor
-      used.formUnion(tensor.parts)
-      // An index that says nothing is left out.
-      if let index = found.groupIndex { used.insert(index) }
-    }
-    return stored.indices.compactMap { index in
-      if let tensor = weights[index] { return tensor }
-      guard !used.contains(index) else { return nil }
-      let tensor = stored[index]
-      return GatheredTensor(
-        info: TensorInfo(name: tensor.name, shape: tensor.shape, encoding: tensor.encoding),
-        parts: [index])
-    }
+    let found = try Self.find(stored)
+    for found in found { weights[found.codes] = try gather(found, contents) }
+    // An index of groups that says nothing is left out.
+    return contents.gathered(weights, leavingOut: Set(found.compactMap(\.groupIndex)))
   }
 
   /// How numbers are packed: densely, unless a row of codes is as long as it was before, and not as
@@ -58,36 +46,16 @@ extension CompressedTensorsSpelling {
   ///
   /// Throws `malformed` for parts of a weight without the others.
   private static func find(_ stored: [StoredTensor]) throws(ModelError) -> [Found] {
-    var places: [ExactName: Int] = [:]
-    for (index, tensor) in stored.enumerated() { places[ExactName(tensor.name)] = index }
-    var seen: Set<ExactName> = []
+    let names = StoredNames(stored)
     var all: [Found] = []
-    for path in stored.compactMap({ layer(of: $0.name) })
-    where seen.insert(ExactName(path)).inserted {
-      guard let packed = places[ExactName(path + codes)],
-        let scale = places[ExactName(path + scales)],
-        let shape = places[ExactName(path + extents)]
-      else {
-        let names = [codes, scales, zeros, extents, groupIndex].map { path + $0 }
-        throw ModelError(
-          .malformed, "a tensor of a quantized weight is missing", tensor: path,
-          expected: [codes, scales, extents].map { path + $0 }.joined(separator: ", "),
-          found: names.filter { places[ExactName($0)] != nil }.joined(separator: ", "))
-      }
+    for path in names.layers(endingIn: [codes, scales, zeros, extents, groupIndex]) {
+      let needed = try names.parts([codes, scales, extents], of: path)
       all.append(
         Found(
-          codes: packed, scales: scale, zeros: places[ExactName(path + zeros)], extents: shape,
-          groupIndex: places[ExactName(path + groupIndex)], path: path))
+          codes: needed[0], scales: needed[1], zeros: names[path + zeros], extents: needed[2],
+          groupIndex: names[path + groupIndex], path: path))
     }
     return all
-  }
-
-  /// The layer of a tensor whose name is that of a part; nil for other tensors.
-  private static func layer(of name: String) -> String? {
-    for ending in [codes, scales, zeros, extents, groupIndex] where name.hasSuffix(ending) {
-      return String(name.dropLast(ending.count))
-    }
-    return nil
   }
 
   /// The extents of a weight as its own tensor states them; nil when it cannot.

@@ -17,7 +17,7 @@ struct CompressedTensorsQuantization: Sendable {
     var isSymmetric: Bool
   }
 
-  static let key = "quantization_config"
+  static let key = QuantizationConfig.key
   static let method = "compressed-tensors"
   static let format = "pack-quantized"
 

@@ -33,19 +33,9 @@ package struct CompressedTensorsSpelling: Spelling {
   package func configuration(
     _ config: JSONValue?, for tensors: [TensorInfo]
   ) throws(ModelError) -> JSONValue? {
-    guard case .object(let members)? = config else {
-      throw ModelError(
-        .unsupported, "compressed-tensors needs a config.json, which the model lacks",
-        expected: "a Hugging Face checkpoint, or a file made from one")
-    }
-    // Another tool's description of how the weights were quantized is true no longer.
-    let others = members.filter {
-      $0.key != "quantization" && $0.key != CompressedTensorsQuantization.key
-    }
-    guard let value = CompressedTensorsQuantization.describe(tensors) else {
-      return .object(others)
-    }
-    return .object(others + [.init(CompressedTensorsQuantization.key, value)])
+    try QuantizationConfig.describing(
+      config, as: CompressedTensorsQuantization.describe(tensors),
+      under: [CompressedTensorsQuantization.key], of: "compressed-tensors")
   }
 
   package func admits(_ info: TensorInfo) -> Admission {

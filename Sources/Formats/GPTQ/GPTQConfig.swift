@@ -22,7 +22,7 @@ struct GPTQConfig: Sendable {
   let groupSizes: [Int]
 
   /// Where the object stands in `config.json`.
-  static let key = "quantization_config"
+  static let key = QuantizationConfig.key
   /// The file that holds the same object by itself.
   static let fileName = "quantize_config.json"
 

@@ -38,39 +38,26 @@ struct GPTQLayer: Sendable {
   ///
   /// Throws `malformed` when parts are missing or do not fit together.
   static func all(in stored: [StoredTensor]) throws(ModelError) -> [GPTQLayer] {
-    var places: [ExactName: Int] = [:]
-    for (index, tensor) in stored.enumerated() { places[ExactName(tensor.name)] = index }
+    let names = StoredNames(stored)
     var layers: [GPTQLayer] = []
-    var seen: Set<ExactName> = []
-    for tensor in stored {
-      guard let ending = [codes, zeros].first(where: tensor.name.hasSuffix),
-        case let path = String(tensor.name.dropLast(ending.count)),
-        seen.insert(ExactName(path)).inserted
-      else { continue }
-      layers.append(try GPTQLayer(path, stored, places))
+    for path in names.layers(endingIn: [codes, zeros]) {
+      layers.append(try GPTQLayer(path, stored, names))
     }
     return layers
   }
 
   private init(
-    _ path: String, _ stored: [StoredTensor], _ places: [ExactName: Int]
+    _ path: String, _ stored: [StoredTensor], _ names: StoredNames
   ) throws(ModelError) {
-    let names = [Self.codes, Self.zeros, Self.scales].map { path + $0 }
-    let found = names.compactMap { places[ExactName($0)] }
-    guard found.count == names.count else {
-      throw ModelError(
-        .malformed, "a tensor of a quantized weight is missing", tensor: path,
-        expected: names.joined(separator: ", "),
-        found: found.map { stored[$0].name }.joined(separator: ", "))
-    }
-    if places[ExactName(path + Self.weight)] != nil {
+    let found = try names.parts([Self.codes, Self.zeros, Self.scales], of: path)
+    if names[path + Self.weight] != nil {
       throw ModelError(
         .malformed, "a weight is there twice", tensor: path + Self.weight,
-        found: "\(path)\(Self.weight) and \(names[0])")
+        found: "\(path)\(Self.weight) and \(path)\(Self.codes)")
     }
     self.path = path
     (codes, zeros, scales) = (found[0], found[1], found[2])
-    groupIndex = places[ExactName(path + Self.groupIndex)]
+    groupIndex = names[path + Self.groupIndex]
     let (codes, zeros, scales) = (stored[found[0]], stored[found[1]], stored[found[2]])
     let words: [Encoding] = [.plain(.i32), .plain(.u32)]
     if words.contains(codes.encoding), case .plain(let type) = zeros.encoding,

@@ -62,14 +62,9 @@ package struct GPTQSpelling: Spelling {
   package func configuration(
     _ config: JSONValue?, for tensors: [TensorInfo]
   ) throws(ModelError) -> JSONValue? {
-    guard case .object(let members)? = config else {
-      throw ModelError(
-        .unsupported, "gptq needs a config.json, which the model lacks",
-        expected: "a Hugging Face checkpoint, or a file made from one")
-    }
-    let others = members.filter { $0.key != "quantization" && $0.key != GPTQConfig.key }
-    guard let value = GPTQDescription.object(of: tensors, version) else { return .object(others) }
-    return .object(others + [.init(GPTQConfig.key, value)])
+    try QuantizationConfig.describing(
+      config, as: GPTQDescription.object(of: tensors, version), under: [GPTQConfig.key],
+      of: "gptq")
   }
 
   package var documentNames: [String] { [GPTQConfig.fileName] }
@@ -161,11 +156,9 @@ package struct GPTQSpelling: Spelling {
   // MARK: - Reading
 
   package func gather(_ contents: StoredContents) throws(ModelError) -> [GatheredTensor] {
-    let stored = contents.tensors
-    var used: Set<Int> = []
-    var grouped: [Int: GatheredTensor] = [:]
-    guard let config else { return Self.plain(stored) }
-    for layer in try GPTQLayer.all(in: stored) {
+    var weights: [Int: GatheredTensor] = [:]
+    guard let config else { return contents.gathered(weights) }
+    for layer in try GPTQLayer.all(in: contents.tensors) {
       let grouping = try grouping(of: layer, config, contents)
       let parts = [layer.codes, layer.zeros, layer.scales] + (layer.groupIndex.map { [$0] } ?? [])
       let info = TensorInfo(
@@ -174,23 +167,10 @@ package struct GPTQSpelling: Spelling {
       let layouts = Self.layouts(
         bits: layer.bits, rows: layer.outputs, columns: layer.inputs, groups: layer.groupCount,
         parameters: layer.parameters)
-      grouped[layer.codes] = GatheredTensor(
+      weights[layer.codes] = GatheredTensor(
         info: info, parts: parts, layouts: Array(layouts[..<parts.count]))
-      used.formUnion(parts)
     }
-    return stored.indices.compactMap { index in
-      grouped[index] ?? (used.contains(index) ? nil : Self.plain(stored[index], index))
-    }
-  }
-
-  private static func plain(_ stored: [StoredTensor]) -> [GatheredTensor] {
-    stored.enumerated().map { plain($1, $0) }
-  }
-
-  private static func plain(_ tensor: StoredTensor, _ index: Int) -> GatheredTensor {
-    GatheredTensor(
-      info: TensorInfo(name: tensor.name, shape: tensor.shape, encoding: tensor.encoding),
-      parts: [index])
+    return contents.gathered(weights)
   }
 
   private func grouping(

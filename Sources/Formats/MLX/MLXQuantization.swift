@@ -13,7 +13,7 @@ struct MLXQuantization: Sendable {
   }
 
   /// Under which the object stands, twice, as mlx-lm writes it.
-  static let keys = ["quantization", "quantization_config"]
+  static let keys = QuantizationConfig.keys
 
   private let common: Groups?
   private let layers: [ExactName: Groups]

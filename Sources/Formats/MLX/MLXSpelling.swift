@@ -29,15 +29,8 @@ package struct MLXSpelling: Spelling {
   package func configuration(
     _ config: JSONValue?, for tensors: [TensorInfo]
   ) throws(ModelError) -> JSONValue? {
-    guard case .object(let members)? = config else {
-      throw ModelError(
-        .unsupported, "mlx needs a config.json, which the model lacks",
-        expected: "a Hugging Face checkpoint, or a file made from one")
-    }
-    // Another tool's description of how the weights were quantized is true no longer.
-    let others = members.filter { !MLXQuantization.keys.contains($0.key) }
-    guard let value = MLXQuantization.describe(tensors) else { return .object(others) }
-    return .object(others + MLXQuantization.keys.map { .init($0, value) })
+    try QuantizationConfig.describing(
+      config, as: MLXQuantization.describe(tensors), under: MLXQuantization.keys, of: "mlx")
   }
 
   package func admits(_ info: TensorInfo) -> Admission {
@@ -86,37 +79,15 @@ package struct MLXSpelling: Spelling {
 
   package func gather(_ contents: StoredContents) throws(ModelError) -> [GatheredTensor] {
     let stored = contents.tensors
-    var places: [ExactName: Int] = [:]
-    for (index, tensor) in stored.enumerated() { places[ExactName(tensor.name)] = index }
-    var used: Set<Int> = []
-    var grouped: [Int: GatheredTensor] = [:]
-    var seen: Set<ExactName> = []
-    for path in stored.compactMap(Self.quantizedModule)
-    where seen.insert(ExactName(path)).inserted {
-      let names = [Self.weight, Self.scales, Self.biases].map { path + $0 }
-      let found = names.compactMap { places[ExactName($0)] }
-      guard found.count == names.count else {
-        // Codes alone are numbers like others.
-        if found.map({ stored[$0].name }) == [path + Self.weight] { continue }
-        throw ModelError(
-          .malformed, "a tensor of a quantized weight is missing", tensor: path,
-          expected: names.joined(separator: ", "),
-          found: found.map { stored[$0].name }.joined(separator: ", "))
-      }
-      let (index, scales, biases) = (found[0], found[1], found[2])
-      let tensor = stored[index]
-      let info = try info(tensor, stored[scales], stored[biases], path)
-      grouped[index] = GatheredTensor(info: info, parts: [index, scales, biases])
-      used.formUnion([scales, biases])
+    let names = StoredNames(stored)
+    var weights: [Int: GatheredTensor] = [:]
+    // Words without scales and biases are numbers like others.
+    for path in names.layers(endingIn: [Self.scales, Self.biases]) {
+      let found = try names.parts([Self.weight, Self.scales, Self.biases], of: path)
+      let info = try info(stored[found[0]], stored[found[1]], stored[found[2]], path)
+      weights[found[0]] = GatheredTensor(info: info, parts: found)
     }
-    return stored.indices.compactMap { index in
-      if let tensor = grouped[index] { return tensor }
-      guard !used.contains(index) else { return nil }
-      let tensor = stored[index]
-      return GatheredTensor(
-        info: TensorInfo(name: tensor.name, shape: tensor.shape, encoding: tensor.encoding),
-        parts: [index])
-    }
+    return contents.gathered(weights)
   }
 
   /// The weight that three tensors make up.
@@ -174,15 +145,6 @@ package struct MLXSpelling: Spelling {
   static let weight = ".weight"
   private static let scales = ".scales"
   private static let biases = ".biases"
-
-  /// The layer of a tensor whose name and type are those of a part; nil for other tensors.
-  private static func quantizedModule(_ tensor: StoredTensor) -> String? {
-    for ending in [scales, biases] where tensor.name.hasSuffix(ending) {
-      return String(tensor.name.dropLast(ending.count))
-    }
-    return tensor.name.hasSuffix(weight) && tensor.encoding == .plain(.u32)
-      ? module(of: tensor.name) : nil
-  }
 
   /// The path of the layer that a weight belongs to.
   static func module(of name: String) -> String { String(name.dropLast(weight.count)) }
