@@ -151,7 +151,9 @@ private struct FoldDraft {
       ? "--requantize rounds again; folding into the 16-bit model first loses less"
       : "--round accepts it"
         + (destination.format.bits.contains(8) ? "; --widen 8 makes the steps finer" : "")
-        + (destination.format.holds(.bias) ? ", --bias-type F16 stores real offsets" : "")
+        + (destination.format.holds(.bias)
+          ? ", --bias-type F16 stores real offsets"
+          : "; --to mlx and --to gguf store real offsets")
     throw ModelError(
       .unsupported, "the fold would lose \(loss) of the adapter: \(reason)",
       tensor: tensor.source.name, expected: "\(permit.rawValue) to accept that", hint: hint)
