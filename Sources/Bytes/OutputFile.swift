@@ -1,4 +1,5 @@
 internal import CFiles
+internal import Synchronization
 package import SystemPackage
 package import TensorModel
 
@@ -15,6 +16,10 @@ package final class OutputFile: Sendable {
   /// The path under which it is written, before it gets its final name.
   package let path: FilePath
   private let descriptor: Int32
+  private let unsentByteCount = Atomic(0)
+
+  /// Bytes after which the disk is asked to begin.
+  private static let writebackByteCount = 8 << 20
 
   /// Creates a file that must not exist yet.
   ///
@@ -44,6 +49,15 @@ package final class OutputFile: Sendable {
         done += step
       }
     }
+    sent(count)
+  }
+
+  // The end of a run waits for the disk: the sooner it begins, the less is left to wait for.
+  private func sent(_ byteCount: Int) {
+    let (old, new) = unsentByteCount.add(byteCount, ordering: .relaxed)
+    if old / Self.writebackByteCount != new / Self.writebackByteCount {
+      pleat_begin_writeback(descriptor)
+    }
   }
 
   /// Writes all of `bytes` at `offset`.
@@ -69,6 +83,7 @@ package final class OutputFile: Sendable {
       // What the system cannot do, and a file that became shorter, are left to reading.
       guard step > 0 else { break }
       done += step
+      sent(step)
     }
     while done < range.count {
       let count = min(1 << 20, range.count - done)

@@ -3,6 +3,7 @@
 #include "CFiles.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 ptrdiff_t pleat_copy_file_range(int source, int64_t source_offset, int target,
@@ -14,5 +15,13 @@ ptrdiff_t pleat_copy_file_range(int source, int64_t source_offset, int target,
   (void)source, (void)source_offset, (void)target, (void)target_offset, (void)count;
   errno = ENOSYS;
   return -1;
+#endif
+}
+
+void pleat_begin_writeback(int file) {
+#if defined(__linux__)
+  sync_file_range(file, 0, 0, SYNC_FILE_RANGE_WRITE);
+#else
+  (void)file;
 #endif
 }

@@ -11,4 +11,7 @@
 ptrdiff_t pleat_copy_file_range(int source, int64_t source_offset, int target,
                                 int64_t target_offset, size_t count);
 
+/* Asks the system to begin putting on the disk what was written; does nothing where it cannot. */
+void pleat_begin_writeback(int file);
+
 #endif
