@@ -9,7 +9,7 @@ package struct ModelPlace: Sendable {
   /// The files that hold weights, in order; never none.
   package var files: [FilePath]
   /// The index of shards, where there is one.
-  package var index: FilePath?
+  let index: SafetensorsIndex?
   /// Files that travel with the model.
   package var companions: [FilePath] = []
 
@@ -26,14 +26,12 @@ package struct ModelPlace: Sendable {
     case nil:
       throw ModelError(.io, "no such file or folder", file: path.string)
     case .folder:
-      files = []
-      try findFiles(in: path)
+      (files, index) = try Self.files(in: path)
+      companions = Self.companions(in: path)
     default:
-      files = [path]
-      if path.lastComponent?.string.hasSuffix(".safetensors.index.json") == true {
-        try useIndex(path)
-        findCompanions(in: path.parentFolder)
-      }
+      let isIndex = path.name.hasSuffix(".safetensors.index.json")
+      (files, index) = isIndex ? try Self.files(of: path) : ([path], nil)
+      if isIndex { companions = Self.companions(in: path.parentFolder) }
     }
   }
 
@@ -44,26 +42,26 @@ package struct ModelPlace: Sendable {
   package var isAdapter: Bool { files.allSatisfy { Self.adapterNames.contains($0.name) } }
 
   // Which files are the weights is decided in the order of transformers.
-  private mutating func findFiles(in folder: FilePath) throws(ModelError) {
+  private static func files(
+    in folder: FilePath
+  ) throws(ModelError) -> ([FilePath], SafetensorsIndex?) {
     let names = FileSystem.names(in: folder)
     let index = "model.safetensors.index.json"
     if names.contains("model.safetensors") {
-      files = [folder.appending("model.safetensors")]
-    } else if names.contains(index) {
-      try useIndex(folder.appending(index))
-    } else {
-      let weights = names.filter { $0.hasSuffix(".safetensors") }
-      let models = weights.filter { $0.hasPrefix("model") }
-      let adapters = Self.adapterNames.filter(weights.contains).prefix(1)
-      let other = models.isEmpty ? (adapters.isEmpty ? weights : Array(adapters)) : models
-      files = other.map(folder.appending)
+      return ([folder.appending("model.safetensors")], nil)
     }
+    if names.contains(index) { return try Self.files(of: folder.appending(index)) }
+    let weights = names.filter { $0.hasSuffix(".safetensors") }
+    let models = weights.filter { $0.hasPrefix("model") }
+    let adapters = Self.adapterNames.filter(weights.contains).prefix(1)
+    let other = models.isEmpty ? (adapters.isEmpty ? weights : Array(adapters)) : models
+    var files = other.map(folder.appending)
     // A folder of downloads may hold a model of one of the single-file formats.
     for suffix in [".gguf", ".pleat"] where files.isEmpty {
       files = names.filter { $0.hasSuffix(suffix) }.map(folder.appending)
     }
     guard !files.isEmpty else { throw Self.empty(folder, names) }
-    findCompanions(in: folder)
+    return (files, nil)
   }
 
   /// What is wrong when files that do not belong together are all that a folder offers.
@@ -83,21 +81,24 @@ package struct ModelPlace: Sendable {
         ? "save it again with model.save_pretrained(path), which writes safetensors" : nil)
   }
 
-  private mutating func findCompanions(in folder: FilePath) {
-    companions = FileSystem.names(in: folder).filter { name in
+  private static func companions(in folder: FilePath) -> [FilePath] {
+    FileSystem.names(in: folder).filter { name in
       guard let suffix = FilePath.Component(name)?.extension else { return false }
-      return Self.companionSuffixes.contains(suffix)
+      return companionSuffixes.contains(suffix)
         && !name.hasSuffix(".safetensors.index.json") && !name.hasPrefix("adapter_")
         && FileSystem.kind(of: folder.appending(name)) == .file
     }.map(folder.appending)
   }
 
-  private mutating func useIndex(_ path: FilePath) throws(ModelError) {
-    index = path
-    files = try SafetensorsIndex(reading: path).fileNames.map(path.parentFolder.appending)
+  private static func files(
+    of index: FilePath
+  ) throws(ModelError) -> ([FilePath], SafetensorsIndex?) {
+    let index = try SafetensorsIndex(reading: index)
+    let files = index.fileNames.map(index.path.parentFolder.appending)
     guard !files.isEmpty else {
-      throw ModelError(.malformed, "the index names no tensor", file: path.string)
+      throw ModelError(.malformed, "the index names no tensor", file: index.path.string)
     }
+    return (files, index)
   }
 }
 

@@ -123,6 +123,7 @@ extension Plan {
       }
     try Self.check(attachments, format)
     var stored: [StoredTensor] = []
+    var mostParts = 0
     var firstParts: [Int] = []
     var blocks: [Cut] = []
     var carried: [[StoredPlace?]] = []
@@ -167,6 +168,10 @@ extension Plan {
         parts = format.spelling.parts(of: plan.storedTarget)
       } else {
         firstParts.append(stored.count)
+      }
+      if parts.count > mostParts {
+        mostParts = parts.count
+        stored.reserveCapacity(tensors.count * mostParts)
       }
       stored += parts
     }
@@ -282,7 +287,7 @@ extension Plan {
     of model: Model, _ translation: GGUFTranslation?, _ tensors: [TensorPlan], _ format: Format,
     _ history: [JSONValue]
   ) -> Metadata {
-    let tensors = tensors.filter { $0.action != .omit }
+    let tensors = tensors.lazy.filter { $0.action != .omit }
     let isChanged = tensors.contains {
       switch $0.action {
       case .quantize, .decode, .shift: true
@@ -291,7 +296,7 @@ extension Plan {
     }
     var metadata = translation?.metadata ?? model.catalog.metadata
     if isChanged || translation != nil {
-      metadata = GGUFFileType.updated(metadata, for: tensors.map(\.target))
+      metadata = GGUFFileType.updated(metadata, for: Array(tensors.map(\.target)))
     }
     if metadata["format"]?.text == "mlx" { metadata["format"] = nil }
     if format == .mlx { metadata["format"] = .text("mlx") }

@@ -25,6 +25,7 @@ extension Plan {
       recipe, destination.format, model.catalog, requantizing: requantizing)
     do throws(ModelError) {
       var tensors: [TensorPlan] = []
+      tensors.reserveCapacity(model.catalog.tensors.count)
       for (index, tensor) in model.catalog.tensors.enumerated() {
         tensors.append(
           try planner.plan(tensor).adding(changes[index] ?? [], to: destination.format))
@@ -56,7 +57,7 @@ struct QuantizationPlanner {
   private let defaultGroup: GroupSize
   private let format: Format
   private let requantizes: Bool
-  private let hasHead: Bool
+  private let catalog: Catalog
 
   /// Throws `usage` when the format cannot hold what the recipe asks for.
   init(
@@ -64,7 +65,7 @@ struct QuantizationPlanner {
   ) throws(ModelError) {
     self.format = format
     requantizes = requantizing
-    hasHead = catalog.tensors.contains { TensorRole(of: $0) == .head }
+    self.catalog = catalog
     guard !format.bits.isEmpty else {
       let able = Formats.all.filter { !$0.bits.isEmpty }.map(\.name)
       throw ModelError(
@@ -88,6 +89,9 @@ struct QuantizationPlanner {
     ).scheme
     self.recipe = resolved
   }
+
+  /// Whether embeddings are not the head, too.
+  private var hasHead: Bool { catalog.tensors.contains { TensorRole(of: $0) == .head } }
 
   /// What happens to one tensor.
   ///

@@ -13,8 +13,9 @@ enum TensorRole: Sendable, Hashable {
 
   /// The role of a tensor, by the names of Hugging Face and of llama.cpp.
   init(of info: TensorInfo) {
+    // Numbers of layers and experts decide nothing.
     let words = info.name.utf8.split(separator: UInt8(ascii: "."))
-      .map { Substring($0).lowercased() }
+      .filter { $0.first.map { !(48...57 ~= $0) } ?? false }.map { Substring($0).lowercased() }
     if info.shape.rank < 2 {
       self = .other("a vector")
     } else if info.shape.rank > 3 {
@@ -33,9 +34,9 @@ enum TensorRole: Sendable, Hashable {
   /// The role that one word of a name decides.
   private static func role(of word: String) -> TensorRole? {
     if let role = roles[word] { return role }
-    if word.hasPrefix("rotary") || word.hasPrefix("rope_") { return .other("a rotary table") }
-    if word.hasPrefix("conv") || word.hasPrefix("ssm_conv") { return .other("a convolution") }
-    if word.hasPrefix("ln_") || word.isNorm { return .other("a norm") }
+    if word.begins("rotary") || word.begins("rope_") { return .other("a rotary table") }
+    if word.begins("conv") || word.begins("ssm_conv") { return .other("a convolution") }
+    if word.begins("ln_") || word.isNorm { return .other("a norm") }
     return nil
   }
 
@@ -58,6 +59,8 @@ enum TensorRole: Sendable, Hashable {
 }
 
 extension String {
+  fileprivate func begins(_ prefix: String) -> Bool { utf8.starts(with: prefix.utf8) }
+
   /// Whether "norm" is a part of it, as in `input_layernorm`, `q_norm` and `layer_norm1`.
   fileprivate var isNorm: Bool {
     var rest = utf8[...]

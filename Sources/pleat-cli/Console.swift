@@ -9,6 +9,8 @@ struct Console {
     case quiet
   }
 
+  private static let bufferByteCount = 1 << 16
+
   let mode: Mode
   let isVerbose: Bool
   let style: Style
@@ -16,7 +18,15 @@ struct Console {
   /// Prints lines of a result for people.
   func print(_ lines: @autoclosure () -> [String]) {
     guard mode == .text else { return }
-    for line in lines() { Self.write(line, to: 1) }
+    var text: [UInt8] = []
+    for line in lines() {
+      text += line.utf8
+      text.append(UInt8(ascii: "\n"))
+      guard text.count >= Self.bufferByteCount else { continue }
+      Terminal.write(text, to: 1)
+      text.removeAll(keepingCapacity: true)
+    }
+    Terminal.write(text, to: 1)
   }
 
   /// Prints a result: the document in JSON mode, else the lines.
@@ -66,7 +76,9 @@ struct Console {
 extension String {
   /// The text with control characters, as file names may hold them, written as escapes.
   var escaped: String {
-    guard unicodeScalars.contains(where: \.isTerminalControl) else { return self }
+    guard !utf8.allSatisfy({ 0x20..<0x7F ~= $0 }),
+      unicodeScalars.contains(where: \.isTerminalControl)
+    else { return self }
     return unicodeScalars.map {
       $0.isTerminalControl ? "\\u{\(String($0.value, radix: 16))}" : String($0)
     }.joined()

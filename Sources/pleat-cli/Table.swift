@@ -30,7 +30,7 @@ struct Table {
         line +=
           (column == 0 ? "" : "  ") + (alignments[column] == .left ? cell + space : space + cell)
       }
-      while line.last == " " { line.removeLast() }
+      while line.utf8.last == UInt8(ascii: " ") { line.unicodeScalars.removeLast() }
       return line
     }
   }
@@ -39,6 +39,7 @@ struct Table {
 extension String {
   /// The cells of a terminal that the text takes; colours take none, East Asian letters two.
   fileprivate var terminalWidth: Int {
+    if unicodeScalars.allSatisfy(\.isNarrow) { return unicodeScalars.count }
     var width = 0
     var isSequence = false
     for character in self {
@@ -51,6 +52,16 @@ extension String {
       }
     }
     return width
+  }
+}
+
+extension Unicode.Scalar {
+  /// Whether it certainly takes one cell, whatever is beside it: letters of Europe, arrows.
+  fileprivate var isNarrow: Bool {
+    switch value {
+    case 0x20..<0x7F, 0xA0..<0xAD, 0xAE..<0x300, 0x2190...0x2193: true
+    default: false
+    }
   }
 }
 

@@ -234,7 +234,12 @@ package struct JSONScanner {
   }
 
   private mutating func skipSpace() {
-    while position < bytes.count, " \n\r\t".utf8.contains(bytes[position]) { position += 1 }
+    while position < bytes.count {
+      switch bytes[position] {
+      case 0x20, 0x0A, 0x0D, 0x09: position += 1
+      default: return
+      }
+    }
   }
 
   private mutating func takeNow(_ byte: UInt8) -> Bool {

@@ -1,6 +1,6 @@
 /// Writes JSON with the same bytes for the same value: keys in their order, shortest numbers.
 public struct JSONWriter {
-  /// The text so far.
+  /// The text so far, but what was taken.
   public private(set) var bytes: [UInt8] = []
   private let indentation: Int?
   private let escapesControls: Bool
@@ -22,11 +22,26 @@ public struct JSONWriter {
     return String(decoding: writer.bytes, as: UTF8.self)
   }
 
+  /// Gives the text so far to `body`, and forgets it.
+  public mutating func take(_ body: ([UInt8]) -> Void) {
+    body(bytes)
+    bytes.removeAll(keepingCapacity: true)
+  }
+
   /// Appends a value.
   public mutating func write(_ value: JSONValue) { write(value, level: 0) }
 
   /// Appends text as it is.
-  public mutating func write(literal text: String) { bytes.append(contentsOf: text.utf8) }
+  public mutating func write(literal text: String) {
+    var text = text
+    text.withUTF8 { bytes.append(contentsOf: $0) }
+  }
+
+  /// Appends a number that is not negative.
+  public mutating func write(count: Int) {
+    if count >= 10 { write(count: count / 10) }
+    bytes.append(UInt8(ascii: "0") + UInt8(count % 10))
+  }
 
   private mutating func write(_ value: JSONValue, level: Int) {
     switch value {
@@ -70,6 +85,11 @@ public struct JSONWriter {
 
   /// Appends a quoted string; only what JSON requires is escaped, unless asked for more.
   public mutating func write(string text: String) {
+    guard !text.utf8.allSatisfy(Self.isPlain) else {
+      bytes.append(UInt8(ascii: "\""))
+      write(literal: text)
+      return bytes.append(UInt8(ascii: "\""))
+    }
     bytes.append(UInt8(ascii: "\""))
     for scalar in text.unicodeScalars {
       switch scalar {
@@ -85,6 +105,10 @@ public struct JSONWriter {
       }
     }
     bytes.append(UInt8(ascii: "\""))
+  }
+
+  private static func isPlain(_ byte: UInt8) -> Bool {
+    0x20..<0x7F ~= byte && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
   }
 
   private mutating func write(unit: UInt16) {

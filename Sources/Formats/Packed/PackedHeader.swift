@@ -2,7 +2,7 @@ internal import Bytes
 internal import Kernels
 internal import TensorModel
 
-/// The header of a pleat file as values; `PackedHeaderText` writes and reads its JSON.
+/// The header of a pleat file as values; `PackedHeaderText` writes its JSON.
 struct PackedHeader {
   /// Features that a reader must understand, by name.
   enum Feature: String, CaseIterable {
@@ -58,23 +58,30 @@ struct PackedHeader {
     var tensors: [Tensor]
   }
 
-  var writer: String
   var companions: [(name: String, part: Part)] = []
   var metadata: (count: Int, part: Part)
   var tensors: [Tensor] = []
   var adapters: [Adapter] = []
   var provenance: Provenance
+}
 
-  /// What a reader must understand.
-  var required: [Feature] {
-    let tensors = tensors + adapters.flatMap(\.tensors)
-    let parts = companions.map(\.part) + [metadata.part] + tensors.flatMap(\.parts)
-    return Feature.allCases.filter { feature in
-      switch feature {
-      case .zstd: parts.contains { $0.frames != nil }
-      case .ggmlBlocks:
-        tensors.contains { if case .foreign = $0.info.encoding { true } else { false } }
-      }
+extension PackedHeader {
+  /// Reads and checks the JSON text found at `offset` of a file.
+  ///
+  /// Throws `malformed`, `unsupported` for features that this version does not know, and `limit`.
+  init(
+    _ text: [UInt8], file: String, offset: Int, limits: ReadLimits
+  ) throws(ModelError) {
+    var scanner = try JSONScanner(text, file: file, offset: offset, limits: limits)
+    var reading = PackedHeaderReading(file: file, limits: limits)
+    try scanner.object { (scanner, key) throws(ModelError) in
+      try reading.member(key, &scanner)
     }
+    try scanner.end()
+    companions = reading.companions
+    metadata = reading.metadata
+    tensors = reading.tensors
+    adapters = reading.adapters
+    provenance = reading.provenance
   }
 }

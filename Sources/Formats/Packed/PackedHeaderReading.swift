@@ -6,7 +6,6 @@ internal import TensorModel
 struct PackedHeaderReading {
   let file: String
   let limits: ReadLimits
-  var writer = ""
   var companions: [(name: String, part: PackedHeader.Part)] = []
   var metadata = (count: 0, part: PackedHeader.Part(byteCount: 0))
   var tensors: [PackedHeader.Tensor] = []
@@ -27,7 +26,7 @@ struct PackedHeaderReading {
     }
     switch key {
     case "requires": try requirements(&scanner)
-    case "writer": writer = try scanner.string()
+    case "writer": _ = try scanner.string()
     case "companions":
       try scanner.array { (scanner) throws(ModelError) in
         var draft = PartDraft()

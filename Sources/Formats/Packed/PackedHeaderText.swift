@@ -2,72 +2,166 @@ internal import Bytes
 internal import Kernels
 internal import TensorModel
 
-extension PackedHeader {
-  /// The JSON text.
-  ///
-  /// Its length does not depend on checksums, and for raw parts on nothing but shapes.
-  var text: [UInt8] {
+/// The JSON text of the header of a pleat file that is written.
+///
+/// Its length does not depend on checksums, and for raw parts on nothing but shapes.
+struct PackedHeaderText {
+  typealias Part = PackedHeader.Part
+
+  /// Stands for the program in the header; the version of the program, not of a run.
+  private static let writer = "pleat \(PleatVersion.text)"
+
+  private let layout: PackedLayout
+  private let parts: [Part]
+  private let sources: [SourceFile]
+
+  /// The header for parts as they were written, or will be, from these files.
+  init(_ layout: PackedLayout, parts: [Part], sources: [SourceFile]) {
+    self.layout = layout
+    self.parts = parts
+    self.sources = sources
+  }
+
+  /// The bytes of the text.
+  var bytes: [UInt8] {
+    var bytes: [UInt8] = []
+    write { bytes += $0 }
+    return bytes
+  }
+
+  /// The length of the text.
+  var byteCount: Int {
+    var count = 0
+    write { count += $0.count }
+    return count
+  }
+
+  /// Gives the text to `body`, tensor by tensor.
+  private func write(_ body: ([UInt8]) -> Void) {
+    let contents = layout.contents
     var json = JSONWriter()
     json.write(literal: "{\"requires\":")
     json.write(.array(required.map { .string($0.rawValue) }))
     json.write(literal: ",\"writer\":")
-    json.write(string: writer)
+    json.write(string: Self.writer)
     json.write(literal: ",\"companions\":[")
-    for (index, companion) in companions.enumerated() {
+    for (index, companion) in contents.companions.enumerated() {
       if index > 0 { json.write(literal: ",") }
-      json.write(.object([.init("name", .string(companion.name))] + members(companion.part)))
+      let part = parts[layout.firstCompanion + index]
+      json.write(literal: "{\"name\":")
+      json.write(string: companion.name)
+      json.write(literal: ",")
+      write(part, to: &json)
+      json.write(literal: "}")
     }
-    json.write(literal: "],\"metadata\":")
-    json.write(
-      .object([.init("count", JSONValue(metadata.count))] + members(metadata.part)))
-    json.write(literal: ",\"tensors\":[")
-    for (index, tensor) in tensors.enumerated() {
-      json.write(literal: index > 0 ? ",\n" : "\n")
-      json.write(value(tensor))
+    json.write(literal: "],\"metadata\":{\"count\":\(contents.metadata.entries.count),")
+    write(parts[layout.metadataIndex], to: &json)
+    json.write(literal: "},\"tensors\":[")
+    forEachTensor(0..<contents.modelStoredCount) { tensor, isFirst in
+      json.write(literal: isFirst ? "\n" : ",\n")
+      write(tensor, to: &json)
+      json.take(body)
     }
     json.write(literal: "],\n\"adapters\":[")
-    for (index, adapter) in adapters.enumerated() {
+    for (index, adapter) in contents.attached.enumerated() {
       json.write(literal: index > 0 ? ",\n" : "\n")
-      json.write(value(adapter))
+      write(adapter, to: &json)
     }
     json.write(literal: "],\"provenance\":")
-    json.write(provenanceValue)
+    json.write(provenance)
     json.write(literal: "}\n")
-    return json.bytes
+    json.take(body)
   }
 
-  private func members(_ part: Part) -> [JSONValue.Member] {
-    var members = [JSONValue.Member("length", JSONValue(part.byteCount))]
-    if let frames = part.frames {
-      members.append(.init("block", JSONValue(frames.blockByteCount)))
-      members.append(.init("planes", JSONValue(frames.planeCount)))
-      members.append(.init("frames", .array(frames.table.map { JSONValue($0) })))
-    } else {
-      members.insert(.init("offset", JSONValue(part.offset)), at: 0)
+  /// What a reader must understand.
+  private var required: [PackedHeader.Feature] {
+    PackedHeader.Feature.allCases.filter { feature in
+      switch feature {
+      case .zstd: parts.contains { $0.frames != nil }
+      case .ggmlBlocks:
+        layout.contents.stored.contains {
+          if case .foreign = $0.encoding { true } else { false }
+        }
+      }
     }
-    return members + [.init("crc32c", .string(part.checksum.text))]
   }
 
-  private func value(_ tensor: Tensor) -> JSONValue {
-    .object([
-      .init("name", .string(tensor.info.name)),
-      .init("shape", .array(tensor.info.shape.dimensions.map { JSONValue($0) })),
-      .init("encoding", Self.value(tensor.info.encoding)),
-      .init(
-        "parts",
-        .object(
-          zip(tensor.roles, tensor.parts).map { .init($0.rawValue, .object(members($1))) })),
-    ])
+  /// Stored tensors as tensors: parts of one name, one after another, are one.
+  private func forEachTensor(_ range: Range<Int>, _ body: (Range<Int>, Bool) -> Void) {
+    let stored = layout.contents.stored
+    var start = range.lowerBound
+    while start < range.upperBound {
+      let name = stored[start].name.utf8
+      var end = start + 1
+      while end < range.upperBound, stored[end].name.utf8.elementsEqual(name) { end += 1 }
+      body(start..<end, start == range.lowerBound)
+      start = end
+    }
   }
 
-  private func value(_ adapter: Adapter) -> JSONValue {
+  /// The members that say where a part is, without braces.
+  private func write(_ part: Part, to json: inout JSONWriter) {
+    if let frames = part.frames {
+      json.write(literal: "\"length\":")
+      json.write(count: part.byteCount)
+      json.write(literal: ",\"block\":")
+      json.write(count: frames.blockByteCount)
+      json.write(literal: ",\"planes\":")
+      json.write(count: frames.planeCount)
+      json.write(literal: ",\"frames\":")
+      json.write(.array(frames.table.map { JSONValue($0) }))
+    } else {
+      json.write(literal: "\"offset\":")
+      json.write(count: part.offset)
+      json.write(literal: ",\"length\":")
+      json.write(count: part.byteCount)
+    }
+    json.write(literal: ",\"crc32c\":")
+    json.write(string: part.checksum.text)
+  }
+
+  /// The tensor that some stored tensors are.
+  private func write(_ range: Range<Int>, to json: inout JSONWriter) {
+    let first = layout.contents.stored[range.lowerBound]
+    json.write(literal: "{\"name\":")
+    json.write(string: first.name)
+    json.write(literal: ",\"shape\":[")
+    for (index, extent) in first.shape.dimensions.enumerated() {
+      if index > 0 { json.write(literal: ",") }
+      json.write(count: extent)
+    }
+    json.write(literal: "],\"encoding\":")
+    json.write(Self.value(first.encoding))
+    json.write(literal: ",\"parts\":{")
+    for index in range {
+      if index > range.lowerBound { json.write(literal: ",") }
+      json.write(string: layout.contents.stored[index].role.rawValue)
+      json.write(literal: ":{")
+      write(parts[layout.firstStored + index], to: &json)
+      json.write(literal: "}")
+    }
+    json.write(literal: "}}")
+  }
+
+  private func write(_ adapter: AttachedAdapter, to json: inout JSONWriter) {
     var members: [JSONValue.Member] = [
       .init("name", .string(adapter.name)), .init("kind", .string(adapter.kind)),
       .init("config", adapter.config), .init("crc32c", .string(adapter.checksum)),
-      .init("tensors", .array(adapter.tensors.map(value))),
     ]
     if let pooling = adapter.pooling { members.insert(.init("pooling", .string(pooling)), at: 3) }
-    return .object(members)
+    json.write(literal: "{")
+    for member in members {
+      json.write(string: member.key)
+      json.write(literal: ":")
+      json.write(member.value)
+      json.write(literal: ",")
+    }
+    json.write(literal: "\"tensors\":[")
+    forEachTensor(adapter.stored) { tensor, isFirst in
+      if !isFirst { json.write(literal: ",") }
+      write(tensor, to: &json)
+    }
+    json.write(literal: "]}")
   }
 
   private static func value(_ encoding: Encoding) -> JSONValue {
@@ -83,38 +177,16 @@ extension PackedHeader {
     }
   }
 
-  private var provenanceValue: JSONValue {
+  private var provenance: JSONValue {
     [
       "sources": .array(
-        provenance.sources.map {
+        sources.map {
           [
             "name": .string($0.name), "length": JSONValue($0.byteCount),
             "crc32c": .string($0.checksum.text),
           ]
         }),
-      "history": .array(provenance.history),
+      "history": .array(layout.contents.provenance.history),
     ]
-  }
-}
-
-extension PackedHeader {
-  /// Reads and checks the JSON text found at `offset` of a file.
-  ///
-  /// Throws `malformed`, `unsupported` for features that this version does not know, and `limit`.
-  init(
-    _ text: [UInt8], file: String, offset: Int, limits: ReadLimits
-  ) throws(ModelError) {
-    var scanner = try JSONScanner(text, file: file, offset: offset, limits: limits)
-    var reading = PackedHeaderReading(file: file, limits: limits)
-    try scanner.object { (scanner, key) throws(ModelError) in
-      try reading.member(key, &scanner)
-    }
-    try scanner.end()
-    writer = reading.writer
-    companions = reading.companions
-    metadata = reading.metadata
-    tensors = reading.tensors
-    adapters = reading.adapters
-    provenance = reading.provenance
   }
 }

@@ -4,8 +4,6 @@ internal import TensorModel
 
 /// The places of all bytes of a pleat file to be written; with compression, an upper bound.
 struct PackedLayout: OutputLayout {
-  /// Stands for the program in the header; the version of the program, not of a run.
-  static let writer = "pleat \(PleatVersion.text)"
   /// What is written of the metadata and of companion files at a time.
   static let chunkByteCount = 1 << 20
 
@@ -40,7 +38,8 @@ struct PackedLayout: OutputLayout {
 
   /// Of a compressed file an upper bound: each block adds at most three numbers to the header.
   private func estimatedByteCount() -> Int {
-    let header = header(parts, sources: contents.provenance.sources).text.count
+    let header = PackedHeaderText(self, parts: parts, sources: contents.provenance.sources)
+      .byteCount
     guard options.compresses else { return headerOffset + header }
     let blocks = contents.stored.reduce(0) {
       $0 + ($1.byteCount + max(1, $1.blockByteCount) - 1) / max(1, $1.blockByteCount)
@@ -75,40 +74,6 @@ struct PackedLayout: OutputLayout {
       return grouping.parameters.bitWidth == 16 ? 2 : 1
     default: return 1
     }
-  }
-
-  /// The header for parts as they were written.
-  func header(_ parts: [PackedHeader.Part], sources: [SourceFile]) -> PackedHeader {
-    var header = PackedHeader(
-      writer: Self.writer,
-      metadata: (contents.metadata.entries.count, parts[metadataIndex]),
-      provenance: Provenance(sources: sources, history: contents.provenance.history))
-    header.companions = zip(contents.companions, parts[firstCompanion...]).map { ($0.name, $1) }
-    header.tensors = tensors(0..<contents.modelStoredCount, parts)
-    header.adapters = contents.attached.map { adapter in
-      PackedHeader.Adapter(
-        name: adapter.name, kind: adapter.kind, config: adapter.config, pooling: adapter.pooling,
-        checksum: adapter.checksum, tensors: tensors(adapter.stored, parts))
-    }
-    return header
-  }
-
-  /// Stored tensors as tensors: parts of one name, one after another, are one.
-  private func tensors(
-    _ range: Range<Int>, _ parts: [PackedHeader.Part]
-  ) -> [PackedHeader.Tensor] {
-    var tensors: [PackedHeader.Tensor] = []
-    for index in range {
-      let (part, place) = (contents.stored[index], parts[firstStored + index])
-      if let last = tensors.last, ExactName(last.info.name) == ExactName(part.name) {
-        tensors[tensors.count - 1].roles.append(part.role)
-        tensors[tensors.count - 1].parts.append(place)
-      } else {
-        let info = TensorInfo(name: part.name, shape: part.shape, encoding: part.encoding)
-        tensors.append(.init(info: info, roles: [part.role], parts: [place]))
-      }
-    }
-    return tensors
   }
 
   func open(replacing: Bool) throws(ModelError) -> any TensorSink {

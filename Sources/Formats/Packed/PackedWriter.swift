@@ -93,7 +93,7 @@ final class PackedWriter: TensorSink {
     let headerOffset =
       layout.options.compresses
       ? end.aligned(to: PackedPreamble.alignment) : layout.headerOffset
-    let header = layout.header(parts, sources: sources).text
+    let header = PackedHeaderText(layout, parts: parts, sources: sources).bytes
     let preamble = PackedPreamble(headerOffset: headerOffset, header: header)
     try file.write(header, at: headerOffset)
     try file.write(preamble.bytes, at: 0)

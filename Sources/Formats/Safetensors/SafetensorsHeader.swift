@@ -129,13 +129,14 @@ private struct Draft {
     var extents: [Int]?
     var offsets: [Int]?
     do throws(ModelError) {
-      var seen: Set<ExactName> = []
+      var others: Set<ExactName> = []
+      func once(_ key: String, _ isNew: Bool) throws(ModelError) {
+        guard isNew else { throw ModelError(.malformed, "the entry has '\(key)' twice") }
+      }
       try scanner.object { (scanner, key) throws(ModelError) in
-        guard seen.insert(ExactName(key)).inserted else {
-          throw ModelError(.malformed, "the entry has '\(key)' twice")
-        }
         switch key {
         case "dtype":
+          try once(key, type == nil)
           let word = try scanner.string()
           guard let known = ScalarType(rawValue: word) else {
             throw ModelError(
@@ -143,9 +144,15 @@ private struct Draft {
               expected: ScalarType.allCases.map(\.name).joined(separator: ", "))
           }
           type = known
-        case "shape": extents = try scanner.counts()
-        case "data_offsets": offsets = try scanner.counts()
-        default: try scanner.skip()
+        case "shape":
+          try once(key, extents == nil)
+          extents = try scanner.counts()
+        case "data_offsets":
+          try once(key, offsets == nil)
+          offsets = try scanner.counts()
+        default:
+          try once(key, others.insert(ExactName(key)).inserted)
+          try scanner.skip()
         }
       }
       guard let type, let extents, let offsets, offsets.count == 2 else {

@@ -3,9 +3,9 @@ internal import SystemPackage
 internal import TensorModel
 
 /// The index of a sharded checkpoint: which file holds which tensor.
-struct SafetensorsIndex {
+struct SafetensorsIndex: Sendable {
   /// An entry of the weight map.
-  struct Entry {
+  struct Entry: Sendable {
     var tensor: String
     var fileName: String
   }
@@ -71,8 +71,10 @@ struct SafetensorsIndex {
   var fileNames: [String] { Set(entries.map(\.fileName)).sorted() }
 
   /// Throws `mismatch` when a tensor is not in the file that the index names.
-  func check(_ names: [String: Set<ExactName>]) throws(ModelError) {
-    for entry in entries where names[entry.fileName]?.contains(ExactName(entry.tensor)) != true {
+  ///
+  /// `files` has the name of the file that each tensor is in.
+  func check(_ files: [ExactName: String]) throws(ModelError) {
+    for entry in entries where files[ExactName(entry.tensor)] != entry.fileName {
       throw ModelError(
         .mismatch, "the index names a tensor that is not in its shard", file: path.string,
         tensor: entry.tensor, expected: "in \(entry.fileName)", found: "absent")

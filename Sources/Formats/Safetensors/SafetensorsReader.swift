@@ -23,12 +23,18 @@ struct SafetensorsReader: StoredReader {
     var files: [InputFile] = []
     var metadata = Metadata()
     var owners: [ExactName: String] = [:]
-    var names: [String: Set<ExactName>] = [:]
     for path in place.files {
       let file = try InputFile(path)
       let header = try SafetensorsHeader(file, limits: limits)
+      if place.files.count == 1 {
+        stored.reserveCapacity(header.entries.count)
+        places.reserveCapacity(header.entries.count)
+      }
       for entry in header.entries {
-        if let owner = owners.updateValue(path.name, forKey: ExactName(entry.tensor.name)) {
+        // Within a file the header has seen to it.
+        if place.files.count > 1 || place.index != nil,
+          let owner = owners.updateValue(path.name, forKey: ExactName(entry.tensor.name))
+        {
           throw ModelError(
             .mismatch, "two files hold a tensor of the same name", file: place.path.string,
             tensor: entry.tensor.name, found: "\(owner) and \(path.name)")
@@ -36,13 +42,12 @@ struct SafetensorsReader: StoredReader {
         stored.append(entry.tensor)
         places.append((files.count, entry.offset))
       }
-      names[path.name] = Set(header.entries.map { ExactName($0.tensor.name) })
       for entry in header.metadata.entries where metadata[entry.key] == nil {
         metadata.append(entry.key, entry.value)
       }
       files.append(file)
     }
-    if let index = place.index { try SafetensorsIndex(reading: index).check(names) }
+    try place.index?.check(owners)
     self.stored = stored
     self.places = places
     self.files = files
@@ -50,7 +55,7 @@ struct SafetensorsReader: StoredReader {
     var companionFiles: [InputFile] = []
     for path in place.companions { companionFiles.append(try InputFile(path)) }
     self.companionFiles = companionFiles
-    inputPaths = place.files + place.companions + (place.index.map { [$0] } ?? [])
+    inputPaths = place.files + place.companions + (place.index.map { [$0.path] } ?? [])
     companions = companionFiles.map { Companion(name: $0.path.name, byteCount: $0.byteCount) }
   }
 
