@@ -157,7 +157,7 @@ def write_huggingface(folder: Path, sizes: Sizes, weights: Weights) -> None:
 
 
 def write_adapter(folder: Path, sizes: Sizes, weights: Weights, group: int) -> None:
-    """A PEFT adapter of rank 16 for all linear layers; group 1 is LoRA, others pool their inputs."""
+    """A PEFT adapter for all linear layers; group 1 is LoRA, others pool their inputs."""
     folder.mkdir()
     tensors = adapter_tensors(sizes, RANK, group)
     with open(folder / "adapter_model.safetensors", "wb") as file:

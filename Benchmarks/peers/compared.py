@@ -21,7 +21,10 @@ def quantize(place: Place) -> Part:
             jobs.append(place.pleat(key, title, "quantize", place.gguf, "--to", "gguf", *how))
             rows.append(Row(title, key, yardstick, (Goal("ratio", 0.8),)))
             rows.append(Row(title, key, peer, (Goal("times", 6),)))
-        jobs.append(place.reads_and_writes(yardstick, [place.gguf], f"{type}-{schemes[0]}.gguf"))
+        copy = place.reads_and_writes(yardstick, [place.gguf], f"{type}-{schemes[0]}.gguf")
+        synced = place.synced(copy)
+        rows.append(Row(jobs[-2].title, jobs[-2].key, synced.key))
+        jobs += [copy, synced]
         command = [llama, "--pure", place.gguf, target, type, threads]
         title = "llama-quantize --pure"
         jobs.append(Job(peer, title, [Step(command)], [target], needs=["llama-quantize"]))
@@ -89,30 +92,26 @@ def lora(place: Place) -> Part:
 
 def qalora(place: Place) -> Part:
     title, packed = "fold a QA-LoRA into the INT4 file", place.packed()
-    base, adapter = packed.results[0], place.model / "qa-lora"
-    copied, synced = place.out / "copied.pleat", place.out / "synced.pleat"
-    both = ["sh", "-c", 'cp "$0" "$1" && sync "$1"', base, synced]
-    jobs = [
-        place.pleat("folded.pleat", title, "fold", base, "--adapter", adapter),
-        Job("cp", "cp", [Step(["cp", base, copied])], [copied]),
-        Job("cp-sync", "cp, then sync", [Step(both)], [synced]),
-    ]
-    rows = [Row(title, jobs[0].key, "cp", (Goal("ratio", 1.2),)), Row(title, jobs[0].key, "cp-sync")]
-    return Part(jobs, rows, prepare=[packed])
+    base, adapter, copied = packed.results[0], place.model / "qa-lora", place.out / "copied.pleat"
+    ours = place.pleat("folded.pleat", title, "fold", base, "--adapter", adapter)
+    copy = Job("cp", "cp", [Step(["cp", base, copied])], [copied])
+    return beside(place, ours, copy, packed)
 
 
 def convert(place: Place) -> Part:
-    title, packed, key = "INT4 file → F16 safetensors", place.packed(), "decoded"
-    written, synced = place.out / "head.bin", place.out / "head-sync.bin"
-    head = ["head", "-c", SizeOf(key), place.gguf]
-    both = ["sh", "-c", 'head -c "$0" "$1" > "$2" && sync "$2"', SizeOf(key), place.gguf, synced]
-    jobs = [
-        place.pleat(key, title, "convert", packed.results[0], "--to", "safetensors"),
-        Job("head", "head -c outsize", [Step(head, written)], [written]),
-        Job("head-sync", "head -c outsize, then sync", [Step(both)], [synced]),
-    ]
-    rows = [Row(title, key, "head", (Goal("ratio", 1.2),)), Row(title, key, "head-sync")]
-    return Part(jobs, rows, prepare=[packed])
+    title, packed, written = "INT4 file → F16 safetensors", place.packed(), place.out / "head.bin"
+    ours = place.pleat("decoded", title, "convert", packed.results[0], "--to", "safetensors")
+    head = ["head", "-c", SizeOf(ours.key), place.gguf]
+    copy = Job("head", "head -c outsize", [Step(head, written)], [written])
+    return beside(place, ours, copy, packed)
+
+
+def beside(place: Place, ours: Job, copy: Job, packed: Job) -> Part:
+    """Against a copy, and for comparison against one that is on the disk."""
+    synced = place.synced(copy)
+    goal = (Goal("ratio", 1.2),)
+    rows = [Row(ours.title, ours.key, copy.key, goal), Row(ours.title, ours.key, synced.key)]
+    return Part([ours, copy, synced], rows, prepare=[packed])
 
 
 def cold(place: Place) -> Part:

@@ -30,17 +30,13 @@ class Side:
 
 @dataclass(frozen=True)
 class Figure:
-    """A row with its numbers; without a peer there is no ratio."""
+    """A row with its numbers; without a peer that ran there is no ratio."""
 
     row: Row
     ours: Side
     peer: Side | None
     ratio: Spread | None  # of medians; its ends are those of single rounds
     verdicts: list[tuple[Goal, float, bool]]  # with the value that was found
-
-    @property
-    def is_met(self) -> bool:
-        return all(met for _, _, met in self.verdicts)
 
     def document(self) -> dict:
         def side(side: Side) -> dict:
@@ -70,17 +66,18 @@ def seconds(run: Run, without_imports: bool) -> float:
 
 
 def figure(row: Row, jobs: dict[str, Job], runs: dict[str, list[Run]]) -> Figure | None:
-    """Nothing where pleat's job did not run, or the peer's."""
-    if row.ours not in runs or row.peer is not None and row.peer not in runs:
+    """Nothing where pleat's job did not run; where the peer's did not, there is no ratio."""
+    if row.ours not in runs:
         return None
     ours, peer, ratio = side(jobs[row.ours], runs[row.ours], False), None, None
-    if row.peer is not None:
+    if row.peer in runs:
         peer = side(jobs[row.peer], runs[row.peer], row.without_imports)
         ratio = ratio_of(row, ours, peer, runs)
     values = {"seconds": ours.wall.median, "memory": ours.peak}
     if ratio is not None:
         values |= {"ratio": ratio.median, "times": ratio.median}
-    verdicts = [(goal, values[goal.of], goal.holds(values[goal.of])) for goal in row.goals]
+    known = [(goal, values[goal.of]) for goal in row.goals if goal.of in values]
+    verdicts = [(goal, value, goal.holds(value)) for goal, value in known]
     return Figure(row, ours, peer, ratio, verdicts)
 
 

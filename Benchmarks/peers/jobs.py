@@ -114,7 +114,7 @@ class Runner:
 
     def check_size(self, job: Job, run: Run) -> None:
         """What was told to write as much as another job must have done so."""
-        for part in job.steps[-1].command:
+        for part in (part for step in job.steps for part in step.command):
             if isinstance(part, SizeOf) and run.output != self.sizes[part.key]:
                 self.clean(job)
                 raise JobFailed(f"wrote {run.output} bytes of {self.sizes[part.key]}")

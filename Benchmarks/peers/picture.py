@@ -42,9 +42,9 @@ def limit_of(figure: Figure) -> float | None:
     for one in figure.row.goals:
         if one.of == "seconds":
             return one.limit
-        if one.of == "ratio":
+        if one.of == "ratio" and figure.peer:
             return one.limit * figure.peer.wall.median
-        if one.of == "times":
+        if one.of == "times" and figure.peer:
             return figure.peer.wall.median / one.limit
     return None
 
@@ -95,7 +95,11 @@ def picture(figures: list[Figure], subtitle: str) -> str:
         f"<style>{STYLE}</style>",
         text(0, 26, "title", "How long pleat takes, beside its peers"),
         text(0, 46, "note", subtitle),
-        text(0, 62, "note", "Medians. Every pair has a scale of its own. Tick: the goal for pleat."),
+        text(0, 62, "note", "Medians. Each pair has a scale of its own. Tick: the goal for pleat."),
+        bar(LEFT + BARS + 72, 35, BAR, "ours"),
+        text(LEFT + BARS + 92, 46, "name", "pleat"),
+        bar(LEFT + BARS + 72, 51, BAR, "peer"),
+        text(LEFT + BARS + 92, 62, "name", "what is named below it"),
     ]
     for place, figure in enumerate(shown):
         lines += pair(figure, TOP + PITCH * place)

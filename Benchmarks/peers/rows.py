@@ -1,6 +1,6 @@
 """Rows of the table, the jobs behind them, and where those find their files."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -88,3 +88,9 @@ class Place:
         target = self.out / f"{key}.bin"
         head = Step(["head", "-c", SizeOf(size_of), self.gguf], target)
         return Job(key, "cat in, head -c outsize", [Step(["cat", *inputs]), head], [target])
+
+    def synced(self, job: Job) -> Job:
+        """The same, until what it wrote is on the disk, which pleat waits for too."""
+        flush = Step(["sync", *job.results])
+        title = f"{job.title}, sync"
+        return replace(job, key=f"{job.key}-sync", title=title, steps=[*job.steps, flush])

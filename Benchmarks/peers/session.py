@@ -45,8 +45,11 @@ class Session:
             for job in jobs[turn:] + jobs[:turn]:
                 if job.is_slow and number >= self.slow_rounds:
                     continue
-                round = f"{name}, round {number + 1} of {self.rounds * part.repeat}"
-                self.count(job, self.attempt(job, number + 1, round))
+                what = f"{name}, round {number + 1} of {self.rounds * part.repeat}"
+                run = self.attempt(job, number + 1, what)
+                self.count(job, run)
+                if run is None:
+                    jobs = [other for other in jobs if other is not job]
 
     def count(self, job: Job, run: Run | None) -> None:
         self.jobs[job.key] = job

@@ -65,7 +65,7 @@ def line(figure: Figure) -> str:
     ours, peer = figure.ours, figure.peer
     cells = [figure.row.title, spread(ours.wall, ours.count), memory(ours)]
     if peer is None:
-        cells += ["–", "–", "–"]
+        cells += ["not run" if figure.row.peer else "–", "–", "–"]
     else:
         cells += [peer.title, spread(peer.wall, peer.count), memory(peer)]
     goals = ", ".join(goal(one) for one in figure.row.goals) or "–"

@@ -63,7 +63,7 @@ def block(field: int, data: bytes) -> bytes:
 
 
 def sentence_piece() -> bytes:
-    """A `tokenizer.model`: the pieces, a trainer that says BPE, a normalizer that changes nothing."""
+    """A `tokenizer.model`: pieces, a trainer that says BPE, a normalizer that changes nothing."""
     data = b"".join(
         block(1, block(1, text.encode()) + real(2, score) + number(3, kind))
         for text, score, kind in pieces()
