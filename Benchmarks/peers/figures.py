@@ -48,9 +48,11 @@ class Figure:
             document |= {"peerJob": self.row.peer, "peer": side(self.peer)}
             document |= {"ratioIs": "peer ÷ pleat" if self.row.is_in_times else "pleat ÷ peer"}
             document |= {"ratio": vars(self.ratio)}
+        found = {goal: {"found": value, "met": met} for goal, value, met in self.verdicts}
+        nothing = {"found": None, "met": None}
         goals = [
-            {"of": goal.of, "limit": goal.limit, "found": value, "met": met}
-            for goal, value, met in self.verdicts
+            {"of": goal.of, "limit": goal.limit} | found.get(goal, nothing)
+            for goal in self.row.goals
         ]
         return document | {"goals": goals}
 
@@ -102,5 +104,5 @@ def largest(jobs: dict[str, Job], runs: dict[str, list[Run]], parts: list[Part])
     if not measured:
         return None
     top = max(measured, key=lambda job: max(run.peak for run in runs[job.key]))
-    title = f"the largest of {len(measured)} jobs: {top.title}"
+    title = f"resident memory, most of {len(measured)}: {top.title}"
     return Row(title, top.key, goals=(Goal("memory", 64 * MIB),))
