@@ -6,7 +6,6 @@ and adapters for it.
 Only the standard library. The weights are normally distributed, seeded, and repeat after 64 MiB.
 """
 
-import json
 import os
 import random
 import struct
@@ -15,44 +14,23 @@ from array import array
 from pathlib import Path
 from statistics import NormalDist
 
+from shapes import (
+    Sizes,
+    adapter_tensors,
+    count,
+    safetensors_head,
+    tinyllama,
+    write_adapter_config,
+    write_companions,
+    write_index,
+)
+from vocabulary import VOCABULARY, pieces
+
 SEED = 1
-HIDDEN, FFN, LAYERS, HEADS, KV_HEADS, VOCABULARY = 2048, 5632, 22, 32, 4, 32000
-HEAD_SIZE = HIDDEN // HEADS
 SPREAD = 0.02
 RANK = 16
+GROUP = 32  # of the QA-LoRA adapter
 POOL_VALUES = 32 * 1024 * 1024
-
-# Hugging Face's module, llama.cpp's, and the shape, outermost first.
-TOP = [
-    ("model.embed_tokens", "token_embd", (VOCABULARY, HIDDEN)),
-    ("model.norm", "output_norm", (HIDDEN,)),
-    ("lm_head", "output", (VOCABULARY, HIDDEN)),
-]
-IN_LAYER = [
-    ("input_layernorm", "attn_norm", (HIDDEN,)),
-    ("mlp.down_proj", "ffn_down", (HIDDEN, FFN)),
-    ("mlp.gate_proj", "ffn_gate", (FFN, HIDDEN)),
-    ("mlp.up_proj", "ffn_up", (FFN, HIDDEN)),
-    ("post_attention_layernorm", "ffn_norm", (HIDDEN,)),
-    ("self_attn.k_proj", "attn_k", (KV_HEADS * HEAD_SIZE, HIDDEN)),
-    ("self_attn.o_proj", "attn_output", (HIDDEN, HIDDEN)),
-    ("self_attn.q_proj", "attn_q", (HIDDEN, HIDDEN)),
-    ("self_attn.v_proj", "attn_v", (KV_HEADS * HEAD_SIZE, HIDDEN)),
-]
-
-
-def tensors(layers: int) -> list[tuple[str, str, tuple]]:
-    """Hugging Face's name, llama.cpp's name, shape."""
-    inner = [
-        (f"model.layers.{layer}.{module}.weight", f"blk.{layer}.{short}.weight", shape)
-        for layer in range(layers)
-        for module, short, shape in IN_LAYER
-    ]
-    return [(f"{module}.weight", f"{short}.weight", shape) for module, short, shape in TOP] + inner
-
-
-def count(shape: tuple) -> int:
-    return shape[0] * (shape[1] if len(shape) > 1 else 1)
 
 
 class Weights:
@@ -84,7 +62,7 @@ def string(text: str) -> bytes:
     return struct.pack("<Q", len(data)) + data
 
 
-def gguf_metadata(layers: int) -> list[bytes]:
+def gguf_metadata(sizes: Sizes) -> list[bytes]:
     def text(key, value):
         return string(key) + struct.pack("<i", 8) + string(value)
 
@@ -97,41 +75,41 @@ def gguf_metadata(layers: int) -> list[bytes]:
     def array_of(key, type, items):
         return string(key) + struct.pack("<iiQ", 9, type, len(items)) + b"".join(items)
 
-    tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)]
-    tokens += [f"token{i}" for i in range(len(tokens), VOCABULARY)]
-    kinds = [2, 3, 3] + [6] * 256 + [1] * (VOCABULARY - 259)
+    vocabulary = pieces()
     return [
         text("general.architecture", "llama"),
         text("general.type", "model"),
         text("general.name", "benchmark"),
         u32("general.file_type", 1),
         u32("llama.context_length", 2048),
-        u32("llama.embedding_length", HIDDEN),
-        u32("llama.block_count", layers),
-        u32("llama.feed_forward_length", FFN),
-        u32("llama.attention.head_count", HEADS),
-        u32("llama.attention.head_count_kv", KV_HEADS),
+        u32("llama.embedding_length", sizes.hidden),
+        u32("llama.block_count", sizes.layers),
+        u32("llama.feed_forward_length", sizes.ffn),
+        u32("llama.attention.head_count", sizes.heads),
+        u32("llama.attention.head_count_kv", sizes.kv_heads),
         f32("llama.attention.layer_norm_rms_epsilon", 1e-5),
-        u32("llama.rope.dimension_count", HEAD_SIZE),
+        u32("llama.rope.dimension_count", sizes.head_size),
         f32("llama.rope.freq_base", 10000),
         u32("llama.vocab_size", VOCABULARY),
         text("tokenizer.ggml.model", "llama"),
         text("tokenizer.ggml.pre", "default"),
-        array_of("tokenizer.ggml.tokens", 8, [string(token) for token in tokens]),
+        array_of("tokenizer.ggml.tokens", 8, [string(token) for token, _, _ in vocabulary]),
         array_of(
-            "tokenizer.ggml.scores", 6, [struct.pack("<f", -float(i)) for i in range(VOCABULARY)]
+            "tokenizer.ggml.scores", 6, [struct.pack("<f", score) for _, score, _ in vocabulary]
         ),
-        array_of("tokenizer.ggml.token_type", 5, [struct.pack("<i", kind) for kind in kinds]),
+        array_of(
+            "tokenizer.ggml.token_type", 5, [struct.pack("<i", kind) for _, _, kind in vocabulary]
+        ),
         u32("tokenizer.ggml.bos_token_id", 1),
         u32("tokenizer.ggml.eos_token_id", 2),
         u32("tokenizer.ggml.unknown_token_id", 0),
     ]
 
 
-def write_gguf(path: Path, layers: int, weights: Weights) -> None:
+def write_gguf(path: Path, sizes: Sizes, weights: Weights) -> None:
     """Matrices in F16, norms in F32. Every size is a multiple of the alignment: no padding."""
-    metadata, infos, offset = gguf_metadata(layers), [], 0
-    for _, name, shape in tensors(layers):
+    metadata, infos, offset = gguf_metadata(sizes), [], 0
+    for _, name, shape in sizes.tensors():
         matrix = len(shape) > 1
         dims = b"".join(struct.pack("<Q", dimension) for dimension in reversed(shape))
         infos.append(
@@ -149,87 +127,64 @@ def write_gguf(path: Path, layers: int, weights: Weights) -> None:
     )
     with open(path, "wb") as file:
         file.write(head + bytes(-len(head) % 32))
-        for _, _, shape in tensors(layers):
+        for _, _, shape in sizes.tensors():
             if len(shape) > 1:
                 weights.write(file, count(shape))
             else:
                 file.write(norm(count(shape), "f"))
 
 
-def write_huggingface(folder: Path, layers: int, weights: Weights) -> None:
-    """Two shards and an index, in F16."""
+def write_huggingface(folder: Path, sizes: Sizes, weights: Weights) -> None:
+    """Two shards and an index, in F16, a configuration and a tokenizer."""
     folder.mkdir()
-    everything = tensors(layers)
+    everything = [(name, shape) for name, _, shape in sizes.tensors()]
     half = len(everything) // 2
     places, total = {}, 0
     for number, part in enumerate((everything[:half], everything[half:])):
-        name = f"model-{number + 1:05}-of-00002.safetensors"
-        header, offset = {"__metadata__": {"format": "pt"}}, 0
-        for tensor, _, shape in part:
-            end = offset + 2 * count(shape)
-            header[tensor] = {"dtype": "F16", "shape": list(shape), "data_offsets": [offset, end]}
-            places[tensor], offset = name, end
-        total += offset
-        text = json.dumps(header, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)
-        with open(folder / name, "wb") as file:
-            file.write(struct.pack("<Q", len(text)) + text)
-            for _, _, shape in part:
+        shard = f"model-{number + 1:05}-of-00002.safetensors"
+        head, size = safetensors_head(part)
+        places |= {name: shard for name, _ in part}
+        total += size
+        with open(folder / shard, "wb") as file:
+            file.write(head)
+            for _, shape in part:
                 if len(shape) > 1:
                     weights.write(file, count(shape))
                 else:
                     file.write(norm(count(shape), "e"))
-    index = {"metadata": {"total_size": total}, "weight_map": places}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2))
-    config = {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "float16",
-        "hidden_act": "silu", "hidden_size": HIDDEN, "intermediate_size": FFN,
-        "num_hidden_layers": layers, "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS,
-        "vocab_size": VOCABULARY, "max_position_embeddings": 2048, "rms_norm_eps": 1e-5,
-        "rope_theta": 10000.0, "tie_word_embeddings": False, "bos_token_id": 1, "eos_token_id": 2,
-    }  # fmt: skip
-    (folder / "config.json").write_text(json.dumps(config, indent=2))
+    write_index(folder, places, total)
+    write_companions(folder, sizes)
 
 
-def write_adapter(folder: Path, layers: int, weights: Weights, group: int) -> None:
-    """A PEFT adapter of rank 16 for all linear layers; group 1 is LoRA, others pool their inputs."""
+def write_adapter(folder: Path, sizes: Sizes, weights: Weights, group: int) -> None:
+    """A PEFT adapter for all linear layers; group 1 is LoRA, others pool their inputs."""
     folder.mkdir()
-    header, offset, sizes = {"__metadata__": {"format": "pt"}}, 0, []
-    for name, _, shape in tensors(layers):
-        if len(shape) < 2 or not name.startswith("model.layers."):
-            continue
-        path = "base_model.model." + name.removesuffix(".weight")
-        factors = {"lora_A": (RANK, shape[1] // group), "lora_B": (shape[0], RANK)}
-        for role, extents in factors.items():
-            end = offset + 2 * count(extents)
-            header[f"{path}.{role}.weight"] = {
-                "dtype": "F16", "shape": list(extents), "data_offsets": [offset, end],
-            }  # fmt: skip
-            sizes.append(count(extents))
-            offset = end
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    tensors = adapter_tensors(sizes, RANK, group)
     with open(folder / "adapter_model.safetensors", "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for size in sizes:
-            weights.write(file, size)
-    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": RANK, "lora_alpha": RANK}
-    if group > 1:
-        config |= {"use_qalora": True, "qalora_group_size": group}
-    (folder / "adapter_config.json").write_text(json.dumps(config))
+        file.write(safetensors_head(tensors)[0])
+        for _, shape in tensors:
+            weights.write(file, count(shape))
+    write_adapter_config(folder, RANK, group)
 
 
-def main(directory: Path, layers: int = LAYERS) -> None:
+def is_complete(directory: Path) -> bool:
+    """Whether all was written, in the present form: older ones have no tokenizer."""
+    return (directory / "model.gguf").exists() and (
+        directory / "huggingface/tokenizer.model"
+    ).exists()
+
+
+def main(directory: Path, sizes: Sizes) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     weights = Weights()
-    write_adapter(directory / "lora", layers, weights, 1)
-    write_adapter(directory / "qa-lora", layers, weights, 32)
-    write_gguf(directory / "model.gguf.new", layers, weights)
-    write_huggingface(directory / "huggingface", layers, weights)
+    write_adapter(directory / "lora", sizes, weights, 1)
+    write_adapter(directory / "qa-lora", sizes, weights, GROUP)
+    write_gguf(directory / "model.gguf.new", sizes, weights)
+    write_huggingface(directory / "huggingface", sizes, weights)
     # Last, and under its name only when all is there: this file says that the checkpoint is
     # complete.
     os.replace(directory / "model.gguf.new", directory / "model.gguf")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:3]))
+    main(Path(sys.argv[1]), tinyllama(*map(int, sys.argv[2:3])))

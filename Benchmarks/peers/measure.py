@@ -16,7 +16,7 @@ class Measurement:
     cpu: float  # seconds, user and system
     peak: int  # bytes resident
     status: int
-    message: str  # the last line on standard error
+    message: str  # the first error on standard error, or else the last line
 
 
 def adopt_orphans() -> bool:
@@ -62,10 +62,11 @@ def measure(arguments: list[str], output: str, errors: str) -> Measurement:
         wall = time.perf_counter() - begin
     with open(errors, errors="replace") as file:
         lines = file.read().strip().splitlines()
+    errors_first = (line for line in lines if line.startswith("error"))
     return Measurement(
         wall=wall,
         cpu=usage.ru_utime + usage.ru_stime,
         peak=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
         status=os.waitstatus_to_exitcode(status),
-        message=lines[-1] if lines else "",
+        message=next(errors_first, lines[-1] if lines else ""),
     )

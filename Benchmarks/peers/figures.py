@@ -1,0 +1,108 @@
+"""What the runs say: medians, ratios, and whether the goals are met."""
+
+from dataclasses import dataclass
+from statistics import median
+
+from jobs import Job, Run
+from rows import MIB, Goal, Part, Row
+
+
+@dataclass(frozen=True)
+class Spread:
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> "Spread":
+        return cls(median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Side:
+    """One job as a row shows it."""
+
+    title: str
+    wall: Spread  # seconds
+    peak: int  # bytes, the largest of all runs
+    count: int  # of runs
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A row with its numbers; without a peer that ran there is no ratio."""
+
+    row: Row
+    ours: Side
+    peer: Side | None
+    ratio: Spread | None  # of medians; its ends are those of single rounds
+    verdicts: list[tuple[Goal, float, bool]]  # with the value that was found
+
+    def document(self) -> dict:
+        def side(side: Side) -> dict:
+            wall = vars(side.wall)
+            return {"title": side.title, "wall": wall, "peak": side.peak, "runs": side.count}
+
+        document = {"title": self.row.title, "job": self.row.ours, "pleat": side(self.ours)}
+        if self.peer is not None and self.ratio is not None:
+            document |= {"peerJob": self.row.peer, "peer": side(self.peer)}
+            document |= {"ratioIs": "peer ÷ pleat" if self.row.is_in_times else "pleat ÷ peer"}
+            document |= {"ratio": vars(self.ratio)}
+        found = {goal: {"found": value, "met": met} for goal, value, met in self.verdicts}
+        nothing = {"found": None, "met": None}
+        goals = [
+            {"of": goal.of, "limit": goal.limit} | found.get(goal, nothing)
+            for goal in self.row.goals
+        ]
+        return document | {"goals": goals}
+
+
+def side(job: Job, runs: list[Run], without_imports: bool) -> Side:
+    walls = [seconds(run, without_imports) for run in runs]
+    title = f"{job.title}, without imports" if without_imports else job.title
+    return Side(title, Spread.of(walls), max(run.peak for run in runs), len(runs))
+
+
+def seconds(run: Run, without_imports: bool) -> float:
+    return run.wall - (run.imports or 0) if without_imports else run.wall
+
+
+def figure(row: Row, jobs: dict[str, Job], runs: dict[str, list[Run]]) -> Figure | None:
+    """Nothing where pleat's job did not run; where the peer's did not, there is no ratio."""
+    if row.ours not in runs:
+        return None
+    ours, peer, ratio = side(jobs[row.ours], runs[row.ours], False), None, None
+    if row.peer in runs:
+        peer = side(jobs[row.peer], runs[row.peer], row.without_imports)
+        ratio = ratio_of(row, ours, peer, runs)
+    values = {"seconds": ours.wall.median, "memory": ours.peak}
+    if ratio is not None:
+        values |= {"ratio": ratio.median, "times": ratio.median}
+    known = [(goal, values[goal.of]) for goal in row.goals if goal.of in values]
+    verdicts = [(goal, value, goal.holds(value)) for goal, value in known]
+    return Figure(row, ours, peer, ratio, verdicts)
+
+
+def ratio_of(row: Row, ours: Side, peer: Side, runs: dict[str, list[Run]]) -> Spread:
+    theirs = {run.round: seconds(run, row.without_imports) for run in runs[row.peer]}
+    pairs = [(run.wall, theirs[run.round]) for run in runs[row.ours] if run.round in theirs]
+    pairs.append((ours.wall.median, peer.wall.median))
+    quotients = [b / a if row.is_in_times else a / b for a, b in pairs]
+    # A median of few may lie outside of the quotients of single rounds: it is one of the values.
+    return Spread(quotients[-1], min(quotients), max(quotients))
+
+
+def largest(jobs: dict[str, Job], runs: dict[str, list[Run]], parts: list[Part]) -> Row | None:
+    """The row on the resident memory of all jobs that wrote a model."""
+    measured = [
+        job
+        for part in parts
+        if not part.is_single
+        for job in part.jobs
+        if job.needs == ["pleat"] and job.results and job.key in runs
+    ]
+    if not measured:
+        return None
+    top = max(measured, key=lambda job: max(run.peak for run in runs[job.key]))
+    title = f"resident memory, most of {len(measured)}: {top.title}"
+    return Row(title, top.key, goals=(Goal("memory", 64 * MIB),))

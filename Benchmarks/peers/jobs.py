@@ -1,0 +1,161 @@
+"""What is run: jobs of one or several commands, and how one is measured."""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from measure import Measurement, measure
+from residency import drop_pages
+
+SPARE = 15 * 10**9  # bytes of disk that are left to others
+
+
+@dataclass(frozen=True)
+class SizeOf:
+    """Stands in a command for the number of bytes that another job wrote."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command; what it prints goes to a file, or nowhere."""
+
+    command: list
+    stdout: Path | None = None
+
+
+@dataclass
+class Job:
+    """Commands that are run one after the other, and timed together."""
+
+    key: str
+    title: str
+    steps: list[Step]
+    results: list[Path] = field(default_factory=list)  # what it writes; removed after each run
+    cold: Path | None = None  # the input that is not in the page cache when it begins
+    is_slow: bool = False  # --slow-rounds
+    counts_itself: bool = False  # its last line says {"imports": seconds}
+    keeps: bool = False  # other jobs read what it wrote
+    needs: list[str] = field(default_factory=list)  # tools
+    room: int = 0  # bytes that it writes, where that is much
+    held_back: str = ""  # why it is not run, unless asked for
+
+
+@dataclass
+class Run:
+    """One run of a job: seconds and bytes of all its commands."""
+
+    round: int
+    wall: float
+    cpu: float
+    peak: int
+    output: int  # bytes written, the last result
+    steps: list[Measurement]
+    imports: float | None = None  # seconds of the wall time, where the job says so
+
+    def document(self) -> dict:
+        steps = [
+            {key: value for key, value in asdict(step).items() if key in ("wall", "cpu", "peak")}
+            for step in self.steps
+        ]
+        document = {"round": self.round, "wall": self.wall, "cpu": self.cpu, "peak": self.peak}
+        document |= {"steps": steps} if len(steps) > 1 else {}
+        return document | ({"imports": self.imports} if self.imports is not None else {})
+
+
+class JobFailed(Exception):
+    """A job that ran and failed, with what it said."""
+
+
+class JobSkipped(Exception):
+    """A job that cannot be run here, with the reason."""
+
+
+class Runner:
+    """Runs jobs, and knows the sizes of what they wrote."""
+
+    def __init__(self, out: Path):
+        self.out = out
+        self.sizes: dict[str, int] = {}
+
+    def run(self, job: Job, round: int) -> Run:
+        """Runs a job once; outputs are gone and dirty pages written before it begins."""
+        self.clean(job)
+        self.check_room(job)
+        commands = [self.resolved(step.command) for step in job.steps]
+        os.sync()
+        if job.cold is not None:
+            left = drop_pages(job.cold)
+            if left is None or left > 0.01:
+                what = "this system cannot" if left is None else f"{left:.0%} stayed, trying to"
+                raise JobSkipped(f"{what} drop the input's pages from the cache")
+        steps = []
+        for step, command in zip(job.steps, commands):
+            stdout = str(step.stdout or os.devnull)
+            steps.append(measure(command, stdout, str(self.out / "stderr.txt")))
+            if steps[-1].status:
+                self.clean(job)
+                raise JobFailed(f"exit status {steps[-1].status}: {steps[-1].message}")
+        run = self.total(job, round, steps)
+        self.check_size(job, run)
+        self.sizes[job.key] = run.output
+        if not job.keeps:
+            self.clean(job)
+        return run
+
+    def check_room(self, job: Job) -> None:
+        free = shutil.disk_usage(self.out).free
+        if job.room and free < job.room + SPARE:
+            wanted = (job.room + SPARE) / 1e9
+            raise JobSkipped(f"wants {wanted:.0f} GB of free disk, there are {free / 1e9:.0f}")
+
+    def check_size(self, job: Job, run: Run) -> None:
+        """What was told to write as much as another job must have done so."""
+        for part in (part for step in job.steps for part in step.command):
+            if isinstance(part, SizeOf) and run.output != self.sizes[part.key]:
+                self.clean(job)
+                raise JobFailed(f"wrote {run.output} bytes of {self.sizes[part.key]}")
+
+    def resolved(self, command: list) -> list[str]:
+        for part in command:
+            if isinstance(part, SizeOf) and part.key not in self.sizes:
+                raise JobSkipped(f"needs the size of what {part.key} writes, which did not run")
+        return [
+            str(self.sizes[part.key]) if isinstance(part, SizeOf) else str(part)
+            for part in command
+        ]
+
+    def total(self, job: Job, round: int, steps: list[Measurement]) -> Run:
+        imports = None
+        if job.counts_itself:
+            *_, last = job.steps[-1].stdout.read_text().splitlines()
+            imports = json.loads(last)["imports"]
+        return Run(
+            round=round,
+            wall=sum(step.wall for step in steps),
+            cpu=sum(step.cpu for step in steps),
+            peak=max(step.peak for step in steps),
+            output=size_of(job.results[-1]) if job.results else 0,
+            steps=steps,
+            imports=imports,
+        )
+
+    def clean(self, job: Job) -> None:
+        for path in job.results:
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def size_of(path: Path) -> int:
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size if path.exists() else 0
