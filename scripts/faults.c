@@ -175,6 +175,17 @@ int fsync(int file) {
   CALL("fsync", path, "", -1, REAL(fsync)(file));
 }
 
+int fdatasync(int file) {
+  char path[PATH_MAX];
+  if (!path_of(file, path)) return REAL(fdatasync)(file);
+  CALL("fsync", path, "", -1, REAL(fdatasync)(file));
+}
+
+int renameat2(int from, const char *old, int to, const char *new, unsigned flags) {
+  if (!is_ours(old)) return REAL(renameat2)(from, old, to, new, flags);
+  CALL("rename", old, new, -1, REAL(renameat2)(from, old, to, new, flags));
+}
+
 int rename(const char *old, const char *new) {
   if (!is_ours(old)) return REAL(rename)(old, new);
   CALL("rename", old, new, -1, REAL(rename)(old, new));
