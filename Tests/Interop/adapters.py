@@ -7,7 +7,7 @@ import numpy as np
 import safetensors.numpy
 import safetensors.torch
 import torch
-from pleat_reader import PleatFile
+from pleat import PleatFile
 
 PREFIX = "base_model.model."
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from peft import PeftModel
-from pleat_reader import PleatFile
+from pleat import PleatFile
 from tinylm_gguf import checkpoint
 
 ATTENTION_HEADS = (4, 2)

@@ -13,7 +13,7 @@ import torch
 import transformers
 from mlx_models import PARAMETERS, arrays, decoded_by_mlx, float32, float_types, layers, load
 from mlx_models import mlx_lm, mx
-from pleat_reader import PleatFile
+from pleat import PleatFile
 
 BITS = (2, 3, 4, 5, 6, 8)
 GROUP_SIZES = (32, 64, 128)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from pleat_reader import PleatFile
+from pleat import PleatFile
 
 if sys.platform == "darwin" and platform.machine() != "arm64":
     pytest.skip("mlx is not offered for Intel Macs", allow_module_level=True)

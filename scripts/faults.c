@@ -1,0 +1,202 @@
+/* Makes one system call of a program go wrong, or writes down what it did; see scripts/faults.
+
+   Loaded with LD_PRELOAD. Only calls for paths under $FAULTS_ROOT count.
+   $FAULTS = call:n:action, where at the n-th such call the action is
+     a number        the call fails with that errno
+     short           pwrite writes one byte only
+     kill            the process gets SIGKILL instead
+     truncate=path   the file is emptied before the call goes on
+     change=path     a bit of every 64th byte of the file's second half is flipped before that
+   $FAULTS_LOG = path gets a line for each call that succeeded, in order. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static long count;
+
+static int is_ours(const char *path) {
+  const char *root = getenv("FAULTS_ROOT");
+  return root && strncmp(path, root, strlen(root)) == 0;
+}
+
+static int path_of(int file, char *path) {
+  char link[64];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+  ssize_t length = readlink(link, path, PATH_MAX - 1);
+  path[length < 0 ? 0 : length] = 0;
+  return is_ours(path);
+}
+
+static void change(const char *path) {
+  int file = REAL(open)(path, O_RDWR);
+  struct stat status;
+  if (file < 0 || fstat(file, &status) != 0) return;
+  for (off_t place = status.st_size / 2; place < status.st_size; place += 64) {
+    char byte;
+    if (REAL(pread)(file, &byte, 1, place) != 1) break;
+    byte ^= 1;
+    if (REAL(pwrite)(file, &byte, 1, place) != 1) break;
+  }
+  close(file);
+}
+
+/* What is to go wrong with this call: 0, an errno, or -1 for a short write. */
+static int fault(const char *call) {
+  const char *plan = getenv("FAULTS");
+  size_t length = strlen(call);
+  if (!plan || strncmp(plan, call, length) != 0 || plan[length] != ':') return 0;
+  char *action;
+  long wanted = strtol(plan + length + 1, &action, 10);
+  if (__atomic_add_fetch(&count, 1, __ATOMIC_SEQ_CST) != wanted) return 0;
+  action++;
+  if (strcmp(action, "short") == 0) return -1;
+  if (strcmp(action, "kill") == 0) raise(SIGKILL);
+  if (strncmp(action, "truncate=", 9) == 0) return truncate(action + 9, 0), 0;
+  if (strncmp(action, "change=", 7) == 0) return change(action + 7), 0;
+  return atoi(action);
+}
+
+static void note(const char *call, const char *path, const char *more) {
+  const char *log = getenv("FAULTS_LOG");
+  if (!log) return;
+  char line[2 * PATH_MAX + 64];
+  int length = snprintf(line, sizeof line, "%s\t%s\t%s\n", call, path, more);
+  int file = REAL(open)(log, O_WRONLY | O_APPEND | O_CREAT, 0644);
+  if (write(file, line, length) != length) abort();
+  close(file);
+}
+
+/* The order in the log is the order of the calls, so they wait for each other. */
+#define CALL(name, path, more, failure, expression)             \
+  do {                                                          \
+    int error = fault(name);                                    \
+    if (error > 0) return errno = error, failure;               \
+    if (!getenv("FAULTS_LOG")) return expression;               \
+    pthread_mutex_lock(&lock);                                  \
+    __typeof__(expression) result = expression;                 \
+    int saved = errno;                                          \
+    if (result != -1) note(name, path, more);                   \
+    pthread_mutex_unlock(&lock);                                \
+    errno = saved;                                              \
+    return result;                                              \
+  } while (0)
+
+static int open_any(const char *path, int flags, mode_t mode) {
+  if (!(flags & O_CREAT) || !is_ours(path)) return REAL(open)(path, flags, mode);
+  CALL("create", path, "", -1, REAL(open)(path, flags, mode));
+}
+
+int open(const char *path, int flags, ...) {
+  va_list more;
+  va_start(more, flags);
+  mode_t mode = flags & O_CREAT ? va_arg(more, mode_t) : 0;
+  va_end(more);
+  return open_any(path, flags, mode);
+}
+
+int open64(const char *path, int flags, ...) {
+  va_list more;
+  va_start(more, flags);
+  mode_t mode = flags & O_CREAT ? va_arg(more, mode_t) : 0;
+  va_end(more);
+  return open_any(path, flags, mode);
+}
+
+static ssize_t read_any(int file, void *bytes, size_t size, off_t offset) {
+  char path[PATH_MAX];
+  if (!path_of(file, path)) return REAL(pread)(file, bytes, size, offset);
+  CALL("pread", path, "", -1, REAL(pread)(file, bytes, size, offset));
+}
+
+ssize_t pread(int file, void *bytes, size_t size, off_t offset) {
+  return read_any(file, bytes, size, offset);
+}
+
+ssize_t pread64(int file, void *bytes, size_t size, off_t offset) {
+  return read_any(file, bytes, size, offset);
+}
+
+static ssize_t write_any(int file, const void *bytes, size_t size, off_t offset) {
+  char path[PATH_MAX];
+  if (!path_of(file, path)) return REAL(pwrite)(file, bytes, size, offset);
+  int error = fault("pwrite");
+  if (error > 0) return errno = error, -1;
+  if (error < 0 && size > 1) size = 1;
+  CALL("pwrite ", path, "", -1, REAL(pwrite)(file, bytes, size, offset));
+}
+
+ssize_t pwrite(int file, const void *bytes, size_t size, off_t offset) {
+  return write_any(file, bytes, size, offset);
+}
+
+ssize_t pwrite64(int file, const void *bytes, size_t size, off_t offset) {
+  return write_any(file, bytes, size, offset);
+}
+
+ssize_t copy_file_range(int from, off_t *source, int to, off_t *target, size_t size,
+                        unsigned flags) {
+  char path[PATH_MAX];
+  if (!path_of(to, path)) return REAL(copy_file_range)(from, source, to, target, size, flags);
+  CALL("copy", path, "", -1, REAL(copy_file_range)(from, source, to, target, size, flags));
+}
+
+int posix_fallocate(int file, off_t offset, off_t size) {
+  char path[PATH_MAX];
+  if (path_of(file, path)) {
+    int error = fault("reserve");
+    if (error > 0) return error;
+    note("reserve", path, "");
+  }
+  return REAL(posix_fallocate)(file, offset, size);
+}
+
+int ftruncate(int file, off_t size) {
+  char path[PATH_MAX];
+  if (!path_of(file, path)) return REAL(ftruncate)(file, size);
+  CALL("ftruncate", path, "", -1, REAL(ftruncate)(file, size));
+}
+
+int fsync(int file) {
+  char path[PATH_MAX];
+  if (!path_of(file, path)) return REAL(fsync)(file);
+  CALL("fsync", path, "", -1, REAL(fsync)(file));
+}
+
+int fdatasync(int file) {
+  char path[PATH_MAX];
+  if (!path_of(file, path)) return REAL(fdatasync)(file);
+  CALL("fsync", path, "", -1, REAL(fdatasync)(file));
+}
+
+int renameat2(int from, const char *old, int to, const char *new, unsigned flags) {
+  if (!is_ours(old)) return REAL(renameat2)(from, old, to, new, flags);
+  CALL("rename", old, new, -1, REAL(renameat2)(from, old, to, new, flags));
+}
+
+int rename(const char *old, const char *new) {
+  if (!is_ours(old)) return REAL(rename)(old, new);
+  CALL("rename", old, new, -1, REAL(rename)(old, new));
+}
+
+int unlink(const char *path) {
+  if (!is_ours(path)) return REAL(unlink)(path);
+  CALL("unlink", path, "", -1, REAL(unlink)(path));
+}
+
+int mkdir(const char *path, mode_t mode) {
+  if (!is_ours(path)) return REAL(mkdir)(path, mode);
+  CALL("mkdir", path, "", -1, REAL(mkdir)(path, mode));
+}
