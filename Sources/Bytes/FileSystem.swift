@@ -1,3 +1,4 @@
+internal import CFiles
 package import SystemPackage
 internal import TensorModel
 
@@ -29,6 +30,12 @@ package enum FileSystem {
     }
   }
 
+  /// Whether there is a link at a path, wherever it leads.
+  static func isLink(_ path: FilePath) -> Bool {
+    var status = stat()
+    return path.withPlatformString({ lstat($0, &status) }) == 0 && status.st_mode & S_IFMT == S_IFLNK
+  }
+
   /// Whether two paths lead to the same file, through whatever links.
   package static func isSame(_ left: FilePath, _ right: FilePath) -> Bool {
     var first = stat()
@@ -50,12 +57,6 @@ package enum FileSystem {
       if name != "." && name != ".." { names.append(name) }
     }
     return names.sorted()
-  }
-
-  static func makeFolder(_ path: FilePath) throws(ModelError) {
-    guard path.withPlatformString({ mkdir($0, 0o755) }) == 0 else {
-      throw .system("make the folder", path.string)
-    }
   }
 
   static func rename(_ path: FilePath, to destination: FilePath) throws(ModelError) {
@@ -83,12 +84,30 @@ package enum FileSystem {
     _ = path.withPlatformString { rmdir($0) }
   }
 
-  /// Makes the names in a folder durable, where the system can.
-  static func synchronizeFolder(_ path: FilePath) {
+  /// Lets two folders change places, all at once; false where the system cannot.
+  static func exchange(_ path: FilePath, with other: FilePath) -> Bool {
+    path.withPlatformString { first in
+      other.withPlatformString { pleat_exchange(first, $0) == 0 }
+    }
+  }
+
+  /// Gives a file a second name; false where the system cannot.
+  static func link(_ path: FilePath, to other: FilePath) -> Bool {
+    path.withPlatformString { first in
+      other.withPlatformString { linkat(AT_FDCWD, first, AT_FDCWD, $0, 0) == 0 }
+    }
+  }
+
+  /// Makes the names in a folder durable.
+  ///
+  /// Throws `io`; a system that cannot do it for folders is not asked for more.
+  static func synchronizeFolder(_ path: FilePath) throws(ModelError) {
     let descriptor = path.withPlatformString { open($0, O_RDONLY | O_CLOEXEC) }
-    guard descriptor >= 0 else { return }
-    fsync(descriptor)
-    close(descriptor)
+    guard descriptor >= 0 else { throw .system("open the folder", path.string) }
+    defer { close(descriptor) }
+    guard fsync(descriptor) == 0 || errno == EINVAL || errno == ENOTSUP else {
+      throw .system("synchronize the folder", path.string)
+    }
   }
 
   /// Whether a name fits a shell pattern (`*`, `?`, `[…]`); `*` also matches dots and slashes.

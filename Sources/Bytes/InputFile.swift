@@ -19,6 +19,7 @@ package final class InputFile: Sendable {
   package let byteCount: Int
 
   let descriptor: Int32
+  private let version: Version
   private let recording: Mutex<[Segment]?> = Mutex(nil)
 
   /// A stretch of the file whose checksum is known from having read it.
@@ -26,6 +27,23 @@ package final class InputFile: Sendable {
     var offset: Int
     var byteCount: Int
     var checksum: CRC32C
+    var end: Int { offset + byteCount }
+  }
+
+  /// What changes when somebody writes to the file.
+  private struct Version: Equatable {
+    var byteCount: Int
+    var seconds: Int
+    var nanoseconds: Int
+
+    init(_ status: stat) {
+      #if canImport(Darwin)
+        let time = status.st_mtimespec
+      #else
+        let time = status.st_mtim
+      #endif
+      (byteCount, seconds, nanoseconds) = (Int(status.st_size), Int(time.tv_sec), Int(time.tv_nsec))
+    }
   }
 
   /// Opens a regular file.
@@ -46,6 +64,25 @@ package final class InputFile: Sendable {
     self.path = path
     self.descriptor = descriptor
     self.byteCount = Int(status.st_size)
+    version = Version(status)
+  }
+
+  /// Asks the system to forget what it keeps of the file in memory, so that the disk is read next.
+  package func forgetCached() {
+    #if os(Linux)
+      posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
+    #endif
+  }
+
+  /// Throws `io` when somebody has written to the file since it was opened.
+  package func checkUnchanged() throws(ModelError) {
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw .system("examine", path.string) }
+    guard Version(status) == version else {
+      throw ModelError(
+        .io, "the file changed while it was read", file: path.string,
+        hint: "run again once nothing writes to it")
+    }
   }
 
   deinit { close(descriptor) }
@@ -86,25 +123,65 @@ package final class InputFile: Sendable {
     return bytes
   }
 
-  /// From now on remembers the checksum of all that is read, for `checksum()`.
+  /// From now on remembers the checksums of all that is read, for `checksum()` and `checksums(of:)`.
   package func startChecksum() { recording.withLock { $0 = [] } }
 
   /// The CRC-32C of the whole file.
   ///
   /// What has been read since `startChecksum` is not read again.
   package func checksum() throws(ModelError) -> CRC32C {
-    let known = recording.withLock { $0 ?? [] }.sorted {
-      ($0.offset, $1.byteCount) < ($1.offset, $0.byteCount)
-    }
+    let known = segments
     var checksum = CRC32C()
     var position = 0
     for segment in known where segment.offset >= position {
       try extend(&checksum, from: position, to: segment.offset)
       checksum.append(segment.checksum, byteCount: segment.byteCount)
-      position = segment.offset + segment.byteCount
+      position = segment.end
     }
     try extend(&checksum, from: position, to: byteCount)
     return checksum
+  }
+
+  /// The CRC-32C of each of some ranges; nil for one of which nothing has been read since
+  /// `startChecksum`.
+  ///
+  /// What has been read is not read again. Throws `io`.
+  package func checksums(of ranges: [Range<Int>]) throws(ModelError) -> [CRC32C?] {
+    let known = segments
+    var checksums: [CRC32C?] = []
+    for range in ranges {
+      // The first segment that begins in the range, by halving.
+      var (low, high) = (0, known.count)
+      while low < high {
+        let middle = (low + high) / 2
+        if known[middle].offset < range.lowerBound { low = middle + 1 } else { high = middle }
+      }
+      let touches = low < known.count && known[low].offset < range.upperBound
+      guard touches || low > 0 && known[low - 1].end > range.lowerBound else {
+        checksums.append(nil)
+        continue
+      }
+      var checksum = CRC32C()
+      var position = range.lowerBound
+      while low < known.count, known[low].offset < range.upperBound {
+        let segment = known[low]
+        low += 1
+        guard segment.offset >= position, segment.end <= range.upperBound else { continue }
+        try extend(&checksum, from: position, to: segment.offset)
+        checksum.append(segment.checksum, byteCount: segment.byteCount)
+        position = segment.end
+      }
+      try extend(&checksum, from: position, to: range.upperBound)
+      checksums.append(checksum)
+    }
+    return checksums
+  }
+
+  /// What was read and remembered, by place; of two that begin together the longer one first.
+  private var segments: [Segment] {
+    recording.withLock { $0 ?? [] }.sorted {
+      ($0.offset, $1.byteCount) < ($1.offset, $0.byteCount)
+    }
   }
 
   private func record(_ offset: Int, _ bytes: RawSpan) {

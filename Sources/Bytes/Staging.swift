@@ -4,14 +4,14 @@ package import TensorModel
 
 /// Output files under temporary names beside their final ones; they get those all at once, or never.
 ///
-/// Dropped unfinished, it removes everything it made.
+/// Dropped unpublished, it removes everything it made.
 package final class Staging: Sendable {
   /// Where the result will be: a file, or a folder of files.
   package let destination: FilePath
-  private let folder: FilePath
+  private let folder: StagingFolder
   private let isFolder: Bool
   private let files: Mutex<[OutputFile]> = Mutex([])
-  private let isFinished = Atomic(false)
+  private let isPublished = Atomic(false)
 
   /// A place for the parts of `destination`.
   ///
@@ -20,7 +20,8 @@ package final class Staging: Sendable {
   ///   - isFolder: Whether the result is a folder of several files.
   ///   - names: The names that the files will have.
   ///   - replacing: Whether existing files are replaced.
-  /// - Throws: `io`; `usage` when the result exists and may not be replaced.
+  /// - Throws: `io`; `usage` when the result exists and may not be replaced, and while another
+  ///   process writes it.
   package init(
     _ destination: FilePath, isFolder: Bool, names: [String], replacing: Bool
   ) throws(ModelError) {
@@ -32,16 +33,17 @@ package final class Staging: Sendable {
         .io, "the folder to write to does not exist", file: parent.string,
         hint: "make it first: mkdir -p \(parent.string)")
     }
-    let name = destination.lastComponent?.string ?? "output"
     for path in isFolder ? [destination] : names.map(destination.sibling) {
       try Self.check(path, isFolder: isFolder, replacing: replacing)
     }
-    folder = destination.sibling(".\(name).partial-\(UInt32.random(in: 0 ... .max))")
-    try FileSystem.makeFolder(folder)
+    folder = try StagingFolder(for: destination)
+    for name in FileSystem.names(in: folder.path) {
+      try FileSystem.removeFile(folder.path.appending(name))
+    }
   }
 
   deinit {
-    if !isFinished.load(ordering: .relaxed) { FileSystem.removeFolder(folder) }
+    if !isPublished.load(ordering: .relaxed) { FileSystem.removeFolder(folder.path) }
   }
 
   // What is at a final path may not be replaced unasked, nor by something of another kind; an empty
@@ -50,10 +52,10 @@ package final class Staging: Sendable {
     _ path: FilePath, isFolder: Bool, replacing: Bool
   ) throws(ModelError) {
     guard let kind = FileSystem.kind(of: path) else { return }
-    guard (kind == .folder) == isFolder else {
+    guard kind == (isFolder ? .folder : .file) else {
       throw ModelError(
         .usage, "the output is in the way of something else", file: path.string,
-        expected: isFolder ? "a folder" : "a file", found: kind == .folder ? "a folder" : "a file",
+        expected: isFolder ? "a folder" : "a file", found: kind.description,
         hint: "write to another path")
     }
     guard replacing || isFolder && FileSystem.names(in: path).isEmpty else {
@@ -66,41 +68,95 @@ package final class Staging: Sendable {
   ///
   /// Throws `io`.
   package func create(_ name: String) throws(ModelError) -> OutputFile {
-    let file = try OutputFile(creating: folder.appending(name))
+    let file = try OutputFile(creating: path(of: name))
     files.withLock { $0.append(file) }
     return file
   }
 
-  /// Gives every file its final name, in order of creation.
+  /// Where a file is until it gets its final name.
+  package func path(of name: String) -> FilePath { folder.path.appending(name) }
+
+  /// Waits until all files are on the disk, under their temporary names.
   ///
-  /// - Parameter isStale: Which other files of an existing folder the new ones make meaningless.
-  /// - Throws: `io`.
-  package func finish(removing isStale: (String) -> Bool = { _ in false }) throws(ModelError) {
-    let created = files.withLock { $0 }
-    for file in created { try file.synchronize() }
-    if isFolder && FileSystem.kind(of: destination) == nil {
-      try FileSystem.rename(folder, to: destination)
-    } else {
-      try moveFiles(created, removing: isStale)
-    }
-    isFinished.store(true, ordering: .relaxed)
-    FileSystem.synchronizeFolder(destination.parentFolder)
+  /// Throws `io`.
+  package func synchronize() throws(ModelError) {
+    for file in files.withLock({ $0 }) { try file.synchronize() }
+    try FileSystem.synchronizeFolder(folder.path)
   }
 
-  private func moveFiles(
-    _ created: [OutputFile], removing isStale: (String) -> Bool
+  /// Gives every file its final name, once all are on the disk.
+  ///
+  /// An existing folder changes places with a new one, which has what else was in it, where the
+  /// system can do that. Otherwise the guards, without which no reader takes the rest for a model,
+  /// go first and come last.
+  ///
+  /// - Parameters:
+  ///   - guards: The files that say that the others are whole.
+  ///   - isStale: Which other files of an existing folder the new ones make meaningless.
+  /// - Throws: `io`.
+  package func publish(
+    guards: [String] = [], removing isStale: (String) -> Bool = { _ in false }
   ) throws(ModelError) {
-    let names = created.compactMap { $0.path.lastComponent?.string }
-    if isFolder {
-      for name in FileSystem.names(in: destination) where isStale(name) && !names.contains(name) {
-        try FileSystem.removeFile(destination.appending(name))
-      }
+    let names = files.withLock { $0 }.compactMap { $0.path.lastComponent?.string }
+    let others = isFolder ? FileSystem.names(in: destination).filter { !names.contains($0) } : []
+    if isFolder && FileSystem.kind(of: destination) == nil {
+      try FileSystem.rename(folder.path, to: destination)
+    } else if isFolder, try adopt(others.filter { !isStale($0) }) {
+      FileSystem.removeFolder(folder.path)
+    } else {
+      try move(names, guards: guards, removing: others.filter(isStale))
+      FileSystem.removeFolder(folder.path)
     }
-    for name in names {
-      let target = isFolder ? destination.appending(name) : destination.sibling(name)
-      try FileSystem.rename(folder.appending(name), to: target)
+    isPublished.store(true, ordering: .relaxed)
+    try FileSystem.synchronizeFolder(destination.parentFolder)
+  }
+
+  /// Lets the new folder take the place of the old one, with the files of that which stay; false
+  /// where it cannot.
+  private func adopt(_ others: [String]) throws(ModelError) -> Bool {
+    guard !FileSystem.isLink(destination),
+      FileSystem.names(in: destination).allSatisfy({
+        FileSystem.kind(of: destination.appending($0)) == .file
+      }),
+      others.allSatisfy({ FileSystem.link(destination.appending($0), to: path(of: $0)) })
+    else {
+      for name in others { try? FileSystem.removeFile(path(of: name)) }
+      return false
     }
-    FileSystem.removeFolder(folder)
-    if isFolder { FileSystem.synchronizeFolder(destination) }
+    try FileSystem.synchronizeFolder(folder.path)
+    guard FileSystem.exchange(folder.path, with: destination) else {
+      for name in others { try FileSystem.removeFile(path(of: name)) }
+      return false
+    }
+    return true
+  }
+
+  private func move(
+    _ names: [String], guards: [String], removing stale: [String]
+  ) throws(ModelError) {
+    let target = isFolder ? destination : destination.parentFolder
+    let guards = names.count > 1 ? guards : []
+    for name in guards + stale where FileSystem.kind(of: target.appending(name)) != nil {
+      try FileSystem.removeFile(target.appending(name))
+    }
+    if !guards.isEmpty { try FileSystem.synchronizeFolder(target) }
+    for name in names where !guards.contains(name) {
+      try FileSystem.rename(path(of: name), to: target.appending(name))
+    }
+    if !guards.isEmpty { try FileSystem.synchronizeFolder(target) }
+    for name in names where guards.contains(name) {
+      try FileSystem.rename(path(of: name), to: target.appending(name))
+    }
+    if isFolder { try FileSystem.synchronizeFolder(target) }
+  }
+}
+
+extension FileSystem.Kind {
+  fileprivate var description: String {
+    switch self {
+    case .file: "a file"
+    case .folder: "a folder"
+    case .other: "a device or a pipe"
+    }
   }
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 ptrdiff_t pleat_copy_file_range(int source, int64_t source_offset, int target,
@@ -23,5 +24,17 @@ void pleat_begin_writeback(int file) {
   sync_file_range(file, 0, 0, SYNC_FILE_RANGE_WRITE);
 #else
   (void)file;
+#endif
+}
+
+int pleat_exchange(const char *left, const char *right) {
+#if defined(__linux__) && defined(RENAME_EXCHANGE)
+  return renameat2(AT_FDCWD, left, AT_FDCWD, right, RENAME_EXCHANGE);
+#elif defined(__APPLE__)
+  return renamex_np(left, right, RENAME_SWAP);
+#else
+  (void)left, (void)right;
+  errno = ENOSYS;
+  return -1;
 #endif
 }

@@ -47,6 +47,13 @@ package protocol StoredReader: Sendable {
   func readCompanion(_ index: Int, at offset: Int, into bytes: inout MutableRawSpan)
     throws(ModelError)
 
+  /// From now on remembers the checksums of what is read, for `checkRead`.
+  func startChecking()
+
+  /// Throws `malformed` when a part of which something was read since `startChecking` is not what the
+  /// file's own checksums say; `io`.
+  func checkRead() throws(ModelError)
+
   /// Reads everything that carries a checksum and compares. Throws `io` only; faults are returned.
   func checkIntegrity(_ progress: (Int) throws(ModelError) -> Void) throws(ModelError) -> Integrity
 }
@@ -105,6 +112,10 @@ extension StoredReader {
 
   package var inputPaths: [FilePath] { files.map(\.path) }
 
+  package func startChecking() {}
+
+  package func checkRead() {}
+
   package func checkIntegrity(_ progress: (Int) throws(ModelError) -> Void) -> Integrity {
     Integrity()
   }
@@ -152,6 +163,8 @@ package struct WriteOptions: Sendable {
 
 /// The plan of new files: sizes and places, before any number is known.
 package protocol OutputLayout: Sendable {
+  /// What will be written.
+  var contents: Contents { get }
   /// The bytes of all files together; an upper bound unless `isExact`.
   var byteCount: Int { get }
   /// Whether `byteCount` is what will be written.
@@ -167,10 +180,8 @@ package protocol OutputLayout: Sendable {
   func open(replacing: Bool) throws(ModelError) -> any TensorSink
 }
 
-/// A file, or set of files, being written by several workers.
-///
-/// It removes what it wrote unless `finish` is called.
-package protocol TensorSink: AnyObject, Sendable {
+/// What several workers give the blocks of a model to.
+package protocol BlockSink: AnyObject, Sendable {
   /// Writes a block of stored tensors; `ticket` counts the calls in plan order, from 0.
   ///
   /// Any thread, any order, but no ticket is left out. Throws `io`.
@@ -181,12 +192,24 @@ package protocol TensorSink: AnyObject, Sendable {
 
   /// Releases workers that wait for a ticket which will not come.
   func abandon()
-
-  /// Gives the files their names; after all blocks. Throws `io`.
-  func finish(sources: [SourceFile]) throws(ModelError) -> WrittenSize
 }
 
-extension TensorSink {
+/// A file, or set of files, being written by several workers.
+///
+/// It removes what it wrote unless `publish` is called.
+package protocol TensorSink: BlockSink {
+  /// Writes what is known only after all blocks, and waits until all is on the disk, under
+  /// temporary names. Throws `io`.
+  func seal(sources: [SourceFile]) throws(ModelError) -> WrittenSize
+
+  /// The sealed files, as a model that can be opened.
+  var sealedPath: FilePath { get }
+
+  /// Gives the sealed files their names. Throws `io`.
+  func publish() throws(ModelError)
+}
+
+extension BlockSink {
   package func abandon() {}
 }
 

@@ -38,7 +38,7 @@ final class BlockWorker {
     let carried = plan.carried[tensor]
     try plan.model.read(
       tensor, cut, units: units, into: &source,
-      without: Set(carried.indices.filter { carried[$0] != nil }))
+      without: Set(carried.indices.filter { carried[$0].map { $0.checksum == nil } ?? false }))
     var target = takeTarget(cut, units, plan.tensors[tensor].action, carried)
     do throws(ModelError) {
       switch plan.tensors[tensor].action {

@@ -64,6 +64,7 @@ public struct Plan: Sendable {
   /// The files to be written, relative to the folder they will be in.
   public let fileNames: [String]
 
+  private let tensorByteCount: Int  // of the output's weights, before compression
   package let layout: any OutputLayout
   package let attachments: [Attachment]
   package let attachedParts: [Range<Int>]  // for each attachment its stored tensors
@@ -79,12 +80,7 @@ public struct Plan: Sendable {
 
   /// Bits for each weight of the output, all tensors together.
   public var bitsPerWeight: Double {
-    let bytes = tensors.reduce(0) { sum, plan in
-      plan.action == .omit
-        ? sum
-        : sum + format.spelling.parts(of: plan.target).reduce(0) { $0 + $1.byteCount }
-    }
-    return elementCount == 0 ? 0 : Double(bytes) * 8 / Double(elementCount)
+    elementCount == 0 ? 0 : Double(tensorByteCount) * 8 / Double(elementCount)
   }
 
   /// The first and the last file of a split set; nil for one file, or a folder of files.
@@ -124,6 +120,7 @@ extension Plan {
     try Self.check(attachments, format)
     var stored: [StoredTensor] = []
     var mostParts = 0
+    var tensorByteCount = 0
     var firstParts: [Int] = []
     var blocks: [Cut] = []
     var carried: [[StoredPlace?]] = []
@@ -140,6 +137,7 @@ extension Plan {
         try Self.check(format.admits(plan.target), plan, rounding: rounding)
       }
       var parts = plan.action == .omit ? [] : format.spelling.parts(of: plan.target)
+      tensorByteCount += parts.reduce(0) { $0 + $1.byteCount }
       let source = model.parts(of: index)
       // What is carried over is copied only where both sides spell it alike.
       if plan.action == .copy, plan.source.isGrouped,
@@ -202,6 +200,7 @@ extension Plan {
     }
     try destination.check(
       layout, against: [model] + (adapters.map(\.file.model) + attachments.map(\.model)))
+    self.tensorByteCount = tensorByteCount
     self.model = model
     self.format = format
     self.tensors = tensors
@@ -261,8 +260,9 @@ extension Plan {
       guard part != changed, tensor.rows.isContiguous,
         let place = model.reader.place(of: stored)
       else { return nil }
-      // A pleat file states checksums, for which bytes of other files have to be seen.
-      return destination.format == .pleat && place.checksum == nil ? nil : place
+      // Checksums that a pleat file states stay true in another one. Elsewhere the bytes have to be
+      // seen: to state some, or to compare them.
+      return (destination.format == .pleat) == (place.checksum != nil) ? place : nil
     }
   }
 

@@ -12,6 +12,9 @@ public struct Run: Sendable {
   public var workerCount: Int
   /// Whether an existing output is replaced.
   public var replaces: Bool
+  /// Whether what was written is read back from the disk, and compared with what it has to be, before
+  /// the files get their names.
+  public var verifies = false
   /// A request to stop.
   public var cancellation: Cancellation
   /// Called after each block, from any worker.
@@ -50,7 +53,29 @@ public struct Run: Sendable {
   public func callAsFunction() throws(ModelError) -> Outcome {
     let recordsChecksums = plan.format == .pleat && plan.model.reader.provenance == nil
     if recordsChecksums { for file in plan.model.reader.files { file.startChecksum() } }
+    for reader in readers { reader.startChecking() }
     let sink = try plan.layout.open(replacing: replaces)
+    let fold = try writeAll(to: sink)
+    let sources = try sources(recordsChecksums)
+    for reader in readers {
+      try reader.checkRead()
+      for file in reader.files { try file.checkUnchanged() }
+    }
+    let size = try sink.seal(sources: sources)
+    if verifies {
+      try sink.readBack(plan.layout) { (sink) throws(ModelError) in _ = try writeAll(to: sink) }
+    }
+    try sink.publish()
+    return Outcome(size: size, fold: fold)
+  }
+
+  /// Everything that numbers are read from.
+  private var readers: [any StoredReader] {
+    [plan.model.reader] + plan.adapters.map(\.file.model.reader)
+      + plan.attachments.map(\.model.reader)
+  }
+
+  private func writeAll(to sink: any BlockSink) throws(ModelError) -> FoldReport? {
     try copyCompanions(to: sink)
     let fold = try runWorkers(sink)
     let ticket = jobs(all: true).count
@@ -59,7 +84,7 @@ public struct Run: Sendable {
       try sink.write([block], ticket: ticket + index)
     }
     try copyAttachments(to: sink, firstTicket: ticket + plan.additions.count)
-    return Outcome(size: try sink.finish(sources: try sources(recordsChecksums)), fold: fold)
+    return fold
   }
 
   /// Finds out what would survive of the adapters; writes nothing.
@@ -70,7 +95,7 @@ public struct Run: Sendable {
   }
 
   /// Without a sink, only what adapters change is computed.
-  private func runWorkers(_ sink: (any TensorSink)?) throws(ModelError) -> FoldReport? {
+  private func runWorkers(_ sink: (any BlockSink)?) throws(ModelError) -> FoldReport? {
     let jobs = jobs(all: sink != nil)
     let total = jobs.reduce(0) { sum, job in
       let cut = plan.blocks[job.tensor]
@@ -140,7 +165,7 @@ public struct Run: Sendable {
   }
 
   private func copyAttachments(
-    to sink: any TensorSink, firstTicket: Int
+    to sink: any BlockSink, firstTicket: Int
   ) throws(ModelError) {
     var ticket = firstTicket
     for (attachment, parts) in zip(plan.attachments, plan.attachedParts) {
@@ -159,7 +184,7 @@ public struct Run: Sendable {
     }
   }
 
-  private func copyCompanions(to sink: any TensorSink) throws(ModelError) {
+  private func copyCompanions(to sink: any BlockSink) throws(ModelError) {
     for (index, companion) in plan.companions.enumerated() {
       if let text = companion.text {
         try sink.writeCompanion(index, at: 0, text)

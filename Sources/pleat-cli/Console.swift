@@ -23,16 +23,17 @@ struct Console {
       text += line.utf8
       text.append(UInt8(ascii: "\n"))
       guard text.count >= Self.bufferByteCount else { continue }
-      Terminal.write(text, to: 1)
+      Self.write(text)
       text.removeAll(keepingCapacity: true)
     }
-    Terminal.write(text, to: 1)
+    Self.write(text)
   }
 
   /// Prints a result: the document in JSON mode, else the lines.
   func print(_ lines: @autoclosure () -> [String], json: @autoclosure () -> JSONValue) {
     if mode == .json {
-      return Self.write(JSONWriter.text(json(), indentation: 2, escapingControls: true), to: 1)
+      let text = JSONWriter.text(json(), indentation: 2, escapingControls: true)
+      return Self.write(Array((text + "\n").utf8))
     }
     print(lines())
   }
@@ -40,7 +41,7 @@ struct Console {
   /// Prints something that the user should know, which is no error.
   func note(_ text: String) {
     guard mode != .quiet else { return }
-    Self.write("\(style.warning("note:")) \(text.escaped)", to: 2)
+    Self.complain("\(style.warning("note:")) \(text.escaped)")
   }
 
   /// Prints an error with everything that is known about it.
@@ -49,27 +50,40 @@ struct Console {
     let place = [error.file, error.tensor].compactMap { $0?.escaped }.filter { !$0.isEmpty }
       .joined(separator: ": ")
     let at = error.offset.map { " at byte \($0)" } ?? ""
-    write(
-      "\(style.failure("error:")) \(place.isEmpty ? "" : place + ": ")\(error.what.escaped)\(at)",
-      to: 2)
+    complain(
+      "\(style.failure("error:")) \(place.isEmpty ? "" : place + ": ")\(error.what.escaped)\(at)")
     let facts = [("expected", error.expected), ("found", error.found)].compactMap { name, text in
       text.map { "\(name) \($0.escaped)" }
     }
-    if !facts.isEmpty { write("  " + facts.joined(separator: ", "), to: 2) }
-    if let hint = error.hint { write("  hint: \(hint.escaped)", to: 2) }
+    if !facts.isEmpty { complain("  " + facts.joined(separator: ", ")) }
+    if let hint = error.hint { complain("  hint: \(hint.escaped)") }
   }
 
   /// Prints what is wrong with a command line.
   static func printError(usage message: String, help: String) {
     let style = Style(isOn: Terminal.showsColor(2))
     let text = message.hasPrefix("Error: ") ? String(message.dropFirst(7)) : message
-    write("\(style.failure("error:")) \(text)", to: 2)
-    write("  hint: see '\(help)'", to: 2)
+    complain("\(style.failure("error:")) \(text)")
+    complain("  hint: see '\(help)'")
   }
 
-  /// Writes a line to a descriptor.
-  static func write(_ line: String, to descriptor: Int32, ending: String = "\n") {
-    Terminal.write(Array((line + ending).utf8), to: descriptor)
+  /// Writes a line to standard error; where that fails there is nobody left to tell.
+  static func complain(_ line: String, ending: String = "\n") {
+    _ = Terminal.write(Array((line + ending).utf8), to: 2)
+  }
+
+  /// Writes a result, or ends the process: whoever asked for it must not take what is there for all.
+  private static func write(_ bytes: [UInt8]) {
+    guard !Terminal.write(bytes, to: 1) else { return }
+    printError(ModelError(.io, "cannot write to standard output"))
+    Terminal.exit(ExitStatus.inputOutput.rawValue)
+  }
+
+  /// Throws `io` when nobody can read a result, before anything is done for it.
+  static func checkOutput() throws(ModelError) {
+    guard Terminal.isClosed(1) else { return }
+    throw ModelError(
+      .io, "nobody reads standard output", hint: "nothing was written; redirect it to /dev/null")
   }
 }
 

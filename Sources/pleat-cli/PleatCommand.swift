@@ -26,6 +26,8 @@ struct PleatCommand: ParsableCommand {
     ])
 
   static func main() {
+    // A closed pipe is an error like others, with a message and a status of its own.
+    Terminal.ignoreClosedPipes()
     let arguments = Array(CommandLine.arguments.dropFirst())
     do {
       try Suggestion.checkSubcommand(arguments.first, of: configuration)

@@ -30,15 +30,15 @@ final class ProgressLine: Sendable {
       state.lastDrawn = now
       state.isDrawn = true
       let text = line(progress, seconds: (now - start) / .seconds(1))
-      Console.write(
-        isTerminal ? "\r\u{1B}[2K" + text : text, to: 2, ending: isTerminal ? "" : "\n")
+      Console.complain(
+        isTerminal ? "\r\u{1B}[2K" + text : text, ending: isTerminal ? "" : "\n")
     }
   }
 
   /// Removes the line from the terminal.
   func clear() {
     state.withLock { state in
-      if isTerminal && state.isDrawn { Console.write("\r\u{1B}[2K", to: 2, ending: "") }
+      if isTerminal && state.isDrawn { Console.complain("\r\u{1B}[2K", ending: "") }
       state.isDrawn = false
     }
   }

@@ -19,15 +19,28 @@ enum Terminal {
   /// Whether a descriptor is a terminal.
   static func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }
 
-  /// Writes bytes; on failure there is nobody left to tell.
-  static func write(_ bytes: [UInt8], to descriptor: Int32) {
+  /// Writes bytes; false when they could not be written.
+  static func write(_ bytes: [UInt8], to descriptor: Int32) -> Bool {
     var rest = bytes[...]
     while !rest.isEmpty {
       let count = rest.withUnsafeBytes { systemWrite(descriptor, $0.baseAddress, $0.count) }
-      guard count > 0 else { return }
-      rest = rest.dropFirst(count)
+      guard count > 0 || count < 0 && errno == EINTR else { return false }
+      rest = rest.dropFirst(max(0, count))
     }
+    return true
   }
+
+  /// Whether nobody reads what is written to a descriptor any more: the other end of a pipe is closed.
+  static func isClosed(_ descriptor: Int32) -> Bool {
+    var question = pollfd(fd: descriptor, events: 0, revents: 0)
+    return poll(&question, 1, 0) == 1 && question.revents & Int16(POLLERR | POLLNVAL) != 0
+  }
+
+  /// Ends the process at once.
+  static func exit(_ status: Int32) -> Never { systemExit(status) }
+
+  /// Lets writing to a pipe that nobody reads fail, instead of ending the process.
+  static func ignoreClosedPipes() { ignore(SIGPIPE) }
 
   /// Keeps a signal from ending the process, so that a handler can.
   static func ignore(_ number: Int32) { signal(number, SIG_IGN) }
@@ -35,3 +48,4 @@ enum Terminal {
 
 // Under another name, since `Terminal.write` hides the function.
 private let systemWrite = write
+private let systemExit = exit

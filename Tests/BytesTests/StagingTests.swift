@@ -23,11 +23,19 @@ import Testing
     }
   }
 
+  private func publish(
+    _ staging: Staging, guards: [String] = [],
+    removing isStale: (String) -> Bool = { _ in false }
+  ) throws(ModelError) {
+    try staging.synchronize()
+    try staging.publish(guards: guards, removing: isStale)
+  }
+
   @Test("a file appears when it is finished, and nothing stays beside it") func finishing() throws {
     let staging = try staging("out")
     try staging.create("out").write([1, 2, 3], at: 0)
     #expect(!(try scratch.names().contains("out")))
-    try staging.finish()
+    try publish(staging)
     #expect(try scratch.names() == ["out"])
     #expect(try scratch.bytes(of: "out") == [1, 2, 3])
   }
@@ -65,7 +73,7 @@ import Testing
     let staging = try staging("out", replacing: true)
     try staging.create("out").write([1, 2], at: 0)
     #expect(try scratch.bytes(of: "out") == [7])
-    try staging.finish()
+    try publish(staging)
     #expect(try scratch.bytes(of: "out") == [1, 2])
     #expect(try scratch.names() == ["out"])
   }
@@ -84,7 +92,7 @@ import Testing
     let staging = try staging("out", folder: true, names: ["a", "b"])
     try staging.create("a").write([1], at: 0)
     try staging.create("b").write([2], at: 0)
-    try staging.finish()
+    try publish(staging)
     #expect(try scratch.names() == ["out"])
     #expect(try scratch.names(in: "out") == ["a", "b"])
   }
@@ -93,7 +101,7 @@ import Testing
     try scratch.makeFolder("empty")
     let filled = try staging("empty", folder: true, names: ["a"])
     try filled.create("a").write([1], at: 0)
-    try filled.finish()
+    try publish(filled)
     #expect(try scratch.names() == ["empty"])
     #expect(try scratch.names(in: "empty") == ["a"])
     #expect(error("empty", folder: true)?.kind == .usage)
@@ -106,7 +114,7 @@ import Testing
     }
     let staging = try staging("out", folder: true, names: ["model-1"], replacing: true)
     try staging.create("model-1").write([1], at: 0)
-    try staging.finish { $0.hasPrefix("model-") }
+    try publish(staging) { $0.hasPrefix("model-") }
     #expect(try scratch.names(in: "out") == ["config.json", "model-1"])
     #expect(try scratch.bytes(of: "out/model-1") == [1])
     #expect(try scratch.bytes(of: "out/config.json") == [7])
@@ -138,11 +146,50 @@ import Testing
     #expect(try scratch.bytes(of: "out") == [7])
   }
 
-  @Test("two writers of one name do not meet before the end") func twoWriters() throws {
-    let (first, second) = (try staging("out"), try staging("out"))
+  @Test("of two writers of one name the second one is told, and harms nothing")
+  func twoWriters() throws {
+    let first = try staging("out")
     try first.create("out").write([1], at: 0)
-    try second.create("out").write([2], at: 0)
-    try first.finish()
+    let error = error("out")
+    #expect(error?.kind == .usage)
+    #expect(error?.file == scratch.path("out"))
+    try publish(first)
     #expect(try scratch.bytes(of: "out") == [1])
+    #expect(try scratch.names() == ["out"])
+  }
+
+  @Test("what a killed run has left is taken over and removed") func leftovers() throws {
+    try scratch.write([7], as: ".out.partial/out")
+    try scratch.write([7], as: ".out.partial/model-00001-of-00002.safetensors")
+    let staging = try staging("out")
+    try staging.create("out").write([1], at: 0)
+    try publish(staging)
+    #expect(try scratch.names() == ["out"])
+    #expect(try scratch.bytes(of: "out") == [1])
+  }
+
+  @Test("a folder that holds folders, or is a link, is filled in place", arguments: [false, true])
+  func fillingInPlace(isLink: Bool) throws {
+    try scratch.write([7], as: "real/config.json")
+    try scratch.write([7], as: "real/model-1")
+    if !isLink { try scratch.write([8], as: "real/inner/notes") }
+    if isLink { try scratch.link("out", to: scratch.path("real")) }
+    let staging = try staging(
+      isLink ? "out" : "real", folder: true, names: ["model-1", "config.json"], replacing: true)
+    try staging.create("model-1").write([1], at: 0)
+    try staging.create("config.json").write([2], at: 0)
+    try publish(staging, guards: ["config.json"])
+    #expect(try scratch.bytes(of: "real/model-1") == [1])
+    #expect(try scratch.bytes(of: "real/config.json") == [2])
+    #expect(try scratch.names() == (isLink ? ["out", "real"] : ["real"]))
+    if !isLink { #expect(try scratch.bytes(of: "real/inner/notes") == [8]) }
+  }
+
+  @Test("a device is not replaced, asked or not", arguments: [false, true])
+  func devices(replacing: Bool) {
+    let error = Laws.error { () throws(ModelError) in
+      try Staging("/dev/null", isFolder: false, names: ["null"], replacing: replacing)
+    }
+    #expect(error?.kind == .usage)
   }
 }

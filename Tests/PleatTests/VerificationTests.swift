@@ -15,10 +15,13 @@ import Testing
 
   private func source() throws -> Model { try Models.make(Self.tensors, in: scratch) }
 
-  private func quantized(_ recipe: Recipe, compresses: Bool = false) throws -> Model {
+  private func quantized(
+    _ recipe: Recipe, compresses: Bool = false, of source: Model? = nil
+  ) throws -> Model {
     let path = scratch.path("out-\(try scratch.names().count).pleat")
     let plan = try Plan.quantizing(
-      try source(), recipe, to: Destination(path: path, format: .pleat, compresses: compresses))
+      try source ?? self.source(), recipe,
+      to: Destination(path: path, format: .pleat, compresses: compresses))
     try Run(plan)()
     return try Model.open(path)
   }
@@ -37,7 +40,8 @@ import Testing
   func errors(bits: Int) throws {
     for scheme in Recipe.schemeNames(bits: bits) {
       let source = try source()
-      let model = try quantized(try .with(bits: bits, scheme: scheme), compresses: bits == 4)
+      let model = try quantized(
+        try .with(bits: bits, scheme: scheme), compresses: bits == 4, of: source)
       let (values, reference) = (
         try model.floats(in: scratch), try source.floats(in: scratch)
       )
@@ -69,7 +73,8 @@ import Testing
   }
 
   @Test("the tolerance decides, tensor by tensor") func tolerance() throws {
-    let (source, model) = (try source(), try quantized(Recipe()))
+    let source = try source()
+    let model = try quantized(Recipe(), of: source)
     let comparisons = try #require(try Verification(of: model, against: source).comparisons)
     let worst = comparisons[0].relativeError
     #expect(worst > 0)
@@ -149,7 +154,8 @@ import Testing
   }
 
   @Test("the report says what was found") func report() throws {
-    let (source, model) = (try source(), try quantized(Recipe()))
+    let source = try source()
+    let model = try quantized(Recipe(), of: source)
     let found = try Verification(of: model, against: source, tolerance: 0.01)
     let json = found.json(of: model)
     #expect(json["schema"] == "pleat.verify.1")

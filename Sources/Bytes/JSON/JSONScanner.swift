@@ -41,6 +41,25 @@ package struct JSONScanner {
     try expect(UInt8(ascii: "}"), "',' or '}'")
   }
 
+  /// The members of a small object that comes next, no key twice: `body` must read each value.
+  package mutating func members(
+    _ body: (inout JSONScanner, String) throws(ModelError) -> Void
+  ) throws(ModelError) {
+    var few: [String] = []
+    var many: Set<ExactName> = []
+    try object { (scanner, key) throws(ModelError) in
+      let isNew =
+        few.count < 16
+        ? !few.contains { $0.utf8.elementsEqual(key.utf8) } : many.insert(ExactName(key)).inserted
+      guard isNew else { throw scanner.repetition(of: key) }
+      if few.count < 16 {
+        few.append(key)
+        if few.count == 16 { many = Set(few.map(ExactName.init)) }
+      }
+      try body(&scanner, key)
+    }
+  }
+
   /// The elements of the array that comes next: `body` must read each.
   package mutating func array(
     _ body: (inout JSONScanner) throws(ModelError) -> Void

@@ -11,6 +11,9 @@
 ptrdiff_t pleat_copy_file_range(int source, int64_t source_offset, int target,
                                 int64_t target_offset, size_t count);
 
+/* Lets two folders change places at once; -1 with errno where that is not possible. */
+int pleat_exchange(const char *left, const char *right);
+
 /* Asks the system to begin putting on the disk what was written; does nothing where it cannot. */
 void pleat_begin_writeback(int file);
 

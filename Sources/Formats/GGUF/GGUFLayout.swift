@@ -17,6 +17,7 @@ struct GGUFLayout: OutputLayout {
     var offset: Int
   }
 
+  let contents: Contents
   let options: WriteOptions
   private(set) var files: [File] = []
   private(set) var places: [Place] = []
@@ -30,6 +31,7 @@ struct GGUFLayout: OutputLayout {
 
   /// Throws `unsupported` for what GGUF cannot hold.
   init(_ contents: Contents, _ options: WriteOptions) throws(ModelError) {
+    self.contents = contents
     self.options = options
     tensorByteCount = contents.stored.reduce(0) { $0 + $1.byteCount }
     guard contents.metadata["general.architecture"] != nil else {

@@ -33,8 +33,13 @@ final class GGUFWriter: TensorSink {
 
   func writeCompanion(_ index: Int, at offset: Int, _ bytes: [UInt8]) throws(ModelError) {}
 
-  func finish(sources: [SourceFile]) throws(ModelError) -> WrittenSize {
-    try staging.finish()
+  func seal(sources: [SourceFile]) throws(ModelError) -> WrittenSize {
+    try staging.synchronize()
     return WrittenSize(byteCount: layout.byteCount, tensorByteCount: layout.tensorByteCount)
   }
+
+  var sealedPath: FilePath { staging.path(of: layout.files[0].name) }
+
+  // A split set is opened by its first file.
+  func publish() throws(ModelError) { try staging.publish(guards: [layout.files[0].name]) }
 }

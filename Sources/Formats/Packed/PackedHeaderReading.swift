@@ -30,7 +30,7 @@ struct PackedHeaderReading {
     case "companions":
       try scanner.array { (scanner) throws(ModelError) in
         var draft = PartDraft()
-        try scanner.object { (scanner, key) throws(ModelError) in
+        try scanner.members { (scanner, key) throws(ModelError) in
           try draft.member(key, &scanner)
         }
         let name = try companionName(draft.name)
@@ -39,7 +39,7 @@ struct PackedHeaderReading {
       try checkCompanions()
     case "metadata":
       var draft = PartDraft()
-      try scanner.object { (scanner, key) throws(ModelError) in try draft.member(key, &scanner) }
+      try scanner.members { (scanner, key) throws(ModelError) in try draft.member(key, &scanner) }
       metadata = (draft.count, try draft.part(of: "metadata", file, limits))
     case "tensors":
       names = []
@@ -98,7 +98,7 @@ struct PackedHeaderReading {
     // The names of an adapter's tensors are its own affair.
     let outer = names
     names = []
-    try scanner.object { (scanner, key) throws(ModelError) in
+    try scanner.members { (scanner, key) throws(ModelError) in
       switch key {
       case "name": adapter.name = try scanner.string()
       case "kind": adapter.kind = try scanner.string()
@@ -128,18 +128,18 @@ struct PackedHeaderReading {
     var encoding = EncodingDraft()
     var drafts: [(String, PartDraft)] = []
     do throws(ModelError) {
-      try scanner.object { (scanner, key) throws(ModelError) in
+      try scanner.members { (scanner, key) throws(ModelError) in
         switch key {
         case "name": name = try scanner.string()
         case "shape": extents = try scanner.counts()
         case "encoding":
-          try scanner.object { (scanner, key) throws(ModelError) in
+          try scanner.members { (scanner, key) throws(ModelError) in
             try encoding.member(key, &scanner)
           }
         case "parts":
-          try scanner.object { (scanner, role) throws(ModelError) in
+          try scanner.members { (scanner, role) throws(ModelError) in
             var draft = PartDraft()
-            try scanner.object { (scanner, key) throws(ModelError) in
+            try scanner.members { (scanner, key) throws(ModelError) in
               try draft.member(key, &scanner)
             }
             drafts.append((role, draft))

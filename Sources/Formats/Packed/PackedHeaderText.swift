@@ -131,7 +131,7 @@ struct PackedHeaderText {
       json.write(count: extent)
     }
     json.write(literal: "],\"encoding\":")
-    json.write(Self.value(first.encoding))
+    write(first.encoding, to: &json)
     json.write(literal: ",\"parts\":{")
     for index in range {
       if index > range.lowerBound { json.write(literal: ",") }
@@ -164,17 +164,25 @@ struct PackedHeaderText {
     json.write(literal: "]}")
   }
 
-  private static func value(_ encoding: Encoding) -> JSONValue {
+  private func write(_ encoding: Encoding, to json: inout JSONWriter) {
     switch encoding {
-    case .plain(let type): ["type": .string(type.name)]
+    case .plain(let type):
+      json.write(literal: "{\"type\":")
+      json.write(string: type.name)
     case .grouped(let grouping):
-      [
-        "bits": JSONValue(grouping.bits), "groupSize": JSONValue(grouping.groupSize),
-        "offset": .string(grouping.offset.rawValue),
-        "parameters": .string(grouping.parameters.name),
-      ]
-    case .foreign(let layout): ["ggml": .string(layout.name)]
+      json.write(literal: "{\"bits\":")
+      json.write(count: grouping.bits)
+      json.write(literal: ",\"groupSize\":")
+      json.write(count: grouping.groupSize)
+      json.write(literal: ",\"offset\":")
+      json.write(string: grouping.offset.rawValue)
+      json.write(literal: ",\"parameters\":")
+      json.write(string: grouping.parameters.name)
+    case .foreign(let layout):
+      json.write(literal: "{\"ggml\":")
+      json.write(string: layout.name)
     }
+    json.write(literal: "}")
   }
 
   private var provenance: JSONValue {

@@ -93,6 +93,60 @@ struct PackedReader: StoredReader {
     }
   }
 
+  func startChecking() { file.startChecksum() }
+
+  func checkRead() throws(ModelError) {
+    let parts = PackedExtents(header, end: 0, file.path.string).namedParts
+    let found = try file.checksums(of: parts.flatMap(\.part.ranges))
+    var next = 0
+    for part in parts {
+      let pieces = found[next..<next + part.part.ranges.count]
+      next += pieces.count
+      // Metadata were read when the file was opened.
+      guard pieces.contains(where: { $0 != nil }) || part.part == header.metadata.part else {
+        continue
+      }
+      var checksum = CRC32C()
+      for (range, piece) in zip(part.part.ranges, pieces) {
+        guard let piece else {
+          checksum = try self.checksum(part.part) { _ in }
+          break
+        }
+        checksum.append(piece, byteCount: range.count)
+      }
+      if let fault = fault(part, checksum) { throw fault }
+    }
+  }
+
+  /// What is wrong with a part whose bytes have a checksum; nil when it is the right one.
+  private func fault(_ part: PackedExtents.NamedPart, _ found: CRC32C) -> ModelError? {
+    guard found != part.part.checksum else { return nil }
+    return ModelError(
+      .malformed, "the \(part.role) are damaged: their checksum does not hold",
+      file: file.path.string, tensor: part.name, offset: part.part.firstOffset,
+      expected: part.part.checksum.text, found: found.text)
+  }
+
+  /// What is wrong with the frames of a part, whose bytes are what they were when it was written.
+  ///
+  /// Throws `io`.
+  private func undecodable(_ part: PackedExtents.NamedPart) throws(ModelError) -> ModelError? {
+    guard let frames = part.part.frames else { return nil }
+    var block = [UInt8](repeating: 0, count: min(frames.blockByteCount, part.part.byteCount))
+    for start in stride(from: 0, to: part.part.byteCount, by: max(1, frames.blockByteCount)) {
+      let range = 0..<min(block.count, part.part.byteCount - start)
+      do throws(ModelError) {
+        try block.change(range) { (span) throws(ModelError) in
+          try Self.read(part.part, of: file, at: start, into: &span)
+        }
+      } catch {
+        if error.kind == .io { throw error }
+        return error.located(file: file.path.string, tensor: part.name)
+      }
+    }
+    return nil
+  }
+
   func checkIntegrity(
     _ progress: (Int) throws(ModelError) -> Void
   ) throws(ModelError) -> Integrity {
@@ -102,13 +156,9 @@ struct PackedReader: StoredReader {
     for part in extents.namedParts {
       let found = try checksum(part.part, progress)
       integrity.checkedCount += 1
-      if found != part.part.checksum {
-        integrity.faults.append(
-          ModelError(
-            .malformed, "the \(part.role) are damaged: their checksum does not hold",
-            file: file.path.string, tensor: part.name, offset: part.part.firstOffset,
-            expected: part.part.checksum.text, found: found.text))
-      }
+      var fault = fault(part, found)
+      if fault == nil { fault = try undecodable(part) }
+      if let fault { integrity.faults.append(fault) }
     }
     for gap in extents.gaps(from: PackedPreamble.byteCount, to: headerOffset) {
       let bytes = try file.bytes(at: gap.lowerBound, count: gap.count)

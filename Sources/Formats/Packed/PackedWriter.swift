@@ -73,7 +73,7 @@ final class PackedWriter: TensorSink {
 
   func abandon() { turnstile.abandon() }
 
-  func finish(sources: [SourceFile]) throws(ModelError) -> WrittenSize {
+  func seal(sources: [SourceFile]) throws(ModelError) -> WrittenSize {
     let (parts, end, tensorByteCount) = state.withLock { state in
       state.pieces.sort { ($0.part, $0.offset) < ($1.part, $1.offset) }
       var tensorByteCount = 0
@@ -97,9 +97,13 @@ final class PackedWriter: TensorSink {
     let preamble = PackedPreamble(headerOffset: headerOffset, header: header)
     try file.write(header, at: headerOffset)
     try file.write(preamble.bytes, at: 0)
-    try staging.finish()
+    try staging.synchronize()
     return WrittenSize(byteCount: preamble.fileByteCount, tensorByteCount: tensorByteCount)
   }
+
+  var sealedPath: FilePath { staging.path(of: layout.options.path.name) }
+
+  func publish() throws(ModelError) { try staging.publish() }
 
   // MARK: - Raw parts
 

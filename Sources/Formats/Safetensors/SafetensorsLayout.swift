@@ -21,6 +21,7 @@ struct SafetensorsLayout: OutputLayout {
     var offset: Int
   }
 
+  let contents: Contents
   let options: WriteOptions
   let isFolder: Bool
   let companions: [Companion]
@@ -34,6 +35,7 @@ struct SafetensorsLayout: OutputLayout {
   static let indexName = "model.safetensors.index.json"
 
   init(_ contents: Contents, _ options: WriteOptions) {
+    self.contents = contents
     self.options = options
     isFolder = options.path.extension != "safetensors"
     companions = isFolder ? contents.companions : []

@@ -1,4 +1,6 @@
 internal import Bytes
+internal import Dispatch
+internal import Synchronization
 internal import SystemPackage
 internal import TensorModel
 
@@ -18,14 +20,13 @@ struct SafetensorsReader: StoredReader {
         .limit, "too many files", file: place.path.string,
         expected: "at most \(limits.shardCount)", found: "\(place.files.count)")
     }
+    let headers = try Self.headers(of: place.files, limits)
     var stored: [StoredTensor] = []
     var places: [(Int, Int)] = []
     var files: [InputFile] = []
     var metadata = Metadata()
     var owners: [ExactName: String] = [:]
-    for path in place.files {
-      let file = try InputFile(path)
-      let header = try SafetensorsHeader(file, limits: limits)
+    for (path, (file, header)) in zip(place.files, headers) {
       if place.files.count == 1 {
         stored.reserveCapacity(header.entries.count)
         places.reserveCapacity(header.entries.count)
@@ -57,6 +58,24 @@ struct SafetensorsReader: StoredReader {
     self.companionFiles = companionFiles
     inputPaths = place.files + place.companions + (place.index.map { [$0.path] } ?? [])
     companions = companionFiles.map { Companion(name: $0.path.name, byteCount: $0.byteCount) }
+  }
+
+  /// The files with their headers, which all processors read.
+  private static func headers(
+    of files: [FilePath], _ limits: ReadLimits
+  ) throws(ModelError) -> [(InputFile, SafetensorsHeader)] {
+    typealias Opened = Result<(InputFile, SafetensorsHeader), ModelError>
+    let opened: Mutex<[Opened?]> = Mutex(Array(repeating: nil, count: files.count))
+    DispatchQueue.concurrentPerform(iterations: files.count) { index in
+      let result = Opened { () throws(ModelError) in
+        let file = try InputFile(files[index])
+        return (file, try SafetensorsHeader(file, limits: limits))
+      }
+      opened.withLock { $0[index] = result }
+    }
+    var headers: [(InputFile, SafetensorsHeader)] = []
+    for case let result? in opened.withLock({ $0 }) { headers.append(try result.get()) }
+    return headers
   }
 
   func read(_ stored: Int, at offset: Int, into bytes: inout MutableRawSpan) throws(ModelError) {

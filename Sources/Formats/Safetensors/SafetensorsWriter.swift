@@ -38,15 +38,21 @@ final class SafetensorsWriter: TensorSink {
     try companions[index].write(bytes, at: offset)
   }
 
-  func finish(sources: [SourceFile]) throws(ModelError) -> WrittenSize {
-    // The index comes last: a reader that finds it finds all shards.
+  func seal(sources: [SourceFile]) throws(ModelError) -> WrittenSize {
     if !layout.index.isEmpty {
       try staging.create(SafetensorsLayout.indexName).write(layout.index, at: 0)
     }
-    try staging.finish { name in
+    try staging.synchronize()
+    return WrittenSize(byteCount: layout.byteCount, tensorByteCount: layout.tensorByteCount)
+  }
+
+  var sealedPath: FilePath { staging.path(of: layout.isFolder ? "" : layout.options.path.name) }
+
+  func publish() throws(ModelError) {
+    // A reader that finds the index, or how weights are quantized, finds all of them.
+    try staging.publish(guards: [SafetensorsLayout.indexName, "config.json"]) { name in
       name == SafetensorsLayout.indexName
         || name.hasPrefix(layout.options.stem) && name.hasSuffix(".safetensors")
     }
-    return WrittenSize(byteCount: layout.byteCount, tensorByteCount: layout.tensorByteCount)
   }
 }

@@ -152,9 +152,24 @@ public struct AdapterExport: Sendable {
 
   /// Writes the files.
   ///
-  /// Throws `io`, and what reading the adapter throws. Returns their length.
-  public func write(replacing: Bool) throws(ModelError) -> WrittenSize {
+  /// - Parameters:
+  ///   - replacing: Whether an existing output is replaced.
+  ///   - verifying: Whether what was written is read back and compared.
+  /// - Returns: Their length.
+  /// - Throws: `io`, and what reading the adapter throws.
+  public func write(replacing: Bool, verifying: Bool = false) throws(ModelError) -> WrittenSize {
     let sink = try layout.open(replacing: replacing)
+    use.file.model.reader.startChecking()
+    try writeAll(to: sink)
+    try use.file.model.reader.checkRead()
+    for file in use.file.model.reader.files { try file.checkUnchanged() }
+    let size = try sink.seal(sources: [])
+    if verifying { try sink.readBack(layout, writeAll) }
+    try sink.publish()
+    return size
+  }
+
+  private func writeAll(to sink: any BlockSink) throws(ModelError) {
     if let companion { try sink.writeCompanion(0, at: 0, companion) }
     let reader = UpdateReader([use.numbers])
     for (index, factor) in factors.enumerated() {
@@ -181,7 +196,6 @@ public struct AdapterExport: Sendable {
           [PartBlock(stored: 2 * index + part, offset: 0, bytes: bytes)], ticket: 2 * index + part)
       }
     }
-    return try sink.finish(sources: [])
   }
 
   private func check(_ values: [Float], _ factor: Factors) throws(ModelError) {

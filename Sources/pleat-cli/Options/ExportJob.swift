@@ -14,15 +14,17 @@ struct ExportJob {
       let line = "would write \(name)  \(Quantities.exactBytes(export.byteCount))  \(modules)"
       return console.print(moduleLines + [line], json: export.planJSON(path: output.output))
     }
+    try Console.checkOutput()
     let start = ContinuousClock.now
-    let size = try export.write(replacing: output.force)
+    let size = try export.write(replacing: output.force, verifying: output.verify)
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     let parts = [
       "wrote \(name)", Quantities.bytes(size.byteCount), modules,
       "in \(Quantities.seconds(seconds))",
     ]
     console.print(
-      (console.isVerbose ? moduleLines : []) + [parts.joined(separator: "  ")],
+      (console.isVerbose ? moduleLines : []) + [parts.joined(separator: "  ")]
+        + output.readBackLines,
       json: export.resultJSON(path: output.output, size: size))
   }
 

@@ -18,6 +18,7 @@ struct WritingJob {
       return console.print(planLines + [plannedLine], json: plan.json)
     }
     if console.isVerbose { console.print(planLines) }
+    try Console.checkOutput()
     let start = ContinuousClock.now
     let interruption = Interruption()
     let line = ProgressLine(verb, console)
@@ -25,6 +26,7 @@ struct WritingJob {
     var run = Run(
       plan, workerCount: output.threads, replacing: output.force,
       cancellation: interruption.cancellation)
+    run.verifies = output.verify
     if let line { run.onProgress = { line.update($0) } }
     let outcome = try run()
     let size = outcome.size
@@ -36,7 +38,7 @@ struct WritingJob {
     ]
     let fold = outcome.fold.map { FoldText($0, console) }
     console.print(
-      [parts.joined(separator: "  ")] + (fold?.lines ?? []),
+      [parts.joined(separator: "  ")] + output.readBackLines + (fold?.lines ?? []),
       json: plan.resultJSON(path: output.output, outcome))
   }
 

@@ -19,6 +19,9 @@ struct WritingOptions: ParsableArguments {
   @Flag(help: "Compress parts of a pleat file with zstd, where that gains something.")
   var compress = false
 
+  @Flag(help: "Read what was written back from the disk, and compare it, before it gets its name.")
+  var verify = false
+
   @Flag(help: "Replace the output if it exists.")
   var force = false
 
@@ -37,6 +40,9 @@ struct WritingOptions: ParsableArguments {
   func validate() throws {
     if let threads, threads < 1 { throw ValidationError("--threads must be at least 1") }
   }
+
+  /// What is said of reading back, where it was asked for and found nothing wrong.
+  var readBackLines: [String] { verify ? ["read back from the disk: equal"] : [] }
 
   /// Where the result goes, in a format.
   func destination(_ format: Format) -> Destination {

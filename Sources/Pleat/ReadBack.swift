@@ -1,0 +1,105 @@
+internal import Bytes
+internal import Formats
+internal import SystemPackage
+internal import TensorModel
+
+extension TensorSink {
+  /// Compares sealed files with what they have to be.
+  ///
+  /// `writing` gives the blocks that they were made of once more. Throws `io` where the disk has
+  /// something else, and what `writing` throws.
+  func readBack(
+    _ layout: any OutputLayout, _ writing: (any BlockSink) throws(ModelError) -> Void
+  ) throws(ModelError) {
+    try writing(try ReadBack(layout, try Model.open(sealedPath.string)))
+  }
+}
+
+/// Compares what was written with what it has to be: takes the blocks that a file was made of, and
+/// reads the file.
+final class ReadBack: BlockSink {
+  private let written: Model
+  private let names: [String]  // of the stored tensors of the plan
+  private let companionNames: [String]
+  private let places: [Int]  // for each of them the index in `written`
+
+  /// A comparison of files that a layout describes with the model that they are, read from the disk.
+  ///
+  /// Throws `io` when a stored tensor is missing.
+  init(_ layout: any OutputLayout, _ written: Model) throws(ModelError) {
+    for file in written.reader.files { file.forgetCached() }
+    self.written = written
+    names = layout.contents.stored.map(\.name)
+    companionNames = layout.contents.companions.map(\.name)
+    // Parts of one name follow each other in the order of the spelling.
+    var found: [ExactName: [Int]] = [:]
+    for (index, tensor) in written.reader.stored.enumerated() {
+      found[ExactName(tensor.name), default: []].append(index)
+    }
+    var taken: [ExactName: Int] = [:]
+    var places: [Int] = []
+    for name in names {
+      let key = ExactName(name)
+      let number = taken[key, default: 0]
+      guard let indices = found[key], number < indices.count else {
+        throw Self.fault("what was written lacks a tensor", written.path, name)
+      }
+      taken[key] = number + 1
+      places.append(indices[number])
+    }
+    self.places = places
+  }
+
+  func write(_ block: [PartBlock], ticket: Int) throws(ModelError) {
+    for part in block {
+      switch part.content {
+      case .bytes(let bytes):
+        let lines = part.lines ?? .init(count: 1, distance: 0)
+        let count = bytes.count / max(1, lines.count)
+        for line in 0..<lines.count {
+          try compare(
+            bytes[line * count..<(line + 1) * count], part.stored,
+            part.offset + line * lines.distance)
+        }
+      case .range(let file, let range):
+        for start in stride(from: range.lowerBound, to: range.upperBound, by: 1 << 20) {
+          let count = min(1 << 20, range.upperBound - start)
+          try compare(
+            try file.bytes(at: start, count: count)[...], part.stored,
+            part.offset + start - range.lowerBound)
+        }
+      }
+    }
+  }
+
+  func writeCompanion(_ index: Int, at offset: Int, _ bytes: [UInt8]) throws(ModelError) {
+    let name = companionNames[index]
+    guard let place = written.catalog.companions.firstIndex(where: { $0.name == name }) else {
+      // What a container has no place for was not written.
+      return
+    }
+    var found = [UInt8](repeating: 0, count: bytes.count)
+    try found.change(0..<bytes.count) { (span) throws(ModelError) in
+      try written.reader.readCompanion(place, at: offset, into: &span)
+    }
+    guard found == bytes else { throw Self.fault("what was written is not what was read back", written.path, name) }
+  }
+
+  private func compare(
+    _ bytes: ArraySlice<UInt8>, _ stored: Int, _ offset: Int
+  ) throws(ModelError) {
+    var found = [UInt8](repeating: 0, count: bytes.count)
+    try found.change(0..<bytes.count) { (span) throws(ModelError) in
+      try written.reader.read(places[stored], at: offset, into: &span)
+    }
+    guard found[...] == bytes else {
+      throw Self.fault("what was written is not what was read back", written.path, names[stored])
+    }
+  }
+
+  private static func fault(_ what: String, _ path: String, _ tensor: String) -> ModelError {
+    ModelError(
+      .io, what, file: path, tensor: tensor,
+      hint: "the disk or the memory of this machine is not to be trusted")
+  }
+}
