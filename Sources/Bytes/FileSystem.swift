@@ -33,7 +33,8 @@ package enum FileSystem {
   /// Whether there is a link at a path, wherever it leads.
   static func isLink(_ path: FilePath) -> Bool {
     var status = stat()
-    return path.withPlatformString({ lstat($0, &status) }) == 0 && status.st_mode & S_IFMT == S_IFLNK
+    return path.withPlatformString({ lstat($0, &status) }) == 0
+      && status.st_mode & S_IFMT == S_IFLNK
   }
 
   /// Whether two paths lead to the same file, through whatever links.

@@ -82,7 +82,9 @@ final class ReadBack: BlockSink {
     try found.change(0..<bytes.count) { (span) throws(ModelError) in
       try written.reader.readCompanion(place, at: offset, into: &span)
     }
-    guard found == bytes else { throw Self.fault("what was written is not what was read back", written.path, name) }
+    guard found == bytes else {
+      throw Self.fault("what was written is not what was read back", written.path, name)
+    }
   }
 
   private func compare(
