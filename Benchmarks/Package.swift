@@ -17,6 +17,13 @@ let package = Package(
         .product(name: "Benchmark", package: "benchmark"),
       ],
       path: "Benchmarks/PleatBenchmarks",
-      plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")])
+      plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]),
+    // A link to the library's own loops, which are no product of it.
+    .target(name: "CKernels", path: "Benchmarks/CKernels"),
+    .executableTarget(
+      name: "KernelBenchmarks",
+      dependencies: ["CKernels", .product(name: "Benchmark", package: "benchmark")],
+      path: "Benchmarks/KernelBenchmarks",
+      plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]),
   ]
 )

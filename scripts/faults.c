@@ -186,6 +186,11 @@ int renameat2(int from, const char *old, int to, const char *new, unsigned flags
   CALL("rename", old, new, -1, REAL(renameat2)(from, old, to, new, flags));
 }
 
+int linkat(int from, const char *old, int to, const char *new, int flags) {
+  if (!is_ours(new)) return REAL(linkat)(from, old, to, new, flags);
+  CALL("link", new, "", -1, REAL(linkat)(from, old, to, new, flags));
+}
+
 int rename(const char *old, const char *new) {
   if (!is_ours(old)) return REAL(rename)(old, new);
   CALL("rename", old, new, -1, REAL(rename)(old, new));

@@ -74,6 +74,11 @@ package final class InputFile: Sendable {
     #endif
   }
 
+  /// What distinguishes the file from another one, and from itself once somebody has written to it.
+  package var identity: String {
+    "\(path) \(byteCount) \(version.seconds).\(version.nanoseconds)"
+  }
+
   /// Throws `io` when somebody has written to the file since it was opened.
   package func checkUnchanged() throws(ModelError) {
     var status = stat()

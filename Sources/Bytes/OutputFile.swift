@@ -32,6 +32,16 @@ package final class OutputFile: Sendable {
     self.descriptor = descriptor
   }
 
+  /// Opens a file that an earlier run has finished.
+  ///
+  /// Throws `io`.
+  init(finished path: FilePath) throws(ModelError) {
+    let descriptor = path.withPlatformString { open($0, O_RDWR | O_CLOEXEC) }
+    guard descriptor >= 0 else { throw .system("open", path.string) }
+    self.path = path
+    self.descriptor = descriptor
+  }
+
   deinit { close(descriptor) }
 
   /// Writes all of `bytes` at `offset`.

@@ -4,13 +4,17 @@ package import TensorModel
 
 /// Output files under temporary names beside their final ones; they get those all at once, or never.
 ///
-/// Dropped unpublished, it removes everything it made.
+/// Dropped unpublished, it removes everything it made, unless it is to keep files that are whole.
 package final class Staging: Sendable {
   /// Where the result will be: a file, or a folder of files.
   package let destination: FilePath
   private let folder: StagingFolder
   private let isFolder: Bool
   private let files: Mutex<[OutputFile]> = Mutex([])
+  private let journal: StagingJournal?
+  private let kept: [String]
+  private let keepsFinished: Bool
+  private let finishedCount = Atomic(0)
   private let isPublished = Atomic(false)
 
   /// A place for the parts of `destination`.
@@ -20,10 +24,12 @@ package final class Staging: Sendable {
   ///   - isFolder: Whether the result is a folder of several files.
   ///   - names: The names that the files will have.
   ///   - replacing: Whether existing files are replaced.
+  ///   - resumption: For sets of files, what is made of what.
   /// - Throws: `io`; `usage` when the result exists and may not be replaced, and while another
   ///   process writes it.
   package init(
-    _ destination: FilePath, isFolder: Bool, names: [String], replacing: Bool
+    _ destination: FilePath, isFolder: Bool, names: [String], replacing: Bool,
+    resumption: Resumption? = nil
   ) throws(ModelError) {
     self.destination = destination
     self.isFolder = isFolder
@@ -37,13 +43,53 @@ package final class Staging: Sendable {
       try Self.check(path, isFolder: isFolder, replacing: replacing)
     }
     folder = try StagingFolder(for: destination)
-    for name in FileSystem.names(in: folder.path) {
+    keepsFinished = resumption?.isWanted ?? false
+    var entries: [StagingJournal.Entry] = []
+    if let resumption, resumption.isWanted {
+      entries = try Self.whole(
+        StagingJournal.entries(in: folder.path, key: resumption.key), in: folder.path)
+    }
+    kept = entries.map(\.name)
+    for name in FileSystem.names(in: folder.path) where !kept.contains(name) {
       try FileSystem.removeFile(folder.path.appending(name))
+    }
+    journal = try resumption.map { (resumption) throws(ModelError) in
+      try StagingJournal(in: folder.path, key: resumption.key, entries: entries)
+    }
+    finishedCount.store(kept.count, ordering: .relaxed)
+  }
+
+  /// What a set of files is made of, so that a later run can go on from what is there.
+  package struct Resumption: Sendable {
+    /// Equal only for runs that make the same bytes.
+    package var key: String
+    /// Whether files of an earlier run are used, and those of this one kept when it fails.
+    package var isWanted: Bool
+
+    package init(key: String, isWanted: Bool) {
+      self.key = key
+      self.isWanted = isWanted
     }
   }
 
   deinit {
-    if !isPublished.load(ordering: .relaxed) { FileSystem.removeFolder(folder.path) }
+    let keeps = keepsFinished && finishedCount.load(ordering: .relaxed) > 0
+    if !isPublished.load(ordering: .relaxed) && !keeps { FileSystem.removeFolder(folder.path) }
+  }
+
+  /// The files that still are what a journal says.
+  private static func whole(
+    _ entries: [StagingJournal.Entry], in folder: FilePath
+  ) throws(ModelError) -> [StagingJournal.Entry] {
+    var whole: [StagingJournal.Entry] = []
+    for entry in entries where FileSystem.kind(of: folder.appending(entry.name)) == .file {
+      let file = try InputFile(folder.appending(entry.name))
+      guard file.byteCount == entry.byteCount, try file.checksum() == entry.checksum else {
+        continue
+      }
+      whole.append(entry)
+    }
+    return whole
   }
 
   // What is at a final path may not be replaced unasked, nor by something of another kind; an empty
@@ -64,13 +110,32 @@ package final class Staging: Sendable {
     }
   }
 
-  /// Begins a file that will have `name` in the folder of the result.
+  /// Begins a file that will have `name` in the folder of the result, or takes the one that an earlier
+  /// run has finished.
   ///
   /// Throws `io`.
   package func create(_ name: String) throws(ModelError) -> OutputFile {
-    let file = try OutputFile(creating: path(of: name))
+    let path = path(of: name)
+    let file = isKept(name) ? try OutputFile(finished: path) : try OutputFile(creating: path)
     files.withLock { $0.append(file) }
     return file
+  }
+
+  /// Whether an earlier run has finished a file, which nobody has to write.
+  package func isKept(_ name: String) -> Bool { kept.contains(name) }
+
+  /// Puts a file on the disk that nothing more will be written to, and notes that it is whole.
+  ///
+  /// Throws `io`.
+  package func finish(_ file: OutputFile) throws(ModelError) {
+    guard let journal else { return }
+    try file.synchronize()
+    let written = try InputFile(file.path)
+    try journal.add(
+      .init(
+        name: written.path.lastComponent?.string ?? "", byteCount: written.byteCount,
+        checksum: try written.checksum()))
+    finishedCount.add(1, ordering: .relaxed)
   }
 
   /// Where a file is until it gets its final name.
@@ -81,6 +146,7 @@ package final class Staging: Sendable {
   /// Throws `io`.
   package func synchronize() throws(ModelError) {
     for file in files.withLock({ $0 }) { try file.synchronize() }
+    try journal?.remove()
     try FileSystem.synchronizeFolder(folder.path)
   }
 

@@ -177,7 +177,11 @@ package protocol OutputLayout: Sendable {
   var holdsCompanions: Bool { get }
 
   /// Creates the files under temporary names. Throws `io`.
-  func open(replacing: Bool) throws(ModelError) -> any TensorSink
+  ///
+  /// `resumption` says what they are made of, where there are several.
+  func open(replacing: Bool, resumption: Staging.Resumption?) throws(ModelError) -> any TensorSink
+  /// The number of files that hold tensors.
+  var shardCount: Int { get }
 }
 
 /// What several workers give the blocks of a model to.
@@ -198,6 +202,9 @@ package protocol BlockSink: AnyObject, Sendable {
 ///
 /// It removes what it wrote unless `publish` is called.
 package protocol TensorSink: BlockSink {
+  /// Whether a stored tensor is in a file that an earlier run has finished, and need not be written.
+  func isKept(_ stored: Int) -> Bool
+
   /// Writes what is known only after all blocks, and waits until all is on the disk, under
   /// temporary names. Throws `io`.
   func seal(sources: [SourceFile]) throws(ModelError) -> WrittenSize
@@ -207,6 +214,10 @@ package protocol TensorSink: BlockSink {
 
   /// Gives the sealed files their names. Throws `io`.
   func publish() throws(ModelError)
+}
+
+extension TensorSink {
+  package func isKept(_ stored: Int) -> Bool { false }
 }
 
 extension BlockSink {
@@ -250,6 +261,14 @@ package struct PartBlock: Sendable {
     package init(count: Int, distance: Int) {
       self.count = count
       self.distance = distance
+    }
+  }
+
+  /// The length.
+  var byteCount: Int {
+    switch content {
+    case .bytes(let bytes): bytes.count
+    case .range(_, let range): range.count
     }
   }
 

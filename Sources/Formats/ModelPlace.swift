@@ -61,6 +61,13 @@ package struct ModelPlace: Sendable {
       files = names.filter { $0.hasSuffix(suffix) }.map(folder.appending)
     }
     guard !files.isEmpty else { throw Self.empty(folder, names) }
+    // The index is what a run writes last, and a download may lack.
+    if let shard = models.first(where: { ShardName.count(in: $0) ?? 1 > 1 }) {
+      throw ModelError(
+        .malformed, "the shards lack their index", file: folder.string,
+        expected: index, found: shard,
+        hint: "an interrupted run or download; fetch or make the model again")
+    }
     return (files, nil)
   }
 

@@ -10,6 +10,15 @@ enum ShardName {
     "-\(padded(number + 1))-of-\(padded(count)).\(suffix)"
   }
 
+  /// How many files the one of this name says there are; nil when it says nothing.
+  static func count(in name: String) -> Int? {
+    let words = name.split(separator: ".").first?.split(separator: "-") ?? []
+    guard words.count > 3, words[words.count - 2] == "of", Int(words[words.count - 3]) != nil else {
+      return nil
+    }
+    return Int(words[words.count - 1])
+  }
+
   private static func padded(_ number: Int) -> String {
     let digits = String(number)
     return String(repeating: "0", count: max(0, 5 - digits.count)) + digits

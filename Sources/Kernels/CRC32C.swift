@@ -29,3 +29,18 @@ package struct CRC32C: Sendable, Hashable {
     value = pleat_crc32c_combine(value, next.value, UInt64(byteCount))
   }
 }
+
+extension CRC32C {
+  /// Eight hexadecimal digits.
+  package var text: String {
+    let digits = String(value, radix: 16)
+    return String(repeating: "0", count: 8 - digits.count) + digits
+  }
+
+  /// The checksum of eight hexadecimal digits.
+  package init?(text: String) {
+    guard text.utf8.count == 8, text.allSatisfy(\.isHexDigit), let value = UInt32(text, radix: 16)
+    else { return nil }
+    self.init(value)
+  }
+}

@@ -15,6 +15,9 @@ public struct Run: Sendable {
   /// Whether what was written is read back from the disk, and compared with what it has to be, before
   /// the files get their names.
   public var verifies = false
+  /// Whether to go on from the files that an earlier run of the same plan has finished, and to keep
+  /// those of this one when it is stopped; for plans of several files.
+  public var resumes = false
   /// A request to stop.
   public var cancellation: Cancellation
   /// Called after each block, from any worker.
@@ -54,7 +57,8 @@ public struct Run: Sendable {
     let recordsChecksums = plan.format == .pleat && plan.model.reader.provenance == nil
     if recordsChecksums { for file in plan.model.reader.files { file.startChecksum() } }
     for reader in readers { reader.startChecking() }
-    let sink = try plan.layout.open(replacing: replaces)
+    let sink = try plan.layout.open(
+      replacing: replaces, resumption: .init(key: plan.resumptionKey, isWanted: resumes))
     let fold = try writeAll(to: sink)
     let sources = try sources(recordsChecksums)
     for reader in readers {
@@ -78,7 +82,7 @@ public struct Run: Sendable {
   private func writeAll(to sink: any BlockSink) throws(ModelError) -> FoldReport? {
     try copyCompanions(to: sink)
     let fold = try runWorkers(sink)
-    let ticket = jobs(all: true).count
+    let ticket = jobs(for: sink).count
     for (index, addition) in plan.additions.enumerated() {
       let block = PartBlock(stored: addition.stored, offset: 0, bytes: addition.bytes)
       try sink.write([block], ticket: ticket + index)
@@ -96,7 +100,7 @@ public struct Run: Sendable {
 
   /// Without a sink, only what adapters change is computed.
   private func runWorkers(_ sink: (any BlockSink)?) throws(ModelError) -> FoldReport? {
-    let jobs = jobs(all: sink != nil)
+    let jobs = jobs(for: sink)
     let total = jobs.reduce(0) { sum, job in
       let cut = plan.blocks[job.tensor]
       return sum + cut.sourceByteCount(of: cut.units(of: job.block))
@@ -156,11 +160,16 @@ public struct Run: Sendable {
     return report
   }
 
-  /// The blocks of all tensors, or only of those that adapters change, in the order of the plan.
-  private func jobs(all: Bool) -> [Job] {
+  /// The blocks of all tensors that a sink does not have yet, in the order of the plan; those of
+  /// tensors that adapters change in any case, since they are measured.
+  private func jobs(for sink: (any BlockSink)?) -> [Job] {
     plan.blocks.enumerated().flatMap { tensor, cut in
-      all || !plan.tensors[tensor].changes.isEmpty
-        ? (0..<cut.blockCount).map { Job(tensor: tensor, block: $0) } : []
+      var isNeeded = sink != nil || !plan.tensors[tensor].changes.isEmpty
+      if let sink = sink as? any TensorSink, plan.tensors[tensor].changes.isEmpty {
+        let first = plan.firstParts[tensor]
+        isNeeded = !(first..<first + cut.target.count).allSatisfy(sink.isKept)
+      }
+      return isNeeded ? (0..<cut.blockCount).map { Job(tensor: tensor, block: $0) } : []
     }
   }
 

@@ -11,18 +11,13 @@ struct GGUFLayout: OutputLayout {
     var byteCount: Int
   }
 
-  /// Where a stored tensor goes.
-  struct Place {
-    var file: Int
-    var offset: Int
-  }
-
   let contents: Contents
   let options: WriteOptions
   private(set) var files: [File] = []
-  private(set) var places: [Place] = []
+  private(set) var places: [ShardFiles.Place] = []
 
   let tensorByteCount: Int
+  var shardCount: Int { files.count }
   var isExact: Bool { true }
   var holdsCompanions: Bool { false }
   var folder: FilePath? { nil }
@@ -55,15 +50,18 @@ struct GGUFLayout: OutputLayout {
       let header = Self.header(tensors, metadata, alignment)
       var offset = header.count
       for tensor in tensors {
-        places.append(Place(file: number, offset: offset))
+        places.append(ShardFiles.Place(file: number, offset: offset))
         offset = (offset + tensor.byteCount).aligned(to: alignment)
       }
       files.append(File(name: name(number, of: shards.count), header: header, byteCount: offset))
     }
   }
 
-  func open(replacing: Bool) throws(ModelError) -> any TensorSink {
-    try GGUFWriter(self, replacing: replacing)
+  func open(
+    replacing: Bool, resumption: Staging.Resumption?
+  ) throws(ModelError) -> any TensorSink {
+    try GGUFWriter(
+      self, replacing: replacing, resumption: files.count > 1 ? resumption : nil)
   }
 
   private func name(_ number: Int, of count: Int) -> String {

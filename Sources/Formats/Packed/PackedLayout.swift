@@ -32,6 +32,7 @@ struct PackedLayout: OutputLayout {
     byteCount = estimatedByteCount()
   }
 
+  var shardCount: Int { 1 }
   var isExact: Bool { !options.compresses }
   var holdsCompanions: Bool { true }
   var folder: FilePath? { nil }
@@ -76,7 +77,9 @@ struct PackedLayout: OutputLayout {
     }
   }
 
-  func open(replacing: Bool) throws(ModelError) -> any TensorSink {
+  func open(
+    replacing: Bool, resumption: Staging.Resumption?
+  ) throws(ModelError) -> any TensorSink {
     try PackedWriter(self, replacing: replacing)
   }
 }

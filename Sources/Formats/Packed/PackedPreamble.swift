@@ -89,18 +89,3 @@ extension ByteReader {
     return CRC32C(try reader.integer(UInt32.self, of: "a checksum"))
   }
 }
-
-extension CRC32C {
-  /// Eight hexadecimal digits.
-  package var text: String {
-    let digits = String(value, radix: 16)
-    return String(repeating: "0", count: 8 - digits.count) + digits
-  }
-
-  /// The checksum of eight hexadecimal digits.
-  package init?(text: String) {
-    guard text.utf8.count == 8, text.allSatisfy(\.isHexDigit), let value = UInt32(text, radix: 16)
-    else { return nil }
-    self.init(value)
-  }
-}

@@ -15,20 +15,15 @@ struct SafetensorsLayout: OutputLayout {
     var byteCount: Int
   }
 
-  /// Where a stored tensor goes.
-  struct Place {
-    var file: Int
-    var offset: Int
-  }
-
   let contents: Contents
   let options: WriteOptions
   let isFolder: Bool
   let companions: [Companion]
   private(set) var files: [File] = []
-  private(set) var places: [Place]
+  private(set) var places: [ShardFiles.Place]
   private(set) var index: [UInt8] = []
 
+  var shardCount: Int { files.count }
   var isExact: Bool { true }
   var holdsCompanions: Bool { isFolder }
   var folder: FilePath? { isFolder ? options.path : nil }
@@ -39,7 +34,7 @@ struct SafetensorsLayout: OutputLayout {
     self.options = options
     isFolder = options.path.extension != "safetensors"
     companions = isFolder ? contents.companions : []
-    places = Array(repeating: Place(file: 0, offset: 0), count: contents.stored.count)
+    places = Array(repeating: ShardFiles.Place(file: 0, offset: 0), count: contents.stored.count)
     let shards = Self.shards(contents.stored, limit: isFolder ? options.shardByteCount : nil)
     for (number, members) in shards.enumerated() {
       addFile(
@@ -62,8 +57,11 @@ struct SafetensorsLayout: OutputLayout {
     files.map(\.name) + companions.map(\.name) + (index.isEmpty ? [] : [Self.indexName])
   }
 
-  func open(replacing: Bool) throws(ModelError) -> any TensorSink {
-    try SafetensorsWriter(self, replacing: replacing)
+  func open(
+    replacing: Bool, resumption: Staging.Resumption?
+  ) throws(ModelError) -> any TensorSink {
+    try SafetensorsWriter(
+      self, replacing: replacing, resumption: files.count > 1 ? resumption : nil)
   }
 
   /// Cuts the tensors, in order, into files of at most `limit` bytes; a larger one gets its own.
@@ -103,7 +101,7 @@ struct SafetensorsLayout: OutputLayout {
     let header = Self.header(tensors, contents.metadata)
     var offset = header.count
     for (index, tensor) in zip(sorted, tensors) {
-      places[index] = Place(file: files.count, offset: offset)
+      places[index] = ShardFiles.Place(file: files.count, offset: offset)
       offset += tensor.byteCount
     }
     files.append(File(name: name, header: header, tensors: tensors, byteCount: offset))

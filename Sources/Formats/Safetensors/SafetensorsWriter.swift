@@ -6,32 +6,30 @@ internal import TensorModel
 final class SafetensorsWriter: TensorSink {
   private let layout: SafetensorsLayout
   private let staging: Staging
-  private let files: [OutputFile]
+  private let files: ShardFiles
   private let companions: [OutputFile]
 
-  init(_ layout: SafetensorsLayout, replacing: Bool) throws(ModelError) {
+  init(
+    _ layout: SafetensorsLayout, replacing: Bool, resumption: Staging.Resumption?
+  ) throws(ModelError) {
     self.layout = layout
     staging = try Staging(
-      layout.options.path, isFolder: layout.isFolder, names: layout.fileNames, replacing: replacing)
-    var files: [OutputFile] = []
-    for plan in layout.files {
-      let file = try staging.create(plan.name)
-      try file.reserve(plan.byteCount)
-      try file.write(plan.header, at: 0)
-      files.append(file)
-    }
-    self.files = files
+      layout.options.path, isFolder: layout.isFolder, names: layout.fileNames, replacing: replacing,
+      resumption: resumption)
+    files = try ShardFiles(
+      staging,
+      layout.files.map { .init(name: $0.name, header: $0.header, byteCount: $0.byteCount) },
+      layout.places, layout.contents.stored)
     var companions: [OutputFile] = []
     for companion in layout.companions { companions.append(try staging.create(companion.name)) }
     self.companions = companions
   }
 
   func write(_ block: [PartBlock], ticket: Int) throws(ModelError) {
-    for part in block {
-      let place = layout.places[part.stored]
-      try files[place.file].write(part, at: place.offset)
-    }
+    try files.write(block)
   }
+
+  func isKept(_ stored: Int) -> Bool { files.isKept(stored) }
 
   func writeCompanion(_ index: Int, at offset: Int, _ bytes: [UInt8]) throws(ModelError) {
     guard !companions.isEmpty else { return }

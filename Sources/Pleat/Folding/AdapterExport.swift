@@ -158,7 +158,7 @@ public struct AdapterExport: Sendable {
   /// - Returns: Their length.
   /// - Throws: `io`, and what reading the adapter throws.
   public func write(replacing: Bool, verifying: Bool = false) throws(ModelError) -> WrittenSize {
-    let sink = try layout.open(replacing: replacing)
+    let sink = try layout.open(replacing: replacing, resumption: nil)
     use.file.model.reader.startChecking()
     try writeAll(to: sink)
     try use.file.model.reader.checkRead()

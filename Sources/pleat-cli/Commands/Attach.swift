@@ -78,8 +78,10 @@ struct Attach: ParsableCommand {
       throw ValidationError("--to \(to) writes one adapter: give one --adapter")
     }
     if !attaching.name.isEmpty { throw ValidationError("--name is for pleat files") }
-    if output.writing.compress || output.writing.shard != nil || output.writing.threads != nil {
-      throw ValidationError("--compress, --shard and --threads are for models")
+    if output.writing.compress || output.writing.shard != nil || output.writing.threads != nil
+      || output.writing.resume
+    {
+      throw ValidationError("--compress, --shard, --threads and --resume are for models")
     }
   }
 

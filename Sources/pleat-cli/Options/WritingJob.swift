@@ -18,6 +18,11 @@ struct WritingJob {
       return console.print(planLines + [plannedLine], json: plan.json)
     }
     if console.isVerbose { console.print(planLines) }
+    if output.resume && !plan.isResumable {
+      throw ModelError(
+        .usage, "--resume is for output in several files", found: plan.fileNames.first,
+        hint: "split it with --shard 5GB, or leave --resume out")
+    }
     try Console.checkOutput()
     let start = ContinuousClock.now
     let interruption = Interruption()
@@ -27,6 +32,7 @@ struct WritingJob {
       plan, workerCount: output.threads, replacing: output.force,
       cancellation: interruption.cancellation)
     run.verifies = output.verify
+    run.resumes = output.resume
     if let line { run.onProgress = { line.update($0) } }
     let outcome = try run()
     let size = outcome.size

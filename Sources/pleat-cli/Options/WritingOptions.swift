@@ -22,6 +22,13 @@ struct WritingOptions: ParsableArguments {
   @Flag(help: "Read what was written back from the disk, and compare it, before it gets its name.")
   var verify = false
 
+  @Flag(
+    help: """
+      Go on from the files that a stopped run of the same command has finished, and keep those of \
+      this one when it is stopped; for output in several files.
+      """)
+  var resume = false
+
   @Flag(help: "Replace the output if it exists.")
   var force = false
 

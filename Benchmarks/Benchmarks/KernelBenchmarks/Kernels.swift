@@ -1,0 +1,103 @@
+import Benchmark
+import CKernels
+
+/// The loops over every weight, one thread, on tiles that stay in a near cache, as jobs use them.
+///
+/// Throughput counts weights; `Benchmarks/NOTES.md` says what the memory would allow.
+let benchmarks: @Sendable () -> Void = {
+  Benchmark.defaultConfiguration = .init(
+    metrics: [.wallClock, .throughput, .mallocCountTotal],
+    warmupIterations: 3, scalingFactor: .kilo, maxDuration: .seconds(1), maxIterations: 40)
+
+  for set in [PLEAT_AVX2, PLEAT_PORTABLE] where pleat_has_instructions(set) {
+    let tile = Tile()
+    let path = set == PLEAT_AVX2 ? "AVX2" : "portable"
+
+    func measure(_ name: String, _ body: @escaping @Sendable (Tile) -> Void) {
+      Benchmark("\(name) \(path)") { benchmark in
+        for _ in benchmark.scaledIterations { body(tile) }
+      }
+    }
+
+    measure("F16 to F32") { pleat_f16_to_f32(set, $0.halves, Tile.count, $0.output) }
+    measure("BF16 to F32") { pleat_bf16_to_f32(set, $0.halves, Tile.count, $0.output) }
+    measure("F32 to F16") { pleat_f32_to_f16(set, $0.values, Tile.count, $0.bytes) }
+    measure("F32 to BF16") { pleat_f32_to_bf16(set, $0.values, Tile.count, $0.bytes) }
+    for bits: Int32 in [2, 3, 4, 5, 6, 8] {
+      measure("minmax, \(bits) bits, groups of 32") {
+        _ = pleat_encode_minmax(
+          set, $0.values, Tile.count / 32, 32, bits, PLEAT_FLOAT16, $0.codes, $0.scales, $0.biases)
+      }
+      measure("pack \(bits) bits") {
+        pleat_pack(set, $0.codes, 16, Tile.count / 16, bits, $0.bytes)
+      }
+      measure("unpack \(bits) bits") {
+        pleat_unpack(set, $0.bytes, 16, Tile.count / 16, bits, $0.otherCodes)
+      }
+    }
+    for size in [64, 128] {
+      measure("minmax, 4 bits, groups of \(size)") {
+        _ = pleat_encode_minmax(
+          set, $0.values, Tile.count / size, size, 4, PLEAT_FLOAT16, $0.codes, $0.scales, $0.biases)
+      }
+    }
+    measure("symmetric, 4 bits, groups of 32") {
+      _ = pleat_encode_symmetric(
+        set, $0.values, Tile.count / 32, 32, 4, PLEAT_FLOAT16, $0.codes, $0.scales)
+    }
+    measure("zeropoint, 4 bits, groups of 32") {
+      _ = pleat_encode_zero_point(
+        set, $0.values, Tile.count / 32, 32, 4, PLEAT_FLOAT16, $0.codes, $0.scales, $0.biases)
+    }
+    measure("mlx, 4 bits, groups of 64") {
+      _ = pleat_encode_mlx(
+        set, $0.values, Tile.count / 64, 64, 4, PLEAT_FLOAT16, $0.codes, $0.scales, $0.biases)
+    }
+    for (type, name) in [(2, "Q4_0"), (3, "Q4_1"), (6, "Q5_0"), (7, "Q5_1"), (8, "Q8_0")] {
+      measure("ggml, \(name)") {
+        _ = pleat_ggml_encode(
+          set, UInt32(type), $0.values, Tile.count / 32, $0.codes, $0.scales, $0.biases)
+      }
+    }
+    measure("decode, groups of 32 with a bias") {
+      pleat_decode_affine(set, $0.codes, Tile.count / 32, 32, $0.scales, $0.biases, $0.output)
+    }
+    measure("add a product of rank 16 to 16 rows") {
+      pleat_add_low_rank(set, $0.values, $0.values, 16, Tile.count / 16, 16, 1e-3, $0.output)
+    }
+  }
+}
+
+/// Numbers to work on, and room for what becomes of them.
+final class Tile: @unchecked Sendable {
+  /// Weights: as many as a worker decodes at a time.
+  static let count = 1 << 15
+
+  let values = UnsafeMutablePointer<Float>.allocate(capacity: count)
+  let halves = UnsafeMutablePointer<UInt16>.allocate(capacity: count)
+  let output = UnsafeMutablePointer<Float>.allocate(capacity: count)
+  let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: 4 * count)
+  let codes = UnsafeMutablePointer<UInt8>.allocate(capacity: count)
+  let otherCodes = UnsafeMutablePointer<UInt8>.allocate(capacity: count)
+  let scales = UnsafeMutablePointer<Float>.allocate(capacity: count)
+  let biases = UnsafeMutablePointer<Float>.allocate(capacity: count)
+
+  /// Sums of four random numbers, which are nearly normally distributed; the same every time.
+  init() {
+    var state: UInt64 = 1
+    for index in 0..<Self.count {
+      var sum: Float = 0
+      for _ in 0..<4 {
+        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        sum += Float(Int32(truncatingIfNeeded: state >> 32)) / Float(Int32.max)
+      }
+      values[index] = sum * 0.02
+      output[index] = 0
+      scales[index] = 0.01
+      biases[index] = -0.1
+      codes[index] = UInt8(truncatingIfNeeded: state >> 60) & 3
+    }
+    pleat_f32_to_f16(PLEAT_PORTABLE, values, Self.count, halves)
+    for index in 0..<4 * Self.count { bytes[index] = 0 }
+  }
+}

@@ -1,0 +1,113 @@
+import Pleat
+import TestSupport
+import Testing
+
+/// A stopped run goes on from the files that are whole, and ends with the same bytes.
+@Suite struct ResumptionTests {
+  let scratch: Scratch
+
+  init() throws { scratch = try Scratch() }
+
+  static let formats: [Format] = [.safetensors, .gguf, .mlx]
+
+  /// Four tensors of two blocks, each in a file of its own.
+  private func model(seed: UInt64 = 1) throws -> Model {
+    let names = ["a", "b", "c", "d"].map { "model.layers.0.\($0).weight" }
+    let model = try Models.make(
+      names.enumerated().map { index, name in
+        Toy(name, .f32, [768, 512], seed: seed + UInt64(index))
+      }, in: scratch, metadata: [("general.architecture", "llama")], as: "in/model.safetensors")
+    try scratch.write(#"{"model_type": "llama"}"#, as: "in/config.json")
+    return try Model.open(model.path)
+  }
+
+  private func plan(_ model: Model, _ format: Format, as name: String) throws -> Plan {
+    // Every tensor comes to more than the limit.
+    let path = scratch.path(format == .gguf ? "\(name).gguf" : name)
+    let destination = Destination(path: path, format: format, shardByteCount: 100_000)
+    return format == .safetensors
+      ? try Plan.converting(model, decodingTo: .f16, to: destination)
+      : try Plan.quantizing(model, Recipe(), to: destination)
+  }
+
+  /// Stops a run once `tensorCount` tensors have begun, with one worker.
+  private func stop(_ plan: Plan, at tensorCount: Int, resuming: Bool) {
+    let cancellation = Cancellation()
+    var run = Run(plan, workerCount: 1, cancellation: cancellation)
+    run.resumes = resuming
+    run.onProgress = { if $0.tensorCount >= tensorCount { cancellation.request() } }
+    let error = Laws.error { () throws(ModelError) in try run() }
+    #expect(error?.kind == .interrupted)
+  }
+
+  private func resume(_ plan: Plan) throws -> ProgressLog {
+    let log = ProgressLog()
+    var run = Run(plan, workerCount: 2)
+    run.resumes = true
+    run.onProgress = { log.add($0) }
+    try run()
+    return log
+  }
+
+  private func files(_ plan: Plan, in folder: String = "out") throws -> [[UInt8]] {
+    try plan.fileNames.map {
+      try scratch.bytes(of: plan.format == .gguf ? $0 : "\(folder)/\($0)")
+    }
+  }
+
+  private func expected(_ model: Model, _ format: Format) throws -> [[UInt8]] {
+    let plan = try plan(model, format, as: "whole")
+    try Run(plan)()
+    return try files(plan, in: "whole")
+  }
+
+  @Test("it ends as an uninterrupted run does, and writes nothing twice", arguments: formats)
+  func same(format: Format) throws {
+    let model = try model()
+    let plan = try plan(model, format, as: "out")
+    #expect(plan.isResumable)
+    stop(plan, at: 3, resuming: true)
+    #expect(try scratch.names().contains { $0.hasSuffix(".partial") })
+    let log = try resume(plan)
+    #expect(Set(log.all.map(\.tensor)).isDisjoint(with: ["model.layers.0.a.weight"]))
+    #expect(!log.all.isEmpty)
+    #expect(try files(plan) == expected(model, format))
+    #expect(try !scratch.names().contains { $0.hasSuffix(".partial") })
+  }
+
+  @Test("a file that was damaged in the meantime is made again", arguments: formats)
+  func damaged(format: Format) throws {
+    let model = try model()
+    let plan = try plan(model, format, as: "out")
+    stop(plan, at: 3, resuming: true)
+    let partial = try #require(try scratch.names().first { $0.hasSuffix(".partial") })
+    let name = "\(partial)/\(plan.fileNames[0])"
+    var bytes = try scratch.bytes(of: name)
+    bytes[bytes.count / 2] ^= 1
+    try scratch.write(bytes, as: name)
+    let log = try resume(plan)
+    #expect(log.all.contains { $0.tensor == "model.layers.0.a.weight" })
+    #expect(try files(plan) == expected(model, format))
+  }
+
+  @Test("files of another job are not used") func another() throws {
+    stop(try plan(try model(), .mlx, as: "out"), at: 3, resuming: true)
+    let other = try model(seed: 9)
+    let plan = try plan(other, .mlx, as: "out")
+    let log = try resume(plan)
+    #expect(log.all.contains { $0.tensor == "model.layers.0.a.weight" })
+    #expect(try files(plan) == expected(other, .mlx))
+  }
+
+  @Test("unasked, a stopped run leaves nothing") func unasked() throws {
+    stop(try plan(try model(), .mlx, as: "out"), at: 3, resuming: false)
+    #expect(try scratch.names() == ["in"])
+  }
+
+  @Test("one file cannot be resumed") func oneFile() throws {
+    let path = scratch.path("out.pleat")
+    let plan = try Plan.quantizing(
+      try model(), Recipe(), to: Destination(path: path, format: .pleat))
+    #expect(!plan.isResumable)
+  }
+}
