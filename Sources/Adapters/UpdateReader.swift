@@ -16,6 +16,9 @@ package final class UpdateReader {
   private var wholes: [Key: [Float]] = [:]
   private var rights: [Key: [Float]] = [:]
 
+  /// The numbers of a factor, at the most, that each worker keeps.
+  private static let wholeCount = 1 << 20
+
   private struct Key: Hashable {
     var adapter: Int
     var factor: Factor
@@ -131,8 +134,12 @@ package final class UpdateReader {
     let (factor, rank) = (product.left, product.rank)
     if factor.rankStride == 1, factor.lineStride == rank, change.rows == nil {
       let first = expert * factor.expertStride
-      return try adapters[change.adapter].numbers.numbers(
-        of: factor.tensor, first + lines.lowerBound * rank..<first + lines.upperBound * rank)
+      let range = first + lines.lowerBound * rank..<first + lines.upperBound * rank
+      // One that is small is read once, not for each run of rows.
+      guard factor.lineCount * rank > Self.wholeCount || factor.expertStride > 0 else {
+        return Array(try whole(change.adapter, factor)[range])
+      }
+      return try adapters[change.adapter].numbers.numbers(of: factor.tensor, range)
     }
     let all = try whole(change.adapter, factor)
     var values: [Float] = []

@@ -193,8 +193,21 @@ package final class InputFile: Sendable {
     guard recording.withLock({ $0 != nil }) else { return }
     let segment = Segment(
       offset: offset, byteCount: bytes.byteCount, checksum: CRC32C(of: bytes))
-    recording.withLock { $0?.append(segment) }
+    recording.withLock { segments in
+      guard let count = segments?.count else { return }
+      // What goes on where one of the last ended, as blocks of a part do, becomes one with it.
+      for index in (max(0, count - Self.openSegmentCount)..<count).reversed()
+      where segments?[index].end == offset {
+        segments?[index].checksum.append(segment.checksum, byteCount: segment.byteCount)
+        segments?[index].byteCount += segment.byteCount
+        return
+      }
+      segments?.append(segment)
+    }
   }
+
+  /// Segments that may still grow: parts of a tensor, times blocks that workers read at once.
+  private static let openSegmentCount = 32
 
   private func extend(_ checksum: inout CRC32C, from start: Int, to end: Int) throws(ModelError) {
     var chunk = [UInt8](repeating: 0, count: min(end - start, 1 << 20))

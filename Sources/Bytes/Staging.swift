@@ -49,12 +49,15 @@ package final class Staging: Sendable {
       entries = try Self.whole(
         StagingJournal.entries(in: folder.path, key: resumption.key), in: folder.path)
     }
-    kept = entries.map(\.name)
+    let kept = entries.map(\.name)
+    self.kept = kept
     for name in FileSystem.names(in: folder.path) where !kept.contains(name) {
       try FileSystem.removeFile(folder.path.appending(name))
     }
-    journal = try resumption.map { (resumption) throws(ModelError) in
-      try StagingJournal(in: folder.path, key: resumption.key, entries: entries)
+    if let resumption {
+      journal = try StagingJournal(in: folder.path, key: resumption.key, entries: entries)
+    } else {
+      journal = nil
     }
     finishedCount.store(kept.count, ordering: .relaxed)
   }

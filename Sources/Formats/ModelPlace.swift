@@ -61,12 +61,12 @@ package struct ModelPlace: Sendable {
       files = names.filter { $0.hasSuffix(suffix) }.map(folder.appending)
     }
     guard !files.isEmpty else { throw Self.empty(folder, names) }
-    // The index is what a run writes last, and a download may lack.
-    if let shard = models.first(where: { ShardName.count(in: $0) ?? 1 > 1 }) {
+    // Without an index, names alone tell that an interrupted run or download has left some.
+    if let count = models.compactMap(ShardName.count).max(), models.count < count {
       throw ModelError(
-        .malformed, "the shards lack their index", file: folder.string,
-        expected: index, found: shard,
-        hint: "an interrupted run or download; fetch or make the model again")
+        .mismatch, "shards are missing, and their index", file: folder.string,
+        expected: "\(count) files", found: models.joined(separator: ", "),
+        hint: "an interrupted run or download: make or fetch the model again")
     }
     return (files, nil)
   }

@@ -13,12 +13,12 @@ import Testing
   /// Four tensors of two blocks, each in a file of its own.
   private func model(seed: UInt64 = 1) throws -> Model {
     let names = ["a", "b", "c", "d"].map { "model.layers.0.\($0).weight" }
-    let model = try Models.make(
+    _ = try Models.make(
       names.enumerated().map { index, name in
         Toy(name, .f32, [768, 512], seed: seed + UInt64(index))
       }, in: scratch, metadata: [("general.architecture", "llama")], as: "in/model.safetensors")
     try scratch.write(#"{"model_type": "llama"}"#, as: "in/config.json")
-    return try Model.open(model.path)
+    return try Model.open(scratch.path("in"))
   }
 
   private func plan(_ model: Model, _ format: Format, as name: String) throws -> Plan {

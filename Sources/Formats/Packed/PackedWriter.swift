@@ -18,10 +18,13 @@ final class PackedWriter: TensorSink {
   /// A stretch of a part that was written, for the part's checksum.
   private struct Piece {
     var part: Int
-    var offset: Int
-    var byteCount: Int
+    var range: Range<Int>
+    var storedByteCount: Int
     var checksum: CRC32C
   }
+
+  /// Pieces that may still grow: parts of a tensor, times blocks that workers write at once.
+  private static let openPieceCount = 32
 
   private struct State {
     var parts: [PackedHeader.Part]
@@ -75,12 +78,12 @@ final class PackedWriter: TensorSink {
 
   func seal(sources: [SourceFile]) throws(ModelError) -> WrittenSize {
     let (parts, end, tensorByteCount) = state.withLock { state in
-      state.pieces.sort { ($0.part, $0.offset) < ($1.part, $1.offset) }
+      state.pieces.sort { ($0.part, $0.range.lowerBound) < ($1.part, $1.range.lowerBound) }
       var tensorByteCount = 0
       let model = layout.firstStored..<layout.firstStored + layout.contents.modelStoredCount
       for piece in state.pieces {
-        state.parts[piece.part].checksum.append(piece.checksum, byteCount: piece.byteCount)
-        if model.contains(piece.part) { tensorByteCount += piece.byteCount }
+        state.parts[piece.part].checksum.append(piece.checksum, byteCount: piece.storedByteCount)
+        if model.contains(piece.part) { tensorByteCount += piece.storedByteCount }
       }
       // Bytes that were copied unread have the checksum that their file states.
       for (index, stored) in layout.contents.stored.enumerated() {
@@ -109,13 +112,28 @@ final class PackedWriter: TensorSink {
 
   private func writeRaw(_ index: Int, _ part: PartBlock) throws(ModelError) {
     try file.write(part, at: layout.parts[index].offset)
-    if case .bytes(let bytes) = part.content { record(index, part.offset, bytes) }
+    guard case .bytes(let bytes) = part.content else { return }
+    record(index, part.offset..<part.offset + bytes.count, bytes)
   }
 
-  private func record(_ index: Int, _ offset: Int, _ bytes: [UInt8]) {
+  /// Remembers the checksum of a range of a part, stored as some bytes.
+  private func record(_ index: Int, _ range: Range<Int>, _ stored: [UInt8]) {
     let piece = Piece(
-      part: index, offset: offset, byteCount: bytes.count, checksum: CRC32C(of: bytes.span.bytes))
-    state.withLock { $0.pieces.append(piece) }
+      part: index, range: range, storedByteCount: stored.count,
+      checksum: CRC32C(of: stored.span.bytes))
+    state.withLock { state in
+      let count = state.pieces.count
+      for place in (max(0, count - Self.openPieceCount)..<count).reversed()
+      where state.pieces[place].part == index
+        && state.pieces[place].range.upperBound == range.lowerBound
+      {
+        state.pieces[place].checksum.append(piece.checksum, byteCount: piece.storedByteCount)
+        state.pieces[place].range = state.pieces[place].range.lowerBound..<range.upperBound
+        state.pieces[place].storedByteCount += piece.storedByteCount
+        return
+      }
+      state.pieces.append(piece)
+    }
   }
 
   // MARK: - Compressed parts
@@ -173,8 +191,8 @@ final class PackedWriter: TensorSink {
   private func append(
     _ index: Int, _ bytes: [UInt8], _ planes: [[UInt8]]?, at offset: Int, _ place: Int
   ) throws(ModelError) {
-    let stored = planes.map { Array($0.joined()) } ?? bytes
+    let stored = planes.map { $0.count == 1 ? $0[0] : Array($0.joined()) } ?? bytes
     try file.write(stored, at: place)
-    record(index, offset, stored)
+    record(index, offset..<offset + bytes.count, stored)
   }
 }

@@ -47,8 +47,10 @@ final class SafetensorsWriter: TensorSink {
   var sealedPath: FilePath { staging.path(of: layout.isFolder ? "" : layout.options.path.name) }
 
   func publish() throws(ModelError) {
-    // A reader that finds the index, or how weights are quantized, finds all of them.
-    try staging.publish(guards: [SafetensorsLayout.indexName, "config.json"]) { name in
+    // Without the first of several shards, how weights are quantized, and the index, no reader takes
+    // the others for a model.
+    let guards = [layout.files[0].name, "config.json", SafetensorsLayout.indexName]
+    try staging.publish(guards: guards) { name in
       name == SafetensorsLayout.indexName
         || name.hasPrefix(layout.options.stem) && name.hasSuffix(".safetensors")
     }
