@@ -114,7 +114,7 @@ final class PackedWriter: TensorSink {
 
   private func record(_ index: Int, _ offset: Int, _ bytes: [UInt8]) {
     let piece = Piece(
-      part: index, offset: offset, byteCount: bytes.count, checksum: CRC32C(of: bytes.span.bytes))
+      part: index, offset: offset, byteCount: bytes.count, checksum: CRC32C(of: bytes.span))
     state.withLock { $0.pieces.append(piece) }
   }
 
