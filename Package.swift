@@ -8,11 +8,14 @@ let strict: [SwiftSetting] = [
   .treatAllWarnings(as: .error),
 ]
 
+/// For what is not a test: every use of a pointer, too, is marked as unsafe.
+let safe = strict + [.strictMemorySafety()]
+
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 
 /// One layer of the library; `dependencies` lists everything it may import.
 func layer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-  .target(name: name, dependencies: dependencies, swiftSettings: strict)
+  .target(name: name, dependencies: dependencies, swiftSettings: safe)
 }
 
 /// The tests of one target; every test target sees the shared test support.
@@ -57,7 +60,7 @@ let package = Package(
       dependencies: [
         "Pleat", system, .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
-      swiftSettings: strict),
+      swiftSettings: safe),
 
     .target(
       name: "TestSupport", dependencies: ["TensorModel", "Bytes", system],

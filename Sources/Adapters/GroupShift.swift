@@ -73,11 +73,12 @@ package enum GroupShift {
   /// change nothing.
   package static func add(_ delta: [Float], to values: inout [Float]) {
     precondition(delta.count == values.count, "one number for each")
-    delta.withUnsafeBufferPointer { delta in
-      values.withUnsafeMutableBufferPointer { values in
+    // In bounds by the precondition.
+    unsafe delta.withUnsafeBufferPointer { delta in
+      unsafe values.withUnsafeMutableBufferPointer { values in
         for index in values.indices {
-          let sum = values[index] + delta[index]
-          values[index] = delta[index] == 0 ? values[index] : sum
+          let sum = unsafe values[index] + delta[index]
+          unsafe values[index] = delta[index] == 0 ? values[index] : sum
         }
       }
     }

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Kernels
 package import TensorModel
 
@@ -111,11 +112,10 @@ package final class UpdateReader {
     _ left: [Float], _ right: [Float], _ product: LowRank, to delta: inout [Float],
     _ range: Range<Int>
   ) {
-    delta.withUnsafeMutableBufferPointer { buffer in
-      var part = UnsafeMutableBufferPointer(rebasing: buffer[range]).mutableSpan
+    delta.changeElements(range) {
       LowRankUpdate.add(
         left: left.span, right: right.span, rank: product.rank, scale: Float(product.scale),
-        to: &part)
+        to: &$0)
     }
   }
 

@@ -3,15 +3,30 @@ extension [UInt8] {
   package mutating func change<Failure: Error>(
     _ range: Range<Int>, _ body: (inout MutableRawSpan) throws(Failure) -> Void
   ) throws(Failure) {
-    var span = mutableSpan
-    try span.withUnsafeMutableBytes { (buffer) throws(Failure) in
-      var part = UnsafeMutableRawBufferPointer(rebasing: buffer[range]).mutableBytes
-      try body(&part)
+    try changeElements(range) { (part) throws(Failure) in
+      // Any bits are a number of one byte.
+      var bytes = unsafe part.mutableBytes
+      try body(&bytes)
     }
   }
 
   /// Adds the bytes of an integer, the least significant first.
   package mutating func append<Value: FixedWidthInteger>(littleEndian value: Value) {
-    Swift.withUnsafeBytes(of: value.littleEndian) { append(contentsOf: $0) }
+    // All bytes of an integer are its own, and are copied at once.
+    unsafe Swift.withUnsafeBytes(of: value.littleEndian) { unsafe append(contentsOf: $0) }
+  }
+}
+
+extension Array where Element: BitwiseCopyable {
+  /// Lets `body` change a part of the elements, in place.
+  package mutating func changeElements<Failure: Error>(
+    _ range: Range<Int>, _ body: (inout MutableSpan<Element>) throws(Failure) -> Void
+  ) throws(Failure) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= count, "the part is in the array")
+    // In bounds by the precondition; a span cannot leave `body`.
+    try unsafe withUnsafeMutableBufferPointer { (buffer) throws(Failure) in
+      var part = unsafe UnsafeMutableBufferPointer(rebasing: buffer[range]).mutableSpan
+      try body(&part)
+    }
   }
 }

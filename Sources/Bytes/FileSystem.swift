@@ -10,6 +10,9 @@ internal import TensorModel
   internal import Darwin
 #endif
 
+// Paths are handed to the system as strings that end with a zero, which it reads, and structures of
+// its own, which it fills, during the call only.
+
 /// Questions to, and changes of, folders.
 package enum FileSystem {
   /// What is at a path.
@@ -22,7 +25,7 @@ package enum FileSystem {
   /// What is at a path, following links: nil when there is nothing.
   package static func kind(of path: FilePath) -> Kind? {
     var status = stat()
-    guard path.withPlatformString({ stat($0, &status) }) == 0 else { return nil }
+    guard unsafe path.withPlatformString({ unsafe stat($0, &status) }) == 0 else { return nil }
     switch status.st_mode & S_IFMT {
     case S_IFREG: return .file
     case S_IFDIR: return .folder
@@ -33,7 +36,7 @@ package enum FileSystem {
   /// Whether there is a link at a path, wherever it leads.
   static func isLink(_ path: FilePath) -> Bool {
     var status = stat()
-    return path.withPlatformString({ lstat($0, &status) }) == 0
+    return unsafe path.withPlatformString({ unsafe lstat($0, &status) }) == 0
       && status.st_mode & S_IFMT == S_IFLNK
   }
 
@@ -41,19 +44,20 @@ package enum FileSystem {
   package static func isSame(_ left: FilePath, _ right: FilePath) -> Bool {
     var first = stat()
     var second = stat()
-    return left.withPlatformString({ stat($0, &first) }) == 0
-      && right.withPlatformString({ stat($0, &second) }) == 0
+    return unsafe left.withPlatformString({ unsafe stat($0, &first) }) == 0
+      && right.withPlatformString({ unsafe stat($0, &second) }) == 0
       && first.st_dev == second.st_dev && first.st_ino == second.st_ino
   }
 
   /// The names of the entries of a folder in byte order; none when it cannot be read.
   package static func names(in folder: FilePath) -> [String] {
-    guard let stream = folder.withPlatformString({ opendir($0) }) else { return [] }
-    defer { closedir(stream) }
+    guard let stream = unsafe folder.withPlatformString({ unsafe opendir($0) }) else { return [] }
+    // An entry, with its name and a zero behind that, is there until the next one is read.
+    defer { unsafe closedir(stream) }
     var names: [String] = []
-    while let entry = readdir(stream) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+    while let entry = unsafe readdir(stream) {
+      let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+        unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
       }
       if name != "." && name != ".." { names.append(name) }
     }
@@ -61,41 +65,43 @@ package enum FileSystem {
   }
 
   static func rename(_ path: FilePath, to destination: FilePath) throws(ModelError) {
-    let status = path.withPlatformString { old in
+    let status = unsafe path.withPlatformString { old in
       #if canImport(Glibc)
-        destination.withPlatformString { Glibc.rename(old, $0) }
+        unsafe destination.withPlatformString { unsafe Glibc.rename(old, $0) }
       #elseif canImport(Musl)
-        destination.withPlatformString { Musl.rename(old, $0) }
+        unsafe destination.withPlatformString { unsafe Musl.rename(old, $0) }
       #else
-        destination.withPlatformString { Darwin.rename(old, $0) }
+        unsafe destination.withPlatformString { unsafe Darwin.rename(old, $0) }
       #endif
     }
     guard status == 0 else { throw .system("rename into place", destination.string) }
   }
 
   static func removeFile(_ path: FilePath) throws(ModelError) {
-    guard path.withPlatformString({ unlink($0) }) == 0 else {
+    guard unsafe path.withPlatformString({ unsafe unlink($0) }) == 0 else {
       throw .system("remove", path.string)
     }
   }
 
   /// Removes a folder and the files in it, as far as possible.
   static func removeFolder(_ path: FilePath) {
-    for name in names(in: path) { _ = path.appending(name).withPlatformString { unlink($0) } }
-    _ = path.withPlatformString { rmdir($0) }
+    for name in names(in: path) {
+      _ = unsafe path.appending(name).withPlatformString { unsafe unlink($0) }
+    }
+    _ = unsafe path.withPlatformString { unsafe rmdir($0) }
   }
 
   /// Lets two folders change places, all at once; false where the system cannot.
   static func exchange(_ path: FilePath, with other: FilePath) -> Bool {
-    path.withPlatformString { first in
-      other.withPlatformString { pleat_exchange(first, $0) == 0 }
+    unsafe path.withPlatformString { first in
+      unsafe other.withPlatformString { unsafe pleat_exchange(first, $0) == 0 }
     }
   }
 
   /// Gives a file a second name; false where the system cannot.
   static func link(_ path: FilePath, to other: FilePath) -> Bool {
-    path.withPlatformString { first in
-      other.withPlatformString { linkat(AT_FDCWD, first, AT_FDCWD, $0, 0) == 0 }
+    unsafe path.withPlatformString { first in
+      unsafe other.withPlatformString { unsafe linkat(AT_FDCWD, first, AT_FDCWD, $0, 0) == 0 }
     }
   }
 
@@ -103,7 +109,7 @@ package enum FileSystem {
   ///
   /// Throws `io`; a system that cannot do it for folders is not asked for more.
   static func synchronizeFolder(_ path: FilePath) throws(ModelError) {
-    let descriptor = path.withPlatformString { open($0, O_RDONLY | O_CLOEXEC) }
+    let descriptor = unsafe path.withPlatformString { unsafe open($0, O_RDONLY | O_CLOEXEC) }
     guard descriptor >= 0 else { throw .system("open the folder", path.string) }
     defer { close(descriptor) }
     guard fsync(descriptor) == 0 || errno == EINVAL || errno == ENOTSUP else {
@@ -113,7 +119,7 @@ package enum FileSystem {
 
   /// Whether a name fits a shell pattern (`*`, `?`, `[…]`); `*` also matches dots and slashes.
   package static func matches(_ name: String, glob: String) -> Bool {
-    fnmatch(glob, name, 0) == 0
+    unsafe fnmatch(glob, name, 0) == 0
   }
 }
 

@@ -50,10 +50,12 @@ package final class InputFile: Sendable {
   ///
   /// Throws `io`.
   package init(_ path: FilePath) throws(ModelError) {
-    let descriptor = path.withPlatformString { open($0, O_RDONLY | O_CLOEXEC) }
+    // The system reads a string that ends with a zero, and only during the call.
+    let descriptor = unsafe path.withPlatformString { unsafe open($0, O_RDONLY | O_CLOEXEC) }
     guard descriptor >= 0 else { throw .system("open", path.string) }
     var status = stat()
-    guard fstat(descriptor, &status) == 0 else {
+    // The system fills a structure of its own, here and below.
+    guard unsafe fstat(descriptor, &status) == 0 else {
       defer { close(descriptor) }
       throw .system("examine", path.string)
     }
@@ -82,7 +84,7 @@ package final class InputFile: Sendable {
   /// Throws `io` when somebody has written to the file since it was opened.
   package func checkUnchanged() throws(ModelError) {
     var status = stat()
-    guard fstat(descriptor, &status) == 0 else { throw .system("examine", path.string) }
+    guard unsafe fstat(descriptor, &status) == 0 else { throw .system("examine", path.string) }
     guard Version(status) == version else {
       throw ModelError(
         .io, "the file changed while it was read", file: path.string,
@@ -103,11 +105,14 @@ package final class InputFile: Sendable {
   private func fill(_ bytes: inout MutableRawSpan, from offset: Int) throws(ModelError) {
     let count = bytes.byteCount
     let (name, file) = (path.string, descriptor)
-    try bytes.withUnsafeMutableBytes { (buffer) throws(ModelError) in
+    // `done` < `count` leaves `count - done` bytes behind the pointer.
+    try unsafe bytes.withUnsafeMutableBytes { (buffer) throws(ModelError) in
       var done = 0
       while done < count {
-        let pointer = buffer.baseAddress?.advanced(by: done)
-        let step = retryingInterrupts { pread(file, pointer, count - done, off_t(offset + done)) }
+        let pointer = unsafe buffer.baseAddress?.advanced(by: done)
+        let step = retryingInterrupts {
+          unsafe pread(file, pointer, count - done, off_t(offset + done))
+        }
         guard step >= 0 else { throw .system("read", name) }
         guard step > 0 else {
           throw ModelError(
@@ -122,9 +127,9 @@ package final class InputFile: Sendable {
   /// The bytes of a range that is known to lie in the file.
   package func bytes(at offset: Int, count: Int) throws(ModelError) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)
-    var span = bytes.mutableSpan
-    var raw = span.mutableBytes
-    try read(at: offset, into: &raw)
+    try bytes.change(0..<count) { (bytes) throws(ModelError) in
+      try read(at: offset, into: &bytes)
+    }
     return bytes
   }
 

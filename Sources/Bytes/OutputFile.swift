@@ -26,7 +26,8 @@ package final class OutputFile: Sendable {
   /// Throws `io`.
   package init(creating path: FilePath) throws(ModelError) {
     let flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC
-    let descriptor = path.withPlatformString { open($0, flags, 0o644) }
+    // The system reads a string that ends with a zero, and only during the call.
+    let descriptor = unsafe path.withPlatformString { unsafe open($0, flags, 0o644) }
     guard descriptor >= 0 else { throw .system("create", path.string) }
     self.path = path
     self.descriptor = descriptor
@@ -36,7 +37,8 @@ package final class OutputFile: Sendable {
   ///
   /// Throws `io`.
   init(finished path: FilePath) throws(ModelError) {
-    let descriptor = path.withPlatformString { open($0, O_RDWR | O_CLOEXEC) }
+    // As above.
+    let descriptor = unsafe path.withPlatformString { unsafe open($0, O_RDWR | O_CLOEXEC) }
     guard descriptor >= 0 else { throw .system("open", path.string) }
     self.path = path
     self.descriptor = descriptor
@@ -47,14 +49,17 @@ package final class OutputFile: Sendable {
   /// Writes all of `bytes` at `offset`.
   ///
   /// Throws `io`.
-  package func write(_ bytes: RawSpan, at offset: Int) throws(ModelError) {
-    let count = bytes.byteCount
+  package func write(_ bytes: Span<UInt8>, at offset: Int) throws(ModelError) {
+    let count = bytes.count
     let (name, file) = (path.string, descriptor)
-    try bytes.withUnsafeBytes { (buffer) throws(ModelError) in
+    // `done` < `count` leaves `count - done` bytes behind the pointer.
+    try unsafe bytes.withUnsafeBytes { (buffer) throws(ModelError) in
       var done = 0
       while done < count {
-        let pointer = buffer.baseAddress?.advanced(by: done)
-        let step = retryingInterrupts { pwrite(file, pointer, count - done, off_t(offset + done)) }
+        let pointer = unsafe buffer.baseAddress?.advanced(by: done)
+        let step = retryingInterrupts {
+          unsafe pwrite(file, pointer, count - done, off_t(offset + done))
+        }
         guard step > 0 else { throw .system("write", name) }
         done += step
       }
@@ -74,7 +79,7 @@ package final class OutputFile: Sendable {
   ///
   /// Throws `io`.
   package func write(_ bytes: [UInt8], at offset: Int) throws(ModelError) {
-    try write(bytes.span.bytes, at: offset)
+    try write(bytes.span, at: offset)
   }
 
   /// Copies bytes of another file, where the system can without passing them through this process.

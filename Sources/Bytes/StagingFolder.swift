@@ -19,6 +19,9 @@ final class StagingFolder: Sendable {
   let path: FilePath
   private let descriptor: Int32
 
+  // Paths are handed to the system as strings that end with a zero, which it reads, and structures
+  // of its own, which it fills, during the call only.
+
   /// Tries to own a folder that other runs come and go with, before giving up.
   private static let attemptCount = 100
 
@@ -28,7 +31,7 @@ final class StagingFolder: Sendable {
   init(for destination: FilePath) throws(ModelError) {
     path = destination.sibling(".\(destination.lastComponent?.string ?? "output").partial")
     for _ in 0..<Self.attemptCount {
-      let isNew = path.withPlatformString({ mkdir($0, 0o755) }) == 0
+      let isNew = unsafe path.withPlatformString({ unsafe mkdir($0, 0o755) }) == 0
       guard isNew || errno == EEXIST else { throw .system("make the folder", path.string) }
       if let descriptor = try Self.lock(path, destination) {
         self.descriptor = descriptor
@@ -44,7 +47,9 @@ final class StagingFolder: Sendable {
   private static func lock(
     _ path: FilePath, _ destination: FilePath
   ) throws(ModelError) -> Int32? {
-    let descriptor = path.withPlatformString { open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+    let descriptor = unsafe path.withPlatformString {
+      unsafe open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    }
     guard descriptor >= 0 else {
       if errno == ENOENT { return nil }
       throw .system("open the folder", path.string)
@@ -55,7 +60,8 @@ final class StagingFolder: Sendable {
     }
     // Whoever had it may have renamed or removed it between the two calls.
     var (here, there) = (stat(), stat())
-    guard fstat(descriptor, &here) == 0, path.withPlatformString({ stat($0, &there) }) == 0,
+    guard unsafe fstat(descriptor, &here) == 0,
+      unsafe path.withPlatformString({ unsafe stat($0, &there) }) == 0,
       here.st_ino == there.st_ino, here.st_dev == there.st_dev
     else {
       close(descriptor)

@@ -9,8 +9,9 @@ package import TensorModel
 #endif
 
 /// Lets numbered callers through one at a time, in the order of their numbers, from 0.
-package final class Turnstile: @unchecked Sendable {
-  // The counters are read and written under `mutex` only.
+@safe package final class Turnstile: @unchecked Sendable {
+  // The counters are read and written under `mutex` only. It and the condition are made before
+  // anybody calls, stay where they are, and go with the turnstile: nobody waits in it then.
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>
   private let condition: UnsafeMutablePointer<pthread_cond_t>
   private var next = 0
@@ -18,17 +19,17 @@ package final class Turnstile: @unchecked Sendable {
 
   /// A turnstile at which number 0 is next.
   package init() {
-    mutex = .allocate(capacity: 1)
-    condition = .allocate(capacity: 1)
-    pthread_mutex_init(mutex, nil)
-    pthread_cond_init(condition, nil)
+    unsafe mutex = .allocate(capacity: 1)
+    unsafe condition = .allocate(capacity: 1)
+    unsafe pthread_mutex_init(mutex, nil)
+    unsafe pthread_cond_init(condition, nil)
   }
 
   deinit {
-    pthread_cond_destroy(condition)
-    pthread_mutex_destroy(mutex)
-    condition.deallocate()
-    mutex.deallocate()
+    unsafe pthread_cond_destroy(condition)
+    unsafe pthread_mutex_destroy(mutex)
+    unsafe condition.deallocate()
+    unsafe mutex.deallocate()
   }
 
   /// Waits for the turn of `number`, runs `body` alone, and lets the next one through.
@@ -37,12 +38,12 @@ package final class Turnstile: @unchecked Sendable {
   package func pass<Result>(
     _ number: Int, _ body: () throws(ModelError) -> Result
   ) throws(ModelError) -> Result {
-    pthread_mutex_lock(mutex)
-    defer { pthread_mutex_unlock(mutex) }
+    unsafe pthread_mutex_lock(mutex)
+    defer { unsafe pthread_mutex_unlock(mutex) }
     try wait { next == number }
     let result = try body()
     next += 1
-    pthread_cond_broadcast(condition)
+    unsafe pthread_cond_broadcast(condition)
     return result
   }
 
@@ -50,22 +51,22 @@ package final class Turnstile: @unchecked Sendable {
   package func look<Result>(
     when isReady: () -> Bool, _ body: () -> Result
   ) throws(ModelError) -> Result {
-    pthread_mutex_lock(mutex)
-    defer { pthread_mutex_unlock(mutex) }
+    unsafe pthread_mutex_lock(mutex)
+    defer { unsafe pthread_mutex_unlock(mutex) }
     try wait(isReady)
     return body()
   }
 
   /// Makes every call fail, waiting ones too.
   package func abandon() {
-    pthread_mutex_lock(mutex)
+    unsafe pthread_mutex_lock(mutex)
     isAbandoned = true
-    pthread_cond_broadcast(condition)
-    pthread_mutex_unlock(mutex)
+    unsafe pthread_cond_broadcast(condition)
+    unsafe pthread_mutex_unlock(mutex)
   }
 
   private func wait(_ isReady: () -> Bool) throws(ModelError) {
-    while !isAbandoned && !isReady() { pthread_cond_wait(condition, mutex) }
+    while !isAbandoned && !isReady() { unsafe pthread_cond_wait(condition, mutex) }
     if isAbandoned { throw ModelError(.interrupted, "stopped") }
   }
 }

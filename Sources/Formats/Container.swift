@@ -294,7 +294,7 @@ extension OutputFile {
       guard let lines = block.lines else { return try write(bytes, at: offset) }
       let count = bytes.count / lines.count
       for line in 0..<lines.count {
-        let piece = bytes.span.bytes.extracting(line * count..<(line + 1) * count)
+        let piece = bytes.span.extracting(line * count..<(line + 1) * count)
         try write(piece, at: offset + line * lines.distance)
       }
     case .range(let file, let range): try copy(range, of: file, to: offset)

@@ -118,9 +118,9 @@ public struct Model: Sendable {
         found: "\(catalog.companions[index].byteCount)")
     }
     var bytes = [UInt8](repeating: 0, count: catalog.companions[index].byteCount)
-    var span = bytes.mutableSpan
-    var raw = span.mutableBytes
-    try reader.readCompanion(index, at: 0, into: &raw)
+    try bytes.change(bytes.indices) { (bytes) throws(ModelError) in
+      try reader.readCompanion(index, at: 0, into: &bytes)
+    }
     return bytes
   }
 }

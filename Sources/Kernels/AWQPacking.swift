@@ -21,9 +21,10 @@ package enum AWQPacking {
     on instructions: InstructionSet = .best
   ) {
     let columns = columnCount(codes.count, rows, lines.byteCount, distance)
-    codes.withUnsafeBufferPointer { codes in
-      lines.withUnsafeMutableBytes { lines in
-        pleat_awq_pack(
+    // In bounds by the preconditions of `columnCount`.
+    unsafe codes.withUnsafeBufferPointer { codes in
+      unsafe lines.withUnsafeMutableBytes { lines in
+        unsafe pleat_awq_pack(
           instructions.identifier, codes.baseAddress, rows, columns, lines.baseAddress, distance)
       }
     }
@@ -38,13 +39,14 @@ package enum AWQPacking {
   ///   - codes: Receives rows × columns codes, one per byte.
   ///   - instructions: The path to take.
   package static func unpack(
-    _ lines: RawSpan, distance: Int, rows: Int, into codes: inout MutableSpan<UInt8>,
+    _ lines: Span<UInt8>, distance: Int, rows: Int, into codes: inout MutableSpan<UInt8>,
     on instructions: InstructionSet = .best
   ) {
-    let columns = columnCount(codes.count, rows, lines.byteCount, distance)
-    lines.withUnsafeBytes { lines in
-      codes.withUnsafeMutableBufferPointer { codes in
-        pleat_awq_unpack(
+    let columns = columnCount(codes.count, rows, lines.count, distance)
+    // In bounds by the preconditions of `columnCount`.
+    unsafe lines.withUnsafeBytes { lines in
+      unsafe codes.withUnsafeMutableBufferPointer { codes in
+        unsafe pleat_awq_unpack(
           instructions.identifier, lines.baseAddress, distance, rows, columns, codes.baseAddress)
       }
     }

@@ -28,9 +28,10 @@ package struct BitPacking: Sendable, Hashable {
     on instructions: InstructionSet = .best
   ) {
     let columns = columnCount(codes.count, rows: rows, bytes: bytes.byteCount)
-    codes.withUnsafeBufferPointer { codes in
-      bytes.withUnsafeMutableBytes { bytes in
-        pleat_pack(
+    // In bounds by the preconditions of `columnCount`.
+    unsafe codes.withUnsafeBufferPointer { codes in
+      unsafe bytes.withUnsafeMutableBytes { bytes in
+        unsafe pleat_pack(
           instructions.identifier, codes.baseAddress, rows, columns, Int32(bits),
           bytes.baseAddress)
       }
@@ -45,13 +46,14 @@ package struct BitPacking: Sendable, Hashable {
   ///   - codes: Receives rows × columns codes, one per byte.
   ///   - instructions: The path to take.
   package func unpack(
-    _ bytes: RawSpan, rows: Int, into codes: inout MutableSpan<UInt8>,
+    _ bytes: Span<UInt8>, rows: Int, into codes: inout MutableSpan<UInt8>,
     on instructions: InstructionSet = .best
   ) {
-    let columns = columnCount(codes.count, rows: rows, bytes: bytes.byteCount)
-    bytes.withUnsafeBytes { bytes in
-      codes.withUnsafeMutableBufferPointer { codes in
-        pleat_unpack(
+    let columns = columnCount(codes.count, rows: rows, bytes: bytes.count)
+    // In bounds by the preconditions of `columnCount`.
+    unsafe bytes.withUnsafeBytes { bytes in
+      unsafe codes.withUnsafeMutableBufferPointer { codes in
+        unsafe pleat_unpack(
           instructions.identifier, bytes.baseAddress, rows, columns, Int32(bits),
           codes.baseAddress)
       }

@@ -35,11 +35,12 @@ extension BlockType {
     precondition(values.count == count * elementCount, "expected one scale per block")
     precondition(codes.count == values.count, "expected one code per value")
     precondition(biases.count == (hasBias ? count : 0), "expected one bias per affine block")
-    let outcome = values.withUnsafeBufferPointer { values in
-      codes.withUnsafeMutableBufferPointer { codes in
-        scales.withUnsafeMutableBufferPointer { scales in
-          biases.withUnsafeMutableBufferPointer { biases in
-            pleat_ggml_encode(
+    // In bounds by the preconditions; without biases the loop does not touch them.
+    let outcome = unsafe values.withUnsafeBufferPointer { values in
+      unsafe codes.withUnsafeMutableBufferPointer { codes in
+        unsafe scales.withUnsafeMutableBufferPointer { scales in
+          unsafe biases.withUnsafeMutableBufferPointer { biases in
+            unsafe pleat_ggml_encode(
               instructions.identifier, rawValue, values.baseAddress, count, codes.baseAddress,
               scales.baseAddress, biases.baseAddress)
           }

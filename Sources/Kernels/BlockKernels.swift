@@ -76,13 +76,14 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
   ///   - values: Receives blocks × `elementCount` floats.
   ///   - instructions: The path to take.
   package func decode(
-    _ blocks: RawSpan, into values: inout MutableSpan<Float>,
+    _ blocks: Span<UInt8>, into values: inout MutableSpan<Float>,
     on instructions: InstructionSet = .best
   ) {
-    let count = blockCount(bytes: blocks.byteCount, elements: values.count)
-    let known = blocks.withUnsafeBytes { blocks in
-      values.withUnsafeMutableBufferPointer { values in
-        pleat_ggml_decode(
+    let count = blockCount(bytes: blocks.count, elements: values.count)
+    // In bounds by the precondition of `blockCount`.
+    let known = unsafe blocks.withUnsafeBytes { blocks in
+      unsafe values.withUnsafeMutableBufferPointer { values in
+        unsafe pleat_ggml_decode(
           instructions.identifier, rawValue, blocks.baseAddress, count, values.baseAddress)
       }
     }
@@ -103,10 +104,11 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
     guard case .symmetric = groupForm else { preconditionFailure("\(self) is not symmetric") }
     let count = blockCount(bytes: blocks.byteCount, elements: codes.count)
     precondition(scales.count == count, "expected one scale per block")
-    codes.withUnsafeBufferPointer { codes in
-      scales.withUnsafeBufferPointer { scales in
-        blocks.withUnsafeMutableBytes { blocks in
-          _ = pleat_ggml_pack(
+    // In bounds by the preconditions: whole blocks, and as many parameters.
+    unsafe codes.withUnsafeBufferPointer { codes in
+      unsafe scales.withUnsafeBufferPointer { scales in
+        unsafe blocks.withUnsafeMutableBytes { blocks in
+          _ = unsafe pleat_ggml_pack(
             instructions.identifier, rawValue, codes.baseAddress, scales.baseAddress, nil, count,
             blocks.baseAddress)
         }
@@ -129,11 +131,12 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
     guard case .affine = groupForm else { preconditionFailure("\(self) has no biases") }
     let count = blockCount(bytes: blocks.byteCount, elements: codes.count)
     precondition(scales.count == count && biases.count == count, "expected one per block")
-    codes.withUnsafeBufferPointer { codes in
-      scales.withUnsafeBufferPointer { scales in
-        biases.withUnsafeBufferPointer { biases in
-          blocks.withUnsafeMutableBytes { blocks in
-            _ = pleat_ggml_pack(
+    // In bounds by the preconditions: whole blocks, and as many parameters.
+    unsafe codes.withUnsafeBufferPointer { codes in
+      unsafe scales.withUnsafeBufferPointer { scales in
+        unsafe biases.withUnsafeBufferPointer { biases in
+          unsafe blocks.withUnsafeMutableBytes { blocks in
+            _ = unsafe pleat_ggml_pack(
               instructions.identifier, rawValue, codes.baseAddress, scales.baseAddress,
               biases.baseAddress, count, blocks.baseAddress)
           }
@@ -150,16 +153,17 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
   ///   - scales: Receives one scale per block.
   ///   - instructions: The path to take.
   package func unpack(
-    _ blocks: RawSpan, codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<Float>,
+    _ blocks: Span<UInt8>, codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<Float>,
     on instructions: InstructionSet = .best
   ) {
     guard case .symmetric = groupForm else { preconditionFailure("\(self) is not symmetric") }
-    let count = blockCount(bytes: blocks.byteCount, elements: codes.count)
+    let count = blockCount(bytes: blocks.count, elements: codes.count)
     precondition(scales.count == count, "expected one scale per block")
-    blocks.withUnsafeBytes { blocks in
-      codes.withUnsafeMutableBufferPointer { codes in
-        scales.withUnsafeMutableBufferPointer { scales in
-          _ = pleat_ggml_unpack(
+    // In bounds by the preconditions: whole blocks, and as many parameters.
+    unsafe blocks.withUnsafeBytes { blocks in
+      unsafe codes.withUnsafeMutableBufferPointer { codes in
+        unsafe scales.withUnsafeMutableBufferPointer { scales in
+          _ = unsafe pleat_ggml_unpack(
             instructions.identifier, rawValue, blocks.baseAddress, count, codes.baseAddress,
             scales.baseAddress, nil)
         }
@@ -176,17 +180,18 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
   ///   - biases: Receives one bias per block.
   ///   - instructions: The path to take.
   package func unpack(
-    _ blocks: RawSpan, codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<Float>,
+    _ blocks: Span<UInt8>, codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<Float>,
     biases: inout MutableSpan<Float>, on instructions: InstructionSet = .best
   ) {
     guard case .affine = groupForm else { preconditionFailure("\(self) has no biases") }
-    let count = blockCount(bytes: blocks.byteCount, elements: codes.count)
+    let count = blockCount(bytes: blocks.count, elements: codes.count)
     precondition(scales.count == count && biases.count == count, "expected one per block")
-    blocks.withUnsafeBytes { blocks in
-      codes.withUnsafeMutableBufferPointer { codes in
-        scales.withUnsafeMutableBufferPointer { scales in
-          biases.withUnsafeMutableBufferPointer { biases in
-            _ = pleat_ggml_unpack(
+    // In bounds by the preconditions: whole blocks, and as many parameters.
+    unsafe blocks.withUnsafeBytes { blocks in
+      unsafe codes.withUnsafeMutableBufferPointer { codes in
+        unsafe scales.withUnsafeMutableBufferPointer { scales in
+          unsafe biases.withUnsafeMutableBufferPointer { biases in
+            _ = unsafe pleat_ggml_unpack(
               instructions.identifier, rawValue, blocks.baseAddress, count, codes.baseAddress,
               scales.baseAddress, biases.baseAddress)
           }

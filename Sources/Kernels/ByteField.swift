@@ -20,10 +20,11 @@ package struct ByteField: Sendable, Hashable {
   package func gather(_ records: [UInt8]) -> [UInt8] {
     guard width < stride else { return records }
     let count = records.count / stride
-    return [UInt8](unsafeUninitializedCapacity: count * width) { fields, written in
-      records.withUnsafeBytes { records in
+    // `count` whole records and fields are in bounds, and every byte of the fields is written.
+    return unsafe [UInt8](unsafeUninitializedCapacity: count * width) { fields, written in
+      unsafe records.withUnsafeBytes { records in
         if let first = records.baseAddress {
-          pleat_copy_fields(first + offset, stride, fields.baseAddress, width, count, width)
+          unsafe pleat_copy_fields(first + offset, stride, fields.baseAddress, width, count, width)
         }
       }
       written = count * width
@@ -34,10 +35,11 @@ package struct ByteField: Sendable, Hashable {
   package func scatter(_ fields: [UInt8], into records: inout [UInt8]) {
     let count = records.count / stride
     precondition(fields.count == count * width, "one field for each record")
-    fields.withUnsafeBytes { fields in
-      records.withUnsafeMutableBytes { records in
+    // `count` whole records, and by the precondition as many fields, are in bounds.
+    unsafe fields.withUnsafeBytes { fields in
+      unsafe records.withUnsafeMutableBytes { records in
         if let first = records.baseAddress {
-          pleat_copy_fields(fields.baseAddress, width, first + offset, stride, count, width)
+          unsafe pleat_copy_fields(fields.baseAddress, width, first + offset, stride, count, width)
         }
       }
     }
@@ -46,9 +48,10 @@ package struct ByteField: Sendable, Hashable {
   /// Whether two runs of records are equal but for the fields.
   package func isSameAround(_ left: [UInt8], _ right: [UInt8]) -> Bool {
     guard left.count == right.count else { return false }
-    return left.withUnsafeBytes { left in
-      right.withUnsafeBytes { right in
-        pleat_same_around_fields(
+    // Both have the same whole records.
+    return unsafe left.withUnsafeBytes { left in
+      unsafe right.withUnsafeBytes { right in
+        unsafe pleat_same_around_fields(
           left.baseAddress, right.baseAddress, left.count / stride, stride, offset, width)
       }
     }

@@ -16,10 +16,23 @@ package struct CRC32C: Sendable, Hashable {
     update(bytes, on: instructions)
   }
 
+  /// The checksum of a span.
+  package init(of bytes: Span<UInt8>, on instructions: InstructionSet = .best) {
+    self.init()
+    update(bytes, on: instructions)
+  }
+
+  /// Adds the bytes that follow.
+  package mutating func update(_ bytes: Span<UInt8>, on instructions: InstructionSet = .best) {
+    // Numbers of one byte have no padding.
+    unsafe update(bytes.bytes, on: instructions)
+  }
+
   /// Adds the bytes that follow.
   package mutating func update(_ bytes: RawSpan, on instructions: InstructionSet = .best) {
-    value = bytes.withUnsafeBytes {
-      pleat_crc32c(instructions.identifier, value, $0.baseAddress, $0.count)
+    // A pointer and its own count.
+    value = unsafe bytes.withUnsafeBytes {
+      unsafe pleat_crc32c(instructions.identifier, value, $0.baseAddress, $0.count)
     }
   }
 

@@ -67,7 +67,8 @@ package struct GroupKernel: Sendable, Hashable {
     _ values: Span<Float>, codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<Float>,
     biases: inout MutableSpan<Float>, on instructions: InstructionSet = .best
   ) throws(GroupFault) {
-    try encode(values, &codes, &scales, &biases, instructions, pleat_encode_minmax)
+    // `encode` checks what the loop relies on.
+    try unsafe encode(values, &codes, &scales, &biases, instructions, pleat_encode_minmax)
   }
 
   /// Encodes each group as `mx.quantize` of MLX does on a CPU: `w ≈ scale · code + bias`.
@@ -90,7 +91,8 @@ package struct GroupKernel: Sendable, Hashable {
     _ values: Span<Float>, codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<Float>,
     biases: inout MutableSpan<Float>, on instructions: InstructionSet = .best
   ) throws(GroupFault) {
-    try encode(values, &codes, &scales, &biases, instructions, pleat_encode_mlx)
+    // `encode` checks what the loop relies on.
+    try unsafe encode(values, &codes, &scales, &biases, instructions, pleat_encode_mlx)
   }
 
   /// Encodes each group around zero: `w ≈ scale · (code − symmetricZero)`.
@@ -111,10 +113,11 @@ package struct GroupKernel: Sendable, Hashable {
     on instructions: InstructionSet = .best
   ) throws(GroupFault) {
     let groups = groupCount(values: values.count, codes: codes.count, scales: scales.count)
-    let outcome = values.withUnsafeBufferPointer { values in
-      codes.withUnsafeMutableBufferPointer { codes in
-        scales.withUnsafeMutableBufferPointer { scales in
-          pleat_encode_symmetric(
+    // In bounds by the preconditions: whole groups, and as many parameters.
+    let outcome = unsafe values.withUnsafeBufferPointer { values in
+      unsafe codes.withUnsafeMutableBufferPointer { codes in
+        unsafe scales.withUnsafeMutableBufferPointer { scales in
+          unsafe pleat_encode_symmetric(
             instructions.identifier, values.baseAddress, groups, groupSize, Int32(bits),
             parameters.identifier, codes.baseAddress, scales.baseAddress)
         }
@@ -141,7 +144,8 @@ package struct GroupKernel: Sendable, Hashable {
     _ values: Span<Float>, codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<Float>,
     zeros: inout MutableSpan<Float>, on instructions: InstructionSet = .best
   ) throws(GroupFault) {
-    try encode(values, &codes, &scales, &zeros, instructions, pleat_encode_zero_point)
+    // `encode` checks what the loop relies on.
+    try unsafe encode(values, &codes, &scales, &zeros, instructions, pleat_encode_zero_point)
   }
 
   /// Decodes groups with biases: `w = scale · code + bias`, product and sum rounded one by one.
@@ -158,11 +162,12 @@ package struct GroupKernel: Sendable, Hashable {
   ) {
     let groups = groupCount(values: values.count, codes: codes.count, scales: scales.count)
     precondition(biases.count == groups, "expected one bias per group")
-    codes.withUnsafeBufferPointer { codes in
-      scales.withUnsafeBufferPointer { scales in
-        biases.withUnsafeBufferPointer { biases in
-          values.withUnsafeMutableBufferPointer { values in
-            pleat_decode_affine(
+    // In bounds by the preconditions: whole groups, and as many parameters.
+    unsafe codes.withUnsafeBufferPointer { codes in
+      unsafe scales.withUnsafeBufferPointer { scales in
+        unsafe biases.withUnsafeBufferPointer { biases in
+          unsafe values.withUnsafeMutableBufferPointer { values in
+            unsafe pleat_decode_affine(
               instructions.identifier, codes.baseAddress, groups, groupSize, scales.baseAddress,
               biases.baseAddress, values.baseAddress)
           }
@@ -185,10 +190,11 @@ package struct GroupKernel: Sendable, Hashable {
     into values: inout MutableSpan<Float>, on instructions: InstructionSet = .best
   ) {
     let groups = groupCount(values: values.count, codes: codes.count, scales: scales.count)
-    codes.withUnsafeBufferPointer { codes in
-      scales.withUnsafeBufferPointer { scales in
-        values.withUnsafeMutableBufferPointer { values in
-          pleat_decode_centered(
+    // In bounds by the preconditions: whole groups, and as many parameters.
+    unsafe codes.withUnsafeBufferPointer { codes in
+      unsafe scales.withUnsafeBufferPointer { scales in
+        unsafe values.withUnsafeMutableBufferPointer { values in
+          unsafe pleat_decode_centered(
             instructions.identifier, codes.baseAddress, groups, groupSize, scales.baseAddress,
             zero, values.baseAddress)
         }
@@ -211,11 +217,12 @@ package struct GroupKernel: Sendable, Hashable {
   ) {
     let groups = groupCount(values: values.count, codes: codes.count, scales: scales.count)
     precondition(zeros.count == groups, "expected one zero point per group")
-    codes.withUnsafeBufferPointer { codes in
-      scales.withUnsafeBufferPointer { scales in
-        zeros.withUnsafeBufferPointer { zeros in
-          values.withUnsafeMutableBufferPointer { values in
-            pleat_decode_zero_points(
+    // In bounds by the preconditions: whole groups, and as many parameters.
+    unsafe codes.withUnsafeBufferPointer { codes in
+      unsafe scales.withUnsafeBufferPointer { scales in
+        unsafe zeros.withUnsafeBufferPointer { zeros in
+          unsafe values.withUnsafeMutableBufferPointer { values in
+            unsafe pleat_decode_zero_points(
               instructions.identifier, codes.baseAddress, groups, groupSize, scales.baseAddress,
               zeros.baseAddress, values.baseAddress)
           }
@@ -236,11 +243,12 @@ package struct GroupKernel: Sendable, Hashable {
   ) throws(GroupFault) {
     let groups = groupCount(values: values.count, codes: codes.count, scales: scales.count)
     precondition(offsets.count == groups, "expected one offset per group")
-    let outcome = values.withUnsafeBufferPointer { values in
-      codes.withUnsafeMutableBufferPointer { codes in
-        scales.withUnsafeMutableBufferPointer { scales in
-          offsets.withUnsafeMutableBufferPointer { offsets in
-            encoder(
+    // In bounds by the preconditions: whole groups, and as many parameters.
+    let outcome = unsafe values.withUnsafeBufferPointer { values in
+      unsafe codes.withUnsafeMutableBufferPointer { codes in
+        unsafe scales.withUnsafeMutableBufferPointer { scales in
+          unsafe offsets.withUnsafeMutableBufferPointer { offsets in
+            unsafe encoder(
               instructions.identifier, values.baseAddress, groups, groupSize, Int32(bits),
               parameters.identifier, codes.baseAddress, scales.baseAddress, offsets.baseAddress)
           }

@@ -26,20 +26,21 @@ package enum FloatFormat: CaseIterable, Sendable {
   ///   - values: Receives one float per stored value.
   ///   - instructions: The path to take.
   package func decode(
-    _ bytes: RawSpan, into values: inout MutableSpan<Float>,
+    _ bytes: Span<UInt8>, into values: inout MutableSpan<Float>,
     on instructions: InstructionSet = .best
   ) {
     let count = values.count
-    precondition(bytes.byteCount == count * byteCount, "bytes and values differ in count")
+    precondition(bytes.count == count * byteCount, "bytes and values differ in count")
     let set = instructions.identifier
-    bytes.withUnsafeBytes { bytes in
-      values.withUnsafeMutableBufferPointer { values in
+    // In bounds by the precondition.
+    unsafe bytes.withUnsafeBytes { bytes in
+      unsafe values.withUnsafeMutableBufferPointer { values in
         let (source, target) = (bytes.baseAddress, values.baseAddress)
         switch self {
-        case .float16: pleat_f16_to_f32(set, source, count, target)
-        case .bfloat16: pleat_bf16_to_f32(set, source, count, target)
-        case .float32: UnsafeMutableRawBufferPointer(values).copyMemory(from: bytes)
-        case .float64: pleat_f64_to_f32(set, source, count, target)
+        case .float16: unsafe pleat_f16_to_f32(set, source, count, target)
+        case .bfloat16: unsafe pleat_bf16_to_f32(set, source, count, target)
+        case .float32: unsafe UnsafeMutableRawBufferPointer(values).copyMemory(from: bytes)
+        case .float64: unsafe pleat_f64_to_f32(set, source, count, target)
         }
       }
     }
@@ -61,14 +62,15 @@ package enum FloatFormat: CaseIterable, Sendable {
     let count = values.count
     precondition(bytes.byteCount == count * byteCount, "bytes and values differ in count")
     let set = instructions.identifier
-    values.withUnsafeBufferPointer { values in
-      bytes.withUnsafeMutableBytes { bytes in
+    // In bounds by the precondition.
+    unsafe values.withUnsafeBufferPointer { values in
+      unsafe bytes.withUnsafeMutableBytes { bytes in
         let (source, target) = (values.baseAddress, bytes.baseAddress)
         switch self {
-        case .float16: pleat_f32_to_f16(set, source, count, target)
-        case .bfloat16: pleat_f32_to_bf16(set, source, count, target)
-        case .float32: bytes.copyMemory(from: UnsafeRawBufferPointer(values))
-        case .float64: pleat_f32_to_f64(set, source, count, target)
+        case .float16: unsafe pleat_f32_to_f16(set, source, count, target)
+        case .bfloat16: unsafe pleat_f32_to_bf16(set, source, count, target)
+        case .float32: unsafe bytes.copyMemory(from: UnsafeRawBufferPointer(values))
+        case .float64: unsafe pleat_f32_to_f64(set, source, count, target)
         }
       }
     }

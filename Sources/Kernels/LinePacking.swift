@@ -16,11 +16,12 @@ extension BitPacking {
   ) {
     let (columns, distance) = lines(codes.count, rows, firstRow, bytes.byteCount)
     guard distance > 0 else { return }
-    codes.withUnsafeBufferPointer { codes in
-      bytes.withUnsafeMutableBytes { bytes in
-        pleat_pack_lines(
+    // In bounds by the preconditions of `lines`: rows from the first one on fit every line.
+    unsafe codes.withUnsafeBufferPointer { codes in
+      unsafe bytes.withUnsafeMutableBytes { bytes in
+        unsafe pleat_pack_lines(
           instructions.identifier, codes.baseAddress, rows, columns, Int32(bits),
-          bytes.baseAddress.map { $0 + 4 * firstRow }, distance)
+          bytes.baseAddress.map { unsafe $0 + 4 * firstRow }, distance)
       }
     }
   }
@@ -34,16 +35,17 @@ extension BitPacking {
   ///   - codes: Receives rows × columns codes, one per byte; the bits of a row fill words.
   ///   - instructions: The path to take.
   package func unpackLines(
-    _ bytes: RawSpan, rows: Int, firstRow: Int, into codes: inout MutableSpan<UInt8>,
+    _ bytes: Span<UInt8>, rows: Int, firstRow: Int, into codes: inout MutableSpan<UInt8>,
     on instructions: InstructionSet = .best
   ) {
-    let (columns, distance) = lines(codes.count, rows, firstRow, bytes.byteCount)
+    let (columns, distance) = lines(codes.count, rows, firstRow, bytes.count)
     guard distance > 0 else { return }
-    bytes.withUnsafeBytes { bytes in
-      codes.withUnsafeMutableBufferPointer { codes in
-        pleat_unpack_lines(
-          instructions.identifier, bytes.baseAddress.map { $0 + 4 * firstRow }, distance, rows,
-          columns, Int32(bits), codes.baseAddress)
+    // In bounds by the preconditions of `lines`: rows from the first one on fit every line.
+    unsafe bytes.withUnsafeBytes { bytes in
+      unsafe codes.withUnsafeMutableBufferPointer { codes in
+        unsafe pleat_unpack_lines(
+          instructions.identifier, bytes.baseAddress.map { unsafe $0 + 4 * firstRow }, distance,
+          rows, columns, Int32(bits), codes.baseAddress)
       }
     }
   }

@@ -29,10 +29,11 @@ package enum LowRankUpdate {
     precondition(left.count == rows * rank, "expected whole rows of left")
     precondition(right.count == columns * rank, "expected whole columns of right")
     precondition(delta.count == rows * columns, "expected rows × columns of delta")
-    left.withUnsafeBufferPointer { left in
-      right.withUnsafeBufferPointer { right in
-        delta.withUnsafeMutableBufferPointer { delta in
-          pleat_add_low_rank(
+    // In bounds by the preconditions: three matrices of rows × rank × columns.
+    unsafe left.withUnsafeBufferPointer { left in
+      unsafe right.withUnsafeBufferPointer { right in
+        unsafe delta.withUnsafeMutableBufferPointer { delta in
+          unsafe pleat_add_low_rank(
             instructions.identifier, left.baseAddress, right.baseAddress, rows, columns, rank,
             scale, delta.baseAddress)
         }

@@ -22,8 +22,9 @@ package struct ValueStatistics: Sendable, Hashable {
   package init() {}
 
   package init(_ values: Span<Float>, on instructions: InstructionSet = .best) {
-    let found = values.withUnsafeBufferPointer {
-      pleat_statistics_of(instructions.identifier, $0.baseAddress, $0.count)
+    // A pointer and its own count.
+    let found = unsafe values.withUnsafeBufferPointer {
+      unsafe pleat_statistics_of(instructions.identifier, $0.baseAddress, $0.count)
     }
     count = values.count
     nanCount = Int(found.nan_count)
@@ -67,9 +68,10 @@ package struct ErrorStatistics: Sendable, Hashable {
     on instructions: InstructionSet = .best
   ) {
     precondition(values.count == reference.count, "spans differ in count")
-    let found = values.withUnsafeBufferPointer { values in
-      reference.withUnsafeBufferPointer { reference in
-        pleat_error_of(
+    // In bounds by the precondition.
+    let found = unsafe values.withUnsafeBufferPointer { values in
+      unsafe reference.withUnsafeBufferPointer { reference in
+        unsafe pleat_error_of(
           instructions.identifier, values.baseAddress, reference.baseAddress, values.count)
       }
     }
@@ -119,10 +121,11 @@ package struct UpdateStatistics: Sendable, Hashable {
   ) {
     precondition(values.count == base.count, "values and base differ in count")
     precondition(values.count == delta.count, "values and delta differ in count")
-    let found = values.withUnsafeBufferPointer { values in
-      base.withUnsafeBufferPointer { base in
-        delta.withUnsafeBufferPointer { delta in
-          pleat_update_error_of(
+    // In bounds by the preconditions.
+    let found = unsafe values.withUnsafeBufferPointer { values in
+      unsafe base.withUnsafeBufferPointer { base in
+        unsafe delta.withUnsafeBufferPointer { delta in
+          unsafe pleat_update_error_of(
             instructions.identifier, values.baseAddress, base.baseAddress, delta.baseAddress,
             values.count)
         }

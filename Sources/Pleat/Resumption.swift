@@ -20,6 +20,6 @@ extension Plan {
     }
     for tensor in layout.contents.stored { lines.append("\(tensor.name) \(tensor.byteCount)") }
     let text = Array(lines.joined(separator: "\n").utf8)
-    return "\(CRC32C(of: text.span.bytes).text) \(text.count)"
+    return "\(CRC32C(of: text.span).text) \(text.count)"
   }
 }

@@ -225,9 +225,9 @@ extension Model {
     of tensor: Int, at offset: Int, count: Int
   ) throws(ModelError) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)
-    var span = bytes.mutableSpan
-    var raw = span.mutableBytes
-    try reader.read(gathered[tensor].parts[0], at: offset, into: &raw)
+    try bytes.change(0..<count) { (bytes) throws(ModelError) in
+      try reader.read(gathered[tensor].parts[0], at: offset, into: &bytes)
+    }
     return bytes
   }
 }

@@ -19,9 +19,9 @@ package enum RowDecoder: Sendable {
   package func decode(_ bytes: ArraySlice<UInt8>, into values: inout [Float]) {
     var target = values.mutableSpan
     switch self {
-    case .scalars(let type): FloatFormat(type).decode(bytes.span.bytes, into: &target)
+    case .scalars(let type): FloatFormat(type).decode(bytes.span, into: &target)
     case .blocks(let layout):
-      BlockType(layout)?.decode(bytes.span.bytes, into: &target)
+      BlockType(layout)?.decode(bytes.span, into: &target)
     }
   }
 }

@@ -11,7 +11,8 @@ package struct ExactName: Hashable, Sendable {
   package init(_ text: String) {
     self.text = text
     var (bytes, hasher) = (text, Hasher())
-    bytes.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+    // The hasher reads the bytes during the call.
+    bytes.withUTF8 { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     hash = hasher.finalize()
   }
 

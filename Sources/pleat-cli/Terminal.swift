@@ -13,7 +13,8 @@ enum Terminal {
 
   /// Whether a descriptor shows colours: it is a terminal whose user did not forbid them.
   static func showsColor(_ descriptor: Int32) -> Bool {
-    isatty(descriptor) == 1 && (getenv("NO_COLOR").map { $0[0] == 0 } ?? true)
+    // A variable ends with a zero, if not with more, and nothing here changes the environment.
+    isatty(descriptor) == 1 && (unsafe getenv("NO_COLOR").map { unsafe $0[0] == 0 } ?? true)
   }
 
   /// Whether a descriptor is a terminal.
@@ -23,7 +24,10 @@ enum Terminal {
   static func write(_ bytes: [UInt8], to descriptor: Int32) -> Bool {
     var rest = bytes[...]
     while !rest.isEmpty {
-      let count = rest.withUnsafeBytes { systemWrite(descriptor, $0.baseAddress, $0.count) }
+      // A pointer and its own count.
+      let count = unsafe rest.withUnsafeBytes {
+        unsafe systemWrite(descriptor, $0.baseAddress, $0.count)
+      }
       guard count > 0 || count < 0 && errno == EINTR else { return false }
       rest = rest.dropFirst(max(0, count))
     }
@@ -33,7 +37,8 @@ enum Terminal {
   /// Whether nobody reads what is written to a descriptor any more: the other end of a pipe is closed.
   static func isClosed(_ descriptor: Int32) -> Bool {
     var question = pollfd(fd: descriptor, events: 0, revents: 0)
-    return poll(&question, 1, 0) == 1 && question.revents & Int16(POLLERR | POLLNVAL) != 0
+    // One question, as the count says.
+    return unsafe poll(&question, 1, 0) == 1 && question.revents & Int16(POLLERR | POLLNVAL) != 0
   }
 
   /// Ends the process at once.
@@ -47,5 +52,5 @@ enum Terminal {
 }
 
 // Under another name, since `Terminal.write` hides the function.
-private let systemWrite = write
+private let systemWrite = unsafe write
 private let systemExit = exit

@@ -16,7 +16,7 @@ import Testing
   }
 
   private static func frame(of block: [UInt8]) -> [UInt8]? {
-    ZstdFrame.compress(block.span.bytes)
+    ZstdFrame.compress(block.span)
   }
 
   @Test(

@@ -16,11 +16,11 @@ enum PleatText {
     let headerOffset = 64 + body.count
     var preamble: [UInt8] = [0x89] + Array("PLEAT\r\n".utf8)
     preamble += Numbers.little(UInt16(1)) + Numbers.little(UInt16(0))
-    preamble += Numbers.little(CRC32C(of: text.span.bytes).value)
+    preamble += Numbers.little(CRC32C(of: text.span).value)
     preamble += Numbers.little(UInt64(headerOffset)) + Numbers.little(UInt64(text.count))
     preamble += Numbers.little(UInt64(headerOffset + text.count))
     preamble += [UInt8](repeating: 0, count: 60 - preamble.count)
-    preamble += Numbers.little(CRC32C(of: preamble.span.bytes).value)
+    preamble += Numbers.little(CRC32C(of: preamble.span).value)
     return preamble + body + text
   }
 
@@ -33,7 +33,7 @@ enum PleatText {
   }
 
   /// The checksum of bytes as a header has it.
-  static func checksum(_ bytes: [UInt8]) -> String { CRC32C(of: bytes.span.bytes).text }
+  static func checksum(_ bytes: [UInt8]) -> String { CRC32C(of: bytes.span).text }
 
   /// The header of a pleat file, and what lies between the preamble and it.
   static func parts(of file: [UInt8]) -> (header: String, body: [UInt8]) {

@@ -43,7 +43,7 @@ import Testing
         var again = [UInt8](repeating: 0xff, count: rows * columns)
         var target = again.mutableSpan
         AWQPacking.unpack(
-          bytes.span.bytes.extracting(1...), distance: distance, rows: rows, into: &target, on: set)
+          bytes.span.extracting(1...), distance: distance, rows: rows, into: &target, on: set)
         #expect(again == codes, "\(rows)×\(columns)")
       }
     }

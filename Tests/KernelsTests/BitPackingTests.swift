@@ -35,7 +35,7 @@ import Testing
   ) -> [UInt8] {
     var codes = [UInt8](repeating: 0xff, count: rows * columns)
     var span = codes.mutableSpan
-    BitPacking(bits: bits).unpack(bytes.span.bytes, rows: rows, into: &span, on: set)
+    BitPacking(bits: bits).unpack(bytes.span, rows: rows, into: &span, on: set)
     return codes
   }
 

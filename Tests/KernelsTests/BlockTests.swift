@@ -12,7 +12,7 @@ import Testing
     var values = [Float](
       repeating: .nan, count: blocks.count / type.byteCount * type.elementCount)
     var span = values.mutableSpan
-    type.decode(blocks.span.bytes, into: &span, on: set)
+    type.decode(blocks.span, into: &span, on: set)
     return values
   }
 
@@ -49,14 +49,14 @@ import Testing
     var packedBytes = packedSpan.mutableBytes
     switch form {
     case .symmetric(let bits):
-      type.unpack(blocks.span.bytes, codes: &codeSpan, scales: &scaleSpan, on: set)
+      type.unpack(blocks.span, codes: &codeSpan, scales: &scaleSpan, on: set)
       let kernel = GroupKernel(groupSize: 32, bits: bits, parameters: .float16)
       kernel.decode(
         codes.span, scales: scales.span, zero: kernel.symmetricZero, into: &valueSpan, on: set)
       type.pack(codes: codes.span, scales: scales.span, into: &packedBytes, on: set)
     case .affine(let bits):
       type.unpack(
-        blocks.span.bytes, codes: &codeSpan, scales: &scaleSpan, biases: &biasSpan, on: set)
+        blocks.span, codes: &codeSpan, scales: &scaleSpan, biases: &biasSpan, on: set)
       let kernel = GroupKernel(groupSize: 32, bits: bits, parameters: .float16)
       kernel.decode(
         codes.span, scales: scales.span, biases: biases.span, into: &valueSpan, on: set)

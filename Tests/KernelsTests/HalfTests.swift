@@ -117,7 +117,7 @@ import Testing
           var values = [Float](repeating: 0, count: count)
           var span = values.mutableSpan
           let size = count * format.byteCount
-          format.decode(bytes.span.bytes.extracting(1..<(1 + size)), into: &span, on: set)
+          format.decode(bytes.span.extracting(1..<(1 + size)), into: &span, on: set)
           #expect(values.bits == format.decode(Array(bytes[1..<(1 + size)]), on: .portable).bits)
 
           var stored = [UInt8](repeating: 0xaa, count: size + 2)

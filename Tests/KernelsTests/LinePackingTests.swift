@@ -46,7 +46,7 @@ import Testing
         var part = [UInt8](repeating: 0xff, count: piece.count * columns)
         var span = part.mutableSpan
         packing.unpackLines(
-          expected.span.bytes, rows: piece.count, firstRow: piece.lowerBound, into: &span, on: set)
+          expected.span, rows: piece.count, firstRow: piece.lowerBound, into: &span, on: set)
         found.replaceSubrange(
           piece.lowerBound * columns..<piece.upperBound * columns, with: part)
       }

@@ -4,7 +4,7 @@ extension FloatFormat {
   func decode(_ bytes: [UInt8], on instructions: InstructionSet) -> [Float] {
     var values = [Float](repeating: -1, count: bytes.count / byteCount)
     var span = values.mutableSpan
-    decode(bytes.span.bytes, into: &span, on: instructions)
+    decode(bytes.span, into: &span, on: instructions)
     return values
   }
 

@@ -70,7 +70,7 @@ import Testing
       let place = try #require(copy.reader.place(of: index))
       let bytes = try place.file.bytes(
         at: place.offset, count: copy.reader.stored[index].byteCount)
-      #expect(place.checksum == CRC32C(of: bytes.span.bytes))
+      #expect(place.checksum == CRC32C(of: bytes.span))
     }
     let found = try Verification(of: copy, against: raw, tolerance: 0)
     #expect(found.holds)

@@ -66,6 +66,6 @@ package enum Numbers {
 
   /// The little-endian bytes of an integer.
   package static func little<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
-    withUnsafeBytes(of: value.littleEndian) { Array($0) }
+    (0..<T.bitWidth / 8).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
   }
 }

@@ -19,54 +19,59 @@ package enum JSONParser {
     guard bytes.count < Int(Int32.max) else {
       throw ModelError(.limit, "the JSON text is too large", file: file)
     }
-    guard let tokener = json_tokener_new_ex(Int32(limits.nesting)) else {
+    // The tokener and the document are json-c's until they are given back where this ends; nothing
+    // that points into them is returned.
+    guard let tokener = unsafe json_tokener_new_ex(Int32(limits.nesting)) else {
       throw ModelError(.limit, "out of memory for JSON", file: file)
     }
-    defer { json_tokener_free(tokener) }
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT)
+    defer { unsafe json_tokener_free(tokener) }
+    unsafe json_tokener_set_flags(tokener, JSON_TOKENER_STRICT)
     // The terminating zero tells json-c that a number at the very end is complete.
-    let root = (bytes + [0]).withUnsafeBytes {
-      json_tokener_parse_ex(
+    let root = unsafe (bytes + [0]).withUnsafeBytes {
+      unsafe json_tokener_parse_ex(
         tokener, $0.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(bytes.count + 1))
     }
-    defer { json_object_put(root) }
-    let status = json_tokener_get_error(tokener)
+    defer { unsafe json_object_put(root) }
+    let status = unsafe json_tokener_get_error(tokener)
     guard status == json_tokener_success else {
-      throw ModelError(
+      throw unsafe ModelError(
         .malformed, "not valid JSON: \(String(cString: json_tokener_error_desc(status)))",
         file: file, offset: json_tokener_get_parse_end(tokener))
     }
-    return value(root)
+    return unsafe value(root)
   }
 
+  // What these two take is a part of a document that `parse` holds; texts are copied at once.
   private static func value(_ object: OpaquePointer?) -> JSONValue {
-    switch json_object_get_type(object) {
-    case json_type_boolean: return .bool(json_object_get_boolean(object) != 0)
-    case json_type_int: return .integer(json_object_get_int64(object))
-    case json_type_double: return .number(json_object_get_double(object))
+    switch unsafe json_object_get_type(object) {
+    case json_type_boolean: return unsafe .bool(json_object_get_boolean(object) != 0)
+    case json_type_int: return unsafe .integer(json_object_get_int64(object))
+    case json_type_double: return unsafe .number(json_object_get_double(object))
     case json_type_string:
-      let count = Int(json_object_get_string_len(object))
-      let start = UnsafeRawPointer(json_object_get_string(object))
-      return .string(
+      let count = unsafe Int(json_object_get_string_len(object))
+      let start = unsafe UnsafeRawPointer(json_object_get_string(object))
+      return unsafe .string(
         String(decoding: UnsafeRawBufferPointer(start: start, count: count), as: UTF8.self))
     case json_type_array:
-      return .array(
-        (0..<json_object_array_length(object)).map { value(json_object_array_get_idx(object, $0)) })
-    case json_type_object: return .object(members(object))
+      return unsafe .array(
+        (0..<json_object_array_length(object)).map {
+          unsafe value(json_object_array_get_idx(object, $0))
+        })
+    case json_type_object: return unsafe .object(members(object))
     default: return .null
     }
   }
 
   private static func members(_ object: OpaquePointer?) -> [JSONValue.Member] {
     var members: [JSONValue.Member] = []
-    var iterator = json_object_iter_begin(object)
-    var end = json_object_iter_end(object)
-    while json_object_iter_equal(&iterator, &end) == 0 {
-      members.append(
+    var iterator = unsafe json_object_iter_begin(object)
+    var end = unsafe json_object_iter_end(object)
+    while unsafe json_object_iter_equal(&iterator, &end) == 0 {
+      unsafe members.append(
         .init(
           String(cString: json_object_iter_peek_name(&iterator)),
           value(json_object_iter_peek_value(&iterator))))
-      json_object_iter_next(&iterator)
+      unsafe json_object_iter_next(&iterator)
     }
     return members
   }

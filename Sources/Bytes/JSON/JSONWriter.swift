@@ -33,8 +33,7 @@ public struct JSONWriter {
 
   /// Appends text as it is.
   public mutating func write(literal text: String) {
-    var text = text
-    text.withUTF8 { bytes.append(contentsOf: $0) }
+    bytes.append(contentsOf: text.utf8)
   }
 
   /// Appends a number that is not negative.

@@ -16,7 +16,7 @@ package struct PlaneCodec: Sendable, Hashable {
 
   /// The stored bytes of each plane.
   package func encode(_ block: [UInt8]) -> [[UInt8]] {
-    planes(of: block).map { ZstdFrame.compress($0.span.bytes) ?? $0 }
+    planes(of: block).map { ZstdFrame.compress($0.span) ?? $0 }
   }
 
   /// Fills `block` from the stored bytes of its planes, one after another.
@@ -38,9 +38,9 @@ package struct PlaneCodec: Sendable, Hashable {
         place(source, plane, in: &block)
       } else {
         var bytes = [UInt8](repeating: 0, count: length)
-        var span = bytes.mutableSpan
-        var raw = span.mutableBytes
-        try ZstdFrame.decompress(source.span.bytes, into: &raw)
+        try bytes.change(0..<length) { (bytes) throws(ModelError) in
+          try ZstdFrame.decompress(source.span, into: &bytes)
+        }
         place(bytes[...], plane, in: &block)
       }
     }
@@ -50,9 +50,10 @@ package struct PlaneCodec: Sendable, Hashable {
     guard planeCount == 2 else { return [block] }
     let length = block.count / 2
     return (0..<2).map { plane in
-      [UInt8](unsafeUninitializedCapacity: length) { target, count in
-        block.withUnsafeBufferPointer { source in
-          for index in 0..<length { target[index] = source[2 * index + plane] }
+      // Two planes of half the block each: 2 · index + plane < block.count, and all is filled.
+      unsafe [UInt8](unsafeUninitializedCapacity: length) { target, count in
+        unsafe block.withUnsafeBufferPointer { source in
+          for index in 0..<length { unsafe target[index] = source[2 * index + plane] }
         }
         count = length
       }
@@ -60,9 +61,11 @@ package struct PlaneCodec: Sendable, Hashable {
   }
 
   private func place(_ source: ArraySlice<UInt8>, _ plane: Int, in block: inout [UInt8]) {
-    block.withUnsafeMutableBufferPointer { target in
-      source.withUnsafeBufferPointer { source in
-        for index in 0..<source.count { target[planeCount * index + plane] = source[index] }
+    precondition(planeCount * source.count <= block.count, "the plane fits the block")
+    // In bounds by the precondition, since plane < planeCount.
+    unsafe block.withUnsafeMutableBufferPointer { target in
+      unsafe source.withUnsafeBufferPointer { source in
+        for index in 0..<source.count { unsafe target[planeCount * index + plane] = source[index] }
       }
     }
   }

@@ -215,7 +215,7 @@ package struct AWQSpelling: Spelling {
     _ bytes: ArraySlice<UInt8>, _ format: FloatFormat, into values: inout [Float]
   ) {
     var target = values.mutableSpan
-    format.decode(bytes.span.bytes, into: &target)
+    format.decode(bytes.span, into: &target)
   }
 
   private static func read(
@@ -226,7 +226,7 @@ package struct AWQSpelling: Spelling {
     let lines = part[(firstRow / 2)...]
     var target = codes.mutableSpan
     AWQPacking.unpack(
-      lines.span.bytes, distance: distance, rows: rows.rowCount, into: &target)
+      lines.span, distance: distance, rows: rows.rowCount, into: &target)
   }
 
   // MARK: - Names

@@ -65,8 +65,11 @@ extension CompressedTensorsSpelling {
     let tensor = contents.tensors[found.extents]
     guard tensor.encoding == .plain(.i64), tensor.byteCount == 16 else { return nil }
     let bytes = try contents.bytes(of: found.extents, 0..<16)
-    let source = bytes.span.bytes
-    let numbers = [0, 8].map { source.unsafeLoadUnaligned(fromByteOffset: $0, as: Int64.self) }
+    // Any bits are a number; loads are checked to be in bounds.
+    let source = unsafe bytes.span.bytes
+    let numbers = [0, 8].map {
+      unsafe source.unsafeLoadUnaligned(fromByteOffset: $0, as: Int64.self)
+    }
     return Shape(validating: numbers.map { Int($0) })
   }
 

@@ -2,9 +2,10 @@
 enum GroupIndex {
   /// The numbers of groups in 32-bit words.
   static func numbers(_ bytes: [UInt8]) -> [Int] {
-    let source = bytes.span.bytes
+    // Any bits are a number; loads are checked to be in bounds.
+    let source = unsafe bytes.span.bytes
     return (0..<bytes.count / 4).map {
-      Int(source.unsafeLoadUnaligned(fromByteOffset: 4 * $0, as: Int32.self))
+      unsafe Int(source.unsafeLoadUnaligned(fromByteOffset: 4 * $0, as: Int32.self))
     }
   }
 

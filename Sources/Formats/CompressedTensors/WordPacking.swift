@@ -28,17 +28,18 @@ enum WordPacking: Sendable, Hashable {
   func unpack(_ bytes: ArraySlice<UInt8>, bits: Int, rows: Int, into codes: inout [UInt8]) {
     guard self == .wholeNumbers, 32 % bits != 0, rows > 0 else {
       var target = codes.mutableSpan
-      return BitPacking(bits: bits).unpack(bytes.span.bytes, rows: rows, into: &target)
+      return BitPacking(bits: bits).unpack(bytes.span, rows: rows, into: &target)
     }
     let columns = codes.count / rows
     let (perWord, mask) = (32 / bits, UInt32(1) << UInt32(bits) - 1)
     let rowByteCount = wordCount(columns, bits: bits) * 4
     var target = codes.mutableSpan
-    let source = bytes.span.bytes
+    // Any bits are a number; loads are checked to be in bounds.
+    let source = unsafe bytes.span.bytes
     for row in 0..<rows {
       for first in stride(from: 0, to: columns, by: perWord) {
         let offset = row * rowByteCount + first / perWord * 4
-        var word = source.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt32.self)
+        var word = unsafe source.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt32.self)
         for column in first..<min(columns, first + perWord) {
           target[row * columns + column] = UInt8(truncatingIfNeeded: word & mask)
           word >>= UInt32(bits)

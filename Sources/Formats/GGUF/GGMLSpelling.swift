@@ -129,10 +129,10 @@ package struct GGMLSpelling: Spelling {
     var codeSpan = codes.mutableSpan
     var scaleSpan = scales.mutableSpan
     guard case .affine = type.groupForm else {
-      return type.unpack(blocks.span.bytes, codes: &codeSpan, scales: &scaleSpan)
+      return type.unpack(blocks.span, codes: &codeSpan, scales: &scaleSpan)
     }
     var biasSpan = biases.mutableSpan
-    type.unpack(blocks.span.bytes, codes: &codeSpan, scales: &scaleSpan, biases: &biasSpan)
+    type.unpack(blocks.span, codes: &codeSpan, scales: &scaleSpan, biases: &biasSpan)
   }
 
   /// The narrowest block type that holds the codes.

@@ -106,11 +106,12 @@ struct GGMLType: Sendable {
     }
     let block = byteCount
     guard !swaps.isEmpty else { return }
-    bytes.withUnsafeMutableBytes { buffer in
+    // Whole blocks are in bounds, and what is turned lies in a block.
+    unsafe bytes.withUnsafeMutableBytes { buffer in
       for start in stride(from: 0, to: buffer.count - block + 1, by: block) {
         for swap in swaps {
           let first = start + swap.offset
-          buffer[first..<first + swap.width].reverse()
+          unsafe buffer[first..<first + swap.width].reverse()
         }
       }
     }

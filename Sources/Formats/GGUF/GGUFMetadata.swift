@@ -83,8 +83,8 @@ package enum GGUFMetadata {
   }
 
   private static func append(_ value: UInt64, _ type: MetadataType, to bytes: inout [UInt8]) {
-    withUnsafeBytes(of: value.littleEndian) {
-      bytes.append(contentsOf: $0.prefix(type.byteCount ?? 8))
+    for index in 0..<(type.byteCount ?? 8) {
+      bytes.append(UInt8(truncatingIfNeeded: value >> (8 * index)))
     }
   }
 }

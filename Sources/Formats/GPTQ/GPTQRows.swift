@@ -48,12 +48,11 @@ extension GPTQSpelling {
     var scales = [Float](repeating: 0, count: groups * rows.rowCount)  // groups × rows
     let format = FloatFormat(rows.grouping.parameters)
     let scaleLine = parts[2].count / groups
-    scales.withUnsafeMutableBufferPointer { scales in
-      for group in 0..<groups {
-        let start = group * scaleLine + firstRow * format.byteCount
-        let bytes = parts[2][start..<start + rows.rowCount * format.byteCount]
-        var line = scales.extracting(group * places.count..<(group + 1) * places.count).mutableSpan
-        format.decode(bytes.span.bytes, into: &line)
+    for group in 0..<groups {
+      let start = group * scaleLine + firstRow * format.byteCount
+      let bytes = parts[2][start..<start + rows.rowCount * format.byteCount]
+      scales.changeElements(group * places.count..<(group + 1) * places.count) {
+        format.decode(bytes.span, into: &$0)
       }
     }
     var zeros: [Float] = []
@@ -80,12 +79,11 @@ extension GPTQSpelling {
   ) -> [Float] {
     var codes = [UInt8](repeating: 0, count: groups * rowCount)
     let lineByteCount = bytes.count / groups
-    codes.withUnsafeMutableBufferPointer { codes in
-      for group in 0..<groups {
-        let start = group * lineByteCount + firstRow * packing.bits / 8
-        let line = bytes[start..<start + rowCount * packing.bits / 8]
-        var target = codes.extracting(group * rowCount..<(group + 1) * rowCount).mutableSpan
-        packing.unpack(line.span.bytes, rows: 1, into: &target)
+    for group in 0..<groups {
+      let start = group * lineByteCount + firstRow * packing.bits / 8
+      let line = bytes[start..<start + rowCount * packing.bits / 8]
+      codes.changeElements(group * rowCount..<(group + 1) * rowCount) {
+        packing.unpack(line.span, rows: 1, into: &$0)
       }
     }
     return codes.map { Float(Int($0) + version.offset) }
@@ -107,7 +105,7 @@ extension GPTQSpelling {
     _ lines: [UInt8], _ packing: BitPacking, rows: Int, firstRow: Int, into codes: inout [UInt8]
   ) {
     var target = codes.mutableSpan
-    packing.unpackLines(lines.span.bytes, rows: rows, firstRow: firstRow, into: &target)
+    packing.unpackLines(lines.span, rows: rows, firstRow: firstRow, into: &target)
   }
 }
 

@@ -18,7 +18,7 @@ struct PackedPreamble {
   init(headerOffset: Int, header: [UInt8]) {
     self.headerOffset = headerOffset
     headerByteCount = header.count
-    headerChecksum = CRC32C(of: header.span.bytes)
+    headerChecksum = CRC32C(of: header.span)
     fileByteCount = headerOffset + header.count
   }
 
@@ -41,7 +41,7 @@ struct PackedPreamble {
     let total = try reader.integer(UInt64.self, of: "the preamble")
     let stored = try ByteReader(file, at: 60).checksum()
     let covered = bytes[..<60]
-    let found = CRC32C(of: covered.span.bytes)
+    let found = CRC32C(of: covered.span)
     guard stored == found else {
       throw ModelError(
         .malformed, "the preamble is damaged: its checksum does not hold", file: path, offset: 0,
@@ -78,7 +78,7 @@ struct PackedPreamble {
     bytes.append(littleEndian: UInt64(headerByteCount))
     bytes.append(littleEndian: UInt64(fileByteCount))
     bytes += Array(repeating: 0, count: 60 - bytes.count)
-    bytes.append(littleEndian: CRC32C(of: bytes.span.bytes).value)
+    bytes.append(littleEndian: CRC32C(of: bytes.span).value)
     return bytes
   }
 }

@@ -27,7 +27,7 @@ struct PackedReader: StoredReader {
         expected: "at most \(limits.headerByteCount) bytes", found: "\(preamble.headerByteCount)")
     }
     let text = try file.bytes(at: preamble.headerOffset, count: preamble.headerByteCount)
-    let found = CRC32C(of: text.span.bytes)
+    let found = CRC32C(of: text.span)
     guard found == preamble.headerChecksum else {
       throw ModelError(
         .malformed, "the header is damaged: its checksum does not hold", file: path,
@@ -181,7 +181,7 @@ struct PackedReader: StoredReader {
       while position < range.upperBound {
         let count = min(1 << 20, range.upperBound - position)
         let bytes = try file.bytes(at: position, count: count)
-        checksum.update(bytes.span.bytes)
+        checksum.update(bytes.span)
         position += count
         try progress(count)
       }
@@ -198,9 +198,9 @@ struct PackedReader: StoredReader {
       throw ModelError(.limit, "the metadata is too large", file: file.path.string)
     }
     var bytes = [UInt8](repeating: 0, count: part.byteCount)
-    var span = bytes.mutableSpan
-    var raw = span.mutableBytes
-    try read(part, of: file, at: 0, into: &raw)
+    try bytes.change(bytes.indices) { (bytes) throws(ModelError) in
+      try read(part, of: file, at: 0, into: &bytes)
+    }
     return try GGUFMetadata.parse(bytes, count: header.metadata.count, file, limits)
   }
 
@@ -231,7 +231,11 @@ struct PackedReader: StoredReader {
 
 /// Puts bytes at a place of a span.
 private func copy(_ source: ArraySlice<UInt8>, to start: Int, in bytes: inout MutableRawSpan) {
-  bytes.withUnsafeMutableBytes { $0[start..<start + source.count].copyBytes(from: source) }
+  precondition(start >= 0 && start + source.count <= bytes.byteCount, "the bytes fit")
+  // In bounds by the precondition.
+  unsafe bytes.withUnsafeMutableBytes {
+    unsafe $0[start..<start + source.count].copyBytes(from: source)
+  }
 }
 
 extension PackedHeader.Part {

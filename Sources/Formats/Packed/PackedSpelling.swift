@@ -110,13 +110,13 @@ package struct PackedSpelling: Spelling {
     let rowByteCount = rows.groupCount * format.byteCount
     let source = part[firstRow * rowByteCount..<(firstRow + rows.rowCount) * rowByteCount]
     var target = values.mutableSpan
-    format.decode(source.span.bytes, into: &target)
+    format.decode(source.span, into: &target)
   }
 
   func unpack(
     _ source: ArraySlice<UInt8>, _ packing: BitPacking, rows: Int, into codes: inout [UInt8]
   ) {
     var target = codes.mutableSpan
-    packing.unpack(source.span.bytes, rows: rows, into: &target)
+    packing.unpack(source.span, rows: rows, into: &target)
   }
 }

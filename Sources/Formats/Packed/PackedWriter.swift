@@ -120,7 +120,7 @@ final class PackedWriter: TensorSink {
   private func record(_ index: Int, _ range: Range<Int>, _ stored: [UInt8]) {
     let piece = Piece(
       part: index, range: range, storedByteCount: stored.count,
-      checksum: CRC32C(of: stored.span.bytes))
+      checksum: CRC32C(of: stored.span))
     state.withLock { state in
       let count = state.pieces.count
       for place in (max(0, count - Self.openPieceCount)..<count).reversed()

@@ -129,7 +129,9 @@ struct SafetensorsLayout: OutputLayout {
     json.write(literal: "}")
     var text = json.bytes
     while text.count % 8 != 0 { text.append(UInt8(ascii: " ")) }
-    return withUnsafeBytes(of: UInt64(text.count).littleEndian) { Array($0) } + text
+    var bytes: [UInt8] = []
+    bytes.append(littleEndian: UInt64(text.count))
+    return bytes + text
   }
 
   /// Text entries only; `format` is always there, since older readers refuse files without it.

@@ -191,7 +191,8 @@ public struct AdapterExport: Sendable {
         if part == 1, factor.module.factor != 1 {
           values = values.map { $0 * factor.module.factor }
         }
-        let bytes = values.withUnsafeBytes { Array($0) }
+        // All bytes of floats are bytes of the array.
+        let bytes = unsafe values.withUnsafeBytes { unsafe Array($0) }
         try sink.write(
           [PartBlock(stored: 2 * index + part, offset: 0, bytes: bytes)], ticket: 2 * index + part)
       }

@@ -163,7 +163,11 @@ extension BlockWorker {
   }
 
   private static func copy(_ bytes: [UInt8], to target: inout [UInt8]) {
-    bytes.withUnsafeBytes { bytes in target.withUnsafeMutableBytes { $0.copyMemory(from: bytes) } }
+    precondition(bytes.count <= target.count, "the bytes fit")
+    // In bounds by the precondition.
+    unsafe bytes.withUnsafeBytes { bytes in
+      unsafe target.withUnsafeMutableBytes { unsafe $0.copyMemory(from: bytes) }
+    }
   }
 
   /// What is added to every weight of a group, for the groups of the first of some pooled changes.

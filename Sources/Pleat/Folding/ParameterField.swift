@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Formats
 internal import Kernels
 internal import TensorModel
@@ -24,20 +25,16 @@ extension ParameterField {
   /// The numbers of the field, in order.
   func read(_ bytes: [UInt8], _ format: FloatFormat) -> [Float] {
     let gathered = self.bytes(format).gather(bytes)
-    return [Float](unsafeUninitializedCapacity: gathered.count / format.byteCount) {
-      values, count in
-      count = gathered.count / format.byteCount
-      var span = values.extracting(..<count).mutableSpan
-      format.decode(gathered.span.bytes, into: &span)
-    }
+    var values = [Float](repeating: 0, count: gathered.count / format.byteCount)
+    var span = values.mutableSpan
+    format.decode(gathered.span, into: &span)
+    return values
   }
 
   /// Puts numbers into the field; the bytes around them stay.
   func write(_ values: [Float], _ format: FloatFormat, to bytes: inout [UInt8]) {
     var encoded = [UInt8](repeating: 0, count: values.count * format.byteCount)
-    var span = encoded.mutableSpan
-    var raw = span.mutableBytes
-    format.encode(values.span, into: &raw)
+    encoded.change(encoded.indices) { format.encode(values.span, into: &$0) }
     self.bytes(format).scatter(encoded, into: &bytes)
   }
 }

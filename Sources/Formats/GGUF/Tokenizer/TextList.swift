@@ -51,7 +51,8 @@ struct TextIndex {
   /// Where a text is, or would be.
   private func slot(of text: ArraySlice<UInt8>) -> Int {
     var hasher = Hasher()
-    text.withUnsafeBytes { hasher.combine(bytes: $0) }
+    // The hasher reads the bytes during the call.
+    unsafe text.withUnsafeBytes { unsafe hasher.combine(bytes: $0) }
     let mask = slots.count - 1
     var slot = hasher.finalize() & mask
     while slots[slot] >= 0, texts[Int(slots[slot])] != text { slot = (slot + 1) & mask }
