@@ -1,12 +1,16 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-let strict: [SwiftSetting] = [
-  .swiftLanguageMode(.v6),
-  .enableUpcomingFeature("InternalImportsByDefault"),
-  .enableUpcomingFeature("MemberImportVisibility"),
-  .treatAllWarnings(as: .error),
-]
+/// The library of libFuzzer without its `main`, where `scripts/fuzz` builds; nil for everyone else.
+let fuzzing = Context.environment["PLEAT_FUZZ"]
+
+let strict: [SwiftSetting] =
+  [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+  ] + (fuzzing == nil ? [] : [.unsafeFlags(["-sanitize=fuzzer"])])
 
 /// For what is not a test: every use of a pointer, too, is marked as unsafe.
 let safe = strict + [.strictMemorySafety()]
@@ -65,6 +69,11 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["TensorModel", "Bytes", system],
       path: "Tests/TestSupport", swiftSettings: strict),
+    .target(
+      name: "FuzzSupport",
+      dependencies: [
+        "TensorModel", "Bytes", "Formats", "Adapters", "Pleat", "TestSupport", system,
+      ], path: "Tests/FuzzSupport", swiftSettings: strict),
     tests(of: "TensorModel", ["TensorModel"]),
     tests(of: "Kernels", ["Kernels"]),
     tests(of: "Bytes", ["TensorModel", "Bytes", "Kernels", system]),
@@ -78,5 +87,15 @@ let package = Package(
       ["TensorModel", "Bytes", "Kernels", "Formats", "Quantization", "Adapters", "Pleat", system]),
     tests(of: "Layout", ["Formats"]),
     tests(of: "Command", [], excluding: ["cases"]),
+    tests(of: "Fuzz", ["FuzzSupport"]),
   ]
 )
+
+if let fuzzing {
+  package.products.append(.executable(name: "pleat-fuzz", targets: ["pleat-fuzz"]))
+  package.targets.append(
+    .executableTarget(
+      name: "pleat-fuzz", dependencies: ["FuzzSupport", "Kernels", "TestSupport"], path: "Fuzz",
+      exclude: ["json.dict"], swiftSettings: strict,
+      linkerSettings: [.unsafeFlags([fuzzing]), .linkedLibrary("stdc++")]))
+}

@@ -105,6 +105,14 @@ import Testing
     #expect(error?.tensor == "m.0.mlp.experts.gate_up_proj")
   }
 
+  @Test("factors of nothing do not fit a rank, however large") func emptyFactors() {
+    let tensors: [(name: String, shape: [Int])] = [
+      ("m.experts.lora_A.weight", [0, 4]), ("m.experts.lora_B.weight", [4, 0]),
+    ]
+    let config: JSONValue = ["target_parameters": ["experts.up"], "r": JSONValue(1 << 62)]
+    #expect(ToyAdapter.peft(tensors, config).fault?.kind == .mismatch)
+  }
+
   @Test("factors that are not whole experts of the rank do not fit") func rank() {
     for (a, b) in [([5, 16], [20, 5]), ([6, 16], [20, 4]), ([3, 16], [20, 3])] {
       let fault = ToyAdapter.peft(

@@ -74,6 +74,16 @@ import Testing
     #expect(error?.kind == .malformed)
   }
 
+  @Test("integers of more than 64 bits are numbers, however many there are") func wideIntegers()
+    throws
+  {
+    let count = 200_000
+    let texts = (0..<count).map { "1844674407370955\($0 + 1_000_000)" }
+    let values = try #require(try parse("[\(texts.joined(separator: ","))]").array)
+    #expect(values.count == count)
+    #expect(values.last == texts.last.flatMap(Double.init).map { .number($0) })
+  }
+
   @Test("deep nesting is refused, not followed") func nesting() {
     for open in ["[", "{\"a\":"] {
       let error = Laws.error { () throws(ModelError) in

@@ -214,6 +214,20 @@ import Testing
     #expect(try Verification(of: model).holds)
   }
 
+  @Test("a byte that is not zero is found anywhere in a long space between parts")
+  func longGap() throws {
+    let tensor =
+      #""shape":[4],"encoding":{"type":"U8"},"parts":{"values":{"offset":64,"length":4,"#
+      + #""crc32c":"\#(PleatText.checksum([0, 0, 0, 0]))"}}"#
+    for offset in [4, 1 << 20, (2 << 20) + 3, (3 << 20) - 1] {
+      var body = [UInt8](repeating: 0, count: 3 << 20)
+      body[offset] = 1
+      let path = try scratch.write(PleatText.file(tensor: tensor, body: body), as: "gap.pleat")
+      let faults = try Verification(of: try Model.open(path)).faults
+      #expect(faults.map(\.offset) == [64 + offset])
+    }
+  }
+
   @Test("numbers of a pleat header that are changed at random never trap (seed 31)")
   func randomNumbers() throws {
     let source = try SmallModel.safetensors(in: scratch)

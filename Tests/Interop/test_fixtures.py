@@ -11,7 +11,7 @@ def test_every_fixture_has_its_hash_and_every_hash_its_fixture(fixtures):
         if not line.startswith("#"):
             digest, path = line.split()[:2]
             listed[path] = digest
-    folders = ["adapters", "bad", "golden", "tinylm", "tinylm-reference"]
+    folders = ["adapters", "bad", "golden", "seeds", "tinylm", "tinylm-reference"]
     found = {
         path.relative_to(fixtures).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for folder in folders

@@ -6,8 +6,8 @@ struct PEFTConfig {
   private let document: JSONValue
   private let rank: Int
   private let alpha: Double
-  private let rankPattern: [(pattern: Regex<AnyRegexOutput>, value: Double)]
-  private let alphaPattern: [(pattern: Regex<AnyRegexOutput>, value: Double)]
+  private let rankPattern: [(pattern: PathPattern, value: Double)]
+  private let alphaPattern: [(pattern: PathPattern, value: Double)]
   private let usesRSLoRA: Bool
 
   /// Whether weights of the targeted layers are stored transposed.
@@ -136,8 +136,8 @@ struct PEFTConfig {
   /// is all of a module's path, or all behind one of its dots.
   private static func patterns(
     _ value: JSONValue?, _ key: String
-  ) throws(ModelError) -> [(Regex<AnyRegexOutput>, Double)] {
-    var patterns: [(Regex<AnyRegexOutput>, Double)] = []
+  ) throws(ModelError) -> [(PathPattern, Double)] {
+    var patterns: [(PathPattern, Double)] = []
     guard let value, value != .null else { return patterns }
     guard let members = value.members else {
       throw ModelError(
@@ -145,9 +145,9 @@ struct PEFTConfig {
         found: value.kind)
     }
     for member in members {
-      guard let pattern = try? Regex("(.*\\.)?(\(member.key))") else {
-        throw ModelError(
-          .malformed, "a pattern of '\(key)' is no regular expression", found: member.key)
+      let pattern: PathPattern
+      do throws(ModelError) { pattern = try PathPattern(member.key) } catch {
+        throw error.located(tensor: key)
       }
       guard let number = member.value.double, number.isFinite else {
         throw ModelError(
@@ -160,9 +160,9 @@ struct PEFTConfig {
   }
 
   private static func first(
-    _ patterns: [(pattern: Regex<AnyRegexOutput>, value: Double)], _ module: String
+    _ patterns: [(pattern: PathPattern, value: Double)], _ module: String
   ) -> Double? {
-    patterns.first { (try? $0.pattern.wholeMatch(in: module)) != nil }?.value
+    patterns.first { $0.pattern.matches(module) }?.value
   }
 }
 

@@ -200,7 +200,7 @@ struct PEFTReading {
     var candidates: [AdapterChange.Candidate] = []
     for parameter in parameters {
       let rank = try config.rank(of: parameter)
-      guard ranks == others, ranks % rank == 0 else { continue }
+      guard ranks == others, rank <= ranks, ranks % rank == 0 else { continue }
       let experts = ranks / rank
       var left = Factor.lines(b, count: height, rank: ranks)
       var right = Factor.ranks(a, count: width)

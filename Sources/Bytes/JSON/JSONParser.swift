@@ -13,10 +13,8 @@ package enum JSONParser {
     var scanner = try JSONScanner(bytes, file: file, offset: 0, limits: limits)
     try scanner.skip()
     try scanner.end()
-    // json-c cuts integers to 64 bits, but reads numbers with an exponent as floating-point ones.
-    var bytes = bytes
-    for end in scanner.wideIntegerEnds.reversed() { bytes.insert(contentsOf: "e0".utf8, at: end) }
-    guard bytes.count < Int(Int32.max) else {
+    let text = marked(bytes, scanner.wideIntegerEnds)
+    guard text.count < Int(Int32.max) else {
       throw ModelError(.limit, "the JSON text is too large", file: file)
     }
     // The tokener and the document are json-c's until they are given back where this ends; nothing
@@ -27,9 +25,9 @@ package enum JSONParser {
     defer { unsafe json_tokener_free(tokener) }
     unsafe json_tokener_set_flags(tokener, JSON_TOKENER_STRICT)
     // The terminating zero tells json-c that a number at the very end is complete.
-    let root = unsafe (bytes + [0]).withUnsafeBytes {
+    let root = unsafe (text + [0]).withUnsafeBytes {
       unsafe json_tokener_parse_ex(
-        tokener, $0.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(bytes.count + 1))
+        tokener, $0.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(text.count + 1))
     }
     defer { unsafe json_object_put(root) }
     let status = unsafe json_tokener_get_error(tokener)
@@ -39,6 +37,21 @@ package enum JSONParser {
         file: file, offset: json_tokener_get_parse_end(tokener))
     }
     return unsafe value(root)
+  }
+
+  /// The text with an exponent after each wide integer.
+  ///
+  /// json-c cuts integers to 64 bits, but reads numbers with an exponent as floating-point ones.
+  private static func marked(_ bytes: [UInt8], _ ends: [Int]) -> [UInt8] {
+    var text: [UInt8] = []
+    text.reserveCapacity(bytes.count + 2 * ends.count)
+    var start = 0
+    for end in ends {
+      text += bytes[start..<end]
+      text += "e0".utf8
+      start = end
+    }
+    return text + bytes[start...]
   }
 
   // What these two take is a part of a document that `parse` holds; texts are copied at once.

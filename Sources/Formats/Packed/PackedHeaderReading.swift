@@ -13,6 +13,9 @@ struct PackedHeaderReading {
   var provenance = Provenance()
   private var names: Set<ExactName> = []
   private var keys: Set<ExactName> = []
+  // As strings, which are equal when file systems may take them for one name.
+  private var companionNames: Set<String> = []
+  private var adapterNames: Set<String> = []
   private var tensorCount = 0
 
   init(file: String, limits: ReadLimits) {
@@ -73,9 +76,9 @@ struct PackedHeaderReading {
   }
 
   // A companion becomes a file beside others; its name must not lead elsewhere.
-  private func companionName(_ name: String) throws(ModelError) -> String {
+  private mutating func companionName(_ name: String) throws(ModelError) -> String {
     guard !name.isEmpty, name != ".", name != "..", !name.contains("/"), !name.utf8.contains(0),
-      !companions.contains(where: { $0.name == name })
+      companionNames.insert(name).inserted
     else {
       throw ModelError(
         .malformed, "a companion's name is not usable", file: file,
@@ -110,7 +113,7 @@ struct PackedHeaderReading {
       }
     }
     names = outer
-    guard !adapter.name.isEmpty, !adapters.contains(where: { $0.name == adapter.name }),
+    guard !adapter.name.isEmpty, adapterNames.insert(adapter.name).inserted,
       adapter.tensors.allSatisfy({ !$0.info.isGrouped })
     else {
       throw ModelError(

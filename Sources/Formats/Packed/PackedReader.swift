@@ -161,15 +161,24 @@ struct PackedReader: StoredReader {
       if let fault { integrity.faults.append(fault) }
     }
     for gap in extents.gaps(from: PackedPreamble.byteCount, to: headerOffset) {
-      let bytes = try file.bytes(at: gap.lowerBound, count: gap.count)
-      if let index = bytes.firstIndex(where: { $0 != 0 }) {
-        integrity.faults.append(
-          ModelError(
-            .malformed, "the space between parts is not zero", file: file.path.string,
-            offset: gap.lowerBound + index, expected: "0", found: "\(bytes[index])"))
-      }
+      if let fault = try fault(inGap: gap) { integrity.faults.append(fault) }
     }
     return integrity
+  }
+
+  private static let chunkByteCount = 1 << 20
+
+  /// The first byte between parts that is not zero; nil when there is none.
+  private func fault(inGap gap: Range<Int>) throws(ModelError) -> ModelError? {
+    for start in stride(from: gap.lowerBound, to: gap.upperBound, by: Self.chunkByteCount) {
+      let count = min(Self.chunkByteCount, gap.upperBound - start)
+      let bytes = try file.bytes(at: start, count: count)
+      guard let index = bytes.firstIndex(where: { $0 != 0 }) else { continue }
+      return ModelError(
+        .malformed, "the space between parts is not zero", file: file.path.string,
+        offset: start + index, expected: "0", found: "\(bytes[index])")
+    }
+    return nil
   }
 
   private func checksum(
@@ -179,7 +188,7 @@ struct PackedReader: StoredReader {
     for range in part.ranges {
       var position = range.lowerBound
       while position < range.upperBound {
-        let count = min(1 << 20, range.upperBound - position)
+        let count = min(Self.chunkByteCount, range.upperBound - position)
         let bytes = try file.bytes(at: position, count: count)
         checksum.update(bytes.span)
         position += count

@@ -16,7 +16,7 @@ extension Architecture {
     let rope = parameters.rope
     let positions = try parameters.required("max_position_embeddings")
     let original = rope.originalPositionCount ?? positions
-    let rotated = Int(rope.rotatedPart * Double(try parameters.headSize()))
+    let rotated = try rope.rotatedCount(headSize: try parameters.headSize())
     parameters.write("rope.scaling.original_context_length", original)
     parameters.write("rope.dimension_count", rotated)
     // Phi 4, which has no window, is told by a window of 0.

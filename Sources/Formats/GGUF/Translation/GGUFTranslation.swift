@@ -98,7 +98,8 @@ package struct GGUFTranslation: Sendable {
   /// A config, such as that of a text model within another, on top of what another says.
   private static func merged(_ config: JSONValue, _ text: JSONValue) -> JSONValue {
     let own = text.members ?? []
-    let others = (config.members ?? []).filter { text[$0.key] == nil }
+    let keys = Set(own.map { ExactName($0.key) })
+    let others = (config.members ?? []).filter { !keys.contains(ExactName($0.key)) }
     return .object(own + others)
   }
 
@@ -188,10 +189,18 @@ package struct GGUFTranslation: Sendable {
       }
     }
     let present = Set(tensors.map { ExactName(architecture.plainName($0.name)) })
-    let required = architecture.requiredNames(
-      layerCount: try parameters.required("num_hidden_layers"),
-      expertCount: architecture.expertNames.isEmpty
-        ? 0 : try parameters.required("num_local_experts"))
+    let layerCount = try parameters.required("num_hidden_layers")
+    let expertCount =
+      architecture.expertNames.isEmpty ? 0 : try parameters.required("num_local_experts")
+    // Each has a tensor at least, and a list of what is missing could be endless.
+    guard max(1, expertCount) <= tensors.count / layerCount else {
+      throw ModelError(
+        .malformed, "the model lacks tensors that config.json promises",
+        expected: expertCount > 0
+          ? "\(layerCount) layers of \(expertCount) experts" : "\(layerCount) layers",
+        found: "\(tensors.count) tensors")
+    }
+    let required = architecture.requiredNames(layerCount: layerCount, expertCount: expertCount)
     let missing = required.filter { !present.contains(ExactName($0)) }
     guard let first = missing.first else { return }
     throw ModelError(
@@ -206,7 +215,7 @@ package struct GGUFTranslation: Sendable {
     if let factors = try parameters.rope.llama3Factors(headSize: try parameters.headSize()) {
       try add("rope_freqs.weight", factors)
     }
-    let rotated = Int(parameters.rope.rotatedPart * Double(try parameters.headSize()))
+    let rotated = try parameters.rope.rotatedCount(headSize: try parameters.headSize())
     if let factors = try parameters.rope.longFactors(pairCount: rotated / 2) {
       try add("rope_factors_long.weight", factors.long)
       try add("rope_factors_short.weight", factors.short)

@@ -57,10 +57,25 @@ package struct Hyperparameters {
     return number
   }
 
+  // Tables of rotary embeddings have a number for each pair of rows.
+  private static let headSizeLimit = 1 << 16
+
   /// The rows of a head: `head_dim`, or else what is left of the width for each.
+  ///
+  /// Throws `malformed`, and `limit` for more than any model has.
   func headSize() throws(ModelError) -> Int {
-    if let size = try count("head_dim") { return size }
-    return try required("hidden_size") / required("num_attention_heads")
+    let size: Int
+    if let stated = try count("head_dim") {
+      size = stated
+    } else {
+      size = try required("hidden_size") / required("num_attention_heads")
+    }
+    guard size <= Self.headSizeLimit else {
+      throw ModelError(
+        .limit, "the heads are too large", expected: "at most \(Self.headSizeLimit) rows",
+        found: "\(size)")
+    }
+    return size
   }
 
   static func fault(_ key: String, _ expected: String, _ value: JSONValue?) -> ModelError {

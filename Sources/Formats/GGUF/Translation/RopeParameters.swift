@@ -32,9 +32,14 @@ struct RopeParameters {
     (values["original_max_position_embeddings"] ?? config["original_max_position_embeddings"])?.int
   }
 
-  /// The part of a head that is rotated.
-  var rotatedPart: Double {
-    (values["partial_rotary_factor"] ?? config["partial_rotary_factor"])?.double ?? 1
+  /// The numbers of a head that are rotated.
+  ///
+  /// Throws `malformed` when there are fewer than none, or more than the head has.
+  func rotatedCount(headSize: Int) throws(ModelError) -> Int {
+    let key = "partial_rotary_factor"
+    guard let value = values[key] ?? config[key], let part = value.double else { return headSize }
+    guard (0...1).contains(part) else { throw Hyperparameters.fault(key, "0 to 1", value) }
+    return Int(part * Double(headSize))
   }
 
   /// Adds what llama.cpp reads from metadata.

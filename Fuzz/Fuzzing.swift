@@ -1,0 +1,48 @@
+internal import FuzzSupport
+internal import Synchronization
+
+/// The reader under test, of which there is one in a process.
+enum Fuzzing {
+  /// libFuzzer calls from one thread.
+  private nonisolated(unsafe) static var target: FuzzTarget?
+  private nonisolated(unsafe) static var mutation: any Mutation = TextMutation()
+
+  /// Makes the files of a reader.
+  static func begin(_ reader: FuzzReader) throws {
+    target = try FuzzTarget(reader)
+    switch reader {
+    case .safetensors: mutation = SafetensorsMutation()
+    case .gguf: mutation = GGUFMutation()
+    case .pleat: mutation = PackedMutation()
+    case .sentencePiece: mutation = PlainMutation()
+    default: mutation = TextMutation()
+    }
+  }
+
+  /// Gives bytes to the reader; ends the program when it breaks a law.
+  static func run(_ bytes: [UInt8]) {
+    do {
+      if let law = try target?.brokenLaw(with: bytes) { stop("broken law: \(law)") }
+    } catch {
+      stop("the input cannot be written: \(error)")
+    }
+  }
+
+  /// Changes bytes in a way that suits the reader.
+  static func mutate(_ bytes: [UInt8], limit: Int, seed: UInt32) -> [UInt8] {
+    var random = MutationRandom(seed: seed)
+    let mutated = mutation.mutated(bytes, limit: limit, &random)
+    return mutated.count <= limit ? mutated : bytes
+  }
+}
+
+/// Called by libFuzzer in place of its own mutations.
+@_cdecl("LLVMFuzzerCustomMutator")
+public func customMutator(
+  _ bytes: UnsafeMutablePointer<UInt8>, _ count: Int, _ limit: Int, _ seed: UInt32
+) -> Int {
+  let mutated = Fuzzing.mutate(
+    Array(UnsafeBufferPointer(start: bytes, count: count)), limit: limit, seed: seed)
+  for (index, byte) in mutated.enumerated() { bytes[index] = byte }
+  return mutated.count
+}

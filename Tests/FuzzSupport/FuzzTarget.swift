@@ -1,0 +1,122 @@
+internal import Bytes
+internal import Formats
+internal import Pleat
+internal import SystemPackage
+internal import TensorModel
+internal import TestSupport
+
+/// Gives bytes to a reader, as a fuzzer does millions of times, and checks what must hold of it.
+package final class FuzzTarget {
+  /// The reader.
+  package let reader: FuzzReader
+  private let scratch: Scratch
+  private let file: FileDescriptor?
+  private let path: String
+  private let base: Model?
+
+  /// How much a file may ask for: little, so that a fuzzer with a limit of memory sees who asks for
+  /// more.
+  static let limits: ReadLimits = {
+    var limits = ReadLimits()
+    (limits.headerByteCount, limits.metadataByteCount) = (1 << 20, 1 << 20)
+    (limits.tensorCount, limits.metadataCount) = (1 << 12, 1 << 12)
+    (limits.companionByteCount, limits.blockByteCount) = (1 << 20, 1 << 20)
+    limits.columnCount = 1 << 16
+    return limits
+  }()
+
+  // What compresses well may take long, and that is no fault.
+  private static let decodedByteCount = 1 << 22
+
+  /// A target with the files of its own that the reader needs beside those bytes.
+  package init(_ reader: FuzzReader) throws {
+    self.reader = reader
+    scratch = try Scratch()
+    base = try FuzzFiles.write(for: reader, in: scratch)
+    guard let name = reader.fileName else {
+      (file, path) = (nil, "")
+      return
+    }
+    file = try FileDescriptor.open(
+      FilePath(scratch.path(name)), .readWrite, options: .create, permissions: .ownerReadWrite)
+    let isFile = [.safetensors, .safetensorsIndex, .gguf, .pleat].contains(reader)
+    path = isFile ? scratch.path(name) : scratch.folder
+  }
+
+  deinit { try? file?.close() }
+
+  /// What the reader does with some bytes that it must never do; nil when it behaves.
+  ///
+  /// Throws when the bytes cannot be written.
+  package func brokenLaw(with bytes: [UInt8]) throws -> String? {
+    if let file {
+      try file.writeAll(toAbsoluteOffset: 0, bytes)
+      try file.resize(to: Int64(bytes.count))
+    }
+    do throws(ModelError) {
+      switch reader {
+      case .safetensors, .safetensorsIndex, .gguf, .pleat, .mlx, .gptq, .awq, .compressedTensors:
+        return try brokenLawOfModel()
+      case .peft, .mlxAdapter: return try brokenLawOfAdapter()
+      default: return try TextLaws.broken(by: reader, with: bytes)
+      }
+    } catch {
+      return judgement(on: error)
+    }
+  }
+
+  /// What is wrong with an error that a file caused; nil when nothing is.
+  private func judgement(on error: ModelError) -> String? {
+    var kinds: [ModelError.Kind] = [.malformed, .unsupported, .limit, .mismatch]
+    // Of several files one may be missing.
+    if reader == .safetensorsIndex || reader == .gguf { kinds.append(.io) }
+    if reader == .recipe { kinds.append(.usage) }
+    let isClear = kinds.contains(error.kind) && !error.what.isEmpty
+    return isClear ? nil : "an error of a kind that a file does not cause: \(error)"
+  }
+
+  private func brokenLawOfModel() throws(ModelError) -> String? {
+    let model = try Model.open(path, limits: Self.limits)
+    let again: Model
+    do throws(ModelError) { again = try Model.open(path, limits: Self.limits) } catch {
+      return "what opened does not open again: \(error)"
+    }
+    guard model.format == again.format, Laws.areEqual(model.catalog, again.catalog) else {
+      return "what opened is another model when it is opened again"
+    }
+    guard model.reader.inputPaths.allSatisfy({ $0.parentFolder.string == scratch.folder }) else {
+      return "a file outside of the folder is read"
+    }
+    _ = Inspection(model)
+    _ = model.history
+    if reader == .safetensors { try FuzzFiles.readAsAdapter(model.catalog.tensors) }
+    guard model.reader.stored.reduce(0, { $0 + $1.byteCount }) <= Self.decodedByteCount else {
+      return nil
+    }
+    for index in model.reader.stored.indices { try readAll(of: index, of: model) }
+    for companion in model.catalog.companions {
+      _ = try model.companion(named: companion.name, limits: Self.limits)
+    }
+    let verification = try Verification(of: model, against: again)
+    return verification.mismatches.isEmpty
+      ? nil : "a model differs from itself: \(verification.mismatches)"
+  }
+
+  private func readAll(of index: Int, of model: Model) throws(ModelError) {
+    var bytes = [UInt8](repeating: 0, count: model.reader.stored[index].byteCount)
+    try bytes.change(0..<bytes.count) { (span) throws(ModelError) in
+      try model.reader.read(index, at: 0, into: &span)
+    }
+  }
+
+  private func brokenLawOfAdapter() throws(ModelError) -> String? {
+    let adapter = try AdapterFile.open(path, limits: Self.limits)
+    let again = try AdapterFile.open(path, limits: Self.limits)
+    guard adapter.adapter.changes == again.adapter.changes else {
+      return "an adapter changes something else when it is opened again"
+    }
+    guard let base else { return nil }
+    _ = try Verification(of: base, against: base, adapters: [AdapterUse(adapter)])
+    return nil
+  }
+}

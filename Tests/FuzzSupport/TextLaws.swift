@@ -1,0 +1,115 @@
+internal import Bytes
+internal import Formats
+internal import Pleat
+internal import TensorModel
+internal import TestSupport
+
+/// What must hold of readers that take bytes rather than paths.
+enum TextLaws {
+  /// The law that a reader breaks; nil when it breaks none.
+  ///
+  /// Throws what the reader throws.
+  static func broken(by reader: FuzzReader, with bytes: [UInt8]) throws(ModelError) -> String? {
+    switch reader {
+    case .sentencePiece: return try tokenizer(["tokenizer.model": bytes])
+    case .tokenizer: return try tokenizer(["tokenizer.json": bytes])
+    case .tokenizerConfig:
+      let others = [
+        "tokenizer_config.json", "special_tokens_map.json", "generation_config.json",
+        "chat_template.json",
+      ]
+      var files = Dictionary(uniqueKeysWithValues: others.map { ($0, bytes) })
+      files["tokenizer.json"] = FuzzFiles.tokenizer
+      let added = try? tokenizer([
+        "added_tokens.json": bytes, "tokenizer.json": FuzzFiles.tokenizer,
+        "chat_template.jinja": bytes,
+      ])
+      let law = try tokenizer(files)
+      return law ?? added
+    case .architecture: return try architecture(bytes)
+    case .recipe: return try recipe(bytes)
+    default: return try json(bytes)
+    }
+  }
+
+  private static func tokenizer(_ files: [String: [UInt8]]) throws(ModelError) -> String? {
+    let count = 300
+    func read() throws(ModelError) -> GGUFTokenizer {
+      try GGUFTokenizer(
+        { (name: String) throws(ModelError) -> [UInt8]? in files[name] }, config: [:],
+        tokenCount: count, architecture: Architectures.all[0], pre: nil)
+    }
+    let (first, second) = (try read(), try read())
+    guard Laws.areEqual(first.metadata, second.metadata), first.notes == second.notes else {
+      return "a tokenizer becomes another when it is read again"
+    }
+    guard case .array(let tokens)? = first.metadata["tokenizer.ggml.tokens"], tokens.count == count
+    else { return "there is not a token for each row" }
+    return nil
+  }
+
+  private static func architecture(_ bytes: [UInt8]) throws(ModelError) -> String? {
+    let config = try JSONParser.parse(bytes, file: "config.json", limits: FuzzTarget.limits)
+    let type = config["model_type"]?.string ?? ""
+    let tensors = FuzzFiles.tensors(of: Architectures.forModelType(type) ?? Architectures.all[0])
+    func translate() throws(ModelError) -> GGUFTranslation {
+      try GGUFTranslation(tensors, config: config, generation: config, name: "m") {
+        (_, _) throws(ModelError) in nil
+      }
+    }
+    let (first, second) = (try translate(), try translate())
+    return Laws.areEqual(first.metadata, second.metadata) && first.tensors == second.tensors
+      ? nil : "a config becomes another when it is read again"
+  }
+
+  private static func recipe(_ bytes: [UInt8]) throws(ModelError) -> String? {
+    let document = try JSONParser.parse(bytes, file: "recipe.json", limits: FuzzTarget.limits)
+    let recipe = try Recipe(document)
+    for rule in recipe.rules { _ = rule.matches("model.layers.0.self_attn.q_proj.weight") }
+    let again: Recipe
+    do throws(ModelError) { again = try Recipe(recipe.json) } catch {
+      return "a recipe that was read cannot be read when it is written: \(error)"
+    }
+    return recipe.json == again.json ? nil : "a recipe is another when it is written and read"
+  }
+
+  /// The scanner and json-c agree, and what is written is what was read.
+  private static func json(_ bytes: [UInt8]) throws(ModelError) -> String? {
+    var scanner = try JSONScanner(bytes, file: "json", offset: 0, limits: FuzzTarget.limits)
+    try scanner.skip()
+    try scanner.end()
+    do throws(ModelError) {
+      let value = try JSONParser.parse(bytes, file: "json", limits: FuzzTarget.limits)
+      guard isWritable(value) else { return nil }
+      let text = Array(JSONWriter.text(value).utf8)
+      let again = try JSONParser.parse(text, file: "json", limits: FuzzTarget.limits)
+      return isSame(value, again) ? nil : "a document is another when it is written and read"
+    } catch {
+      return "the scanner passes what json-c or the writer does not: \(error)"
+    }
+  }
+
+  /// Whether there is JSON for each number: a text can hold numbers that are infinite as a `Double`.
+  private static func isWritable(_ value: JSONValue) -> Bool {
+    switch value {
+    case .number(let number): number.isFinite
+    case .array(let elements): elements.allSatisfy(isWritable)
+    case .object(let members): members.allSatisfy { isWritable($0.value) }
+    default: true
+    }
+  }
+
+  private static func isSame(_ left: JSONValue, _ right: JSONValue) -> Bool {
+    switch (left, right) {
+    case (.string(let left), .string(let right)): left.utf8.elementsEqual(right.utf8)
+    case (.array(let left), .array(let right)):
+      left.count == right.count && zip(left, right).allSatisfy(isSame)
+    case (.object(let left), .object(let right)):
+      left.count == right.count
+        && zip(left, right).allSatisfy {
+          $0.key.utf8.elementsEqual($1.key.utf8) && isSame($0.value, $1.value)
+        }
+    default: left.double == right.double && left.bool == right.bool && left.kind == right.kind
+    }
+  }
+}

@@ -1,0 +1,35 @@
+import FuzzSupport
+import TestSupport
+import Testing
+
+/// What the fuzzer begins with, and what it once found: no reader may break a law with it.
+@Suite struct SeedTests {
+  @Test("no seed makes its reader break a law", arguments: FuzzReader.allCases)
+  func seeds(reader: FuzzReader) throws {
+    let folder = "seeds/\(reader.rawValue)"
+    let names = Fixtures.names(in: folder, suffix: "")
+    #expect(!names.isEmpty, "\(reader) has no seeds")
+    let target = try FuzzTarget(reader)
+    for name in names {
+      let bytes = try Fixtures.bytes("\(folder)/\(name)")
+      #expect(try target.brokenLaw(with: bytes) == nil, "\(folder)/\(name)")
+    }
+  }
+
+  @Test("no golden or broken file makes its reader break a law", arguments: ["golden", "bad"])
+  func fixtures(folder: String) throws {
+    for (reader, suffix) in [(FuzzReader.safetensors, "safetensors"), (.gguf, "gguf")] {
+      let folder = "\(folder)/\(suffix)"
+      let target = try FuzzTarget(reader)
+      for name in Fixtures.names(in: folder, suffix: "." + suffix) {
+        let bytes = try Fixtures.bytes("\(folder)/\(name).\(suffix)")
+        #expect(try target.brokenLaw(with: bytes) == nil, "\(folder)/\(name)")
+      }
+    }
+  }
+
+  @Test("there are seeds for readers only") func folders() {
+    #expect(
+      Set(Fixtures.names(in: "seeds", suffix: "")) == Set(FuzzReader.allCases.map(\.rawValue)))
+  }
+}
