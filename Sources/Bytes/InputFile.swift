@@ -20,7 +20,13 @@ package final class InputFile: Sendable {
 
   let descriptor: Int32
   private let version: Version
-  private let recording: Mutex<[Segment]?> = Mutex(nil)
+  private let recording: Mutex<Recording?> = Mutex(nil)
+
+  /// What has been read so far.
+  private struct Recording {
+    var boundaries: Set<Int>
+    var segments: [Segment] = []
+  }
 
   /// A stretch of the file whose checksum is known from having read it.
   private struct Segment {
@@ -134,7 +140,11 @@ package final class InputFile: Sendable {
   }
 
   /// From now on remembers the checksums of all that is read, for `checksum()` and `checksums(of:)`.
-  package func startChecksum() { recording.withLock { $0 = [] } }
+  ///
+  /// `boundaries` are where ranges begin that will be asked for.
+  package func startChecksum(boundaries: Set<Int> = []) {
+    recording.withLock { $0 = Recording(boundaries: boundaries) }
+  }
 
   /// The CRC-32C of the whole file.
   ///
@@ -189,7 +199,7 @@ package final class InputFile: Sendable {
 
   /// What was read and remembered, by place; of two that begin together the longer one first.
   private var segments: [Segment] {
-    recording.withLock { $0 ?? [] }.sorted {
+    recording.withLock { $0?.segments ?? [] }.sorted {
       ($0.offset, $1.byteCount) < ($1.offset, $0.byteCount)
     }
   }
@@ -198,16 +208,18 @@ package final class InputFile: Sendable {
     guard recording.withLock({ $0 != nil }) else { return }
     let segment = Segment(
       offset: offset, byteCount: bytes.byteCount, checksum: CRC32C(of: bytes))
-    recording.withLock { segments in
-      guard let count = segments?.count else { return }
+    recording.withLock { recording in
+      guard let count = recording?.segments.count else { return }
       // What goes on where one of the last ended, as blocks of a part do, becomes one with it.
+      let isFirst = recording?.boundaries.contains(offset) ?? true
       for index in (max(0, count - Self.openSegmentCount)..<count).reversed()
-      where segments?[index].end == offset {
-        segments?[index].checksum.append(segment.checksum, byteCount: segment.byteCount)
-        segments?[index].byteCount += segment.byteCount
+      where !isFirst && recording?.segments[index].end == offset {
+        recording?.segments[index].checksum.append(
+          segment.checksum, byteCount: segment.byteCount)
+        recording?.segments[index].byteCount += segment.byteCount
         return
       }
-      segments?.append(segment)
+      recording?.segments.append(segment)
     }
   }
 

@@ -93,7 +93,10 @@ struct PackedReader: StoredReader {
     }
   }
 
-  func startChecking() { file.startChecksum() }
+  func startChecking() {
+    let parts = PackedExtents(header, end: 0, file.path.string).namedParts
+    file.startChecksum(boundaries: Set(parts.flatMap { $0.part.ranges.map(\.lowerBound) }))
+  }
 
   func checkRead() throws(ModelError) {
     let parts = PackedExtents(header, end: 0, file.path.string).namedParts
