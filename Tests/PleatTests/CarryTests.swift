@@ -179,17 +179,20 @@ import Testing
     #expect(decoding.carried[index].allSatisfy { $0 == nil })
   }
 
-  @Test("damage of a source is damage of the copy, and no checksum hides it") func damage() throws {
+  @Test("damage of a source is no copy's: the job stops and leaves nothing") func damage() throws {
     let raw = try quantized()
     let bytes = try scratch.bytes(of: "raw.pleat")
     let codes = try #require(raw.index(of: "a.weight").map { raw.gathered[$0].parts[0] })
     let place = try #require(raw.reader.place(of: codes))
     let file = try DamagedFile(bytes, as: "damaged.pleat", in: scratch)
     try file.forEachFlip(of: 0x10, in: [place.offset + 100_000]) { _ in
-      let copy = try folder.convert(try Model.open(file.path), to: "copy.pleat")
-      let faults = try Verification(of: copy).faults
-      #expect(faults.count == 1)
-      #expect(faults.first?.tensor == "a.weight")
+      let damaged = try Model.open(file.path)
+      #expect(try Verification(of: damaged).faults.map(\.tensor) == ["a.weight"])
+      let plan = try plan(damaged, to: "copy.pleat")
+      let error = Laws.error { () throws(ModelError) in try Run(plan)() }
+      #expect(error?.kind == .malformed)
+      #expect(error?.tensor == "a.weight")
+      #expect(try !scratch.names().contains { $0.contains("copy") })
     }
   }
 
