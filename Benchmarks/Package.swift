@@ -19,10 +19,10 @@ let package = Package(
       path: "Benchmarks/PleatBenchmarks",
       plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]),
     // A link to the library's own loops, which are no product of it.
-    .target(name: "CKernels", path: "Benchmarks/CKernels"),
+    .target(name: "Loops", path: "Benchmarks/Loops"),
     .executableTarget(
       name: "KernelBenchmarks",
-      dependencies: ["CKernels", .product(name: "Benchmark", package: "benchmark")],
+      dependencies: ["Loops", .product(name: "Benchmark", package: "benchmark")],
       path: "Benchmarks/KernelBenchmarks",
       plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]),
   ]

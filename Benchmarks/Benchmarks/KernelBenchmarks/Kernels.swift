@@ -1,5 +1,5 @@
 import Benchmark
-import CKernels
+import Loops
 
 /// The loops over every weight, one thread, on tiles that stay in a near cache, as jobs use them.
 ///
