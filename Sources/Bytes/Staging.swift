@@ -14,8 +14,6 @@ package final class Staging: Sendable {
   private let journal: StagingJournal?
   private let kept: [String]
   private let keepsFinished: Bool
-  private let finishedCount = Atomic(0)
-  private let isPublished = Atomic(false)
 
   /// A place for the parts of `destination`.
   ///
@@ -51,6 +49,7 @@ package final class Staging: Sendable {
     }
     let kept = entries.map(\.name)
     self.kept = kept
+    if !kept.isEmpty { folder.stay() }
     for name in FileSystem.names(in: folder.path) where !kept.contains(name) {
       try FileSystem.removeFile(folder.path.appending(name))
     }
@@ -59,7 +58,6 @@ package final class Staging: Sendable {
     } else {
       journal = nil
     }
-    finishedCount.store(kept.count, ordering: .relaxed)
   }
 
   /// What a set of files is made of, so that a later run can go on from what is there.
@@ -73,11 +71,6 @@ package final class Staging: Sendable {
       self.key = key
       self.isWanted = isWanted
     }
-  }
-
-  deinit {
-    let keeps = keepsFinished && finishedCount.load(ordering: .relaxed) > 0
-    if !isPublished.load(ordering: .relaxed) && !keeps { FileSystem.removeFolder(folder.path) }
   }
 
   /// The files that still are what a journal says.
@@ -138,7 +131,7 @@ package final class Staging: Sendable {
       .init(
         name: written.path.lastComponent?.string ?? "", byteCount: written.byteCount,
         checksum: try written.checksum()))
-    finishedCount.add(1, ordering: .relaxed)
+    if keepsFinished { folder.stay() }
   }
 
   /// Where a file is until it gets its final name.
@@ -176,7 +169,7 @@ package final class Staging: Sendable {
       try move(names, guards: guards, removing: others.filter(isStale))
       FileSystem.removeFolder(folder.path)
     }
-    isPublished.store(true, ordering: .relaxed)
+    folder.stay()
     try FileSystem.synchronizeFolder(destination.parentFolder)
   }
 

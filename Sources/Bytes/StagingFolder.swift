@@ -1,3 +1,4 @@
+internal import Synchronization
 internal import SystemPackage
 internal import TensorModel
 
@@ -13,11 +14,12 @@ internal import TensorModel
 ///
 /// It is called `.name.partial`, beside the result `name`. Its owner holds a lock on it, which the
 /// system releases when the process ends in whatever way: a folder that nobody has locked is what a
-/// killed run has left.
+/// killed run has left. Dropped, it is removed with all that is in it, unless it is to stay.
 final class StagingFolder: Sendable {
   /// Where it is.
   let path: FilePath
   private let descriptor: Int32
+  private let stays = Atomic(false)
 
   // Paths are handed to the system as strings that end with a zero, which it reads, and structures
   // of its own, which it fills, during the call only.
@@ -41,7 +43,13 @@ final class StagingFolder: Sendable {
     throw Self.conflict(destination)
   }
 
-  deinit { close(descriptor) }
+  deinit {
+    if !stays.load(ordering: .relaxed) { FileSystem.removeFolder(path) }
+    close(descriptor)
+  }
+
+  /// Leaves what is there to a later run, or to the name that it has got.
+  func stay() { stays.store(true, ordering: .relaxed) }
 
   /// The descriptor of a folder that is owned now; nil when it went away in the meantime.
   private static func lock(
