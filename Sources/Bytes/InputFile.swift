@@ -20,21 +20,7 @@ package final class InputFile: Sendable {
 
   let descriptor: Int32
   private let version: Version
-  private let recording: Mutex<Recording?> = Mutex(nil)
-
-  /// What has been read so far.
-  private struct Recording {
-    var boundaries: Set<Int>
-    var segments: [Segment] = []
-  }
-
-  /// A stretch of the file whose checksum is known from having read it.
-  private struct Segment {
-    var offset: Int
-    var byteCount: Int
-    var checksum: CRC32C
-    var end: Int { offset + byteCount }
-  }
+  private let pieces: Mutex<ChecksumPieces?>
 
   /// What changes when somebody writes to the file.
   private struct Version: Equatable {
@@ -55,7 +41,14 @@ package final class InputFile: Sendable {
   /// Opens a regular file.
   ///
   /// Throws `io`.
-  package init(_ path: FilePath) throws(ModelError) {
+  package convenience init(_ path: FilePath) throws(ModelError) {
+    try self.init(path, knowing: nil)
+  }
+
+  /// Opens a regular file of which some checksums are known.
+  ///
+  /// Throws `io`.
+  init(_ path: FilePath, knowing pieces: ChecksumPieces?) throws(ModelError) {
     // The system reads a string that ends with a zero, and only during the call.
     let descriptor = unsafe path.withPlatformString { unsafe open($0, O_RDONLY | O_CLOEXEC) }
     guard descriptor >= 0 else { throw .system("open", path.string) }
@@ -73,6 +66,7 @@ package final class InputFile: Sendable {
     self.descriptor = descriptor
     self.byteCount = Int(status.st_size)
     version = Version(status)
+    self.pieces = Mutex(pieces)
   }
 
   /// Asks the system to forget what it keeps of the file in memory, so that the disk is read next.
@@ -143,20 +137,25 @@ package final class InputFile: Sendable {
   ///
   /// `boundaries` are where ranges begin that will be asked for.
   package func startChecksum(boundaries: Set<Int> = []) {
-    recording.withLock { $0 = Recording(boundaries: boundaries) }
+    pieces.withLock { $0 = ChecksumPieces(boundaries: boundaries) }
+  }
+
+  private func record(_ offset: Int, _ bytes: RawSpan) {
+    guard pieces.withLock({ $0 != nil }) else { return }
+    let checksum = CRC32C(of: bytes)
+    pieces.withLock { $0?.add(checksum, offset..<offset + bytes.byteCount) }
   }
 
   /// The CRC-32C of the whole file.
   ///
   /// What has been read since `startChecksum` is not read again.
   package func checksum() throws(ModelError) -> CRC32C {
-    let known = segments
     var checksum = CRC32C()
     var position = 0
-    for segment in known where segment.offset >= position {
-      try extend(&checksum, from: position, to: segment.offset)
-      checksum.append(segment.checksum, byteCount: segment.byteCount)
-      position = segment.end
+    for piece in known where piece.range.lowerBound >= position {
+      try extend(&checksum, from: position, to: piece.range.lowerBound)
+      checksum.append(piece.checksum, byteCount: piece.range.count)
+      position = piece.range.upperBound
     }
     try extend(&checksum, from: position, to: byteCount)
     return checksum
@@ -167,29 +166,35 @@ package final class InputFile: Sendable {
   ///
   /// What has been read is not read again. Throws `io`.
   package func checksums(of ranges: [Range<Int>]) throws(ModelError) -> [CRC32C?] {
-    let known = segments
+    let known = known
     var checksums: [CRC32C?] = []
     for range in ranges {
-      // The first segment that begins in the range, by halving.
+      // The first piece that begins in the range, by halving.
       var (low, high) = (0, known.count)
       while low < high {
         let middle = (low + high) / 2
-        if known[middle].offset < range.lowerBound { low = middle + 1 } else { high = middle }
+        if known[middle].range.lowerBound < range.lowerBound {
+          low = middle + 1
+        } else {
+          high = middle
+        }
       }
-      let touches = low < known.count && known[low].offset < range.upperBound
-      guard touches || low > 0 && known[low - 1].end > range.lowerBound else {
+      let touches = low < known.count && known[low].range.lowerBound < range.upperBound
+      guard touches || low > 0 && known[low - 1].range.upperBound > range.lowerBound else {
         checksums.append(nil)
         continue
       }
       var checksum = CRC32C()
       var position = range.lowerBound
-      while low < known.count, known[low].offset < range.upperBound {
-        let segment = known[low]
+      while low < known.count, known[low].range.lowerBound < range.upperBound {
+        let piece = known[low]
         low += 1
-        guard segment.offset >= position, segment.end <= range.upperBound else { continue }
-        try extend(&checksum, from: position, to: segment.offset)
-        checksum.append(segment.checksum, byteCount: segment.byteCount)
-        position = segment.end
+        guard piece.range.lowerBound >= position, piece.range.upperBound <= range.upperBound else {
+          continue
+        }
+        try extend(&checksum, from: position, to: piece.range.lowerBound)
+        checksum.append(piece.checksum, byteCount: piece.range.count)
+        position = piece.range.upperBound
       }
       try extend(&checksum, from: position, to: range.upperBound)
       checksums.append(checksum)
@@ -197,34 +202,7 @@ package final class InputFile: Sendable {
     return checksums
   }
 
-  /// What was read and remembered, by place; of two that begin together the longer one first.
-  private var segments: [Segment] {
-    recording.withLock { $0?.segments ?? [] }.sorted {
-      ($0.offset, $1.byteCount) < ($1.offset, $0.byteCount)
-    }
-  }
-
-  private func record(_ offset: Int, _ bytes: RawSpan) {
-    guard recording.withLock({ $0 != nil }) else { return }
-    let segment = Segment(
-      offset: offset, byteCount: bytes.byteCount, checksum: CRC32C(of: bytes))
-    recording.withLock { recording in
-      guard let count = recording?.segments.count else { return }
-      // What goes on where one of the last ended, as blocks of a part do, becomes one with it.
-      let isFirst = recording?.boundaries.contains(offset) ?? true
-      for index in (max(0, count - Self.openSegmentCount)..<count).reversed()
-      where !isFirst && recording?.segments[index].end == offset {
-        recording?.segments[index].checksum.append(
-          segment.checksum, byteCount: segment.byteCount)
-        recording?.segments[index].byteCount += segment.byteCount
-        return
-      }
-      recording?.segments.append(segment)
-    }
-  }
-
-  /// Segments that may still grow: parts of a tensor, times blocks that workers read at once.
-  private static let openSegmentCount = 32
+  private var known: [ChecksumPieces.Piece] { pieces.withLock { $0?.sorted ?? [] } }
 
   private func extend(_ checksum: inout CRC32C, from start: Int, to end: Int) throws(ModelError) {
     var chunk = [UInt8](repeating: 0, count: min(end - start, 1 << 20))

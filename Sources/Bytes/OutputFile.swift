@@ -1,4 +1,5 @@
 internal import CFiles
+internal import Kernels
 internal import Synchronization
 package import SystemPackage
 package import TensorModel
@@ -16,20 +17,34 @@ package final class OutputFile: Sendable {
   /// The path under which it is written, before it gets its final name.
   package let path: FilePath
   private let descriptor: Int32
+  private let uncached: UncachedWriter?
+  private let pieces: Mutex<ChecksumPieces?>
   private let unsentByteCount = Atomic(0)
 
   /// Bytes after which the disk is asked to begin.
   private static let writebackByteCount = 8 << 20
+  /// Below this a file does better in the cache, where its reader finds it.
+  private static let uncachedFileByteCount = 64 << 20
+  /// Below this a piece does better in the cache.
+  private static let uncachedByteCount = 512 << 10
 
   /// Creates a file that must not exist yet.
   ///
-  /// Throws `io`.
-  package init(creating path: FilePath) throws(ModelError) {
+  /// - Parameters:
+  ///   - path: Where it is until it gets its final name.
+  ///   - byteCount: About how many bytes it will have.
+  ///   - remembers: Whether the checksums of what is written are kept for `written()`.
+  /// - Throws: `io`.
+  package init(
+    creating path: FilePath, byteCount: Int = 0, remembers: Bool = false
+  ) throws(ModelError) {
     let flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC
     // The system reads a string that ends with a zero, and only during the call.
     let descriptor = unsafe path.withPlatformString { unsafe open($0, flags, 0o644) }
     guard descriptor >= 0 else { throw .system("create", path.string) }
     self.path = path
+    uncached = byteCount < Self.uncachedFileByteCount ? nil : UncachedWriter(path)
+    pieces = Mutex(remembers ? ChecksumPieces() : nil)
     self.descriptor = descriptor
   }
 
@@ -41,6 +56,8 @@ package final class OutputFile: Sendable {
     let descriptor = unsafe path.withPlatformString { unsafe open($0, O_RDWR | O_CLOEXEC) }
     guard descriptor >= 0 else { throw .system("open", path.string) }
     self.path = path
+    uncached = nil
+    pieces = Mutex(nil)
     self.descriptor = descriptor
   }
 
@@ -50,6 +67,23 @@ package final class OutputFile: Sendable {
   ///
   /// Throws `io`.
   package func write(_ bytes: Span<UInt8>, at offset: Int) throws(ModelError) {
+    if pieces.withLock({ $0 != nil }) {
+      let checksum = CRC32C(of: bytes)
+      pieces.withLock { $0?.add(checksum, offset..<offset + bytes.count) }
+    }
+    let page = UncachedWriter.pageByteCount
+    let start = min(bytes.count, (page - offset % page) % page)
+    let count = (bytes.count - start) / page * page
+    guard let uncached, count >= Self.uncachedByteCount else {
+      return try writeCached(bytes, at: offset)
+    }
+    try writeCached(bytes.extracting(..<start), at: offset)
+    let end = start + uncached.write(bytes.extracting(start..<start + count), at: offset + start)
+    // What cannot be written so is left to the usual call, which says why if it cannot either.
+    try writeCached(bytes.extracting(end...), at: offset + end)
+  }
+
+  private func writeCached(_ bytes: Span<UInt8>, at offset: Int) throws(ModelError) {
     let count = bytes.count
     let (name, file) = (path.string, descriptor)
     // `done` < `count` leaves `count - done` bytes behind the pointer.
@@ -119,6 +153,14 @@ package final class OutputFile: Sendable {
         throw .system("reserve \(byteCount) bytes", path.string)
       }
     #endif
+  }
+
+  /// The file as it is so far, to be read; what was written by this process need not be read for its
+  /// checksum.
+  ///
+  /// Throws `io`.
+  package func written() throws(ModelError) -> InputFile {
+    try InputFile(path, knowing: pieces.withLock { $0 })
   }
 
   /// Waits until the bytes are on the disk.

@@ -106,13 +106,18 @@ package final class Staging: Sendable {
     }
   }
 
-  /// Begins a file that will have `name` in the folder of the result, or takes the one that an earlier
-  /// run has finished.
+  /// Begins a file that will have `name` in the folder of the result, and about `byteCount` bytes, or
+  /// takes the one that an earlier run has finished.
   ///
   /// Throws `io`.
-  package func create(_ name: String) throws(ModelError) -> OutputFile {
+  package func create(
+    _ name: String, byteCount: Int = 0
+  ) throws(ModelError) -> OutputFile {
     let path = path(of: name)
-    let file = isKept(name) ? try OutputFile(finished: path) : try OutputFile(creating: path)
+    let file =
+      isKept(name)
+      ? try OutputFile(finished: path)
+      : try OutputFile(creating: path, byteCount: byteCount, remembers: journal != nil)
     files.withLock { $0.append(file) }
     return file
   }
@@ -126,7 +131,7 @@ package final class Staging: Sendable {
   package func finish(_ file: OutputFile) throws(ModelError) {
     guard let journal else { return }
     try file.synchronize()
-    let written = try InputFile(file.path)
+    let written = try file.written()
     try journal.add(
       .init(
         name: written.path.lastComponent?.string ?? "", byteCount: written.byteCount,

@@ -7,6 +7,12 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#if defined(__linux__)
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#define XFS_MAGIC 0x58465342
+#endif
+
 ptrdiff_t pleat_copy_file_range(int source, int64_t source_offset, int target,
                                 int64_t target_offset, size_t count) {
 #if defined(__linux__)
@@ -14,6 +20,19 @@ ptrdiff_t pleat_copy_file_range(int source, int64_t source_offset, int target,
   return copy_file_range(source, &from, target, &to, count, 0);
 #else
   (void)source, (void)source_offset, (void)target, (void)target_offset, (void)count;
+  errno = ENOSYS;
+  return -1;
+#endif
+}
+
+int pleat_open_uncached(const char *path) {
+#if defined(__linux__)
+  struct statfs status;
+  if (statfs(path, &status) != 0) return -1;
+  if (status.f_type != EXT4_SUPER_MAGIC && status.f_type != XFS_MAGIC) return -1;
+  return open(path, O_WRONLY | O_CLOEXEC | O_DIRECT);
+#else
+  (void)path;
   errno = ENOSYS;
   return -1;
 #endif

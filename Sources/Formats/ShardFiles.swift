@@ -50,7 +50,7 @@ final class ShardFiles: Sendable {
     for (place, tensor) in zip(places, stored) { missing[place.file] += tensor.byteCount }
     var shards: [Shard] = []
     for (plan, missing) in zip(plans, missing) {
-      let file = try staging.create(plan.name)
+      let file = try staging.create(plan.name, byteCount: plan.byteCount)
       let isKept = staging.isKept(plan.name)
       shards.append(Shard(file, isKept: isKept, missing: missing))
       guard !isKept else { continue }

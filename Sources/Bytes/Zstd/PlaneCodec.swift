@@ -14,9 +14,28 @@ package struct PlaneCodec: Sendable, Hashable {
     self.planeCount = planeCount
   }
 
-  /// The stored bytes of each plane.
-  package func encode(_ block: [UInt8]) -> [[UInt8]] {
-    planes(of: block).map { ZstdFrame.compress($0.span) ?? $0 }
+  /// A block as it is stored.
+  package struct Encoded {
+    /// The planes, one after another.
+    package var bytes: [UInt8]
+    /// The bytes of each plane.
+    package var sizes: [Int]
+  }
+
+  /// The stored bytes of a block, never more than it has.
+  package func encode(_ block: [UInt8], with compressor: ZstdCompressor) -> Encoded {
+    var stored = [UInt8](repeating: 0, count: block.count)
+    var (sizes, end): ([Int], Int) = ([], 0)
+    for plane in planes(of: block) {
+      let space = end..<end + plane.count
+      var size: Int?
+      stored.change(space) { size = compressor.compress(plane.span, into: &$0) }
+      if size == nil { stored.replaceSubrange(space, with: plane) }
+      sizes.append(size ?? plane.count)
+      end += size ?? plane.count
+    }
+    stored.removeLast(stored.count - end)
+    return Encoded(bytes: stored, sizes: sizes)
   }
 
   /// Fills `block` from the stored bytes of its planes, one after another.

@@ -1,23 +1,8 @@
 internal import CZstd
 package import TensorModel
 
-/// One zstd frame for one block of bytes, using the library's level 1.
+/// One zstd frame for one block of bytes.
 package enum ZstdFrame {
-  /// The compressed block; nil when it would not be smaller than the block itself.
-  package static func compress(_ block: Span<UInt8>) -> [UInt8]? {
-    // Pointers go with their own counts; zstd says how many bytes it has written.
-    unsafe block.withUnsafeBytes { source in
-      guard source.count > 1 else { return nil }
-      var size = 0
-      let frame = unsafe [UInt8](unsafeUninitializedCapacity: source.count - 1) { target, count in
-        size = unsafe ZSTD_compress(
-          target.baseAddress, target.count, source.baseAddress, source.count, 1)
-        count = ZSTD_isError(size) == 0 ? size : 0
-      }
-      return frame.isEmpty ? nil : frame
-    }
-  }
-
   /// Fills `block` from a frame that must hold just that many bytes.
   ///
   /// Throws `malformed`.

@@ -14,6 +14,7 @@ final class PackedWriter: TensorSink {
   private let file: OutputFile
   private let state: Mutex<State>
   private let turnstile = Turnstile()
+  private let compressor = ZstdCompressor()
 
   /// A stretch of a part that was written, for the part's checksum.
   private struct Piece {
@@ -39,7 +40,7 @@ final class PackedWriter: TensorSink {
     state = Mutex(State(parts: layout.parts, isPlaced: isPlaced))
     staging = try Staging(
       layout.options.path, isFolder: false, names: layout.fileNames, replacing: replacing)
-    file = try staging.create(layout.options.path.name)
+    file = try staging.create(layout.options.path.name, byteCount: layout.byteCount)
     if layout.isExact { try file.reserve(layout.byteCount) }
     for start in stride(from: 0, to: layout.metadata.count, by: PackedLayout.chunkByteCount) {
       let end = min(start + PackedLayout.chunkByteCount, layout.metadata.count)
@@ -52,7 +53,7 @@ final class PackedWriter: TensorSink {
       for part in block { try writeRaw(layout.firstStored + part.stored, part) }
       return
     }
-    var encoded: [(index: Int, offset: Int, bytes: [UInt8], planes: [[UInt8]]?)] = []
+    var encoded: [(index: Int, offset: Int, bytes: [UInt8], planes: PlaneCodec.Encoded?)] = []
     for part in block {
       let index = layout.firstStored + part.stored
       if part.offset > 0 { try waitUntilPlaced(index) }
@@ -154,17 +155,17 @@ final class PackedWriter: TensorSink {
   }
 
   /// The planes to store: nil for a raw part, which a first block becomes by gaining under 3 %.
-  private func compressed(_ index: Int, _ bytes: [UInt8], isFirst: Bool) -> [[UInt8]]? {
+  private func compressed(_ index: Int, _ bytes: [UInt8], isFirst: Bool) -> PlaneCodec.Encoded? {
     if !isFirst && state.withLock({ $0.parts[index].frames == nil }) { return nil }
-    let planes = PlaneCodec(planeCount: layout.planeCount(index)).encode(bytes)
-    let size = planes.reduce(0) { $0 + $1.count }
-    return isFirst && size * 100 > bytes.count * 97 ? nil : planes
+    let codec = PlaneCodec(planeCount: layout.planeCount(index))
+    let planes = codec.encode(bytes, with: compressor)
+    return isFirst && planes.bytes.count * 100 > bytes.count * 97 ? nil : planes
   }
 
   /// Gives a block its place in the file.
   ///
   /// Called in plan order.
-  private func place(_ index: Int, at offset: Int, _ count: Int, _ planes: [[UInt8]]?) -> Int {
+  private func place(_ index: Int, at offset: Int, _ count: Int, _ planes: PlaneCodec.Encoded?) -> Int {
     state.withLock { state in
       if !state.isPlaced[index] {
         state.isPlaced[index] = true
@@ -180,18 +181,16 @@ final class PackedWriter: TensorSink {
       guard let planes else { return state.parts[index].offset + offset }
       let start = state.end
       state.parts[index].frames?.table.append(start)
-      for plane in planes {
-        state.parts[index].frames?.table.append(plane.count)
-        state.end += plane.count
-      }
+      state.parts[index].frames?.table += planes.sizes
+      state.end += planes.bytes.count
       return start
     }
   }
 
   private func append(
-    _ index: Int, _ bytes: [UInt8], _ planes: [[UInt8]]?, at offset: Int, _ place: Int
+    _ index: Int, _ bytes: [UInt8], _ planes: PlaneCodec.Encoded?, at offset: Int, _ place: Int
   ) throws(ModelError) {
-    let stored = planes.map { $0.count == 1 ? $0[0] : Array($0.joined()) } ?? bytes
+    let stored = planes?.bytes ?? bytes
     try file.write(stored, at: place)
     record(index, offset..<offset + bytes.count, stored)
   }

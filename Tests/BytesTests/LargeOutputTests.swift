@@ -1,0 +1,89 @@
+import Bytes
+import Dispatch
+import Kernels
+import SystemPackage
+import TensorModel
+import TestSupport
+import Testing
+
+/// Files that are large enough for their pages to go past the cache.
+@Suite struct LargeOutputTests {
+  let scratch: Scratch
+  private static let byteCount = 1 << 30
+
+  init() throws { scratch = try Scratch() }
+
+  private func output(remembers: Bool = false) throws(ModelError) -> OutputFile {
+    try OutputFile(
+      creating: FilePath(scratch.path("large")), byteCount: Self.byteCount, remembers: remembers)
+  }
+
+  /// Pieces of some bytes, of lengths that pages do not divide, and one that several buffers take.
+  private static func pieces(of count: Int, _ random: inout Seeded) -> [Range<Int>] {
+    var pieces = [0..<min(count, 2_600_000)]
+    while let end = pieces.last?.upperBound, end < count {
+      let length = 1 + random.below([20, 5000, 700_000, 1_300_000][random.below(4)])
+      pieces.append(end..<min(count, end + length))
+    }
+    return pieces
+  }
+
+  @Test(
+    "pieces are where they were written, in whatever order they come (seed 941)",
+    arguments: [0, 1, 4095, 4096, 10_007])
+  func pieces(start: Int) throws {
+    var random = Seeded(941 + UInt64(start))
+    let bytes = random.bytes(8_000_011)
+    let pieces = Self.pieces(of: bytes.count, &random).shuffled(using: &random)
+    let output = try output()
+    DispatchQueue.concurrentPerform(iterations: pieces.count) { index in
+      try? output.write(bytes.span.extracting(pieces[index]), at: start + pieces[index].lowerBound)
+    }
+    let expected = [UInt8](repeating: 0, count: start) + bytes
+    let isSame = try scratch.bytes(of: "large") == expected
+    #expect(isSame)
+    try output.synchronize()
+    let isStillSame = try scratch.bytes(of: "large") == expected
+    #expect(isStillSame)
+  }
+
+  @Test("what is written twice is what was written last (seed 942)") func overwriting() throws {
+    var random = Seeded(942)
+    let (first, second) = (random.bytes(3_000_000), random.bytes(1_200_000))
+    let output = try output()
+    // The end is known to the cache before all else, as that of a shard is.
+    try output.write([7], at: first.count)
+    try output.write(first, at: 0)
+    for start in [1, 4096, 1_048_575, first.count - second.count] {
+      try output.write(second, at: start)
+      let expected = Array(first[..<start]) + second
+      let found = try scratch.bytes(of: "large")
+      let isSame = Array(found[..<expected.count]) == expected
+      #expect(isSame, "from \(start)")
+      #expect(found.count == first.count + 1 && found.last == 7)
+      try output.write(first, at: 0)
+    }
+  }
+
+  @Test("the checksum of what was written is that of the file, gaps and all (seed 943)")
+  func checksum() throws {
+    var random = Seeded(943)
+    let bytes = random.bytes(6_000_000)
+    let pieces = Self.pieces(of: bytes.count, &random)
+    let output = try output(remembers: true)
+    try output.write([0], at: bytes.count - 1)
+    var expected = bytes
+    for (index, piece) in pieces.enumerated() {
+      if index % 5 == 3 {
+        for place in piece { expected[place] = 0 }
+      } else {
+        try output.write(bytes.span.extracting(piece), at: piece.lowerBound)
+      }
+    }
+    let written = try output.written()
+    #expect(written.byteCount == bytes.count)
+    #expect(try written.checksum() == CRC32C(of: expected.span))
+    let isSame = try scratch.bytes(of: "large") == expected
+    #expect(isSame)
+  }
+}
