@@ -49,8 +49,10 @@ package final class InputFile: Sendable {
   ///
   /// Throws `io`.
   init(_ path: FilePath, knowing pieces: ChecksumPieces?) throws(ModelError) {
+    // A named pipe would wait for somebody to write, before it is found not to be a file.
+    let flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK
     // The system reads a string that ends with a zero, and only during the call.
-    let descriptor = unsafe path.withPlatformString { unsafe open($0, O_RDONLY | O_CLOEXEC) }
+    let descriptor = unsafe path.withPlatformString { unsafe open($0, flags) }
     guard descriptor >= 0 else { throw .system("open", path.string) }
     var status = stat()
     // The system fills a structure of its own, here and below.
@@ -104,19 +106,18 @@ package final class InputFile: Sendable {
 
   private func fill(_ bytes: inout MutableRawSpan, from offset: Int) throws(ModelError) {
     let count = bytes.byteCount
-    let (name, file) = (path.string, descriptor)
     // `done` < `count` leaves `count - done` bytes behind the pointer.
     try unsafe bytes.withUnsafeMutableBytes { (buffer) throws(ModelError) in
       var done = 0
       while done < count {
         let pointer = unsafe buffer.baseAddress?.advanced(by: done)
         let step = retryingInterrupts {
-          unsafe pread(file, pointer, count - done, off_t(offset + done))
+          unsafe pread(descriptor, pointer, count - done, off_t(offset + done))
         }
-        guard step >= 0 else { throw .system("read", name) }
+        guard step >= 0 else { throw .system("read", path.string) }
         guard step > 0 else {
           throw ModelError(
-            .io, "the file ended while it was read", file: name, offset: offset + done,
+            .io, "the file ended while it was read", file: path.string, offset: offset + done,
             expected: "\(count) bytes", found: "\(done)")
         }
         done += step

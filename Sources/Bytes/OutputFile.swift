@@ -85,16 +85,15 @@ package final class OutputFile: Sendable {
 
   private func writeCached(_ bytes: Span<UInt8>, at offset: Int) throws(ModelError) {
     let count = bytes.count
-    let (name, file) = (path.string, descriptor)
     // `done` < `count` leaves `count - done` bytes behind the pointer.
     try unsafe bytes.withUnsafeBytes { (buffer) throws(ModelError) in
       var done = 0
       while done < count {
         let pointer = unsafe buffer.baseAddress?.advanced(by: done)
         let step = retryingInterrupts {
-          unsafe pwrite(file, pointer, count - done, off_t(offset + done))
+          unsafe pwrite(descriptor, pointer, count - done, off_t(offset + done))
         }
-        guard step > 0 else { throw .system("write", name) }
+        guard step > 0 else { throw .system("write", path.string) }
         done += step
       }
     }

@@ -6,6 +6,14 @@ import TensorModel
 import TestSupport
 import Testing
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 @Suite struct FileTests {
   let scratch: Scratch
 
@@ -38,7 +46,8 @@ import Testing
 
   @Test("only regular files are opened") func kinds() throws {
     try scratch.makeFolder("folder")
-    for path in [path("absent"), path("folder"), path("folder/absent"), "/dev/null"] {
+    #expect(mkfifo(scratch.path("pipe"), 0o600) == 0)
+    for path in ["absent", "folder", "folder/absent", "pipe"].map(path) + ["/dev/null"] {
       let error = Laws.error { () throws(ModelError) in try InputFile(path) }
       #expect(error?.kind == .io)
       #expect(error?.file == path.string)
