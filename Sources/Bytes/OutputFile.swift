@@ -24,7 +24,7 @@ package final class OutputFile: Sendable {
   /// Bytes after which the disk is asked to begin.
   private static let writebackByteCount = 8 << 20
   /// Below this a file does better in the cache, where its reader finds it.
-  private static let uncachedFileByteCount = 64 << 20
+  private static let uncachedFileByteCount = 32 << 20
   /// Below this a piece does better in the cache.
   private static let uncachedByteCount = 512 << 10
 
@@ -33,17 +33,20 @@ package final class OutputFile: Sendable {
   /// - Parameters:
   ///   - path: Where it is until it gets its final name.
   ///   - byteCount: About how many bytes it will have.
+  ///   - buffers: For large pieces of large files, which go past the cache then.
   ///   - remembers: Whether the checksums of what is written are kept for `written()`.
   /// - Throws: `io`.
   package init(
-    creating path: FilePath, byteCount: Int = 0, remembers: Bool = false
+    creating path: FilePath, byteCount: Int = 0, buffers: PageBuffers? = nil,
+    remembers: Bool = false
   ) throws(ModelError) {
     let flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC
     // The system reads a string that ends with a zero, and only during the call.
     let descriptor = unsafe path.withPlatformString { unsafe open($0, flags, 0o644) }
     guard descriptor >= 0 else { throw .system("create", path.string) }
     self.path = path
-    uncached = byteCount < Self.uncachedFileByteCount ? nil : UncachedWriter(path)
+    let isLarge = byteCount >= Self.uncachedFileByteCount
+    uncached = isLarge ? buffers.flatMap { UncachedWriter(path, $0) } : nil
     pieces = Mutex(remembers ? ChecksumPieces() : nil)
     self.descriptor = descriptor
   }
@@ -71,7 +74,7 @@ package final class OutputFile: Sendable {
       let checksum = CRC32C(of: bytes)
       pieces.withLock { $0?.add(checksum, offset..<offset + bytes.count) }
     }
-    let page = UncachedWriter.pageByteCount
+    let page = PageBuffers.pageByteCount
     let start = min(bytes.count, (page - offset % page) % page)
     let count = (bytes.count - start) / page * page
     guard let uncached, count >= Self.uncachedByteCount else {

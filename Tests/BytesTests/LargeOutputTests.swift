@@ -15,7 +15,8 @@ import Testing
 
   private func output(remembers: Bool = false) throws(ModelError) -> OutputFile {
     try OutputFile(
-      creating: FilePath(scratch.path("large")), byteCount: Self.byteCount, remembers: remembers)
+      creating: FilePath(scratch.path("large")), byteCount: Self.byteCount, buffers: PageBuffers(),
+      remembers: remembers)
   }
 
   /// Pieces of some bytes, of lengths that pages do not divide, and one that several buffers take.

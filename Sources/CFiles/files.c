@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #if defined(__linux__)
-#include <linux/magic.h>
 #include <sys/vfs.h>
-#define XFS_MAGIC 0x58465342
+/* f_type of statfs(2). */
+enum { EXT4 = 0xEF53, XFS = 0x58465342 };
 #endif
 
 ptrdiff_t pleat_copy_file_range(int source, int64_t source_offset, int target,
@@ -29,7 +29,7 @@ int pleat_open_uncached(const char *path) {
 #if defined(__linux__)
   struct statfs status;
   if (statfs(path, &status) != 0) return -1;
-  if (status.f_type != EXT4_SUPER_MAGIC && status.f_type != XFS_MAGIC) return -1;
+  if (status.f_type != EXT4 && status.f_type != XFS) return -1;
   return open(path, O_WRONLY | O_CLOEXEC | O_DIRECT);
 #else
   (void)path;
