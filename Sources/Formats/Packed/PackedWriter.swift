@@ -165,7 +165,9 @@ final class PackedWriter: TensorSink {
   /// Gives a block its place in the file.
   ///
   /// Called in plan order.
-  private func place(_ index: Int, at offset: Int, _ count: Int, _ planes: PlaneCodec.Encoded?) -> Int {
+  private func place(_ index: Int, at offset: Int, _ count: Int, _ planes: PlaneCodec.Encoded?)
+    -> Int
+  {
     state.withLock { state in
       if !state.isPlaced[index] {
         state.isPlaced[index] = true
