@@ -78,6 +78,17 @@ ALWAYS_INLINE pleat_statistics statistics(const float *values, ptrdiff_t count) 
   };
 }
 
+ALWAYS_INLINE float largest_magnitude(const float *values, ptrdiff_t count) {
+  i32x8 most = {0};
+  for (ptrdiff_t i = 0; i < count; i += 8) {
+    f32x8 lanes;
+    load_lanes(values + i, count - i, 0, &lanes);
+    most = __builtin_elementwise_max(most, (i32x8)lanes & MAGNITUDE);
+  }
+  int32_t high = __builtin_reduce_max(most);
+  return high > INFINITY_BITS ? NAN : float_of_bits((uint32_t)high);
+}
+
 /* One NaN for all: which operand's payload an instruction keeps is no one's promise. */
 ALWAYS_INLINE double one_nan(double value) { return value == value ? value : (double)NAN; }
 
@@ -132,6 +143,10 @@ AVX2_PATH static pleat_statistics statistics_avx2(const float *values, ptrdiff_t
   return statistics(values, count);
 }
 
+AVX2_PATH static float largest_magnitude_avx2(const float *values, ptrdiff_t count) {
+  return largest_magnitude(values, count);
+}
+
 AVX2_PATH static pleat_error error_avx2(const float *values, const float *reference,
                                         ptrdiff_t count) {
   return error_from(values, reference, count);
@@ -145,6 +160,11 @@ AVX2_PATH static pleat_update_error update_error_avx2(const float *values, const
 pleat_statistics pleat_statistics_of(pleat_instructions set, const float *values,
                                      ptrdiff_t count) {
   return set == PLEAT_AVX2 ? statistics_avx2(values, count) : statistics(values, count);
+}
+
+float pleat_largest_magnitude(pleat_instructions set, const float *values, ptrdiff_t count) {
+  return set == PLEAT_AVX2 ? largest_magnitude_avx2(values, count)
+                           : largest_magnitude(values, count);
 }
 
 pleat_error pleat_error_of(pleat_instructions set, const float *values, const float *reference,

@@ -50,6 +50,16 @@ package struct ValueStatistics: Sendable, Hashable {
   }
 }
 
+/// The largest |value|, with infinity above all numbers; NaN if any value is, 0 where there is none.
+package func largestMagnitude(
+  _ values: Span<Float>, on instructions: InstructionSet = .best
+) -> Float {
+  // A pointer and its own count.
+  unsafe values.withUnsafeBufferPointer {
+    unsafe pleat_largest_magnitude(instructions.identifier, $0.baseAddress, $0.count)
+  }
+}
+
 /// How far floats are from a reference; the order of addition is that of `ValueStatistics`.
 package struct ErrorStatistics: Sendable, Hashable {
   package var count = 0

@@ -231,8 +231,7 @@ final class BlockWorker {
   func checkRange(
     _ values: [Float], _ what: String, first: Int, columns: Int, hint: String
   ) throws(ModelError) {
-    let statistics = ValueStatistics(values.span)
-    guard max(-statistics.minimum, statistics.maximum) >= 65520,
+    guard !(largestMagnitude(values.span) < 65520),
       let index = values.firstIndex(where: { $0.isFinite && $0.magnitude >= 65520 })
     else { return }
     let place = "row \((first + index) / columns), column \((first + index) % columns)"

@@ -55,6 +55,28 @@ import Testing
     }
   }
 
+  @Test("the largest magnitude is found wherever it is", arguments: InstructionSet.available)
+  func magnitudes(set: InstructionSet) {
+    for count in 1...40 {
+      for place in 0..<count {
+        var values = (0..<count).map { Float($0 % 3) - 1 }
+        for largest in [-7, 7, .greatestFiniteMagnitude, .infinity, -.infinity] as [Float] {
+          values[place] = largest
+          #expect(largestMagnitude(values.span, on: set) == largest.magnitude)
+        }
+        for nan in [.nan, -.nan, Float(bitPattern: 0x7f80_0001)] as [Float] {
+          values[place] = nan
+          values[0] = place > 0 ? .infinity : nan
+          #expect(largestMagnitude(values.span, on: set).isNaN)
+        }
+      }
+    }
+    let none: [Float] = []
+    #expect(largestMagnitude(none.span, on: set) == 0)
+    let zeros: [Float] = [-0.0, -0.0]
+    #expect(largestMagnitude(zeros.span, on: set).bitPattern == 0)
+  }
+
   @Test("zeros keep their order and nothing is infinitely far", arguments: InstructionSet.available)
   func zeros(set: InstructionSet) {
     let zeros: [Float] = [0, -0.0, 0]

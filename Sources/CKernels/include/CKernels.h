@@ -127,6 +127,8 @@ typedef struct {
 } pleat_update_error;
 
 pleat_statistics pleat_statistics_of(pleat_instructions set, const float *values, ptrdiff_t count);
+/* NaN if any is. */
+float pleat_largest_magnitude(pleat_instructions set, const float *values, ptrdiff_t count);
 pleat_error pleat_error_of(pleat_instructions set, const float *values, const float *reference,
                            ptrdiff_t count);
 pleat_update_error pleat_update_error_of(pleat_instructions set, const float *values,

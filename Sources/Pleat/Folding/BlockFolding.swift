@@ -210,7 +210,7 @@ extension BlockWorker {
   }
 
   private func checkFinite(_ values: [Float], _ change: PairedChange) throws(ModelError) {
-    guard ValueStatistics(values.span).finiteCount < values.count,
+    guard !largestMagnitude(values.span).isFinite,
       let index = values.firstIndex(where: { !$0.isFinite })
     else { return }
     let file = plan.adapters[change.adapter].file
@@ -236,7 +236,7 @@ extension BlockWorker {
     _ written: [Float], of old: [Float]?, _ what: String, _ type: ScalarType, first: Int,
     columns: Int
   ) throws(ModelError) {
-    guard ValueStatistics(written.span).finiteCount < written.count,
+    guard !largestMagnitude(written.span).isFinite,
       let index = written.firstIndex(where: { !$0.isFinite })
     else { return }
     let place = "row \((first + index) / columns), column \((first + index) % columns)"
