@@ -51,6 +51,23 @@ package struct ByteReader {
     return Array(buffer[start..<start + count])
   }
 
+  /// Adds the next `count` bytes to others.
+  ///
+  /// Throws `malformed` when the file ends before.
+  package mutating func copy(
+    _ count: Int, to bytes: inout [UInt8], of what: String
+  ) throws(ModelError) {
+    if file != nil, count > Self.bufferSize {
+      bytes += try self.bytes(count, of: what)
+      return
+    }
+    try require(count, of: what)
+    try fill(count)
+    let start = offset - bufferStart
+    offset += count
+    bytes += buffer[start..<start + count]
+  }
+
   /// An unsigned integer of the reader's byte order.
   package mutating func integer<T: FixedWidthInteger & UnsignedInteger>(
     _ type: T.Type, of what: String

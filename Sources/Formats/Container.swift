@@ -101,7 +101,8 @@ extension StoredReader {
 
   /// The stored tensors of the model itself, to be looked into.
   package var contents: StoredContents {
-    StoredContents(Array(modelStored)) { (tensor, range) throws(ModelError) in
+    StoredContents(attached.isEmpty ? stored : Array(modelStored)) {
+      (tensor, range) throws(ModelError) in
       var bytes = [UInt8](repeating: 0, count: range.count)
       try bytes.change(0..<range.count) { (span) throws(ModelError) in
         try self.read(tensor, at: range.lowerBound, into: &span)

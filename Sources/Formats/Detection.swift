@@ -33,8 +33,9 @@ enum Detection {
     _ format: Format, _ reader: any StoredReader
   ) throws(ModelError) -> Format {
     guard format == .safetensors, let config = try configuration(reader) else { return format }
+    let contents = reader.contents
     for other in Formats.all where other.container == format.container {
-      if let spelling = try other.spelling.configured(by: config, reader.contents) {
+      if let spelling = try other.spelling.configured(by: config, contents) {
         var refined = other
         refined.spelling = spelling
         return refined

@@ -46,8 +46,14 @@ package struct CRC32C: Sendable, Hashable {
 extension CRC32C {
   /// Eight hexadecimal digits.
   package var text: String {
-    let digits = String(value, radix: 16)
-    return String(repeating: "0", count: 8 - digits.count) + digits
+    // Room for eight digits, which are all written.
+    unsafe String(unsafeUninitializedCapacity: 8) { buffer in
+      for place in 0..<8 {
+        let digit = UInt8(truncatingIfNeeded: value >> UInt32(28 - 4 * place)) & 0xF
+        unsafe buffer[place] = digit + (digit < 10 ? UInt8(ascii: "0") : UInt8(ascii: "a") - 10)
+      }
+      return 8
+    }
   }
 
   /// The checksum of eight hexadecimal digits.

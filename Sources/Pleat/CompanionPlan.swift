@@ -17,7 +17,7 @@ extension CompanionPlan {
   ///
   /// Throws `unsupported` when the format needs one that the model lacks.
   static func plans(
-    for model: Model, _ tensors: [TensorInfo], _ format: Format
+    for model: Model, _ tensors: @autoclosure () -> [TensorInfo], _ format: Format
   ) throws(ModelError) -> [CompanionPlan] {
     var plans = model.catalog.companions.indices.map {
       CompanionPlan(companion: model.catalog.companions[$0], source: $0)
@@ -25,6 +25,7 @@ extension CompanionPlan {
     guard
       format == .safetensors || format.needsConfig || model.format.needsConfig
     else { return plans }
+    let tensors = tensors()
     plans.removeAll { plan in
       model.format.spelling.documentNames.contains(plan.companion.name)
         || format.spelling.documentNames.contains(plan.companion.name)

@@ -123,6 +123,8 @@ extension Plan {
     var tensorByteCount = 0
     var firstParts: [Int] = []
     var blocks: [Cut] = []
+    var recentCuts: [Cut] = []
+    var nothingCarried: [Int: [StoredPlace?]] = [:]
     var carried: [[StoredPlace?]] = []
     var stackOffsets: [Int] = []
     var stacks: [ExactName: Int] = [:]
@@ -147,8 +149,18 @@ extension Plan {
         tensors[index].action = .respell
       }
       let plan = tensors[index]
-      let cut = Cut(plan, source: source, target: parts)
-      let carry = Self.carried(plan, index, model, destination, parts.count)
+      var cut = Cut(plan, source: source, target: parts)
+      // Layers repeat: tensors that are cut alike share the memory of what says so.
+      if let known = recentCuts.first(where: { $0 == cut }) {
+        cut = known
+      } else {
+        recentCuts = [cut] + recentCuts.prefix(Self.recentCutCount - 1)
+      }
+      let carry =
+        Self.carried(plan, index, model, destination, parts.count)
+        ?? nothingCarried[parts.count]
+        ?? Array(repeating: nil, count: parts.count)
+      if carry.allSatisfy({ $0 == nil }) { nothingCarried[parts.count] = carry }
       for part in parts.indices {
         parts[part].blockByteCount = max(
           1, cut.target[part].byteCount(of: 0..<cut.unitsPerBlock))
@@ -223,6 +235,9 @@ extension Plan {
     fileNames = layout.fileNames
   }
 
+  /// As many as there are kinds of tensors in a layer, or more.
+  private static let recentCutCount = 16
+
   private static func check(
     _ admission: Admission, _ plan: TensorPlan, rounding: Bool
   ) throws(ModelError) {
@@ -238,23 +253,23 @@ extension Plan {
     }
   }
 
-  /// For each part of a target where the source has the very bytes, so that nobody needs to see them.
+  /// For each part of a target where the source has the very bytes, so that nobody needs to see them; nil
+  /// where there is none.
   private static func carried(
     _ plan: TensorPlan, _ tensor: Int, _ model: Model, _ destination: Destination, _ count: Int
-  ) -> [StoredPlace?] {
-    let none = [StoredPlace?](repeating: nil, count: count)
-    guard plan.placement?.rowOrder == nil else { return none }
+  ) -> [StoredPlace?]? {
+    guard plan.placement?.rowOrder == nil else { return nil }
     let changed: Int?
     switch plan.action {
     case .copy: changed = nil
     case .shift:
       guard let field = plan.biasField(from: model.format, to: destination.format), field.isAlone
-      else { return none }
+      else { return nil }
       changed = field.field.part
-    default: return none
+    default: return nil
     }
     let parts = model.gathered[tensor].parts
-    guard !destination.compresses, parts.count == count else { return none }
+    guard !destination.compresses, parts.count == count else { return nil }
     return zip(parts, model.parts(of: tensor)).enumerated().map { part, piece in
       let (stored, tensor) = piece
       guard part != changed, tensor.rows.isContiguous,

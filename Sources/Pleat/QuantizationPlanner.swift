@@ -21,7 +21,7 @@ extension Plan {
     adding uses: [AdapterUse] = []
   ) throws(ModelError) -> Plan {
     let changes = uses.isEmpty ? [:] : try model.changes(by: uses)
-    let planner = try QuantizationPlanner(
+    var planner = try QuantizationPlanner(
       recipe, destination.format, model.catalog, requantizing: requantizing)
     do throws(ModelError) {
       var tensors: [TensorPlan] = []
@@ -58,6 +58,30 @@ struct QuantizationPlanner {
   private let format: Format
   private let requantizes: Bool
   private let catalog: Catalog
+  private var roles = TensorRoles()
+  /// Whether embeddings are not the head, too.
+  private lazy var hasHead = catalog.tensors.contains { roles.role(of: $0) == .head }
+  /// What was found of groups, which are those of many weights.
+  private var groupings: [GroupWish: (grouping: Grouping, scheme: String)] = [:]
+
+  /// The groups that a weight is to have.
+  private struct GroupWish: Hashable {
+    var bits: Int
+    var size: Int
+    var schemes: SchemeWish
+    var offset: Grouping.Offset?
+  }
+
+  /// The schemes that may choose scales: the one of a name, or all where none is named.
+  private struct SchemeWish: Hashable {
+    var name: String?
+    /// Whether the others are tried after it.
+    var isPreference = false
+
+    var schemes: [any GroupScheme.Type] {
+      Schemes.all.filter { name == nil || $0.name == name } + (isPreference ? Schemes.all : [])
+    }
+  }
 
   /// Throws `usage` when the format cannot hold what the recipe asks for.
   init(
@@ -84,21 +108,18 @@ struct QuantizationPlanner {
     self.recipe = resolved
     let columns = if case .columns(let count) = defaultGroup { count } else { 32 }
     resolved.scheme = try grouping(
-      bits: resolved.bits, nil, Self.schemes(recipe.scheme), columns: columns,
+      bits: resolved.bits, nil, SchemeWish(name: recipe.scheme), columns: columns,
       offset: blocks?.offset
     ).scheme
     self.recipe = resolved
   }
 
-  /// Whether embeddings are not the head, too.
-  private var hasHead: Bool { catalog.tensors.contains { TensorRole(of: $0) == .head } }
-
   /// What happens to one tensor.
   ///
   /// Throws `unsupported` and `usage`.
-  func plan(_ tensor: TensorInfo) throws(ModelError) -> TensorPlan {
+  mutating func plan(_ tensor: TensorInfo) throws(ModelError) -> TensorPlan {
     do throws(ModelError) {
-      let role = TensorRole(of: tensor)
+      let role = roles.role(of: tensor)
       if let rule = recipe.rules.last(where: { $0.matches(tensor.name) }) {
         return try plan(tensor, role, rule)
       }
@@ -114,7 +135,7 @@ struct QuantizationPlanner {
     }
   }
 
-  private func plan(
+  private mutating func plan(
     _ tensor: TensorInfo, _ treatment: Format.Treatment, _ reason: String
   ) throws(ModelError) -> TensorPlan {
     switch treatment {
@@ -124,12 +145,12 @@ struct QuantizationPlanner {
       return try quantize(tensor, bits: recipe.bits, reason, offset: blocks?.offset)
     case .eightBits:
       // The scheme that was asked for is meant for the other weights.
-      let schemes = Self.schemes(wanted.scheme) + Schemes.all
+      let schemes = SchemeWish(name: wanted.scheme, isPreference: true)
       return try quantize(tensor, bits: 8, reason, schemes: schemes)
     }
   }
 
-  private func plan(
+  private mutating func plan(
     _ tensor: TensorInfo, _ role: TensorRole, _ rule: Rule
   ) throws(ModelError) -> TensorPlan {
     let reason = "rule '\(rule.pattern)=\(rule.choice.text)'"
@@ -144,13 +165,13 @@ struct QuantizationPlanner {
     // A rule for all tensors does not mean vectors and tables, which cannot be grouped.
     case (_, .other(let exclusion)): return keep(tensor, exclusion)
     case (.quantize(let bits, let group, let scheme), _):
-      let schemes = Self.schemes(scheme ?? wanted.scheme)
+      let schemes = SchemeWish(name: scheme ?? wanted.scheme)
       return try quantize(tensor, bits: bits, reason, group: group, schemes: schemes)
     case (.blocks(let grouping), _):
       // The scheme that was asked for may make other groups only.
       return try quantize(
         tensor, bits: grouping.bits, reason, group: .columns(grouping.groupSize),
-        schemes: Self.schemes(wanted.scheme) + Schemes.all, offset: grouping.offset)
+        schemes: SchemeWish(name: wanted.scheme, isPreference: true), offset: grouping.offset)
     }
   }
 
@@ -170,9 +191,9 @@ struct QuantizationPlanner {
     TensorPlan(source: tensor, target: tensor, action: .copy, reason: reason)
   }
 
-  private func quantize(
+  private mutating func quantize(
     _ tensor: TensorInfo, bits: Int, _ reason: String, group: GroupSize? = nil,
-    schemes: [any GroupScheme.Type]? = nil, offset: Grouping.Offset? = nil
+    schemes: SchemeWish? = nil, offset: Grouping.Offset? = nil
   ) throws(ModelError) -> TensorPlan {
     switch tensor.encoding {
     case .plain(let type) where !type.isDecodable:
@@ -196,7 +217,8 @@ struct QuantizationPlanner {
         found: "\(columns)", hint: "a rule 'name=keep' copies the tensor as it is")
     }
     let grouping = try grouping(
-      bits: bits, group, schemes ?? Self.schemes(wanted.scheme), columns: columns, offset: offset)
+      bits: bits, group, schemes ?? SchemeWish(name: wanted.scheme), columns: columns,
+      offset: offset)
     guard columns > 0, tensor.shape.rowCount > 0, columns % grouping.grouping.groupSize == 0 else {
       let size = grouping.grouping.groupSize
       var plan = keep(tensor, "\(reason), but \(columns) columns are not whole groups of \(size)")
@@ -213,17 +235,22 @@ struct QuantizationPlanner {
       action: .quantize(grouping.grouping, scheme: grouping.scheme), reason: reason)
   }
 
-  /// The schemes that a name stands for: all, where none is named.
-  private static func schemes(_ name: String?) -> [any GroupScheme.Type] {
-    Schemes.all.filter { name == nil || $0.name == name }
-  }
-
   /// The grouping of a weight, with the first of the schemes that the format can hold.
-  private func grouping(
-    bits: Int, _ group: GroupSize?, _ schemes: [any GroupScheme.Type], columns: Int,
-    offset: Grouping.Offset?
+  private mutating func grouping(
+    bits: Int, _ group: GroupSize?, _ schemes: SchemeWish, columns: Int, offset: Grouping.Offset?
   ) throws(ModelError) -> (grouping: Grouping, scheme: String) {
     let size = try groupSize(group ?? defaultGroup, columns: columns)
+    let wish = GroupWish(bits: bits, size: size, schemes: schemes, offset: offset)
+    if let known = groupings[wish] { return known }
+    let found = try grouping(wish)
+    groupings[wish] = found
+    return found
+  }
+
+  private func grouping(
+    _ wish: GroupWish
+  ) throws(ModelError) -> (grouping: Grouping, scheme: String) {
+    let (bits, size, offset, schemes) = (wish.bits, wish.size, wish.offset, wish.schemes.schemes)
     var refusals: (scheme: String?, format: String?) = (nil, nil)
     if !format.bits.contains(bits) {
       refusals.format = "it holds codes of \(format.bits.choices) bits"

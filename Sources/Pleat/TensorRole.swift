@@ -58,6 +58,44 @@ enum TensorRole: Sendable, Hashable {
   ]
 }
 
+/// Roles by name, each found once.
+struct TensorRoles {
+  private struct Key: Hashable {
+    var name: ExactName
+    var rank: Int
+  }
+
+  private var known: [Key: TensorRole] = [:]
+
+  /// The role of a tensor.
+  mutating func role(of info: TensorInfo) -> TensorRole {
+    let key = Key(name: ExactName(Self.withoutNumbers(info.name)), rank: info.shape.rank)
+    if let role = known[key] { return role }
+    let role = TensorRole(of: info)
+    known[key] = role
+    return role
+  }
+
+  /// A name without the words that begin with a digit, as those of layers and experts do: they decide
+  /// nothing.
+  private static func withoutNumbers(_ name: String) -> String {
+    // At most the bytes of the name are written, and as many are told.
+    unsafe String(unsafeUninitializedCapacity: name.utf8.count) { bytes in
+      var count = 0
+      var last = UInt8(ascii: ".")
+      var isNumber = false
+      for byte in name.utf8 {
+        if last == UInt8(ascii: ".") { isNumber = 48...57 ~= byte }
+        last = byte
+        guard !isNumber || byte == UInt8(ascii: ".") else { continue }
+        unsafe bytes.initializeElement(at: count, to: byte)
+        count += 1
+      }
+      return count
+    }
+  }
+}
+
 extension String {
   fileprivate func begins(_ prefix: String) -> Bool { utf8.starts(with: prefix.utf8) }
 

@@ -37,7 +37,7 @@ public struct Metadata: Sendable, Hashable {
   }
 
   private func index(of key: String) -> Int? {
-    entries.firstIndex { $0.key.utf8.elementsEqual(key.utf8) }
+    entries.firstIndex { $0.key.hasSameBytes(as: key) }
   }
 
   /// Adds an entry whose key is known to be new.

@@ -19,14 +19,26 @@ struct Console {
   func print(_ lines: @autoclosure () -> [String]) {
     guard mode == .text else { return }
     var text: [UInt8] = []
-    for line in lines() {
-      text += line.utf8
-      text.append(UInt8(ascii: "\n"))
-      guard text.count >= Self.bufferByteCount else { continue }
-      Self.write(text)
-      text.removeAll(keepingCapacity: true)
-    }
+    for line in lines() { Self.write(line.utf8, after: &text) }
     Self.write(text)
+  }
+
+  /// Prints a table, and lines below it.
+  func print(_ table: @autoclosure () -> Table, _ lines: [String] = []) {
+    guard mode == .text else { return }
+    var text: [UInt8] = []
+    table().forEachLine { Self.write($0, after: &text) }
+    for line in lines { Self.write(line.utf8, after: &text) }
+    Self.write(text)
+  }
+
+  /// Adds a line to text that is written once it fills a buffer.
+  private static func write(_ line: some Collection<UInt8>, after text: inout [UInt8]) {
+    text += line
+    text.append(UInt8(ascii: "\n"))
+    guard text.count >= bufferByteCount else { return }
+    write(text)
+    text.removeAll(keepingCapacity: true)
   }
 
   /// Prints a result: the document in JSON mode, else the lines.
@@ -90,9 +102,9 @@ struct Console {
 extension String {
   /// The text with control characters, as file names may hold them, written as escapes.
   var escaped: String {
-    guard !utf8.allSatisfy({ 0x20..<0x7F ~= $0 }),
-      unicodeScalars.contains(where: \.isTerminalControl)
-    else { return self }
+    guard !isPrintableASCII, unicodeScalars.contains(where: \.isTerminalControl) else {
+      return self
+    }
     return unicodeScalars.map {
       $0.isTerminalControl ? "\\u{\(String($0.value, radix: 16))}" : String($0)
     }.joined()

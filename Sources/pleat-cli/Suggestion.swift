@@ -12,8 +12,9 @@ enum Suggestion {
   static func checkSubcommand(
     _ word: String?, of configuration: CommandConfiguration
   ) throws(ModelError) {
+    guard let word, !word.hasPrefix("-"), word != "help" else { return }
     let names = configuration.allSubcommands.flatMap { $0.names }
-    guard let word, !word.hasPrefix("-"), !names.contains(word), word != "help" else { return }
+    guard !names.contains(word) else { return }
     throw ModelError(
       .usage, "unknown subcommand '\(word)'",
       expected: configuration.allSubcommands.compactMap { $0.names.first }.joined(separator: ", "),

@@ -7,38 +7,72 @@ struct Table {
   }
 
   private let alignments: [Alignment]
-  private var rows: [[String]] = []
+  private var cells: [String] = []  // row after row: there may be 100,000
+  private var widths: [Int]
 
-  /// A table without rows.
-  init(_ alignments: [Alignment]) { self.alignments = alignments }
+  /// A table without rows, and room for some.
+  init(_ alignments: [Alignment], rowCount: Int = 0) {
+    self.alignments = alignments
+    widths = Array(repeating: 0, count: alignments.count)
+    cells.reserveCapacity(rowCount * alignments.count)
+  }
 
   /// Adds a row with one cell for each column.
-  mutating func add(_ cells: String...) { rows.append(cells) }
+  mutating func add(_ cells: String...) { add(cells) }
 
   /// Adds a row with one cell for each column.
-  mutating func add(_ cells: [String]) { rows.append(cells) }
+  mutating func add(_ row: [String]) {
+    precondition(row.count == alignments.count, "one cell for each column")
+    for (column, cell) in row.enumerated() {
+      // Columns repeat themselves.
+      let above = cells.count - alignments.count
+      if above < 0 || cells[above] != cell {
+        widths[column] = max(widths[column], cell.terminalWidth)
+      }
+      cells.append(cell)
+    }
+  }
 
   /// The rows, columns two spaces apart.
   var lines: [String] {
-    let widths = alignments.indices.map { column in
-      rows.map { $0[column].terminalWidth }.max() ?? 0
-    }
-    return rows.map { cells in
-      var line = ""
-      for (column, cell) in cells.enumerated() {
-        let space = String(repeating: " ", count: widths[column] - cell.terminalWidth)
-        line +=
-          (column == 0 ? "" : "  ") + (alignments[column] == .left ? cell + space : space + cell)
-      }
-      while line.utf8.last == UInt8(ascii: " ") { line.unicodeScalars.removeLast() }
-      return line
+    var lines: [String] = []
+    forEachLine { lines.append(String(decoding: $0, as: UTF8.self)) }
+    return lines
+  }
+
+  /// Gives the rows, columns two spaces apart, to `body`.
+  func forEachLine(_ body: ([UInt8]) -> Void) {
+    let space = UInt8(ascii: " ")
+    var line: [UInt8] = []
+    var above: [(cell: String, width: Int)] = alignments.map { _ in ("", 0) }
+    for (index, cell) in cells.enumerated() {
+      let column = index % alignments.count
+      if above[column].cell != cell { above[column] = (cell, cell.terminalWidth) }
+      let padding = repeatElement(space, count: widths[column] - above[column].width)
+      if column > 0 { line.append(contentsOf: repeatElement(space, count: 2)) }
+      if alignments[column] == .right { line.append(contentsOf: padding) }
+      line.append(contentsOf: cell.utf8)
+      if alignments[column] == .left { line.append(contentsOf: padding) }
+      guard column == alignments.count - 1 else { continue }
+      while line.last == space { line.removeLast() }
+      body(line)
+      line.removeAll(keepingCapacity: true)
     }
   }
 }
 
 extension String {
+  /// Whether all of it is printable ASCII: a cell of the terminal for each byte, and no control.
+  var isPrintableASCII: Bool {
+    // The string's own bytes, read during the call.
+    unsafe utf8.withContiguousStorageIfAvailable { bytes in
+      unsafe bytes.allSatisfy { 0x20..<0x7F ~= $0 }
+    } ?? utf8.allSatisfy { 0x20..<0x7F ~= $0 }
+  }
+
   /// The cells of a terminal that the text takes; colours take none, East Asian letters two.
   fileprivate var terminalWidth: Int {
+    if isPrintableASCII { return utf8.count }
     if unicodeScalars.allSatisfy(\.isNarrow) { return unicodeScalars.count }
     var width = 0
     var isSequence = false

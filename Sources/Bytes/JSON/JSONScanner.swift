@@ -50,7 +50,7 @@ package struct JSONScanner {
     try object { (scanner, key) throws(ModelError) in
       let isNew =
         few.count < 16
-        ? !few.contains { $0.utf8.elementsEqual(key.utf8) } : many.insert(ExactName(key)).inserted
+        ? !few.contains { $0.hasSameBytes(as: key) } : many.insert(ExactName(key)).inserted
       guard isNew else { throw scanner.repetition(of: key) }
       if few.count < 16 {
         few.append(key)

@@ -1,3 +1,5 @@
+internal import TensorModel
+
 /// A JSON document in memory; objects keep the order of their keys.
 public enum JSONValue: Sendable, Hashable {
   case null
@@ -25,7 +27,7 @@ public enum JSONValue: Sendable, Hashable {
   /// The value of a key of an object; nil for other values and absent keys.
   public subscript(key: String) -> JSONValue? {
     if case .object(let members) = self {
-      members.first { $0.key.utf8.elementsEqual(key.utf8) }?.value
+      members.first { $0.key.hasSameBytes(as: key) }?.value
     } else {
       nil
     }

@@ -23,8 +23,10 @@ public struct JSONWriter {
   }
 
   /// Gives the text so far to `body`, and forgets it.
-  public mutating func take(_ body: ([UInt8]) -> Void) {
-    body(bytes)
+  public mutating func take<Failure: Error>(
+    _ body: ([UInt8]) throws(Failure) -> Void
+  ) throws(Failure) {
+    try body(bytes)
     bytes.removeAll(keepingCapacity: true)
   }
 
@@ -33,13 +35,27 @@ public struct JSONWriter {
 
   /// Appends text as it is.
   public mutating func write(literal text: String) {
-    bytes.append(contentsOf: text.utf8)
+    // The string's own bytes, read during the call.
+    let isWritten: Void? = unsafe text.utf8.withContiguousStorageIfAvailable {
+      unsafe bytes.append(contentsOf: $0)
+    }
+    if isWritten == nil { bytes.append(contentsOf: text.utf8) }
   }
 
   /// Appends a number that is not negative.
   public mutating func write(count: Int) {
-    if count >= 10 { write(count: count / 10) }
-    bytes.append(UInt8(ascii: "0") + UInt8(count % 10))
+    // Room for the 20 digits of the largest number; `place` is above 0 while there are some left.
+    unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 20) { digits in
+      var rest = count.magnitude
+      var place = digits.count
+      repeat {
+        place -= 1
+        unsafe digits.initializeElement(
+          at: place, to: UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10))
+        rest /= 10
+      } while rest > 0
+      unsafe bytes.append(contentsOf: UnsafeBufferPointer(rebasing: digits[place...]))
+    }
   }
 
   private mutating func write(_ value: JSONValue, level: Int) {
@@ -84,7 +100,11 @@ public struct JSONWriter {
 
   /// Appends a quoted string; only what JSON requires is escaped, unless asked for more.
   public mutating func write(string text: String) {
-    guard !text.utf8.allSatisfy(Self.isPlain) else {
+    // The string's own bytes, read during the call.
+    let isPlain = unsafe text.utf8.withContiguousStorageIfAvailable { text in
+      unsafe text.allSatisfy { Self.isPlain($0) }
+    }
+    guard !(isPlain ?? text.utf8.allSatisfy(Self.isPlain)) else {
       bytes.append(UInt8(ascii: "\""))
       write(literal: text)
       return bytes.append(UInt8(ascii: "\""))

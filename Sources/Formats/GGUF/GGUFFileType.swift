@@ -14,9 +14,11 @@ package enum GGUFFileType {
   ///
   /// A mixture that Pleat did not make (`Q4_K_M`) keeps its number, and so does everything in
   /// models of other formats.
-  package static func updated(_ metadata: Metadata, for tensors: [TensorInfo]) -> Metadata {
+  package static func updated(
+    _ metadata: Metadata, for tensors: @autoclosure () -> [TensorInfo]
+  ) -> Metadata {
     guard metadata["general.architecture"] != nil else { return metadata }
-    let stored = tensors.compactMap(stored)
+    let stored = tensors().compactMap(stored)
     var metadata = metadata
     if let name = mostCommonType(stored), let number = numbers[name] {
       metadata[key] = .u32(number)

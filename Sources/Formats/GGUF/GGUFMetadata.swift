@@ -151,6 +151,14 @@ struct RecordReader {
     return try reader.bytes(count, of: "a metadata string")
   }
 
+  /// Adds the next text to others as they are kept: its length in 64 bits before it.
+  private mutating func copyText(to bytes: inout [UInt8]) throws(ModelError) {
+    let count = try length(of: "a metadata string", elementSize: 1)
+    try check(count)
+    bytes.append(littleEndian: UInt64(count))
+    try reader.copy(count, to: &bytes, of: "a metadata string")
+  }
+
   private mutating func array() throws(ModelError) -> MetadataArray {
     let type = try type()
     guard type != .array else {
@@ -163,7 +171,7 @@ struct RecordReader {
     guard let width else {
       var bytes: [UInt8] = []
       for _ in 0..<count {
-        GGUFMetadata.append(text: try text(), to: &bytes)
+        try copyText(to: &bytes)
         try check(bytes.count)
       }
       return MetadataArray(elementType: type, count: count, bytes: bytes)

@@ -20,7 +20,8 @@ struct GGUFReader: StoredReader {
     guard let first = place.files.first else {
       throw ModelError(.io, "no file to read", file: place.path.string)
     }
-    let header = try GGUFHeader(try InputFile(first), limits: limits)
+    let firstFile = try InputFile(first)
+    let header = try GGUFHeader(firstFile, limits: limits)
     let paths = try GGUFSplit.files(of: first, header, limits: limits)
     guard place.files.count == 1 || Set(paths) == Set(place.files) else {
       throw place.severalModels
@@ -28,8 +29,9 @@ struct GGUFReader: StoredReader {
     var files: [InputFile] = []
     var headers: [GGUFHeader] = []
     for path in paths {
-      files.append(try InputFile(path))
-      headers.append(try GGUFHeader(files[files.count - 1], limits: limits))
+      let file = path == first ? firstFile : try InputFile(path)
+      files.append(file)
+      headers.append(path == first ? header : try GGUFHeader(file, limits: limits))
     }
     try GGUFSplit.check(headers, paths)
     var metadata = headers[0].metadata

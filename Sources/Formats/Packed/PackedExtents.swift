@@ -29,16 +29,17 @@ struct PackedExtents {
 
   /// Throws `malformed` when a part lies outside, overlaps another, or is not aligned.
   func check() throws(ModelError) {
-    var all: [(range: Range<Int>, name: String)] = []
-    for named in namedParts {
-      try checkNumbers(named)
-      all += named.part.ranges.map { ($0, named.name) }
+    for named in namedParts { try checkNumbers(named) }
+    var all: [(range: Range<Int>, part: Int)] = []
+    all.reserveCapacity(namedParts.reduce(0) { $0 + ($1.part.frames?.blockCount ?? 1) })
+    for (index, named) in namedParts.enumerated() {
+      all += named.part.ranges.lazy.map { ($0, index) }
     }
     all.sort { $0.range.lowerBound < $1.range.lowerBound }
     for (left, right) in zip(all, all.dropFirst())
     where left.range.upperBound > right.range.lowerBound {
       throw ModelError(
-        .malformed, "two parts overlap", file: file, tensor: right.name,
+        .malformed, "two parts overlap", file: file, tensor: namedParts[right.part].name,
         offset: right.range.lowerBound)
     }
   }

@@ -255,7 +255,9 @@ private struct PartDraft {
         expected: "\(byteCount) bytes in blocks of \(block)",
         found: "\(table.count) numbers for \(planeCount) planes")
     }
-    part.frames = PackedHeader.Frames(blockByteCount: block, planeCount: planeCount, table: table)
+    // Without the room that the list has grown beyond its end: there are many of these numbers.
+    part.frames = PackedHeader.Frames(
+      blockByteCount: block, planeCount: planeCount, table: table.map { $0 })
     return part
   }
 }

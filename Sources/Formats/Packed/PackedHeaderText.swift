@@ -22,13 +22,6 @@ struct PackedHeaderText {
     self.sources = sources
   }
 
-  /// The bytes of the text.
-  var bytes: [UInt8] {
-    var bytes: [UInt8] = []
-    write { bytes += $0 }
-    return bytes
-  }
-
   /// The length of the text.
   var byteCount: Int {
     var count = 0
@@ -37,7 +30,7 @@ struct PackedHeaderText {
   }
 
   /// Gives the text to `body`, tensor by tensor.
-  private func write(_ body: ([UInt8]) -> Void) {
+  func write<Failure: Error>(_ body: ([UInt8]) throws(Failure) -> Void) throws(Failure) {
     let contents = layout.contents
     var json = JSONWriter()
     json.write(literal: "{\"requires\":")
@@ -57,10 +50,10 @@ struct PackedHeaderText {
     json.write(literal: "],\"metadata\":{\"count\":\(contents.metadata.entries.count),")
     write(parts[layout.metadataIndex], to: &json)
     json.write(literal: "},\"tensors\":[")
-    forEachTensor(0..<contents.modelStoredCount) { tensor, isFirst in
+    try forEachTensor(0..<contents.modelStoredCount) { (tensor, isFirst) throws(Failure) in
       json.write(literal: isFirst ? "\n" : ",\n")
       write(tensor, to: &json)
-      json.take(body)
+      try json.take(body)
     }
     json.write(literal: "],\n\"adapters\":[")
     for (index, adapter) in contents.attached.enumerated() {
@@ -70,7 +63,7 @@ struct PackedHeaderText {
     json.write(literal: "],\"provenance\":")
     json.write(provenance)
     json.write(literal: "}\n")
-    json.take(body)
+    try json.take(body)
   }
 
   /// What a reader must understand.
@@ -87,14 +80,16 @@ struct PackedHeaderText {
   }
 
   /// Stored tensors as tensors: parts of one name, one after another, are one.
-  private func forEachTensor(_ range: Range<Int>, _ body: (Range<Int>, Bool) -> Void) {
+  private func forEachTensor<Failure: Error>(
+    _ range: Range<Int>, _ body: (Range<Int>, Bool) throws(Failure) -> Void
+  ) throws(Failure) {
     let stored = layout.contents.stored
     var start = range.lowerBound
     while start < range.upperBound {
-      let name = stored[start].name.utf8
+      let name = stored[start].name
       var end = start + 1
-      while end < range.upperBound, stored[end].name.utf8.elementsEqual(name) { end += 1 }
-      body(start..<end, start == range.lowerBound)
+      while end < range.upperBound, stored[end].name.hasSameBytes(as: name) { end += 1 }
+      try body(start..<end, start == range.lowerBound)
       start = end
     }
   }
@@ -108,8 +103,12 @@ struct PackedHeaderText {
       json.write(count: frames.blockByteCount)
       json.write(literal: ",\"planes\":")
       json.write(count: frames.planeCount)
-      json.write(literal: ",\"frames\":")
-      json.write(.array(frames.table.map { JSONValue($0) }))
+      json.write(literal: ",\"frames\":[")
+      for (index, number) in frames.table.enumerated() {
+        if index > 0 { json.write(literal: ",") }
+        json.write(count: number)
+      }
+      json.write(literal: "]")
     } else {
       json.write(literal: "\"offset\":")
       json.write(count: part.offset)

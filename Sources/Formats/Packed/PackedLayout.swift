@@ -19,15 +19,17 @@ struct PackedLayout: OutputLayout {
     self.contents = contents
     self.options = options
     metadata = GGUFMetadata.bytes(of: contents.metadata)
-    let lengths =
-      [metadata.count] + contents.companions.map(\.byteCount) + contents.stored.map(\.byteCount)
     var offset = PackedPreamble.byteCount
-    parts = []
-    parts.reserveCapacity(lengths.count)
-    for length in lengths {
+    var parts: [PackedHeader.Part] = []
+    parts.reserveCapacity(1 + contents.companions.count + contents.stored.count)
+    func add(_ length: Int) {
       parts.append(PackedHeader.Part(offset: length == 0 ? 0 : offset, byteCount: length))
       offset = (offset + length).aligned(to: PackedPreamble.alignment)
     }
+    add(metadata.count)
+    for companion in contents.companions { add(companion.byteCount) }
+    for tensor in contents.stored { add(tensor.byteCount) }
+    self.parts = parts
     headerOffset = offset
     byteCount = estimatedByteCount()
   }

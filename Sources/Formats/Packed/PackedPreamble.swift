@@ -15,11 +15,11 @@ struct PackedPreamble {
   var headerChecksum: CRC32C
   var fileByteCount: Int
 
-  init(headerOffset: Int, header: [UInt8]) {
+  init(headerOffset: Int, headerByteCount: Int, headerChecksum: CRC32C) {
     self.headerOffset = headerOffset
-    headerByteCount = header.count
-    headerChecksum = CRC32C(of: header.span)
-    fileByteCount = headerOffset + header.count
+    self.headerByteCount = headerByteCount
+    self.headerChecksum = headerChecksum
+    fileByteCount = headerOffset + headerByteCount
   }
 
   /// Reads and checks a preamble.

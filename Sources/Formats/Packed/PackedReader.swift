@@ -15,6 +15,7 @@ struct PackedReader: StoredReader {
   private let header: PackedHeader
   private let headerOffset: Int
   private let parts: [PackedHeader.Part]  // of `stored`
+  private let frameChecksums = FrameChecksums()
 
   init(_ place: ModelPlace, limits: ReadLimits) throws(ModelError) {
     guard place.files.count == 1 else { throw place.severalModels }
@@ -71,8 +72,7 @@ struct PackedReader: StoredReader {
   }
 
   func read(_ stored: Int, at offset: Int, into bytes: inout MutableRawSpan) throws(ModelError) {
-    do throws(ModelError) { try Self.read(parts[stored], of: file, at: offset, into: &bytes) } catch
-    {
+    do throws(ModelError) { try read(parts[stored], at: offset, into: &bytes) } catch {
       throw error.located(file: file.path.string, tensor: self.stored[stored].name)
     }
   }
@@ -87,7 +87,7 @@ struct PackedReader: StoredReader {
     _ index: Int, at offset: Int, into bytes: inout MutableRawSpan
   ) throws(ModelError) {
     do throws(ModelError) {
-      try Self.read(header.companions[index].part, of: file, at: offset, into: &bytes)
+      try read(header.companions[index].part, at: offset, into: &bytes)
     } catch {
       throw error.located(file: file.path.string, tensor: header.companions[index].name)
     }
@@ -95,22 +95,29 @@ struct PackedReader: StoredReader {
 
   func startChecking() {
     let parts = PackedExtents(header, end: 0, file.path.string).namedParts
-    file.startChecksum(boundaries: Set(parts.flatMap { $0.part.ranges.map(\.lowerBound) }))
+    let raw = parts.filter { $0.part.frames == nil }.flatMap(\.part.ranges)
+    file.startChecksum(boundaries: Set(raw.flatMap { [$0.lowerBound, $0.upperBound] }))
+    frameChecksums.start()
   }
 
   func checkRead() throws(ModelError) {
     let parts = PackedExtents(header, end: 0, file.path.string).namedParts
-    let found = try file.checksums(of: parts.flatMap(\.part.ranges))
-    var next = 0
+    let raw = parts.filter { $0.part.frames == nil }.flatMap(\.part.ranges)
+    var found = try file.checksums(of: raw)[...]
     for part in parts {
-      let pieces = found[next..<next + part.part.ranges.count]
-      next += pieces.count
+      let ranges = part.part.ranges
+      var pieces = found.prefix(ranges.count)
+      if let frames = part.part.frames {
+        pieces = frameChecksums.ofFrames(in: frames)[...]
+      } else {
+        found = found.dropFirst(ranges.count)
+      }
       // Metadata were read when the file was opened.
       guard pieces.contains(where: { $0 != nil }) || part.part == header.metadata.part else {
         continue
       }
       var checksum = CRC32C()
-      for (range, piece) in zip(part.part.ranges, pieces) {
+      for (range, piece) in zip(ranges, pieces) {
         guard let piece else {
           checksum = try self.checksum(part.part) { _ in }
           break
@@ -140,7 +147,7 @@ struct PackedReader: StoredReader {
       let range = 0..<min(block.count, part.part.byteCount - start)
       do throws(ModelError) {
         try block.change(range) { (span) throws(ModelError) in
-          try Self.read(part.part, of: file, at: start, into: &span)
+          try read(part.part, at: start, into: &span)
         }
       } catch {
         if error.kind == .io { throw error }
@@ -211,15 +218,21 @@ struct PackedReader: StoredReader {
     }
     var bytes = [UInt8](repeating: 0, count: part.byteCount)
     try bytes.change(bytes.indices) { (bytes) throws(ModelError) in
-      try read(part, of: file, at: 0, into: &bytes)
+      try read(part, of: file, at: 0, into: &bytes, noting: { _, _, _ in })
     }
     return try GGUFMetadata.parse(bytes, count: header.metadata.count, file, limits)
   }
 
-  /// Reads raw bytes, or decompresses the blocks that a range touches.
+  private func read(
+    _ part: PackedHeader.Part, at offset: Int, into bytes: inout MutableRawSpan
+  ) throws(ModelError) {
+    try Self.read(part, of: file, at: offset, into: &bytes, noting: frameChecksums.note)
+  }
+
+  /// Reads raw bytes, or decompresses the blocks that a range touches, which `note` gets to see.
   private static func read(
     _ part: PackedHeader.Part, of file: InputFile, at offset: Int,
-    into bytes: inout MutableRawSpan
+    into bytes: inout MutableRawSpan, noting note: (PackedHeader.Frames, Int, [UInt8]) -> Void
   ) throws(ModelError) {
     guard let frames = part.frames else {
       return try file.read(at: part.offset + offset, into: &bytes)
@@ -233,6 +246,7 @@ struct PackedReader: StoredReader {
         repeating: 0, count: min(frames.blockByteCount, part.byteCount - start))
       let sizes = frames.sizes(index)
       let stored = try file.bytes(at: frames.offset(index), count: sizes.reduce(0, +))
+      note(frames, index, stored)
       try PlaneCodec(planeCount: frames.planeCount).decode(stored, sizes: sizes, into: &block)
       let stop = min(end, start + block.count)
       copy(block[position - start..<stop - start], to: position - offset, in: &bytes)

@@ -97,12 +97,32 @@ final class PackedWriter: TensorSink {
     let headerOffset =
       layout.options.compresses
       ? end.aligned(to: PackedPreamble.alignment) : layout.headerOffset
-    let header = PackedHeaderText(layout, parts: parts, sources: sources).bytes
-    let preamble = PackedPreamble(headerOffset: headerOffset, header: header)
-    try file.write(header, at: headerOffset)
+    let preamble = try writeHeader(
+      PackedHeaderText(layout, parts: parts, sources: sources), at: headerOffset)
     try file.write(preamble.bytes, at: 0)
     try staging.synchronize()
     return WrittenSize(byteCount: preamble.fileByteCount, tensorByteCount: tensorByteCount)
+  }
+
+  /// Writes the header, which may be long, piece by piece.
+  private func writeHeader(
+    _ text: PackedHeaderText, at offset: Int
+  ) throws(ModelError) -> PackedPreamble {
+    var checksum = CRC32C()
+    var (written, piece): (Int, [UInt8]) = (0, [])
+    func flush() throws(ModelError) {
+      checksum.update(piece.span)
+      try file.write(piece, at: offset + written)
+      written += piece.count
+      piece.removeAll(keepingCapacity: true)
+    }
+    try text.write { (bytes) throws(ModelError) in
+      piece += bytes
+      if piece.count >= PackedLayout.chunkByteCount { try flush() }
+    }
+    try flush()
+    return PackedPreamble(
+      headerOffset: offset, headerByteCount: written, headerChecksum: checksum)
   }
 
   var sealedPath: FilePath { staging.path(of: layout.options.path.name) }
@@ -176,8 +196,12 @@ final class PackedWriter: TensorSink {
           state.parts[index].offset = start
           state.end = start + state.parts[index].byteCount
         } else {
-          state.parts[index].frames = PackedHeader.Frames(
+          var frames = PackedHeader.Frames(
             blockByteCount: layout.blockByteCount(index), planeCount: layout.planeCount(index))
+          let blockCount =
+            (state.parts[index].byteCount + frames.blockByteCount - 1) / frames.blockByteCount
+          frames.table.reserveCapacity(blockCount * (1 + frames.planeCount))
+          state.parts[index].frames = frames
         }
       }
       guard let planes else { return state.parts[index].offset + offset }

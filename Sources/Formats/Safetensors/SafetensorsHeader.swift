@@ -9,6 +9,7 @@ struct SafetensorsHeader {
   /// A tensor and where its bytes begin, from the start of the file.
   struct Entry {
     var tensor: StoredTensor
+    var name: ExactName
     var offset: Int
   }
 
@@ -41,13 +42,14 @@ struct SafetensorsHeader {
     var drafts: [Draft] = []
     var seen: Set<ExactName> = []
     try scanner.object { (scanner, name) throws(ModelError) in
-      guard seen.insert(ExactName(name)).inserted else {
+      let key = ExactName(name)
+      guard seen.insert(key).inserted else {
         throw ModelError(.malformed, "the header has the name twice", file: path, tensor: name)
       }
       if name == "__metadata__" {
         try readMetadata(&scanner, path)
       } else {
-        drafts.append(try Draft(name, &scanner, path))
+        drafts.append(try Draft(key, &scanner, path))
       }
       guard drafts.count <= limits.tensorCount else {
         throw ModelError(
@@ -102,7 +104,7 @@ struct SafetensorsHeader {
           expected: "\(tensor.byteCount) bytes for \(tensor.shape) \(draft.type.name)",
           found: "\(draft.end - draft.begin)")
       }
-      entries.append(Entry(tensor: tensor, offset: dataStart + draft.begin))
+      entries.append(Entry(tensor: tensor, name: draft.key, offset: dataStart + draft.begin))
       end = draft.end
     }
     let available = file.byteCount - dataStart
@@ -118,13 +120,15 @@ struct SafetensorsHeader {
 
 /// An entry of the header as it is written, before its numbers are believed.
 private struct Draft {
-  var name: String
+  var key: ExactName
   var type: ScalarType
   var extents: [Int]
   var begin: Int
   var end: Int
 
-  init(_ name: String, _ scanner: inout JSONScanner, _ path: String) throws(ModelError) {
+  var name: String { key.text }
+
+  init(_ key: ExactName, _ scanner: inout JSONScanner, _ path: String) throws(ModelError) {
     var type: ScalarType?
     var extents: [Int]?
     var offsets: [Int]?
@@ -161,10 +165,10 @@ private struct Draft {
           expected: "dtype, shape and two data_offsets",
           found: offsets.map { "\($0.count) data_offsets" } ?? "less")
       }
-      (self.name, self.type, self.extents) = (name, type, extents)
+      (self.key, self.type, self.extents) = (key, type, extents)
       (begin, end) = (offsets[0], offsets[1])
     } catch {
-      throw error.located(file: path, tensor: name)
+      throw error.located(file: path, tensor: key.text)
     }
   }
 

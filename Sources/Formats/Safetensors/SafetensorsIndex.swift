@@ -6,14 +6,17 @@ internal import TensorModel
 struct SafetensorsIndex: Sendable {
   /// An entry of the weight map.
   struct Entry: Sendable {
-    var tensor: String
-    var fileName: String
+    var tensor: ExactName
+    /// The index in `fileNames`.
+    var file: Int
   }
 
   /// The path of the index.
   let path: FilePath
   /// The file of each tensor.
-  private(set) var entries: [Entry] = []
+  private let entries: [Entry]
+  /// The names of the shards, each once, in byte order.
+  let fileNames: [String]
 
   /// Reads an index.
   ///
@@ -28,11 +31,11 @@ struct SafetensorsIndex: Sendable {
     }
     let text = try file.bytes(at: 0, count: file.byteCount)
     var scanner = try JSONScanner(text, file: path.string, offset: 0, limits: limits)
-    var found: [Entry]?
+    var found: WeightMap?
     try scanner.object { (scanner, key) throws(ModelError) in
       guard key == "weight_map" else { return try scanner.skip() }
       do throws(ModelError) {
-        found = try Self.weightMap(&scanner, path.string)
+        found = try WeightMap(&scanner, path.string)
       } catch {
         throw error.located(tensor: "weight_map")
       }
@@ -43,41 +46,20 @@ struct SafetensorsIndex: Sendable {
         .malformed, "the index has no weight_map", file: path.string,
         expected: "an object from tensor names to file names")
     }
-    entries = found
+    fileNames = found.fileNames.sorted()
+    let places = Dictionary(uniqueKeysWithValues: zip(fileNames, fileNames.indices))
+    let numbers = found.fileNames.map { places[$0] ?? 0 }
+    entries = found.entries.map { Entry(tensor: $0.tensor, file: numbers[$0.file]) }
   }
-
-  private static func weightMap(
-    _ scanner: inout JSONScanner, _ path: String
-  ) throws(ModelError) -> [Entry] {
-    var entries: [Entry] = []
-    var seen: Set<ExactName> = []
-    try scanner.object { (scanner, tensor) throws(ModelError) in
-      let name = try scanner.string()
-      guard seen.insert(ExactName(tensor)).inserted else {
-        throw ModelError(.malformed, "the index has the tensor twice", file: path, tensor: tensor)
-      }
-      guard !name.isEmpty, !name.contains("/"), name != ".", name != "..", !name.utf8.contains(0)
-      else {
-        throw ModelError(
-          .malformed, "the index names a file outside its folder", file: path, tensor: tensor,
-          expected: "a file name without folders", found: name)
-      }
-      entries.append(Entry(tensor: tensor, fileName: name))
-    }
-    return entries
-  }
-
-  /// The names of the shards, each once, in byte order.
-  var fileNames: [String] { Set(entries.map(\.fileName)).sorted() }
 
   /// Throws `mismatch` when a tensor is not in the file that the index names.
   ///
-  /// `files` has the name of the file that each tensor is in.
-  func check(_ files: [ExactName: String]) throws(ModelError) {
-    for entry in entries where files[ExactName(entry.tensor)] != entry.fileName {
+  /// `files` has for each tensor the index of the file that it is in.
+  func check(_ files: [ExactName: Int]) throws(ModelError) {
+    for entry in entries where files[entry.tensor] != entry.file {
       throw ModelError(
         .mismatch, "the index names a tensor that is not in its shard", file: path.string,
-        tensor: entry.tensor, expected: "in \(entry.fileName)", found: "absent")
+        tensor: entry.tensor.text, expected: "in \(fileNames[entry.file])", found: "absent")
     }
   }
 
@@ -92,5 +74,40 @@ struct SafetensorsIndex: Sendable {
       .init("weight_map", .object(map)),
     ])
     return Array((JSONWriter.text(document, indentation: 2) + "\n").utf8)
+  }
+}
+
+/// The weight map of an index as it is read: its files are numbered as they come.
+private struct WeightMap {
+  var entries: [SafetensorsIndex.Entry] = []
+  var fileNames: [String] = []
+
+  init(_ scanner: inout JSONScanner, _ path: String) throws(ModelError) {
+    var numbers: [String: Int] = [:]
+    var seen: Set<ExactName> = []
+    try scanner.object { (scanner, tensor) throws(ModelError) in
+      let key = ExactName(tensor)
+      let name = try scanner.string()
+      guard seen.insert(key).inserted else {
+        throw ModelError(.malformed, "the index has the tensor twice", file: path, tensor: tensor)
+      }
+      var number = entries.last?.file
+      // Tensors of a file mostly follow each other.
+      if number.map({ !fileNames[$0].hasSameBytes(as: name) }) ?? true {
+        guard !name.isEmpty, !name.utf8.contains(UInt8(ascii: "/")), name != ".", name != "..",
+          !name.utf8.contains(0)
+        else {
+          throw ModelError(
+            .malformed, "the index names a file outside its folder", file: path, tensor: tensor,
+            expected: "a file name without folders", found: name)
+        }
+        number = numbers[name]
+      }
+      if number == nil {
+        numbers[name] = fileNames.count
+        fileNames.append(name)
+      }
+      entries.append(.init(tensor: key, file: number ?? fileNames.count - 1))
+    }
   }
 }

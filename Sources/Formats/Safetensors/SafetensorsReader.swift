@@ -25,20 +25,19 @@ struct SafetensorsReader: StoredReader {
     var places: [(Int, Int)] = []
     var files: [InputFile] = []
     var metadata = Metadata()
-    var owners: [ExactName: String] = [:]
-    for (path, (file, header)) in zip(place.files, headers) {
-      if place.files.count == 1 {
-        stored.reserveCapacity(header.entries.count)
-        places.reserveCapacity(header.entries.count)
-      }
+    var owners: [ExactName: Int] = [:]
+    let count = headers.reduce(0) { $0 + $1.1.entries.count }
+    stored.reserveCapacity(count)
+    places.reserveCapacity(count)
+    // Within a file the header has seen to it that names differ.
+    let needsOwners = place.files.count > 1 || place.index != nil
+    if needsOwners { owners.reserveCapacity(count) }
+    for (file, header) in headers {
       for entry in header.entries {
-        // Within a file the header has seen to it.
-        if place.files.count > 1 || place.index != nil,
-          let owner = owners.updateValue(path.name, forKey: ExactName(entry.tensor.name))
-        {
+        if needsOwners, let owner = owners.updateValue(files.count, forKey: entry.name) {
           throw ModelError(
             .mismatch, "two files hold a tensor of the same name", file: place.path.string,
-            tensor: entry.tensor.name, found: "\(owner) and \(path.name)")
+            tensor: entry.tensor.name, found: "\(place.files[owner].name) and \(file.path.name)")
         }
         stored.append(entry.tensor)
         places.append((files.count, entry.offset))

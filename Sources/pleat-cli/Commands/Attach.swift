@@ -4,6 +4,7 @@ internal import Pleat
 /// `pleat attach`: stores adapters beside a model without merging them.
 struct Attach: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "attach",
     abstract: "Store adapters beside a model without merging them.",
     usage: "pleat attach <model> --adapter <path> ... -o <path> [options]",
     discussion: """

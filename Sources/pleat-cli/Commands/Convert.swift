@@ -4,6 +4,7 @@ internal import Pleat
 /// `pleat convert`: rewrites a model in another format, weights unchanged.
 struct Convert: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "convert",
     abstract: "Rewrite a model in another format, weights unchanged.",
     usage: "pleat convert <model> -o <path> --to <format> [options]",
     discussion: """

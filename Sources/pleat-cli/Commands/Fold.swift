@@ -4,6 +4,7 @@ internal import Pleat
 /// `pleat fold`: merges adapters into a model's weights.
 struct Fold: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "fold",
     abstract: "Merge adapters into a model's weights.",
     usage: "pleat fold <model> [--adapter <path> ...] -o <path> [options]",
     discussion: """

@@ -4,6 +4,7 @@ internal import Pleat
 /// `pleat inspect`: shows what a model file contains.
 struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "inspect",
     abstract: "Show what a model file contains.",
     usage: "pleat inspect <model> ... [options]",
     discussion: """

@@ -4,6 +4,7 @@ internal import Pleat
 /// `pleat quantize`: rounds a model's weights to a few bits per group.
 struct Quantize: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "quantize",
     abstract: "Round a model's weights to a few bits per group.",
     usage: "pleat quantize <model> -o <path> --to <format> [options]",
     discussion: """

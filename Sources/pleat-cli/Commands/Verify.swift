@@ -4,6 +4,7 @@ internal import Pleat
 /// `pleat verify`: checks that a model is well formed, and faithful to its source.
 struct Verify: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "verify",
     abstract: "Check that a model is well formed, and faithful to its source.",
     usage: "pleat verify <model> [--against <model>] [options]",
     discussion: """

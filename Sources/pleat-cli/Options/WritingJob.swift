@@ -15,9 +15,10 @@ struct WritingJob {
     // What cannot be undone is named before it is done.
     if plan.isLossy { console.note(try lossLine()) }
     if output.dryRun {
-      return console.print(planLines + [plannedLine], json: plan.json)
+      console.print([], json: plan.json)
+      return console.print(planTable, [plannedLine])
     }
-    if console.isVerbose { console.print(planLines) }
+    if console.isVerbose { console.print(planTable) }
     if output.resume && !plan.isResumable {
       throw ModelError(
         .usage, "--resume is for output in several files", found: plan.fileNames.first,
@@ -72,15 +73,19 @@ struct WritingJob {
     ].joined(separator: "  ")
   }
 
-  private var planLines: [String] {
-    var table = Table([.left, .right, .left, .left, .left])
+  private var planTable: Table {
+    var table = Table([.left, .right, .left, .left, .left], rowCount: plan.tensors.count)
+    // A model has few encodings, each in words once.
+    var words: [Encoding: String] = [:]
     for tensor in plan.tensors {
+      let target = tensor.target.encoding
+      let change = words[target] ?? "→ \(target)"
+      if words[target] == nil { words[target] = change }
       table.add(
         tensor.source.name.escaped, tensor.source.shape.description,
-        tensor.source.encoding.description,
-        tensor.action == .copy ? "kept" : "→ \(tensor.target.encoding)",
+        tensor.source.encoding.description, tensor.action == .copy ? "kept" : change,
         console.style.faint(tensor.reason.escaped))
     }
-    return table.lines
+    return table
   }
 }
