@@ -22,8 +22,11 @@ extension TensorSink {
 final class ReadBack: BlockSink {
   private let written: Model
   private let names: [String]  // of the stored tensors of the plan
-  private let companionNames: [String]
   private let places: [Int]  // for each of them the index in `written`
+  private let companionNames: [String]
+  private let companionPlaces: [String: Int]  // in `written`
+  private let holdsCompanions: Bool
+  private let folder: FilePath?  // where companions are files of their own
 
   /// A comparison of files that a layout describes with those at a path, read from the disk.
   ///
@@ -39,6 +42,11 @@ final class ReadBack: BlockSink {
     written.reader.startChecking()
     names = layout.contents.stored.map(\.name)
     companionNames = layout.contents.companions.map(\.name)
+    companionPlaces = Dictionary(
+      written.catalog.companions.enumerated().map { ($0.element.name, $0.offset) },
+      uniquingKeysWith: { first, _ in first })
+    holdsCompanions = layout.holdsCompanions
+    self.folder = layout.folder == nil ? nil : folder
     // Parts of one name follow each other in the order of the spelling.
     var found: [ExactName: [Int]] = [:]
     for (index, tensor) in written.reader.stored.enumerated() {
@@ -81,16 +89,18 @@ final class ReadBack: BlockSink {
   }
 
   func writeCompanion(_ index: Int, at offset: Int, _ bytes: [UInt8]) throws(ModelError) {
+    guard holdsCompanions else { return }
     let name = companionNames[index]
-    guard let place = written.catalog.companions.firstIndex(where: { $0.name == name }) else {
-      // What a container has no place for was not written.
-      return
-    }
-    var found = [UInt8](repeating: 0, count: bytes.count)
-    try Self.trusting(written.path, name) { () throws(ModelError) in
+    let found = try Self.trusting(written.path, name) { () throws(ModelError) -> [UInt8] in
+      if let folder {
+        return try InputFile(folder.appending(name)).bytes(at: offset, count: bytes.count)
+      }
+      guard let place = companionPlaces[name] else { return [] }
+      var found = [UInt8](repeating: 0, count: bytes.count)
       try found.change(0..<bytes.count) { (span) throws(ModelError) in
         try written.reader.readCompanion(place, at: offset, into: &span)
       }
+      return found
     }
     guard found == bytes else {
       throw Self.fault("what was written is not what was read back", written.path, name)
