@@ -7,6 +7,8 @@
      kill            the process gets SIGKILL instead
      truncate=path   the file is emptied before the call goes on
      change=path     a bit of every 64th byte of the file's second half is flipped before that
+   $FAULTS = flip:offset:name, where a bit of that byte is another one whenever it is read from the
+   unfinished file of that name.
    $FAULTS_LOG = path gets a line for each call that succeeded, in order. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -115,10 +117,22 @@ int open64(const char *path, int flags, ...) {
   return open_any(path, flags, mode);
 }
 
+/* Flips the bit that the disk has wrong, if it is among the bytes that were read. */
+static ssize_t flipped(const char *path, char *bytes, off_t offset, ssize_t size) {
+  const char *plan = getenv("FAULTS");
+  if (!plan || strncmp(plan, "flip:", 5) != 0 || !strstr(path, ".partial/")) return size;
+  char *name;
+  off_t place = strtoll(plan + 5, &name, 10);
+  size_t length = strlen(path), tail = strlen(++name);
+  if (length < tail || strcmp(path + length - tail, name) != 0) return size;
+  if (place >= offset && place - offset < size) bytes[place - offset] ^= 1;
+  return size;
+}
+
 static ssize_t read_any(int file, void *bytes, size_t size, off_t offset) {
   char path[PATH_MAX];
   if (!path_of(file, path)) return REAL(pread)(file, bytes, size, offset);
-  CALL("pread", path, "", -1, REAL(pread)(file, bytes, size, offset));
+  CALL("pread", path, "", -1, flipped(path, bytes, offset, REAL(pread)(file, bytes, size, offset)));
 }
 
 ssize_t pread(int file, void *bytes, size_t size, off_t offset) {
@@ -161,6 +175,12 @@ int posix_fallocate(int file, off_t offset, off_t size) {
     note("reserve", path, "");
   }
   return REAL(posix_fallocate)(file, offset, size);
+}
+
+int posix_fadvise(int file, off_t offset, off_t size, int advice) {
+  char path[PATH_MAX];
+  if (advice == POSIX_FADV_DONTNEED && path_of(file, path)) note("forget", path, "");
+  return REAL(posix_fadvise)(file, offset, size, advice);
 }
 
 int ftruncate(int file, off_t size) {

@@ -58,9 +58,10 @@ public enum AdapterKind: String, Sendable, Hashable, CaseIterable {
 /// Faults that are reported together.
 struct Problems {
   private var texts: [String] = []
+  private var known: Set<String> = []
 
   mutating func add(_ text: String) {
-    if !texts.contains(text) { texts.append(text) }
+    if known.insert(text).inserted { texts.append(text) }
   }
 
   /// Throws one `unsupported` for all of them.

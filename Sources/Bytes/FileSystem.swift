@@ -33,6 +33,15 @@ package enum FileSystem {
     }
   }
 
+  /// How many bytes can be written to the disk that a folder is on; nil when the system does not tell.
+  package static func freeByteCount(of folder: FilePath) -> Int? {
+    var status = statvfs()
+    guard unsafe folder.withPlatformString({ unsafe statvfs($0, &status) }) == 0 else { return nil }
+    let (product, overflow) = Int(clamping: status.f_bavail).multipliedReportingOverflow(
+      by: Int(clamping: status.f_frsize))
+    return overflow ? Int.max : product
+  }
+
   /// Whether there is a link at a path, wherever it leads.
   static func isLink(_ path: FilePath) -> Bool {
     var status = stat()

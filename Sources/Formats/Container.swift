@@ -176,6 +176,8 @@ package protocol OutputLayout: Sendable {
   var folder: FilePath? { get }
   /// Whether companion files have a place.
   var holdsCompanions: Bool { get }
+  /// What files begin with, where no checksum of their own tells.
+  var heads: [(name: String, bytes: [UInt8])] { get }
 
   /// Creates the files under temporary names. Throws `io`.
   ///
@@ -183,6 +185,10 @@ package protocol OutputLayout: Sendable {
   func open(replacing: Bool, resumption: Staging.Resumption?) throws(ModelError) -> any TensorSink
   /// The number of files that hold tensors.
   var shardCount: Int { get }
+}
+
+extension OutputLayout {
+  package var heads: [(name: String, bytes: [UInt8])] { [] }
 }
 
 /// What several workers give the blocks of a model to.

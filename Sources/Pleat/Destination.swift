@@ -29,6 +29,9 @@ public struct Destination: Sendable {
     self.compresses = compresses
   }
 
+  /// How many bytes can be written where the result goes; nil when the system does not tell.
+  public var freeByteCount: Int? { FileSystem.freeByteCount(of: FilePath(path).parentFolder) }
+
   /// Throws `usage` for wishes that the format cannot grant.
   func check() throws(ModelError) {
     if compresses && format != .pleat {

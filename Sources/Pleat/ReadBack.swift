@@ -11,7 +11,9 @@ extension TensorSink {
   func readBack(
     _ layout: any OutputLayout, _ writing: (any BlockSink) throws(ModelError) -> Void
   ) throws(ModelError) {
-    try writing(try ReadBack(layout, try Model.open(sealedPath.string)))
+    let check = try ReadBack(layout, sealedPath)
+    try writing(check)
+    try check.finish()
   }
 }
 
@@ -20,17 +22,31 @@ extension TensorSink {
 final class ReadBack: BlockSink {
   private let written: Model
   private let names: [String]  // of the stored tensors of the plan
-  private let companionNames: [String]
   private let places: [Int]  // for each of them the index in `written`
+  private let companionNames: [String]
+  private let companionPlaces: [String: Int]  // in `written`
+  private let holdsCompanions: Bool
+  private let folder: FilePath?  // where companions are files of their own
 
-  /// A comparison of files that a layout describes with the model that they are, read from the disk.
+  /// A comparison of files that a layout describes with those at a path, read from the disk.
   ///
-  /// Throws `io` when a stored tensor is missing.
-  init(_ layout: any OutputLayout, _ written: Model) throws(ModelError) {
-    for file in written.reader.files { file.forgetCached() }
-    self.written = written
+  /// Throws `io` when they do not begin as they must, or a stored tensor is missing.
+  init(_ layout: any OutputLayout, _ path: FilePath) throws(ModelError) {
+    let folder = layout.folder == nil ? path.parentFolder : path
+    written = try Self.trusting(path.string) { () throws(ModelError) in
+      // What the system keeps of them in memory is not what a reader will find.
+      for name in layout.fileNames { try InputFile(folder.appending(name)).forgetCached() }
+      for head in layout.heads { try Self.compare(head.bytes, folder.appending(head.name)) }
+      return try Model.open(path.string)
+    }
+    written.reader.startChecking()
     names = layout.contents.stored.map(\.name)
     companionNames = layout.contents.companions.map(\.name)
+    companionPlaces = Dictionary(
+      written.catalog.companions.enumerated().map { ($0.element.name, $0.offset) },
+      uniquingKeysWith: { first, _ in first })
+    holdsCompanions = layout.holdsCompanions
+    self.folder = layout.folder == nil ? nil : folder
     // Parts of one name follow each other in the order of the spelling.
     var found: [ExactName: [Int]] = [:]
     for (index, tensor) in written.reader.stored.enumerated() {
@@ -73,14 +89,18 @@ final class ReadBack: BlockSink {
   }
 
   func writeCompanion(_ index: Int, at offset: Int, _ bytes: [UInt8]) throws(ModelError) {
+    guard holdsCompanions else { return }
     let name = companionNames[index]
-    guard let place = written.catalog.companions.firstIndex(where: { $0.name == name }) else {
-      // What a container has no place for was not written.
-      return
-    }
-    var found = [UInt8](repeating: 0, count: bytes.count)
-    try found.change(0..<bytes.count) { (span) throws(ModelError) in
-      try written.reader.readCompanion(place, at: offset, into: &span)
+    let found = try Self.trusting(written.path, name) { () throws(ModelError) -> [UInt8] in
+      if let folder {
+        return try InputFile(folder.appending(name)).bytes(at: offset, count: bytes.count)
+      }
+      guard let place = companionPlaces[name] else { return [] }
+      var found = [UInt8](repeating: 0, count: bytes.count)
+      try found.change(0..<bytes.count) { (span) throws(ModelError) in
+        try written.reader.readCompanion(place, at: offset, into: &span)
+      }
+      return found
     }
     guard found == bytes else {
       throw Self.fault("what was written is not what was read back", written.path, name)
@@ -91,15 +111,43 @@ final class ReadBack: BlockSink {
     _ bytes: ArraySlice<UInt8>, _ stored: Int, _ offset: Int
   ) throws(ModelError) {
     var found = [UInt8](repeating: 0, count: bytes.count)
-    try found.change(0..<bytes.count) { (span) throws(ModelError) in
-      try written.reader.read(places[stored], at: offset, into: &span)
+    try Self.trusting(written.path, names[stored]) { () throws(ModelError) in
+      try found.change(0..<bytes.count) { (span) throws(ModelError) in
+        try written.reader.read(places[stored], at: offset, into: &span)
+      }
     }
     guard found[...] == bytes else {
       throw Self.fault("what was written is not what was read back", written.path, names[stored])
     }
   }
 
-  private static func fault(_ what: String, _ path: String, _ tensor: String) -> ModelError {
+  /// Compares what a file says of itself with its own checksums, once all of it has been read.
+  ///
+  /// Throws `io`.
+  func finish() throws(ModelError) {
+    try Self.trusting(written.path) { () throws(ModelError) in try written.reader.checkRead() }
+  }
+
+  /// Throws `io` when a file does not begin with some bytes.
+  private static func compare(_ bytes: [UInt8], _ path: FilePath) throws(ModelError) {
+    let file = try InputFile(path)
+    guard file.byteCount >= bytes.count, try file.bytes(at: 0, count: bytes.count) == bytes else {
+      throw fault("what was written is not what was read back", path.string, nil)
+    }
+  }
+
+  /// What reading the files gives; that they make no sense is the fault of the machine.
+  private static func trusting<Result>(
+    _ path: String, _ tensor: String? = nil, _ reading: () throws(ModelError) -> Result
+  ) throws(ModelError) -> Result {
+    do throws(ModelError) {
+      return try reading()
+    } catch  where error.kind != .io {
+      throw fault("what was written cannot be read back: \(error.what)", path, tensor)
+    }
+  }
+
+  private static func fault(_ what: String, _ path: String, _ tensor: String?) -> ModelError {
     ModelError(
       .io, what, file: path, tensor: tensor,
       hint: "the disk or the memory of this machine is not to be trusted")

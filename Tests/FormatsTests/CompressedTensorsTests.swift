@@ -79,6 +79,17 @@ import Testing
     #expect(model.catalog.tensors.last?.encoding == .plain(.bf16))
   }
 
+  @Test("of any number of schemes the first that fits is followed") func manySchemes() throws {
+    let weights = (0..<100).map {
+      ToyWords("l\($0)", 1, 64, groupSize: $0 % 2 == 0 ? 64 : 32, seed: 140 + UInt64($0))
+    }
+    let others = (0..<20_000).map { Self.group(size: 1000 + $0) }
+    // The second says the same of a row of 64, and is never reached.
+    let config = Self.config(others + [Self.group(size: 64), Self.group(size: nil), Self.group()])
+    let model = try open(weights.flatMap { $0.compressed() }, config)
+    for weight in weights { try expect(weight, in: model) }
+  }
+
   private func error(_ tensors: [Toy], _ config: String) throws -> ModelError {
     let error = Laws.error { () throws(ModelError) in try open(tensors, config) }
     return try #require(error, "\(config) was opened")

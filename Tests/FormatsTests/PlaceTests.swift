@@ -68,6 +68,47 @@ import Testing
     #expect(try Model.open(index).catalog.companions.map(\.name) == ["config.json"])
   }
 
+  @Test("links are followed out of a folder, as those of the cache of Hugging Face")
+  func links() throws {
+    try scratch.write(Self.weights, as: "blobs/1")
+    try scratch.write(Self.others, as: "blobs/2")
+    try scratch.write("{}", as: "blobs/3")
+    let index = #"{"weight_map":{"a.weight":"1.safetensors","b.weight":"2.safetensors"}}"#
+    try scratch.write(index, as: "blobs/4")
+    try scratch.makeFolder("m")
+    for (name, blob) in [
+      ("1.safetensors", "1"), ("2.safetensors", "2"), ("config.json", "3"),
+      ("model.safetensors.index.json", "4"),
+    ] {
+      try scratch.link("m/\(name)", to: "../blobs/\(blob)")
+    }
+    let model = try openFolder()
+    #expect(model.catalog.tensors.map(\.name) == ["a.weight", "b.weight"])
+    #expect(model.catalog.companions.map(\.name) == ["config.json"])
+    try scratch.remove("blobs/2")
+    #expect(Laws.error { () throws(ModelError) in try openFolder() }?.kind == .io)
+  }
+
+  @Test(
+    "a name in an index never leads out of the folder, link or not",
+    arguments: [
+      "../blobs/1.safetensors", "sub/1.safetensors", "./1.safetensors", "/dev/zero", "..", ".", "",
+    ])
+  func foreignNames(name: String) throws {
+    try scratch.write(Self.weights, as: "blobs/1.safetensors")
+    try scratch.makeFolder("m")
+    try scratch.link("m/sub", to: "../blobs")
+    try scratch.link("m/1.safetensors", to: "../blobs/1.safetensors")
+    try scratch.write(
+      "{\"weight_map\":{\"a.weight\":\"\(name)\"}}", as: "m/model.safetensors.index.json")
+    let error = Laws.error { () throws(ModelError) in try openFolder() }
+    #expect(error?.kind == .malformed)
+    #expect(error?.what == "the index names a file outside its folder")
+    try scratch.write(
+      #"{"weight_map":{"a.weight":"1.safetensors"}}"#, as: "m/model.safetensors.index.json")
+    #expect(try openFolder().catalog.tensors.count == 1)
+  }
+
   @Test(
     "a folder of an adapter is told from a model",
     arguments: [

@@ -1,6 +1,7 @@
 import Bytes
 import Formats
 import TensorModel
+import TestSupport
 import Testing
 
 /// Tokenizers of SentencePiece, by tokenizer.model or the tokenizer.json made from one.
@@ -133,11 +134,10 @@ import Testing
 
   /// As transformers makes it: merges in order, ▁ for spaces.
   private static func converted(
-    _ merges: JSONValue, normalizer: JSONValue = .null, preTokenizer: JSONValue = .null
+    _ merges: JSONValue, normalizer: JSONValue = .null, preTokenizer: JSONValue = .null,
+    words: [String] = ["a", "b", "c", "▁", "ab", "abc", "▁ab"]
   ) -> SmallTokenizer {
-    let texts =
-      ["<unk>", "<s>", "</s>"] + (0..<256).map { "<0x\(hex($0))>" }
-      + ["a", "b", "c", "▁", "ab", "abc", "▁ab"]
+    let texts = ["<unk>", "<s>", "</s>"] + (0..<256).map { "<0x\(hex($0))>" } + words
     let json: JSONValue = [
       "normalizer": normalizer, "pre_tokenizer": preTokenizer,
       "added_tokens": [["id": 1, "content": "<s>", "special": true]],
@@ -173,6 +173,46 @@ import Testing
     #expect(result.notes.count == 1 && result.notes[0].contains("2 of 266"))
     let error = Self.converted([], normalizer: Self.marks).error()
     #expect(error.kind == .unsupported && error.found?.contains("3 of 266") == true)
+  }
+
+  @Test("the merges that are missing are those that trying every cut finds (seed 140)")
+  func missingMerges() throws {
+    var random = Seeded(140)
+    for _ in 0..<20 {
+      var words = ["a", "b", "▁", "é", "aé", ""]
+      for _ in 0..<60 {
+        let word = (0..<1 + random.below(6)).map { _ in ["a", "b", "é"][random.below(3)] }.joined()
+        if !words.contains(word) { words.append(word) }
+      }
+      // By token, so that those of one follow each other.
+      var merges: [[String]] = []
+      var expected: Set<String> = []
+      for word in words {
+        for cut in word.indices.dropFirst() {
+          let parts = [String(word[..<cut]), String(word[cut...])]
+          guard parts.allSatisfy(words.contains) else { continue }
+          let isLeftOut = expected.count < 2 && random.below(4) == 0
+          if isLeftOut { expected.insert(word) } else { merges.append(parts) }
+        }
+      }
+      let list = JSONValue.array(merges.map { .array($0.map { .string($0) }) })
+      var tokenizer = Self.converted(list, normalizer: Self.marks, words: words)
+      tokenizer.tokenCount = 400
+      let result = try tokenizer()
+      let count = expected.isEmpty ? nil : "\(expected.count) of \(259 + words.count)"
+      #expect(result.notes.count == (count == nil ? 0 : 1))
+      #expect(result.notes.allSatisfy { $0.contains(count ?? "") })
+    }
+  }
+
+  @Test("a token of a million letters takes no longer than as many tokens of one")
+  func longTokens() throws {
+    let half = String(repeating: "ab", count: 250_000)
+    let result = try Self.converted(
+      ["a b", .array([.string(half), .string(half)])], normalizer: Self.marks,
+      words: ["a", "b", "▁", "ab", half, half + half])()
+    #expect(result.notes.isEmpty)
+    #expect(try result.words("scores")[264] == Float(-1).bitPattern)
   }
 
   @Test("each spelling of a space before text is understood")

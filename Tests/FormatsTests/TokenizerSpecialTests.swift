@@ -136,6 +136,17 @@ import Testing
     #expect(bad.kind == .malformed && bad.file == "chat_template.jinja")
   }
 
+  @Test("of templates with one name the first counts, however many there are")
+  func manyChats() throws {
+    let choices = (0..<60_000).map { number -> JSONValue in
+      ["name": .string("n\(number % 50_000)"), "template": .string("\(number)")]
+    }
+    let result = try SmallTokenizer.byteLevel.with(
+      "tokenizer_config.json", ["chat_template": .array(choices)])()
+    let templates = result.metadata.entries.filter { $0.key.hasPrefix("tokenizer.chat_template.") }
+    #expect(templates.map(\.value) == (0..<50_000).map { .text("\($0)") })
+  }
+
   @Test("tokens that take spaces away are noted")
   func particular() throws {
     let json = SmallTokenizer.byteLevelJSON(

@@ -27,20 +27,21 @@ package enum Numbers {
 
   /// F32.
   package static func f32(_ values: [Float]) -> [UInt8] {
-    values.flatMap { little($0.bitPattern) }
+    little(values.map(\.bitPattern))
   }
 
   /// F16, rounded half to even.
   package static func f16(_ values: [Float]) -> [UInt8] {
-    values.flatMap { little(Float16($0).bitPattern) }
+    little(values.map { Float16($0).bitPattern })
   }
 
   /// BF16, rounded half to even; finite values only.
   package static func bf16(_ values: [Float]) -> [UInt8] {
-    values.flatMap { value in
-      let bits = value.bitPattern
-      return little(UInt16((bits + 0x7FFF + (bits >> 16 & 1)) >> 16))
-    }
+    little(
+      values.map { value in
+        let bits = value.bitPattern
+        return UInt16((bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
+      })
   }
 
   /// The floats of F16 bytes.
@@ -62,6 +63,11 @@ package enum Numbers {
     stride(from: 0, to: bytes.count, by: 4).map { start in
       Float(bitPattern: (0..<4).reduce(0) { $0 | UInt32(bytes[start + $1]) << (8 * $1) })
     }
+  }
+
+  // All at once: tests make millions of them, in builds that optimize nothing.
+  private static func little<T: FixedWidthInteger>(_ values: [T]) -> [UInt8] {
+    values.map(\.littleEndian).withUnsafeBytes { Array($0) }
   }
 
   /// The little-endian bytes of an integer.

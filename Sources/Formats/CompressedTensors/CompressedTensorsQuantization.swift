@@ -23,6 +23,7 @@ struct CompressedTensorsQuantization: Sendable {
 
   /// The schemes, without repetition.
   let schemes: [Scheme]
+  private let places: [Scheme: Int]  // in `schemes`
 
   /// The object of a config; nil when it is of another tool.
   ///
@@ -39,6 +40,7 @@ struct CompressedTensorsQuantization: Sendable {
     }
     let common = value["format"]?.string
     var schemes: [Scheme] = []
+    var places: [Scheme: Int] = [:]
     for group in groups {
       guard group.value.members != nil else {
         throw ModelError(
@@ -50,9 +52,12 @@ struct CompressedTensorsQuantization: Sendable {
       try Self.check(format: own ?? common, group.key)
       if own == nil || common != "mixed-precision" { try Self.check(format: common, group.key) }
       guard let scheme = try Self.scheme(group) else { continue }
-      if !schemes.contains(scheme) { schemes.append(scheme) }
+      guard places[scheme] == nil else { continue }
+      places[scheme] = schemes.count
+      schemes.append(scheme)
     }
     self.schemes = schemes
+    self.places = places
   }
 
   /// Throws `unsupported` for a way to store weights that is not that of packed codes.
@@ -146,11 +151,16 @@ struct CompressedTensorsQuantization: Sendable {
   func scheme(
     words: Int, columns: Int, groups: Int, isSymmetric: Bool, _ packing: WordPacking
   ) -> Scheme? {
-    schemes.first { scheme in
-      packing.wordCount(columns, bits: scheme.bits) == words && scheme.isSymmetric == isSymmetric
-        && groups > 0 && columns % groups == 0
-        && (scheme.groupSize.map { $0 == columns / groups } ?? (groups == 1))
+    guard groups > 0, columns % groups == 0 else { return nil }
+    var first: Int?
+    for bits in Grouping.supportedBits where packing.wordCount(columns, bits: bits) == words {
+      // A row may be one group by its length, too.
+      for groupSize in groups == 1 ? [columns, nil] : [columns / groups] {
+        let scheme = Scheme(bits: bits, groupSize: groupSize, isSymmetric: isSymmetric)
+        if let place = places[scheme] { first = min(place, first ?? place) }
+      }
     }
+    return first.map { schemes[$0] }
   }
 }
 

@@ -23,6 +23,7 @@ struct GGUFLayout: OutputLayout {
   var folder: FilePath? { nil }
   var byteCount: Int { files.reduce(0) { $0 + $1.byteCount } }
   var fileNames: [String] { files.map(\.name) }
+  var heads: [(name: String, bytes: [UInt8])] { files.map { ($0.name, $0.header) } }
 
   /// Throws `unsupported` for what GGUF cannot hold.
   init(_ contents: Contents, _ options: WriteOptions) throws(ModelError) {

@@ -50,6 +50,14 @@ struct PackedLayout: OutputLayout {
     return headerOffset + header + 64 * (blocks + parts.count)
   }
 
+  /// What the file takes at least: of 128 KiB, zstd leaves four bytes at best.
+  var leastByteCount: Int {
+    guard options.compresses else { return byteCount }
+    return parts.reduce(PackedPreamble.byteCount) { sum, part in
+      sum + min(part.byteCount, 4 * ((part.byteCount + (1 << 17) - 1) >> 17))
+    }
+  }
+
   var fileNames: [String] { [options.path.name] }
 
   /// The index of the metadata among the parts.

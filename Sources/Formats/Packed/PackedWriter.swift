@@ -41,7 +41,7 @@ final class PackedWriter: TensorSink {
     staging = try Staging(
       layout.options.path, isFolder: false, names: layout.fileNames, replacing: replacing)
     file = try staging.create(layout.options.path.name, byteCount: layout.byteCount)
-    if layout.isExact { try file.reserve(layout.byteCount) }
+    try file.reserve(layout.leastByteCount)
     for start in stride(from: 0, to: layout.metadata.count, by: PackedLayout.chunkByteCount) {
       let end = min(start + PackedLayout.chunkByteCount, layout.metadata.count)
       try writeInOrder(layout.metadataIndex, at: start, Array(layout.metadata[start..<end]))

@@ -57,6 +57,10 @@ struct SafetensorsLayout: OutputLayout {
     files.map(\.name) + companions.map(\.name) + (index.isEmpty ? [] : [Self.indexName])
   }
 
+  var heads: [(name: String, bytes: [UInt8])] {
+    files.map { ($0.name, $0.header) } + (index.isEmpty ? [] : [(Self.indexName, index)])
+  }
+
   func open(
     replacing: Bool, resumption: Staging.Resumption?
   ) throws(ModelError) -> any TensorSink {

@@ -8,6 +8,7 @@ final class SafetensorsWriter: TensorSink {
   private let staging: Staging
   private let files: ShardFiles
   private let companions: [OutputFile]
+  private let index: OutputFile?
 
   init(
     _ layout: SafetensorsLayout, replacing: Bool, resumption: Staging.Resumption?
@@ -23,6 +24,9 @@ final class SafetensorsWriter: TensorSink {
     var companions: [OutputFile] = []
     for companion in layout.companions { companions.append(try staging.create(companion.name)) }
     self.companions = companions
+    // Written last; until then it is of zeros, which no reader takes for an index.
+    index = layout.index.isEmpty ? nil : try staging.create(SafetensorsLayout.indexName)
+    try index?.reserve(layout.index.count)
   }
 
   func write(_ block: [PartBlock], ticket: Int) throws(ModelError) {
@@ -37,9 +41,7 @@ final class SafetensorsWriter: TensorSink {
   }
 
   func seal(sources: [SourceFile]) throws(ModelError) -> WrittenSize {
-    if !layout.index.isEmpty {
-      try staging.create(SafetensorsLayout.indexName).write(layout.index, at: 0)
-    }
+    try index?.write(layout.index, at: 0)
     try staging.synchronize()
     return WrittenSize(byteCount: layout.byteCount, tensorByteCount: layout.tensorByteCount)
   }

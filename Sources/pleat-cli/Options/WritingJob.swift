@@ -14,6 +14,7 @@ struct WritingJob {
     for note in plan.notes { console.note(note) }
     // What cannot be undone is named before it is done.
     if plan.isLossy { console.note(try lossLine()) }
+    noteSpace()
     if output.dryRun {
       console.print([], json: plan.json)
       return console.print(planTable, [plannedLine])
@@ -47,6 +48,16 @@ struct WritingJob {
     console.print(
       [parts.joined(separator: "  ")] + output.readBackLines + (fold?.lines ?? []),
       json: plan.resultJSON(path: output.output, outcome))
+  }
+
+  // Space of a known size is claimed before the work begins, and that fails at once.
+  private func noteSpace() {
+    guard output.dryRun || !plan.isExact, let free = output.destination(plan.format).freeByteCount,
+      free < plan.byteCount
+    else { return }
+    console.note(
+      "the output takes \(plan.isExact ? "" : "at most ")\(Quantities.bytes(plan.byteCount)), "
+        + "and \(Quantities.bytes(free)) of its disk are free")
   }
 
   private func lossLine() throws(ModelError) -> String {

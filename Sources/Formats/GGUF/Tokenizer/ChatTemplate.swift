@@ -19,13 +19,14 @@ enum ChatTemplate {
   private static func write(_ choices: [JSONValue], to metadata: inout Metadata) {
     var normal: String?
     var names: [String] = []
+    var seen: Set<String> = []
     for choice in choices {
       guard let name = choice["name"]?.string.map(escaped), !name.isEmpty,
         let template = choice["template"]?.string
       else { continue }
       if name == "default" {
         normal = template
-      } else if !names.contains(name) {
+      } else if seen.insert(name).inserted {
         names.append(name)
         metadata.append("\(key).\(name)", .text(template))
       }

@@ -30,13 +30,15 @@ struct MergeRanks {
       last[index] = Int32(rank)
       counts[index] += 1
     }
+    let (beginnings, ends) = (Affixes(texts, atEnd: false), Affixes(texts, atEnd: true))
     let added = Set(fast.addedTokens.map { Array($0.text.utf8) })
     var differing = 0
     for index in 0..<texts.count {
       let text = texts[index]
       guard !Array(text).isByteToken, !added.contains(Array(text)) else { continue }
       let isTogether = counts[index] == 0 || last[index] - first[index] + 1 == counts[index]
-      if Self.pairCount(text, texts) != Int(counts[index]) || !isTogether { differing += 1 }
+      let pairCount = Self.pairCount(text, beginnings.lengths(index), ends.lengths(index))
+      if pairCount != Int(counts[index]) || !isTogether { differing += 1 }
     }
     guard differing <= texts.count / Self.tolerance else {
       throw ModelError(
@@ -55,11 +57,17 @@ struct MergeRanks {
   /// The score of a token by its place in the vocabulary.
   func score(_ index: Int) -> Float { first[index] < 0 ? 0 : -Float(first[index]) }
 
-  /// The number of ways to make a text from two tokens.
-  private static func pairCount(_ text: ArraySlice<UInt8>, _ texts: TextIndex) -> Int {
+  /// The number of ways to make a text from two tokens, of those it begins with and ends with.
+  private static func pairCount(
+    _ text: ArraySlice<UInt8>, _ beginnings: [Int], _ ends: [Int]
+  ) -> Int {
     var count = 0
-    for cut in text.indices.dropFirst() where text[cut] & 0xC0 != 0x80 {
-      if texts.index(of: text[..<cut]) != nil, texts.index(of: text[cut...]) != nil { count += 1 }
+    // The longer a beginning, the shorter the end that goes with it.
+    var next = 0
+    for length in beginnings.reversed() {
+      while next < ends.count, length + ends[next] > text.count { next += 1 }
+      guard next < ends.count, length + ends[next] == text.count else { continue }
+      if text[text.startIndex + length] & 0xC0 != 0x80 { count += 1 }
     }
     return count
   }
