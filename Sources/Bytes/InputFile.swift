@@ -151,14 +151,9 @@ package final class InputFile: Sendable {
   ///
   /// What has been read since `startChecksum` is not read again.
   package func checksum() throws(ModelError) -> CRC32C {
+    if let known = try checksums(of: [0..<byteCount])[0] { return known }
     var checksum = CRC32C()
-    var position = 0
-    for piece in known where piece.range.lowerBound >= position {
-      try extend(&checksum, from: position, to: piece.range.lowerBound)
-      checksum.append(piece.checksum, byteCount: piece.range.count)
-      position = piece.range.upperBound
-    }
-    try extend(&checksum, from: position, to: byteCount)
+    try extend(&checksum, from: 0, to: byteCount)
     return checksum
   }
 

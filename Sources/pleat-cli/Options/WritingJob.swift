@@ -20,7 +20,8 @@ struct WritingJob {
       return console.print(planTable, [plannedLine])
     }
     if console.isVerbose { console.print(planTable) }
-    if output.resume && !plan.isResumable {
+    // A small model may be one file however it is to be split; then there is nothing to go on from.
+    if output.resume && output.shard == nil && !plan.isResumable {
       throw ModelError(
         .usage, "--resume is for output in several files", found: plan.fileNames.first,
         hint: "split it with --shard 5GB, or leave --resume out")
