@@ -56,6 +56,9 @@ package protocol Spelling: Sendable {
   /// The groups that a reader finds of admitted ones.
   func stored(_ grouping: Grouping) -> Grouping
 
+  /// Where the scales of a grouping are among other bytes; nil where they have a part to themselves.
+  func scaleField(of grouping: Grouping) -> ParameterField?
+
   /// Where the biases of a grouping are in the parts; nil where it has none, or none to itself.
   func biasField(of grouping: Grouping) -> ParameterField?
 
@@ -71,6 +74,13 @@ package struct ParameterField: Sendable, Hashable {
   package var offset: Int
   /// The bytes from one to the next.
   package var stride: Int
+
+  /// A field of a part; without an offset and a stride of its own, numbers that follow each other.
+  package init(part: Int, offset: Int = 0, stride: Int) {
+    self.part = part
+    self.offset = offset
+    self.stride = stride
+  }
 }
 
 /// A weight and the stored tensors it consists of.
@@ -113,6 +123,8 @@ extension Spelling {
   package func check(_ rows: GroupedRows, firstRow: Int) {}
 
   package func stored(_ grouping: Grouping) -> Grouping { grouping }
+
+  package func scaleField(of grouping: Grouping) -> ParameterField? { nil }
 
   package func biasField(of grouping: Grouping) -> ParameterField? { nil }
 

@@ -36,20 +36,30 @@ final class BlockWorker {
     let units = cut.units(of: block)
     measurement = plan.tensors[tensor].changes.isEmpty ? nil : FoldMeasurement()
     let carried = plan.carried[tensor]
-    try plan.model.read(
-      tensor, cut, units: units, into: &source,
-      without: Set(carried.indices.filter { carried[$0].map { $0.checksum == nil } ?? false }))
+    let parameters = parameters(of: tensor)
+    let unseen = carried.indices.filter { part in
+      // What a checksum is stated for is read, so that it can be compared.
+      carried[part].map { $0.checksum == nil } ?? false
+        && !isChecked(tensor, part, parameters)
+    }
+    try plan.model.read(tensor, cut, units: units, into: &source, without: Set(unseen))
     var target = takeTarget(cut, units, plan.tensors[tensor].action, carried)
     do throws(ModelError) {
       switch plan.tensors[tensor].action {
-      case .copy: swap(&target, &source)
+      case .copy:
+        try checkCopied(tensor, cut, units, parameters)
+        swap(&target, &source)
       case .quantize(let grouping, let scheme):
         try quantize(tensor, cut, units, grouping, try Schemes.named(scheme), &target)
       case .decode(let type): try decode(tensor, cut, units, type, &target[0])
-      case .respell: try respell(tensor, cut, units, &target)
+      case .respell:
+        try checkParameters(parameters, cut, units)
+        try respell(tensor, cut, units, &target)
       case .merge(let type), .replace(let type):
         try merge(tensor, cut, units, type, &target[0])
-      case .shift(let grouping): try shift(tensor, cut, units, grouping, &target)
+      case .shift(let grouping):
+        try checkParameters(parameters, cut, units)
+        try shift(tensor, cut, units, grouping, &target)
       case .omit: preconditionFailure("there are no blocks of what is left out")
       }
     } catch {
@@ -142,11 +152,11 @@ final class BlockWorker {
   ) throws(ModelError) {
     for tile in tiles(cut, units.count) {
       plan.model.decode(tensor, cut, source, units: tile, into: &values)
-      if type == .f16 {
-        try checkRange(
-          values, "a weight", first: (units.lowerBound + tile.lowerBound) * cut.elementsPerUnit,
-          columns: plan.tensors[tensor].source.shape.columnCount, hint: "use --dtype BF16 or F32")
-      }
+      try checkRange(
+        values, "a weight", type,
+        first: (units.lowerBound + tile.lowerBound) * cut.elementsPerUnit,
+        columns: plan.tensors[tensor].source.shape.columnCount,
+        hint: "use --dtype \(type == .f16 ? "BF16 or F32" : "F32")")
       let bytes = cut.target[0].range(of: tile)
       if plan.tensors[tensor].placement?.addsOne == true {
         for index in values.indices { values[index] += 1 }
@@ -171,7 +181,7 @@ final class BlockWorker {
         let first = firstRow * rows.groupCount
         for (what, values) in [("a scale", rows.scales), ("a bias", rows.biases)] {
           try checkRange(
-            values, what, first: first, columns: rows.groupCount,
+            values, what, .f16, first: first, columns: rows.groupCount,
             hint: "choose a format that holds larger parameters, such as pleat")
         }
       }
@@ -192,51 +202,5 @@ final class BlockWorker {
     let rows = GroupedRows(grouping: grouping, columnCount: columns, rowCount: count)
     self.rows = rows
     return rows
-  }
-
-  // MARK: - Values that cannot be encoded
-
-  private func explain(
-    _ fault: GroupFault, _ cut: Cut, _ grouping: Grouping, firstRow: Int
-  ) -> ModelError {
-    let first = fault.group * grouping.groupSize
-    let group = values[first..<first + grouping.groupSize]
-    switch fault.kind {
-    case .nonFiniteValue:
-      let index = group.firstIndex { !$0.isFinite } ?? first
-      let (row, column) = (firstRow + index / cut.elementsPerUnit, index % cut.elementsPerUnit)
-      return ModelError(
-        .malformed, "a weight is not finite", expected: "a finite number",
-        found: "\(values[index]) in row \(row), column \(column)",
-        hint: "the checkpoint is damaged; a rule 'name=keep' copies the tensor as it is")
-    case .parameterOverflow:
-      let row = firstRow + first / cut.elementsPerUnit
-      return ModelError(
-        .unsupported, "a group's range does not fit \(grouping.parameters.name)",
-        found:
-          "\(group.min() ?? 0)…\(group.max() ?? 0) in row \(row), column \(first % cut.elementsPerUnit)",
-        hint: "use --parameters BF16 or F32")
-    }
-  }
-
-  /// Throws `unsupported` for a finite number that would become infinite in F16.
-  ///
-  /// - Parameters:
-  ///   - values: Rows of `columns` numbers each, or a part of them.
-  ///   - what: What a number is, for the message.
-  ///   - first: The place of the first number in the whole tensor.
-  ///   - columns: The length of a row.
-  ///   - hint: What the user can do.
-  /// - Throws: `unsupported`, with the row and column.
-  func checkRange(
-    _ values: [Float], _ what: String, first: Int, columns: Int, hint: String
-  ) throws(ModelError) {
-    guard !(largestMagnitude(values.span) < 65520),
-      let index = values.firstIndex(where: { $0.isFinite && $0.magnitude >= 65520 })
-    else { return }
-    let place = "row \((first + index) / columns), column \((first + index) % columns)"
-    throw ModelError(
-      .unsupported, "\(what) does not fit F16", expected: "a magnitude below 65520",
-      found: "\(values[index]) in \(place)", hint: hint)
   }
 }

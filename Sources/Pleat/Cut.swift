@@ -10,7 +10,7 @@ package struct Cut: Sendable, Hashable {
   package var unitCount: Int
   /// Units in a block, the last one excepted.
   package var unitsPerBlock: Int
-  /// Numbers in a unit; 0 where bytes are only copied.
+  /// Numbers in a unit.
   package var elementsPerUnit: Int
   /// Units that share words in a part, and so are not taken apart.
   package var unitsPerStep: Int
@@ -31,10 +31,10 @@ package struct Cut: Sendable, Hashable {
     let isSinglePart =
       source.count == 1 && target.count == 1 && (order == nil || plan.source.shape.rank < 2)
     switch plan.action {
-    case .copy where isSinglePart:
+    case .copy where isSinglePart && !plan.source.isGrouped:
       let granule = Self.granule(plan.source.encoding)
       unitCount = source[0].byteCount / granule
-      elementsPerUnit = 0
+      elementsPerUnit = Self.elements(plan.source.encoding)
       self.source = [RowLayout(rowByteCount: granule, byteCount: source[0].byteCount)]
       self.target = self.source
     case .decode(let type) where isSinglePart && !plan.source.isGrouped:
@@ -99,7 +99,7 @@ package struct Cut: Sendable, Hashable {
     switch encoding {
     case .plain(let type): max(1, type.bitWidth / 8)
     case .foreign(let layout): layout.byteCount
-    case .grouped: 1
+    case .grouped: preconditionFailure("rows are the units of groups")
     }
   }
 

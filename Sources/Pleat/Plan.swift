@@ -39,6 +39,8 @@ public struct TensorPlan: Sendable, Hashable {
   public internal(set) var isIndivisible = false
   /// What becomes of it where names and order are those of llama.cpp; nil where they stay.
   package var placement: GGUFTranslation.Tensor?
+  /// Whether a rule keeps it, whatever it holds.
+  var isKeptByRule = false
   /// Why it is kept though it was to be quantized: the format has no place for its shape.
   var misfit: String?
   /// What adapters do to it, in the order in which they do.

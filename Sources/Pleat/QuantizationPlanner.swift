@@ -155,7 +155,10 @@ struct QuantizationPlanner {
   ) throws(ModelError) -> TensorPlan {
     let reason = "rule '\(rule.pattern)=\(rule.choice.text)'"
     switch (rule.choice, role) {
-    case (.keep, _): return carry(tensor, reason)
+    case (.keep, _):
+      var plan = carry(tensor, reason)
+      plan.isKeptByRule = true
+      return plan
     case (.plain(let type), _):
       guard RowDecoder(tensor.encoding) != nil, tensor.encoding != .plain(type) else {
         return carry(tensor, reason)

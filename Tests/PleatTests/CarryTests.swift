@@ -121,9 +121,10 @@ import Testing
     let blocks = (0..<60000).flatMap { _ in
       Numbers.f16([0.5, 0.25]) + random.bytes(16)
     }
+    let superblocks = (0..<3).flatMap { _ in Numbers.f16([0.5, 0.25]) + random.bytes(140) }
     let tensors: [(Toy, typeNumber: UInt32)] = [
       (Toy("a.weight", .u8, [60, 32000], bytes: blocks), 3),
-      (Toy("k.weight", .u8, [3, 256], bytes: random.bytes(432)), 12),
+      (Toy("k.weight", .u8, [3, 256], bytes: superblocks), 12),
       (Toy("norm.weight", .f32, [9], seed: 928), 0),
       (Toy("b.weight", .u8, [2, 64], bytes: Array(blocks[0..<80])), 3),
     ]

@@ -105,6 +105,10 @@ package struct GGMLSpelling: Spelling {
     return type.flatMap { Self.grouping(of: $0.encoding) } ?? grouping
   }
 
+  package func scaleField(of grouping: Grouping) -> ParameterField? {
+    blockType(for: grouping).map { ParameterField(part: 0, stride: $0.byteCount) }
+  }
+
   package func biasField(of grouping: Grouping) -> ParameterField? {
     guard grouping.offset == .bias, grouping.groupSize == Self.groupSize,
       let type = blockType(for: grouping)

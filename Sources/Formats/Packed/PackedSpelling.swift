@@ -75,7 +75,7 @@ package struct PackedSpelling: Spelling {
 
   package func biasField(of grouping: Grouping) -> ParameterField? {
     guard grouping.offset == .bias else { return nil }
-    return ParameterField(part: 2, offset: 0, stride: grouping.parameters.bitWidth / 8)
+    return ParameterField(part: 2, stride: grouping.parameters.bitWidth / 8)
   }
 
   package func read(_ parts: [[UInt8]], firstRow: Int, into rows: GroupedRows) {
