@@ -183,6 +183,13 @@ int posix_fadvise(int file, off_t offset, off_t size, int advice) {
   return REAL(posix_fadvise)(file, offset, size, advice);
 }
 
+int sync_file_range(int file, off64_t offset, off64_t size, unsigned flags) {
+  char path[PATH_MAX];
+  if (!(flags & SYNC_FILE_RANGE_WAIT_BEFORE) || !path_of(file, path))
+    return REAL(sync_file_range)(file, offset, size, flags);
+  CALL("wait", path, "", -1, REAL(sync_file_range)(file, offset, size, flags));
+}
+
 int ftruncate(int file, off_t size) {
   char path[PATH_MAX];
   if (!path_of(file, path)) return REAL(ftruncate)(file, size);

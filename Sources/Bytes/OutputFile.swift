@@ -17,36 +17,25 @@ package final class OutputFile: Sendable {
   /// The path under which it is written, before it gets its final name.
   package let path: FilePath
   private let descriptor: Int32
-  private let uncached: UncachedWriter?
   private let pieces: Mutex<ChecksumPieces?>
-  private let unsentByteCount = Atomic(0)
-
-  /// Bytes after which the disk is asked to begin.
-  private static let writebackByteCount = 8 << 20
-  /// Below this a file does better in the cache, where its reader finds it.
-  private static let uncachedFileByteCount = 32 << 20
-  /// Below this a piece does better in the cache.
-  private static let uncachedByteCount = 512 << 10
+  private let writeback: Writeback
 
   /// Creates a file that must not exist yet.
   ///
   /// - Parameters:
   ///   - path: Where it is until it gets its final name.
   ///   - byteCount: About how many bytes it will have.
-  ///   - buffers: For large pieces of large files, which go past the cache then.
   ///   - remembers: Whether the checksums of what is written are kept for `written()`.
   /// - Throws: `io`.
   package init(
-    creating path: FilePath, byteCount: Int = 0, buffers: PageBuffers? = nil,
-    remembers: Bool = false
+    creating path: FilePath, byteCount: Int = 0, remembers: Bool = false
   ) throws(ModelError) {
     let flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC
     // The system reads a string that ends with a zero, and only during the call.
     let descriptor = unsafe path.withPlatformString { unsafe open($0, flags, 0o644) }
     guard descriptor >= 0 else { throw .system("create", path.string) }
     self.path = path
-    let isLarge = byteCount >= Self.uncachedFileByteCount
-    uncached = isLarge ? buffers.flatMap { UncachedWriter(path, $0) } : nil
+    writeback = Writeback(path, descriptor: descriptor, byteCount: byteCount)
     pieces = Mutex(remembers ? ChecksumPieces() : nil)
     self.descriptor = descriptor
   }
@@ -59,7 +48,7 @@ package final class OutputFile: Sendable {
     let descriptor = unsafe path.withPlatformString { unsafe open($0, O_RDWR | O_CLOEXEC) }
     guard descriptor >= 0 else { throw .system("open", path.string) }
     self.path = path
-    uncached = nil
+    writeback = Writeback(path, descriptor: descriptor, byteCount: 0)
     pieces = Mutex(nil)
     self.descriptor = descriptor
   }
@@ -70,23 +59,7 @@ package final class OutputFile: Sendable {
   ///
   /// Throws `io`.
   package func write(_ bytes: Span<UInt8>, at offset: Int) throws(ModelError) {
-    if pieces.withLock({ $0 != nil }) {
-      let checksum = CRC32C(of: bytes)
-      pieces.withLock { $0?.add(checksum, offset..<offset + bytes.count) }
-    }
-    let page = PageBuffers.pageByteCount
-    let start = min(bytes.count, (page - offset % page) % page)
-    let count = (bytes.count - start) / page * page
-    guard let uncached, count >= Self.uncachedByteCount else {
-      return try writeCached(bytes, at: offset)
-    }
-    try writeCached(bytes.extracting(..<start), at: offset)
-    let end = start + uncached.write(bytes.extracting(start..<start + count), at: offset + start)
-    // What cannot be written so is left to the usual call, which says why if it cannot either.
-    try writeCached(bytes.extracting(end...), at: offset + end)
-  }
-
-  private func writeCached(_ bytes: Span<UInt8>, at offset: Int) throws(ModelError) {
+    if remembers { remember(bytes, at: offset) }
     let count = bytes.count
     // `done` < `count` leaves `count - done` bytes behind the pointer.
     try unsafe bytes.withUnsafeBytes { (buffer) throws(ModelError) in
@@ -100,15 +73,14 @@ package final class OutputFile: Sendable {
         done += step
       }
     }
-    sent(count)
+    try writeback.add(offset..<offset + count, of: self)
   }
 
-  // The end of a run waits for the disk: the sooner it begins, the less is left to wait for.
-  private func sent(_ byteCount: Int) {
-    let (old, new) = unsentByteCount.add(byteCount, ordering: .relaxed)
-    if old / Self.writebackByteCount != new / Self.writebackByteCount {
-      pleat_begin_writeback(descriptor)
-    }
+  private var remembers: Bool { pieces.withLock { $0 != nil } }
+
+  private func remember(_ bytes: Span<UInt8>, at offset: Int) {
+    let checksum = CRC32C(of: bytes)
+    pieces.withLock { $0?.add(checksum, offset..<offset + bytes.count) }
   }
 
   /// Writes all of `bytes` at `offset`.
@@ -133,8 +105,13 @@ package final class OutputFile: Sendable {
       }
       // What the system cannot do, and a file that became shorter, are left to reading.
       guard step > 0 else { break }
+      if remembers {
+        // To read what was copied from here is sooner done than from the disk.
+        let bytes = try source.bytes(at: range.lowerBound + done, count: step)
+        remember(bytes.span, at: offset + done)
+      }
+      try writeback.add(offset + done..<offset + done + step, of: self)
       done += step
-      sent(step)
     }
     while done < range.count {
       let count = min(1 << 20, range.count - done)
@@ -169,6 +146,7 @@ package final class OutputFile: Sendable {
   ///
   /// Throws `io`.
   package func synchronize() throws(ModelError) {
+    try writeback.finish()
     guard fsync(descriptor) == 0 else { throw .system("synchronize", path.string) }
   }
 }

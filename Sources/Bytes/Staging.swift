@@ -11,7 +11,6 @@ package final class Staging: Sendable {
   private let folder: StagingFolder
   private let isFolder: Bool
   private let files: Mutex<[OutputFile]> = Mutex([])
-  private let buffers = PageBuffers()
   private let journal: StagingJournal?
   private let kept: [String]
   private let keepsFinished: Bool
@@ -118,8 +117,7 @@ package final class Staging: Sendable {
     let file =
       isKept(name)
       ? try OutputFile(finished: path)
-      : try OutputFile(
-        creating: path, byteCount: byteCount, buffers: buffers, remembers: journal != nil)
+      : try OutputFile(creating: path, byteCount: byteCount, remembers: journal != nil)
     files.withLock { $0.append(file) }
     return file
   }

@@ -7,12 +7,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#if defined(__linux__)
-#include <sys/vfs.h>
-/* f_type of statfs(2). */
-enum { EXT4 = 0xEF53, XFS = 0x58465342 };
-#endif
-
 ptrdiff_t pleat_copy_file_range(int source, int64_t source_offset, int target,
                                 int64_t target_offset, size_t count) {
 #if defined(__linux__)
@@ -25,25 +19,25 @@ ptrdiff_t pleat_copy_file_range(int source, int64_t source_offset, int target,
 #endif
 }
 
-int pleat_open_uncached(const char *path) {
-#if defined(__linux__)
-  struct statfs status;
-  if (statfs(path, &status) != 0) return -1;
-  if (status.f_type != EXT4 && status.f_type != XFS) return -1;
-  return open(path, O_WRONLY | O_CLOEXEC | O_DIRECT);
-#else
-  (void)path;
-  errno = ENOSYS;
-  return -1;
-#endif
-}
-
 void pleat_begin_writeback(int file) {
 #if defined(__linux__)
   sync_file_range(file, 0, 0, SYNC_FILE_RANGE_WRITE);
 #else
   (void)file;
 #endif
+}
+
+int pleat_forget_written(int file, int64_t end) {
+#if defined(__linux__)
+  /* An error that is reported here is not reported again by fsync. */
+  if (sync_file_range(file, 0, end, SYNC_FILE_RANGE_WAIT_BEFORE) != 0 &&
+      (errno == EIO || errno == ENOSPC || errno == EDQUOT))
+    return -1;
+  posix_fadvise(file, 0, end, POSIX_FADV_DONTNEED);
+#else
+  (void)file, (void)end;
+#endif
+  return 0;
 }
 
 int pleat_exchange(const char *left, const char *right) {

@@ -6,7 +6,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Files that are large enough for their pages to go past the cache.
+/// Files that are large enough for the system to be asked to forget them.
 @Suite struct LargeOutputTests {
   let scratch: Scratch
   private static let byteCount = 1 << 30
@@ -15,7 +15,7 @@ import Testing
 
   private func output(remembers: Bool = false) throws(ModelError) -> OutputFile {
     try OutputFile(
-      creating: FilePath(scratch.path("large")), byteCount: Self.byteCount, buffers: PageBuffers(),
+      creating: FilePath(scratch.path("large")), byteCount: Self.byteCount,
       remembers: remembers)
   }
 

@@ -14,11 +14,11 @@ ptrdiff_t pleat_copy_file_range(int source, int64_t source_offset, int target,
 /* Lets two folders change places at once; -1 with errno where that is not possible. */
 int pleat_exchange(const char *left, const char *right);
 
-/* Opens a file for writing past the cache, where pages that are written so and pages of the same file
-   that are cached do not wait for each other; -1 elsewhere. */
-int pleat_open_uncached(const char *path);
-
 /* Asks the system to begin putting on the disk what was written; does nothing where it cannot. */
 void pleat_begin_writeback(int file);
+
+/* Waits until what the disk was asked to take of the first `end` bytes is there, and has the system
+   forget it; -1 with errno when the disk did not take it. Does nothing where the system cannot. */
+int pleat_forget_written(int file, int64_t end);
 
 #endif
