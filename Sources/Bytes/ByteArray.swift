@@ -10,6 +10,15 @@ extension [UInt8] {
     }
   }
 
+  /// Cuts bytes off, or adds zeros, in the memory that the array has, where that is enough.
+  package mutating func resize(to count: Int) {
+    if count <= self.count {
+      removeLast(self.count - count)
+    } else {
+      append(contentsOf: repeatElement(0, count: count - self.count))
+    }
+  }
+
   /// Adds the bytes of an integer, the least significant first.
   package mutating func append<Value: FixedWidthInteger>(littleEndian value: Value) {
     // All bytes of an integer are its own, and are copied at once.

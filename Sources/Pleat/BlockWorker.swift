@@ -96,21 +96,19 @@ final class BlockWorker {
     plan.format.spelling.parts(of: plan.tensors[tensor].target)[part].content
   }
 
-  /// The buffers of the block before, where they have the right lengths: what is written to them
-  /// covers them.
+  /// The buffers of the block before, with the right lengths: what is written to them covers them.
   private func takeTarget(
     _ cut: Cut, _ units: Range<Int>, _ action: Action, _ carried: [StoredPlace?]
   ) -> [[UInt8]] {
     var buffers: [[UInt8]] = []
     swap(&buffers, &target)
+    if buffers.count != carried.count { buffers = carried.map { _ in [] } }
     // Copied bytes change places with those that were read.
-    if action == .copy {
-      if buffers.count != source.count { buffers = source.map { _ in [] } }
-      return buffers
+    guard action != .copy else { return buffers }
+    for part in buffers.indices {
+      buffers[part].resize(to: carried[part] == nil ? cut.target[part].byteCount(of: units) : 0)
     }
-    let lengths = zip(cut.target, carried).map { $1 == nil ? $0.byteCount(of: units) : 0 }
-    return buffers.map(\.count) == lengths
-      ? buffers : lengths.map { [UInt8](repeating: 0, count: $0) }
+    return buffers
   }
 
   /// Whole heads of rows, or of numbers of a vector, in llama.cpp's order.

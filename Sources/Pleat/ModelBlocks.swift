@@ -29,7 +29,7 @@ extension Model {
       let layout = cut.source[part]
       let range = layout.range(of: units)
       let count = others.contains(part) ? 0 : range.count * layout.lineCount
-      if parts[part].count != count { parts[part] = [UInt8](repeating: 0, count: count) }
+      parts[part].resize(to: count)
       guard count > 0 else { continue }
       for line in 0..<layout.lineCount {
         let start = line * layout.lineByteCount + range.lowerBound

@@ -108,7 +108,7 @@ public struct Run: Sendable {
     let measurements: Mutex<[Int: FoldMeasurement]> = Mutex([:])
     let next = Atomic(0)
     let done = Atomic(0)
-    let failure: Mutex<ModelError?> = Mutex(nil)
+    let failure: Mutex<Failure?> = Mutex(nil)
     DispatchQueue.concurrentPerform(iterations: min(workerCount, max(1, jobs.count))) { _ in
       let worker = BlockWorker(plan)
       while failure.withLock({ $0 == nil }) {
@@ -125,7 +125,7 @@ public struct Run: Sendable {
           }
           try sink?.write(block.parts, ticket: ticket)
         } catch {
-          failure.withLock { $0 = $0 ?? error }
+          failure.withLock { $0 = Failure(ticket: ticket, error: error).orEarlier($0) }
           sink?.abandon()
           return
         }
@@ -139,7 +139,7 @@ public struct Run: Sendable {
             tensor: plan.tensors[job.tensor].source.name))
       }
     }
-    if let error = failure.withLock({ $0 }) { throw error }
+    if let failure = failure.withLock({ $0 }) { throw failure.error }
     return report(measurements.withLock { $0 }, of: jobs)
   }
 
@@ -221,6 +221,23 @@ public struct Run: Sendable {
           name: file.path.name, byteCount: file.byteCount, checksum: try file.checksum()))
     }
     return sources
+  }
+}
+
+/// What stopped the workers.
+private struct Failure {
+  /// The place of the block in the plan.
+  var ticket: Int
+  var error: ModelError
+
+  /// The failure to tell of: the first in the plan, so that no thread changes it.
+  ///
+  /// All blocks before one that failed were begun, and come to their end. A stop, which failures cause
+  /// too, neither replaces nor is replaced.
+  func orEarlier(_ known: Failure?) -> Failure {
+    guard let known else { return self }
+    let isTold = known.error.kind == .interrupted || error.kind == .interrupted
+    return isTold || known.ticket < ticket ? known : self
   }
 }
 
