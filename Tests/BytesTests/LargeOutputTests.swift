@@ -48,6 +48,30 @@ import Testing
     #expect(isStillSame)
   }
 
+  @Test("what the system was asked to forget is there, and its checksum is known (seed 944)")
+  func forgotten() throws {
+    var random = Seeded(944)
+    let piece = random.bytes(1_000_003)
+    let pieces = (0..<48).map { Array(piece[$0...] + piece[..<$0]) }
+    try scratch.write(pieces[7] + pieces[20], as: "other")
+    let other = try InputFile(FilePath(scratch.path("other")))
+    let output = try output(remembers: true)
+    DispatchQueue.concurrentPerform(iterations: pieces.count) { index in
+      let offset = index * piece.count
+      switch index {
+      case 7: try? output.copy(0..<piece.count, of: other, to: offset)
+      case 20: try? output.copy(piece.count..<2 * piece.count, of: other, to: offset)
+      default: try? output.write(pieces[index], at: offset)
+      }
+    }
+    try output.synchronize()
+    var expected: [UInt8] = []
+    for piece in pieces { expected += piece }
+    #expect(try output.written().checksum() == CRC32C(of: expected.span))
+    let isSame = try scratch.bytes(of: "large") == expected
+    #expect(isSame)
+  }
+
   @Test("what is written twice is what was written last (seed 942)") func overwriting() throws {
     var random = Seeded(942)
     let (first, second) = (random.bytes(3_000_000), random.bytes(1_200_000))
