@@ -70,11 +70,12 @@ struct AWQQuantization: Sendable {
     }
     let kept = PlainLayers.paths(tensors)
     // Readers look for these names within those of layers.
-    for path in kept {
-      guard let other = weights.first(where: { $0.path.contains(path) })?.path else { continue }
+    let names = NamesWithin(kept)
+    for (path, _) in weights {
+      guard let found = names.first(in: path) else { continue }
       throw ModelError(
         .unsupported, "awq cannot quantize a layer whose name has that of a plain one in it",
-        tensor: other, found: path, hint: "a rule '\(other)=keep' leaves it as it is")
+        tensor: path, found: found, hint: "a rule '\(path)=keep' leaves it as it is")
     }
     return [
       "quant_method": .string(method), "bits": JSONValue(bits),
@@ -82,5 +83,27 @@ struct AWQQuantization: Sendable {
       "version": .string(version),
       "modules_to_not_convert": .array(kept.map { .string($0) }),
     ]
+  }
+}
+
+/// Names that are looked for inside others, in time that does not grow with how many there are.
+private struct NamesWithin {
+  private let lengths: [(length: Int, names: Set<ArraySlice<UInt8>>)]  // the longest first
+
+  init(_ names: [String]) {
+    let bytes = names.map { ArraySlice($0.utf8) }
+    lengths = Dictionary(grouping: bytes, by: \.count).map { ($0, Set($1)) }
+      .sorted { $0.length > $1.length }
+  }
+
+  /// A name that is part of `text`; nil where none is.
+  func first(in text: String) -> String? {
+    let bytes = Array(text.utf8)
+    for (length, names) in lengths where length <= bytes.count {
+      for start in 0...bytes.count - length where names.contains(bytes[start..<start + length]) {
+        return String(decoding: bytes[start..<start + length], as: UTF8.self)
+      }
+    }
+    return nil
   }
 }
