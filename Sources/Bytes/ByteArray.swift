@@ -15,7 +15,7 @@ extension [UInt8] {
     if count <= self.count {
       removeLast(self.count - count)
     } else {
-      append(contentsOf: repeatElement(0, count: count - self.count))
+      append(addingCapacity: count - self.count) { $0.append(repeating: 0, count: $0.freeCapacity) }
     }
   }
 
