@@ -86,11 +86,13 @@ extension BlockWorker {
     return Double(bitPattern: number.reversed().reduce(0) { $0 << 8 | UInt64($1) }).isFinite
   }
 
-  private static func nonFinite(_ values: [Float]) -> Int? {
+  /// The place of the first number that is not finite; nil where all are.
+  static func nonFinite(_ values: [Float]) -> Int? {
     largestMagnitude(values.span).isFinite ? nil : values.firstIndex { !$0.isFinite }
   }
 
-  private func place(_ index: Int, _ columns: Int) -> String {
+  /// Where a number of a tensor is, for messages.
+  func place(_ index: Int, _ columns: Int) -> String {
     "row \(index / columns), column \(index % columns)"
   }
 

@@ -210,9 +210,7 @@ extension BlockWorker {
   }
 
   private func checkFinite(_ values: [Float], _ change: PairedChange) throws(ModelError) {
-    guard !largestMagnitude(values.span).isFinite,
-      let index = values.firstIndex(where: { !$0.isFinite })
-    else { return }
+    guard let index = Self.nonFinite(values) else { return }
     let file = plan.adapters[change.adapter].file
     throw ModelError(
       .malformed, "a number is not finite with the adapter", file: file.adapter.path,
@@ -236,10 +234,8 @@ extension BlockWorker {
     _ written: [Float], of old: [Float]?, _ what: String, _ type: ScalarType, first: Int,
     columns: Int
   ) throws(ModelError) {
-    guard !largestMagnitude(written.span).isFinite,
-      let index = written.firstIndex(where: { !$0.isFinite })
-    else { return }
-    let place = "row \((first + index) / columns), column \((first + index) % columns)"
+    guard let index = Self.nonFinite(written) else { return }
+    let place = place(first + index, columns)
     if let old, !old[index].isFinite {
       throw ModelError(
         .malformed, "a number of the base is not finite", expected: "a finite number",
