@@ -50,7 +50,7 @@ extension BlockWorker {
       target.change(bytes) { format.encode(wanted.span, into: &$0) }
       RowDecoder(.plain(type))?.decode(target[bytes], into: &values)
       try checkStored(
-        values, of: update.base, "a merged weight", type, first: firstRow * cut.elementsPerUnit,
+        values, "a merged weight", type, first: firstRow * cut.elementsPerUnit,
         columns: cut.elementsPerUnit)
       measurement?.add(values, base: update.base, delta: update.delta)
     }
@@ -82,7 +82,7 @@ extension BlockWorker {
     plan.format.spelling.spell(encoded, into: &target, firstRow: tile.lowerBound)
     let written = read(target, tensor, tile)
     written.decodeAll(into: &values)
-    try checkStored(written, of: rows, update.rows)
+    try checkStored(written, update.rows)
     measurement?.add(values, base: base, delta: delta)
     if case .grouped(let grouping) = plan.tensors[tensor].source.encoding,
       grouping.bits == written.grouping.bits
@@ -117,7 +117,7 @@ extension BlockWorker {
       try plan.format.spelling.check(new, firstRow: firstRow)
       plan.format.spelling.spell(new, into: &target, firstRow: tile.lowerBound)
       let written = read(target, tensor, tile)
-      try checkStored(written, of: old, place)
+      try checkStored(written, place)
       let factor = GroupShift.factor(from: before.bits, to: grouping.bits)
       if factor == 1 { try checkScales(written, new, place) }
       var base: [Float] = []
@@ -153,7 +153,7 @@ extension BlockWorker {
     field.write(new, format, to: &target[field.part])
     let written = field.read(target[field.part], format)
     try checkStored(
-      written, of: old, "a bias", grouping.parameters, first: units.lowerBound * groupCount,
+      written, "a bias", grouping.parameters, first: units.lowerBound * groupCount,
       columns: groupCount)
     measurement?.add(written, base: old, delta: delta, times: grouping.groupSize)
     let isSame =
@@ -219,28 +219,19 @@ extension BlockWorker {
       hint: "the adapter or the base is damaged: pleat inspect --stats shows which")
   }
 
-  private func checkStored(
-    _ rows: GroupedRows, of old: GroupedRows, _ place: Range<Int>
-  ) throws(ModelError) {
+  private func checkStored(_ rows: GroupedRows, _ place: Range<Int>) throws(ModelError) {
     try checkStored(
-      rows.biases, of: old.biases.count == rows.biases.count ? old.biases : nil, "a bias",
-      rows.grouping.parameters,
+      rows.biases, "a bias", rows.grouping.parameters,
       first: place.lowerBound * rows.groupCount, columns: rows.groupCount)
   }
 
-  /// Throws `unsupported` for a number that became infinite in the type it is stored in, and
-  /// `malformed` when it was not finite before.
+  /// Throws `unsupported` for a number that became infinite in the type it is stored in; those of the
+  /// base were looked at before.
   private func checkStored(
-    _ written: [Float], of old: [Float]?, _ what: String, _ type: ScalarType, first: Int,
-    columns: Int
+    _ written: [Float], _ what: String, _ type: ScalarType, first: Int, columns: Int
   ) throws(ModelError) {
     guard let index = Self.nonFinite(written) else { return }
     let place = place(first + index, columns)
-    if let old, !old[index].isFinite {
-      throw ModelError(
-        .malformed, "a number of the base is not finite", expected: "a finite number",
-        found: "\(old[index]) in \(place)", hint: "pleat inspect --stats shows where else")
-    }
     throw ModelError(
       .unsupported, "\(what) does not fit \(type.name) with the adapter",
       expected: "a finite number", found: "\(written[index]) in \(place)",
