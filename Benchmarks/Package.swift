@@ -1,7 +1,7 @@
 // swift-tools-version: 6.1
 import PackageDescription
 
-// A package of its own, so that the library never depends on a benchmark framework.
+// This is a separate package, so that the library does not depend on a benchmark framework.
 let package = Package(
   name: "pleat-benchmarks",
   platforms: [.macOS(.v15)],
@@ -18,7 +18,7 @@ let package = Package(
       ],
       path: "Benchmarks/PleatBenchmarks",
       plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]),
-    // A link to the library's own loops, which are no product of it.
+    // A symbolic link to the loops of the library, which are not a product of its package.
     .target(name: "Loops", path: "Benchmarks/Loops"),
     .executableTarget(
       name: "KernelBenchmarks",

@@ -1,4 +1,4 @@
-/* Prints a checksum of what each kernel makes of the same numbers; see scripts/arm64. */
+/* Prints a checksum of the result of each kernel for fixed inputs; see scripts/arm64. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,7 @@ static uint32_t next_bits(void) {
   return (uint32_t)(state >> 32);
 }
 
-/* Weights as models have them, zeros of both signs, groups of one value, subnormal numbers. */
+/* Typical weights, zeros of both signs, constant groups, and subnormal numbers. */
 static float weight(int index) {
   uint32_t bits = next_bits();
   if (index / 512 % 7 == 3) return bits & 1 ? 0.0f : -0.0f;

@@ -1,7 +1,7 @@
-/* Counts what a program allocates and asks of the system; see scripts/counts.
+/* Counts the allocations and system calls of a program; see scripts/counts.
 
-   Loaded with LD_PRELOAD, with glibc. At exit the counts are written to $COUNTS_LOG, one a line.
-   $COUNTS_PROCESSORS = n lets the program see n processors, whatever the machine has; with
+   Load it with LD_PRELOAD; it needs glibc. At exit it writes the counts to $COUNTS_LOG, one per
+   line. With $COUNTS_PROCESSORS = n the program sees n processors, whatever the machine has. With
    $COUNTS_PAUSE every pread waits a millisecond, so that all threads take part in the work. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -52,7 +52,7 @@ __attribute__((destructor)) static void write_counts(void) {
   fclose(file);
 }
 
-/* Memory: the functions under these are glibc's own, so that finding them allocates nothing. */
+/* Memory. These call the internal functions of glibc, because dlsym would allocate. */
 
 void *malloc(size_t size) {
   allocated(size);

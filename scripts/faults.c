@@ -1,15 +1,15 @@
-/* Makes one system call of a program go wrong, or writes down what it did; see scripts/faults.
+/* Makes one system call of a program fail, or logs its system calls; see scripts/faults.
 
-   Loaded with LD_PRELOAD. Only calls for paths under $FAULTS_ROOT count.
-   $FAULTS = call:n:action, where at the n-th such call the action is
-     a number        the call fails with that errno
-     short           pwrite writes one byte only
-     kill            the process gets SIGKILL instead
-     truncate=path   the file is emptied before the call goes on
-     change=path     a bit of every 64th byte of the file's second half is flipped before that
-   $FAULTS = flip:offset:name, where a bit of that byte is another one whenever it is read from the
-   unfinished file of that name.
-   $FAULTS_LOG = path gets a line for each call that succeeded, in order. */
+   Load it with LD_PRELOAD. Only calls for paths under $FAULTS_ROOT count.
+   $FAULTS = call:n:action acts at the n-th call of this name. The action is one of
+     a number        the call fails with this errno
+     short           pwrite writes only one byte
+     kill            the process gets SIGKILL
+     truncate=path   the file is emptied before the call
+     change=path     before the call, a bit of every 64th byte in the file's second half is flipped
+   $FAULTS = flip:offset:name flips a bit of the byte at this offset each time it is read from the
+   staged file of this name.
+   $FAULTS_LOG = path gets a line for each successful call, in order. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -46,16 +46,16 @@ static void change(const char *path) {
   int file = REAL(open)(path, O_RDWR);
   struct stat status;
   if (file < 0 || fstat(file, &status) != 0) return;
-  for (off_t place = status.st_size / 2; place < status.st_size; place += 64) {
+  for (off_t offset = status.st_size / 2; offset < status.st_size; offset += 64) {
     char byte;
-    if (REAL(pread)(file, &byte, 1, place) != 1) break;
+    if (REAL(pread)(file, &byte, 1, offset) != 1) break;
     byte ^= 1;
-    if (REAL(pwrite)(file, &byte, 1, place) != 1) break;
+    if (REAL(pwrite)(file, &byte, 1, offset) != 1) break;
   }
   close(file);
 }
 
-/* What is to go wrong with this call: 0, an errno, or -1 for a short write. */
+/* The fault of this call: 0 for none, an errno, or -1 for a short write. */
 static int fault(const char *call) {
   const char *plan = getenv("FAULTS");
   size_t length = strlen(call);
@@ -81,7 +81,7 @@ static void note(const char *call, const char *path, const char *more) {
   close(file);
 }
 
-/* The order in the log is the order of the calls, so they wait for each other. */
+/* Calls wait for each other, so that the log has their order. */
 #define CALL(name, path, more, failure, expression)             \
   do {                                                          \
     int error = fault(name);                                    \
@@ -117,15 +117,15 @@ int open64(const char *path, int flags, ...) {
   return open_any(path, flags, mode);
 }
 
-/* Flips the bit that the disk has wrong, if it is among the bytes that were read. */
+/* Flips the bit that $FAULTS names, if it is among the bytes that were read. */
 static ssize_t flipped(const char *path, char *bytes, off_t offset, ssize_t size) {
   const char *plan = getenv("FAULTS");
   if (!plan || strncmp(plan, "flip:", 5) != 0 || !strstr(path, ".partial/")) return size;
   char *name;
-  off_t place = strtoll(plan + 5, &name, 10);
+  off_t flip = strtoll(plan + 5, &name, 10);
   size_t length = strlen(path), tail = strlen(++name);
   if (length < tail || strcmp(path + length - tail, name) != 0) return size;
-  if (place >= offset && place - offset < size) bytes[place - offset] ^= 1;
+  if (flip >= offset && flip - offset < size) bytes[flip - offset] ^= 1;
   return size;
 }
 

@@ -1,7 +1,7 @@
-/* Tells the thread sanitizer of locks that Swift's Mutex takes on Linux; see scripts/sanitize.
+/* Reports the locks of Swift's Mutex on Linux to the thread sanitizer; see scripts/sanitize.
 
-   What happens where one thread waits for another is in a library of Swift that is built without the
-   sanitizer, which then knows of no order between them. Loaded with LD_PRELOAD. */
+   If a thread has to wait for a lock, the code runs in a Swift library that is built without the
+   sanitizer, which then sees no order between the two threads. Load this file with LD_PRELOAD. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 

@@ -1,4 +1,4 @@
-"""The parts of the table in which pleat has a limit of its own, and nobody beside it."""
+"""The parts of the table in which pleat has an absolute limit, and no peer."""
 
 from jobs import Job
 from rows import MIB, Goal, Part, Place, Row
@@ -6,7 +6,7 @@ from sparse import LLAMAS
 
 GB = 10**9
 RESIDENT = Goal("memory", 64 * MIB)
-BITS = 5  # a weight of a group of 32, with scale and bias
+BITS = 5  # bits per weight in groups of 32, including scale and bias
 
 
 def inspect(place: Place) -> Part:
@@ -38,7 +38,7 @@ def plan(place: Place) -> Part:
 
 
 def memory(place: Place, writes_large: bool) -> Part:
-    """Sparse models; a compressed output of zeros takes no room, so that all sizes have one."""
+    """Jobs on sparse models. A compressed output of zeros is small, so every size can write one."""
     jobs: list[Job] = []
     for size, sizes in LLAMAS.items():
         model, billions = place.sparse / size, f"{size.removesuffix('b')} billion"

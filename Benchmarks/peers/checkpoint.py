@@ -1,9 +1,9 @@
-"""Writes a checkpoint of TinyLlama's shapes (1.1 billion weights), as GGUF and for Hugging Face,
-and adapters for it.
+"""Writes a checkpoint with the shapes of TinyLlama (1.1 billion weights) and adapters for it.
 
     checkpoint.py <directory> [<layers>]
 
-Only the standard library. The weights are normally distributed, seeded, and repeat after 64 MiB.
+The checkpoint is written as GGUF and in the Hugging Face layout. Only the standard library is
+needed. The weights are normally distributed and seeded, and repeat after 64 MiB.
 """
 
 import os
@@ -34,7 +34,7 @@ POOL_VALUES = 32 * 1024 * 1024
 
 
 class Weights:
-    """Halves from a pool, in turn: a table of quantiles, picked by random 16-bit numbers."""
+    """Float16 weights from a pool, in turn. The pool holds randomly picked quantiles."""
 
     def __init__(self):
         quantile = NormalDist(0, SPREAD).inv_cdf
@@ -107,7 +107,8 @@ def gguf_metadata(sizes: Sizes) -> list[bytes]:
 
 
 def write_gguf(path: Path, sizes: Sizes, weights: Weights) -> None:
-    """Matrices in F16, norms in F32. Every size is a multiple of the alignment: no padding."""
+    """Writes matrices in F16 and norms in F32. All sizes are multiples of the alignment, so no
+    padding is needed."""
     metadata, infos, offset = gguf_metadata(sizes), [], 0
     for _, name, shape in sizes.tensors():
         matrix = len(shape) > 1
@@ -135,7 +136,7 @@ def write_gguf(path: Path, sizes: Sizes, weights: Weights) -> None:
 
 
 def write_huggingface(folder: Path, sizes: Sizes, weights: Weights) -> None:
-    """Two shards and an index, in F16, a configuration and a tokenizer."""
+    """Writes two F16 shards with an index, a configuration and a tokenizer."""
     folder.mkdir()
     everything = [(name, shape) for name, _, shape in sizes.tensors()]
     half = len(everything) // 2
@@ -157,7 +158,7 @@ def write_huggingface(folder: Path, sizes: Sizes, weights: Weights) -> None:
 
 
 def write_adapter(folder: Path, sizes: Sizes, weights: Weights, group: int) -> None:
-    """A PEFT adapter for all linear layers; group 1 is LoRA, others pool their inputs."""
+    """Writes a PEFT adapter for all linear layers: LoRA for group 1, else QA-LoRA."""
     folder.mkdir()
     tensors = adapter_tensors(sizes, RANK, group)
     with open(folder / "adapter_model.safetensors", "wb") as file:
@@ -168,7 +169,7 @@ def write_adapter(folder: Path, sizes: Sizes, weights: Weights, group: int) -> N
 
 
 def is_complete(directory: Path) -> bool:
-    """Whether all was written, in the present form: older ones have no tokenizer."""
+    """Whether the checkpoint is complete and current; older ones have no tokenizer."""
     return (directory / "model.gguf").exists() and (
         directory / "huggingface/tokenizer.model"
     ).exists()
@@ -181,8 +182,7 @@ def main(directory: Path, sizes: Sizes) -> None:
     write_adapter(directory / "qa-lora", sizes, weights, GROUP)
     write_gguf(directory / "model.gguf.new", sizes, weights)
     write_huggingface(directory / "huggingface", sizes, weights)
-    # Last, and under its name only when all is there: this file says that the checkpoint is
-    # complete.
+    # This file is renamed last: it marks the checkpoint as complete.
     os.replace(directory / "model.gguf.new", directory / "model.gguf")
 
 

@@ -1,4 +1,4 @@
-"""The parts of the table in which pleat is compared with others."""
+"""The parts of the table in which pleat is compared with peers."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def quantize(place: Place) -> Part:
         target = place.out / f"{peer}.gguf"
         for scheme in schemes:
             key, title = f"{type}-{scheme}.gguf", f"F16 GGUF → {type}, {scheme}"
-            # As --pure does: embeddings and the head get the type of the rest.
+            # Like --pure, this gives embeddings and the head the same type as all other tensors.
             how = ["--type", type, "--scheme", scheme, "--rule", f"*={type}"]
             jobs.append(place.pleat(key, title, "quantize", place.gguf, "--to", "gguf", *how))
             rows.append(Row(title, key, yardstick, (Goal("ratio", 0.8),)))
@@ -107,7 +107,7 @@ def convert(place: Place) -> Part:
 
 
 def beside(place: Place, ours: Job, copy: Job, packed: Job) -> Part:
-    """Against a copy, and for comparison against one that is on the disk."""
+    """Compares a job with a copy, and with a copy that is synchronized to the disk."""
     synced = place.synced(copy)
     goal = (Goal("ratio", 1.2),)
     rows = [Row(ours.title, ours.key, copy.key, goal), Row(ours.title, ours.key, synced.key)]

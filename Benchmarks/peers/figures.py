@@ -1,4 +1,4 @@
-"""What the runs say: medians, ratios, and whether the goals are met."""
+"""The results of the runs: medians, ratios, and whether the goals are met."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -20,23 +20,23 @@ class Spread:
 
 @dataclass(frozen=True)
 class Side:
-    """One job as a row shows it."""
+    """The measurements of one job in a row."""
 
     title: str
     wall: Spread  # seconds
-    peak: int  # bytes, the largest of all runs
-    count: int  # of runs
+    peak: int  # bytes, the maximum of all runs
+    count: int  # the number of runs
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A row with its numbers; without a peer that ran there is no ratio."""
+    """The results of a row. There is no ratio if the peer did not run."""
 
     row: Row
     ours: Side
     peer: Side | None
-    ratio: Spread | None  # of medians; its ends are those of single rounds
-    verdicts: list[tuple[Goal, float, bool]]  # with the value that was found
+    ratio: Spread | None  # the ratio of medians; least and most are those of single rounds
+    verdicts: list[tuple[Goal, float, bool]]  # the goal, the value, and whether it is met
 
     def document(self) -> dict:
         def side(side: Side) -> dict:
@@ -68,7 +68,7 @@ def seconds(run: Run, without_imports: bool) -> float:
 
 
 def figure(row: Row, jobs: dict[str, Job], runs: dict[str, list[Run]]) -> Figure | None:
-    """Nothing where pleat's job did not run; where the peer's did not, there is no ratio."""
+    """The results of a row; None if pleat's job did not run."""
     if row.ours not in runs:
         return None
     ours, peer, ratio = side(jobs[row.ours], runs[row.ours], False), None, None
@@ -88,12 +88,12 @@ def ratio_of(row: Row, ours: Side, peer: Side, runs: dict[str, list[Run]]) -> Sp
     pairs = [(run.wall, theirs[run.round]) for run in runs[row.ours] if run.round in theirs]
     pairs.append((ours.wall.median, peer.wall.median))
     quotients = [b / a if row.is_in_times else a / b for a, b in pairs]
-    # A median of few may lie outside of the quotients of single rounds: it is one of the values.
+    # The ratio of medians may be outside the range of single rounds, so the range includes it.
     return Spread(quotients[-1], min(quotients), max(quotients))
 
 
 def largest(jobs: dict[str, Job], runs: dict[str, list[Run]], parts: list[Part]) -> Row | None:
-    """The row on the resident memory of all jobs that wrote a model."""
+    """The row for the largest resident memory of all jobs that wrote a model."""
     measured = [
         job
         for part in parts

@@ -1,4 +1,4 @@
-"""What is run: jobs of one or several commands, and how one is measured."""
+"""Jobs of one or several commands, and their measurement."""
 
 import json
 import os
@@ -9,19 +9,19 @@ from pathlib import Path
 from measure import Measurement, measure
 from residency import drop_pages
 
-SPARE = 15 * 10**9  # bytes of disk that are left to others
+SPARE = 15 * 10**9  # bytes of disk that must stay free
 
 
 @dataclass(frozen=True)
 class SizeOf:
-    """Stands in a command for the number of bytes that another job wrote."""
+    """A placeholder in a command for the number of bytes that another job wrote."""
 
     key: str
 
 
 @dataclass(frozen=True)
 class Step:
-    """One command; what it prints goes to a file, or nowhere."""
+    """One command; its output goes to a file, or is discarded."""
 
     command: list
     stdout: Path | None = None
@@ -29,32 +29,32 @@ class Step:
 
 @dataclass
 class Job:
-    """Commands that are run one after the other, and timed together."""
+    """Commands that run one after another and are timed together."""
 
     key: str
     title: str
     steps: list[Step]
-    results: list[Path] = field(default_factory=list)  # what it writes; removed after each run
-    cold: Path | None = None  # the input that is not in the page cache when it begins
-    is_slow: bool = False  # --slow-rounds
-    counts_itself: bool = False  # its last line says {"imports": seconds}
-    keeps: bool = False  # other jobs read what it wrote
-    needs: list[str] = field(default_factory=list)  # tools
-    room: int = 0  # bytes that it writes, where that is much
-    held_back: str = ""  # why it is not run, unless asked for
+    results: list[Path] = field(default_factory=list)  # its outputs; removed after each run
+    cold: Path | None = None  # the input to drop from the page cache before the run
+    is_slow: bool = False  # runs --slow-rounds times
+    counts_itself: bool = False  # its last line is {"imports": seconds}
+    keeps: bool = False  # keeps its outputs, which other jobs read
+    needs: list[str] = field(default_factory=list)  # the tools that it needs
+    room: int = 0  # the bytes that it writes, if they are many
+    held_back: str = ""  # why it does not run by default
 
 
 @dataclass
 class Run:
-    """One run of a job: seconds and bytes of all its commands."""
+    """One run of a job, with the seconds and bytes of all its commands."""
 
     round: int
     wall: float
     cpu: float
     peak: int
-    output: int  # bytes written, the last result
+    output: int  # the size of the last result in bytes
     steps: list[Measurement]
-    imports: float | None = None  # seconds of the wall time, where the job says so
+    imports: float | None = None  # seconds spent on imports, if the job reports them
 
     def document(self) -> dict:
         steps = [
@@ -67,22 +67,22 @@ class Run:
 
 
 class JobFailed(Exception):
-    """A job that ran and failed, with what it said."""
+    """A job failed; the message has its error."""
 
 
 class JobSkipped(Exception):
-    """A job that cannot be run here, with the reason."""
+    """A job cannot run on this machine; the message has the reason."""
 
 
 class Runner:
-    """Runs jobs, and knows the sizes of what they wrote."""
+    """Runs jobs, and remembers the sizes of their outputs."""
 
     def __init__(self, out: Path):
         self.out = out
         self.sizes: dict[str, int] = {}
 
     def run(self, job: Job, round: int) -> Run:
-        """Runs a job once; outputs are gone and dirty pages written before it begins."""
+        """Runs a job once, after removing its outputs and writing back dirty pages."""
         self.clean(job)
         self.check_room(job)
         commands = [self.resolved(step.command) for step in job.steps]
@@ -90,8 +90,8 @@ class Runner:
         if job.cold is not None:
             left = drop_pages(job.cold)
             if left is None or left > 0.01:
-                what = "this system cannot" if left is None else f"{left:.0%} stayed, trying to"
-                raise JobSkipped(f"{what} drop the input's pages from the cache")
+                what = "not supported" if left is None else f"{left:.0%} stayed"
+                raise JobSkipped(f"cannot drop the input from the page cache: {what}")
         steps = []
         for step, command in zip(job.steps, commands):
             stdout = str(step.stdout or os.devnull)
@@ -110,19 +110,19 @@ class Runner:
         free = shutil.disk_usage(self.out).free
         if job.room and free < job.room + SPARE:
             wanted = (job.room + SPARE) / 1e9
-            raise JobSkipped(f"wants {wanted:.0f} GB of free disk, there are {free / 1e9:.0f}")
+            raise JobSkipped(f"needs {wanted:.0f} GB of free disk, found {free / 1e9:.0f}")
 
     def check_size(self, job: Job, run: Run) -> None:
-        """What was told to write as much as another job must have done so."""
+        """Checks that a job that must write as many bytes as another one has done so."""
         for part in (part for step in job.steps for part in step.command):
             if isinstance(part, SizeOf) and run.output != self.sizes[part.key]:
                 self.clean(job)
-                raise JobFailed(f"wrote {run.output} bytes of {self.sizes[part.key]}")
+                raise JobFailed(f"expected {self.sizes[part.key]} bytes, wrote {run.output}")
 
     def resolved(self, command: list) -> list[str]:
         for part in command:
             if isinstance(part, SizeOf) and part.key not in self.sizes:
-                raise JobSkipped(f"needs the size of what {part.key} writes, which did not run")
+                raise JobSkipped(f"needs the output size of {part.key}, which did not run")
         return [
             str(self.sizes[part.key]) if isinstance(part, SizeOf) else str(part)
             for part in command

@@ -14,13 +14,13 @@ PR_SET_CHILD_SUBREAPER = 36
 class Measurement:
     wall: float  # seconds
     cpu: float  # seconds, user and system
-    peak: int  # bytes resident
+    peak: int  # peak resident bytes
     status: int
-    message: str  # the first error on standard error, or else the last line
+    message: str  # the first error on standard error, or the last line if there is none
 
 
 def adopt_orphans() -> bool:
-    """Makes this process the parent of its grandchildren when their parent ends. Linux only."""
+    """Makes this process the parent of grandchildren whose parent ends. Works on Linux only."""
     try:
         return ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
     except (AttributeError, OSError):
@@ -30,15 +30,17 @@ def adopt_orphans() -> bool:
 ADOPTING = adopt_orphans()
 
 
-# The shell's child waits for a line, then becomes the command; the shell says its number and ends.
+# The shell prints the process ID of its child and ends. The child waits for a line, and then
+# executes the command.
 GATE = 'out=$1; shift; exec 3<&0; { read -r go; exec "$@" </dev/null 3<&- >"$out"; } <&3 & echo $!'
 
 
 def measure(arguments: list[str], output: str, errors: str) -> Measurement:
-    """Runs a command to its end, with its two outputs going to files.
+    """Runs a command to its end, with standard output and standard error in files.
 
-    A process counts the memory of whoever it was forked from as its own peak, and Python is larger
-    than pleat. So on Linux a small shell forks the command and ends, and the command becomes ours.
+    The peak memory of a process includes that of the process that forked it, and Python is larger
+    than pleat. On Linux, a small shell therefore forks the command and ends, and this process
+    adopts the command.
     """
     with open(errors, "wb") as messages, open(output, "wb") as out:
         if ADOPTING:

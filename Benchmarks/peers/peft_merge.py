@@ -1,8 +1,8 @@
-"""Merges a LoRA adapter into a checkpoint with PEFT, as its documentation does.
+"""Merges a LoRA adapter into a checkpoint with PEFT, as in the PEFT documentation.
 
     peft_merge.py <checkpoint> <adapter> <output> <threads>
 
-Prints how many seconds went by before the first line of work, as JSON.
+Prints the seconds spent on imports as JSON.
 """
 
 import json
@@ -11,7 +11,8 @@ import time
 
 begin = time.perf_counter()
 
-# The tests' environment has it, PEFT imports it, and it takes seconds that are not PEFT's.
+# gptqmodel is in the environment of the tests, and PEFT would import it. That takes seconds which
+# are not those of PEFT.
 sys.modules["gptqmodel"] = None
 
 import torch  # noqa: E402

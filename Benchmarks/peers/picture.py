@@ -1,4 +1,4 @@
-"""The table as a picture: an SVG that is readable on light and on dark pages."""
+"""Draws the table as an SVG picture that is readable on light and dark pages."""
 
 from xml.sax.saxutils import escape
 
@@ -38,7 +38,7 @@ def bar(x: float, y: float, width: float, kind: str) -> str:
 
 
 def limit_of(figure: Figure) -> float | None:
-    """The seconds that pleat may take."""
+    """The seconds that pleat may take according to its goal; None if it has no such goal."""
     for one in figure.row.goals:
         if one.of == "seconds":
             return one.limit
@@ -50,14 +50,14 @@ def limit_of(figure: Figure) -> float | None:
 
 
 def verdict(figure: Figure) -> str:
-    """How the ratio, or the time, stands to the goal."""
+    """The ratio, the goal, and whether it is met."""
     one, value, met = figure.verdicts[0]
     found = "" if one.of == "seconds" else quotient(value, figure.row.is_in_times) + ", "
     return f"{found}goal {goal(one)} {'✓' if met else '✗'}"
 
 
 def pair(figure: Figure, y: float) -> list[str]:
-    """Two bars on a scale of their own: the longest is as wide as there is room."""
+    """Draws two bars with their own scale: the longest one fills the available width."""
     ours, limit = figure.ours.wall.median, limit_of(figure)
     theirs = figure.peer.wall.median if figure.peer else limit
     scale = BARS / max(ours, theirs, limit)
@@ -72,7 +72,7 @@ def pair(figure: Figure, y: float) -> list[str]:
     if figure.peer:
         x = LEFT + limit * scale
         lines.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y - 3}" y2="{second}" class="goal"/>')
-    # Beside the bar, and beside the tick where that is just behind it.
+    # The text is right of the bar, or right of the tick if that is just behind the bar.
     end = LEFT + ours * scale
     tick = LEFT + limit * scale if figure.peer else 0
     behind = tick if end - 2 <= tick <= end + 60 else end
@@ -85,21 +85,21 @@ def pair(figure: Figure, y: float) -> list[str]:
 
 
 def picture(figures: list[Figure], subtitle: str) -> str:
-    """One pair of bars for each row that has a goal for its time."""
+    """Draws a pair of bars for each row that has a goal for its time."""
     shown = [figure for figure in figures if limit_of(figure) is not None]
     height = TOP + PITCH * len(shown) + BOTTOM
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-16 0 {WIDTH + 32} {height}"'
         f' width="{WIDTH + 32}" height="{height}" role="img" aria-labelledby="title">',
-        '<title id="title">How long pleat takes, beside its peers</title>',
+        '<title id="title">Run time of pleat and its peers</title>',
         f"<style>{STYLE}</style>",
-        text(0, 26, "title", "How long pleat takes, beside its peers"),
+        text(0, 26, "title", "Run time of pleat and its peers"),
         text(0, 46, "note", subtitle),
-        text(0, 62, "note", "Medians. Each pair has a scale of its own. Tick: the goal for pleat."),
+        text(0, 62, "note", "Medians. Each pair has its own scale. Tick: the goal for pleat."),
         bar(LEFT + BARS + 72, 35, BAR, "ours"),
         text(LEFT + BARS + 92, 46, "name", "pleat"),
         bar(LEFT + BARS + 72, 51, BAR, "peer"),
-        text(LEFT + BARS + 92, 62, "name", "what is named below it"),
+        text(LEFT + BARS + 92, 62, "name", "peer, named below the job"),
     ]
     for place, figure in enumerate(shown):
         lines += pair(figure, TOP + PITCH * place)

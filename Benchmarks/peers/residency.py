@@ -1,4 +1,4 @@
-"""How much of a file is in the page cache, and how to drop it from there. Linux only."""
+"""Drops a file from the page cache, and measures how much of it is left there. Linux only."""
 
 import ctypes
 import mmap
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def drop_pages(path: Path) -> float | None:
-    """Drops a file's pages; returns the share that stayed, or nothing where neither can be done."""
+    """Drops a file from the page cache; returns the share that stayed, or None if unsupported."""
     if not hasattr(os, "posix_fadvise"):
         return None
     descriptor = os.open(path, os.O_RDONLY)
@@ -21,7 +21,7 @@ def drop_pages(path: Path) -> float | None:
 
 
 def resident_share(descriptor: int, size: int) -> float:
-    """Of an open file, 0 to 1, by mincore."""
+    """The share of an open file that is in the page cache, from 0 to 1, found with mincore."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]

@@ -1,4 +1,4 @@
-"""Rows of the table, the jobs behind them, and where those find their files."""
+"""Rows of the table, their jobs, and the paths of their files."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +12,8 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Goal:
-    """A limit of pleat ÷ peer, of peer ÷ pleat ("times", at least), of seconds or of bytes."""
+    """A limit for pleat ÷ peer ("ratio"), for seconds or for bytes of memory, which are maxima, or
+    for peer ÷ pleat ("times"), which is a minimum."""
 
     of: Literal["ratio", "times", "seconds", "memory"]
     limit: float
@@ -27,11 +28,11 @@ class Row:
     ours: str  # the key of a job
     peer: str | None = None
     goals: tuple[Goal, ...] = ()
-    without_imports: bool = False  # of the peer
+    without_imports: bool = False  # leaves out the imports of the peer
 
     @property
     def is_in_times(self) -> bool:
-        """Whether the ratio says how many times faster pleat is."""
+        """Whether the ratio is peer ÷ pleat: how many times faster pleat is."""
         return self.without_imports or any(goal.of == "times" for goal in self.goals)
 
 
@@ -41,14 +42,14 @@ class Part:
 
     jobs: list[Job]
     rows: list[Row]
-    prepare: list[Job] = field(default_factory=list)  # make inputs, untimed
-    repeat: int = 1  # short jobs run so many times as often
-    is_single: bool = False  # every job runs once, in this order, without a warm-up
+    prepare: list[Job] = field(default_factory=list)  # jobs that make inputs, not timed
+    repeat: int = 1  # multiplies the number of rounds, for short jobs
+    is_single: bool = False  # every job runs once, in this order, without a warm-up round
 
 
 @dataclass(frozen=True)
 class Place:
-    model: Path  # the checkpoint's directory
+    model: Path  # the directory of the checkpoint
     sparse: Path
     out: Path
     tools: Tools
@@ -66,7 +67,7 @@ class Place:
         return sorted(self.huggingface.glob("*.safetensors"))
 
     def pleat(self, key: str, title: str, *command, keeps: bool = False) -> Job:
-        """A command that writes to out/<key>."""
+        """A job of pleat that writes to out/<key>."""
         verb, *rest = command
         result = self.out / key
         whole = [self.tools.pleat, verb, *rest, "-t", self.tools.threads, "-o", result]
@@ -76,7 +77,7 @@ class Place:
         return Job(key, title, [Step([self.tools.pleat, *command])], needs=["pleat"])
 
     def packed(self) -> Job:
-        """The INT4 file that is folded into and converted."""
+        """The job that writes the INT4 file, which others fold into or convert."""
         model = self.huggingface
         return self.pleat(
             "int4.pleat", "INT4 file", "quantize", model, "--to", "pleat", "--rule", "*=4",
@@ -84,13 +85,13 @@ class Place:
         )  # fmt: skip
 
     def reads_and_writes(self, key: str, inputs: list[Path], size_of: str) -> Job:
-        """The yardstick: what reading all of the input and writing as much as the output costs."""
+        """The baseline: reads the whole input, and writes as many bytes as the output has."""
         target = self.out / f"{key}.bin"
         head = Step(["head", "-c", SizeOf(size_of), self.gguf], target)
         return Job(key, "cat in, head -c outsize", [Step(["cat", *inputs]), head], [target])
 
     def synced(self, job: Job) -> Job:
-        """The same, until what it wrote is on the disk, which pleat waits for too."""
+        """The same job with a sync of its outputs, since pleat waits for the disk too."""
         flush = Step(["sync", *job.results])
         title = f"{job.title}, sync"
         return replace(job, key=f"{job.key}-sync", title=title, steps=[*job.steps, flush])

@@ -1,4 +1,4 @@
-"""Runs the parts of the table, and keeps what came of them."""
+"""Runs the parts of the table, and collects the results."""
 
 import sys
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ def say(text: str) -> None:
 @dataclass
 class Session:
     runner: Runner
-    missing: dict[str, str]  # tools, with the reason
+    missing: dict[str, str]  # tool: why it is missing
     rounds: int
     slow_rounds: int
     runs: dict[str, list[Run]] = field(default_factory=dict)
@@ -23,13 +23,13 @@ class Session:
     has_failed: bool = False
 
     def take(self, name: str, part: Part) -> None:
-        """Runs every job of a part as often as it should be, in turn."""
+        """Runs the jobs of a part for all rounds, and removes their outputs."""
         try:
             if all(self.attempt(job, 0, "preparing") for job in part.prepare):
                 self.alternate(name, part)
             else:
                 titles = ", ".join(job.title for job in part.jobs)
-                self.not_run.append(f"{titles}: the input could not be made")
+                self.not_run.append(f"{titles}: the input could not be created")
         finally:
             for job in part.prepare + part.jobs:
                 self.runner.clean(job)
@@ -57,7 +57,7 @@ class Session:
             self.runs.setdefault(job.key, []).append(run)
 
     def attempt(self, job: Job, round: int, what: str) -> Run | None:
-        """Runs a job; if that cannot be, notes why."""
+        """Runs a job, or records why it cannot run."""
         lacking = [self.missing[tool] for tool in job.needs if tool in self.missing]
         reason = job.held_back or "; ".join(lacking)
         if not reason:

@@ -1,4 +1,4 @@
-"""The shapes of llama models, and the files beside their weights."""
+"""The shapes of Llama models, and the files beside their weights."""
 
 import json
 import struct
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vocabulary import VOCABULARY, sentence_piece
 
-# Hugging Face's module and llama.cpp's.
+# The names of a module in Hugging Face and in llama.cpp.
 TOP = [
     ("model.embed_tokens", "token_embd"),
     ("model.norm", "output_norm"),
@@ -29,7 +29,7 @@ LINEAR = [module.split(".")[1] for module, _ in IN_LAYER if module.endswith("_pr
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large a llama model is."""
+    """The dimensions of a Llama model."""
 
     hidden: int
     ffn: int
@@ -42,7 +42,7 @@ class Sizes:
         return self.hidden // self.heads
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Of the tensor with llama.cpp's name, outermost first."""
+        """The shape of a tensor by its name in llama.cpp, outermost dimension first."""
         kv = self.kv_heads * self.head_size
         return {
             "token_embd": (VOCABULARY, self.hidden),
@@ -57,7 +57,7 @@ class Sizes:
         }.get(name, (self.hidden,))
 
     def tensors(self) -> list[tuple[str, str, tuple[int, ...]]]:
-        """Hugging Face's name, llama.cpp's name, shape."""
+        """For each tensor: its name in Hugging Face, its name in llama.cpp, its shape."""
         everything = [(module, name, self.shape(name)) for module, name in TOP]
         everything += [
             (f"model.layers.{layer}.{module}", f"blk.{layer}.{name}", self.shape(name))
@@ -71,7 +71,7 @@ class Sizes:
 
 
 def tinyllama(layers: int = 22) -> Sizes:
-    """1.1 billion weights with all layers."""
+    """The sizes of TinyLlama, which has 1.1 billion weights with all 22 layers."""
     return Sizes(hidden=2048, ffn=5632, layers=layers, heads=32, kv_heads=4)
 
 
@@ -84,7 +84,7 @@ def count(shape: tuple[int, ...]) -> int:
 
 
 def safetensors_head(tensors: list[tuple[str, tuple[int, ...]]]) -> tuple[bytes, int]:
-    """Length and header of a file with these tensors in F16, and the bytes that follow."""
+    """The length and header of a file with these tensors in F16, and the size of its data."""
     header: dict = {"__metadata__": {"format": "pt"}}
     offset = 0
     for name, shape in tensors:
@@ -97,13 +97,13 @@ def safetensors_head(tensors: list[tuple[str, tuple[int, ...]]]) -> tuple[bytes,
 
 
 def write_index(folder: Path, places: dict[str, str], total: int) -> None:
-    """The index of shards: which file a tensor lies in."""
+    """Writes the index of shards, which names the file of each tensor."""
     index = {"metadata": {"total_size": total}, "weight_map": places}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2))
 
 
 def adapter_tensors(sizes: Sizes, rank: int, group: int) -> list[tuple[str, tuple[int, ...]]]:
-    """PEFT's names and shapes for all linear layers; group 1 is LoRA, others pool their inputs."""
+    """Names and shapes in PEFT for all linear layers: LoRA for group 1, else QA-LoRA."""
     found = []
     for name, _, shape in sizes.tensors():
         if len(shape) > 1 and name.startswith("model.layers."):
@@ -124,7 +124,7 @@ def write_adapter_config(folder: Path, rank: int, group: int) -> None:
 
 
 def write_companions(folder: Path, sizes: Sizes) -> None:
-    """The configuration and a tokenizer, as Hugging Face's tools expect them."""
+    """Writes the configuration and a tokenizer, as the tools of Hugging Face expect them."""
     config = {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "float16",
         "hidden_act": "silu", "hidden_size": sizes.hidden, "intermediate_size": sizes.ffn,

@@ -1,12 +1,11 @@
-"""Writes models whose headers are real and whose weights are holes: they are all zero, and take no
-room on the disk.
+"""Writes models with real headers and sparse weights, which are zero and take no disk space.
 
     sparse.py few <file>                a safetensors file with 200 tensors
     sparse.py header <file>             a safetensors file with a header of 20 MB
     sparse.py many <directory>          100,000 tensors in 200 shards
-    sparse.py 1b | 7b | 70b <directory> a llama for Hugging Face, and a QA-LoRA adapter for it
+    sparse.py 1b | 7b | 70b <directory> a Llama model for Hugging Face, and a QA-LoRA adapter for it
 
-Only the standard library. What is there is left alone.
+Only the standard library is needed. Existing files are not written again.
 """
 
 import os
@@ -37,7 +36,7 @@ Tensors = list[tuple[str, tuple[int, ...]]]
 
 
 def write(path: Path, tensors: Tensors) -> int:
-    """A safetensors file; returns the bytes of its weights."""
+    """Writes a safetensors file, and returns the number of bytes of its weights."""
     head, size = safetensors_head(tensors)
     with open(path, "wb") as file:
         file.write(head)
@@ -46,10 +45,10 @@ def write(path: Path, tensors: Tensors) -> int:
 
 
 def experts(number: int, shape: tuple[int, int]) -> Tensors:
-    """So many tensors, named as in a model with experts."""
+    """`number` tensors with the names of a model with experts."""
     names = (
-        f"model.layers.{place // 768}.mlp.experts.{place // 3 % 256}.{PARTS[place % 3]}.weight"
-        for place in range(number)
+        f"model.layers.{index // 768}.mlp.experts.{index // 3 % 256}.{PARTS[index % 3]}.weight"
+        for index in range(number)
     )
     return [(name, shape) for name in names]
 
@@ -82,7 +81,7 @@ def write_llama(folder: Path, sizes: Sizes) -> None:
 
 
 def make(kind: str, path: Path) -> None:
-    """Under its name only when all is there."""
+    """Writes a model, and renames it into place when it is complete."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)

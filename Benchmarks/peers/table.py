@@ -1,10 +1,10 @@
-"""The table as text, in Markdown."""
+"""Formats the table as Markdown."""
 
 from figures import Figure, Side, Spread
 from rows import MIB, Goal
 
 HEAD = [
-    "| job | pleat | MiB | against | it takes | MiB | ratio | goal | met |",
+    "| job | pleat | MiB | compared with | time | MiB | ratio | goal | met |",
     "|---|---|---|---|---|---|---|---|---|",
 ]
 
@@ -16,7 +16,7 @@ def time(seconds: float) -> str:
 
 
 def spread(wall: Spread, count: int) -> str:
-    """The median, and from the least to the most."""
+    """The median, and the range from minimum to maximum."""
     if count == 1:
         return time(wall.median)
     return f"{time(wall.median)} ({time(wall.least)}–{time(wall.most)})"
@@ -52,7 +52,7 @@ def goal(goal: Goal) -> str:
 
 
 def met(figure: Figure) -> str:
-    """Yes, or else which goals are not."""
+    """Whether all goals are met, and which are not."""
     missed = [goal(one) for one, _, holds in figure.verdicts if not holds]
     if not figure.verdicts:
         return "–"

@@ -1,4 +1,4 @@
-"""The programs that are timed: where they are, and which of them are missing."""
+"""The programs that are timed: their paths, and which of them are missing."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ INSTALL = "Benchmarks/peers/install"
 
 
 def installed_python() -> Path:
-    """The interpreter with the peers in it, whose path Benchmarks/peers/install wrote down."""
+    """The Python interpreter of the peers, whose path Benchmarks/peers/install wrote to a file."""
     note = LLAMA / "python"
     return Path(note.read_text().strip()) if note.exists() else LLAMA / "python (not installed)"
 
@@ -30,29 +30,29 @@ class Tools:
     convert: Path
     python: Path
     threads: int
-    missing: dict[str, str] = field(default_factory=dict)  # name, reason
+    missing: dict[str, str] = field(default_factory=dict)  # tool: why it is missing
 
     def look(self) -> None:
-        """Finds out what is missing, without importing anything large."""
+        """Finds missing tools, without importing large modules."""
         places = {"pleat": self.pleat, "llama-quantize": self.llama_quantize, "python": self.python}
         for name, path in places.items():
             if not os.access(path, os.X_OK):
                 how = "swift build -c release" if name == "pleat" else INSTALL
-                self.missing[name] = f"nothing to run at {path} ({how})"
+                self.missing[name] = f"no program at {path}; run {how}"
         if not self.convert.exists():
-            self.missing["convert"] = f"no file at {self.convert} ({INSTALL})"
+            self.missing["convert"] = f"no file at {self.convert}; run {INSTALL}"
         for name, module in (("convert", "gguf"), ("mlx_lm", "mlx_lm"), ("peft", "peft")):
             if "python" in self.missing:
                 self.missing[name] = self.missing["python"]
             elif not self.has(module):
-                self.missing[name] = f"{self.python} has no module {module} ({INSTALL})"
+                self.missing[name] = f"{self.python} has no module {module}; run {INSTALL}"
 
     def has(self, module: str) -> bool:
         code = "import sys, importlib.util as u; sys.exit(u.find_spec(sys.argv[1]) is None)"
         return subprocess.run([self.python, "-c", code, module], check=False).returncode == 0
 
     def versions(self) -> dict[str, str]:
-        """What the peers say of themselves."""
+        """The versions that the peers report."""
         found = {}
         if "pleat" not in self.missing:
             command = [self.pleat, "--version"]

@@ -1,7 +1,7 @@
-"""A vocabulary as Llama 2's: 32,000 pieces, and SentencePiece's file of them.
+"""A vocabulary of 32,000 pieces like that of Llama 2, and its SentencePiece file.
 
-The words are made up (all short strings of small letters), the structure is real: every longer
-piece is two shorter ones joined, so tools find merges in it.
+The words are artificial: all short strings of lower-case letters. The structure is realistic: every
+longer piece joins two shorter ones, so that tools find merges.
 """
 
 import itertools
@@ -14,7 +14,7 @@ SPACE = "\u2581"
 
 
 class Kind(IntEnum):
-    """What a piece is, in SentencePiece's and llama.cpp's numbers."""
+    """The kind of a piece, with the numbers of SentencePiece and llama.cpp."""
 
     NORMAL = 1
     UNKNOWN = 2
@@ -23,7 +23,7 @@ class Kind(IntEnum):
 
 
 def pieces() -> list[tuple[str, float, Kind]]:
-    """Text, score and kind; a piece has the score of its rank among the merges."""
+    """The text, score and kind of each piece; the score is the negative rank of its merge."""
     first = [("<unk>", 0.0, Kind.UNKNOWN), ("<s>", 0.0, Kind.CONTROL), ("</s>", 0.0, Kind.CONTROL)]
     first += [(f"<0x{byte:02X}>", 0.0, Kind.BYTE) for byte in range(256)]
     words = ("".join(word) for n in (2, 3, 4) for word in words_of(n))
@@ -39,7 +39,7 @@ def words_of(length: int) -> itertools.product:
     return itertools.product(string.ascii_lowercase, repeat=length)
 
 
-# Protocol buffers, as far as the file needs them: numbers, floats, and what has a length.
+# Protocol buffers, as far as the file needs them: integers, floats, and fields with a length.
 
 
 def varint(value: int) -> bytes:
@@ -63,7 +63,7 @@ def block(field: int, data: bytes) -> bytes:
 
 
 def sentence_piece() -> bytes:
-    """A `tokenizer.model`: pieces, a trainer that says BPE, a normalizer that changes nothing."""
+    """The bytes of `tokenizer.model`: pieces, trainer settings (BPE), an identity normalizer."""
     data = b"".join(
         block(1, block(1, text.encode()) + real(2, score) + number(3, kind))
         for text, score, kind in pieces()

@@ -29,7 +29,7 @@ void pleat_begin_writeback(int file) {
 
 int pleat_forget_written(int file, int64_t end) {
 #if defined(__linux__)
-  /* An error that is reported here is not reported again by fsync. */
+  /* Report the error: fsync does not report it a second time. */
   if (sync_file_range(file, 0, end, SYNC_FILE_RANGE_WAIT_BEFORE) != 0 &&
       (errno == EIO || errno == ENOSPC || errno == EDQUOT))
     return -1;

@@ -4,16 +4,17 @@
 #include "half.h"
 
 /*
- * AWQ keeps the codes of eight neighbouring rows in a word, for each column in a line of its own.
- * The nibbles of a word are those of rows 0, 2, 4, 6, 1, 3, 5, 7. Eight words of eight columns are a
- * square of 64 codes, which is turned in three steps: halves, quarters and neighbours change places.
+ * AWQ stores the codes of eight adjacent rows in a word, and has one stripe of words per column.
+ * From the lowest nibble up, a word holds rows 0, 2, 4, 6, 1, 3, 5, 7. Eight words of eight columns
+ * form a square of 64 codes. It is transposed in three steps, which swap halves, quarters and
+ * neighbors.
  */
 
 static const uint8_t ORDER[8] = {0, 2, 4, 6, 1, 3, 5, 7};
 
 #define NIBBLES 0x0f0f0f0f0f0f0f0full
 
-/* Nibble i of the low half becomes byte i. */
+/* Nibble i of the low half of x becomes byte i. */
 ALWAYS_INLINE uint64_t spread(uint64_t x) {
   x = (x | x << 16) & 0x0000ffff0000ffffull;
   x = (x | x << 8) & 0x00ff00ff00ff00ffull;
@@ -28,7 +29,7 @@ ALWAYS_INLINE uint64_t gather(uint64_t x) {
 }
 
 /* Byte j of word i becomes byte i of word j. */
-ALWAYS_INLINE void turn(uint64_t x[8]) {
+ALWAYS_INLINE void transpose(uint64_t x[8]) {
   for (int i = 0; i < 4; i++) {
     uint64_t t = (x[i] >> 32 ^ x[i + 4]) & 0x00000000ffffffffull;
     x[i + 4] ^= t;
@@ -54,7 +55,7 @@ ALWAYS_INLINE void unpack_square(const uint8_t *words, ptrdiff_t distance, size_
     memcpy(&word, words + (ptrdiff_t)i * distance, 4);
     x[i] = spread(word);
   }
-  turn(x);
+  transpose(x);
   for (int i = 0; i < 8; i++) memcpy(codes + ORDER[i] * columns, &x[i], width);
 }
 
@@ -62,7 +63,7 @@ ALWAYS_INLINE void pack_square(const uint8_t *codes, ptrdiff_t columns, size_t w
                                ptrdiff_t distance, uint8_t *words) {
   uint64_t x[8] = {0};
   for (int i = 0; i < 8; i++) memcpy(&x[i], codes + ORDER[i] * columns, width);
-  turn(x);
+  transpose(x);
   for (size_t i = 0; i < width; i++) {
     uint32_t word = (uint32_t)gather(x[i]);
     memcpy(words + (ptrdiff_t)i * distance, &word, 4);

@@ -4,13 +4,14 @@
 #include "half.h"
 
 /*
- * Polynomials over GF(2) modulo the Castagnoli polynomial, reflected: bit 31 is x^0. The checksum
- * of a message is linear in the message, so that of a message followed by n zero bytes is its own
- * times x^8n, which is what joins checksums of pieces.
+ * Checksums are polynomials over GF(2) modulo the Castagnoli polynomial. They are reflected: bit 31
+ * is x^0. The checksum is linear in the message. If n zero bytes follow a message, its checksum is
+ * multiplied by x^8n. This is how the checksums of pieces are joined.
  */
 #define POLYNOMIAL 0x82f63b78u
 
-/* table[k][b]: byte b followed by k zero bytes, put together from those of the single bits. */
+/* table[k][b] is the checksum of byte b followed by k zero bytes. It is the XOR of the entries of
+   the single bits of b. */
 #define ENTRY(n, c0, c1, c2, c3, c4, c5, c6, c7)                                           \
   (((n) & 1 ? c0 : 0) ^ ((n) & 2 ? c1 : 0) ^ ((n) & 4 ? c2 : 0) ^ ((n) & 8 ? c3 : 0) ^     \
    ((n) & 16 ? c4 : 0) ^ ((n) & 32 ? c5 : 0) ^ ((n) & 64 ? c6 : 0) ^ ((n) & 128 ? c7 : 0))
@@ -46,7 +47,7 @@ static const uint32_t table[8][256] = {
         0x847609b4, 0x0d006599, 0x1a00cb32, 0x34019664),
 };
 
-/* Both work on the inverted checksum. */
+/* Both update functions work on the inverted checksum. */
 
 static uint32_t update_portable(uint32_t crc, const uint8_t *bytes, ptrdiff_t count) {
   for (; count >= 8; bytes += 8, count -= 8) {
@@ -64,15 +65,16 @@ static uint32_t update_portable(uint32_t crc, const uint8_t *bytes, ptrdiff_t co
 
 enum { LANE = 1024 };
 
-/* crc followed by zero bytes, as many as `power` says: x^(8 * bytes - 33). The product of two
-   reflected words lacks a factor x, and the instruction that reduces it brings in x^32. */
+/* The checksum of a message followed by n zero bytes; `power` is x^(8 * n - 33). The exponent is
+   lower by 33, because the product of two reflected words has a further factor x, and the
+   instruction that reduces it multiplies by x^32. */
 AVX2_PATH ALWAYS_INLINE uint64_t followed_by_zeros(uint64_t crc, uint32_t power) {
   __m128i product =
       _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)crc), _mm_cvtsi32_si128((int)power), 0);
   return _mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(product));
 }
 
-/* The instruction takes three cycles but starts every cycle: three lanes side by side. */
+/* A crc32 instruction takes three cycles, but one can start every cycle: use three lanes. */
 AVX2_PATH static uint32_t update_avx2(uint32_t start, const uint8_t *bytes, ptrdiff_t count) {
   const uint32_t one_lane = 0x170076fa, two_lanes = 0xa51b6135;
   uint64_t crc = start;

@@ -3,7 +3,7 @@
 #include "CKernels.h"
 #include "paths.h"
 
-/* Copies of a constant width become single moves. */
+/* With a constant width, the compiler turns each copy into a single move. */
 ALWAYS_INLINE void copy_of_width(const uint8_t *restrict from, ptrdiff_t from_stride,
                                  uint8_t *restrict to, ptrdiff_t to_stride, ptrdiff_t count,
                                  size_t width) {
@@ -37,7 +37,7 @@ bool pleat_same_around_fields(const void *left, const void *right, ptrdiff_t cou
                               ptrdiff_t stride, ptrdiff_t offset, ptrdiff_t width) {
   size_t start = (size_t)offset, end = (size_t)(offset + width);
   if (stride == width) return true;
-  /* The blocks of Q4_1 and Q5_1. */
+  /* Constants for the blocks of Q4_1 and Q5_1. */
   if (start == 2 && end == 4 && stride == 20) return same_around(left, right, count, 20, 2, 4);
   if (start == 2 && end == 4 && stride == 24) return same_around(left, right, count, 24, 2, 4);
   return same_around(left, right, count, (size_t)stride, start, end);

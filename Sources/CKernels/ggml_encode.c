@@ -5,17 +5,17 @@
 #include "CKernels.h"
 #include "group.h"
 
-/* The steps are those of quantize_row_q4_0_ref and its siblings in ggml/src/ggml-quants.c: codes
-   follow the scale before it is rounded, and its reciprocal, unlike elsewhere. */
+/* The steps are those of quantize_row_q4_0_ref and its siblings in ggml/src/ggml-quants.c. Unlike
+   in group.c, codes are computed from the unrounded scale, by multiplying with its reciprocal. */
 
 enum { BLOCK = 32 };
 
-/* Comparing from +0 upwards, none of several zeros wins: a block of them has +0. */
+/* ggml starts its search at +0 and compares with >, so a block of zeros gives +0. */
 ALWAYS_INLINE float farthest_from_zero(const float *values, float least, float most) {
   return least == most && most == 0 ? 0.0f : farthest(values, BLOCK, least, most);
 }
 
-/* Of several zeros the first is the least, whatever its sign. */
+/* If the minimum is zero, the first zero of the block counts, whatever its sign. */
 ALWAYS_INLINE float first_least(const float *values, float least) {
   if (least != 0) return least;
   for (ptrdiff_t i = 0; i < BLOCK; i++) {
@@ -24,7 +24,7 @@ ALWAYS_INLINE float first_least(const float *values, float least) {
   return least;
 }
 
-/* round(value * factor), halves away from zero, as its low byte with 128 added. */
+/* round(value * factor) + 128, with halves rounded away from zero; the low byte is stored. */
 ALWAYS_INLINE void write_rounded(const float *restrict values, float factor,
                                  uint8_t *restrict codes) {
   for (ptrdiff_t i = 0; i < BLOCK; i++) {
@@ -72,8 +72,8 @@ ALWAYS_INLINE int64_t batch_of_blocks(int bits, bool has_bias, const float *rest
   int64_t fault = find_fault(&batch, blocks);
   if (fault >= 0) return fault;
   for (ptrdiff_t k = 0; k < blocks; k++) {
-    /* Where the reciprocal is infinite, converting what comes of it to an integer is undefined in
-       C; processors of x86 make zeros of it. The scale is stored as 0 then: no value depends on it. */
+    /* If the reciprocal is infinite, converting the products to integers is undefined in C, and
+       gives codes of 0 on x86. No decoded value depends on them, since the scale is stored as 0. */
     bool is_infinite = !is_finite(factors[k]);
     float factor = is_infinite ? 0 : factors[k];
     float shift = has_bias ? 0.5f : is_infinite ? 0 : (float)zero + 0.5f;

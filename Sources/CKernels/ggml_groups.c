@@ -3,14 +3,15 @@
 #include "CKernels.h"
 #include "ggml_small.h"
 
-/* What tells the five types apart. With all three known the loops below are straight code. */
+/* The properties that distinguish the five types. They are constants in each call below, so that
+   the loops compile to straight-line code. */
 typedef struct {
   int bits;
   bool has_bias;
   ptrdiff_t size; /* bytes of a block */
 } block_layout;
 
-/* Scales are rounded for many blocks at a time, which makes vector code of it. */
+/* Scales are rounded for many blocks at a time, so that the compiler can vectorize the loop. */
 enum { BATCH = 64 };
 
 ALWAYS_INLINE void round_batch(const float *restrict values, ptrdiff_t count,

@@ -1,7 +1,8 @@
 /*
- * The K types: blocks of 256 values in sub-blocks of 16 or 32, whose scales (and minima) are small
- * integers times one half-precision scale (and one minimum) of the block. Codes are spread over
- * bit planes of 32-byte runs, so that a run of 32 values always comes from one run of 32 bytes.
+ * The K types: blocks of 256 values in sub-blocks of 16 or 32 values. The scale of a sub-block is a
+ * small integer times the half-precision scale of the block. The same holds for minima, in types
+ * that have them. Codes are stored in bit planes of 32-byte runs, so that a run of 32 values always
+ * comes from one run of 32 bytes.
  */
 #ifndef PLEAT_GGML_K_H
 #define PLEAT_GGML_K_H
@@ -36,8 +37,9 @@ ALWAYS_INLINE void decode_q3_k(const uint8_t *restrict block, float *restrict ou
   }
 }
 
-/* The 6-bit scale and minimum of sub-block s: the first four in the low bits of bytes s and s + 4,
-   the others in the two halves of byte s + 4 and in what the former leave. */
+/* The 6-bit scale and minimum of sub-block s. For s < 4 they are the low bits of bytes s and s + 4.
+   For other s, their low four bits are the two halves of byte s + 4, and their high two bits are
+   the high bits of bytes s - 4 and s. */
 ALWAYS_INLINE void scale_and_minimum(const uint8_t *packed, int s, int *scale, int *minimum) {
   if (s < 4) {
     *scale = packed[s] & 63;

@@ -1,7 +1,7 @@
 /*
- * Blocks of 32 values: a half-precision scale, for some a half-precision bias, and codes. Byte j
- * of 4-bit codes holds value j in its low half and value j + 16 in its high half; the fifth bits,
- * where there are some, are the bits of a 32-bit word.
+ * Blocks of 32 values: a half-precision scale, in some types a half-precision bias, and codes. Byte
+ * j of 4-bit codes holds value j in its low half and value j + 16 in its high half. 5-bit codes
+ * also have a 32-bit word: bit j is the fifth bit of value j.
  */
 #ifndef PLEAT_GGML_SMALL_H
 #define PLEAT_GGML_SMALL_H
@@ -14,7 +14,7 @@ ALWAYS_INLINE uint32_t load32(const void *bytes) {
   return value;
 }
 
-/* Codes of a block of 4 or 5 bits, one per byte; `high` is the word of fifth bits or 0. */
+/* The 4-bit or 5-bit codes of a block, one per byte; `high` is the word of fifth bits, or 0. */
 ALWAYS_INLINE void nibble_codes(const uint8_t *restrict nibbles, uint32_t high,
                                 uint8_t *restrict codes) {
   for (int j = 0; j < 16; j++) {

@@ -1,5 +1,5 @@
 /*
- * Blocks whose codes stand for values of a table, and ternary ones.
+ * Blocks whose codes are indices into a table of values, and blocks of ternary digits.
  */
 #ifndef PLEAT_GGML_TABLES_H
 #define PLEAT_GGML_TABLES_H
@@ -9,10 +9,10 @@
 static const float iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                      1,    13,   25,  38,  53,  69,  89,  113};
 
-/* Twice the values of E2M1; its negative zero counts as zero. */
+/* Twice the values of E2M1. Its negative zero counts as zero. */
 static const float e2m1_doubles[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-/* 32 values of 16 bytes: low halves first. */
+/* 32 values from 16 bytes: first the low halves, then the high halves. */
 ALWAYS_INLINE void look_up(const uint8_t *restrict nibbles, const float *restrict values,
                            float scale, float *restrict out) {
   for (int j = 0; j < 16; j++) {
@@ -44,8 +44,8 @@ ALWAYS_INLINE void decode_mxfp4(const uint8_t *restrict block, float *restrict o
   look_up(block + 1, e2m1_doubles, scale, out);
 }
 
-/* `count` bytes of ternary digits, one run of values per digit. A byte is a fraction in 256ths:
-   multiplied by 3^n modulo 1, its first ternary digit is digit n. */
+/* Decodes `count` bytes of ternary digits; each digit gives a run of `count` values. A byte is a
+   fraction in 256ths. Multiplied by 3^n modulo 1, its first ternary digit is digit n. */
 ALWAYS_INLINE float *decode_digits(const uint8_t *restrict bytes, int count, int digits, float d,
                                    float *restrict out) {
   for (int n = 0, power = 1; n < digits; n++, power *= 3, out += count) {
@@ -57,7 +57,7 @@ ALWAYS_INLINE float *decode_digits(const uint8_t *restrict bytes, int count, int
   return out;
 }
 
-/* five digits a byte[48], as a run of 32 bytes and one of 16; four digits a byte[4]; d */
+/* bytes of five digits[48], in runs of 32 and 16 bytes; bytes of four digits[4]; d */
 ALWAYS_INLINE void decode_tq1_0(const uint8_t *restrict block, float *restrict out) {
   float d = load_f16(block + 52);
   out = decode_digits(block, 32, 5, d, out);

@@ -1,7 +1,7 @@
 /*
- * Encoding goes through batches of groups that stay in the nearest cache: first the extremes of
- * each group, then all scales of the batch together, then the codes. The loops are plain so that
- * the compiler makes vector code of them; common group sizes are constants for it.
+ * Encoders work on batches of groups that stay in the L1 cache. They first find the extremes of
+ * each group, then compute all scales of the batch, then the codes. The loops are plain, so that
+ * the compiler can vectorize them. Common group sizes are compile-time constants.
  */
 #ifndef PLEAT_GROUP_H
 #define PLEAT_GROUP_H
@@ -12,7 +12,7 @@
 enum { BATCH = 32 };
 
 typedef struct {
-  int32_t least[BATCH], most[BATCH]; /* keys */
+  int32_t least[BATCH], most[BATCH]; /* as keys, see half.h */
   float scales[BATCH], biases[BATCH], divisors[BATCH];
 } batch_state;
 
@@ -36,9 +36,9 @@ ALWAYS_INLINE void find_extremes(const float *restrict values, ptrdiff_t groups,
   }
 }
 
-/* The value of largest magnitude, with its sign: the first one where two signs have it. */
+/* The value of largest magnitude, with its sign; the first one if both signs occur. */
 ALWAYS_INLINE float farthest(const float *values, ptrdiff_t size, float least, float most) {
-  /* Which sign is larger nobody can predict: to choose without a branch is faster. */
+  /* A branch would be mispredicted often: a conditional move is faster. */
   float value = most > -least ? most : least;
   for (ptrdiff_t i = 0; most == -least && i < size; i++) {
     if (values[i] == least || values[i] == most) return values[i];
@@ -58,8 +58,8 @@ ALWAYS_INLINE void round_to_format(float *values, ptrdiff_t count, pleat_format 
   }
 }
 
-/* The scales as they will be stored, and what values are divided by: infinity instead of 0, which
-   makes all of them 0. */
+/* Rounds the scales to their storage format, and sets the divisors of the values. The divisor of a
+   scale of 0 is infinity, so that all quotients are 0. */
 ALWAYS_INLINE void finish_scales(batch_state *batch, ptrdiff_t groups, pleat_format format) {
   round_to_format(batch->scales, groups, format);
   for (ptrdiff_t k = 0; k < groups; k++) {
@@ -67,7 +67,7 @@ ALWAYS_INLINE void finish_scales(batch_state *batch, ptrdiff_t groups, pleat_for
   }
 }
 
-/* The first group of the batch that cannot be encoded, as encoding returns it. */
+/* The result for the first group of the batch that cannot be encoded, or -1; see CKernels.h. */
 ALWAYS_INLINE int64_t find_fault(const batch_state *batch, ptrdiff_t groups) {
   uint32_t faults = 0;
   for (ptrdiff_t k = 0; k < groups; k++) {
@@ -85,9 +85,9 @@ ALWAYS_INLINE int64_t find_fault(const batch_state *batch, ptrdiff_t groups) {
   return -1;
 }
 
-/* RNE((w - bias) / divisor), clamped to low...low + top, as 0...top. Clamping first is the same,
-   the bounds being integers, and keeps the sum with 1.5 * 2^23 exact but for the rounding of the
-   fraction: its last bits are the integer. */
+/* Rounds (w - bias) / divisor half to even, clamps it to low...low + top, and stores it as 0...top.
+   The bounds are integers, so clamping before rounding gives the same. Adding 1.5 * 2^23 then
+   rounds the fraction and nothing else. The last bits of the sum are the integer. */
 ALWAYS_INLINE void write_codes(const float *restrict values, ptrdiff_t size, float bias,
                                float divisor, int low, int top, uint8_t *restrict codes) {
   const float lower = (float)low, upper = (float)(low + top);
@@ -99,8 +99,8 @@ ALWAYS_INLINE void write_codes(const float *restrict values, ptrdiff_t size, flo
   }
 }
 
-/* From `batch`, which encodes up to BATCH groups, a function over any number of them: common sizes
-   are constants for the compiler, which makes its own code for each instruction set. */
+/* Makes a function over any number of groups from `batch`, which encodes up to BATCH groups. The
+   compiler generates separate code for common sizes and for each instruction set. */
 #define GROUP_ENCODER(name, batch)                                                              \
   ALWAYS_INLINE int64_t name##_of_size(const float *values, ptrdiff_t count, ptrdiff_t size,    \
                                        int bits, pleat_format format, uint8_t *codes,           \

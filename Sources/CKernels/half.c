@@ -4,7 +4,7 @@
 
 #include "CKernels.h"
 
-/* Stored values to floats. */
+/* Conversions of stored values to floats. */
 
 ALWAYS_INLINE void f16_loop(const uint8_t *bytes, ptrdiff_t count, float *out) {
   for (ptrdiff_t i = 0; i < count; i++) {
@@ -28,7 +28,7 @@ ALWAYS_INLINE void f64_loop(const uint8_t *bytes, ptrdiff_t count, float *out) {
   }
 }
 
-/* Floats to stored values. */
+/* Conversions of floats to stored values. */
 
 ALWAYS_INLINE void to_f16_loop(const float *values, ptrdiff_t count, uint8_t *out) {
   for (ptrdiff_t i = 0; i < count; i++) {
@@ -55,7 +55,7 @@ ALWAYS_INLINE void to_f64_loop(const float *values, ptrdiff_t count, uint8_t *ou
   }
 }
 
-/* The AVX2 paths: F16C instructions where there are some. */
+/* The AVX2 paths. Conversions from and to float16 use F16C instructions. */
 
 #if PLEAT_HAS_AVX2_PATH
 #include <immintrin.h>

@@ -1,6 +1,6 @@
 /*
- * Conversions of one value, branch-free so that loops over them become vector code. Halves and
- * floats are passed as their bits, which keeps NaN payloads out of floating-point registers.
+ * Conversions of one value. They are branch-free, so that loops over them can be vectorized. Halves
+ * and floats are passed as bits, since floating-point registers may change the payload of a NaN.
  */
 #ifndef PLEAT_HALF_H
 #define PLEAT_HALF_H
@@ -22,7 +22,8 @@ ALWAYS_INLINE uint32_t bits_of_float(float value) {
   return bits;
 }
 
-/* Keys order floats as signed integers, -0 below +0, infinities and NaNs outside finite values. */
+/* Keys are signed integers that have the order of the floats: -0 is below +0, and infinities and
+   NaNs lie outside the finite values. */
 
 ALWAYS_INLINE int32_t key_of_bits(uint32_t bits) {
   int32_t x = (int32_t)bits;
@@ -33,13 +34,13 @@ ALWAYS_INLINE float float_of_key(int32_t key) {
   return float_of_bits((uint32_t)(key ^ (key >> 31 & 0x7fffffff)));
 }
 
-/* Halves. */
+/* Half-precision formats. */
 
 ALWAYS_INLINE uint32_t f32_bits_of_f16(uint16_t half) {
   uint32_t sign = (uint32_t)(half & 0x8000) << 16;
   uint32_t magnitude = half & 0x7fff;
   uint32_t normal = (magnitude << 13) + (112u << 23);
-  /* Subnormal halves are multiples of 2^-24, exact as floats. */
+  /* Subnormal halves are multiples of 2^-24, which are exact as floats. */
   uint32_t subnormal = bits_of_float((float)(int32_t)magnitude * 0x1p-24f);
   uint32_t special = 0x7f800000 | magnitude << 13 | (magnitude > 0x7c00 ? 0x00400000 : 0);
   uint32_t finite = magnitude < 0x0400 ? subnormal : normal;
@@ -49,9 +50,9 @@ ALWAYS_INLINE uint32_t f32_bits_of_f16(uint16_t half) {
 ALWAYS_INLINE uint16_t f16_of_f32_bits(uint32_t bits) {
   uint32_t sign = bits >> 16 & 0x8000;
   uint32_t magnitude = bits & 0x7fffffff;
-  /* Rebias the exponent, then round the 13 bits that go; a carry into the exponent is right. */
+  /* Rebias the exponent, and round off the low 13 bits. A carry into the exponent is correct. */
   uint32_t normal = (magnitude - (112u << 23) + 0x0fff + (magnitude >> 13 & 1)) >> 13;
-  /* 0.5 has a unit of 2^-24 in its last place, as subnormal halves do: the addition rounds. */
+  /* The last place of 0.5 is 2^-24, as in subnormal halves, so the addition rounds correctly. */
   uint32_t subnormal = bits_of_float(float_of_bits(magnitude) + 0.5f) - 0x3f000000;
   uint32_t nan = 0x7e00 | (magnitude >> 13 & 0x03ff);
   uint32_t finite = magnitude < 0x38800000 ? subnormal : normal;
@@ -65,7 +66,7 @@ ALWAYS_INLINE uint16_t bf16_of_f32_bits(uint32_t bits) {
   return (uint16_t)((bits & 0x7fffffff) <= 0x7f800000 ? number : nan);
 }
 
-/* For loads and stores at any alignment. */
+/* Loads at any alignment. */
 
 ALWAYS_INLINE uint16_t load16(const void *bytes) {
   uint16_t value;

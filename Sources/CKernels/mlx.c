@@ -5,15 +5,15 @@
 #include "CKernels.h"
 #include "group.h"
 
-/* RNE, for any float: from 2^23 on all are whole. */
+/* Rounds any float half to even. Floats of magnitude 2^23 and above are integers already. */
 ALWAYS_INLINE float nearest(float value) {
   float magnitude = fabsf(value);
   float whole = magnitude < 0x1p23f ? (magnitude + 0x1p23f) - 0x1p23f : magnitude;
   return copysignf(whole, value);
 }
 
-/* The steps are those of quantize in mlx/backend/cpu/quantized.cpp: with other operations that
-   come to the same on paper some scales would differ in their last bit. */
+/* The steps are those of quantize in mlx/backend/cpu/quantized.cpp. Operations that are equivalent
+   in exact arithmetic would change the last bit of some scales. */
 ALWAYS_INLINE int64_t mlx_batch(const float *restrict values, ptrdiff_t groups, ptrdiff_t size,
                                 int bits, pleat_format format, uint8_t *restrict codes,
                                 float *restrict scales, float *restrict biases) {
@@ -32,7 +32,8 @@ ALWAYS_INLINE int64_t mlx_batch(const float *restrict values, ptrdiff_t groups, 
     float scale = count != 0 ? edge / count : step;
     batch.scales[k] = scale;
     batch.biases[k] = origins[k] = count != 0 ? edge : 0;
-    /* 0 for a constant so large that the quotient is infinite; its codes are 0 in MLX too. */
+    /* If all values are one large constant, count is infinite and the scale is 0. All codes are
+       then 0, as in MLX. */
     batch.divisors[k] = scale != 0 ? scale : float_of_bits(0x7f800000);
   }
   round_to_format(batch.scales, groups, format);

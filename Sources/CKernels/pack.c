@@ -6,8 +6,9 @@
 #include "half.h"
 
 /*
- * Eight codes are eight bytes of a 64-bit word, or its low 8 * bits bits when packed. Both ways go
- * through pairs, then fours: neighbours are moved together, or apart, at twice the width each time.
+ * Eight codes are the eight bytes of a 64-bit word when unpacked, and its low 8 * bits bits when
+ * packed. Both directions take three steps, on single codes, pairs and fours: each step moves
+ * neighbors together, or apart.
  */
 
 #define EVEN_BYTES 0x00ff00ff00ff00ffull
@@ -27,12 +28,13 @@ ALWAYS_INLINE uint64_t unpack8(uint64_t x, int bits) {
   return (x & one * 0x0001000100010001ull) | (x << (8 - bits) & one * 0x0100010001000100ull);
 }
 
-/* Bytes of a packed row. */
+/* The number of bytes of a packed row. */
 ALWAYS_INLINE ptrdiff_t row_size(ptrdiff_t columns, int bits) {
   return (columns * bits + 31) / 32 * 4;
 }
 
-/* Codes from `first`, a multiple of eight, to the end of the row and its last word. */
+/* Packs the codes from `first`, a multiple of eight, to the end of the row, and pads its last
+   word with zeros. */
 ALWAYS_INLINE void pack_rest(const uint8_t *codes, ptrdiff_t first, ptrdiff_t columns, int bits,
                              uint8_t *out) {
   ptrdiff_t size = row_size(columns, bits);
@@ -79,8 +81,8 @@ ALWAYS_INLINE void unpack_rest(const uint8_t *bytes, ptrdiff_t first, ptrdiff_t 
 #if PLEAT_HAS_AVX2_PATH
 #include <immintrin.h>
 
-/* The same on four words at once. Multiply-add moves neighbours together, which needs 2^bits to
-   fit a signed byte: bits 1 to 6. Each half of the register ends in 2 * bits bytes. */
+/* pack8 on four words at once. Multiply-add moves neighbors together. Its factor 2^bits must fit a
+   signed byte, so bits is 1 to 6. Each half of the register becomes 2 * bits bytes. */
 AVX2_PATH ALWAYS_INLINE ptrdiff_t pack_vectors(const uint8_t *codes, ptrdiff_t columns, int bits,
                                                uint8_t *out) {
   ptrdiff_t size = row_size(columns, bits);
@@ -139,7 +141,7 @@ AVX2_PATH ALWAYS_INLINE ptrdiff_t unpack_vectors(const uint8_t *bytes, ptrdiff_t
 }
 #endif
 
-/* Rows, with the number of bits a constant in each case. */
+/* Functions for one row. The number of bits is a constant in each case. */
 
 #define FOR_CONSTANT_BITS(ROW)  \
   switch (bits) {               \

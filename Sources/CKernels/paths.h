@@ -1,8 +1,8 @@
 /*
- * One loop, several instruction sets: a kernel is written once as an ALWAYS_INLINE function and
- * called from one function without attributes and one with AVX2_PATH, for which the compiler then
- * makes its own code. Multiplication and addition are never contracted and the order of operations
- * is that of the text, so both give the same bits.
+ * One loop for several instruction sets. A kernel is written once as an ALWAYS_INLINE function. It
+ * is called from a function without attributes and from one with AVX2_PATH, and the compiler
+ * generates separate code for each. Multiplication and addition are never contracted, and
+ * operations keep the order of the source text, so both paths give the same bits.
  */
 #ifndef PLEAT_PATHS_H
 #define PLEAT_PATHS_H

@@ -5,14 +5,14 @@
 #include "CKernels.h"
 #include "half.h"
 
-/* Eight lanes whatever the machine's registers: the compiler splits them as it needs, and lane i
-   holds the values whose index is i mod 8. */
+/* There are eight lanes on every machine; the compiler splits them to fit its registers. Lane i
+   holds the values whose index is i modulo 8. */
 typedef float f32x8 __attribute__((vector_size(32)));
 typedef int32_t i32x8 __attribute__((vector_size(32)));
 typedef double f64x8 __attribute__((vector_size(64)));
 typedef int64_t i64x8 __attribute__((vector_size(64)));
 
-/* Values after which 32-bit counts per lane are added up. */
+/* The number of values after which the 32-bit counts of the lanes are added to 64-bit counts. */
 enum { CHUNK = 1 << 20 };
 
 #define MAGNITUDE 0x7fffffff
@@ -29,7 +29,7 @@ ALWAYS_INLINE int64_t count_of_lanes(const i32x8 *lanes) {
   return count;
 }
 
-/* The next eight values, those past the end replaced by `fill`. */
+/* Loads the next eight values; lanes past the end are set to `fill`. */
 ALWAYS_INLINE void load_lanes(const float *values, ptrdiff_t left, float fill, f32x8 *lanes) {
   if (left >= 8) {
     memcpy(lanes, values, sizeof *lanes);
@@ -55,7 +55,7 @@ ALWAYS_INLINE pleat_statistics statistics(const float *values, ptrdiff_t count) 
       i32x8 finite = magnitude < INFINITY_BITS;
       nan_lanes -= magnitude > INFINITY_BITS;
       infinity_lanes -= magnitude == INFINITY_BITS;
-      /* Keys order floats as signed integers, -0 below +0. */
+      /* The keys of half.h, in vector form. */
       i32x8 key = bits ^ (bits >> 31 & MAGNITUDE);
       least = __builtin_elementwise_min(least, (key & finite) | (~finite & INT32_MAX));
       most = __builtin_elementwise_max(most, (key & finite) | (~finite & INT32_MIN));
@@ -69,7 +69,7 @@ ALWAYS_INLINE pleat_statistics statistics(const float *values, ptrdiff_t count) 
   int32_t low = __builtin_reduce_min(least), high = __builtin_reduce_max(most);
   bool none = low > high;
   return (pleat_statistics){
-      .nan_count = nans - (-count & 7), /* without what filled the last lanes */
+      .nan_count = nans - (-count & 7), /* without the fill of the last lanes */
       .infinity_count = infinities,
       .minimum = none ? INFINITY : float_of_key(low),
       .maximum = none ? -INFINITY : float_of_key(high),
@@ -89,7 +89,7 @@ ALWAYS_INLINE float largest_magnitude(const float *values, ptrdiff_t count) {
   return high > INFINITY_BITS ? NAN : float_of_bits((uint32_t)high);
 }
 
-/* One NaN for all: which operand's payload an instruction keeps is no one's promise. */
+/* All NaN results get the same bits: which operand's payload survives is not specified. */
 ALWAYS_INLINE double one_nan(double value) { return value == value ? value : (double)NAN; }
 
 ALWAYS_INLINE pleat_error error_from(const float *values, const float *reference, ptrdiff_t count) {
@@ -128,7 +128,7 @@ ALWAYS_INLINE pleat_update_error update_error(const float *values, const float *
     errors += e * e;
     squares += u * u;
   }
-  /* Without their signs, doubles are ordered as integers, NaNs above infinity. */
+  /* Without sign, doubles have the order of their bits as integers, with NaNs above infinity. */
   int64_t high = __builtin_reduce_max(most);
   double maximum;
   memcpy(&maximum, &high, sizeof maximum);

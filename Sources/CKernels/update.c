@@ -6,19 +6,19 @@
 #include "half.h"
 
 /*
- * The product is made in panels: columns of `right`, copied so that they lie next to each other and
- * stay in the nearest cache whatever the length of a row, times a run of rows of `left`. Within a
- * panel, tiles of rows and columns keep their sums in eight registers of eight lanes over all k of
- * the panel. Lanes past the last column are zeros, and rows past the last one repeat it: what such
- * lanes and rows hold is never written.
+ * The product is computed in panels: some columns of `right` times some rows of `left`. The columns
+ * are copied, so that they are contiguous and stay in the L1 cache whatever the length of a row.
+ * Within a panel, a tile of rows and columns keeps its sums in eight registers of eight lanes over
+ * all k of the panel. Lanes past the last column are zeros, and rows past the last one repeat it.
+ * The sums of such lanes and rows are never written.
  */
 
 typedef float f32x8 __attribute__((vector_size(32)));
 
 enum {
-  WIDTH = 64,  /* most columns of a panel: whole tiles */
-  DEPTH = 64,  /* most k of a panel */
-  HEIGHT = 64, /* most rows whose sums wait for the next k: whole tiles */
+  WIDTH = 64,  /* the largest number of columns in a panel, whole tiles */
+  DEPTH = 64,  /* the largest number of k in a panel */
+  HEIGHT = 64, /* the largest number of rows whose sums are kept between panels, whole tiles */
 };
 
 typedef struct {
@@ -26,8 +26,9 @@ typedef struct {
   float sums[HEIGHT][WIDTH];
 } panel_state;
 
-/* sums = sums + left * right, for a tile of `height` rows and 8 * vectors columns: eight vectors in
-   all. The first run of k starts from 0; `left` has `rows` rows from here, which may be fewer. */
+/* sums = sums + left * right, for a tile of `height` rows and 8 * vectors columns; height * vectors
+   is 8. The first run of k starts from 0. `left` has `rows` rows from here, which may be fewer than
+   `height`. */
 ALWAYS_INLINE void multiply_tile(const float *left, ptrdiff_t rank, ptrdiff_t rows,
                                  const float *right, ptrdiff_t depth, bool first, float *sums,
                                  int height, int vectors) {
@@ -89,7 +90,7 @@ ALWAYS_INLINE void fill_panel(const float *right, ptrdiff_t columns, ptrdiff_t w
   }
 }
 
-/* One NaN for all: which operand's payload an instruction keeps is no one's promise. */
+/* All NaN results get the same bits: which operand's payload survives is not specified. */
 ALWAYS_INLINE void add_row(const float *restrict sums, float scale, ptrdiff_t width,
                            float *restrict delta) {
   for (ptrdiff_t j = 0; j < width; j++) {
@@ -118,7 +119,7 @@ ALWAYS_INLINE void add_low_rank(const float *left, const float *right, ptrdiff_t
       ptrdiff_t height = rows - i < HEIGHT ? rows - i : HEIGHT;
       for (ptrdiff_t k = 0; k < rank; k += DEPTH) {
         ptrdiff_t depth = rank - k < DEPTH ? rank - k : DEPTH;
-        /* With one panel for all k, the rows that follow find it filled. */
+        /* If one panel covers all k, the next rows find it filled. */
         if (i == 0 || rank > DEPTH) {
           fill_panel(right + k * columns + j, columns, width, depth, &panel);
         }

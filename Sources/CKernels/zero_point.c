@@ -3,7 +3,7 @@
 #include "CKernels.h"
 #include "group.h"
 
-/* RNE(-lo / scale), clamped to 0...top: clamping first, as in write_codes. */
+/* Rounds -lo / scale half to even and clamps it to 0...top. As in write_codes, it clamps first. */
 ALWAYS_INLINE float nearest_zero(float lo, float scale, int top) {
   float x = -lo / scale;
   x = x > 0 ? x : 0;

@@ -1,53 +1,53 @@
 internal import CKernels
 
-/// Codes of 4 bits in the order of AWQ: a line of words for each column, in each word the codes of
-/// eight neighbouring rows.
+/// Packs and unpacks 4-bit codes in the order of AWQ.
 ///
-/// From the lowest nibble of a word on they are those of rows 0, 2, 4, 6, 1, 3, 5 and 7.
+/// The packed tensor has one stripe of words for each column. A word holds the codes of eight
+/// adjacent rows. From the lowest nibble up, these are rows 0, 2, 4, 6, 1, 3, 5 and 7.
 package enum AWQPacking {
-  /// Rows that share a word.
+  /// The number of rows that share a word.
   package static let rowsPerWord = 8
 
-  /// Packs rows of equal length, one after the other.
+  /// Packs rows of equal length that follow one another.
   ///
   /// - Parameters:
-  ///   - codes: rows × columns, one code per byte, each below 16.
+  ///   - codes: rows × columns codes, row-major, one per byte, each below 16.
   ///   - rows: The number of rows, a multiple of eight.
-  ///   - lines: Receives rows / 8 words in each line, from its beginning on.
-  ///   - distance: The bytes from one line to the next.
-  ///   - instructions: The path to take.
+  ///   - stripes: Receives rows / 8 words at the beginning of each stripe.
+  ///   - distance: The bytes from the start of a stripe to the start of the next.
+  ///   - instructions: The instruction set to use.
   package static func pack(
-    _ codes: Span<UInt8>, rows: Int, into lines: inout MutableRawSpan, distance: Int,
+    _ codes: Span<UInt8>, rows: Int, into stripes: inout MutableRawSpan, distance: Int,
     on instructions: InstructionSet = .best
   ) {
-    let columns = columnCount(codes.count, rows, lines.byteCount, distance)
+    let columns = columnCount(codes.count, rows, stripes.byteCount, distance)
     // In bounds by the preconditions of `columnCount`.
     unsafe codes.withUnsafeBufferPointer { codes in
-      unsafe lines.withUnsafeMutableBytes { lines in
+      unsafe stripes.withUnsafeMutableBytes { stripes in
         unsafe pleat_awq_pack(
-          instructions.identifier, codes.baseAddress, rows, columns, lines.baseAddress, distance)
+          instructions.identifier, codes.baseAddress, rows, columns, stripes.baseAddress, distance)
       }
     }
   }
 
-  /// Takes rows of equal length apart.
+  /// Unpacks rows of equal length.
   ///
   /// - Parameters:
-  ///   - lines: rows / 8 words in each line, from its beginning on, at any alignment.
-  ///   - distance: The bytes from one line to the next.
+  ///   - stripes: rows / 8 words at the beginning of each stripe, at any alignment.
+  ///   - distance: The bytes from the start of a stripe to the start of the next.
   ///   - rows: The number of rows, a multiple of eight.
-  ///   - codes: Receives rows × columns codes, one per byte.
-  ///   - instructions: The path to take.
+  ///   - codes: Receives rows × columns codes, row-major, one per byte.
+  ///   - instructions: The instruction set to use.
   package static func unpack(
-    _ lines: Span<UInt8>, distance: Int, rows: Int, into codes: inout MutableSpan<UInt8>,
+    _ stripes: Span<UInt8>, distance: Int, rows: Int, into codes: inout MutableSpan<UInt8>,
     on instructions: InstructionSet = .best
   ) {
-    let columns = columnCount(codes.count, rows, lines.count, distance)
+    let columns = columnCount(codes.count, rows, stripes.count, distance)
     // In bounds by the preconditions of `columnCount`.
-    unsafe lines.withUnsafeBytes { lines in
+    unsafe stripes.withUnsafeBytes { stripes in
       unsafe codes.withUnsafeMutableBufferPointer { codes in
         unsafe pleat_awq_unpack(
-          instructions.identifier, lines.baseAddress, distance, rows, columns, codes.baseAddress)
+          instructions.identifier, stripes.baseAddress, distance, rows, columns, codes.baseAddress)
       }
     }
   }
@@ -58,11 +58,11 @@ package enum AWQPacking {
     precondition(rows > 0 && rows % rowsPerWord == 0, "expected whole words")
     precondition(codeCount % rows == 0, "rows do not divide the codes")
     let columns = codeCount / rows
-    let lineByteCount = rows / rowsPerWord * 4
-    precondition(lineByteCount <= distance, "lines overlap")
+    let stripeByteCount = rows / rowsPerWord * 4
+    precondition(stripeByteCount <= distance, "stripes overlap")
     precondition(
-      columns == 0 || byteCount >= (columns - 1) * distance + lineByteCount,
-      "a line for each column")
+      columns == 0 || byteCount >= (columns - 1) * distance + stripeByteCount,
+      "expected one stripe per column")
     return columns
   }
 }

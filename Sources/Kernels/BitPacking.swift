@@ -1,9 +1,11 @@
 internal import CKernels
 
-/// Rows of codes as bit streams: code k of a row takes bits k × `bits` and up, least significant
-/// bit first, in little-endian bytes, and zero bits fill the row to a whole 32-bit word.
+/// Packs and unpacks rows of codes as bit streams.
+///
+/// Code k of a row starts at bit k × `bits`, least significant bit first, in little-endian bytes.
+/// Zero bits pad the row to a whole number of 32-bit words.
 package struct BitPacking: Sendable, Hashable {
-  /// Bits of one code, 1…8.
+  /// The number of bits of a code, 1…8.
   package let bits: Int
 
   package init(bits: Int) {
@@ -11,18 +13,18 @@ package struct BitPacking: Sendable, Hashable {
     self.bits = bits
   }
 
-  /// Bytes of one packed row of `columns` codes: a multiple of four.
+  /// The number of bytes of a packed row of `columns` codes, a multiple of four.
   package func byteCount(columns: Int) -> Int {
     (columns * bits + 31) / 32 * 4
   }
 
-  /// Packs rows of equal length, one after the other.
+  /// Packs rows of equal length that follow one another.
   ///
   /// - Parameters:
-  ///   - codes: rows × columns, one code per byte, each below 2^bits.
+  ///   - codes: rows × columns codes, row-major, one per byte, each below 2^bits.
   ///   - rows: The number of rows, which divides the number of codes.
   ///   - bytes: Receives rows × `byteCount(columns:)` bytes.
-  ///   - instructions: The path to take.
+  ///   - instructions: The instruction set to use.
   package func pack(
     _ codes: Span<UInt8>, rows: Int, into bytes: inout MutableRawSpan,
     on instructions: InstructionSet = .best
@@ -38,13 +40,13 @@ package struct BitPacking: Sendable, Hashable {
     }
   }
 
-  /// Takes rows of equal length apart; bits that fill the last word of a row are not looked at.
+  /// Unpacks rows of equal length and ignores their padding bits.
   ///
   /// - Parameters:
   ///   - bytes: rows × `byteCount(columns:)` bytes, at any alignment.
   ///   - rows: The number of rows, which divides the number of codes.
-  ///   - codes: Receives rows × columns codes, one per byte.
-  ///   - instructions: The path to take.
+  ///   - codes: Receives rows × columns codes, row-major, one per byte.
+  ///   - instructions: The instruction set to use.
   package func unpack(
     _ bytes: Span<UInt8>, rows: Int, into codes: inout MutableSpan<UInt8>,
     on instructions: InstructionSet = .best

@@ -1,8 +1,8 @@
 internal import CKernels
 
-// The cases have GGML's own names.
+// The cases have the names of GGML.
 // swift-format-ignore: AlwaysUseLowerCamelCase
-/// A GGML block type that can be decoded here; the raw value is its number in a GGUF file.
+/// A GGML block type that Pleat decodes; the raw value is its number in a GGUF file.
 package enum BlockType: UInt32, CaseIterable, Sendable {
   case q4_0 = 2
   case q4_1 = 3
@@ -20,7 +20,7 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
   case tq2_0 = 35
   case mxfp4 = 39
 
-  /// Values in a block.
+  /// The number of values in a block.
   package var elementCount: Int {
     switch self {
     case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .iq4_NL, .mxfp4: 32
@@ -28,7 +28,7 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
     }
   }
 
-  /// Bytes of a block.
+  /// The number of bytes of a block.
   package var byteCount: Int {
     switch self {
     case .q4_0: 18
@@ -49,7 +49,7 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
     }
   }
 
-  /// How the block holds one group of 32 codes, where it does so without further quantization.
+  /// How a block stores one group of 32 codes, if its scale and bias are not quantized further.
   package enum GroupForm: Sendable, Equatable {
     /// scale · (code − 2^(bits − 1)), without a bias.
     case symmetric(bits: Int)
@@ -57,7 +57,7 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
     case affine(bits: Int)
   }
 
-  /// The group form of the block, which `pack` and `unpack` need, or nil.
+  /// The group form of the block, or nil; `encode`, `pack` and `unpack` require one.
   package var groupForm: GroupForm? {
     switch self {
     case .q4_0: .symmetric(bits: 4)
@@ -69,12 +69,12 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
     }
   }
 
-  /// Decodes whole blocks to floats, with the bits that gguf's Python reference gives.
+  /// Decodes whole blocks to floats, bit for bit as the Python reference of the gguf package.
   ///
   /// - Parameters:
   ///   - blocks: blocks × `byteCount` bytes, at any alignment.
   ///   - values: Receives blocks × `elementCount` floats.
-  ///   - instructions: The path to take.
+  ///   - instructions: The instruction set to use.
   package func decode(
     _ blocks: Span<UInt8>, into values: inout MutableSpan<Float>,
     on instructions: InstructionSet = .best
@@ -90,13 +90,13 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
     precondition(known, "no decoder for block type \(self)")
   }
 
-  /// Writes groups of 32 codes without biases as blocks; scales are rounded to float16.
+  /// Packs groups of 32 codes without biases into blocks; scales are rounded to float16.
   ///
   /// - Parameters:
   ///   - codes: blocks × 32 codes, one per byte, each below 2^bits.
   ///   - scales: One scale per block.
   ///   - blocks: Receives blocks × `byteCount` bytes, at any alignment.
-  ///   - instructions: The path to take.
+  ///   - instructions: The instruction set to use.
   package func pack(
     codes: Span<UInt8>, scales: Span<Float>, into blocks: inout MutableRawSpan,
     on instructions: InstructionSet = .best
@@ -104,7 +104,7 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
     guard case .symmetric = groupForm else { preconditionFailure("\(self) is not symmetric") }
     let count = blockCount(bytes: blocks.byteCount, elements: codes.count)
     precondition(scales.count == count, "expected one scale per block")
-    // In bounds by the preconditions: whole blocks, and as many parameters.
+    // In bounds by the preconditions: whole blocks, and one of each parameter per block.
     unsafe codes.withUnsafeBufferPointer { codes in
       unsafe scales.withUnsafeBufferPointer { scales in
         unsafe blocks.withUnsafeMutableBytes { blocks in
@@ -116,14 +116,14 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
     }
   }
 
-  /// Writes groups of 32 codes with biases as blocks; scales and biases are rounded to float16.
+  /// Packs groups of 32 codes with biases into blocks; scales and biases are rounded to float16.
   ///
   /// - Parameters:
   ///   - codes: blocks × 32 codes, one per byte, each below 2^bits.
   ///   - scales: One scale per block.
   ///   - biases: One bias per block.
   ///   - blocks: Receives blocks × `byteCount` bytes, at any alignment.
-  ///   - instructions: The path to take.
+  ///   - instructions: The instruction set to use.
   package func pack(
     codes: Span<UInt8>, scales: Span<Float>, biases: Span<Float>,
     into blocks: inout MutableRawSpan, on instructions: InstructionSet = .best
@@ -131,7 +131,7 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
     guard case .affine = groupForm else { preconditionFailure("\(self) has no biases") }
     let count = blockCount(bytes: blocks.byteCount, elements: codes.count)
     precondition(scales.count == count && biases.count == count, "expected one per block")
-    // In bounds by the preconditions: whole blocks, and as many parameters.
+    // In bounds by the preconditions: whole blocks, and one of each parameter per block.
     unsafe codes.withUnsafeBufferPointer { codes in
       unsafe scales.withUnsafeBufferPointer { scales in
         unsafe biases.withUnsafeBufferPointer { biases in
@@ -145,13 +145,13 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
     }
   }
 
-  /// Takes symmetric blocks apart: the inverse of `pack(codes:scales:into:)`, exact.
+  /// Unpacks symmetric blocks exactly: the inverse of `pack(codes:scales:into:)`.
   ///
   /// - Parameters:
   ///   - blocks: blocks × `byteCount` bytes, at any alignment.
   ///   - codes: Receives blocks × 32 codes, one per byte.
   ///   - scales: Receives one scale per block.
-  ///   - instructions: The path to take.
+  ///   - instructions: The instruction set to use.
   package func unpack(
     _ blocks: Span<UInt8>, codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<Float>,
     on instructions: InstructionSet = .best
@@ -159,7 +159,7 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
     guard case .symmetric = groupForm else { preconditionFailure("\(self) is not symmetric") }
     let count = blockCount(bytes: blocks.count, elements: codes.count)
     precondition(scales.count == count, "expected one scale per block")
-    // In bounds by the preconditions: whole blocks, and as many parameters.
+    // In bounds by the preconditions: whole blocks, and one of each parameter per block.
     unsafe blocks.withUnsafeBytes { blocks in
       unsafe codes.withUnsafeMutableBufferPointer { codes in
         unsafe scales.withUnsafeMutableBufferPointer { scales in
@@ -171,14 +171,14 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
     }
   }
 
-  /// Takes affine blocks apart: the inverse of `pack(codes:scales:biases:into:)`, exact.
+  /// Unpacks affine blocks exactly: the inverse of `pack(codes:scales:biases:into:)`.
   ///
   /// - Parameters:
   ///   - blocks: blocks × `byteCount` bytes, at any alignment.
   ///   - codes: Receives blocks × 32 codes, one per byte.
   ///   - scales: Receives one scale per block.
   ///   - biases: Receives one bias per block.
-  ///   - instructions: The path to take.
+  ///   - instructions: The instruction set to use.
   package func unpack(
     _ blocks: Span<UInt8>, codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<Float>,
     biases: inout MutableSpan<Float>, on instructions: InstructionSet = .best
@@ -186,7 +186,7 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
     guard case .affine = groupForm else { preconditionFailure("\(self) has no biases") }
     let count = blockCount(bytes: blocks.count, elements: codes.count)
     precondition(scales.count == count && biases.count == count, "expected one per block")
-    // In bounds by the preconditions: whole blocks, and as many parameters.
+    // In bounds by the preconditions: whole blocks, and one of each parameter per block.
     unsafe blocks.withUnsafeBytes { blocks in
       unsafe codes.withUnsafeMutableBufferPointer { codes in
         unsafe scales.withUnsafeMutableBufferPointer { scales in

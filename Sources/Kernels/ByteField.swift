@@ -1,26 +1,26 @@
 internal import CKernels
 
-/// A field of some bytes in records of equal length that follow each other.
+/// A byte field in records of equal length that follow one another.
 package struct ByteField: Sendable, Hashable {
-  /// The bytes of a record before the field.
+  /// The offset of the field in a record, in bytes.
   package let offset: Int
-  /// The bytes of the field.
+  /// The width of the field in bytes.
   package let width: Int
-  /// The bytes of a record.
+  /// The length of a record in bytes.
   package let stride: Int
 
   package init(offset: Int, width: Int, stride: Int) {
-    precondition(offset >= 0 && width > 0 && offset + width <= stride, "the field is in the record")
+    precondition(offset >= 0 && width > 0 && offset + width <= stride, "the field exceeds a record")
     self.offset = offset
     self.width = width
     self.stride = stride
   }
 
-  /// The fields of whole records, one after the other.
+  /// The fields of whole records, one after another.
   package func gather(_ records: [UInt8]) -> [UInt8] {
     guard width < stride else { return records }
     let count = records.count / stride
-    // `count` whole records and fields are in bounds, and every byte of the fields is written.
+    // In bounds: `count` whole records and fields. Every byte of the fields is written.
     return unsafe [UInt8](unsafeUninitializedCapacity: count * width) { fields, written in
       unsafe records.withUnsafeBytes { records in
         if let first = records.baseAddress {
@@ -31,11 +31,11 @@ package struct ByteField: Sendable, Hashable {
     }
   }
 
-  /// Puts fields into whole records; the bytes around them stay.
+  /// Writes fields into whole records, and leaves the bytes around them unchanged.
   package func scatter(_ fields: [UInt8], into records: inout [UInt8]) {
     let count = records.count / stride
-    precondition(fields.count == count * width, "one field for each record")
-    // `count` whole records, and by the precondition as many fields, are in bounds.
+    precondition(fields.count == count * width, "expected one field per record")
+    // In bounds: `count` whole records, and as many fields by the precondition.
     unsafe fields.withUnsafeBytes { fields in
       unsafe records.withUnsafeMutableBytes { records in
         if let first = records.baseAddress {
@@ -45,10 +45,10 @@ package struct ByteField: Sendable, Hashable {
     }
   }
 
-  /// Whether two runs of records are equal but for the fields.
+  /// Whether two arrays of records are equal outside the field.
   package func isSameAround(_ left: [UInt8], _ right: [UInt8]) -> Bool {
     guard left.count == right.count else { return false }
-    // Both have the same whole records.
+    // In bounds: both arrays have the same number of whole records.
     return unsafe left.withUnsafeBytes { left in
       unsafe right.withUnsafeBytes { right in
         unsafe pleat_same_around_fields(

@@ -1,11 +1,11 @@
 internal import CKernels
 
-/// A CRC-32C (Castagnoli) checksum, as in RFC 3720: of bytes that may come in pieces.
+/// A CRC-32C (Castagnoli) checksum, as in RFC 3720, of bytes that may come in pieces.
 package struct CRC32C: Sendable, Hashable {
-  /// The checksum of all bytes so far; 0 when there are none.
+  /// The checksum of all bytes so far; 0 if there are none.
   package private(set) var value: UInt32
 
-  /// Starts with no bytes, or goes on from a checksum that was finished before.
+  /// Creates the checksum of no bytes, or continues from an earlier one.
   package init(_ value: UInt32 = 0) {
     self.value = value
   }
@@ -22,21 +22,21 @@ package struct CRC32C: Sendable, Hashable {
     update(bytes, on: instructions)
   }
 
-  /// Adds the bytes that follow.
+  /// Adds the next bytes.
   package mutating func update(_ bytes: Span<UInt8>, on instructions: InstructionSet = .best) {
-    // Numbers of one byte have no padding.
+    // Safety: bytes have no padding.
     unsafe update(bytes.bytes, on: instructions)
   }
 
-  /// Adds the bytes that follow.
+  /// Adds the next bytes.
   package mutating func update(_ bytes: RawSpan, on instructions: InstructionSet = .best) {
-    // A pointer and its own count.
+    // In bounds: the pointer is passed with its own count.
     value = unsafe bytes.withUnsafeBytes {
       unsafe pleat_crc32c(instructions.identifier, value, $0.baseAddress, $0.count)
     }
   }
 
-  /// Adds `byteCount` bytes that follow, known by their checksum only.
+  /// Adds the next `byteCount` bytes, of which only the checksum is known.
   package mutating func append(_ next: CRC32C, byteCount: Int) {
     precondition(byteCount >= 0, "expected a byte count")
     value = pleat_crc32c_combine(value, next.value, UInt64(byteCount))
@@ -44,19 +44,19 @@ package struct CRC32C: Sendable, Hashable {
 }
 
 extension CRC32C {
-  /// Eight hexadecimal digits.
+  /// The value as eight lower-case hexadecimal digits.
   package var text: String {
-    // Room for eight digits, which are all written.
+    // In bounds: the buffer has room for eight digits. All of them are written.
     unsafe String(unsafeUninitializedCapacity: 8) { buffer in
-      for place in 0..<8 {
-        let digit = UInt8(truncatingIfNeeded: value >> UInt32(28 - 4 * place)) & 0xF
-        unsafe buffer[place] = digit + (digit < 10 ? UInt8(ascii: "0") : UInt8(ascii: "a") - 10)
+      for index in 0..<8 {
+        let digit = UInt8(truncatingIfNeeded: value >> UInt32(28 - 4 * index)) & 0xF
+        unsafe buffer[index] = digit + (digit < 10 ? UInt8(ascii: "0") : UInt8(ascii: "a") - 10)
       }
       return 8
     }
   }
 
-  /// The checksum of eight hexadecimal digits.
+  /// Parses eight hexadecimal digits; nil for any other text.
   package init?(text: String) {
     guard text.utf8.count == 8, text.allSatisfy(\.isHexDigit), let value = UInt32(text, radix: 16)
     else { return nil }

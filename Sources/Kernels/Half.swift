@@ -1,13 +1,13 @@
 internal import CKernels
 
-/// A floating-point format as stored: little-endian, unaligned, one value after the other.
+/// A floating-point storage format: little-endian, unaligned, contiguous.
 package enum FloatFormat: CaseIterable, Sendable {
   case float16
   case bfloat16
   case float32
   case float64
 
-  /// Bytes of one value.
+  /// The number of bytes of a value.
   package var byteCount: Int {
     switch self {
     case .float16, .bfloat16: 2
@@ -16,15 +16,16 @@ package enum FloatFormat: CaseIterable, Sendable {
     }
   }
 
-  /// Reads stored values as floats: exact, except that float64 is rounded half to even.
+  /// Converts stored values to floats.
   ///
-  /// A NaN stays a NaN with the leading bits of its payload; all but bfloat16 and float32, which
-  /// are copied, make it a quiet one.
+  /// The conversion is exact, except that float64 is rounded half to even. A NaN keeps the leading
+  /// bits of its payload. It becomes a quiet NaN, except in bfloat16 and float32, whose bits are
+  /// copied.
   ///
   /// - Parameters:
   ///   - bytes: `values.count` × `byteCount` bytes, at any alignment.
   ///   - values: Receives one float per stored value.
-  ///   - instructions: The path to take.
+  ///   - instructions: The instruction set to use.
   package func decode(
     _ bytes: Span<UInt8>, into values: inout MutableSpan<Float>,
     on instructions: InstructionSet = .best
@@ -46,15 +47,15 @@ package enum FloatFormat: CaseIterable, Sendable {
     }
   }
 
-  /// Writes floats in this format: rounded half to even, too large becoming infinite.
+  /// Converts floats to this format.
   ///
-  /// A NaN stays a NaN with the leading bits of its payload; all but float32, which is copied, make
-  /// it a quiet one.
+  /// Values are rounded half to even, and become infinite if they are too large. A NaN keeps the
+  /// leading bits of its payload. It becomes a quiet NaN, except in float32, whose bits are copied.
   ///
   /// - Parameters:
   ///   - values: The floats to store.
   ///   - bytes: Receives `values.count` × `byteCount` bytes, at any alignment.
-  ///   - instructions: The path to take.
+  ///   - instructions: The instruction set to use.
   package func encode(
     _ values: Span<Float>, into bytes: inout MutableRawSpan,
     on instructions: InstructionSet = .best

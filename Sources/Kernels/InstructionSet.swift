@@ -1,23 +1,24 @@
 internal import CKernels
 
-/// The instructions that a kernel is compiled for; every kernel gives the same bits with each.
+/// An instruction set that kernels are compiled for; every kernel gives the same bits with each.
 ///
-/// Kernels take one as their last argument: `.best` unless a test or a benchmark asks otherwise.
+/// Kernels take it as their last argument. The default is `.best`. Tests and benchmarks also pass
+/// the others.
 package enum InstructionSet: CaseIterable, Sendable {
   /// Plain C, for any machine.
   case portable
   /// x86-64 with AVX2, F16C, SSE4.2 and PCLMULQDQ.
   case avx2
 
-  /// The fastest one that this machine has, looked up once.
+  /// The fastest instruction set of this machine, determined once.
   package static let best: InstructionSet = avx2.isAvailable ? .avx2 : .portable
 
-  /// Those that this machine has, slowest first.
+  /// The instruction sets of this machine, slowest first.
   package static var available: [InstructionSet] {
     allCases.filter(\.isAvailable)
   }
 
-  /// Whether this machine can run it; asking a kernel for another one is a mistake.
+  /// Whether this machine supports the instruction set; kernels must not be called with others.
   package var isAvailable: Bool {
     pleat_has_instructions(identifier)
   }

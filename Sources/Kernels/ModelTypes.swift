@@ -1,7 +1,7 @@
 package import TensorModel
 
 extension FloatFormat {
-  /// The format of a type that Pleat reads as numbers.
+  /// The format of a scalar type, which must be F16, BF16, F32 or F64.
   package init(_ type: ScalarType) {
     switch type {
     case .f16: self = .float16
@@ -14,12 +14,12 @@ extension FloatFormat {
 }
 
 extension BlockType {
-  /// The block type of a layout; nil when its blocks cannot be decoded here.
+  /// The block type of a layout; nil if Pleat cannot decode its blocks.
   package init?(_ layout: BlockLayout) {
     guard let type = Self.allCases.first(where: { $0.name == layout.name }) else { return nil }
     self = type
   }
 
-  /// GGML's name of the type, such as `Q4_K`.
+  /// The name of the type in GGML, such as `Q4_K`.
   package var name: String { "\(self)".uppercased() }
 }

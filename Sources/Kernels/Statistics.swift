@@ -1,28 +1,28 @@
 internal import CKernels
 
-/// What one pass over floats tells; sums are the same whatever the instruction set.
+/// The statistics of floats from one pass; sums are the same with every instruction set.
 ///
-/// The order of addition is fixed: value i of a span goes to partial sum i mod 8, and the eight are
-/// added as ((0+4)+(2+6)) + ((1+5)+(3+7)). `merge` adds whole spans in the order of the calls, so
-/// the same spans in the same order give the same bits.
+/// The order of addition is fixed. Value i of a span goes to partial sum i mod 8. The eight sums
+/// are added as ((0+4)+(2+6)) + ((1+5)+(3+7)). `merge` adds whole spans in the order of the calls,
+/// so the same spans in the same order give the same bits.
 package struct ValueStatistics: Sendable, Hashable {
-  /// Values seen, finite or not.
+  /// The number of values, finite or not.
   package var count = 0
   package var nanCount = 0
   package var infinityCount = 0
-  /// Smallest finite value, with −0 below +0; infinity when there is none.
+  /// The smallest finite value, with −0 below +0; infinity if there is none.
   package var minimum = Float.infinity
-  /// Largest finite value, with −0 below +0; −infinity when there is none.
+  /// The largest finite value, with −0 below +0; −infinity if there is none.
   package var maximum = -Float.infinity
-  /// Sum of the finite values.
+  /// The sum of the finite values.
   package var sum = 0.0
-  /// Sum of the squares of the finite values.
+  /// The sum of the squares of the finite values.
   package var sumOfSquares = 0.0
 
   package init() {}
 
   package init(_ values: Span<Float>, on instructions: InstructionSet = .best) {
-    // A pointer and its own count.
+    // In bounds: the pointer is passed with its own count.
     let found = unsafe values.withUnsafeBufferPointer {
       unsafe pleat_statistics_of(instructions.identifier, $0.baseAddress, $0.count)
     }
@@ -35,10 +35,10 @@ package struct ValueStatistics: Sendable, Hashable {
     sumOfSquares = found.sum_of_squares
   }
 
-  /// How many of the values are finite.
+  /// The number of finite values.
   package var finiteCount: Int { count - nanCount - infinityCount }
 
-  /// Adds what was found in the span that follows.
+  /// Adds the statistics of the next span.
   package mutating func merge(_ next: ValueStatistics) {
     count += next.count
     nanCount += next.nanCount
@@ -50,24 +50,24 @@ package struct ValueStatistics: Sendable, Hashable {
   }
 }
 
-/// The largest |value|, with infinity above all numbers; NaN if any value is, 0 where there is none.
+/// The largest |value|, which may be infinite; NaN if any value is NaN, 0 if there are no values.
 package func largestMagnitude(
   _ values: Span<Float>, on instructions: InstructionSet = .best
 ) -> Float {
-  // A pointer and its own count.
+  // In bounds: the pointer is passed with its own count.
   unsafe values.withUnsafeBufferPointer {
     unsafe pleat_largest_magnitude(instructions.identifier, $0.baseAddress, $0.count)
   }
 }
 
-/// How far floats are from a reference; the order of addition is that of `ValueStatistics`.
+/// The errors of floats against a reference; the order of addition is that of `ValueStatistics`.
 package struct ErrorStatistics: Sendable, Hashable {
   package var count = 0
-  /// Σ (value − reference)², NaN or infinite where a value is not finite.
+  /// Σ (value − reference)²; NaN or infinite if a value is not finite.
   package var sumOfSquaredErrors = 0.0
   /// Σ reference².
   package var sumOfSquares = 0.0
-  /// Largest |value − reference|, rounded to float32; NaN if any difference is.
+  /// The largest |value − reference|, rounded to float32; NaN if any difference is NaN.
   package var maximumError = Float(0)
 
   package init() {}
@@ -91,7 +91,7 @@ package struct ErrorStatistics: Sendable, Hashable {
     maximumError = found.maximum_error
   }
 
-  /// Adds what was found in the spans that follow.
+  /// Adds the statistics of the next spans.
   package mutating func merge(_ next: ErrorStatistics) {
     count += next.count
     sumOfSquaredErrors += next.sumOfSquaredErrors
@@ -102,18 +102,17 @@ package struct ErrorStatistics: Sendable, Hashable {
   }
 }
 
-/// How much of an update is missing from the values that were made of a base and it; the order of
-/// addition is that of `ValueStatistics`.
+/// How much of an update was lost when it was added to base values.
 ///
-/// An update that is lost whole, because every value is still the base, has an error as large as
-/// itself.
+/// The order of addition is that of `ValueStatistics`. If an update is lost entirely, because every
+/// value still equals the base, the error is as large as the update.
 package struct UpdateStatistics: Sendable, Hashable {
   package var count = 0
-  /// Σ ((value − base) − delta)² in double, NaN or infinite where a number is not finite.
+  /// Σ ((value − base) − delta)² in double; NaN or infinite if a number is not finite.
   package var sumOfSquaredErrors = 0.0
   /// Σ delta².
   package var sumOfSquares = 0.0
-  /// Largest |(value − base) − delta| in double; NaN if any is.
+  /// The largest |(value − base) − delta| in double; NaN if any is NaN.
   package var maximumError = 0.0
 
   package init() {}
@@ -121,10 +120,10 @@ package struct UpdateStatistics: Sendable, Hashable {
   /// Compares spans of equal length.
   ///
   /// - Parameters:
-  ///   - values: What became of base + delta.
+  ///   - values: The stored result of base + delta.
   ///   - base: The values before the update.
   ///   - delta: The update.
-  ///   - instructions: The path to take.
+  ///   - instructions: The instruction set to use.
   package init(
     of values: Span<Float>, base: Span<Float>, delta: Span<Float>,
     on instructions: InstructionSet = .best
@@ -147,7 +146,7 @@ package struct UpdateStatistics: Sendable, Hashable {
     maximumError = found.maximum_error
   }
 
-  /// Adds what was found in the spans that follow.
+  /// Adds the statistics of the next spans.
   package mutating func merge(_ next: UpdateStatistics) {
     count += next.count
     sumOfSquaredErrors += next.sumOfSquaredErrors

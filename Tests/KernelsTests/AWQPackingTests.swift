@@ -3,10 +3,10 @@ import TestSupport
 import Testing
 
 @Suite struct AWQPackingTests {
-  /// Of the nibbles of a word, from the lowest, the rows: the table of AutoAWQ.
+  /// The row of each nibble of a word, from the lowest nibble up: the table of AutoAWQ.
   private static let order = [0, 2, 4, 6, 1, 3, 5, 7]
 
-  /// The bytes of a line for each column, one nibble after the other.
+  /// The expected bytes, one stripe for each column, written nibble by nibble.
   private func twin(_ codes: [UInt8], rows: Int, columns: Int, distance: Int) -> [UInt8] {
     var bytes = [UInt8](repeating: 0xff, count: columns * distance)
     for column in 0..<columns {
@@ -23,7 +23,7 @@ import Testing
   }
 
   @Test(
-    "words hold eight rows in the order of AWQ, and come back (seed 61)",
+    "words hold eight rows in the order of AWQ, and unpack to the codes (seed 61)",
     arguments: InstructionSet.available)
   func layout(set: InstructionSet) {
     var random = Seeded(61)
@@ -32,7 +32,7 @@ import Testing
         let distance = rows / 2 + gap
         let codes = random.codes(rows * columns, bits: 4)
         let expected = twin(codes, rows: rows, columns: columns, distance: distance)
-        // An odd start, and bytes between lines that stay as they are.
+        // The bytes start at an odd address. Bytes between stripes must stay unchanged.
         var bytes = [UInt8](repeating: 0xff, count: columns * distance + 1)
         var span = bytes.mutableSpan
         var raw = span.mutableBytes
@@ -49,7 +49,7 @@ import Testing
     }
   }
 
-  @Test("rows 0 to 7 are the nibbles 0, 4, 1, 5, 2, 6, 3, 7") func example() {
+  @Test("rows 0 to 7 are nibbles 0, 4, 1, 5, 2, 6, 3, 7") func example() {
     var bytes = [UInt8](repeating: 0, count: 4)
     var span = bytes.mutableSpan
     var raw = span.mutableBytes

@@ -5,7 +5,7 @@ import Testing
 @Suite struct BitPackingTests {
   private static let lengths = Array(0...70) + [96, 127, 128, 129, 160, 255, 256, 257, 1000, 4096]
 
-  /// Bit k of the stream is bit k mod `bits` of code k / `bits`.
+  /// The expected bytes: bit k of the stream is bit k mod `bits` of code k / `bits`.
   private func twin(_ row: ArraySlice<UInt8>, bits: Int) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: (row.count * bits + 31) / 32 * 4)
     for k in 0..<(row.count * bits) {
@@ -20,7 +20,7 @@ import Testing
   ) -> [UInt8] {
     let packing = BitPacking(bits: bits)
     let size = rows * packing.byteCount(columns: codes.count / rows)
-    // An odd start, and bytes of which none may stay as it was.
+    // The bytes start at an odd address, and every one of them must be written.
     var bytes = [UInt8](repeating: 0xff, count: size + 1)
     var span = bytes.mutableSpan
     var raw = span.mutableBytes
@@ -39,7 +39,8 @@ import Testing
     return codes
   }
 
-  @Test("rows are bit streams, and come back (seed 51)", arguments: InstructionSet.available, 1...8)
+  @Test(
+    "rows are bit streams, and unpack again (seed 51)", arguments: InstructionSet.available, 1...8)
   func layout(set: InstructionSet, bits: Int) {
     var random = Seeded(51)
     for columns in Self.lengths {
@@ -54,7 +55,7 @@ import Testing
     }
   }
 
-  @Test("filling bits are not looked at", arguments: InstructionSet.available, 1...8)
+  @Test("padding bits are ignored", arguments: InstructionSet.available, 1...8)
   func filling(set: InstructionSet, bits: Int) {
     for columns in Self.lengths where columns * bits % 32 != 0 {
       var bytes = [UInt8](repeating: 0, count: (columns * bits + 31) / 32 * 4)
@@ -64,7 +65,7 @@ import Testing
     }
   }
 
-  @Test("eight 4-bit codes are one word, the first one lowest")
+  @Test("eight 4-bit codes are one word, with the first code lowest")
   func example() {
     let bytes = packed([1, 2, 3, 4, 5, 6, 7, 8, 9], rows: 1, bits: 4, on: .best)
     #expect(bytes == [0x21, 0x43, 0x65, 0x87, 0x09, 0, 0, 0])

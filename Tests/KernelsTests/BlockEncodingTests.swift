@@ -8,7 +8,7 @@ import Testing
   private func groups(seed: UInt64) -> [Float] {
     var random = Seeded(seed)
     var values = GroupTests.groups(of: 32, seed: seed)
-    // Scales around the smallest whose reciprocal is finite, 2^-128, and zeros of both signs.
+    // Scales around 2^-128, the smallest with a finite reciprocal, and zeros of both signs.
     for scale: Float in [0x1p-120, 0x1p-123, 0x1p-124, 0x1p-125, 0x1p-128, 0x1p-146, 0x1p-148] {
       for _ in 0..<8 { values += random.weights(32, scale: scale) }
     }
@@ -16,7 +16,7 @@ import Testing
       values += (0..<32).map { _ in [0, -0.0, 0.75].randomElement(using: &random) ?? 0 }
       values += (0..<32).map { _ in [0, -0.0].randomElement(using: &random) ?? 0 }
     }
-    // Quotients that are half way, in each type, once the farthest value is there.
+    // Quotients half way between codes, in each type; `edge` fixes the scale.
     for (edge, most) in [(Float(-8), 7), (-16, 15), (127, 127), (0, 15), (0, 31)] {
       for _ in 0..<20 {
         values +=
@@ -27,7 +27,7 @@ import Testing
   }
 
   @Test(
-    "blocks are their plain twin (seed 131)", arguments: InstructionSet.available, types)
+    "blocks match their plain twin (seed 131)", arguments: InstructionSet.available, types)
   func twin(set: InstructionSet, type: BlockType) throws {
     let values = groups(seed: 131)
     let expected = try GGMLTwin(type: type).encode(values).get()
@@ -45,24 +45,25 @@ import Testing
     #expect(Array(found.codes.prefix(codes.count)) == codes, sourceLocation: location)
   }
 
-  @Test("blocks worked out by hand", arguments: InstructionSet.available)
+  @Test("blocks match values computed by hand", arguments: InstructionSet.available)
   func byHand(set: InstructionSet) throws {
-    // Halves go up, from -7.5 too; 8 would be code 16.
+    // Halves are rounded up, also at -7.5. 8 would be code 16, and is clamped.
     try expect(
       .q4_0, [-8, 8, 0, 0.5, 1.5, -0.5, -7.5, 0.25], scale: 1, [0, 15, 8, 9, 10, 8, 1, 8], on: set)
     try expect(.q4_0, [8, -8, 0, 0.5], scale: -1, [0, 15, 8, 8], on: set)
     try expect(.q5_0, [-16, 16, 0.5, -0.5, -15.5], scale: 1, [0, 31, 17, 16, 1], on: set)
     try expect(.q4_1, [-3, 12, -2.5, -1.5, 11.5], scale: 1, bias: -3, [0, 15, 1, 2, 15], on: set)
     try expect(.q5_1, [-3, 28, -2.5, -1.5], scale: 1, bias: -3, [0, 31, 1, 2], on: set)
-    // Halves go away from zero.
+    // Halves are rounded away from zero.
     try expect(
       .q8_0, [127, -127, 0.5, -0.5, 1.5, -1.5, 0, 0.25], scale: 1,
       [255, 1, 129, 127, 130, 126, 128, 128], on: set)
-    // 7.4985 thirds; of the third as a half, which is a little less, they would be 7.5004.
+    // 2.4995 is 7.4985 times the scale 1/3. With the scale as float16, which is a little smaller,
+    // it would be 7.5004 times.
     try expect(.q4_1, [0, 5, 2.4995], scale: 0x1.554p-2, bias: 0, [0, 15, 7], on: set)
   }
 
-  @Test("zeros have the bytes of llama.cpp", arguments: InstructionSet.available)
+  @Test("blocks of zeros have the bytes of llama.cpp", arguments: InstructionSet.available)
   func zeros(set: InstructionSet) throws {
     for zero: Float in [0, -0.0] {
       // 0 / -8 is -0.
@@ -74,23 +75,23 @@ import Testing
     }
     try expect(.q4_1, [15, 0, -0.0], scale: 1, bias: 0, [15, 0, 0], on: set)
     try expect(.q4_1, [15, -0.0, 0], scale: 1, bias: -0.0, [15, 0, 0], on: set)
-    // So small that the reciprocal is infinite: all zeros, also where the value is not.
+    // The scale is so small that its reciprocal is infinite: codes are 0 even if the value is not.
     try expect(.q4_0, [0x1p-127, 0], scale: -0.0, [0, 0], on: set)
     try expect(.q8_0, [-0x1p-127, 0], scale: 0, [128, 128], on: set)
     try expect(.q4_1, [0x1p-127, 0], scale: 0, bias: 0, [0, 0], on: set)
   }
 
   @Test(
-    "a value that is not finite is found in its group (seed 132)",
+    "a value that is not finite is reported with its group (seed 132)",
     arguments: InstructionSet.available, types)
   func nonFinite(set: InstructionSet, type: BlockType) {
     var random = Seeded(132)
     let values = random.weights(80 * 32)
     for group in [0, 1, 31, 32, 33, 63, 79] {
-      for place in [0, 15, 31] {
+      for position in [0, 15, 31] {
         for value: Float in [.nan, -.nan, .infinity, -.infinity] {
           var broken = values
-          broken[group * 32 + place] = value
+          broken[group * 32 + position] = value
           broken[80 * 32 - 1] = .nan
           let fault = GroupFault(kind: .nonFiniteValue, group: group)
           #expect(type.encode(broken, on: set) == .failure(fault))
@@ -99,7 +100,7 @@ import Testing
     }
   }
 
-  @Test("a parameter that overflows its format is found", arguments: InstructionSet.available)
+  @Test("a parameter that overflows its format is reported", arguments: InstructionSet.available)
   func overflow(set: InstructionSet) {
     func fault(_ type: BlockType, _ pair: (Float, Float)) -> GroupFault? {
       let quiet = [Float](repeating: 1, count: 32 * 40)
@@ -111,7 +112,7 @@ import Testing
     }
     let found = GroupFault(kind: .parameterOverflow, group: 40)
     let most = Float.greatestFiniteMagnitude
-    // 65520 is the first that a half does not hold.
+    // 65520 is the first value that overflows float16.
     #expect(fault(.q4_0, (65520 * 8, 0)) == found)
     #expect(fault(.q4_0, (65519 * 8, 0)) == nil)
     #expect(fault(.q8_0, (65520 * 127, 0)) == found)
@@ -122,7 +123,7 @@ import Testing
     #expect(fault(.q5_1, (-most, most)) == found)
   }
 
-  @Test("nothing to encode is no mistake", arguments: InstructionSet.available, types)
+  @Test("encoding no values succeeds", arguments: InstructionSet.available, types)
   func empty(set: InstructionSet, type: BlockType) throws {
     #expect(try type.encode([], on: set).get() == GroupTwin.Encoded())
   }

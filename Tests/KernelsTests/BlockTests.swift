@@ -17,7 +17,7 @@ import Testing
   }
 
   @Test(
-    "blocks decode to the bits of gguf's reference", arguments: InstructionSet.available,
+    "blocks decode to the bits of the gguf package", arguments: InstructionSet.available,
     BlockType.allCases)
   func goldenBlocks(set: InstructionSet, type: BlockType) throws {
     let name = "\(type)".uppercased()
@@ -30,7 +30,7 @@ import Testing
   private static let grouped = BlockType.allCases.filter { $0.groupForm != nil }
 
   @Test(
-    "codes and scales of a block give its values, and the block again",
+    "unpacked codes and scales give the values of a block, and pack to the same block",
     arguments: InstructionSet.available, grouped)
   func unpackAndPack(set: InstructionSet, type: BlockType) throws {
     let blocks = try golden("\("\(type)".uppercased()).blocks")
@@ -68,7 +68,7 @@ import Testing
   }
 
   @Test(
-    "scales are rounded to halves when packed, at any count (seed 71)",
+    "packing rounds scales to float16, for any number of blocks (seed 71)",
     arguments: InstructionSet.available)
   func rounding(set: InstructionSet) {
     var random = Seeded(71)

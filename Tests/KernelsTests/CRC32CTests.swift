@@ -16,7 +16,7 @@ import Testing
     CRC32C(of: bytes.span, on: set).value
   }
 
-  @Test("the vectors of RFC 3720 hold", arguments: InstructionSet.available)
+  @Test("the test vectors of RFC 3720 hold", arguments: InstructionSet.available)
   func vectors(set: InstructionSet) {
     #expect(checksum([UInt8](repeating: 0, count: 32), on: set) == 0x8a91_36aa)
     #expect(checksum([UInt8](repeating: 0xff, count: 32), on: set) == 0x62a8_ab43)
@@ -26,7 +26,8 @@ import Testing
     #expect(checksum([], on: set) == 0)
   }
 
-  @Test("every length is as by single bits (seed 61)", arguments: InstructionSet.available)
+  @Test(
+    "checksums of all lengths match a bitwise loop (seed 61)", arguments: InstructionSet.available)
   func lengths(set: InstructionSet) {
     var random = Seeded(61)
     let bytes = random.bytes(9300)
@@ -38,7 +39,9 @@ import Testing
     }
   }
 
-  @Test("pieces add up, read or appended (seed 62)", arguments: InstructionSet.available)
+  @Test(
+    "checksums of pieces combine to that of the whole (seed 62)",
+    arguments: InstructionSet.available)
   func pieces(set: InstructionSet) {
     var random = Seeded(62)
     let bytes = random.bytes(7001)
@@ -57,7 +60,7 @@ import Testing
     }
   }
 
-  @Test("appending is associative for lengths that no memory holds")
+  @Test("appending is associative, even for lengths beyond any memory")
   func longLengths() {
     let (a, b, c) = (CRC32C(0x1234_5678), CRC32C(0x9abc_def0), CRC32C(0x0fed_cba9))
     let (lengthB, lengthC) = (3 << 40, 5 << 50)

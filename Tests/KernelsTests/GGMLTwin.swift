@@ -1,7 +1,7 @@
 import Kernels
 import TestSupport
 
-/// The blocks of llama.cpp as its source writes them, one value after the other.
+/// Encodes blocks as the source of llama.cpp does, value by value.
 struct GGMLTwin {
   var type: BlockType
 
@@ -52,7 +52,7 @@ struct GGMLTwin {
 
   private func reciprocal(_ scale: Float) -> Float { scale != 0 ? 1 / scale : 0 }
 
-  // What is no number, or too large for one, becomes 0 on x86.
+  // NaN and infinity become 0, as they do on x86.
   private func truncated(_ value: Float, _ top: Float) -> UInt8 {
     value.isFinite ? UInt8(min(value.rounded(.towardZero), top)) : 0
   }

@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct GroupFaultTests {
   @Test(
-    "a value that is not finite is found in its group", arguments: InstructionSet.available,
+    "a value that is not finite is reported with its group", arguments: InstructionSet.available,
     [1, 7, 32, 64, 100])
   func nonFinite(set: InstructionSet, size: Int) {
     var random = Seeded(101)
@@ -15,10 +15,10 @@ import Testing
       Float(bitPattern: 0xff80_0001),
     ]
     for group in [0, 1, 31, 32, 33, 63, 79] {
-      for place in Set([0, size / 2, size - 1]) {
+      for position in Set([0, size / 2, size - 1]) {
         for value in bad {
           var broken = values
-          broken[group * size + place] = value
+          broken[group * size + position] = value
           broken[80 * size - 1] = .nan
           let fault = GroupFault(kind: .nonFiniteValue, group: group)
           #expect(kernel.minMax(broken, on: set) == .failure(fault))
@@ -28,7 +28,7 @@ import Testing
     }
   }
 
-  @Test("a parameter that overflows its format is found", arguments: InstructionSet.available)
+  @Test("a parameter that overflows its format is reported", arguments: InstructionSet.available)
   func overflow(set: InstructionSet) {
     func fault(
       _ group: [Float], _ format: FloatFormat, bits: Int = 4
@@ -43,15 +43,15 @@ import Testing
       }
       return (kind(kernel.minMax(values, on: set)), kind(kernel.symmetric(values, on: set)))
     }
-    // The bias is too large for a half, then just not.
+    // The bias is just too large for float16, then just small enough.
     let high = (0..<8).map { 65520 + Float($0) }
     #expect(fault(high, .float16) == (.parameterOverflow, nil))
     #expect(fault([65519] + high[1...], .float16) == (nil, nil))
-    // The scale is.
+    // The scale is too large for float16.
     let million: [Float] = [0, 0, 0, 0, 0, 0, 0, 1e6]
     #expect(fault(million, .float16) == (.parameterOverflow, .parameterOverflow))
     #expect(fault(million, .bfloat16) == (nil, nil))
-    // The range, the bias and the scale are too large for a float, or for a bfloat.
+    // The range, the bias or the scale is too large for float32 or bfloat16.
     let most = Float.greatestFiniteMagnitude
     let one: [Float] = [most, 0, 0, 0, 0, 0, 0, 0]
     #expect(fault([-most] + one[..<7], .float32) == (.parameterOverflow, nil))
@@ -60,7 +60,7 @@ import Testing
     #expect(fault(one, .float32) == (nil, nil))
   }
 
-  @Test("the first fault is told, whatever its kind", arguments: InstructionSet.available)
+  @Test("the first fault is reported, whatever its kind", arguments: InstructionSet.available)
   func order(set: InstructionSet) {
     let kernel = GroupKernel(groupSize: 8, bits: 4, parameters: .float16)
     var values = [Float](repeating: 1, count: 8 * 3)

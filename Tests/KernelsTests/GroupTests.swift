@@ -6,14 +6,14 @@ import Testing
   static let formats: [FloatFormat] = [.float16, .bfloat16, .float32]
   static let groupSizes = [1, 7, 8, 16, 24, 32, 33, 64, 100, 128, 256]
 
-  /// Groups of every kind that has its own way through the arithmetic, more than one batch of them.
+  /// Groups that cover every case of the arithmetic, in more than one batch.
   static func groups(of size: Int, seed: UInt64) -> [Float] {
     var random = Seeded(seed)
     var values: [Float] = []
     for scale: Float in [1, 1000, 1e-6, 1e-7, 3e-8, 1e-38, 0x1p-146] {
       for _ in 0..<8 { values += random.weights(size, scale: scale) }
     }
-    for offset: Float in [0.5, -3, 1000, -60000] {  // far from zero, narrow
+    for offset: Float in [0.5, -3, 1000, -60000] {  // A narrow range far from zero.
       values += random.weights(size, scale: 0.01).map { $0 + offset }
     }
     values += random.weights(size).map(\.magnitude)
@@ -24,14 +24,15 @@ import Testing
     for pair: (Float, Float) in [(0, -0.0), (-1, 1), (1, -1), (0.5, 0.25), (0, 0x1p-149)] {
       values += (0..<size).map { $0 % 2 == 0 ? pair.0 : pair.1 }
     }
-    for _ in 0..<4 {  // many ties, of codes and of magnitudes
+    for _ in 0..<4 {  // Many ties of codes and of magnitudes.
       values += (0..<size).map { _ in Float(Int.random(in: -30...30, using: &random)) / 4 }
     }
     return values
   }
 
   @Test(
-    "minmax is its plain twin (seed 91)", arguments: InstructionSet.available, groupSizes)
+    "minmax encoding matches its plain twin (seed 91)", arguments: InstructionSet.available,
+    groupSizes)
   func minMax(set: InstructionSet, size: Int) {
     let values = Self.groups(of: size, seed: 91)
     for bits in 1...8 {
@@ -44,7 +45,8 @@ import Testing
   }
 
   @Test(
-    "symmetric is its plain twin (seed 92)", arguments: InstructionSet.available, groupSizes)
+    "symmetric encoding matches its plain twin (seed 92)", arguments: InstructionSet.available,
+    groupSizes)
   func symmetric(set: InstructionSet, size: Int) {
     let values = Self.groups(of: size, seed: 92)
     for bits in 1...8 {
@@ -57,7 +59,8 @@ import Testing
     }
   }
 
-  @Test("decoding multiplies, then adds (seed 93)", arguments: InstructionSet.available, groupSizes)
+  @Test(
+    "decoding multiplies and then adds (seed 93)", arguments: InstructionSet.available, groupSizes)
   func decoding(set: InstructionSet, size: Int) {
     var random = Seeded(93)
     let groups = 37
@@ -85,10 +88,10 @@ import Testing
     #expect(values.allSatisfy { $0 == 0 && $0.sign == .minus })
   }
 
-  // For ordinary weights and for the bits at which the rounding of the parameters moves no code:
-  // at more bits a bfloat scale is off by more than half a step at the last code.
+  // This holds for ordinary weights, as long as rounding the parameters changes no code. With more
+  // bits, the rounding of a bfloat16 scale is more than half a step at the last code.
   @Test(
-    "encoding what was decoded gives the same codes (seed 94)", arguments: InstructionSet.available,
+    "encoding decoded values gives the same codes (seed 94)", arguments: InstructionSet.available,
     [16, 32, 64, 100, 128, 256])
   func idempotence(set: InstructionSet, size: Int) throws {
     var random = Seeded(94)
@@ -107,7 +110,7 @@ import Testing
   }
 
   @Test(
-    "the farthest value gets code 0 and the first of equals decides",
+    "the first value of largest magnitude gets code 0",
     arguments: InstructionSet.available)
   func farthest(set: InstructionSet) throws {
     let kernel = GroupKernel(groupSize: 8, bits: 4, parameters: .float16)
@@ -119,7 +122,7 @@ import Testing
     #expect(positive.codes == [6, 0, 15, 4, 8, 8, 8, 8])
   }
 
-  @Test("constants are kept exactly and need no codes", arguments: InstructionSet.available)
+  @Test("constant groups are exact, with codes of 0", arguments: InstructionSet.available)
   func constants(set: InstructionSet) throws {
     for size in [7, 32] {
       let kernel = GroupKernel(groupSize: size, bits: 4, parameters: .float16)
@@ -133,7 +136,7 @@ import Testing
     }
   }
 
-  @Test("nothing to encode is no mistake", arguments: InstructionSet.available)
+  @Test("encoding no values succeeds", arguments: InstructionSet.available)
   func empty(set: InstructionSet) throws {
     let kernel = GroupKernel(groupSize: 64, bits: 4, parameters: .float16)
     #expect(try kernel.minMax([], on: set).get() == GroupTwin.Encoded())

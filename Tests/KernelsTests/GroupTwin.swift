@@ -1,7 +1,7 @@
 import Kernels
 import TestSupport
 
-/// The group arithmetic as its documentation tells it, one value after the other.
+/// The arithmetic of groups, written value by value as the documentation describes it.
 struct GroupTwin {
   var groupSize: Int
   var bits: Int
@@ -9,9 +9,9 @@ struct GroupTwin {
 
   struct Encoded: Equatable {
     var codes: [UInt8] = []
-    var scales: [UInt32] = []  // bits
-    var biases: [UInt32] = []  // bits
-    var zeros: [UInt32] = []  // bits
+    var scales: [UInt32] = []  // As bits.
+    var biases: [UInt32] = []  // As bits.
+    var zeros: [UInt32] = []  // As bits.
   }
 
   func rounded(_ value: Float) -> Float {
@@ -163,7 +163,7 @@ extension GroupKernel {
     }
   }
 
-  /// Decodes with the biases or zero points that there are, else around the symmetric zero.
+  /// Decodes with biases or zero points if there are any, else with the symmetric zero.
   func decode(_ encoded: GroupTwin.Encoded, on set: InstructionSet) -> [Float] {
     var values = [Float](repeating: .nan, count: encoded.codes.count)
     let scales = encoded.scales.map(Float.init(bitPattern:))

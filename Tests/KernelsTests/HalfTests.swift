@@ -11,13 +11,14 @@ import Testing
     stride(from: 0, to: bytes.count, by: 2).map { UInt16(bytes[$0]) | UInt16(bytes[$0 + 1]) << 8 }
   }
 
-  @Test("every half has the float of its definition", arguments: InstructionSet.available)
+  @Test("every half decodes to the float of its definition", arguments: InstructionSet.available)
   func everyHalf(set: InstructionSet) {
     let values = FloatFormat.float16.decode(Self.allHalves, on: set)
     #expect(values.bits == (0...UInt16.max).map(HalfTwin.float(ofHalf:)))
   }
 
-  @Test("every half comes back, NaNs as quiet ones", arguments: InstructionSet.available)
+  @Test(
+    "every half survives a round trip, with NaNs made quiet", arguments: InstructionSet.available)
   func halvesComeBack(set: InstructionSet) {
     let values = FloatFormat.float16.decode(Self.allHalves, on: set)
     let expected = (0...UInt16.max).map { $0 & 0x7fff > 0x7c00 ? $0 | 0x0200 : $0 }
@@ -25,7 +26,8 @@ import Testing
   }
 
   @Test(
-    "every bfloat is the upper half of a float and comes back", arguments: InstructionSet.available)
+    "every bfloat is the upper half of a float, and survives a round trip",
+    arguments: InstructionSet.available)
   func everyBfloat(set: InstructionSet) {
     let values = FloatFormat.bfloat16.decode(Self.allHalves, on: set)
     #expect(values.bits == (0...UInt16.max).map { UInt32($0) << 16 })
@@ -33,7 +35,7 @@ import Testing
     #expect(words(FloatFormat.bfloat16.encode(values, on: set)) == expected)
   }
 
-  /// Around every half: itself, the tie above it, and both neighbours of each.
+  /// For every half: the half, the tie above it, and their neighboring floats.
   private static let ties: [Float] = (0..<UInt16(0x7c00)).flatMap { half -> [Float] in
     let low = Float(bitPattern: HalfTwin.float(ofHalf: half))
     let high = half == 0x7bff ? 65536 : Float(bitPattern: HalfTwin.float(ofHalf: half + 1))
@@ -96,7 +98,9 @@ import Testing
     #expect(FloatFormat.float64.decode(wide, on: set).bits == floats.bits)
   }
 
-  @Test("floats are stored as they are, signalling NaNs too", arguments: InstructionSet.available)
+  @Test(
+    "float32 stores the bits of floats, signaling NaNs included",
+    arguments: InstructionSet.available)
   func floats(set: InstructionSet) {
     let values = Self.edges
     let bytes = FloatFormat.float32.encode(values, on: set)
@@ -107,7 +111,7 @@ import Testing
     #expect(FloatFormat.float32.decode(bytes, on: set).bits == values.bits)
   }
 
-  @Test("bytes may start anywhere, and any number of values will do (seed 44)")
+  @Test("any alignment and any number of values works (seed 44)")
   func unaligned() {
     var random = Seeded(44)
     let bytes = random.bytes(8 * 40 + 1)

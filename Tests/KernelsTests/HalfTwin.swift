@@ -1,4 +1,4 @@
-/// Halves by their definition, in Double arithmetic.
+/// Half-precision conversions by their definition, in Double arithmetic.
 enum HalfTwin {
   static func float(ofHalf half: UInt16) -> UInt32 {
     let sign = UInt32(half >> 15) << 31
@@ -19,12 +19,12 @@ enum HalfTwin {
     let sign = UInt16(bits >> 16 & 0x8000)
     if value.isNaN { return sign | 0x7e00 | UInt16(bits >> 13 & 0x3ff) }
     let magnitude = Double(value.magnitude)
-    // 65520 lies half way between the largest half and the next, which would be even.
+    // 65520 is half way between the largest half and the next step, which would be even.
     if magnitude >= 65520 { return sign | 0x7c00 }
     let exponent = magnitude < 0x1p-14 ? -14 : magnitude.exponent
     let unit = Double(sign: .plus, exponent: Int(exponent) - 10, significand: 1)
     let steps = Int((magnitude / unit).rounded(.toNearestOrEven))
-    // Steps of 1024 and more carry the exponent with them.
+    // 1024 or more steps carry into the exponent.
     return sign | UInt16((Int(exponent) + 14) * 1024 + steps)
   }
 

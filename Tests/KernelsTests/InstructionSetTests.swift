@@ -1,9 +1,8 @@
+import Kernels
 import Testing
 
-@testable import Kernels
-
 @Suite struct InstructionSetTests {
-  @Test("every machine has the portable path, and the best one is available")
+  @Test("the portable path is always available, and the best one is too")
   func best() {
     #expect(InstructionSet.available.first == .portable)
     #expect(InstructionSet.best.isAvailable)

@@ -2,12 +2,12 @@ import Kernels
 import TestSupport
 import Testing
 
-/// Codes that are packed down columns.
+/// Codes packed down columns, in stripes.
 @Suite struct LinePackingTests {
   private static let columns = [32, 64, 96, 480, 512, 544, 1056]
   private static let rows = [1, 3, 4, 15, 16, 17, 37]
 
-  /// Bit k of the stream of a row is bit k mod 32 of its word in line k / 32.
+  /// The expected bytes: bit k of the stream of a row is bit k mod 32 of its word in stripe k / 32.
   private func twin(_ codes: [UInt8], rows: Int, bits: Int) -> [UInt8] {
     let columns = codes.count / rows
     var bytes = [UInt8](repeating: 0, count: codes.count * bits / 8)
@@ -21,7 +21,7 @@ import Testing
   }
 
   @Test(
-    "words of a row are one in each line, and come back (seed 52)",
+    "each stripe has one word of a row, and the words unpack again (seed 52)",
     arguments: InstructionSet.available, 1...8)
   func layout(set: InstructionSet, bits: Int) {
     var random = Seeded(52)
@@ -29,7 +29,7 @@ import Testing
     for (columns, rows) in Every.pair(of: Self.columns, Self.rows) {
       let codes = random.codes(rows * columns, bits: bits)
       let expected = twin(codes, rows: rows, bits: bits)
-      // An odd start, and bytes of which none may stay as it was.
+      // The bytes start at an odd address, and every one of them must be written.
       var bytes = [UInt8](repeating: 0xff, count: expected.count + 1)
       var found = [UInt8](repeating: 0xff, count: codes.count)
       for piece in Every.pieces(of: rows, 20) {
@@ -54,15 +54,16 @@ import Testing
     }
   }
 
-  @Test("rows that are left alone keep their words", arguments: InstructionSet.available)
-  func neighbours(set: InstructionSet) {
+  @Test(
+    "packing some rows leaves the words of others unchanged", arguments: InstructionSet.available)
+  func neighbors(set: InstructionSet) {
     let codes = [UInt8](repeating: 5, count: 2 * 32)
     var bytes = [UInt8](repeating: 0xee, count: 3 * 5 * 4)
     var span = bytes.mutableSpan
     var raw = span.mutableBytes
     BitPacking(bits: 3).packLines(codes.span, rows: 2, firstRow: 2, into: &raw, on: set)
-    for place in bytes.indices where !(2..<4).contains(place / 4 % 5) {
-      #expect(bytes[place] == 0xee)
+    for position in bytes.indices where !(2..<4).contains(position / 4 % 5) {
+      #expect(bytes[position] == 0xee)
     }
   }
 }

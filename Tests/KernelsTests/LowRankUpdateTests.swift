@@ -34,7 +34,7 @@ import Testing
   ]
 
   @Test(
-    "an update is its plain twin (seed 121)", arguments: InstructionSet.available,
+    "an update matches its plain twin (seed 121)", arguments: InstructionSet.available,
     [1, 2, 7, 8, 9, 65])
   func twin(set: InstructionSet, rows: Int) {
     var random = Seeded(121)
@@ -53,7 +53,7 @@ import Testing
   }
 
   @Test(
-    "many rows are their plain twin (seed 122)", arguments: InstructionSet.available,
+    "an update of many rows matches its plain twin (seed 122)", arguments: InstructionSet.available,
     [64, 127, 128, 131])
   func manyRows(set: InstructionSet, rows: Int) {
     var random = Seeded(122)
@@ -67,10 +67,11 @@ import Testing
     }
   }
 
-  // Rows and columns are repeated or filled up to whole tiles, which must not reach their
-  // neighbours; and there is one NaN, whatever the operands.
+  // Tiles are filled with repeated rows and zero columns, which must not affect other values. Every
+  // NaN result has the same bits, whatever the operands.
   @Test(
-    "what is not finite stays in its row and column (seed 123)", arguments: InstructionSet.available
+    "values that are not finite affect only their row or column (seed 123)",
+    arguments: InstructionSet.available
   )
   func special(set: InstructionSet) {
     var random = Seeded(123)
@@ -95,7 +96,7 @@ import Testing
     }
   }
 
-  @Test("a product worked out by hand", arguments: InstructionSet.available)
+  @Test("an update matches a product computed by hand", arguments: InstructionSet.available)
   func byHand(set: InstructionSet) {
     // [1 2; 3 4] · [5 6 7; 8 9 10] = [21 24 27; 47 54 61]
     let found = add(
@@ -103,7 +104,7 @@ import Testing
     #expect(found == ([-41, -48, -54, -94, -108, -22] as [Float]).bits)
   }
 
-  @Test("products are rounded, and added in order", arguments: InstructionSet.available)
+  @Test("products are rounded, and then added in order", arguments: InstructionSet.available)
   func rounding(set: InstructionSet) {
     for columns in [1, 16, 40] {
       func sum(_ left: [Float], _ factors: [Float]) -> Set<UInt32> {
@@ -111,10 +112,10 @@ import Testing
         let delta = [Float](repeating: 0, count: columns)
         return Set(add(left, right, rank: left.count, scale: 1, to: delta, on: set))
       }
-      // (1 + 2^-12)² = 1 + 2^-11 + 2^-24, of which fused arithmetic would leave the last term.
+      // (1 + 2^-12)² = 1 + 2^-11 + 2^-24. With fused arithmetic, the last term would remain.
       let x: Float = 1 + 0x1p-12
       #expect(sum([-(1 + 0x1p-11), x], [1, x]) == [0])
-      // 2^24 + 1 is rounded to 2^24; the 1 would be left in any other order.
+      // 2^24 + 1 is rounded to 2^24. In another order, the 1 would remain.
       #expect(sum([0x1p24, 1, -0x1p24], [1, 1, 1]) == [0])
       #expect(sum([0x1p24, -0x1p24, 1], [1, 1, 1]) == [Float(1).bitPattern])
     }

@@ -4,12 +4,12 @@ import Testing
 
 @Suite struct MLXTests {
   @Test(
-    "the groups of MLX are their plain twin (seed 121)", arguments: InstructionSet.available,
+    "MLX encoding matches its plain twin (seed 121)", arguments: InstructionSet.available,
     GroupTests.groupSizes)
   func twin(set: InstructionSet, size: Int) throws {
     var random = Seeded(121)
     var values = GroupTests.groups(of: size, seed: 121)
-    // A constant has no range and is up to 10^7 steps of 1e-7 away from zero: beyond 2^23 too.
+    // A constant group has no range. It is up to 10^7 steps of 1e-7 from zero, which exceeds 2^23.
     for _ in 0..<64 {
       let constant = Float.random(in: -1...1, using: &random)
       values += [Float](repeating: constant, count: size)
@@ -35,23 +35,23 @@ import Testing
     #expect(found == expected, sourceLocation: location)
   }
 
-  @Test("groups worked out by hand", arguments: InstructionSet.available)
+  @Test("groups match values computed by hand", arguments: InstructionSet.available)
   func byHand(set: InstructionSet) throws {
-    // 7.5 / 15 = 0.5, from 6 downwards; -0.25, 0.25 and 0.75 are half way: codes go to the even side.
+    // 7.5 / 15 = 0.5, from 6 down. -0.25, 0.25 and 0.75 are half way, and round to even codes.
     try expect(
       [-1.5, 6, 0, 0.25, 0.75, 1, -0.25, 3.3], bits: 4, scale: -0.5, bias: 6,
       codes: [15, 0, 12, 12, 10, 10, 12, 5], on: set)
     try expect(
       [1.5, -6, 0, -0.25, -0.75, -1, 0.25, -3.3], bits: 4, scale: 0.5, bias: -6,
       codes: [15, 0, 12, 12, 10, 10, 12, 5], on: set)
-    // Of equal magnitudes the largest value decides. 1 is 1.5 steps of 2/3: it becomes 2 of 0.5,
-    // and -1 would have code 4.
+    // Of two values of equal magnitude the larger one is the edge. 1 is 1.5 steps of 2/3. It
+    // becomes 2 steps of 0.5, and -1 would have code 4.
     try expect([-1, 1, 0, 0.5], bits: 2, scale: -0.5, bias: 1, codes: [3, 0, 2, 1], on: set)
-    // 98.25 / (100 / 255) = 250.54, while the scale as it is stored would give 250.27.
+    // 98.25 / (100 / 255) = 250.54. The rounded scale would give 250.27.
     try expect(
       [100, 0, 1.75], bits: 8, .bfloat16, scale: -0.392578125, bias: 100, codes: [0, 255, 251],
       on: set)
-    // 2049.25 is 3 steps from 2051.5; from 2052, as the bias is stored, it would be almost 4.
+    // 2049.25 is 3 steps from 2051.5. From the rounded bias 2052 it would be almost 4.
     try expect(
       [2051.5, 2049.25, 2040.25], bits: 4, .float16, scale: -0.75, bias: 2052, codes: [0, 3, 15],
       on: set)
@@ -60,7 +60,7 @@ import Testing
   @Test(
     "groups without a range have steps of 1e-7, as in MLX", arguments: InstructionSet.available)
   func smallSteps(set: InstructionSet) throws {
-    // mx.quantize of mlx 0.32.4 gave these scales, biases and codes.
+    // These scales, biases and codes are from mx.quantize of mlx 0.32.4.
     try expect([0, -0.0], bits: 4, scale: -1e-7, bias: 0, codes: [0, 0], on: set)
     try expect([0, -0.0], bits: 4, .float16, scale: -0x1p-23, bias: 0, codes: [0, 0], on: set)
     for constant: Float in [0.375, -0.375] {
@@ -72,7 +72,7 @@ import Testing
     try expect(
       [1000, 1000.5, 1000.25], bits: 4, scale: -0x1.111112p-5, bias: 1000.5, codes: [15, 0, 7],
       on: set)
-    // So many steps that their number is infinite.
+    // The number of steps overflows to infinity.
     for format in [FloatFormat.bfloat16, .float32] {
       try expect(
         [0x1p120, 0x1p120], bits: 5, format, scale: -0.0, bias: 0x1p120, codes: [0, 0], on: set)
@@ -80,7 +80,7 @@ import Testing
   }
 
   @Test(
-    "the farthest value has code 0, and negation keeps all codes (seed 122)",
+    "the value of largest magnitude has code 0, and negation keeps all codes (seed 122)",
     arguments: InstructionSet.available, [7, 32, 64, 128])
   func laws(set: InstructionSet, size: Int) throws {
     var random = Seeded(122)
@@ -104,17 +104,17 @@ import Testing
   }
 
   @Test(
-    "a value that is not finite is found in its group (seed 123)",
+    "a value that is not finite is reported with its group (seed 123)",
     arguments: InstructionSet.available, [1, 7, 32, 64, 100])
   func nonFinite(set: InstructionSet, size: Int) {
     var random = Seeded(123)
     let values = random.weights(80 * size)
     let kernel = GroupKernel(groupSize: size, bits: 4, parameters: .float16)
     for group in [0, 1, 31, 32, 33, 63, 79] {
-      for place in Set([0, size / 2, size - 1]) {
+      for position in Set([0, size / 2, size - 1]) {
         for value: Float in [.nan, -.nan, .infinity, -.infinity] {
           var broken = values
-          broken[group * size + place] = value
+          broken[group * size + position] = value
           broken[80 * size - 1] = .nan
           let fault = GroupFault(kind: .nonFiniteValue, group: group)
           #expect(kernel.mlx(broken, on: set) == .failure(fault))
@@ -123,7 +123,7 @@ import Testing
     }
   }
 
-  @Test("a parameter that overflows its format is found", arguments: InstructionSet.available)
+  @Test("a parameter that overflows its format is reported", arguments: InstructionSet.available)
   func overflow(set: InstructionSet) {
     func fault(_ group: [Float], _ format: FloatFormat) -> GroupFault? {
       let kernel = GroupKernel(groupSize: 2, bits: 4, parameters: format)
@@ -135,7 +135,7 @@ import Testing
     }
     let found = GroupFault(kind: .parameterOverflow, group: 40)
     let most = Float.greatestFiniteMagnitude
-    // 65520 is the first that a half does not hold.
+    // 65520 is the first value that overflows float16.
     #expect(fault([65520, 0], .float16) == found)
     #expect(fault([-65519, 0], .float16) == nil)
     #expect(fault([-65520, 0], .bfloat16) == nil)
@@ -145,7 +145,7 @@ import Testing
     #expect(fault([1e6, 1e6, .nan, 1], .float16) == found)
   }
 
-  @Test("nothing to encode is no mistake", arguments: InstructionSet.available)
+  @Test("encoding no values succeeds", arguments: InstructionSet.available)
   func empty(set: InstructionSet) throws {
     let kernel = GroupKernel(groupSize: 64, bits: 4, parameters: .float16)
     #expect(try kernel.mlx([], on: set).get() == GroupTwin.Encoded())

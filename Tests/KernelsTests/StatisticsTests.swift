@@ -31,7 +31,7 @@ import Testing
 
   private func expectSame(_ a: ValueStatistics, _ b: ValueStatistics) {
     #expect(a == b)
-    // Equality does not tell zeros apart.
+    // `==` does not distinguish −0 from +0.
     #expect(a.minimum.bitPattern == b.minimum.bitPattern)
     #expect(a.maximum.bitPattern == b.maximum.bitPattern)
   }
@@ -41,7 +41,7 @@ import Testing
     -.greatestFiniteMagnitude, Float(bitPattern: 0x7f80_0001),
   ]
 
-  @Test("one pass finds what a plain loop finds (seed 81)", arguments: InstructionSet.available)
+  @Test("statistics match a plain loop (seed 81)", arguments: InstructionSet.available)
   func values(set: InstructionSet) {
     var random = Seeded(81)
     for count in Array(0...40) + [1001, 4096, 1 << 20, 1 << 20 | 5] {
@@ -55,18 +55,18 @@ import Testing
     }
   }
 
-  @Test("the largest magnitude is found wherever it is", arguments: InstructionSet.available)
+  @Test("the largest magnitude is found at any position", arguments: InstructionSet.available)
   func magnitudes(set: InstructionSet) {
     for count in 1...40 {
-      for place in 0..<count {
+      for position in 0..<count {
         var values = (0..<count).map { Float($0 % 3) - 1 }
         for largest in [-7, 7, .greatestFiniteMagnitude, .infinity, -.infinity] as [Float] {
-          values[place] = largest
+          values[position] = largest
           #expect(largestMagnitude(values.span, on: set) == largest.magnitude)
         }
         for nan in [.nan, -.nan, Float(bitPattern: 0x7f80_0001)] as [Float] {
-          values[place] = nan
-          values[0] = place > 0 ? .infinity : nan
+          values[position] = nan
+          values[0] = position > 0 ? .infinity : nan
           #expect(largestMagnitude(values.span, on: set).isNaN)
         }
       }
@@ -77,7 +77,9 @@ import Testing
     #expect(largestMagnitude(zeros.span, on: set).bitPattern == 0)
   }
 
-  @Test("zeros keep their order and nothing is infinitely far", arguments: InstructionSet.available)
+  @Test(
+    "zeros are ordered by sign, and no values have infinite extremes",
+    arguments: InstructionSet.available)
   func zeros(set: InstructionSet) {
     let zeros: [Float] = [0, -0.0, 0]
     let found = ValueStatistics(zeros.span, on: set)
@@ -103,7 +105,7 @@ import Testing
     #expect((merged.sumOfSquares / whole.sumOfSquares - 1).magnitude < 1e-12)
   }
 
-  @Test("errors are what a plain loop finds (seed 83)", arguments: InstructionSet.available)
+  @Test("errors match a plain loop (seed 83)", arguments: InstructionSet.available)
   func errors(set: InstructionSet) {
     var random = Seeded(83)
     for count in Array(0...40) + [1001, 65_537] {
@@ -118,7 +120,9 @@ import Testing
     }
   }
 
-  @Test("errors of values that are not finite are not hidden", arguments: InstructionSet.available)
+  @Test(
+    "values that are not finite give errors that are not finite",
+    arguments: InstructionSet.available)
   func nonFiniteErrors(set: InstructionSet) {
     let reference = [Float](repeating: 1, count: 19)
     var values = reference
@@ -151,7 +155,7 @@ import Testing
   }
 
   @Test(
-    "what an update lost is what a plain loop finds (seed 84)", arguments: InstructionSet.available)
+    "the loss of an update matches a plain loop (seed 84)", arguments: InstructionSet.available)
   func updates(set: InstructionSet) {
     var random = Seeded(84)
     for count in Array(0...40) + [1001, 65_537] {
@@ -172,26 +176,28 @@ import Testing
   }
 
   @Test(
-    "the differences of an update are not rounded to floats", arguments: InstructionSet.available)
+    "the differences of an update are not rounded to float32", arguments: InstructionSet.available)
   func updateInDouble(set: InstructionSet) {
-    // 1 + 2^-30 is 1 as a float: all of the update is lost in one place, none in the other.
+    // 1 + 2^-30 is 1 in float32: the first value loses its whole update, the second loses nothing.
     let (values, base, delta): ([Float], [Float], [Float]) = ([1, 3], [1, 2], [0x1p-30, 1])
     let found = UpdateStatistics(of: values.span, base: base.span, delta: delta.span, on: set)
     #expect(found.sumOfSquaredErrors == 0x1p-60 && found.maximumError == 0x1p-30)
     #expect(found.sumOfSquares == 1 + 0x1p-60 && found.count == 2)
   }
 
-  @Test("updates that are not finite are not hidden", arguments: InstructionSet.available)
+  @Test(
+    "updates that are not finite give errors that are not finite",
+    arguments: InstructionSet.available)
   func nonFiniteUpdates(set: InstructionSet) {
     let base = [Float](repeating: 1, count: 19)
     let delta = [Float](repeating: 0.5, count: 19)
     func found(value: Float = 1.5, base b: Float = 1, delta d: Float = 0.5) -> UpdateStatistics {
-      for place in [0, 7, 8, 17, 18] {
+      for position in [0, 7, 8, 17, 18] {
         var (values, base, delta) = (zip(base, delta).map { $0 + $1 }, base, delta)
-        (values[place], base[place], delta[place]) = (value, b, d)
+        (values[position], base[position], delta[position]) = (value, b, d)
         let found = UpdateStatistics(of: values.span, base: base.span, delta: delta.span, on: set)
         #expect(bits(found) == updateTwin(values, base, delta))
-        if place == 18 { return found }
+        if position == 18 { return found }
       }
       return UpdateStatistics()
     }
@@ -213,7 +219,7 @@ import Testing
     }
   }
 
-  @Test("merging what updates lost adds up (seed 85)")
+  @Test("merging adds the losses of updates (seed 85)")
   func mergingUpdates() {
     var random = Seeded(85)
     var merged = UpdateStatistics()

@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct ZeroPointTests {
   @Test(
-    "zero points are their plain twin (seed 111)", arguments: InstructionSet.available,
+    "zero-point encoding matches its plain twin (seed 111)", arguments: InstructionSet.available,
     GroupTests.groupSizes)
   func twin(set: InstructionSet, size: Int) {
     let values = GroupTests.groups(of: size, seed: 111)
@@ -31,29 +31,30 @@ import Testing
     #expect(kernel.decode(found, on: set) == decoded, sourceLocation: location)
   }
 
-  @Test("groups worked out by hand", arguments: InstructionSet.available)
+  @Test("groups match values computed by hand", arguments: InstructionSet.available)
   func byHand(set: InstructionSet) throws {
-    // (6 + 1.5) / 15 = 0.5 and 1.5 / 0.5 = 3; halves go to the even side, before zero is added.
+    // (6 + 1.5) / 15 = 0.5 and 1.5 / 0.5 = 3. Halves round to even, before zero is added.
     try expect(
       [-1.5, 6, 0, 0.25, 0.75, 1, -0.25, 3.3], bits: 4, scale: 0.5, zero: 3,
       codes: [0, 15, 3, 3, 5, 5, 3, 10], decoded: [-1.5, 6, 0, 0, 1, 1, 0, 3.5], on: set)
-    // The range reaches to zero from either side.
+    // The range is extended to zero on either side.
     try expect(
       [3, 1.5, 0.5, 2.5], bits: 2, scale: 1, zero: 0, codes: [3, 2, 0, 2], decoded: [3, 2, 0, 2],
       on: set)
     try expect(
       [-3, -1, -2.5, -0.5], bits: 2, scale: 1, zero: 3, codes: [0, 2, 1, 3],
       decoded: [-3, -1, -2, 0], on: set)
-    // 256 / 255 as a bfloat is 1 + 2^-7, by which 128 is 127.008 and not 127.5.
+    // 256 / 255 as bfloat16 is 1 + 2^-7. 128 divided by it is 127.008, and not 127.5.
     try expect(
       [-128, 128, 0], bits: 8, .bfloat16, scale: 1.0078125, zero: 127, codes: [0, 254, 127],
       decoded: [-127.9921875, 127.9921875, 0], on: set)
-    // Quotients: 37.5 / 15 = 2.5 goes to 2, and so does the code of -37.5 before zero is added:
-    // -2 + 2, while 37.5 times the inverse of 15 is just above 2.5.
+    // 37.5 / 15 = 2.5 rounds to 2, so the code of -37.5 is -2 + 2. 37.5 times the reciprocal of 15
+    // would be just above 2.5.
     try expect(
       [-37.5, 67.5, 15], bits: 3, scale: 15, zero: 2, codes: [0, 6, 3], decoded: [-30, 60, 15],
       on: set)
-    // Zeros are coded from -1 to 1: 2 / 3 as a half is 1365 / 2048, and 1 divided by it rounds to 2.
+    // A group of zeros gets the range -1 to 1. 2 / 3 as float16 is 1365 / 2048, and 1 divided by it
+    // rounds to 2.
     try expect(
       [0, -0.0], bits: 2, .float16, scale: 1365 / 2048, zero: 2, codes: [2, 2], decoded: [0, 0],
       on: set)
@@ -61,7 +62,7 @@ import Testing
   }
 
   @Test(
-    "a scale of zero makes all values zero, and the smallest others do not",
+    "only a scale of zero makes all values zero",
     arguments: InstructionSet.available)
   func smallScale(set: InstructionSet) throws {
     try expect(
@@ -74,7 +75,7 @@ import Testing
       [-1e-8, 1e-8], bits: 4, .float16, scale: 0, zero: 0, codes: [0, 0], decoded: [0, 0], on: set)
   }
 
-  @Test("zero is kept exactly (seed 112)", arguments: InstructionSet.available)
+  @Test("zero is exact (seed 112)", arguments: InstructionSet.available)
   func zero(set: InstructionSet) throws {
     for size in [7, 32] {
       var values = GroupTests.groups(of: size, seed: 112)
@@ -88,7 +89,8 @@ import Testing
   }
 
   @Test(
-    "decoding multiplies the difference (seed 113)", arguments: InstructionSet.available,
+    "decoding multiplies the difference of code and zero point (seed 113)",
+    arguments: InstructionSet.available,
     GroupTests.groupSizes)
   func decoding(set: InstructionSet, size: Int) {
     var random = Seeded(113)
@@ -108,17 +110,17 @@ import Testing
   }
 
   @Test(
-    "a value that is not finite is found in its group (seed 114)",
+    "a value that is not finite is reported with its group (seed 114)",
     arguments: InstructionSet.available, [1, 7, 32, 64, 100])
   func nonFinite(set: InstructionSet, size: Int) {
     var random = Seeded(114)
     let values = random.weights(80 * size)
     let kernel = GroupKernel(groupSize: size, bits: 4, parameters: .float16)
     for group in [0, 1, 31, 32, 33, 63, 79] {
-      for place in Set([0, size / 2, size - 1]) {
+      for position in Set([0, size / 2, size - 1]) {
         for value: Float in [.nan, -.nan, .infinity, -.infinity] {
           var broken = values
-          broken[group * size + place] = value
+          broken[group * size + position] = value
           broken[80 * size - 1] = .nan
           let fault = GroupFault(kind: .nonFiniteValue, group: group)
           #expect(kernel.zeroPoint(broken, on: set) == .failure(fault))
@@ -127,7 +129,7 @@ import Testing
     }
   }
 
-  @Test("a scale that overflows its format is found", arguments: InstructionSet.available)
+  @Test("a scale that overflows its format is reported", arguments: InstructionSet.available)
   func overflow(set: InstructionSet) {
     func fault(_ group: [Float], _ format: FloatFormat, bits: Int = 4) -> GroupFault? {
       let kernel = GroupKernel(groupSize: 2, bits: bits, parameters: format)
@@ -141,7 +143,7 @@ import Testing
     let most = Float.greatestFiniteMagnitude
     #expect(fault([1e6, 1e6], .float16) == found)
     #expect(fault([1e6, 1e6], .bfloat16) == nil)
-    // 65520 is the first that a half does not hold.
+    // 65520 is the first value that overflows float16.
     #expect(fault([-65520, 0], .float16, bits: 1) == found)
     #expect(fault([-65519, 0], .float16, bits: 1) == nil)
     #expect(fault([-most, most], .float32) == found)
@@ -150,7 +152,7 @@ import Testing
     #expect(fault([1e6, 1e6, .nan, 1], .float16) == found)
   }
 
-  @Test("nothing to encode is no mistake", arguments: InstructionSet.available)
+  @Test("encoding no values succeeds", arguments: InstructionSet.available)
   func empty(set: InstructionSet) throws {
     let kernel = GroupKernel(groupSize: 64, bits: 4, parameters: .float16)
     #expect(try kernel.zeroPoint([], on: set).get() == GroupTwin.Encoded())

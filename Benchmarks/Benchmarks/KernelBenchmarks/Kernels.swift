@@ -1,9 +1,10 @@
 import Benchmark
 import Loops
 
-/// The loops over every weight, one thread, on tiles that stay in a near cache, as jobs use them.
+/// Benchmarks of the loops over every weight, with one thread, on tiles that stay in the cache.
 ///
-/// Throughput counts weights; `Benchmarks/NOTES.md` says what the memory would allow.
+/// Jobs use tiles of the same size. Throughput is in weights. `Benchmarks/NOTES.md` compares it
+/// with the memory bandwidth.
 let benchmarks: @Sendable () -> Void = {
   Benchmark.defaultConfiguration = .init(
     metrics: [.wallClock, .throughput, .mallocCountTotal],
@@ -68,9 +69,9 @@ let benchmarks: @Sendable () -> Void = {
   }
 }
 
-/// Numbers to work on, and room for what becomes of them.
+/// The inputs of the loops, and memory for their outputs.
 final class Tile: @unchecked Sendable {
-  /// Weights: as many as a worker decodes at a time.
+  /// The number of weights, which is what a worker decodes at a time.
   static let count = 1 << 15
 
   let values = UnsafeMutablePointer<Float>.allocate(capacity: count)
@@ -82,7 +83,7 @@ final class Tile: @unchecked Sendable {
   let scales = UnsafeMutablePointer<Float>.allocate(capacity: count)
   let biases = UnsafeMutablePointer<Float>.allocate(capacity: count)
 
-  /// Sums of four random numbers, which are nearly normally distributed; the same every time.
+  /// Fills the tile with sums of four pseudo-random numbers, which are nearly normally distributed.
   init() {
     var state: UInt64 = 1
     for index in 0..<Self.count {

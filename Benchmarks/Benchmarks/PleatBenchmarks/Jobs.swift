@@ -2,15 +2,15 @@ import Benchmark
 import Foundation
 import Pleat
 
-/// Whole jobs, as a user runs them, on the checkpoint named by `PLEAT_CHECKPOINT`.
+/// Benchmarks of whole jobs on the checkpoint at the path `PLEAT_CHECKPOINT`.
 ///
-/// `Benchmarks/run` makes a checkpoint of 1.1 billion weights and sets the variable.
+/// `Benchmarks/run` writes a checkpoint of 1.1 billion weights and sets the variable.
 let benchmarks: @Sendable () -> Void = {
   Benchmark.defaultConfiguration = .init(
     metrics: [.wallClock, .cpuTotal, .peakMemoryResident, .throughput],
     warmupIterations: 1, maxDuration: .seconds(60), maxIterations: 5)
   guard let checkpoint = ProcessInfo.processInfo.environment["PLEAT_CHECKPOINT"] else {
-    FileHandle.standardError.write(Data("set PLEAT_CHECKPOINT, or use Benchmarks/run\n".utf8))
+    FileHandle.standardError.write(Data("set PLEAT_CHECKPOINT, or run Benchmarks/run\n".utf8))
     return
   }
   let folder = FileManager.default.temporaryDirectory.appending(
@@ -50,7 +50,7 @@ let benchmarks: @Sendable () -> Void = {
   }
 }
 
-/// The jobs, through the public library alone.
+/// The jobs; they use only the public API of the library.
 enum Job {
   static func quantize(
     _ model: String, _ recipe: Recipe, to path: String, compresses: Bool

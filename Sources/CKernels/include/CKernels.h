@@ -1,10 +1,11 @@
 /*
- * Loops over every weight: leaves on plain pointers, without allocation and without state.
+ * Loops over every weight. They work on plain pointers, and have no state and allocate nothing.
  *
- * Each function takes the instructions to use first; it gives the same bits with all of them.
- * Nothing here checks its arguments: the Swift names in Kernels do. A pointer may be null where its
- * count is zero. "Bytes" may have any alignment and are little-endian, as the host must be.
- * Floating point is in the default environment: round to nearest even, subnormals kept.
+ * The first argument of each function is the instruction set. All sets give the same bits.
+ * No function checks its arguments; the Swift wrappers in Kernels do. A pointer may be null if its
+ * count is zero. "Bytes" may have any alignment and are little-endian. The host must be
+ * little-endian too. Floating point is in the default environment: it rounds to nearest even and
+ * keeps subnormals.
  */
 #ifndef PLEAT_CKERNELS_H
 #define PLEAT_CKERNELS_H
@@ -15,10 +16,10 @@
 
 typedef enum { PLEAT_PORTABLE, PLEAT_AVX2 } pleat_instructions;
 
-/* Whether this machine has them. PLEAT_AVX2 means AVX2, F16C, SSE4.2 and PCLMULQDQ. */
+/* Whether this machine has the instructions. PLEAT_AVX2 means AVX2, F16C, SSE4.2 and PCLMULQDQ. */
 bool pleat_has_instructions(pleat_instructions set);
 
-/* half.c: counts are of values. */
+/* half.c: `count` is the number of values. */
 
 void pleat_f16_to_f32(pleat_instructions set, const void *bytes, ptrdiff_t count, float *out);
 void pleat_bf16_to_f32(pleat_instructions set, const void *bytes, ptrdiff_t count, float *out);
@@ -27,36 +28,36 @@ void pleat_f32_to_f16(pleat_instructions set, const float *values, ptrdiff_t cou
 void pleat_f32_to_bf16(pleat_instructions set, const float *values, ptrdiff_t count, void *out);
 void pleat_f32_to_f64(pleat_instructions set, const float *values, ptrdiff_t count, void *out);
 
-/* pack.c: codes are one per byte, below 2^bits, bits 1 to 8; a packed row is a whole number of
-   32-bit words, 4 * ceil(columns * bits / 32) bytes. */
+/* pack.c: codes are one per byte and below 2^bits; bits is 1 to 8. A packed row is a whole number
+   of 32-bit words: 4 * ceil(columns * bits / 32) bytes. */
 
 void pleat_pack(pleat_instructions set, const uint8_t *codes, ptrdiff_t rows, ptrdiff_t columns,
                 int bits, void *out);
 void pleat_unpack(pleat_instructions set, const void *bytes, ptrdiff_t rows, ptrdiff_t columns,
                   int bits, uint8_t *codes);
 
-/* lines.c: the same stream of bits down columns: word k of a row is in line k, `distance` bytes
-   after that in the line before; words of rows follow each other. columns * bits is a multiple of
-   32. */
+/* lines.c: the same bit stream, packed down columns. Word k of each row is in stripe k. In a stripe
+   the words of the rows follow one another. Stripes start `distance` bytes apart. columns * bits is
+   a multiple of 32. */
 
 void pleat_pack_lines(pleat_instructions set, const uint8_t *codes, ptrdiff_t rows,
                       ptrdiff_t columns, int bits, void *out, ptrdiff_t distance);
 void pleat_unpack_lines(pleat_instructions set, const void *bytes, ptrdiff_t distance,
                         ptrdiff_t rows, ptrdiff_t columns, int bits, uint8_t *codes);
 
-/* awq.c: codes of 4 bits, rows x columns, rows a multiple of eight; a word of 32 bits has the codes
-   of eight rows, words of rows follow each other, and a line of them per column begins `distance`
-   bytes after the one before. */
+/* awq.c: 4-bit codes, rows x columns; rows is a multiple of eight. A 32-bit word holds the codes of
+   eight rows. There is one stripe for each column, in which the words of the rows follow one
+   another. Stripes start `distance` bytes apart. */
 
 void pleat_awq_unpack(pleat_instructions set, const void *words, ptrdiff_t distance,
                       ptrdiff_t rows, ptrdiff_t columns, uint8_t *codes);
 void pleat_awq_pack(pleat_instructions set, const uint8_t *codes, ptrdiff_t rows,
                     ptrdiff_t columns, void *words, ptrdiff_t distance);
 
-/* group.c, mlx.c, zero_point.c: groups follow each other; scales, biases and zeros are one per
-   group. Scales and biases are rounded to the format, zeros are whole numbers. Encoding returns -1,
-   or for the first group k that cannot be encoded 2 * k if a value of it is not finite, and
-   2 * k + 1 if its scale or bias overflows the format. */
+/* group.c, mlx.c, zero_point.c: groups follow one another. There is one scale, bias or zero per
+   group. Scales and biases are rounded to the format; zeros are integers. Encoders return -1 on
+   success. Otherwise k is the first group that cannot be encoded: they return 2 * k if one of its
+   values is not finite, and 2 * k + 1 if its scale or bias overflows the format. */
 
 typedef enum { PLEAT_FLOAT16, PLEAT_BFLOAT16, PLEAT_FLOAT32 } pleat_format;
 
@@ -76,25 +77,26 @@ int64_t pleat_encode_zero_point(pleat_instructions set, const float *values, ptr
 void pleat_decode_affine(pleat_instructions set, const uint8_t *codes, ptrdiff_t group_count,
                          ptrdiff_t group_size, const float *scales, const float *biases,
                          float *out);
-/* out = scale * (code - zero), with one zero for all groups or one for each */
+/* out = scale * (code - zero), with one zero for all groups, or one per group */
 void pleat_decode_centered(pleat_instructions set, const uint8_t *codes, ptrdiff_t group_count,
                            ptrdiff_t group_size, const float *scales, float zero, float *out);
 void pleat_decode_zero_points(pleat_instructions set, const uint8_t *codes, ptrdiff_t group_count,
                               ptrdiff_t group_size, const float *scales, const float *zeros,
                               float *out);
 
-/* update.c: delta = delta + scale * sum, where sum is 0 to which left[i, k] * right[k, j] is added
-   for k = 0, 1, ...; each operation is rounded, and a NaN is the one of NAN. Matrices are row after
-   row: left rows x rank, right rank x columns, delta rows x columns. Rank 0 changes nothing. */
+/* update.c: delta = delta + scale * sum. sum starts at 0 and adds left[i, k] * right[k, j] for
+   k = 0, 1, ... in this order. Each operation is rounded. A NaN result always has the bits of NAN.
+   Matrices are row-major: left is rows x rank, right is rank x columns, delta is rows x columns.
+   Rank 0 changes nothing. */
 
 void pleat_add_low_rank(pleat_instructions set, const float *left, const float *right,
                         ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t rank, float scale,
                         float *delta);
 
-/* ggml.c, ggml_groups.c, ggml_encode.c: types by their number in a GGUF file; false where a type is
-   not known. pack, unpack and encode know Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0, in codes of 0 to
-   2^bits - 1; biases are not touched by types without them. encode returns what the encoders of
-   groups return; scales and biases are rounded to float16. */
+/* ggml.c, ggml_groups.c, ggml_encode.c: `type` is the number of the type in a GGUF file. decode,
+   pack and unpack return false for an unknown type. pack, unpack and encode know Q4_0, Q4_1, Q5_0,
+   Q5_1 and Q8_0, with codes of 0 to 2^bits - 1. Types without biases do not touch `biases`. encode
+   returns the same as the group encoders, and rounds scales and biases to float16. */
 
 bool pleat_ggml_decode(pleat_instructions set, uint32_t type, const void *blocks,
                        ptrdiff_t block_count, float *out);
@@ -115,37 +117,37 @@ typedef struct {
 } pleat_statistics;
 
 typedef struct {
-  double sum_of_squared_errors;  /* of value - reference, exact differences of doubles */
+  double sum_of_squared_errors;  /* of value - reference in double */
   double sum_of_squares;         /* of reference */
-  float maximum_error;           /* of |value - reference| in float; NaN if any is */
+  float maximum_error;           /* of |value - reference| in float; NaN if any is NaN */
 } pleat_error;
 
 typedef struct {
   double sum_of_squared_errors;  /* of (value - base) - delta in double */
   double sum_of_squares;         /* of delta */
-  double maximum_error;          /* of |(value - base) - delta|; NaN if any is */
+  double maximum_error;          /* of |(value - base) - delta|; NaN if any is NaN */
 } pleat_update_error;
 
 pleat_statistics pleat_statistics_of(pleat_instructions set, const float *values, ptrdiff_t count);
-/* NaN if any is. */
+/* NaN if any value is NaN. */
 float pleat_largest_magnitude(pleat_instructions set, const float *values, ptrdiff_t count);
 pleat_error pleat_error_of(pleat_instructions set, const float *values, const float *reference,
                            ptrdiff_t count);
 pleat_update_error pleat_update_error_of(pleat_instructions set, const float *values,
                                          const float *base, const float *delta, ptrdiff_t count);
 
-/* field.c: fields of `width` bytes, one in each `stride` bytes. */
+/* field.c: fields of `width` bytes, one in each record of `stride` bytes. */
 
 void pleat_copy_fields(const void *from, ptrdiff_t from_stride, void *to, ptrdiff_t to_stride,
                        ptrdiff_t count, ptrdiff_t width);
-/* Whether all bytes but those of the fields, which begin at `offset`, are equal. */
+/* Whether all bytes outside the fields are equal; the fields begin at `offset` in each record. */
 bool pleat_same_around_fields(const void *left, const void *right, ptrdiff_t count,
                               ptrdiff_t stride, ptrdiff_t offset, ptrdiff_t width);
 
-/* crc32c.c: crc is the checksum of the bytes before, 0 at the start. */
+/* crc32c.c: `crc` is the checksum of the preceding bytes, 0 at the start. */
 
 uint32_t pleat_crc32c(pleat_instructions set, uint32_t crc, const void *bytes, ptrdiff_t count);
-/* The checksum of two runs of bytes from their checksums and the length of the second. */
+/* The checksum of two adjacent runs of bytes, from both checksums and the length of the second. */
 uint32_t pleat_crc32c_combine(uint32_t crc1, uint32_t crc2, uint64_t length2);
 
 #endif
