@@ -53,12 +53,17 @@ let package = Package(
     layer("TensorModel", []),
     layer("Kernels", ["TensorModel", "CKernels"]),
     layer("Bytes", ["TensorModel", "Kernels", "CFiles", "CZstd", "CJSONC", system]),
-    layer("Formats", ["TensorModel", "Bytes", "Kernels", system]),
+    layer("Architectures", ["TensorModel", "Bytes"]),
+    layer("Formats", ["TensorModel", "Bytes", "Kernels", "Architectures", system]),
     layer("Quantization", ["TensorModel", "Kernels"]),
-    layer("Adapters", ["TensorModel", "Bytes", "Kernels"]),
+    layer("Adapters", ["TensorModel", "Bytes", "Kernels", "Architectures"]),
+    layer("Weights", ["TensorModel", "Bytes", "Kernels", "Formats", system]),
     layer(
       "Pleat",
-      ["TensorModel", "Bytes", "Kernels", "Formats", "Quantization", "Adapters", system]),
+      [
+        "TensorModel", "Bytes", "Kernels", "Architectures", "Formats", "Quantization", "Adapters",
+        "Weights", system,
+      ]),
     .executableTarget(
       name: "pleat-cli",
       dependencies: [
@@ -70,22 +75,37 @@ let package = Package(
       name: "TestSupport", dependencies: ["TensorModel", "Bytes", system],
       path: "Tests/TestSupport", swiftSettings: strict),
     .target(
+      name: "LawSupport",
+      dependencies: [
+        "TensorModel", "Bytes", "Kernels", "Formats", "Quantization", "Weights", "TestSupport",
+        system,
+      ], path: "Tests/LawSupport", swiftSettings: strict),
+    .target(
       name: "FuzzSupport",
       dependencies: [
-        "TensorModel", "Bytes", "Formats", "Adapters", "Pleat", "TestSupport", system,
+        "TensorModel", "Bytes", "Architectures", "Formats", "Adapters", "Weights", "Pleat",
+        "TestSupport", system,
       ], path: "Tests/FuzzSupport", swiftSettings: strict),
     tests(of: "TensorModel", ["TensorModel"]),
     tests(of: "Kernels", ["Kernels"]),
     tests(of: "Bytes", ["TensorModel", "Bytes", "Kernels", system]),
     tests(
       of: "Formats",
-      ["TensorModel", "Bytes", "Kernels", "Formats", "Quantization", "Pleat", system]),
-    tests(of: "Quantization", ["TensorModel", "Kernels", "Quantization"]),
+      [
+        "TensorModel", "Bytes", "Kernels", "Architectures", "Formats", "Quantization", "Weights",
+        "Pleat", "LawSupport", system,
+      ]),
+    tests(of: "Architectures", ["TensorModel", "Bytes", "Architectures", "Formats"]),
+    tests(of: "Quantization", ["TensorModel", "Kernels", "Quantization", "LawSupport"]),
+    tests(of: "Weights", ["TensorModel", "Kernels", "Formats", "Weights", "LawSupport"]),
     tests(of: "Adapters", ["TensorModel", "Bytes", "Kernels", "Adapters"]),
     tests(
       of: "Pleat",
-      ["TensorModel", "Bytes", "Kernels", "Formats", "Quantization", "Adapters", "Pleat", system]),
-    tests(of: "Layout", ["Formats"]),
+      [
+        "TensorModel", "Bytes", "Kernels", "Architectures", "Formats", "Quantization", "Adapters",
+        "Weights", "Pleat", system,
+      ]),
+    tests(of: "Layout", ["Architectures", "Formats"]),
     tests(of: "Command", [], excluding: ["cases"]),
     tests(of: "Fuzz", ["FuzzSupport"]),
   ]

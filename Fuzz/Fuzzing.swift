@@ -1,25 +1,25 @@
 internal import FuzzSupport
 internal import Synchronization
 
-/// The reader under test, of which there is one in a process.
+/// The reader under test; there is one in each process.
 enum Fuzzing {
-  /// libFuzzer calls from one thread.
+  // Safety: libFuzzer calls from one thread only.
   private nonisolated(unsafe) static var target: FuzzTarget?
   private nonisolated(unsafe) static var mutation: any Mutation = TextMutation()
 
-  /// Makes the files of a reader.
+  /// Sets the reader, writes its files, and chooses its mutations.
   static func begin(_ reader: FuzzReader) throws {
     target = try FuzzTarget(reader)
     switch reader {
     case .safetensors: mutation = SafetensorsMutation()
     case .gguf: mutation = GGUFMutation()
-    case .pleat: mutation = PackedMutation()
+    case .pleat: mutation = PleatFileMutation()
     case .sentencePiece: mutation = PlainMutation()
     default: mutation = TextMutation()
     }
   }
 
-  /// Gives bytes to the reader; ends the program when it breaks a law.
+  /// Passes bytes to the reader, and ends the program if the reader breaks a law.
   static func run(_ bytes: [UInt8]) {
     do {
       if let law = try target?.brokenLaw(with: bytes) { stop("broken law: \(law)") }
@@ -28,7 +28,7 @@ enum Fuzzing {
     }
   }
 
-  /// Changes bytes in a way that suits the reader.
+  /// Mutates bytes in a way that suits the reader.
   static func mutate(_ bytes: [UInt8], limit: Int, seed: UInt32) -> [UInt8] {
     var random = MutationRandom(seed: seed)
     let mutated = mutation.mutated(bytes, limit: limit, &random)

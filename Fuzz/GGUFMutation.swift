@@ -1,6 +1,6 @@
 internal import TestSupport
 
-/// GGUF: a count, a type, a length, an extent or an offset changes, or a string together with its
+/// Changes a number of a GGUF header (count, type, length, extent or offset), or a string and its
 /// length.
 struct GGUFMutation: Mutation {
   private static let numbers: [UInt64] = [
@@ -35,9 +35,9 @@ struct GGUFMutation: Mutation {
   }
 }
 
-/// Where the numbers of a GGUF header are, as far as it makes sense; little-endian files only.
+/// Locates the numbers of a little-endian GGUF header, as far as it can be read.
 struct GGUFFields {
-  /// A number, and the string whose length it is.
+  /// The location of a number, and of the string whose length it is.
   struct Field {
     var range: Range<Int>
     var text: Range<Int>?
@@ -47,7 +47,7 @@ struct GGUFFields {
   private let bytes: [UInt8]
   private var position = 4
 
-  /// The bytes of each type of value; strings and arrays have others.
+  /// The size of each value type in bytes; 0 for strings and arrays, whose size varies.
   private static let sizes = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8]
 
   init(_ bytes: [UInt8]) {

@@ -1,7 +1,7 @@
 internal import Kernels
 internal import TestSupport
 
-/// safetensors: the header or the data changes, and the length of the header is right.
+/// Changes the header or the data of a safetensors file, and keeps the header length correct.
 struct SafetensorsMutation: Mutation {
   func mutated(_ bytes: [UInt8], limit: Int, _ random: inout MutationRandom) -> [UInt8] {
     let choice = random.below(8)
@@ -20,8 +20,8 @@ struct SafetensorsMutation: Mutation {
   }
 }
 
-/// pleat: the header or what lies before it changes, and the checksums of preamble and header hold.
-struct PackedMutation: Mutation {
+/// Changes the header of a pleat file or the bytes before it, and keeps both checksums correct.
+struct PleatFileMutation: Mutation {
   func mutated(_ bytes: [UInt8], limit: Int, _ random: inout MutationRandom) -> [UInt8] {
     let choice = random.below(16)
     guard choice > 0, bytes.count >= 64 else {

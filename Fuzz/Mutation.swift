@@ -1,10 +1,10 @@
-/// A way to change bytes that keeps more of them meaningful than chance would.
+/// A way to change bytes that keeps more of their structure than random changes.
 protocol Mutation {
-  /// Other bytes, of which there are at most `limit`, or too many, which are not used.
+  /// Changed bytes; a result of more than `limit` bytes is not used.
   func mutated(_ bytes: [UInt8], limit: Int, _ random: inout MutationRandom) -> [UInt8]
 }
 
-// libFuzzer's own function; its type has the same form in Swift as in C.
+// A function of libFuzzer. Its Swift signature matches the C signature.
 @_silgen_name("LLVMFuzzerMutate")
 private func libFuzzerMutate(_ bytes: UnsafeMutablePointer<UInt8>, _ count: Int, _ limit: Int)
   -> Int
@@ -15,7 +15,7 @@ struct MutationRandom {
 
   init(seed: UInt32) { state = UInt64(seed) &* 0x9e37_79b9_7f4a_7c15 | 1 }
 
-  /// A number below `bound`; 0 when that is not positive.
+  /// A random number below `bound`; 0 if `bound` is not positive.
   mutating func below(_ bound: Int) -> Int {
     state ^= state << 13
     state ^= state >> 7
@@ -23,13 +23,13 @@ struct MutationRandom {
     return bound > 0 ? Int(state >> 1) % bound : 0
   }
 
-  /// An element; nil of none.
+  /// A random element; nil if there are none.
   mutating func element<T>(of elements: [T]) -> T? {
     elements.isEmpty ? nil : elements[below(elements.count)]
   }
 }
 
-/// libFuzzer's own mutations, which know its dictionary and what comparisons saw.
+/// The mutations of libFuzzer, which use its dictionary and the operands of past comparisons.
 struct PlainMutation: Mutation {
   func mutated(_ bytes: [UInt8], limit: Int, _ random: inout MutationRandom) -> [UInt8] {
     guard limit > 0 else { return bytes }
@@ -41,7 +41,7 @@ struct PlainMutation: Mutation {
   }
 }
 
-/// JSON, whose numbers and strings are replaced by those that readers trip over, or by each other.
+/// Replaces numbers and strings of JSON text by edge cases or by one another.
 struct TextMutation: Mutation {
   private static let numbers = [
     "0", "1", "2", "3", "4", "8", "32", "64", "255", "256", "4294967295", "4294967296",
@@ -70,7 +70,7 @@ struct TextMutation: Mutation {
       result.replaceSubrange(
         piece, with: PlainMutation().mutated(text, limit: text.count + 16, &random))
     default:
-      // A member or an element once more, up to the next comma.
+      // Repeat a member or an element, up to the next comma.
       let rest = bytes[piece.lowerBound...].prefix { $0 != UInt8(ascii: ",") }
       result.insert(contentsOf: rest + [UInt8(ascii: ",")], at: piece.lowerBound)
     }
@@ -92,7 +92,7 @@ struct TextMutation: Mutation {
     return ranges
   }
 
-  /// The ranges between quotation marks, with them.
+  /// The ranges of strings, including their quotation marks.
   private static func strings(_ bytes: [UInt8]) -> [Range<Int>] {
     let marks = bytes.indices.filter { bytes[$0] == UInt8(ascii: "\"") }
     return stride(from: 0, to: marks.count - 1, by: 2).map { marks[$0]..<marks[$0 + 1] + 1 }

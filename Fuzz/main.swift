@@ -1,7 +1,7 @@
 internal import Foundation
 internal import FuzzSupport
 
-// libFuzzer's own functions; their types have the same form in Swift as in C.
+// A function of libFuzzer. Its Swift signature matches the C signature.
 @_silgen_name("LLVMFuzzerRunDriver")
 private func runDriver(
   _ argumentCount: UnsafeMutablePointer<Int32>,
@@ -9,7 +9,7 @@ private func runDriver(
   _ test: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32
 ) -> Int32
 
-/// Says why the program ends, and ends it so that libFuzzer keeps the input.
+/// Prints the reason and aborts, so that libFuzzer keeps the input.
 func stop(_ why: String) -> Never {
   FileHandle.standardError.write(Data("pleat-fuzz: \(why)\n".utf8))
   abort()

@@ -1,24 +1,24 @@
 package import Bytes
 public import TensorModel
 
-/// Changes of a model's weights that were trained apart from it, as its file states them.
+/// An adapter: changes of a model's weights that were trained and stored separately.
 ///
-/// Names and shapes only: `UpdateReader` reads the numbers.
+/// It holds names and shapes only. `UpdateReader` reads the numbers.
 public struct Adapter: Sendable {
-  /// The path as it was given, or the name under which a model carries it.
+  /// The path as the user gave it, or the name under which a model carries the adapter.
   public let path: String
-  /// Whose file it is.
+  /// The tool that wrote the file.
   public let kind: AdapterKind
   /// The tensors of the file.
   public let tensors: [TensorInfo]
-  /// What it changes, in file order.
+  /// The changes, in file order.
   package var changes: [AdapterChange]
-  /// How the inputs of groups were pooled in training, where the file tells.
+  /// How the inputs of groups were pooled in training; nil if the file does not state it.
   public var pooling: Pooling?
-  /// What a user should know before it is used.
+  /// Notes for the user before the adapter is applied.
   public var notes: [String] = []
 
-  /// An adapter with nothing known but its tensors.
+  /// Creates an adapter without changes.
   package init(_ contents: AdapterContents, _ kind: AdapterKind) {
     path = contents.path
     self.kind = kind
@@ -28,15 +28,15 @@ public struct Adapter: Sendable {
   }
 }
 
-/// An adapter file before it is understood.
+/// The contents of an adapter file before they are interpreted.
 package struct AdapterContents: Sendable {
-  /// The path as it was given, or the name under which a model carries it.
+  /// The path as the user gave it, or the name under which a model carries the adapter.
   package var path: String
-  /// The document beside the tensors; of a GGUF file its metadata as an object; null when absent.
+  /// The config beside the tensors, or the metadata of a GGUF file as an object; null if absent.
   package var config: JSONValue
   /// The tensors.
   package var tensors: [TensorInfo]
-  /// How inputs were pooled, where something other than the config tells.
+  /// How inputs were pooled, if another source than the config states it.
   package var pooling: Pooling?
 
   package init(path: String, config: JSONValue, tensors: [TensorInfo], pooling: Pooling? = nil) {
@@ -47,27 +47,27 @@ package struct AdapterContents: Sendable {
   }
 }
 
-/// What an adapter does to one tensor of the base.
+/// A change of one tensor of the base model.
 package struct AdapterChange: Sendable, Hashable {
-  /// What is done.
+  /// The kind of change.
   package enum Operation: Sendable, Hashable {
-    /// A product of two thin matrices is added.
+    /// Adds a product of two thin matrices.
     case lowRank(LowRank)
-    /// A vector is added, times a scale.
+    /// Adds a vector times a scale.
     case vector(tensor: Int, scale: Double)
-    /// The tensor is another one.
+    /// Replaces the tensor by a tensor of the adapter.
     case replacement(tensor: Int)
   }
 
-  /// A tensor that may be meant, in the words of the adapter's own tool.
+  /// A tensor that the change may be meant for.
   package struct Candidate: Sendable, Hashable {
-    /// The name.
+    /// The name of the tensor, as the adapter's tool writes it.
     package var target: String
-    /// What is done to it.
+    /// The change of this tensor.
     package var operation: Operation
   }
 
-  /// The tensors that may be meant: one, but for parameters that only their shapes tell apart.
+  /// The possible targets; several if only their shapes can tell which one is meant.
   package var candidates: [Candidate]
 
   package init(_ target: String, _ operation: Operation) {
@@ -77,30 +77,30 @@ package struct AdapterChange: Sendable, Hashable {
   package init(_ candidates: [Candidate]) { self.candidates = candidates }
 }
 
-/// W + scale · L · R, where `rank` is the number of columns of L and of rows of R.
+/// The change W + scale · L · R, where L has `rank` columns and R has `rank` rows.
 ///
 /// For a linear layer of PEFT, L is `lora_B` and R is `lora_A`.
 package struct LowRank: Sendable, Hashable {
-  /// The factor that has the rows of the base.
+  /// L, which has one vector for each row of the base tensor.
   package var left: Factor
-  /// The factor that has the columns of the base, or one for each group of them.
+  /// R, which has one vector for each column of the base tensor, or for each group of columns.
   package var right: Factor
-  /// The length of the sums.
+  /// The number of columns of L and of rows of R.
   package var rank: Int
-  /// What the product is multiplied with: alpha / rank, or alpha / √rank.
+  /// The factor of the product, such as alpha / rank or alpha / √rank.
   package var scale: Double
-  /// How many matrices are stacked, each with factors of its own.
+  /// The number of stacked matrices, each of which has its own factors.
   package var expertCount = 1
-  /// Columns that share one pooled input, as the config says; nil where it says nothing.
+  /// The number of columns that share one pooled input; nil if the config does not state it.
   package var groupSize: Int?
-  /// Which way round the base stores its weights.
+  /// Whether the base model may store the weight transposed.
   package var orientation = Orientation.straight
-  /// Whether the base stores the weight the other way round than the adapter's tool thinks of it.
+  /// Whether the base model stores the transpose of the weight that the adapter's tool trains.
   package var isTransposed = false
-  /// The tensor with the length of each row, of DoRA.
+  /// The index of the tensor with the DoRA magnitude of each row.
   package var magnitude: Int?
 
-  /// The same product for a base whose rows are this one's columns.
+  /// The product for the transposed base tensor.
   package var transposed: LowRank {
     var other = self
     swap(&other.left, &other.right)
@@ -108,46 +108,48 @@ package struct LowRank: Sendable, Hashable {
   }
 }
 
-/// Which way round a base stores the weights that a low-rank product is added to.
+/// How the base model may store a weight that a low-rank product is added to.
 package enum Orientation: Sendable, Hashable {
   /// One row for each output.
   case straight
-  /// One row for each input, where that fits; else one for each output.
+  /// One row for each input, if that fits; otherwise one row for each output.
   case transposedFirst
-  /// Whichever fits.
+  /// Either way, whichever fits.
   case either
 }
 
-/// Where the numbers of a factor are in a tensor.
+/// The layout of a factor in a tensor.
+///
+/// The vectors of a left factor are its rows, those of a right factor its columns.
 package struct Factor: Sendable, Hashable {
   /// The index of the tensor in the adapter.
   package var tensor: Int
-  /// The number of lines: rows of a left factor, columns of a right one.
-  package var lineCount: Int
-  /// From a number to the next one of the same expert and rank, in elements.
-  package var lineStride: Int
-  /// From a number to the next one of the same expert and line.
+  /// The number of vectors.
+  package var vectorCount: Int
+  /// The distance in elements from a number to the same number of the next vector.
+  package var vectorStride: Int
+  /// The distance in elements from a number to the next number of the same vector.
   package var rankStride: Int
-  /// From a number to the same one of the next expert.
+  /// The distance in elements from a number to the same number of the next expert.
   package var expertStride = 0
 
   package init(
-    tensor: Int, lineCount: Int, lineStride: Int, rankStride: Int, expertStride: Int = 0
+    tensor: Int, vectorCount: Int, vectorStride: Int, rankStride: Int, expertStride: Int = 0
   ) {
     self.tensor = tensor
-    self.lineCount = lineCount
-    self.lineStride = lineStride
+    self.vectorCount = vectorCount
+    self.vectorStride = vectorStride
     self.rankStride = rankStride
     self.expertStride = expertStride
   }
 
-  /// A matrix with one line after another, each of `rank` numbers.
-  static func lines(_ tensor: Int, count: Int, rank: Int) -> Factor {
-    Factor(tensor: tensor, lineCount: count, lineStride: rank, rankStride: 1)
+  /// A matrix that stores one vector after another, each with `rank` numbers.
+  static func vectors(_ tensor: Int, count: Int, rank: Int) -> Factor {
+    Factor(tensor: tensor, vectorCount: count, vectorStride: rank, rankStride: 1)
   }
 
-  /// A matrix with one number of every line after another, `rank` times.
+  /// A matrix that stores the first number of every vector, then the second number, and so on.
   static func ranks(_ tensor: Int, count: Int) -> Factor {
-    Factor(tensor: tensor, lineCount: count, lineStride: 1, rankStride: count)
+    Factor(tensor: tensor, vectorCount: count, vectorStride: 1, rankStride: count)
   }
 }

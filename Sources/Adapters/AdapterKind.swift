@@ -1,15 +1,15 @@
 internal import Bytes
 package import TensorModel
 
-/// Whose adapter files Pleat reads; everything that lists them derives from here.
+/// The tools whose adapter files Pleat reads; every list of them derives from this type.
 public enum AdapterKind: String, Sendable, Hashable, CaseIterable {
   case peft
   case mlx
   case gguf
 
-  /// The kind of a file, by its config and the names of its tensors.
+  /// Recognizes the tool by the config and the names of the tensors.
   ///
-  /// Throws `unsupported` when it is none.
+  /// Throws `unsupported` if the file is not an adapter of a known tool.
   package init(_ contents: AdapterContents) throws(ModelError) {
     let names = contents.tensors.map(\.name)
     if contents.config["general.type"]?.string == "adapter" {
@@ -25,14 +25,14 @@ public enum AdapterKind: String, Sendable, Hashable, CaseIterable {
     } else {
       throw ModelError(
         .unsupported, "not an adapter that Pleat reads", file: contents.path,
-        expected: "LoRA of PEFT, MLX or llama.cpp",
+        expected: "a LoRA adapter of PEFT, MLX or llama.cpp",
         found: names.first.map { "tensors such as '\($0)'" } ?? "no tensors")
     }
   }
 
-  /// What is in the file, in the words of its tool.
+  /// Interprets the contents of a file of this tool.
   ///
-  /// Throws `malformed`, `mismatch`, and `unsupported` with all that is at once.
+  /// Throws `malformed` and `mismatch`, and one `unsupported` for everything that is unsupported.
   package func read(_ contents: AdapterContents) throws(ModelError) -> Adapter {
     do throws(ModelError) {
       switch self {
@@ -55,7 +55,7 @@ public enum AdapterKind: String, Sendable, Hashable, CaseIterable {
   }
 }
 
-/// Faults that are reported together.
+/// Collects problems in order to report them in one error.
 struct Problems {
   private var texts: [String] = []
   private var known: Set<String> = []
@@ -64,7 +64,7 @@ struct Problems {
     if known.insert(text).inserted { texts.append(text) }
   }
 
-  /// Throws one `unsupported` for all of them.
+  /// Throws one `unsupported` error with all problems, if there are any.
   func check(
     _ what: String = "the adapter has parts that cannot be folded"
   ) throws(ModelError) {

@@ -1,16 +1,16 @@
 package import TensorModel
 
-/// A tensor that adapters may change, with the names it goes by.
+/// A tensor of the base model that adapters may change, with its names.
 package struct BaseTensor: Sendable {
-  /// The index in the base's catalog.
+  /// The index in the base model's catalog.
   package var index: Int
-  /// Its description there.
+  /// The description in the base model's catalog.
   package var info: TensorInfo
-  /// The name that the other of Hugging Face and llama.cpp has for it, where that is known.
+  /// The name that the other project uses, Hugging Face or llama.cpp; nil if it is unknown.
   package var alias: String?
-  /// Where the tensor of the alias has the rows of this one, if not at the same places.
+  /// The row order of the alias tensor; nil if it is the same.
   package var aliasRows: RowMap?
-  /// Why the tensor of the alias holds other numbers, where it does.
+  /// Why the alias tensor holds different numbers; nil if it does not.
   package var aliasDifference: String?
 
   package init(
@@ -23,11 +23,11 @@ package struct BaseTensor: Sendable {
   }
 }
 
-/// Where another order of a tensor's rows has a row.
+/// Maps the rows of a tensor to their positions in the other row order.
 package struct RowMap: Sendable, Hashable {
-  /// The two orders.
+  /// The two row orders.
   package var order: RotaryRowOrder
-  /// Whether the rows that are mapped are llama.cpp's, and the others those of Hugging Face.
+  /// Whether rows are mapped from llama.cpp's order to that of Hugging Face, or the reverse.
   package var fromInterleaved: Bool
 
   package init(_ order: RotaryRowOrder, fromInterleaved: Bool) {
@@ -35,50 +35,72 @@ package struct RowMap: Sendable, Hashable {
     self.fromInterleaved = fromInterleaved
   }
 
-  /// The place of row `row` in the other order.
+  /// The position of row `row` in the other order.
   package func callAsFunction(_ row: Int) -> Int {
     fromInterleaved
       ? order.huggingFaceRow(ofInterleaved: row) : order.interleavedRow(ofHuggingFace: row)
   }
+
+  /// Rows in the other order.
+  ///
+  /// - Parameters:
+  ///   - rows: All rows, one after the other.
+  ///   - rowLength: The numbers of a row.
+  /// - Returns: The same rows in the other order.
+  package func reordered(_ rows: [Float], rowLength: Int) -> [Float] {
+    var result = rows
+    for row in 0..<rows.count / max(1, rowLength) {
+      let position = self(row) * rowLength
+      for index in 0..<rowLength { result[position + index] = rows[row * rowLength + index] }
+    }
+    return result
+  }
 }
 
-/// A change of an adapter together with the tensor of the base that it fits.
+/// A change of an adapter together with the tensor of the base model that it applies to.
 package struct PairedChange: Sendable, Hashable {
-  /// The index of the adapter among those that are used.
+  /// The index of the adapter among all that are applied.
   package var adapter: Int
-  /// The index of the tensor in the base.
+  /// The index of the tensor in the base model.
   package var tensor: Int
-  /// What happens to it.
+  /// The change.
   package var operation: Operation
-  /// Where the adapter has the rows of the base, if not at the same places.
+  /// The adapter's row order; nil if it is that of the base model.
   package var rows: RowMap?
 
-  /// What happens to the tensor; scales include the user's strength and the factor of pooling.
+  package init(adapter: Int, tensor: Int, operation: Operation, rows: RowMap? = nil) {
+    self.adapter = adapter
+    self.tensor = tensor
+    self.operation = operation
+    self.rows = rows
+  }
+
+  /// The change of a tensor; scales include the user's strength and the pooling factor.
   package enum Operation: Sendable, Hashable {
-    /// W + scale · L · R; with pooled inputs every column of a group gets the group's number.
+    /// W + scale · L · R; with pooled inputs, all columns of a group get the same number.
     case lowRank(LowRank, groupSize: Int?)
     /// b + scale · v.
     case vector(tensor: Int, scale: Double)
-    /// The adapter's tensor takes its place.
+    /// The tensor is replaced by a tensor of the adapter.
     case replacement(tensor: Int)
   }
 
-  /// Whether the adapter's tensor takes the place of the base's.
+  /// Whether the tensor is replaced.
   package var isReplacement: Bool {
     if case .replacement = operation { true } else { false }
   }
 
-  /// The product that is added, if it is one.
+  /// The low-rank product; nil for other changes.
   package var lowRank: LowRank? {
     if case .lowRank(let product, _) = operation { product } else { nil }
   }
 
-  /// Columns that get the same number, for pooled inputs.
+  /// The number of columns that get the same number; nil without pooled inputs.
   package var groupSize: Int? {
     if case .lowRank(_, let size) = operation { size } else { nil }
   }
 
-  /// The names of the adapter's tensors that take part.
+  /// The names of the adapter's tensors that make the change.
   package func tensors(of adapter: Adapter) -> [String] {
     switch operation {
     case .lowRank(let product, _):

@@ -1,18 +1,19 @@
+internal import Architectures
 internal import Bytes
 internal import TensorModel
 
-/// Makes sense of the tensors of an adapter of llama.cpp.
+/// Interprets the tensors of an adapter of llama.cpp.
 ///
-/// `lora_a` is [rank, inputs] and `lora_b` [outputs, rank], stacks of experts with one extent more
-/// in front; for token embeddings `lora_a` is [tokens, rank].
+/// `lora_a` is [rank, inputs] and `lora_b` is [outputs, rank]. Stacks of experts have one more
+/// dimension in front. For token embeddings, `lora_a` is [tokens, rank].
 struct GGUFReading {
   private let contents: AdapterContents
 
   init(_ contents: AdapterContents) { self.contents = contents }
 
-  /// The adapter.
+  /// Returns the adapter.
   ///
-  /// Throws `mismatch`, `malformed`, and `unsupported` with all that is at once.
+  /// Throws `mismatch` and `malformed`, and one `unsupported` for everything that is unsupported.
   func adapter() throws(ModelError) -> Adapter {
     let config = contents.config
     let type = config["adapter.type"]?.string ?? ""
@@ -23,7 +24,7 @@ struct GGUFReading {
     }
     let alpha = config["adapter.lora.alpha"]?.double ?? 0
     var modules: [(name: String, a: Int?, b: Int?)] = []
-    var places: [String: Int] = [:]
+    var moduleIndices: [String: Int] = [:]
     var problems = Problems()
     for (index, tensor) in contents.tensors.enumerated() {
       let isA = tensor.name.hasSuffix(".lora_a")
@@ -32,12 +33,12 @@ struct GGUFReading {
         continue
       }
       let name = String(tensor.name.dropLast(7))
-      if places[name] == nil {
-        places[name] = modules.count
+      if moduleIndices[name] == nil {
+        moduleIndices[name] = modules.count
         modules.append((name, nil, nil))
       }
-      let place = places[name] ?? 0
-      if isA { modules[place].a = index } else { modules[place].b = index }
+      let module = moduleIndices[name] ?? 0
+      if isA { modules[module].a = index } else { modules[module].b = index }
     }
     try problems.check()
     var adapter = Adapter(contents, .gguf)
@@ -58,7 +59,7 @@ struct GGUFReading {
     }
     let shapes = [contents.tensors[a].shape, contents.tensors[b].shape]
     let (first, second) = (shapes[0].dimensions, shapes[1].dimensions)
-    let isEmbedding = name == "token_embd.weight"
+    let isEmbedding = name == TensorNames.ggufEmbeddings
     let rank = second.last ?? 0
     let stacked = first.count == 3 && second.count == 3 && first[0] == second[0] && !isEmbedding
     guard rank > 0, stacked || first.count == 2 && second.count == 2,
@@ -72,11 +73,11 @@ struct GGUFReading {
     let height = second[second.count - 2]
     if isEmbedding {
       return LowRank(
-        left: .lines(a, count: first[0], rank: rank), right: .lines(b, count: height, rank: rank),
-        rank: rank, scale: scale)
+        left: .vectors(a, count: first[0], rank: rank),
+        right: .vectors(b, count: height, rank: rank), rank: rank, scale: scale)
     }
     let width = first[first.count - 1]
-    var left = Factor.lines(b, count: height, rank: rank)
+    var left = Factor.vectors(b, count: height, rank: rank)
     var right = Factor.ranks(a, count: width)
     guard stacked else { return LowRank(left: left, right: right, rank: rank, scale: scale) }
     left.expertStride = height * rank

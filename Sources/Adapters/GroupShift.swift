@@ -1,23 +1,24 @@
 package import TensorModel
 
-/// Moves the offsets of groups: every weight of a group changes by the same number, and no code does.
+/// Adds a number to all weights of a group by changing the offset of the group.
 ///
-/// With w = scale · code + bias that number goes to the bias. With w = scale · (code − zero) the
-/// zero moves by −δ / scale, rounded to a whole number (arXiv 2309.14717, algorithm 1).
+/// With w = scale · code + bias, the number δ is added to the bias. With w = scale · (code − zero),
+/// −δ / scale is added to the zero point, which is rounded to an integer (arXiv 2309.14717,
+/// algorithm 1). Codes are unchanged, or multiplied by `factor` if the target has wider codes.
 package enum GroupShift {
-  /// How often a code of `source` bits fits into one of `target` bits; 1 for equal bits.
+  /// The largest factor for codes of `source` bits that keeps them within `target` bits.
   package static func factor(from source: Int, to target: Int) -> Int {
     source == target ? 1 : ((1 << target) - 1) / ((1 << source) - 1)
   }
 
-  /// Fills `target` with the groups of `source`, moved.
+  /// Fills `target` with the groups of `source` after the change.
   ///
   /// - Parameters:
-  ///   - delta: rows × adapter groups: what is added to every weight of a group. The groups of the
-  ///     rows divide those of the adapter.
-  ///   - source: The groups as they are.
-  ///   - target: As many rows; the offset is a bias, or a zero point where the source has none or
-  ///     one. Its biases and scales are not rounded to their type yet.
+  ///   - delta: The number that is added to each weight, as rows × adapter groups. A group of the
+  ///     adapter consists of whole groups of `source`.
+  ///   - source: The groups before the change.
+  ///   - target: Receives as many rows. Its offset is a bias, or a zero point if the source stores
+  ///     a zero point or no offset. Its scales and biases are not rounded to their type yet.
   package static func apply(_ delta: [Float], to source: GroupedRows, into target: GroupedRows) {
     let factor = factor(from: source.grouping.bits, to: target.grouping.bits)
     if factor == 1 {
@@ -60,7 +61,7 @@ package enum GroupShift {
     }
   }
 
-  /// One number for each column from one for each group.
+  /// Repeats the number of each group for all columns of the group.
   package static func spread(_ delta: [Float], columnsPerGroup: Int) -> [Float] {
     guard columnsPerGroup > 1 else { return delta }
     var values: [Float] = []
@@ -69,10 +70,11 @@ package enum GroupShift {
     return values
   }
 
-  /// Adds numbers to others, but for zeros: they would turn −0 into +0, and a fold of nothing is to
-  /// change nothing.
+  /// Adds `delta` to `values`, element by element, and skips zeros.
+  ///
+  /// Adding a zero would turn −0 into +0, but an adapter of zeros must not change a bit.
   package static func add(_ delta: [Float], to values: inout [Float]) {
-    precondition(delta.count == values.count, "one number for each")
+    precondition(delta.count == values.count, "delta and values differ in length")
     // In bounds by the precondition.
     unsafe delta.withUnsafeBufferPointer { delta in
       unsafe values.withUnsafeMutableBufferPointer { values in

@@ -1,10 +1,11 @@
+internal import Architectures
 internal import Bytes
 internal import TensorModel
 
-/// Makes sense of the tensors of an adapter of mlx-lm.
+/// Interprets the tensors of an adapter of mlx-lm.
 ///
-/// A linear layer has `lora_a` [inputs, rank] and `lora_b` [rank, outputs]; a switch layer of
-/// experts has them as [experts, rank, inputs] and [experts, outputs, rank].
+/// For a linear layer, `lora_a` is [inputs, rank] and `lora_b` is [rank, outputs]. For a switch
+/// layer of experts, they are [experts, rank, inputs] and [experts, outputs, rank].
 struct MLXReading {
   private let contents: AdapterContents
   private let scale: Double
@@ -12,7 +13,7 @@ struct MLXReading {
   private var modules: [(path: String, tensors: [String: Int])] = []
   private var problems = Problems()
 
-  /// Throws `malformed` and `unsupported` for a config that makes no sense.
+  /// Throws `malformed` for an invalid config, `unsupported` for another method than LoRA or DoRA.
   init(_ contents: AdapterContents) throws(ModelError) {
     self.contents = contents
     let config = contents.config
@@ -26,12 +27,12 @@ struct MLXReading {
     let parameters = config["lora_parameters"]
     guard let scale = parameters?["scale"]?.double, scale.isFinite else {
       throw ModelError(
-        .malformed, "the scale of the adapter is not known",
+        .malformed, "the scale of the adapter is missing",
         expected: "lora_parameters with a scale in adapter_config.json",
         found: parameters == nil ? "no lora_parameters" : "no scale")
     }
     self.scale = scale
-    var places: [String: Int] = [:]
+    var moduleIndices: [String: Int] = [:]
     for (index, tensor) in contents.tensors.enumerated() {
       guard let dot = tensor.name.lastIndex(of: ".") else {
         problems.add("the tensor '\(tensor.name)'")
@@ -44,24 +45,24 @@ struct MLXReading {
         problems.add("the tensor '\(tensor.name)'")
         continue
       }
-      if places[path] == nil {
-        places[path] = modules.count
+      if moduleIndices[path] == nil {
+        moduleIndices[path] = modules.count
         modules.append((path, [:]))
       }
-      modules[places[path] ?? 0].tensors[role] = index
+      modules[moduleIndices[path] ?? 0].tensors[role] = index
     }
   }
 
-  /// The adapter.
+  /// Returns the adapter.
   ///
-  /// Throws `mismatch`, `malformed`, and `unsupported` with all that is at once.
+  /// Throws `mismatch` and `malformed`, and one `unsupported` for everything that is unsupported.
   func adapter() throws(ModelError) -> Adapter {
     try problems.check()
     var adapter = Adapter(contents, .mlx)
     if contents.config["lora_parameters"]?["alpha"] != nil {
       adapter.notes.append(
-        "\(contents.path) has an alpha, as old versions of mlx-lm wrote; the scale alone is used, as "
-          + "new ones do")
+        "\(contents.path) has an alpha, which old versions of mlx-lm wrote; only the scale is "
+          + "used, as in new versions")
     }
     for (path, tensors) in modules {
       do throws(ModelError) {
@@ -79,7 +80,7 @@ struct MLXReading {
       (tensors["m"] != nil) == usesDoRA
     else {
       throw ModelError(
-        .malformed, "a tensor of the adapter is missing",
+        .malformed, "a layer of the adapter has the wrong tensors",
         expected: usesDoRA ? "lora_a, lora_b and m" : "lora_a and lora_b",
         found: tensors.keys.sorted().joined(separator: ", "))
     }
@@ -89,17 +90,17 @@ struct MLXReading {
     if first.count == 2, second.count == 2, first[1] == second[0] {
       let rank = first[1]
       change = LowRank(
-        left: .ranks(b, count: second[1]), right: .lines(a, count: first[0], rank: rank),
+        left: .ranks(b, count: second[1]), right: .vectors(a, count: first[0], rank: rank),
         rank: rank, scale: scale)
-      // An embedding has the rows of the base in lora_a, and they are many.
-      let isEmbedding = path.hasSuffix("embed_tokens") || path.hasSuffix("wte")
+      // For embeddings, lora_a has the rows of the base tensor: one for each token.
+      let isEmbedding = TensorNames.isEmbedding(path)
       if isEmbedding { change = change.transposed }
       guard !isEmbedding || !usesDoRA else {
-        throw ModelError(.unsupported, "DoRA of embeddings is not folded")
+        throw ModelError(.unsupported, "DoRA of embeddings is not supported")
       }
     } else if first.count == 3, second.count == 3, first[0] == second[0], first[1] == second[2] {
       let rank = first[1]
-      var left = Factor.lines(b, count: second[1], rank: rank)
+      var left = Factor.vectors(b, count: second[1], rank: rank)
       var right = Factor.ranks(a, count: first[2])
       left.expertStride = second[1] * rank
       right.expertStride = rank * first[2]

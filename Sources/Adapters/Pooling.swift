@@ -1,9 +1,9 @@
 internal import TensorModel
 
-/// How QA-LoRA makes one input of a group of them; three implementations do it three ways.
+/// How QA-LoRA pools the inputs of a group into one; three implementations differ in this.
 ///
-/// W changes by factor · scale · (B · A)[row, group], where g is the group size and G the number of
-/// groups of a row.
+/// W changes by factor · scale · (B · A)[row, group]. Below, g is the group size and G the number
+/// of groups in a row.
 public enum Pooling: String, Sendable, Hashable, CaseIterable {
   /// The sum of the group: factor 1 (arXiv 2309.14717, algorithm 1).
   case sum
@@ -12,12 +12,12 @@ public enum Pooling: String, Sendable, Hashable, CaseIterable {
   /// The mean of the group times the number of groups: factor G / g (PEFT, `use_qalora`).
   case peft
 
-  /// The factor of a layer.
+  /// The pooling factor of a layer.
   ///
   /// - Parameters:
-  ///   - groupSize: Inputs that are pooled into one.
-  ///   - columnCount: Inputs of the layer.
-  /// - Returns: What the product of the factors is multiplied with beside the scale.
+  ///   - groupSize: The number of inputs that are pooled into one.
+  ///   - columnCount: The number of inputs of the layer.
+  /// - Returns: The factor of the product B · A besides the scale.
   public func factor(groupSize: Int, columnCount: Int) -> Double {
     switch self {
     case .sum: 1
@@ -26,7 +26,7 @@ public enum Pooling: String, Sendable, Hashable, CaseIterable {
     }
   }
 
-  /// What it does, for help and reports.
+  /// A description for help texts and reports.
   public var summary: String {
     switch self {
     case .sum: "sums of groups, as in the paper"

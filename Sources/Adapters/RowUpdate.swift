@@ -1,19 +1,19 @@
 package import TensorModel
 
-/// Some rows of a base while adapters change them, as floats.
+/// A block of rows of a base tensor, as floats, to which adapters are applied.
 package struct RowUpdate {
-  /// Rows of the tensor.
+  /// The rows of the tensor that the block holds.
   package let rows: Range<Int>
-  /// Numbers in a row.
+  /// The number of columns.
   package let columnCount: Int
-  /// The rows as they were.
+  /// The rows before any change.
   package let base: [Float]
-  /// The rows as they are now.
+  /// The rows after the changes applied so far.
   package private(set) var values: [Float]
-  /// What was added in all.
+  /// The sum of the changes applied so far.
   package private(set) var delta: [Float]
 
-  /// Rows that nothing has changed yet.
+  /// Creates a block before any change.
   package init(_ base: [Float], rows: Range<Int>, columnCount: Int) {
     self.rows = rows
     self.columnCount = columnCount
@@ -22,7 +22,7 @@ package struct RowUpdate {
     delta = Array(repeating: 0, count: base.count)
   }
 
-  /// Adds a change.
+  /// Applies a change.
   ///
   /// Throws `io`, `malformed`.
   package mutating func apply(
@@ -48,14 +48,14 @@ package struct RowUpdate {
     }
   }
 
-  /// What a product adds to rows: rows × columns, groups spread to their columns.
+  /// What a product adds, as rows × columns; the number of a group is repeated for its columns.
   ///
   /// Throws `io`, `malformed`.
   private static func product(
     _ change: PairedChange, _ product: LowRank, groupSize: Int?, rows: Range<Int>,
     columnCount: Int, _ reader: UpdateReader
   ) throws(ModelError) -> [Float] {
-    var added = [Float](repeating: 0, count: rows.count * product.right.lineCount)
+    var added = [Float](repeating: 0, count: rows.count * product.right.vectorCount)
     try reader.add(change, product, rows: rows, to: &added)
     return groupSize.map { GroupShift.spread(added, columnsPerGroup: $0) } ?? added
   }
@@ -65,8 +65,8 @@ package struct RowUpdate {
     GroupShift.add(added, to: &delta)
   }
 
-  // W' = m · (W + ΔW) / ‖W₀ + ΔW‖, a row at a time; the norm is that of the base with this adapter
-  // alone (arXiv 2402.09353, equation 5).
+  // W' = m · (W + ΔW) / ‖W₀ + ΔW‖ for each row. The norm is that of the base model with this
+  // adapter alone (arXiv 2402.09353, equation 5).
   private mutating func rescale(_ added: [Float], _ lengths: [Float]) {
     for row in lengths.indices {
       let range = row * columnCount..<(row + 1) * columnCount

@@ -1,21 +1,22 @@
 package import TensorModel
 
-/// An adapter in the terms of every runtime: plain factors of each weight, and one alpha for all.
+/// An adapter as plain LoRA with one alpha for all weights, which every runtime supports.
 ///
-/// With scale = alpha / rank, W + scale · B · A is the same function as the adapter it was made
-/// from: columns of a pooled A are repeated, and what cannot be in alpha is multiplied into B.
+/// With scale = alpha / rank, W + scale · B · A is the same function as the original adapter. The
+/// columns of a pooled A are repeated. If a weight has another scale, the quotient is multiplied
+/// into its B.
 package struct RuntimeAdapter: Sendable {
   /// The factors of one weight.
   package struct Module: Sendable {
-    /// The tensor in the base.
+    /// The index of the tensor in the base model.
     package var tensor: Int
-    /// The change that it is made from.
+    /// The change that the factors are made from.
     package var change: PairedChange
-    /// The product, its scale included.
+    /// The product, including its scale.
     package var product: LowRank
-    /// Columns that a number of the right factor is repeated for; 1 without pooling.
+    /// How often each number of the right factor is repeated along a row; 1 without pooling.
     package var repeats: Int
-    /// What B is multiplied with: 1 where alpha / rank is all of the scale.
+    /// The factor that B is multiplied by; 1 if the scale is alpha / rank.
     package var factor: Float
   }
 
@@ -24,9 +25,9 @@ package struct RuntimeAdapter: Sendable {
   /// The alpha of all modules.
   package let alpha: Double
 
-  /// Finds the alpha that leaves most factors as they are.
+  /// Chooses the alpha that leaves most factors unchanged.
   ///
-  /// Throws `unsupported` for all changes at once that are no plain product of two matrices.
+  /// Throws one `unsupported` for all changes that are not a plain product of two matrices.
   package init(_ changes: [PairedChange], of adapter: Adapter) throws(ModelError) {
     var problems = Problems()
     var products: [(PairedChange, LowRank)] = []
@@ -37,14 +38,14 @@ package struct RuntimeAdapter: Sendable {
         problems.add(change.tensors(of: adapter)[0])
       }
     }
-    try problems.check("runtimes have no place for parts of the adapter")
+    try problems.check("runtimes do not support some parts of the adapter")
     var counts: [Double: Int] = [:]
-    // llama.cpp takes an alpha of 0 for none at all: what adds nothing has a B of zeros instead.
+    // llama.cpp treats an alpha of 0 as no alpha. A product that adds nothing gets a B of zeros.
     for (_, product) in products where product.scale != 0 {
       counts[product.scale * Double(product.rank), default: 0] += 1
     }
     let best = counts.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key ?? 1
-    // Alpha is a 32-bit number in files of llama.cpp.
+    // llama.cpp stores alpha as a 32-bit number.
     let alpha = Double(Float(best))
     self.alpha = alpha
     modules = products.map { change, product in

@@ -2,23 +2,26 @@ internal import Bytes
 internal import Kernels
 package import TensorModel
 
-/// The numbers of an adapter's tensors.
+/// Reads the numbers of an adapter's tensors.
 package protocol AdapterNumbers: Sendable {
-  /// Some elements of a tensor in their order, as floats.
+  /// A range of elements of a tensor, in stored order, as floats.
   ///
   /// Throws `io` and `malformed`.
   func numbers(of tensor: Int, _ elements: Range<Int>) throws(ModelError) -> [Float]
 }
 
-/// Computes what adapters add to rows of a base; one for each worker, since it keeps factors.
+/// Computes what adapters add to rows of the base model.
+///
+/// It caches factors, so each worker has its own.
 package final class UpdateReader {
   private let adapters: [(tensors: [TensorInfo], numbers: any AdapterNumbers)]
-  private var base: Int?
-  private var wholes: [Key: [Float]] = [:]
-  private var rights: [Key: [Float]] = [:]
+  /// The tensor of the base model that the caches are for.
+  private var cachedTensor: Int?
+  private var wholeTensors: [Key: [Float]] = [:]
+  private var rightFactors: [Key: [Float]] = [:]
 
-  /// The numbers of a factor, at the most, that each worker keeps.
-  private static let wholeCount = 1 << 20
+  /// The number of elements of the largest row-major left factor that is cached.
+  private static let cacheLimit = 1 << 20
 
   private struct Key: Hashable {
     var adapter: Int
@@ -26,30 +29,30 @@ package final class UpdateReader {
     var expert = 0
   }
 
-  /// A reader for the adapters that changes refer to by index.
+  /// Creates a reader; changes refer to these adapters by index.
   package init(_ adapters: [(tensors: [TensorInfo], numbers: any AdapterNumbers)]) {
     self.adapters = adapters
   }
 
-  /// Adds scale · L · R for some rows of the base to `delta`.
+  /// Adds scale · L · R for a block of rows of the base tensor to `delta`.
   ///
   /// - Parameters:
   ///   - change: The change.
-  ///   - product: Its product.
-  ///   - rows: Rows of the base, counted through all experts of a stack.
-  ///   - delta: rows × the columns of R; the number of groups where inputs are pooled.
+  ///   - product: The product of the change.
+  ///   - rows: The rows of the base tensor, counted through all experts of a stack.
+  ///   - delta: The result, as rows × columns of R; with pooled inputs, R has a column per group.
   /// - Throws: `io`, `malformed`.
   package func add(
     _ change: PairedChange, _ product: LowRank, rows: Range<Int>, to delta: inout [Float]
   ) throws(ModelError) {
-    forgetOthers(than: change.tensor)
-    let width = product.right.lineCount
+    clearCaches(unlessFor: change.tensor)
+    let width = product.right.vectorCount
     var row = rows.lowerBound
     while row < rows.upperBound {
-      let expert = row / product.left.lineCount
-      let first = expert * product.left.lineCount
-      let end = min(rows.upperBound, first + product.left.lineCount)
-      let left = try left(change, product, lines: row - first..<end - first, expert)
+      let expert = row / product.left.vectorCount
+      let first = expert * product.left.vectorCount
+      let end = min(rows.upperBound, first + product.left.vectorCount)
+      let left = try left(change, product, vectors: row - first..<end - first, expert)
       let right = try right(change, product, expert)
       let start = (row - rows.lowerBound) * width
       Self.add(left, right, product, to: &delta, start..<start + (end - row) * width)
@@ -57,20 +60,20 @@ package final class UpdateReader {
     }
   }
 
-  /// The factors of a product: rows × rank in the order of the base, and rank × columns.
+  /// The factors of a product: rows × rank in the base model's row order, and rank × columns.
   ///
   /// Throws `io`, `malformed`.
   package func factors(
     _ change: PairedChange, _ product: LowRank
   ) throws(ModelError) -> (left: [Float], right: [Float]) {
-    forgetOthers(than: change.tensor)
+    clearCaches(unlessFor: change.tensor)
     return (
-      try left(change, product, lines: 0..<product.left.lineCount, 0),
+      try left(change, product, vectors: 0..<product.left.vectorCount, 0),
       try right(change, product, 0)
     )
   }
 
-  /// A vector of the adapter in the order of the base's rows.
+  /// Some elements of a vector of the adapter, in the base model's row order.
   ///
   /// Throws `io`, `malformed`.
   package func vector(
@@ -79,13 +82,13 @@ package final class UpdateReader {
     guard let map = change.rows else {
       return try adapters[change.adapter].numbers.numbers(of: tensor, rows)
     }
-    forgetOthers(than: change.tensor)
+    clearCaches(unlessFor: change.tensor)
     let count = adapters[change.adapter].tensors[tensor].shape.elementCount
-    let all = try whole(change.adapter, .lines(tensor, count: count, rank: 1))
+    let all = try whole(change.adapter, .vectors(tensor, count: count, rank: 1))
     return rows.map { all[map($0)] }
   }
 
-  /// Rows of a tensor of the adapter, in the order of the base.
+  /// Some rows of a tensor of the adapter, in the base model's row order.
   ///
   /// Throws `io`, `malformed`.
   package func rows(
@@ -96,14 +99,14 @@ package final class UpdateReader {
       return try numbers.numbers(
         of: tensor, rows.lowerBound * columnCount..<rows.upperBound * columnCount)
     }
-    // A vector is one row, and its elements are what the map moves.
+    // A vector is one row; the map reorders its elements.
     if adapters[change.adapter].tensors[tensor].shape.rank == 1 {
       return try vector(change, tensor: tensor, rows: 0..<columnCount)
     }
     var values: [Float] = []
     for row in rows {
-      let place = map(row) * columnCount
-      values += try numbers.numbers(of: tensor, place..<place + columnCount)
+      let start = map(row) * columnCount
+      values += try numbers.numbers(of: tensor, start..<start + columnCount)
     }
     return values
   }
@@ -119,72 +122,75 @@ package final class UpdateReader {
     }
   }
 
-  // Factors of one tensor of the base are used for all its blocks, and for no other.
-  private func forgetOthers(than tensor: Int) {
-    guard base != tensor else { return }
-    base = tensor
-    wholes.removeAll(keepingCapacity: true)
-    rights.removeAll(keepingCapacity: true)
+  // The factors of a tensor are used for all of its blocks, and for no other tensor.
+  private func clearCaches(unlessFor tensor: Int) {
+    guard cachedTensor != tensor else { return }
+    cachedTensor = tensor
+    wholeTensors.removeAll(keepingCapacity: true)
+    rightFactors.removeAll(keepingCapacity: true)
   }
 
-  /// Lines × rank numbers of a left factor.
+  /// Some vectors of the left factor of an expert, as vectors × rank.
   private func left(
-    _ change: PairedChange, _ product: LowRank, lines: Range<Int>, _ expert: Int
+    _ change: PairedChange, _ product: LowRank, vectors: Range<Int>, _ expert: Int
   ) throws(ModelError) -> [Float] {
     let (factor, rank) = (product.left, product.rank)
-    if factor.rankStride == 1, factor.lineStride == rank, change.rows == nil {
+    if factor.rankStride == 1, factor.vectorStride == rank, change.rows == nil {
       let first = expert * factor.expertStride
-      let range = first + lines.lowerBound * rank..<first + lines.upperBound * rank
-      // One that is small is read once, not for each run of rows.
-      guard factor.lineCount * rank > Self.wholeCount || factor.expertStride > 0 else {
+      let range = first + vectors.lowerBound * rank..<first + vectors.upperBound * rank
+      // A small factor is read once, not for each block of rows.
+      guard factor.vectorCount * rank > Self.cacheLimit || factor.expertStride > 0 else {
         return Array(try whole(change.adapter, factor)[range])
       }
       return try adapters[change.adapter].numbers.numbers(of: factor.tensor, range)
     }
     let all = try whole(change.adapter, factor)
     var values: [Float] = []
-    values.reserveCapacity(lines.count * rank)
-    for line in lines {
-      let place =
-        expert * factor.expertStride + (change.rows?(line) ?? line) * factor.lineStride
-      for k in 0..<rank { values.append(all[place + k * factor.rankStride]) }
+    values.reserveCapacity(vectors.count * rank)
+    for vector in vectors {
+      let start =
+        expert * factor.expertStride + (change.rows?(vector) ?? vector) * factor.vectorStride
+      for k in 0..<rank { values.append(all[start + k * factor.rankStride]) }
     }
     return values
   }
 
-  /// Rank × lines numbers of a right factor.
+  /// The right factor of an expert, as rank × vectors.
   private func right(
     _ change: PairedChange, _ product: LowRank, _ expert: Int
   ) throws(ModelError) -> [Float] {
     let (factor, rank) = (product.right, product.rank)
     let key = Key(adapter: change.adapter, factor: factor, expert: expert)
-    if let known = rights[key] { return known }
+    if let known = rightFactors[key] { return known }
     var values: [Float]
-    if factor.lineStride == 1, factor.rankStride == factor.lineCount {
+    if factor.vectorStride == 1, factor.rankStride == factor.vectorCount {
       let first = expert * factor.expertStride
       values = try adapters[change.adapter].numbers.numbers(
-        of: factor.tensor, first..<first + rank * factor.lineCount)
+        of: factor.tensor, first..<first + rank * factor.vectorCount)
     } else {
       let all = try whole(change.adapter, factor)
       values = []
-      values.reserveCapacity(rank * factor.lineCount)
+      values.reserveCapacity(rank * factor.vectorCount)
       for k in 0..<rank {
-        let place = expert * factor.expertStride + k * factor.rankStride
-        for line in 0..<factor.lineCount { values.append(all[place + line * factor.lineStride]) }
+        let start = expert * factor.expertStride + k * factor.rankStride
+        for vector in 0..<factor.vectorCount {
+          values.append(all[start + vector * factor.vectorStride])
+        }
       }
     }
-    // The experts of a stack come one after the other.
-    rights = rights.filter { $0.key.expert == expert }
-    rights[key] = values
+    // Experts are processed in order. Only the factors of the current one are kept.
+    rightFactors = rightFactors.filter { $0.key.expert == expert }
+    rightFactors[key] = values
     return values
   }
 
+  /// All numbers of the tensor that holds a factor.
   private func whole(_ adapter: Int, _ factor: Factor) throws(ModelError) -> [Float] {
     let key = Key(adapter: adapter, factor: factor)
-    if let known = wholes[key] { return known }
+    if let known = wholeTensors[key] { return known }
     let count = adapters[adapter].tensors[factor.tensor].shape.elementCount
     let values = try adapters[adapter].numbers.numbers(of: factor.tensor, 0..<count)
-    wholes[key] = values
+    wholeTensors[key] = values
     return values
   }
 }

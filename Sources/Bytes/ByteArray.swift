@@ -1,16 +1,16 @@
 extension [UInt8] {
-  /// Lets `body` change a part of the bytes, in place.
+  /// Calls `body` with a mutable view of a range of the bytes, which it changes in place.
   package mutating func change<Failure: Error>(
     _ range: Range<Int>, _ body: (inout MutableRawSpan) throws(Failure) -> Void
   ) throws(Failure) {
     try changeElements(range) { (part) throws(Failure) in
-      // Any bits are a number of one byte.
+      // Safety: every bit pattern is a valid byte.
       var bytes = unsafe part.mutableBytes
       try body(&bytes)
     }
   }
 
-  /// Cuts bytes off, or adds zeros, in the memory that the array has, where that is enough.
+  /// Truncates the array to `count` bytes, or appends zeros, and keeps the memory if it suffices.
   package mutating func resize(to count: Int) {
     if count <= self.count {
       removeLast(self.count - count)
@@ -19,20 +19,20 @@ extension [UInt8] {
     }
   }
 
-  /// Adds the bytes of an integer, the least significant first.
+  /// Appends an integer in little-endian byte order.
   package mutating func append<Value: FixedWidthInteger>(littleEndian value: Value) {
-    // All bytes of an integer are its own, and are copied at once.
+    // Safety: an integer has no padding, and its bytes are copied during the call.
     unsafe Swift.withUnsafeBytes(of: value.littleEndian) { unsafe append(contentsOf: $0) }
   }
 }
 
 extension Array where Element: BitwiseCopyable {
-  /// Lets `body` change a part of the elements, in place.
+  /// Calls `body` with a mutable view of a range of the elements, which it changes in place.
   package mutating func changeElements<Failure: Error>(
     _ range: Range<Int>, _ body: (inout MutableSpan<Element>) throws(Failure) -> Void
   ) throws(Failure) {
-    precondition(range.lowerBound >= 0 && range.upperBound <= count, "the part is in the array")
-    // In bounds by the precondition; a span cannot leave `body`.
+    precondition(range.lowerBound >= 0 && range.upperBound <= count, "the range exceeds the array")
+    // In bounds by the precondition. The span cannot escape from `body`.
     try unsafe withUnsafeMutableBufferPointer { (buffer) throws(Failure) in
       var part = unsafe UnsafeMutableBufferPointer(rebasing: buffer[range]).mutableSpan
       try body(&part)

@@ -1,13 +1,13 @@
 internal import SystemPackage
 package import TensorModel
 
-/// Reads numbers and strings one after another, from a file or memory, checking each length first.
+/// Reads numbers and strings in sequence from a file or memory, and checks each length first.
 package struct ByteReader {
-  /// The path, for messages.
+  /// The path to show in messages.
   package let path: String
   /// The offset of the next byte.
   package private(set) var offset: Int
-  /// Whether numbers have their most significant byte first.
+  /// Whether numbers are big-endian.
   package var isBigEndian = false
 
   private let file: InputFile?
@@ -16,7 +16,7 @@ package struct ByteReader {
   private var bufferStart = 0
   private static let bufferSize = 1 << 16
 
-  /// A reader of a file that starts at `offset`.
+  /// Creates a reader of a file that starts at `offset`.
   package init(_ file: InputFile, at offset: Int = 0) {
     self.file = file
     self.offset = offset
@@ -24,7 +24,7 @@ package struct ByteReader {
     end = file.byteCount
   }
 
-  /// A reader of bytes in memory; `path` says where they come from.
+  /// Creates a reader of bytes in memory; `path` is the file that they come from.
   package init(_ bytes: [UInt8], path: String) {
     file = nil
     offset = 0
@@ -33,12 +33,12 @@ package struct ByteReader {
     buffer = bytes
   }
 
-  /// The bytes between the position and the end.
+  /// The number of bytes from the offset to the end.
   package var remaining: Int { end - offset }
 
   /// The next `count` bytes.
   ///
-  /// Throws `malformed` when the file ends before.
+  /// Throws `malformed` if fewer bytes remain; the message names `what`.
   package mutating func bytes(_ count: Int, of what: String) throws(ModelError) -> [UInt8] {
     try require(count, of: what)
     if let file, count > Self.bufferSize {
@@ -51,9 +51,9 @@ package struct ByteReader {
     return Array(buffer[start..<start + count])
   }
 
-  /// Adds the next `count` bytes to others.
+  /// Appends the next `count` bytes to `bytes`.
   ///
-  /// Throws `malformed` when the file ends before.
+  /// Throws `malformed` if fewer bytes remain; the message names `what`.
   package mutating func copy(
     _ count: Int, to bytes: inout [UInt8], of what: String
   ) throws(ModelError) {
@@ -68,7 +68,7 @@ package struct ByteReader {
     bytes += buffer[start..<start + count]
   }
 
-  /// An unsigned integer of the reader's byte order.
+  /// The next unsigned integer, in the reader's byte order.
   package mutating func integer<T: FixedWidthInteger & UnsignedInteger>(
     _ type: T.Type, of what: String
   ) throws(ModelError) -> T {
@@ -77,14 +77,16 @@ package struct ByteReader {
     try fill(count)
     var value: T = 0
     for index in 0..<count {
-      let place = isBigEndian ? index : count - 1 - index
-      value = value << 8 | T(buffer[offset - bufferStart + place])
+      let position = isBigEndian ? index : count - 1 - index
+      value = value << 8 | T(buffer[offset - bufferStart + position])
     }
     offset += count
     return value
   }
 
-  /// A 64-bit count that must fit the bytes that remain, at `elementSize` bytes for each at least.
+  /// The next 64-bit count of elements, each of which takes at least `elementSize` bytes.
+  ///
+  /// Throws `malformed` if so many elements exceed the remaining bytes.
   package mutating func count(of what: String, elementSize: Int) throws(ModelError) -> Int {
     let start = offset
     let value = try integer(UInt64.self, of: what)
@@ -97,7 +99,7 @@ package struct ByteReader {
     return count
   }
 
-  /// Throws `malformed` unless `count` bytes remain.
+  /// Throws `malformed` unless at least `count` bytes remain.
   package func require(_ count: Int, of what: String) throws(ModelError) {
     guard count <= remaining else {
       throw ModelError(

@@ -1,45 +1,79 @@
-internal import Kernels
+package import Kernels
 
-/// Checksums of pieces of a file, which several threads read or write in whatever order.
-struct ChecksumPieces {
-  /// A stretch of the file whose checksum is known.
-  struct Piece {
-    /// Where it is.
-    var range: Range<Int>
-    /// The checksum of its bytes.
-    var checksum: CRC32C
+/// The known checksums of pieces of files, which threads read or write in any order.
+package struct ChecksumPieces: Sendable {
+  /// A range whose checksum is known.
+  package struct Piece: Sendable {
+    /// Whose range it is, such as the index of a part; 0 for a file.
+    package var owner: Int
+    /// The byte range in the owner.
+    package var range: Range<Int>
+    /// The number of bytes that the checksum is for: fewer than the range has if they are compressed.
+    package var byteCount: Int
+    /// The checksum of these bytes.
+    package var checksum: CRC32C
   }
 
   private let boundaries: Set<Int>
+  private let limit: Int
   private var pieces: [Piece] = []
 
-  /// Pieces that may still grow: parts of a tensor, times blocks that workers are at.
+  /// How many of the newest pieces can still grow.
+  ///
+  /// It covers the parts of a tensor, times the blocks that workers are writing at the moment. If it
+  /// does not, more pieces are stored, with the same checksums.
   private static let openCount = 32
-  /// Of a tensor whose rows lie across lines there would be a piece for each line of a block; those
-  /// that no more are remembered of are read instead.
-  private static let limit = 1 << 14
+  /// The largest number of pieces of a file without boundaries.
+  ///
+  /// A tensor stored in stripes would need one piece for each stripe of a block. Beyond this limit
+  /// checksums are recomputed by reading the file.
+  private static let fileLimit = 1 << 14
 
-  /// No pieces; at each of `boundaries` a piece of its own will begin.
-  init(boundaries: Set<Int> = []) { self.boundaries = boundaries }
+  /// Creates an empty list; a piece that begins at one of `boundaries` is never joined to another.
+  init(boundaries: Set<Int> = []) {
+    self.boundaries = boundaries
+    limit = boundaries.isEmpty ? Self.fileLimit : .max
+  }
 
-  /// Adds a piece, or makes one longer that ends where it begins, as blocks of a tensor do.
-  mutating func add(_ checksum: CRC32C, _ range: Range<Int>) {
+  /// Creates an empty list that keeps every piece.
+  package static var unlimited: ChecksumPieces { ChecksumPieces(limit: .max) }
+
+  private init(limit: Int) {
+    boundaries = []
+    self.limit = limit
+  }
+
+  /// Adds the checksum of a range, and joins it to a recent piece that ends where the range begins.
+  ///
+  /// The blocks of a tensor become one piece in this way.
+  ///
+  /// - Parameters:
+  ///   - checksum: The checksum.
+  ///   - range: The byte range in the owner.
+  ///   - owner: Whose range it is.
+  ///   - byteCount: The number of bytes that the checksum is for; nil for those of the range.
+  package mutating func add(
+    _ checksum: CRC32C, _ range: Range<Int>, of owner: Int = 0, byteCount: Int? = nil
+  ) {
+    let byteCount = byteCount ?? range.count
     if !boundaries.contains(range.lowerBound) {
       for index in (max(0, pieces.count - Self.openCount)..<pieces.count).reversed()
-      where pieces[index].range.upperBound == range.lowerBound {
-        pieces[index].checksum.append(checksum, byteCount: range.count)
+      where pieces[index].owner == owner && pieces[index].range.upperBound == range.lowerBound {
+        pieces[index].checksum.append(checksum, byteCount: byteCount)
         pieces[index].range = pieces[index].range.lowerBound..<range.upperBound
+        pieces[index].byteCount += byteCount
         return
       }
     }
-    guard pieces.count < Self.limit || !boundaries.isEmpty else { return }
-    pieces.append(Piece(range: range, checksum: checksum))
+    guard pieces.count < limit else { return }
+    pieces.append(Piece(owner: owner, range: range, byteCount: byteCount, checksum: checksum))
   }
 
-  /// The pieces by place; of two that begin together the longer one first.
-  var sorted: [Piece] {
+  /// The pieces by owner and offset; of pieces with the same offset the longest comes first.
+  package var sorted: [Piece] {
     pieces.sorted {
-      ($0.range.lowerBound, $1.range.count) < ($1.range.lowerBound, $0.range.count)
+      ($0.owner, $0.range.lowerBound, $1.range.count)
+        < ($1.owner, $1.range.lowerBound, $0.range.count)
     }
   }
 }

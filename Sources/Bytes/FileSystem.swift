@@ -10,19 +10,19 @@ internal import TensorModel
   internal import Darwin
 #endif
 
-// Paths are handed to the system as strings that end with a zero, which it reads, and structures of
-// its own, which it fills, during the call only.
+// Safety, for all system calls below: the system reads zero-terminated paths and fills its own
+// structures during the call only.
 
-/// Questions to, and changes of, folders.
+/// Queries and changes of files and folders.
 package enum FileSystem {
-  /// What is at a path.
+  /// The kind of thing that exists at a path.
   package enum Kind: Sendable {
     case file
     case folder
     case other
   }
 
-  /// What is at a path, following links: nil when there is nothing.
+  /// The kind of thing at a path, following links; nil if nothing exists there.
   package static func kind(of path: FilePath) -> Kind? {
     var status = stat()
     guard unsafe path.withPlatformString({ unsafe stat($0, &status) }) == 0 else { return nil }
@@ -33,7 +33,7 @@ package enum FileSystem {
     }
   }
 
-  /// How many bytes can be written to the disk that a folder is on; nil when the system does not tell.
+  /// The free space on the disk of a folder in bytes; nil if the system does not report it.
   package static func freeByteCount(of folder: FilePath) -> Int? {
     var status = statvfs()
     guard unsafe folder.withPlatformString({ unsafe statvfs($0, &status) }) == 0 else { return nil }
@@ -42,14 +42,14 @@ package enum FileSystem {
     return overflow ? Int.max : product
   }
 
-  /// Whether there is a link at a path, wherever it leads.
+  /// Whether a path is a symbolic link, even a broken one.
   static func isLink(_ path: FilePath) -> Bool {
     var status = stat()
     return unsafe path.withPlatformString({ unsafe lstat($0, &status) }) == 0
       && status.st_mode & S_IFMT == S_IFLNK
   }
 
-  /// Whether two paths lead to the same file, through whatever links.
+  /// Whether two paths lead to the same file, also through links.
   package static func isSame(_ left: FilePath, _ right: FilePath) -> Bool {
     var first = stat()
     var second = stat()
@@ -58,10 +58,10 @@ package enum FileSystem {
       && first.st_dev == second.st_dev && first.st_ino == second.st_ino
   }
 
-  /// The names of the entries of a folder in byte order; none when it cannot be read.
+  /// The names of the entries of a folder, in byte order; none if it cannot be read.
   package static func names(in folder: FilePath) -> [String] {
     guard let stream = unsafe folder.withPlatformString({ unsafe opendir($0) }) else { return [] }
-    // An entry, with its name and a zero behind that, is there until the next one is read.
+    // Safety: an entry and its zero-terminated name are valid until the next `readdir`.
     defer { unsafe closedir(stream) }
     var names: [String] = []
     while let entry = unsafe readdir(stream) {
@@ -100,23 +100,23 @@ package enum FileSystem {
     _ = unsafe path.withPlatformString { unsafe rmdir($0) }
   }
 
-  /// Lets two folders change places, all at once; false where the system cannot.
+  /// Exchanges two folders atomically; false where the system cannot.
   static func exchange(_ path: FilePath, with other: FilePath) -> Bool {
     unsafe path.withPlatformString { first in
       unsafe other.withPlatformString { unsafe pleat_exchange(first, $0) == 0 }
     }
   }
 
-  /// Gives a file a second name; false where the system cannot.
+  /// Creates a hard link to a file; false where the system cannot.
   static func link(_ path: FilePath, to other: FilePath) -> Bool {
     unsafe path.withPlatformString { first in
       unsafe other.withPlatformString { unsafe linkat(AT_FDCWD, first, AT_FDCWD, $0, 0) == 0 }
     }
   }
 
-  /// Makes the names in a folder durable.
+  /// Makes the names in a folder durable with `fsync`.
   ///
-  /// Throws `io`; a system that cannot do it for folders is not asked for more.
+  /// Does nothing where the system does not support `fsync` for folders. Throws `io`.
   static func synchronizeFolder(_ path: FilePath) throws(ModelError) {
     let descriptor = unsafe path.withPlatformString { unsafe open($0, O_RDONLY | O_CLOEXEC) }
     guard descriptor >= 0 else { throw .system("open the folder", path.string) }
@@ -126,17 +126,17 @@ package enum FileSystem {
     }
   }
 
-  /// Whether a name fits a shell pattern (`*`, `?`, `[…]`); `*` also matches dots and slashes.
+  /// Whether a name matches a shell pattern (`*`, `?`, `[…]`); `*` also matches dots and slashes.
   package static func matches(_ name: String, glob: String) -> Bool {
     unsafe fnmatch(glob, name, 0) == 0
   }
 }
 
 extension FilePath {
-  /// A path in the same folder.
+  /// The path of `name` in the same folder.
   package func sibling(_ name: String) -> FilePath { removingLastComponent().appending(name) }
 
-  /// The folder that holds it; the working folder for a bare name.
+  /// The folder that contains the path; the working folder for a bare name.
   package var parentFolder: FilePath {
     let parent = removingLastComponent()
     return parent.isEmpty ? "." : parent

@@ -11,18 +11,18 @@ package import TensorModel
   internal import Darwin
 #endif
 
-/// A file opened for reading at any offset, from any thread.
+/// A file that is open for reading at any offset from any thread.
 package final class InputFile: Sendable {
-  /// The path it was opened by.
+  /// The path by which the file was opened.
   package let path: FilePath
-  /// The length in bytes when it was opened.
+  /// The length in bytes when the file was opened.
   package let byteCount: Int
 
   let descriptor: Int32
   private let version: Version
   private let pieces: Mutex<ChecksumPieces?>
 
-  /// What changes when somebody writes to the file.
+  /// The length and modification time, which change when the file is written.
   private struct Version: Equatable {
     var byteCount: Int
     var seconds: Int
@@ -45,17 +45,17 @@ package final class InputFile: Sendable {
     try self.init(path, knowing: nil)
   }
 
-  /// Opens a regular file of which some checksums are known.
+  /// Opens a regular file for which some checksums are known.
   ///
   /// Throws `io`.
   init(_ path: FilePath, knowing pieces: ChecksumPieces?) throws(ModelError) {
-    // A named pipe would wait for somebody to write, before it is found not to be a file.
+    // Without `O_NONBLOCK`, opening a named pipe would wait for a writer.
     let flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK
-    // The system reads a string that ends with a zero, and only during the call.
+    // Safety: the system reads the zero-terminated path during the call only.
     let descriptor = unsafe path.withPlatformString { unsafe open($0, flags) }
     guard descriptor >= 0 else { throw .system("open", path.string) }
     var status = stat()
-    // The system fills a structure of its own, here and below.
+    // Safety: the system fills its own structure during the call only, here and below.
     guard unsafe fstat(descriptor, &status) == 0 else {
       defer { close(descriptor) }
       throw .system("examine", path.string)
@@ -71,19 +71,19 @@ package final class InputFile: Sendable {
     self.pieces = Mutex(pieces)
   }
 
-  /// Asks the system to forget what it keeps of the file in memory, so that the disk is read next.
+  /// Asks the system to drop the file from the page cache, so that later reads come from the disk.
   package func forgetCached() {
     #if os(Linux)
       posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
     #endif
   }
 
-  /// What distinguishes the file from another one, and from itself once somebody has written to it.
+  /// The path, length and modification time, which identify this version of the file.
   package var identity: String {
     "\(path) \(byteCount) \(version.seconds).\(version.nanoseconds)"
   }
 
-  /// Throws `io` when somebody has written to the file since it was opened.
+  /// Throws `io` if the file has been written since it was opened.
   package func checkUnchanged() throws(ModelError) {
     var status = stat()
     guard unsafe fstat(descriptor, &status) == 0 else { throw .system("examine", path.string) }
@@ -96,9 +96,9 @@ package final class InputFile: Sendable {
 
   deinit { close(descriptor) }
 
-  /// Fills `bytes` from `offset`.
+  /// Fills `bytes` from the file at `offset`.
   ///
-  /// Throws `io` on failure, or when the file ends before.
+  /// Throws `io` on failure, and if the file ends too early.
   package func read(at offset: Int, into bytes: inout MutableRawSpan) throws(ModelError) {
     try fill(&bytes, from: offset)
     record(offset, bytes.bytes)
@@ -106,7 +106,7 @@ package final class InputFile: Sendable {
 
   private func fill(_ bytes: inout MutableRawSpan, from offset: Int) throws(ModelError) {
     let count = bytes.byteCount
-    // `done` < `count` leaves `count - done` bytes behind the pointer.
+    // In bounds: while `done` < `count`, `count - done` bytes follow the pointer.
     try unsafe bytes.withUnsafeMutableBytes { (buffer) throws(ModelError) in
       var done = 0
       while done < count {
@@ -126,6 +126,8 @@ package final class InputFile: Sendable {
   }
 
   /// The bytes of a range that is known to lie in the file.
+  ///
+  /// Throws `io`.
   package func bytes(at offset: Int, count: Int) throws(ModelError) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)
     try bytes.change(0..<count) { (bytes) throws(ModelError) in
@@ -134,9 +136,9 @@ package final class InputFile: Sendable {
     return bytes
   }
 
-  /// From now on remembers the checksums of all that is read, for `checksum()` and `checksums(of:)`.
+  /// Starts to remember the checksums of the bytes read, for `checksum()` and `checksums(of:)`.
   ///
-  /// `boundaries` are where ranges begin that will be asked for.
+  /// Pieces are not joined across `boundaries`: pass the bounds of the ranges to ask for.
   package func startChecksum(boundaries: Set<Int> = []) {
     pieces.withLock { $0 = ChecksumPieces(boundaries: boundaries) }
   }
@@ -149,7 +151,7 @@ package final class InputFile: Sendable {
 
   /// The CRC-32C of the whole file.
   ///
-  /// What has been read since `startChecksum` is not read again.
+  /// Bytes that have been read since `startChecksum` are not read again. Throws `io`.
   package func checksum() throws(ModelError) -> CRC32C {
     if let known = try checksums(of: [0..<byteCount])[0] { return known }
     var checksum = CRC32C()
@@ -157,15 +159,14 @@ package final class InputFile: Sendable {
     return checksum
   }
 
-  /// The CRC-32C of each of some ranges; nil for one of which nothing has been read since
-  /// `startChecksum`.
+  /// The CRC-32C of each range; nil if none of its bytes have been read since `startChecksum`.
   ///
-  /// What has been read is not read again. Throws `io`.
+  /// Bytes that have been read are not read again. Throws `io`.
   package func checksums(of ranges: [Range<Int>]) throws(ModelError) -> [CRC32C?] {
     let known = known
     var checksums: [CRC32C?] = []
     for range in ranges {
-      // The first piece that begins in the range, by halving.
+      // Binary search for the first piece that begins at or after the start of the range.
       var (low, high) = (0, known.count)
       while low < high {
         let middle = (low + high) / 2

@@ -10,7 +10,7 @@ internal import TensorModel
 #endif
 
 extension ModelError {
-  /// The failure of the system call that has just returned; reads `errno`.
+  /// The error of the system call that has just failed; reads `errno`.
   static func system(_ action: String, _ path: String, hint: String? = nil) -> ModelError {
     let number = errno
     return ModelError(
@@ -19,7 +19,7 @@ extension ModelError {
   }
 }
 
-/// Calls again while the call is interrupted by a signal.
+/// Repeats a call for as long as a signal interrupts it.
 func retryingInterrupts(_ call: () -> Int) -> Int {
   while true {
     let result = call()

@@ -12,9 +12,9 @@ package import TensorModel
   internal import Darwin
 #endif
 
-/// A new file written at any offset, from any thread.
+/// A new file that is written at any offset from any thread.
 package final class OutputFile: Sendable {
-  /// The path under which it is written, before it gets its final name.
+  /// The temporary path under which the file is written.
   package let path: FilePath
   private let descriptor: Int32
   private let pieces: Mutex<ChecksumPieces?>
@@ -23,15 +23,15 @@ package final class OutputFile: Sendable {
   /// Creates a file that must not exist yet.
   ///
   /// - Parameters:
-  ///   - path: Where it is until it gets its final name.
-  ///   - byteCount: About how many bytes it will have.
-  ///   - remembers: Whether the checksums of what is written are kept for `written()`.
+  ///   - path: The temporary path.
+  ///   - byteCount: The approximate length of the file.
+  ///   - remembers: Whether the checksums of written bytes are kept for `written()`.
   /// - Throws: `io`.
   package init(
     creating path: FilePath, byteCount: Int = 0, remembers: Bool = false
   ) throws(ModelError) {
     let flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC
-    // The system reads a string that ends with a zero, and only during the call.
+    // Safety: the system reads the zero-terminated path during the call only.
     let descriptor = unsafe path.withPlatformString { unsafe open($0, flags, 0o644) }
     guard descriptor >= 0 else { throw .system("create", path.string) }
     self.path = path
@@ -40,11 +40,11 @@ package final class OutputFile: Sendable {
     self.descriptor = descriptor
   }
 
-  /// Opens a file that an earlier run has finished.
+  /// Opens a file that an earlier run finished.
   ///
   /// Throws `io`.
   init(finished path: FilePath) throws(ModelError) {
-    // As above.
+    // Safety: the system reads the zero-terminated path during the call only.
     let descriptor = unsafe path.withPlatformString { unsafe open($0, O_RDWR | O_CLOEXEC) }
     guard descriptor >= 0 else { throw .system("open", path.string) }
     self.path = path
@@ -61,7 +61,7 @@ package final class OutputFile: Sendable {
   package func write(_ bytes: Span<UInt8>, at offset: Int) throws(ModelError) {
     if remembers { remember(bytes, at: offset) }
     let count = bytes.count
-    // `done` < `count` leaves `count - done` bytes behind the pointer.
+    // In bounds: while `done` < `count`, `count - done` bytes follow the pointer.
     try unsafe bytes.withUnsafeBytes { (buffer) throws(ModelError) in
       var done = 0
       while done < count {
@@ -90,7 +90,7 @@ package final class OutputFile: Sendable {
     try write(bytes.span, at: offset)
   }
 
-  /// Copies bytes of another file, where the system can without passing them through this process.
+  /// Copies a range of another file, inside the kernel where the system supports that.
   ///
   /// Throws `io`.
   package func copy(
@@ -103,10 +103,10 @@ package final class OutputFile: Sendable {
           source.descriptor, Int64(range.lowerBound + done), descriptor, Int64(offset + done),
           range.count - done)
       }
-      // What the system cannot do, and a file that became shorter, are left to reading.
+      // If the system cannot copy, or the source has become shorter, the loop below reads the rest.
       guard step > 0 else { break }
       if remembers {
-        // To read what was copied from here is sooner done than from the disk.
+        // Read the bytes for the checksum now, while the data is cached.
         let bytes = try source.bytes(at: range.lowerBound + done, count: step)
         remember(bytes.span, at: offset + done)
       }
@@ -120,9 +120,9 @@ package final class OutputFile: Sendable {
     }
   }
 
-  /// Claims the disk space of the whole file, so that a full disk is known early.
+  /// Reserves the disk space of the whole file, so that a full disk is reported early.
   ///
-  /// Throws `io`.
+  /// Does nothing where the system cannot reserve space. Throws `io` if there is not enough.
   package func reserve(_ byteCount: Int) throws(ModelError) {
     #if os(Linux)
       guard byteCount > 0 else { return }
@@ -134,15 +134,15 @@ package final class OutputFile: Sendable {
     #endif
   }
 
-  /// The file as it is so far, to be read; what was written by this process need not be read for its
-  /// checksum.
+  /// Opens what has been written so far for reading.
   ///
-  /// Throws `io`.
+  /// The result knows the remembered checksums, so that the bytes need not be read for them. Throws
+  /// `io`.
   package func written() throws(ModelError) -> InputFile {
     try InputFile(path, knowing: pieces.withLock { $0 })
   }
 
-  /// Waits until the bytes are on the disk.
+  /// Waits until the bytes are on disk.
   ///
   /// Throws `io`.
   package func synchronize() throws(ModelError) {

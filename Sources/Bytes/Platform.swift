@@ -6,17 +6,17 @@
   internal import Darwin
 #endif
 
-/// What the standard library leaves to the system.
+/// System functions that the Swift standard library does not offer.
 package enum Platform {
-  /// How many threads this machine runs at once.
+  /// The number of processors that are online.
   package static let processorCount = max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
 
-  /// −20 · log10(ratio): a ratio of amplitudes in decibels, infinite for 0.
+  /// A ratio of amplitudes in decibels: −20 · log10(ratio), infinite for 0.
   package static func decibels(ofNoise ratio: Double) -> Double {
     ratio == 0 ? .infinity : -20 * log10(ratio)
   }
 
-  /// The natural logarithm.
+  /// The natural logarithm of a number.
   package static func logarithm(_ number: Double) -> Double { log(number) }
 
   /// A number to the power of another.

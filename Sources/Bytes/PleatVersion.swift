@@ -1,5 +1,5 @@
-/// The version of Pleat: of the program, not of a format.
+/// The version of the program Pleat, not of a file format.
 public enum PleatVersion {
-  /// Such as `0.1.0`.
+  /// The version as text, such as `0.1.0`.
   public static let text = "0.1.0"
 }

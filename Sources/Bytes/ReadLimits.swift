@@ -1,24 +1,24 @@
-/// How much a file may ask for before it is refused.
+/// The largest sizes and counts that a file may have before it is refused.
 public struct ReadLimits: Sendable {
-  /// Bytes of a safetensors or pleat header.
+  /// The largest safetensors or pleat header, in bytes.
   public var headerByteCount = 100_000_000
-  /// Tensors in a model.
+  /// The largest number of tensors in a model.
   public var tensorCount = 2_000_000
-  /// Entries of metadata.
+  /// The largest number of metadata entries.
   public var metadataCount = 1_000_000
-  /// Bytes of one metadata string or array.
+  /// The largest metadata string or array, in bytes.
   public var metadataByteCount = 1 << 30
-  /// Files that a model is split into.
+  /// The largest number of shards of a model.
   public var shardCount = 10_000
-  /// Bytes of all companion files of a pleat file.
+  /// The largest total of all companion files of a pleat file, in bytes.
   public var companionByteCount = 1 << 30
-  /// Bytes of a compressed block, once decompressed.
+  /// The largest compressed block, in bytes after decompression.
   public var blockByteCount = 1 << 28
-  /// Levels of nested JSON.
+  /// The largest number of levels of nested JSON.
   public var nesting = 64
-  /// Numbers in a row of a matrix, all of which one worker holds in memory.
+  /// The largest number of columns of a matrix; one worker holds a whole row in memory.
   public var columnCount = 1 << 26
 
-  /// The limits that the command uses.
+  /// Creates the limits that the command uses.
   public init() {}
 }

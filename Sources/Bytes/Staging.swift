@@ -2,11 +2,12 @@ internal import Synchronization
 package import SystemPackage
 package import TensorModel
 
-/// Output files under temporary names beside their final ones; they get those all at once, or never.
+/// Writes output files under temporary names, and renames them into place together.
 ///
-/// Dropped unpublished, it removes everything it made, unless it is to keep files that are whole.
+/// If it is released before `publish`, it removes everything that it made, unless complete files are kept
+/// for a later run.
 package final class Staging: Sendable {
-  /// Where the result will be: a file, or a folder of files.
+  /// The path of the result: a file, or a folder of files.
   package let destination: FilePath
   private let folder: StagingFolder
   private let isFolder: Bool
@@ -15,16 +16,16 @@ package final class Staging: Sendable {
   private let kept: [String]
   private let keepsFinished: Bool
 
-  /// A place for the parts of `destination`.
+  /// Creates the temporary folder for the files of `destination`.
   ///
   /// - Parameters:
-  ///   - destination: The file or folder that the result will be.
+  ///   - destination: The path of the resulting file or folder.
   ///   - isFolder: Whether the result is a folder of several files.
-  ///   - names: The names that the files will have.
+  ///   - names: The final names of the files.
   ///   - replacing: Whether existing files are replaced.
-  ///   - resumption: For sets of files, what is made of what.
-  /// - Throws: `io`; `usage` when the result exists and may not be replaced, and while another
-  ///   process writes it.
+  ///   - resumption: For sets of files, how a run goes on from an earlier one.
+  /// - Throws: `io`; `usage` if the result exists and must not be replaced, or if another process
+  ///   writes it.
   package init(
     _ destination: FilePath, isFolder: Bool, names: [String], replacing: Bool,
     resumption: Resumption? = nil
@@ -60,11 +61,11 @@ package final class Staging: Sendable {
     }
   }
 
-  /// What a set of files is made of, so that a later run can go on from what is there.
+  /// How a run reuses the complete files of an earlier run that stopped.
   package struct Resumption: Sendable {
-    /// Equal only for runs that make the same bytes.
+    /// Identifies the output: equal only for runs that write the same bytes.
     package var key: String
-    /// Whether files of an earlier run are used, and those of this one kept when it fails.
+    /// Whether this run reuses files of an earlier run, and keeps its own files if it fails.
     package var isWanted: Bool
 
     package init(key: String, isWanted: Bool) {
@@ -73,7 +74,7 @@ package final class Staging: Sendable {
     }
   }
 
-  /// The files that still are what a journal says.
+  /// The entries whose files still have the length and checksum of the journal.
   private static func whole(
     _ entries: [StagingJournal.Entry], in folder: FilePath
   ) throws(ModelError) -> [StagingJournal.Entry] {
@@ -88,15 +89,15 @@ package final class Staging: Sendable {
     return whole
   }
 
-  // What is at a final path may not be replaced unasked, nor by something of another kind; an empty
-  // folder may be filled.
+  // Without `replacing`, nothing at a final path is replaced, but an empty folder may be filled. A
+  // file never replaces a folder, nor a folder a file.
   private static func check(
     _ path: FilePath, isFolder: Bool, replacing: Bool
   ) throws(ModelError) {
     guard let kind = FileSystem.kind(of: path) else { return }
     guard kind == (isFolder ? .folder : .file) else {
       throw ModelError(
-        .usage, "the output is in the way of something else", file: path.string,
+        .usage, "something else exists at the output path", file: path.string,
         expected: isFolder ? "a folder" : "a file", found: kind.description,
         hint: "write to another path")
     }
@@ -106,10 +107,9 @@ package final class Staging: Sendable {
     }
   }
 
-  /// Begins a file that will have `name` in the folder of the result, and about `byteCount` bytes, or
-  /// takes the one that an earlier run has finished.
+  /// Creates the file `name` of the result, or opens the one that an earlier run finished.
   ///
-  /// Throws `io`.
+  /// `byteCount` is the approximate length of the file. Throws `io`.
   package func create(
     _ name: String, byteCount: Int = 0
   ) throws(ModelError) -> OutputFile {
@@ -122,12 +122,12 @@ package final class Staging: Sendable {
     return file
   }
 
-  /// Whether an earlier run has finished a file, which nobody has to write.
+  /// Whether an earlier run has finished the file, so that it need not be written.
   package func isKept(_ name: String) -> Bool { kept.contains(name) }
 
-  /// Puts a file on the disk that nothing more will be written to, and notes that it is whole.
+  /// Waits until a complete file is on disk, and lists it in the journal.
   ///
-  /// Throws `io`.
+  /// Does nothing without a journal. Throws `io`.
   package func finish(_ file: OutputFile) throws(ModelError) {
     guard let journal else { return }
     try file.synchronize()
@@ -139,10 +139,10 @@ package final class Staging: Sendable {
     if keepsFinished { folder.stay() }
   }
 
-  /// Where a file is until it gets its final name.
+  /// The temporary path of a file.
   package func path(of name: String) -> FilePath { folder.path.appending(name) }
 
-  /// Waits until all files are on the disk, under their temporary names.
+  /// Waits until all files are on disk under their temporary names.
   ///
   /// Throws `io`.
   package func synchronize() throws(ModelError) {
@@ -151,15 +151,16 @@ package final class Staging: Sendable {
     try FileSystem.synchronizeFolder(folder.path)
   }
 
-  /// Gives every file its final name, once all are on the disk.
+  /// Renames every file into place; call `synchronize()` first.
   ///
-  /// An existing folder changes places with a new one, which has what else was in it, where the
-  /// system can do that. Otherwise the guards, without which no reader takes the rest for a model,
-  /// go first and come last.
+  /// If the result is an existing folder, its other files are linked into the new folder, and the
+  /// two folders are exchanged atomically. Where the system cannot do that, the files are renamed
+  /// one by one: guards are removed from the old folder first, and renamed into place last. Without
+  /// the guards no reader accepts the other files as a model.
   ///
   /// - Parameters:
-  ///   - guards: The files that say that the others are whole.
-  ///   - isStale: Which other files of an existing folder the new ones make meaningless.
+  ///   - guards: The files that mark the others as complete.
+  ///   - isStale: Whether the new files make another file of an existing folder obsolete.
   /// - Throws: `io`.
   package func publish(
     guards: [String] = [], removing isStale: (String) -> Bool = { _ in false }
@@ -178,8 +179,10 @@ package final class Staging: Sendable {
     try FileSystem.synchronizeFolder(destination.parentFolder)
   }
 
-  /// Lets the new folder take the place of the old one, with the files of that which stay; false
-  /// where it cannot.
+  /// Links `others` of the old folder into the new one, and exchanges the two folders atomically.
+  ///
+  /// Returns false, without a change, if the system or the file system cannot do that, or if the
+  /// old folder is a link or holds anything but files. Throws `io`.
   private func adopt(_ others: [String]) throws(ModelError) -> Bool {
     guard !FileSystem.isLink(destination),
       FileSystem.names(in: destination).allSatisfy({

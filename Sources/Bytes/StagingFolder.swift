@@ -10,31 +10,32 @@ internal import TensorModel
   internal import Darwin
 #endif
 
-/// The folder in which files wait for their final names, which one process owns at a time.
+/// The temporary folder of an output, owned by one process at a time.
 ///
-/// It is called `.name.partial`, beside the result `name`. Its owner holds a lock on it, which the
-/// system releases when the process ends in whatever way: a folder that nobody has locked is what a
-/// killed run has left. Dropped, it is removed with all that is in it, unless it is to stay.
+/// It is called `.name.partial` and lies beside the result `name`. The owner holds a lock on it.
+/// The system releases the lock when the process ends, even if it is killed. A folder without a
+/// lock was therefore left by a killed run. When this object is released, the folder and its files
+/// are removed, unless `stay()` was called.
 final class StagingFolder: Sendable {
-  /// Where it is.
+  /// The path of the folder.
   let path: FilePath
   private let descriptor: Int32
   private let stays = Atomic(false)
 
-  // Paths are handed to the system as strings that end with a zero, which it reads, and structures
-  // of its own, which it fills, during the call only.
+  // Safety, for all system calls below: the system reads zero-terminated paths and fills its own
+  // structures during the call only.
 
-  /// Tries to own a folder that other runs come and go with, before giving up.
+  /// The number of attempts to own the folder while other runs create and remove it.
   private static let attemptCount = 100
 
-  /// Makes the folder for a result, or takes over what a killed run has left.
+  /// Creates the folder for a result, or takes over the one that a killed run left.
   ///
-  /// Throws `usage` while another process writes the same result; `io`.
+  /// Throws `usage` if another process writes the same result; `io`.
   init(for destination: FilePath) throws(ModelError) {
     path = destination.sibling(".\(destination.lastComponent?.string ?? "output").partial")
     for _ in 0..<Self.attemptCount {
       let isNew = unsafe path.withPlatformString({ unsafe mkdir($0, 0o755) }) == 0
-      guard isNew || errno == EEXIST else { throw .system("make the folder", path.string) }
+      guard isNew || errno == EEXIST else { throw .system("create the folder", path.string) }
       if let descriptor = try Self.lock(path, destination) {
         self.descriptor = descriptor
         return
@@ -48,10 +49,10 @@ final class StagingFolder: Sendable {
     close(descriptor)
   }
 
-  /// Leaves what is there to a later run, or to the name that it has got.
+  /// Keeps the folder on release: for a later run, or because it has been renamed or removed.
   func stay() { stays.store(true, ordering: .relaxed) }
 
-  /// The descriptor of a folder that is owned now; nil when it went away in the meantime.
+  /// Locks the folder and returns its descriptor; nil if the folder has been removed or renamed.
   private static func lock(
     _ path: FilePath, _ destination: FilePath
   ) throws(ModelError) -> Int32? {
@@ -66,7 +67,7 @@ final class StagingFolder: Sendable {
       close(descriptor)
       throw conflict(destination)
     }
-    // Whoever had it may have renamed or removed it between the two calls.
+    // The previous owner may have renamed or removed the folder between `open` and `flock`.
     var (here, there) = (stat(), stat())
     guard unsafe fstat(descriptor, &here) == 0,
       unsafe path.withPlatformString({ unsafe stat($0, &there) }) == 0,

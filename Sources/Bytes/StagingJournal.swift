@@ -3,13 +3,14 @@ internal import Synchronization
 internal import SystemPackage
 internal import TensorModel
 
-/// The list of files that are whole already, in the staging folder of a set of files.
+/// The list of complete files in the staging folder of a set of files.
 ///
-/// Lines of text: first what the run makes, then for each file that is on the disk its CRC-32C, its
-/// length and its name. A killed run leaves it, and the next one that makes the same goes on from the
-/// files that still have these checksums.
+/// The journal is a text file. Its first line identifies the output by the key of the run. Each
+/// further line holds the CRC-32C, the length and the name of a file that is on disk. A killed run
+/// leaves the journal behind. The next run with the same key reuses the files whose checksums still
+/// match.
 final class StagingJournal: Sendable {
-  /// A file that is whole.
+  /// A complete file.
   struct Entry: Equatable {
     var name: String
     var byteCount: Int
@@ -23,7 +24,7 @@ final class StagingJournal: Sendable {
   private let file: OutputFile
   private let position: Mutex<Int>
 
-  /// Begins a journal anew, with the files that stay.
+  /// Creates a new journal that lists the files to keep.
   ///
   /// Throws `io`.
   init(in folder: FilePath, key: String, entries: [Entry]) throws(ModelError) {
@@ -36,28 +37,29 @@ final class StagingJournal: Sendable {
     try file.synchronize()
   }
 
-  /// Adds a file, which has to be on the disk.
+  /// Adds a file, which must be on disk already.
   ///
   /// Throws `io`.
   func add(_ entry: Entry) throws(ModelError) {
     let text = Array(Self.line(entry).utf8)
-    let place = position.withLock { place in
-      defer { place += text.count }
-      return place
+    let offset = position.withLock { position in
+      defer { position += text.count }
+      return position
     }
-    try file.write(text, at: place)
+    try file.write(text, at: offset)
     try file.synchronize()
   }
 
-  /// Removes it: what it stands beside is about to get its name.
+  /// Removes the journal, before the files beside it are renamed into place.
   func remove() throws(ModelError) { try FileSystem.removeFile(path) }
 
   private static func line(_ entry: Entry) -> String {
     "\(entry.checksum.text) \(entry.byteCount) \(entry.name)\n"
   }
 
-  /// The files that a journal in a folder lists, if it is of a run that makes the same; a line that
-  /// was not written to its end is none.
+  /// The files listed in the journal of a folder; none if the journal has another key.
+  ///
+  /// A last line without a line feed was not written completely, and is ignored.
   static func entries(in folder: FilePath, key: String) -> [Entry] {
     let path = folder.appending(name)
     guard let file = try? InputFile(path), file.byteCount <= 1 << 24,

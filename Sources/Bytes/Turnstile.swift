@@ -8,16 +8,16 @@ package import TensorModel
   internal import Darwin
 #endif
 
-/// Lets numbered callers through one at a time, in the order of their numbers, from 0.
+/// Runs numbered callers one at a time, in the order of their numbers, from 0.
 @safe package final class Turnstile: @unchecked Sendable {
-  // The counters are read and written under `mutex` only. It and the condition are made before
-  // anybody calls, stay where they are, and go with the turnstile: nobody waits in it then.
+  // The counters are accessed only while `mutex` is locked. The mutex and the condition have fixed
+  // addresses. They live from `init` to `deinit`, and no thread can wait on them in either.
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>
   private let condition: UnsafeMutablePointer<pthread_cond_t>
   private var next = 0
   private var isAbandoned = false
 
-  /// A turnstile at which number 0 is next.
+  /// Creates a turnstile that runs number 0 first.
   package init() {
     unsafe mutex = .allocate(capacity: 1)
     unsafe condition = .allocate(capacity: 1)
@@ -32,7 +32,7 @@ package import TensorModel
     unsafe mutex.deallocate()
   }
 
-  /// Waits for the turn of `number`, runs `body` alone, and lets the next one through.
+  /// Waits for the turn of `number`, runs `body` under the lock, and starts the next turn.
   ///
   /// Throws `interrupted` when the turnstile is abandoned.
   package func pass<Result>(
@@ -47,7 +47,9 @@ package import TensorModel
     return result
   }
 
-  /// Runs `body` alone, when it is true that `isReady`, without taking a turn.
+  /// Waits until `isReady` returns true, and runs `body` under the lock, without taking a turn.
+  ///
+  /// Throws `interrupted` when the turnstile is abandoned.
   package func look<Result>(
     when isReady: () -> Bool, _ body: () -> Result
   ) throws(ModelError) -> Result {
@@ -57,7 +59,7 @@ package import TensorModel
     return body()
   }
 
-  /// Makes every call fail, waiting ones too.
+  /// Makes all waiting and later calls throw `interrupted`.
   package func abandon() {
     unsafe pthread_mutex_lock(mutex)
     isAbandoned = true

@@ -4,17 +4,17 @@ internal import Synchronization
 internal import SystemPackage
 internal import TensorModel
 
-/// Has the disk take what is written to a file while more is written, and the system forget it then.
+/// Writes a file back to the disk early, and drops a large file from the page cache.
 ///
-/// The end of a run waits for the disk: the sooner that begins, the less is left to wait for. What the
-/// disk has of a large file leaves the system's memory, which the next bytes can have: nothing else is
-/// pushed out of it, and no memory is needed that was not in use before.
+/// A run waits for the disk at its end. The earlier the system starts to write, the shorter that
+/// wait is. Bytes of a large file leave the page cache once they are on disk. The next bytes then
+/// reuse this memory, so that no other files are evicted and no further memory is needed.
 final class Writeback: Sendable {
-  /// Below this a file stays in memory, where its reader finds it.
+  /// Files below this size stay in the page cache, where a reader finds them.
   private static let largeByteCount = 32 << 20
-  /// Bytes that the disk is given at a time.
+  /// The number of bytes after which the system is asked to write.
   private static let stepByteCount = 8 << 20
-  /// Steps on their way to the disk before those who write have to wait.
+  /// The number of steps that may be pending before writers have to wait.
   private static let stepCount = 3
 
   private let path: FilePath
@@ -22,19 +22,20 @@ final class Writeback: Sendable {
   private let isLarge: Bool
   private let written: Mutex<(byteCount: Int, end: Int)> = Mutex((0, 0))
   private let queue = DispatchQueue(label: "pleat.writeback")
-  private let places = DispatchSemaphore(value: stepCount)
-  private let taken: Mutex<(end: Int, fault: ModelError?)> = Mutex((0, nil))
+  private let slots = DispatchSemaphore(value: stepCount)
+  private let progress: Mutex<(end: Int, fault: ModelError?)> = Mutex((0, nil))
 
-  /// For an open file that will have about so many bytes.
+  /// Creates the writeback of an open file; `byteCount` is its approximate length.
   init(_ path: FilePath, descriptor: Int32, byteCount: Int) {
     self.path = path
     self.descriptor = descriptor
     isLarge = byteCount >= Self.largeByteCount
   }
 
-  /// Adds a range that was written to `file`, which keeps the descriptor open; may wait for the disk.
+  /// Records that a range of `file` was written, and starts writing it to the disk after each step.
   ///
-  /// Throws `io` when the disk did not take what was written earlier.
+  /// May wait for the disk. `file` is kept alive meanwhile, since it owns the descriptor. Throws
+  /// `io` if earlier bytes could not be written to the disk.
   func add(_ range: Range<Int>, of file: OutputFile) throws(ModelError) {
     let end = written.withLock { written -> Int? in
       let step = written.byteCount / Self.stepByteCount
@@ -43,32 +44,35 @@ final class Writeback: Sendable {
       return written.byteCount / Self.stepByteCount > step ? written.end : nil
     }
     guard let end else { return }
-    if let fault = taken.withLock({ $0.fault }) { throw fault }
-    places.wait()
+    if let fault = progress.withLock({ $0.fault }) { throw fault }
+    slots.wait()
     queue.async { [self] in
-      withExtendedLifetime(file) { take(until: end) }
-      places.signal()
+      withExtendedLifetime(file) { writeBack(until: end) }
+      slots.signal()
     }
   }
 
-  /// Waits until nothing is done with the file any more.
+  /// Waits until all pending steps are done.
   ///
-  /// Throws `io` when the disk did not take what was written.
+  /// Throws `io` if bytes could not be written to the disk.
   func finish() throws(ModelError) {
     queue.sync {}
-    if let fault = taken.withLock({ $0.fault }) { throw fault }
+    if let fault = progress.withLock({ $0.fault }) { throw fault }
   }
 
-  /// Gives the disk all that was written, and waits for what it was given before.
-  private func take(until end: Int) {
+  /// Starts writing everything to the disk.
+  ///
+  /// For a large file, also waits for the bytes of the previous step, and drops them from the
+  /// cache.
+  private func writeBack(until end: Int) {
     pleat_begin_writeback(descriptor)
     guard isLarge else { return }
-    let earlier = taken.withLock { taken in
-      defer { taken.end = end }
-      return taken.end
+    let earlier = progress.withLock { progress in
+      defer { progress.end = end }
+      return progress.end
     }
     guard earlier > 0, pleat_forget_written(descriptor, Int64(earlier)) != 0 else { return }
     let fault = ModelError.system("write", path.string)
-    taken.withLock { $0.fault = $0.fault ?? fault }
+    progress.withLock { $0.fault = $0.fault ?? fault }
   }
 }

@@ -1,18 +1,18 @@
 package import Bytes
 
-/// An adapter that a model carries, and that has not changed its weights.
+/// An adapter that is stored in a model without being folded into its weights.
 package struct AttachedAdapter: Sendable {
-  /// The name by which it is chosen; no two of a model are equal.
+  /// The name that selects the adapter; unique within a model.
   package var name: String
-  /// Whose names and layouts its tensors have: peft, mlx or gguf.
+  /// The tool whose names and layouts its tensors have: peft, mlx or gguf.
   package var kind: String
-  /// The document that was beside the tensors, or what a GGUF file said of them.
+  /// The document that was beside the tensors; for kind gguf, the metadata of the file.
   package var config: JSONValue
-  /// How inputs were pooled, where the document does not tell.
+  /// How inputs were pooled; nil if no inputs are pooled or it is not known.
   package var pooling: String?
-  /// The CRC-32C of the file that it came from.
+  /// The CRC-32C of the file that the tensors came from, or of all files in order.
   package var checksum: String
-  /// Its tensors among the stored ones, which follow those of the model.
+  /// The indices of its stored tensors, which follow those of the model.
   package var stored: Range<Int>
 
   package init(

@@ -1,60 +1,93 @@
 public import TensorModel
 
-/// A container and a spelling: something that a user can name after `--to`.
+/// A container, a weight codec and a config dialect under a name that users give after `--to`.
 public struct Format: Sendable {
   /// The name on the command line.
   public let name: String
   /// One sentence for help and tables.
   public let summary: String
-  /// The code widths that grouped weights may have; none when it holds plain numbers only.
+  /// The code widths of grouped weights in bits; empty if the format stores only plain numbers.
   public let bits: [Int]
-  /// The groups that quantizing may make, in columns, the one that users expect first.
+  /// The group sizes that `quantize` offers, in columns; the default comes first.
   public let groupSizes: [Int]
   /// Whether a whole row may be one group.
   public let allowsRowGroups: Bool
-  /// What quantizing does with token embeddings, unless a rule says otherwise.
+  /// How `quantize` treats token embeddings, unless a rule says otherwise.
   public let embeddings: Treatment
-  /// What quantizing does with the output head, and with embeddings that serve as the head.
+  /// How `quantize` treats the output head, and embeddings that also serve as the head.
   public let head: Treatment
 
-  /// What quantizing does with a weight that is not an ordinary linear one.
+  /// How `quantize` treats a weight that is not an ordinary linear weight.
   public enum Treatment: Sendable {
-    /// It stays as it is.
+    /// It is not quantized.
     case keep
-    /// It is treated like the linear weights.
+    /// It is quantized like the linear weights.
     case quantize
-    /// It gets 8 bits.
+    /// It is quantized to 8 bits.
     case eightBits
   }
 
-  /// Whether numbers of all tensors are best of one type, that of scales and biases.
+  /// Whether all floating-point tensors should have one type, that of scales and biases.
   public var usesOneFloatType = false
 
-  /// What quantizing stores beside the scale, where it has the choice and nothing is said.
+  /// The offset that `quantize` tries first among those that the user's options allow.
   public var usualOffset: Grouping.Offset?
 
+  /// The value of the metadata key `format` that marks its files; nil for no mark.
+  package var metadataMark: String?
+
+  /// Whether its tensors have the names and row orders of llama.cpp.
+  package var usesGGUFNames = false
+
   package let container: any Container.Type
-  package var spelling: any Spelling
+  package var codec: any WeightCodec
+  /// How `config.json` describes the quantization; nil if the tensors describe themselves.
+  package var dialect: (any ConfigDialect)?
+}
 
-  /// Whether weights of this description can be written.
-  package func admits(_ info: TensorInfo) -> Admission { spelling.admits(info) }
+extension Format {
+  /// Whether the format can store tensors of this encoding, regardless of their shape.
+  package func carries(_ encoding: Encoding) -> Admission { codec.admission(of: encoding) }
 
-  /// Whether groups of some width may have such offsets.
+  /// Whether `quantize` can make such groups for the format, regardless of a weight's shape.
+  package func makes(_ grouping: Grouping) -> Admission {
+    guard bits.contains(grouping.bits) else {
+      return .refused("it stores codes of \(bits.choices) bits")
+    }
+    return carries(.grouped(grouping))
+  }
+
+  /// Whether the format can store a tensor, by its encoding, its name and its shape.
+  package func admission(of tensor: TensorInfo) -> Admission {
+    let admission = carries(tensor.encoding)
+    if case .refused = admission { return admission }
+    guard case .grouped(let grouping) = tensor.encoding else { return admission }
+    if let ending = codec.groupedNameEnding, !tensor.name.hasSuffix(ending) {
+      return .refused("\(name) quantizes only tensors whose names end in \(ending)")
+    }
+    return codec.shapeRefusal(tensor.shape, grouping).map { .refused($0) } ?? admission
+  }
+
+  /// Whether groups with this offset can be stored exactly, for at least one code width.
   package func holds(_ offset: Grouping.Offset) -> Bool {
     bits.contains { bits in
       let grouping = Grouping(
         bits: bits, groupSize: groupSizes[0], offset: offset, parameters: .f16)
-      let info = TensorInfo(
-        name: "", shape: Shape(1, groupSizes[0]), encoding: .grouped(grouping))
-      return admits(info) == .exact
+      return carries(.grouped(grouping)) == .exact
     }
   }
 
-  /// Whether `config.json` has to be beside the tensors.
-  package var needsConfig: Bool { !spelling.configurationKeys.isEmpty }
+  /// Whether both formats store a weight as the same bytes.
+  package func sharesLayout(with other: Format) -> Bool { self == other }
+
+  /// Whether its files are a Hugging Face checkpoint, which `config.json` describes.
+  package var isCheckpoint: Bool { container == SafetensorsContainer.self }
+
+  /// Whether a model in this format needs a `config.json`.
+  package var needsConfig: Bool { dialect != nil }
 }
 
 extension Format: Equatable {
-  /// Whether both are the same format, which their names tell.
+  /// Whether both formats have the same name.
   public static func == (left: Format, right: Format) -> Bool { left.name == right.name }
 }

@@ -1,15 +1,15 @@
 public import TensorModel
 
-/// The formats that Pleat knows; everything that lists formats derives from here.
+/// The formats that Pleat knows; every list of formats is derived from this one.
 public enum Formats {
-  /// Every format, in the order of documentation.
+  /// Every format, in the order of the documentation.
   public static let all: [Format] = [
     .safetensors, .gguf, .mlx, .gptq, .gptqV1, .awq, .compressedTensors, .pleat,
   ]
 
-  /// The format of a name.
+  /// The format with a name.
   ///
-  /// Throws `usage` with the names there are.
+  /// Throws `usage`, with all known names, if there is none.
   public static func named(_ name: String) throws(ModelError) -> Format {
     if let format = all.first(where: { $0.name == name }) { return format }
     throw ModelError(
@@ -19,61 +19,64 @@ public enum Formats {
 }
 
 extension Format {
-  /// Plain checkpoints of Hugging Face.
+  /// Plain Hugging Face checkpoints.
   public static let safetensors = Format(
     name: "safetensors", summary: "a checkpoint that transformers loads",
     bits: [], groupSizes: [], allowsRowGroups: false, embeddings: .keep, head: .keep,
-    container: SafetensorsContainer.self, spelling: PlainSpelling())
+    container: SafetensorsContainer.self, codec: PlainCodec())
 
-  /// The files of llama.cpp.
+  /// GGUF files, as llama.cpp reads them.
   public static let gguf = Format(
     name: "gguf", summary: "a file that llama.cpp runs",
     bits: [4, 5, 8], groupSizes: [32], allowsRowGroups: false, embeddings: .quantize,
     head: .eightBits,
-    container: GGUFContainer.self, spelling: GGMLSpelling())
+    usesGGUFNames: true, container: GGUFContainer.self, codec: GGMLCodec())
 
-  /// The folders of MLX.
+  /// MLX folders.
   public static let mlx = Format(
     name: "mlx", summary: "a folder that mlx-lm runs",
-    bits: MLXSpelling.bits, groupSizes: MLXSpelling.groupSizes, allowsRowGroups: false,
-    embeddings: .quantize, head: .quantize, usesOneFloatType: true,
-    container: SafetensorsContainer.self, spelling: MLXSpelling())
+    bits: MLXCodec.bits, groupSizes: MLXCodec.groupSizes, allowsRowGroups: false,
+    embeddings: .quantize, head: .quantize, usesOneFloatType: true, metadataMark: "mlx",
+    container: SafetensorsContainer.self, codec: MLXCodec(), dialect: MLXDialect())
 
-  /// Checkpoints of GPTQ, zero points stored as they are.
+  /// GPTQ checkpoints of the second version, which store zero points unchanged.
   public static let gptq = gptq(
-    "gptq", "a GPTQ checkpoint that gptqmodel and vLLM load", GPTQSpelling())
+    "gptq", "a GPTQ checkpoint that gptqmodel and vLLM load", isFirstVersion: false)
 
-  /// Checkpoints of GPTQ as older tools read them, zero points stored less one.
+  /// GPTQ checkpoints of the first version, which store zero points minus one, for older tools.
   public static let gptqV1 = gptq(
-    "gptq-v1", "a GPTQ checkpoint of the first version, for older tools",
-    GPTQSpelling(isFirstVersion: true))
+    "gptq-v1", "a GPTQ checkpoint of the first version, for older tools", isFirstVersion: true)
 
-  private static func gptq(_ name: String, _ summary: String, _ spelling: GPTQSpelling) -> Format {
+  private static func gptq(
+    _ name: String, _ summary: String, isFirstVersion: Bool
+  ) -> Format {
     Format(
-      name: name, summary: summary, bits: GPTQSpelling.bits, groupSizes: [128, 32, 64, 16, 256],
+      name: name, summary: summary, bits: GPTQCodec.bits, groupSizes: [128, 32, 64, 16, 256],
       allowsRowGroups: true, embeddings: .keep, head: .keep, usesOneFloatType: true,
-      container: SafetensorsContainer.self, spelling: spelling)
+      container: SafetensorsContainer.self, codec: GPTQCodec(isFirstVersion: isFirstVersion),
+      dialect: GPTQDialect(isFirstVersion: isFirstVersion))
   }
 
-  /// The folders of AutoAWQ.
+  /// AWQ checkpoints, as AutoAWQ writes them.
   public static let awq = Format(
     name: "awq", summary: "a checkpoint in AWQ's layout that vLLM loads",
-    bits: AWQSpelling.bits, groupSizes: AWQSpelling.groupSizes, allowsRowGroups: true,
+    bits: AWQCodec.bits, groupSizes: AWQCodec.groupSizes, allowsRowGroups: true,
     embeddings: .keep, head: .keep, usesOneFloatType: true,
-    container: SafetensorsContainer.self, spelling: AWQSpelling())
+    container: SafetensorsContainer.self, codec: AWQCodec(), dialect: AWQDialect())
 
-  /// The folders of compressed-tensors.
+  /// Checkpoints of compressed-tensors.
   public static let compressedTensors = Format(
     name: "compressed-tensors", summary: "a packed checkpoint that vLLM and transformers load",
-    bits: CompressedTensorsSpelling.bits, groupSizes: [128, 32, 16, 64, 256],
+    bits: CompressedTensorsCodec.bits, groupSizes: [128, 32, 16, 64, 256],
     allowsRowGroups: true, embeddings: .keep, head: .keep, usesOneFloatType: true,
     usualOffset: Grouping.Offset.none,
-    container: SafetensorsContainer.self, spelling: CompressedTensorsSpelling())
+    container: SafetensorsContainer.self, codec: CompressedTensorsCodec(),
+    dialect: CompressedTensorsDialect())
 
-  /// Pleat's own file.
+  /// Pleat's own file format.
   public static let pleat = Format(
     name: "pleat", summary: "one file with all that deployment needs",
     bits: Grouping.supportedBits, groupSizes: [32, 16, 64, 128, 256], allowsRowGroups: true,
     embeddings: .keep, head: .keep,
-    container: PackedContainer.self, spelling: PackedSpelling())
+    container: PleatFileContainer.self, codec: PleatFileCodec())
 }

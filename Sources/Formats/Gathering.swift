@@ -1,11 +1,12 @@
 internal import Bytes
 internal import TensorModel
 
-/// What the spellings of Hugging Face checkpoints share: weights made of tensors with known names.
+/// Assembles weights from tensors with known names, for the codecs of Hugging Face checkpoints.
 extension StoredContents {
-  /// The weights that parts make up, each in the place of a part, and every other tensor as it is.
+  /// The given weights, and every stored tensor that is not part of one, in file order.
   ///
-  /// `weights` are by the index of the part whose place they take; `unused` tensors are left out.
+  /// A weight stands where one of its parts stood; its key in `weights` is the index of that part.
+  /// `unused` tensors are left out.
   func gathered(
     _ weights: [Int: GatheredTensor], leavingOut unused: Set<Int> = []
   ) -> [GatheredTensor] {
@@ -18,7 +19,7 @@ extension StoredContents {
 }
 
 extension GatheredTensor {
-  /// A stored tensor that is a weight of its own.
+  /// Creates a weight that consists of one stored tensor.
   init(plain tensor: StoredTensor, at index: Int) {
     self.init(
       info: TensorInfo(name: tensor.name, shape: tensor.shape, encoding: tensor.encoding),
@@ -26,22 +27,24 @@ extension GatheredTensor {
   }
 }
 
-/// The stored tensors of a model by name.
+/// Finds the stored tensors of a model by name.
 struct StoredNames {
   private let stored: [StoredTensor]
-  private let places: [ExactName: Int]
+  private let indices: [ExactName: Int]
 
   init(_ stored: [StoredTensor]) {
     self.stored = stored
-    places = Dictionary(
+    indices = Dictionary(
       stored.enumerated().map { (ExactName($1.name), $0) }, uniquingKeysWith: { _, last in last })
   }
 
-  /// The index of a tensor; nil where there is none.
-  subscript(name: String) -> Int? { places[ExactName(name)] }
+  /// The index of the tensor with a name; nil if there is none.
+  subscript(name: String) -> Int? { indices[ExactName(name)] }
 
-  /// The layers of tensors whose names end in one of these, each once, in file order.
-  func layers(endingIn endings: [String]) -> [String] {
+  /// The paths of the layers that have a tensor with one of these endings.
+  ///
+  /// Each path is listed once, in file order.
+  func layerPaths(endingIn endings: [String]) -> [String] {
     var seen: Set<ExactName> = []
     return stored.compactMap { tensor in
       guard let ending = endings.first(where: tensor.name.hasSuffix) else { return nil }
@@ -50,9 +53,9 @@ struct StoredNames {
     }
   }
 
-  /// The indices of the tensors of a layer that have these names after its path.
+  /// The indices of the tensors of a layer; each name is appended to the path of the layer.
   ///
-  /// Throws `malformed` when one is missing.
+  /// Throws `malformed` if one is missing.
   func parts(_ names: [String], of path: String) throws(ModelError) -> [Int] {
     let names = names.map { path + $0 }
     let found = names.compactMap { self[$0] }
@@ -63,29 +66,5 @@ struct StoredNames {
         found: found.map { stored[$0].name }.joined(separator: ", "))
     }
     return found
-  }
-}
-
-/// The part of `config.json` that says how weights are quantized.
-enum QuantizationConfig {
-  /// Every key under which some tool describes how weights were quantized.
-  static let keys = ["quantization", key]
-  /// The key of Hugging Face.
-  static let key = "quantization_config"
-
-  /// A config with a description under some keys, nil where no weight is quantized, in place of any
-  /// other, which is true no longer.
-  ///
-  /// Throws `unsupported` when there is no document.
-  static func describing(
-    _ config: JSONValue?, as description: JSONValue?, under keys: [String], of format: String
-  ) throws(ModelError) -> JSONValue {
-    guard case .object(let members)? = config else {
-      throw ModelError(
-        .unsupported, "\(format) needs a config.json, which the model lacks",
-        expected: "a Hugging Face checkpoint, or a file made from one")
-    }
-    let others = members.filter { !Self.keys.contains($0.key) }
-    return .object(others + (description.map { value in keys.map { .init($0, value) } } ?? []))
   }
 }

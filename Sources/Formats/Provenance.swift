@@ -1,14 +1,14 @@
 package import Bytes
 package import Kernels
 
-/// Where a model comes from: what it was made of, how, and what was done to it.
+/// The origin of a model: the files it was made from, and the operations applied to it.
 package struct Provenance: Sendable, Hashable {
-  /// The metadata key of the history in files that have no other place for it.
+  /// The metadata key of the history, in formats that cannot store it otherwise.
   package static let historyKey = "pleat.history"
 
   /// The files that the weights were read from.
   package var sources: [SourceFile]
-  /// What was done, oldest first; each an object with the key `action`.
+  /// The operations, oldest first; each is an object with the key `action`.
   package var history: [JSONValue]
 
   package init(sources: [SourceFile] = [], history: [JSONValue] = []) {

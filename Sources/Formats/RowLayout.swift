@@ -1,50 +1,51 @@
-/// How the rows of a weight lie in a stored tensor.
+/// How the rows of a weight are arranged in a stored tensor.
 ///
-/// The tensor is a number of lines of equal length, one after the other, and every row has a place
-/// in each of them. Where rows follow one another there is one line; where a format packs along the
-/// input, as GPTQ does, there are as many as words in a row of codes.
+/// The tensor consists of stripes: runs of equal length, one after the other. Every row has some
+/// bytes in each stripe. If rows are contiguous, there is one stripe. If a format packs codes along
+/// the inputs, as GPTQ does, there is one stripe for each word of a row of codes.
 package struct RowLayout: Sendable, Hashable {
-  /// Lines of the tensor.
-  package var lineCount: Int
-  /// Bytes of a line.
-  package var lineByteCount: Int
-  /// Rows that share words, and so are read and written together; nil where the bytes are not of
-  /// rows at all, but of the whole weight.
+  /// The number of stripes in the tensor.
+  package var stripeCount: Int
+  /// The length of a stripe in bytes.
+  package var stripeByteCount: Int
+  /// The number of rows that share words, and so are read and written together.
+  ///
+  /// Nil if the bytes do not belong to rows, but to the weight as a whole.
   package var rowsPerStep: Int?
-  /// Bytes in a line of so many rows; the last rows of a line may have fewer.
+  /// The bytes that this many rows take in a stripe; the last rows of a stripe may take fewer.
   package var bytesPerStep: Int
 
-  /// Rows that lie in lines.
-  package init(lineCount: Int, lineByteCount: Int, rowsPerStep: Int, bytesPerStep: Int) {
-    self.lineCount = lineCount
-    self.lineByteCount = lineByteCount
+  /// Creates the layout of rows that are spread over stripes.
+  package init(stripeCount: Int, stripeByteCount: Int, rowsPerStep: Int, bytesPerStep: Int) {
+    self.stripeCount = stripeCount
+    self.stripeByteCount = stripeByteCount
     self.rowsPerStep = rowsPerStep
     self.bytesPerStep = bytesPerStep
   }
 
-  /// Rows that follow one another.
+  /// Creates the layout of contiguous rows.
   package init(rowByteCount: Int, byteCount: Int) {
     self.init(
-      lineCount: 1, lineByteCount: byteCount, rowsPerStep: 1, bytesPerStep: rowByteCount)
+      stripeCount: 1, stripeByteCount: byteCount, rowsPerStep: 1, bytesPerStep: rowByteCount)
   }
 
-  /// Bytes that are of no row, but of the whole weight.
+  /// Creates the layout of bytes that belong to the weight as a whole.
   package init(wholeByteCount byteCount: Int) {
-    (lineCount, lineByteCount, rowsPerStep, bytesPerStep) = (1, byteCount, nil, byteCount)
+    (stripeCount, stripeByteCount, rowsPerStep, bytesPerStep) = (1, byteCount, nil, byteCount)
   }
 
-  /// Whether a run of rows is a run of bytes.
-  package var isContiguous: Bool { lineCount == 1 }
+  /// Whether consecutive rows are consecutive bytes.
+  package var isContiguous: Bool { stripeCount == 1 }
 
-  /// The bytes of a line that some rows take; they begin where a step does.
+  /// The range of a stripe that some rows take; the first row must be the first of a step.
   package func range(of rows: Range<Int>) -> Range<Int> {
-    guard let rowsPerStep else { return 0..<lineByteCount }
-    func place(_ row: Int) -> Int {
-      min((row + rowsPerStep - 1) / rowsPerStep * bytesPerStep, lineByteCount)
+    guard let rowsPerStep else { return 0..<stripeByteCount }
+    func offset(_ row: Int) -> Int {
+      min((row + rowsPerStep - 1) / rowsPerStep * bytesPerStep, stripeByteCount)
     }
-    return place(rows.lowerBound)..<place(rows.upperBound)
+    return offset(rows.lowerBound)..<offset(rows.upperBound)
   }
 
-  /// The bytes that some rows take in all lines.
-  package func byteCount(of rows: Range<Int>) -> Int { lineCount * range(of: rows).count }
+  /// The number of bytes that some rows take in all stripes together.
+  package func byteCount(of rows: Range<Int>) -> Int { stripeCount * range(of: rows).count }
 }

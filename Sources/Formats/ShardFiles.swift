@@ -3,29 +3,29 @@ internal import Synchronization
 internal import SystemPackage
 internal import TensorModel
 
-/// The files of a model, one or several, while blocks of its tensors are written to their places.
+/// The files of a model, one or several, while blocks of its tensors are written.
 ///
-/// A file of several is put on the disk as soon as all of its tensors are written, and noted, so that
-/// a run that was stopped can go on from it.
+/// As soon as all tensors of a shard are written, the shard is flushed to the disk and recorded as
+/// finished. A later run can then continue from it.
 final class ShardFiles: Sendable {
-  /// A file before its tensors are written.
+  /// The name, header and length of a file to create.
   struct Plan {
     var name: String
     var header: [UInt8]
     var byteCount: Int
   }
 
-  /// Where a stored tensor goes.
-  struct Place {
+  /// The file and the offset of a stored tensor.
+  struct Location {
     var file: Int
     var offset: Int
   }
 
   let staging: Staging
-  private let places: [Place]
+  private let locations: [Location]
   private let shards: [Shard]
 
-  /// A file, and how many bytes of tensors are still to come.
+  /// A file, and the number of tensor bytes that are not yet written.
   private final class Shard: Sendable {
     let file: OutputFile
     let isKept: Bool
@@ -38,16 +38,18 @@ final class ShardFiles: Sendable {
     }
   }
 
-  /// Creates the files with their headers; those that an earlier run has finished stay as they are.
+  /// Creates the files with their headers; files that an earlier run finished do not change.
   ///
   /// Throws `io`.
   init(
-    _ staging: Staging, _ plans: [Plan], _ places: [Place], _ stored: [StoredTensor]
+    _ staging: Staging, _ plans: [Plan], _ locations: [Location], _ stored: [StoredTensor]
   ) throws(ModelError) {
     self.staging = staging
-    self.places = places
+    self.locations = locations
     var missing = [Int](repeating: 0, count: plans.count)
-    for (place, tensor) in zip(places, stored) { missing[place.file] += tensor.byteCount }
+    for (location, tensor) in zip(locations, stored) {
+      missing[location.file] += tensor.byteCount
+    }
     var shards: [Shard] = []
     for (plan, missing) in zip(plans, missing) {
       let file = try staging.create(plan.name, byteCount: plan.byteCount)
@@ -56,24 +58,24 @@ final class ShardFiles: Sendable {
       guard !isKept else { continue }
       try file.reserve(plan.byteCount)
       try file.write(plan.header, at: 0)
-      // The last byte, which may be padding that nothing else writes.
+      // The last byte may be padding, which nothing else writes.
       if plan.byteCount > plan.header.count { try file.write([0], at: plan.byteCount - 1) }
     }
     self.shards = shards
   }
 
-  /// Whether a stored tensor is in a file that an earlier run has finished.
-  func isKept(_ stored: Int) -> Bool { shards[places[stored].file].isKept }
+  /// Whether a stored tensor is in a file that an earlier run finished.
+  func isKept(_ stored: Int) -> Bool { shards[locations[stored].file].isKept }
 
-  /// Writes blocks to their places.
+  /// Writes blocks into the files of their tensors.
   ///
   /// Throws `io`.
   func write(_ block: [PartBlock]) throws(ModelError) {
     for part in block {
-      let place = places[part.stored]
-      let shard = shards[place.file]
+      let location = locations[part.stored]
+      let shard = shards[location.file]
       guard !shard.isKept else { continue }
-      try shard.file.write(part, at: place.offset)
+      try shard.file.write(part, at: location.offset)
       let left = shard.missing.subtract(part.byteCount, ordering: .acquiringAndReleasing).newValue
       if left == 0 { try staging.finish(shard.file) }
     }

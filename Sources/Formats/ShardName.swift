@@ -1,16 +1,16 @@
-/// The names of the files of a model in several parts, as Hugging Face and llama.cpp write them.
+/// The file names of a sharded model, as Hugging Face and llama.cpp write them.
 enum ShardName {
   /// The name of file `number` (from 0) of `count`, such as `model-00001-of-00003.gguf`.
   static func name(_ prefix: String, _ number: Int, of count: Int, suffix: String) -> String {
     prefix + ending(number, of: count, suffix: suffix)
   }
 
-  /// The part of the name behind the prefix.
+  /// The end of the name, after the prefix.
   static func ending(_ number: Int, of count: Int, suffix: String) -> String {
     "-\(padded(number + 1))-of-\(padded(count)).\(suffix)"
   }
 
-  /// How many files the one of this name says there are; nil when it says nothing.
+  /// The number of shards that a file name states; nil if it states none.
   static func count(in name: String) -> Int? {
     let words = name.split(separator: ".").first?.split(separator: "-") ?? []
     guard words.count > 3, words[words.count - 2] == "of", Int(words[words.count - 3]) != nil else {

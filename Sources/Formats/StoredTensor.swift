@@ -1,11 +1,11 @@
 package import Kernels
 package import TensorModel
 
-/// What a stored tensor holds of the weight it belongs to.
+/// What a stored tensor contains of the weight that it belongs to.
 package enum PartRole: String, Sendable, Hashable, CaseIterable {
-  /// All of it, one number after another.
+  /// The whole weight, as plain numbers.
   case values
-  /// All of it, in blocks of another project's layout.
+  /// The whole weight, in blocks in the layout of another project.
   case blocks
   /// The codes of a grouped weight, as a bit stream.
   case codes
@@ -15,19 +15,19 @@ package enum PartRole: String, Sendable, Hashable, CaseIterable {
   case biases
   /// One zero point for each group.
   case zeros
-  /// For each column the group that it is in.
+  /// The group of each column.
   case groupIndex
   /// The extents of the weight.
   case extents
 }
 
-/// The stored tensors of a model, and what is in them where a spelling has to look.
+/// The stored tensors of a model, with access to their bytes for codecs that need it.
 package struct StoredContents {
   /// The tensors, in file order.
   package let tensors: [StoredTensor]
   private let read: (Int, Range<Int>) throws(ModelError) -> [UInt8]
 
-  /// Tensors, and how to read bytes of one of them.
+  /// Creates contents from tensors and a function that reads a range of bytes of one of them.
   package init(
     _ tensors: [StoredTensor],
     read: @escaping (Int, Range<Int>) throws(ModelError) -> [UInt8]
@@ -36,7 +36,7 @@ package struct StoredContents {
     self.read = read
   }
 
-  /// Bytes of a tensor, which has that many.
+  /// The bytes in a range of a tensor, which must contain the range.
   ///
   /// Throws what reading throws.
   package func bytes(of tensor: Int, _ range: Range<Int>) throws(ModelError) -> [UInt8] {
@@ -44,31 +44,32 @@ package struct StoredContents {
   }
 }
 
-/// One stretch of bytes under a name: what a container keeps, and a spelling makes weights of.
+/// One tensor as a container holds it; a codec makes weights from stored tensors.
 package struct StoredTensor: Sendable, Hashable {
   /// The name in the file; the parts of one weight may share it.
   package var name: String
-  /// What the bytes are of the weight.
+  /// What the bytes contain of the weight.
   package var role: PartRole
-  /// The extents, row-major.
+  /// The shape, row-major.
   package var shape: Shape
-  /// The encoding: of the weight as a whole for codes, scales and biases.
+  /// The encoding of the bytes; for a part of a weight in a pleat file, the encoding of the weight.
   package var encoding: Encoding
   /// The length in bytes.
   package var byteCount: Int
-  /// Where the rows of the weight are in the bytes.
+  /// How the rows of the weight are arranged in the bytes.
   package var rows: RowLayout
-  /// The bytes that it takes in the file: fewer than `byteCount` where it is compressed.
+  /// The number of bytes in the file; less than `byteCount` if the tensor is compressed.
   package var storedByteCount: Int
-  /// The checksum of all bytes, where it is known before they are written: then they are carried
-  /// over from a file that states it.
+  /// The checksum of all bytes, if they are copied from a file that states it; otherwise nil.
   package var checksum: CRC32C?
-  /// The bytes that are written at a time, from the first: what a compressed block holds.
+  /// The number of bytes that are written at a time; with compression, the length of a block.
   package var blockByteCount: Int
-  /// The bytes, where they follow from the description of the weight.
+  /// The bytes, if they follow from the description of the weight; otherwise nil.
   package var content: [UInt8]?
 
-  /// A stored tensor; it is written at once unless `blockByteCount` is changed.
+  /// Creates a stored tensor of contiguous rows.
+  ///
+  /// It is written in one block unless `blockByteCount` is changed.
   package init(
     name: String, role: PartRole, shape: Shape, encoding: Encoding, rowByteCount: Int,
     byteCount: Int? = nil
@@ -79,22 +80,23 @@ package struct StoredTensor: Sendable, Hashable {
       rows: RowLayout(rowByteCount: rowByteCount, byteCount: byteCount))
   }
 
-  /// A stored tensor whose rows lie in it so; it is written at once unless `blockByteCount` is
-  /// changed.
+  /// Creates a stored tensor with a row layout.
+  ///
+  /// It is written in one block unless `blockByteCount` is changed.
   package init(name: String, role: PartRole, shape: Shape, encoding: Encoding, rows: RowLayout) {
     self.name = name
     self.role = role
     self.shape = shape
     self.encoding = encoding
     self.rows = rows
-    byteCount = rows.lineCount * rows.lineByteCount
+    byteCount = rows.stripeCount * rows.stripeByteCount
     storedByteCount = byteCount
     blockByteCount = byteCount
   }
 }
 
 extension StoredTensor {
-  /// A tensor of plain numbers; nil when they do not fill whole bytes, or overflow.
+  /// Creates a tensor of plain numbers; nil if they do not fill whole bytes or the size overflows.
   package init?(plain name: String, _ shape: Shape, _ type: ScalarType) {
     guard let byteCount = type.byteCount(of: shape.elementCount) else { return nil }
     self.init(

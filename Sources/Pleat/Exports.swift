@@ -1,5 +1,6 @@
-// Users of the library import Pleat alone.
+// Users of the library need to import only Pleat.
 @_exported public import Adapters
 @_exported public import Bytes
 @_exported public import Formats
 @_exported public import TensorModel
+@_exported public import Weights

@@ -1,21 +1,31 @@
-internal import Kernels
 package import TensorModel
 
-/// The schemes that Pleat knows; everything that lists schemes derives from here.
+/// The schemes that Pleat knows; every list of schemes is derived from this one.
 package enum Schemes {
-  /// Every scheme, in the order of documentation.
-  package static let all: [any GroupScheme.Type] = [
-    MinMaxScheme.self, ZeroPointScheme.self, SymmetricScheme.self, MLXScheme.self,
-    GGMLScheme.self,
-  ]
-
-  /// The scheme of a name.
+  /// Every scheme, as the documentation lists them.
   ///
-  /// Throws `usage` with the names there are.
-  package static func named(_ name: String) throws(ModelError) -> any GroupScheme.Type {
+  /// The order has no other meaning.
+  package static let all: [Scheme] = [.minMax, .zeroPoint, .symmetric, .mlx, .ggml]
+
+  /// The scheme with a name.
+  ///
+  /// Throws `usage`, with all known names, if there is none.
+  package static func named(_ name: String) throws(ModelError) -> Scheme {
     if let scheme = all.first(where: { $0.name == name }) { return scheme }
     throw ModelError(
-      .usage, "unknown scheme '\(name)'", expected: all.map { $0.name }.joined(separator: ", "),
+      .usage, "unknown scheme '\(name)'", expected: all.map(\.name).joined(separator: ", "),
       found: name)
   }
+
+  /// The scheme for groups with an offset, if the user names no scheme.
+  package static func standard(for offset: Grouping.Offset) -> Scheme {
+    switch offset {
+    case .bias: .minMax
+    case .zeroPoint: .zeroPoint
+    case .none: .symmetric
+    }
+  }
+
+  /// The offsets in the order in which they are tried if neither user nor format prefers one.
+  package static let offsetPreference: [Grouping.Offset] = [.bias, .zeroPoint, .none]
 }

@@ -1,15 +1,15 @@
-/// The contents of a model: tensors in file order, metadata, and the files that belong to it.
+/// The contents of a model: its tensors, metadata and companion files.
 public struct Catalog: Sendable {
-  /// The tensors; names do not repeat.
+  /// The tensors in file order; no two have the same name.
   public var tensors: [TensorInfo]
 
-  /// Named values of the file.
+  /// The metadata entries of the file.
   public var metadata: Metadata
 
-  /// Small files that travel with the weights, such as `config.json` and the tokenizer.
+  /// The small files that belong to the weights, such as `config.json` and the tokenizer.
   public var companions: [Companion]
 
-  /// A catalog.
+  /// Creates a catalog.
   public init(
     tensors: [TensorInfo] = [], metadata: Metadata = Metadata(), companions: [Companion] = []
   ) {
@@ -18,11 +18,11 @@ public struct Catalog: Sendable {
     self.companions = companions
   }
 
-  /// The number of weights in all tensors.
+  /// The number of elements in all tensors together.
   public var elementCount: Int { tensors.reduce(0) { $0 &+ $1.shape.elementCount } }
 }
 
-/// A file that belongs to a model without holding weights.
+/// A file that belongs to a model and holds no weights.
 public struct Companion: Sendable, Hashable {
   /// The file name, without folders.
   public var name: String
@@ -30,7 +30,7 @@ public struct Companion: Sendable, Hashable {
   /// The length in bytes.
   public var byteCount: Int
 
-  /// A description of a companion file.
+  /// Creates the description of a companion file.
   public init(name: String, byteCount: Int) {
     self.name = name
     self.byteCount = byteCount

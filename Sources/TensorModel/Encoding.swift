@@ -1,27 +1,29 @@
-/// How the numbers of a tensor are written down.
+/// How the numbers of a tensor are stored.
 public enum Encoding: Sendable, Hashable {
-  /// One number after another.
+  /// Plain numbers of one type, one after another.
   case plain(ScalarType)
 
-  /// Codes with a scale, and perhaps a bias, for each group of columns.
+  /// Quantized codes, with a scale and possibly an offset for each group of columns.
   case grouped(Grouping)
 
-  /// Blocks in the layout of another project (`Q4_K`): sized and copied, decoded where known.
+  /// Blocks in the layout of another project, such as `Q4_K`.
+  ///
+  /// Pleat can copy every such block, and decode those whose layout it knows.
   case foreign(BlockLayout)
 }
 
 /// A block layout of another project.
 public struct BlockLayout: Sendable, Hashable {
-  /// The project's own name of the type, such as `Q4_K`.
+  /// The project's own name for the type, such as `Q4_K`.
   public var name: String
 
-  /// Numbers in a block.
+  /// The number of elements in a block.
   public var elementCount: Int
 
-  /// Bytes of a block.
+  /// The length of a block in bytes.
   public var byteCount: Int
 
-  /// A block layout.
+  /// Creates a block layout.
   public init(name: String, elementCount: Int, byteCount: Int) {
     self.name = name
     self.elementCount = elementCount
@@ -30,7 +32,7 @@ public struct BlockLayout: Sendable, Hashable {
 }
 
 extension Encoding: CustomStringConvertible {
-  /// For people: `F16`, `Q4_K`, or the grouping in words.
+  /// A text for people: `F16`, `Q4_K`, or the grouping in words.
   public var description: String {
     switch self {
     case .plain(let type): type.name

@@ -1,13 +1,14 @@
-/// A name as a key: equal when its bytes are, unlike strings, which also equate spellings of `é`.
+/// A name that is compared and hashed by its UTF-8 bytes.
 ///
-/// The hash of the bytes is computed once, so that a table that grows, or is searched, looks at the
-/// text of a name only where it has found it.
+/// `String` equates the composed and the decomposed form of `é`; file formats do not. The hash is
+/// computed once, at initialization. A hash table therefore reads the text of a name only to
+/// confirm a match.
 package struct ExactName: Hashable, Sendable {
   /// The name.
   package let text: String
   private let hash: Int
 
-  /// The key of a name.
+  /// Creates the key and computes its hash.
   package init(_ text: String) {
     self.text = text
     var (bytes, hasher) = (text, Hasher())
@@ -24,13 +25,16 @@ package struct ExactName: Hashable, Sendable {
 }
 
 extension String {
-  /// Whether another text has the same bytes, unlike `==`, which also equates spellings of `é`.
+  /// Whether another text has the same UTF-8 bytes.
+  ///
+  /// `==` also equates the composed and the decomposed form of `é`.
   package func hasSameBytes(as other: String) -> Bool {
-    // The strings' own bytes, read during the calls; without storage of that kind they are iterated.
+    // The buffers are read only during the calls. Strings without contiguous storage are compared
+    // byte by byte.
     let isSame = unsafe utf8.withContiguousStorageIfAvailable { left in
       unsafe other.utf8.withContiguousStorageIfAvailable { right in
         unsafe left.count == right.count
-          && UnsafeRawBufferPointer(left).startsLike(UnsafeRawBufferPointer(right))
+          && UnsafeRawBufferPointer(left).equalsPrefix(of: UnsafeRawBufferPointer(right))
       }
     }
     return (isSame ?? nil) ?? utf8.elementsEqual(other.utf8)
@@ -38,18 +42,20 @@ extension String {
 }
 
 extension UnsafeRawBufferPointer {
-  /// Whether as many bytes of another buffer, which has them, are the same; eight are compared at once.
-  fileprivate func startsLike(_ other: UnsafeRawBufferPointer) -> Bool {
-    var place = 0
-    while place + 8 <= count {
-      let left = unsafe loadUnaligned(fromByteOffset: place, as: UInt64.self)
-      let right = unsafe other.loadUnaligned(fromByteOffset: place, as: UInt64.self)
+  /// Whether the bytes equal the first `count` bytes of `other`, which must be at least as long.
+  ///
+  /// Compares eight bytes at a time.
+  fileprivate func equalsPrefix(of other: UnsafeRawBufferPointer) -> Bool {
+    var offset = 0
+    while offset + 8 <= count {
+      let left = unsafe loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+      let right = unsafe other.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
       guard left == right else { return false }
-      place += 8
+      offset += 8
     }
-    while place < count {
-      guard unsafe self[place] == other[place] else { return false }
-      place += 1
+    while offset < count {
+      guard unsafe self[offset] == other[offset] else { return false }
+      offset += 1
     }
     return true
   }

@@ -1,24 +1,27 @@
-/// Some rows of a group-quantized matrix in memory: unpacked codes, and parameters as floats.
+/// A block of rows of a group-quantized matrix: unpacked codes, and parameters as floats.
 ///
-/// The one form between schemes and spellings; a worker reuses one object for all its blocks.
+/// Quantization schemes and weight codecs exchange rows in this form. A worker reuses one object
+/// for all its blocks.
 package final class GroupedRows {
-  /// How the rows are cut into groups.
+  /// How the rows are divided into groups.
   package let grouping: Grouping
-  /// Columns, one after the other, that have a scale here: those of a group, unless it is scattered.
+  /// The number of adjacent columns that share a scale: the group size, or 1 for scattered groups.
   package let columnsPerParameter: Int
-  /// The length of a row.
+  /// The number of columns.
   package let columnCount: Int
   /// The number of rows.
   package let rowCount: Int
 
-  package var codes: [UInt8]  // rows × columns, one code a byte
-  // Where groups are scattered, every column counts as a group here.
+  package var codes: [UInt8]  // rows × columns, one code per byte
+  // For scattered groups, every column has parameters of its own.
   package var scales: [Float]  // rows × groups, values of the parameter type
-  package var biases: [Float]  // rows × groups; empty without a stored bias
-  package var zeros: [Float]  // rows × groups, whole numbers; empty without stored zero points
-  package var groupIndex: [Int] = []  // for each column its group; empty unless they are scattered
+  package var biases: [Float]  // rows × groups; empty if no biases are stored
+  package var zeros: [Float]  // rows × groups, integers; empty if no zero points are stored
+  package var groupIndex: [Int] = []  // the group of each column; empty unless scattered
 
-  /// Room for `rowCount` rows of `columnCount` columns; the group size divides the columns.
+  /// Allocates zeros for `rowCount` rows of `columnCount` columns.
+  ///
+  /// `columnCount` must be a multiple of `columnsPerParameter`.
   package init(grouping: Grouping, columnCount: Int, rowCount: Int) {
     columnsPerParameter = grouping.isScattered ? 1 : grouping.groupSize
     precondition(columnCount % columnsPerParameter == 0)
@@ -32,6 +35,6 @@ package final class GroupedRows {
     zeros = grouping.offset == .zeroPoint ? Array(repeating: 0, count: rowCount * groups) : []
   }
 
-  /// The number of groups in a row.
+  /// The number of groups in a row; for scattered groups, the number of columns.
   package var groupCount: Int { columnCount / columnsPerParameter }
 }

@@ -1,38 +1,39 @@
-/// How a matrix is cut into groups of codes: `w = scale · code + bias`, one scale and bias a group.
+/// How a matrix is quantized in groups: `w = scale · code + bias`, one scale and bias per group.
 public struct Grouping: Sendable, Hashable {
-  /// What is added to `scale · code`.
+  /// What a group stores besides its scale.
   public enum Offset: String, Sendable, Hashable, CaseIterable {
     /// Nothing is stored: `w = scale · (code − 2^(bits − 1))`.
     case none
-    /// A stored whole number for each group: `w = scale · (code − zero point)`.
+    /// An integer for each group: `w = scale · (code − zero point)`.
     case zeroPoint
-    /// A stored real number for each group: `w = scale · code + bias`.
+    /// A floating-point number for each group: `w = scale · code + bias`.
     case bias
   }
 
-  /// The code widths that Pleat reads and writes.
+  /// The code widths that Pleat reads and writes, in bits.
   public static let supportedBits = [2, 3, 4, 5, 6, 8]
 
-  /// The types that scales and biases are stored in.
+  /// The types in which scales and biases can be stored.
   public static let supportedParameters: [ScalarType] = [.f16, .bf16, .f32]
 
-  /// Bits of a code.
+  /// The width of a code in bits.
   public var bits: Int
 
-  /// Columns that share a scale.
+  /// The number of columns that share a scale.
   public var groupSize: Int
 
-  /// What is added to `scale · code`.
+  /// What a group stores besides its scale.
   public var offset: Offset
 
   /// The stored type of scales and biases: F16, BF16 or F32.
   public var parameters: ScalarType
 
-  /// Whether the columns of a group are anywhere in the row, as an index says (`desc_act` of GPTQ);
-  /// else they follow each other.
+  /// Whether an index assigns each column to a group (`desc_act` of GPTQ).
+  ///
+  /// Otherwise a group is a run of adjacent columns.
   public var isScattered: Bool
 
-  /// A grouping; see the properties for the units.
+  /// Creates a grouping; see the properties for the units.
   public init(
     bits: Int, groupSize: Int, offset: Offset, parameters: ScalarType, isScattered: Bool = false
   ) {
@@ -46,12 +47,12 @@ public struct Grouping: Sendable, Hashable {
   /// The largest code, `2^bits − 1`.
   public var largestCode: Int { (1 << bits) - 1 }
 
-  /// The code that stands for zero where no offset is stored, `2^(bits − 1)`.
+  /// The code that stands for zero if no offset is stored, `2^(bits − 1)`.
   public var centralCode: Int { 1 << (bits - 1) }
 }
 
 extension Grouping: CustomStringConvertible {
-  /// For people, such as `4-bit, groups of 32, F16 scale and bias`.
+  /// A text for people, such as `4-bit, groups of 32, F16 scale and bias`.
   public var description: String {
     let stored =
       switch offset {

@@ -1,27 +1,28 @@
-/// Named values of a model file, in file order.
+/// The metadata entries of a model file, in file order.
 public struct Metadata: Sendable, Hashable {
-  /// One named value.
+  /// A key and its value.
   public struct Entry: Sendable, Hashable {
-    /// The key as it is in the file.
+    /// The key as stored in the file.
     public var key: String
     /// The value with its stored type.
     public var value: MetadataValue
 
-    /// An entry.
+    /// Creates an entry.
     public init(key: String, value: MetadataValue) {
       self.key = key
       self.value = value
     }
   }
 
-  /// The entries; keys do not repeat.
+  /// The entries; no two have the same key.
   public private(set) var entries: [Entry] = []
 
-  /// No entries.
+  /// Creates metadata without entries.
   public init() {}
 
-  /// The value of a key: nil when absent.
+  /// The value of a key, or nil if there is no such key.
   ///
+  /// Keys are compared by their bytes. Setting a new key appends an entry; setting nil removes it.
   /// Takes time proportional to the number of entries.
   public subscript(key: String) -> MetadataValue? {
     get { index(of: key).map { entries[$0].value } }
@@ -40,13 +41,13 @@ public struct Metadata: Sendable, Hashable {
     entries.firstIndex { $0.key.hasSameBytes(as: key) }
   }
 
-  /// Adds an entry whose key is known to be new.
+  /// Appends an entry; the caller guarantees that the key is new.
   public mutating func append(_ key: String, _ value: MetadataValue) {
     entries.append(Entry(key: key, value: value))
   }
 }
 
-/// The type of a metadata value, with GGUF's numbers for them.
+/// The type of a metadata value; the raw values are GGUF's type numbers.
 public enum MetadataType: UInt32, Sendable, Hashable, CaseIterable {
   case u8 = 0
   case i8 = 1
@@ -62,7 +63,7 @@ public enum MetadataType: UInt32, Sendable, Hashable, CaseIterable {
   case i64 = 11
   case f64 = 12
 
-  /// Bytes of a value: nil for strings and arrays.
+  /// The length of a value in bytes; nil for strings and arrays.
   public var byteCount: Int? {
     switch self {
     case .u8, .i8, .bool: 1
@@ -81,15 +82,15 @@ public enum MetadataValue: Sendable, Hashable {
   case float(Float)
   case double(Double)
   case bool(Bool)
-  /// UTF-8 by convention; kept as bytes so that a rewrite is exact.
+  /// A string, UTF-8 by convention, kept as bytes so that a rewrite is exact.
   case string([UInt8])
-  /// `count` elements of a type that is not an array.
+  /// An array whose elements are not arrays themselves.
   case array(MetadataArray)
 
-  /// A text value.
+  /// Creates a string value.
   public static func text(_ text: String) -> MetadataValue { .string(Array(text.utf8)) }
 
-  /// A 32-bit count or identifier.
+  /// Creates a 32-bit unsigned value.
   public static func u32(_ value: UInt32) -> MetadataValue { .unsigned(UInt64(value), .u32) }
 
   /// The stored type.
@@ -104,12 +105,12 @@ public enum MetadataValue: Sendable, Hashable {
     }
   }
 
-  /// The text of a string value; ill-formed UTF-8 is repaired.
+  /// The text of a string value, with ill-formed UTF-8 repaired; nil for other values.
   public var text: String? {
     if case .string(let bytes) = self { String(decoding: bytes, as: UTF8.self) } else { nil }
   }
 
-  /// The value of an integer that fits an `Int`.
+  /// The value of an integer; nil if it does not fit an `Int`, and for other values.
   public var integer: Int? {
     switch self {
     case .unsigned(let value, _): Int(exactly: value)
@@ -119,16 +120,18 @@ public enum MetadataValue: Sendable, Hashable {
   }
 }
 
-/// The elements of a metadata array, in their stored bytes.
+/// A metadata array; its elements are kept in their stored bytes.
 public struct MetadataArray: Sendable, Hashable {
   /// The type of each element; never `array`.
   public var elementType: MetadataType
   /// The number of elements.
   public var count: Int
-  /// Little-endian values one after another; a string is a 64-bit byte count and its bytes.
+  /// The elements, little-endian and one after another.
+  ///
+  /// A string is a 64-bit byte count followed by its bytes.
   public var bytes: [UInt8]
 
-  /// An array whose `bytes` are known to hold `count` elements.
+  /// Creates an array; the caller guarantees that `bytes` holds `count` elements.
   public init(elementType: MetadataType, count: Int, bytes: [UInt8]) {
     self.elementType = elementType
     self.count = count

@@ -1,43 +1,43 @@
 /// What went wrong, where, what was expected and found, and what to do next.
 ///
-/// Printed by the command as `error: file: tensor: what`, then `expected`, `found` and `hint`.
+/// The command prints `error: file: tensor: what`, then `expected`, `found` and `hint`.
 public struct ModelError: Error, Sendable, Hashable {
-  /// Whose fault it is.
+  /// The cause of an error.
   public enum Kind: String, Sendable, Hashable, CaseIterable {
-    /// The machine: a file is missing, a disk is full.
+    /// Reading or writing failed: a file is missing, or a disk is full.
     case io
     /// The file does not follow its format.
     case malformed
-    /// The file is valid, and Pleat cannot do what is asked of it.
+    /// The file is valid, but Pleat does not support what is asked for.
     case unsupported
-    /// Inputs do not belong together.
+    /// The inputs do not belong together.
     case mismatch
-    /// The file asks for more than the limits allow.
+    /// The file exceeds a limit.
     case limit
-    /// The caller asked for something that makes no sense.
+    /// The request is invalid.
     case usage
     /// The caller asked to stop.
     case interrupted
   }
 
-  /// Whose fault it is.
+  /// The cause of the error.
   public var kind: Kind
   /// What is wrong, in one clause, lower case, no full stop.
   public var what: String
   /// The path concerned.
   public var file: String?
-  /// The tensor concerned, or the part or key.
+  /// The tensor, part or metadata key concerned.
   public var tensor: String?
   /// The byte offset in the file.
   public var offset: Int?
-  /// What should have been there.
+  /// What was expected.
   public var expected: String?
-  /// What was there.
+  /// What was found instead.
   public var found: String?
   /// The next step for the user.
   public var hint: String?
 
-  /// An error; add coordinates as far as they are known.
+  /// Creates an error with as much of its location as is known.
   public init(
     _ kind: Kind, _ what: String, file: String? = nil, tensor: String? = nil, offset: Int? = nil,
     expected: String? = nil, found: String? = nil, hint: String? = nil
@@ -52,7 +52,7 @@ public struct ModelError: Error, Sendable, Hashable {
     self.hint = hint
   }
 
-  /// The same error with coordinates where it has none yet.
+  /// The same error with the file and the tensor filled in if they are missing.
   public func located(file: String? = nil, tensor: String? = nil) -> ModelError {
     var error = self
     error.file = error.file ?? file
@@ -62,7 +62,7 @@ public struct ModelError: Error, Sendable, Hashable {
 }
 
 extension ModelError: CustomStringConvertible {
-  /// One line with everything known; control characters of names are not escaped here.
+  /// One line with all fields; control characters in names are not escaped.
   public var description: String {
     var text = ([file, tensor].compactMap { $0 } + [what]).joined(separator: ": ")
     if let offset { text += " at byte \(offset)" }

@@ -1,19 +1,21 @@
-/// Names that may be what somebody meant.
+/// Suggestions for misspelled names.
 public enum NearName {
-  /// The names with the fewest changes to a name, the nearest first.
+  /// The known names that are most similar to a given one, the most similar first.
   ///
   /// - Parameters:
-  ///   - name: What was written.
-  ///   - names: What would have been right.
-  ///   - count: How many to give at most.
-  /// - Returns: Names within a third of the letters of `name`, at least one change.
+  ///   - name: The given name.
+  ///   - names: The known names.
+  ///   - count: The largest number of names to return.
+  /// - Returns: The names within an edit distance of a third of the length of `name`, at least 1.
   public static func nearest(to name: String, among names: [String], count: Int) -> [String] {
     let limit = max(1, name.count / 3)
     return names.enumerated().map { ($0.offset, $0.element, distance(name, $0.element)) }
       .filter { $0.2 <= limit }.sorted { ($0.2, $0.0) < ($1.2, $1.0) }.prefix(count).map(\.1)
   }
 
-  /// Insertions, deletions, substitutions and swaps of neighbours that turn one name into another.
+  /// The edit distance between two names, in bytes.
+  ///
+  /// Counts insertions, deletions, substitutions, and swaps of adjacent bytes.
   public static func distance(_ left: String, _ right: String) -> Int {
     let (left, right) = (Array(left.utf8), Array(right.utf8))
     guard !left.isEmpty else { return right.count }

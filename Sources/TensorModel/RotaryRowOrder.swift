@@ -1,15 +1,16 @@
-/// Two orders of the rows of a matrix, or of a bias, that makes queries or keys of rotated heads.
+/// Maps rows of query and key projections between the orders of Hugging Face and llama.cpp.
 ///
-/// Rotary embeddings turn pairs of numbers. Hugging Face keeps the first numbers of a head's pairs
-/// in one half of its rows and the second in the other; llama.cpp interleaves them. Rows seen as
-/// heads × 2 × half become heads × half × 2.
+/// Rotary embeddings rotate pairs of numbers in each head. Hugging Face stores the first numbers of
+/// all pairs in one half of a head's rows, and the second numbers in the other half: the rows are
+/// heads × 2 × half. llama.cpp interleaves them: heads × half × 2. Biases of these projections have
+/// the same two orders.
 package struct RotaryRowOrder: Sendable, Hashable {
   /// The number of heads.
   package let headCount: Int
-  /// Rows of a head; even.
+  /// The number of rows of a head, which is even.
   package let headSize: Int
 
-  /// The order for some heads; nil when there are none, when they cannot be halved, or overflow.
+  /// Creates a map; nil if a count is not positive, a head has odd size, or the product overflows.
   package init?(headCount: Int, headSize: Int) {
     guard headCount > 0, headSize > 0, headSize % 2 == 0,
       !headCount.multipliedReportingOverflow(by: headSize).overflow
@@ -18,21 +19,47 @@ package struct RotaryRowOrder: Sendable, Hashable {
     self.headSize = headSize
   }
 
-  /// The number of rows, which that of the tensor has to be.
+  /// The number of rows that the tensor must have.
   package var rowCount: Int { headCount * headSize }
 
-  /// Where Hugging Face has the row that llama.cpp has at `row`, less than `rowCount`.
+  /// The Hugging Face position of the row that llama.cpp stores at `row`, less than `rowCount`.
   package func huggingFaceRow(ofInterleaved row: Int) -> Int {
     precondition(row >= 0 && row < rowCount)
-    let (head, place) = row.quotientAndRemainder(dividingBy: headSize)
-    return head * headSize + place % 2 * (headSize / 2) + place / 2
+    let (head, position) = row.quotientAndRemainder(dividingBy: headSize)
+    return head * headSize + position % 2 * (headSize / 2) + position / 2
   }
 
-  /// Where llama.cpp has the row that Hugging Face has at `row`, less than `rowCount`.
+  /// The llama.cpp position of the row that Hugging Face stores at `row`, less than `rowCount`.
   package func interleavedRow(ofHuggingFace row: Int) -> Int {
     precondition(row >= 0 && row < rowCount)
-    let (head, place) = row.quotientAndRemainder(dividingBy: headSize)
-    let (half, pair) = place.quotientAndRemainder(dividingBy: headSize / 2)
+    let (head, position) = row.quotientAndRemainder(dividingBy: headSize)
+    let (half, pair) = position.quotientAndRemainder(dividingBy: headSize / 2)
     return head * headSize + 2 * pair + half
+  }
+
+  /// Rows in llama.cpp's order, from rows in the order of Hugging Face.
+  ///
+  /// - Parameters:
+  ///   - rows: Rows one after the other: whole heads.
+  ///   - rowLength: The elements of a row: bytes or numbers.
+  /// - Returns: The same rows, in the other order.
+  package func interleaved<Element: BitwiseCopyable>(
+    _ rows: [Element], rowLength: Int
+  ) -> [Element] {
+    let byteCount = rowLength * MemoryLayout<Element>.stride
+    precondition(rowLength > 0 && rows.count % rowLength == 0, "the rows are not whole")
+    // Safety: every row of the result is written, and `huggingFaceRow` gives a row of its own head,
+    // which `rows` has, since it consists of whole heads.
+    return unsafe Array(unsafeUninitializedCapacity: rows.count) { result, count in
+      let target = UnsafeMutableRawBufferPointer(result)
+      unsafe rows.withUnsafeBytes { source in
+        for row in 0..<rows.count / rowLength {
+          let start = huggingFaceRow(ofInterleaved: row) * byteCount
+          unsafe target[row * byteCount..<(row + 1) * byteCount].copyBytes(
+            from: source[start..<start + byteCount])
+        }
+      }
+      count = rows.count
+    }
   }
 }

@@ -1,4 +1,4 @@
-/// The type of one stored number, by its name in safetensors.
+/// The type of a stored number; the raw values are the names in safetensors.
 public enum ScalarType: String, Sendable, Hashable, CaseIterable {
   case bool = "BOOL"
   case f4 = "F4"
@@ -23,10 +23,10 @@ public enum ScalarType: String, Sendable, Hashable, CaseIterable {
   case i64 = "I64"
   case u64 = "U64"
 
-  /// The field's name of the type, such as `BF16`.
+  /// The name of the type, such as `BF16`.
   public var name: String { rawValue }
 
-  /// Bits of one element; below 8 for the packed float types.
+  /// The width of an element in bits; less than 8 for the packed float types.
   public var bitWidth: Int {
     switch self {
     case .f4: 4
@@ -38,7 +38,7 @@ public enum ScalarType: String, Sendable, Hashable, CaseIterable {
     }
   }
 
-  /// Whether Pleat reads the type as numbers, and may round or quantize them.
+  /// Whether Pleat can decode numbers of this type, and therefore round or quantize them.
   public var isDecodable: Bool {
     switch self {
     case .f16, .bf16, .f32, .f64: true
@@ -46,7 +46,7 @@ public enum ScalarType: String, Sendable, Hashable, CaseIterable {
     }
   }
 
-  /// The bytes that `count` elements take: nil on overflow or when they do not fill whole bytes.
+  /// The length of `count` elements in bytes; nil on overflow, or if they do not fill whole bytes.
   public func byteCount(of count: Int) -> Int? {
     let (bits, overflow) = count.multipliedReportingOverflow(by: bitWidth)
     return overflow || bits % 8 != 0 ? nil : bits / 8

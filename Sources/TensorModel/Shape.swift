@@ -1,15 +1,15 @@
-/// The extents of a tensor, row-major, outermost dimension first.
+/// The dimensions of a tensor, row-major, outermost first.
 public struct Shape: Sendable, Hashable {
-  /// The extents.
+  /// The dimensions, outermost first.
   ///
-  /// The product of those that are not 0 is small enough that sizes in bits and bytes, of the
-  /// whole and of a row, fit an `Int` in every encoding.
+  /// The product of all nonzero dimensions is at most `Int.max / 64`. The sizes of the tensor and
+  /// of a row, in bits or bytes, therefore fit an `Int` in every encoding.
   public let dimensions: [Int]
 
   /// The number of elements; 1 for a scalar.
   public let elementCount: Int
 
-  /// A shape read from a file: nil when an extent is negative or the product is too large.
+  /// Creates a shape read from a file; nil if a dimension is negative or the product is too large.
   public init?(validating dimensions: [Int]) {
     let limit = Int.max / 64
     var count = 1
@@ -28,7 +28,7 @@ public struct Shape: Sendable, Hashable {
     self.elementCount = isEmpty ? 0 : count
   }
 
-  /// A shape known to be valid.
+  /// Creates a shape that is known to be valid; traps otherwise.
   public init(_ dimensions: Int...) {
     guard let shape = Shape(validating: dimensions) else {
       preconditionFailure("shape \(dimensions) overflows")
@@ -39,15 +39,15 @@ public struct Shape: Sendable, Hashable {
   /// The number of dimensions.
   public var rank: Int { dimensions.count }
 
-  /// The extent of the innermost dimension: the length of a row; 1 for a scalar.
+  /// The innermost dimension, which is the length of a row; 1 for a scalar.
   public var columnCount: Int { dimensions.last ?? 1 }
 
-  /// The number of rows: the product of all dimensions but the innermost.
+  /// The number of rows: the product of all dimensions but the innermost; 0 if rows are empty.
   public var rowCount: Int { columnCount == 0 ? 0 : elementCount / columnCount }
 }
 
 extension Shape: CustomStringConvertible {
-  /// The extents joined by `×`, such as `256×768`; `scalar` without dimensions.
+  /// The dimensions joined by `×`, such as `256×768`; `scalar` without dimensions.
   public var description: String {
     dimensions.isEmpty ? "scalar" : dimensions.map(String.init).joined(separator: "×")
   }

@@ -1,22 +1,22 @@
-/// What is known of a tensor before any of its numbers is read.
+/// The description of a tensor: its name, shape and encoding.
 public struct TensorInfo: Sendable, Hashable {
-  /// The name in the file, as it is there.
+  /// The name as stored in the file.
   public var name: String
 
-  /// The extents of the numbers it stands for, row-major.
+  /// The dimensions of the decoded tensor, row-major.
   public var shape: Shape
 
-  /// How the numbers are written.
+  /// How the numbers are stored.
   public var encoding: Encoding
 
-  /// A description of a tensor.
+  /// Creates the description of a tensor.
   public init(name: String, shape: Shape, encoding: Encoding) {
     self.name = name
     self.shape = shape
     self.encoding = encoding
   }
 
-  /// Whether the numbers are codes with a scale for each group.
+  /// Whether the numbers are quantized in groups.
   public var isGrouped: Bool {
     if case .grouped = encoding { true } else { false }
   }

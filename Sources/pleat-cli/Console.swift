@@ -1,6 +1,6 @@
 internal import Pleat
 
-/// The one place that prints: results to standard output, everything else to standard error.
+/// The only type that prints: results to standard output, everything else to standard error.
 struct Console {
   /// How results are shown.
   enum Mode {
@@ -15,7 +15,7 @@ struct Console {
   let isVerbose: Bool
   let style: Style
 
-  /// Prints lines of a result for people.
+  /// Prints lines of a result, in text mode only.
   func print(_ lines: @autoclosure () -> [String]) {
     guard mode == .text else { return }
     var text: [UInt8] = []
@@ -23,7 +23,7 @@ struct Console {
     Self.write(text)
   }
 
-  /// Prints a table, and lines below it.
+  /// Prints a table and lines below it, in text mode only.
   func print(_ table: @autoclosure () -> Table, _ lines: [String] = []) {
     guard mode == .text else { return }
     var text: [UInt8] = []
@@ -32,7 +32,7 @@ struct Console {
     Self.write(text)
   }
 
-  /// Adds a line to text that is written once it fills a buffer.
+  /// Appends a line to `text`, which is written and emptied when it reaches the buffer size.
   private static func write(_ line: some Collection<UInt8>, after text: inout [UInt8]) {
     text += line
     text.append(UInt8(ascii: "\n"))
@@ -41,7 +41,7 @@ struct Console {
     text.removeAll(keepingCapacity: true)
   }
 
-  /// Prints a result: the document in JSON mode, else the lines.
+  /// Prints a result: the document in JSON mode, the lines in text mode.
   func print(_ lines: @autoclosure () -> [String], json: @autoclosure () -> JSONValue) {
     if mode == .json {
       let text = JSONWriter.text(json(), indentation: 2, escapingControls: true)
@@ -50,57 +50,60 @@ struct Console {
     print(lines())
   }
 
-  /// Prints something that the user should know, which is no error.
+  /// Prints a note, unless the mode is quiet.
   func note(_ text: String) {
     guard mode != .quiet else { return }
-    Self.complain("\(style.warning("note:")) \(text.escaped)")
+    Self.printToStandardError("\(style.warning("note:")) \(text.escaped)")
   }
 
-  /// Prints an error with everything that is known about it.
+  /// Prints an error with all of its fields.
   static func printError(_ error: ModelError) {
     let style = Style(isOn: Terminal.showsColor(2))
-    let place = [error.file, error.tensor].compactMap { $0?.escaped }.filter { !$0.isEmpty }
-      .joined(separator: ": ")
-    let at = error.offset.map { " at byte \($0)" } ?? ""
-    complain(
-      "\(style.failure("error:")) \(place.isEmpty ? "" : place + ": ")\(error.what.escaped)\(at)")
+    let location = [error.file, error.tensor].compactMap { $0?.escaped }.filter { !$0.isEmpty }
+    let clauses = (location + [error.what.escaped]).joined(separator: ": ")
+    let offset = error.offset.map { " at byte \($0)" } ?? ""
+    printToStandardError("\(style.failure("error:")) \(clauses)\(offset)")
     let facts = [("expected", error.expected), ("found", error.found)].compactMap { name, text in
       text.map { "\(name) \($0.escaped)" }
     }
-    if !facts.isEmpty { complain("  " + facts.joined(separator: ", ")) }
-    if let hint = error.hint { complain("  hint: \(hint.escaped)") }
+    if !facts.isEmpty { printToStandardError("  " + facts.joined(separator: ", ")) }
+    if let hint = error.hint { printToStandardError("  hint: \(hint.escaped)") }
   }
 
-  /// Prints what is wrong with a command line.
+  /// Prints an error in the command line.
   static func printError(usage message: String, help: String) {
     let style = Style(isOn: Terminal.showsColor(2))
     let text = message.hasPrefix("Error: ") ? String(message.dropFirst(7)) : message
-    complain("\(style.failure("error:")) \(text)")
-    complain("  hint: see '\(help)'")
+    printToStandardError("\(style.failure("error:")) \(text)")
+    printToStandardError("  hint: see '\(help)'")
   }
 
-  /// Writes a line to standard error; where that fails there is nobody left to tell.
-  static func complain(_ line: String, ending: String = "\n") {
+  /// Writes a line to standard error; a failure is ignored, since it cannot be reported.
+  static func printToStandardError(_ line: String, ending: String = "\n") {
     _ = Terminal.write(Array((line + ending).utf8), to: 2)
   }
 
-  /// Writes a result, or ends the process: whoever asked for it must not take what is there for all.
+  /// Writes a result.
+  ///
+  /// On failure it ends the process with an error, so that no caller takes part of a result for all
+  /// of it.
   private static func write(_ bytes: [UInt8]) {
     guard !Terminal.write(bytes, to: 1) else { return }
     printError(ModelError(.io, "cannot write to standard output"))
     Terminal.exit(ExitStatus.inputOutput.rawValue)
   }
 
-  /// Throws `io` when nobody can read a result, before anything is done for it.
+  /// Throws `io` if standard output is closed; called before any work is done.
   static func checkOutput() throws(ModelError) {
     guard Terminal.isClosed(1) else { return }
     throw ModelError(
-      .io, "nobody reads standard output", hint: "nothing was written; redirect it to /dev/null")
+      .io, "standard output is closed",
+      hint: "nothing was written; redirect standard output to /dev/null")
   }
 }
 
 extension String {
-  /// The text with control characters, as file names may hold them, written as escapes.
+  /// The text with control characters, which file names may contain, written as escapes.
   var escaped: String {
     guard !isPrintableASCII, unicodeScalars.contains(where: \.isTerminalControl) else {
       return self

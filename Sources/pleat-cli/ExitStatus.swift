@@ -1,9 +1,9 @@
 internal import Pleat
 
-/// What the process tells its caller, after sysexits.
+/// The exit status of the process, with the numbers of sysexits where they fit.
 enum ExitStatus: Int32, Error {
   case success = 0
-  /// The command worked, and the answer is no.
+  /// The command worked, but a check of `verify` or `inspect --check` failed.
   case negative = 1
   case usage = 64
   case badInput = 65

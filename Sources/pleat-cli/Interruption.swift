@@ -1,13 +1,13 @@
 internal import Dispatch
 internal import Pleat
 
-/// Turns Ctrl-C and a polite kill into a request to stop, so that nothing unfinished stays behind.
+/// Turns SIGINT, SIGTERM and SIGHUP into a request to stop, so that unfinished files are removed.
 final class Interruption {
-  /// Set when a signal has come.
+  /// The cancellation that a signal requests.
   let cancellation = Cancellation()
   private var sources: [any DispatchSourceSignal] = []
 
-  /// Listens from now on.
+  /// Starts to listen for the signals.
   init() {
     for number in Terminal.stopSignals {
       Terminal.ignore(number)

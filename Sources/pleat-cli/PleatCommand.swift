@@ -8,8 +8,8 @@ struct PleatCommand: ParsableCommand {
     commandName: "pleat",
     abstract: "Quantize language models, fold adapters into them, and check the result.",
     discussion: """
-      A model is a .safetensors, .gguf or .pleat file, a directory with a config.json, or an index \
-      of shards.
+      A model is a .safetensors, .gguf or .pleat file, a directory with a config.json, or a shard \
+      index (.safetensors.index.json).
 
       Examples:
         pleat inspect model/
@@ -20,13 +20,13 @@ struct PleatCommand: ParsableCommand {
       """,
     version: PleatVersion.text,
     groupedSubcommands: [
-      CommandGroup(name: "Look", subcommands: [Inspect.self, Verify.self]),
+      CommandGroup(name: "Read-only", subcommands: [Inspect.self, Verify.self]),
       CommandGroup(
-        name: "Make", subcommands: [Quantize.self, Convert.self, Fold.self, Attach.self]),
+        name: "Writing", subcommands: [Quantize.self, Convert.self, Fold.self, Attach.self]),
     ])
 
   static func main() {
-    // A closed pipe is an error like others, with a message and a status of its own.
+    // A write to a closed pipe shall fail with an error, not end the process.
     Terminal.ignoreClosedPipes()
     let arguments = Array(CommandLine.arguments.dropFirst())
     do {

@@ -1,7 +1,7 @@
 internal import Pleat
 internal import Synchronization
 
-/// One line on standard error that shows how far a run is: redrawn on a terminal, else every 10 s.
+/// The progress of a run on standard error: redrawn on a terminal, else a new line every 10 s.
 final class ProgressLine: Sendable {
   private struct State {
     var lastDrawn: ContinuousClock.Instant
@@ -13,7 +13,7 @@ final class ProgressLine: Sendable {
   private let start = ContinuousClock.now
   private let state: Mutex<State>
 
-  /// A line that begins with `verb`; nil where the user asked for no talk.
+  /// Creates a line that begins with `verb`; nil unless the console is in text mode.
   init?(_ verb: String, _ console: Console) {
     guard console.mode == .text else { return nil }
     self.verb = verb
@@ -21,7 +21,7 @@ final class ProgressLine: Sendable {
     state = Mutex(State(lastDrawn: .now))
   }
 
-  /// Shows how far a run is, if enough time has gone by.
+  /// Shows the progress, if enough time has passed since the last update.
   func update(_ progress: Progress) {
     state.withLock { state in
       let now = ContinuousClock.now
@@ -30,7 +30,7 @@ final class ProgressLine: Sendable {
       state.lastDrawn = now
       state.isDrawn = true
       let text = line(progress, seconds: (now - start) / .seconds(1))
-      Console.complain(
+      Console.printToStandardError(
         isTerminal ? "\r\u{1B}[2K" + text : text, ending: isTerminal ? "" : "\n")
     }
   }
@@ -38,7 +38,7 @@ final class ProgressLine: Sendable {
   /// Removes the line from the terminal.
   func clear() {
     state.withLock { state in
-      if isTerminal && state.isDrawn { Console.complain("\r\u{1B}[2K", ending: "") }
+      if isTerminal && state.isDrawn { Console.printToStandardError("\r\u{1B}[2K", ending: "") }
       state.isDrawn = false
     }
   }

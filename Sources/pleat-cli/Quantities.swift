@@ -1,13 +1,13 @@
 internal import Pleat
 
-/// Numbers for people: one place for all units.
+/// Formats numbers and units for people.
 enum Quantities {
-  /// A length: `715 MB`, in powers of 1000.
+  /// A length in bytes, with units in powers of 1000: `715 MB`.
   static func bytes(_ count: Int) -> String {
     count == 1 ? "1 byte" : scaled(count, ["bytes", "kB", "MB", "GB", "TB", "PB"])
   }
 
-  /// A length and, where that is rounded, the exact one: `1.12 kB (1,122 bytes)`.
+  /// A length with the exact number, if it is rounded: `1.12 kB (1,122 bytes)`.
   static func exactBytes(_ count: Int) -> String {
     count < 1000 ? bytes(count) : "\(bytes(count)) (\(exact(count)) bytes)"
   }
@@ -28,12 +28,12 @@ enum Quantities {
     return text
   }
 
-  /// A number with its unit in the singular or plural: `1 tensor`, `4 tensors`.
+  /// A count with a noun in the singular or plural: `1 tensor`, `4 tensors`.
   static func number(_ count: Int, of thing: String) -> String {
     "\(exact(count)) \(thing)\(count == 1 ? "" : thing.hasSuffix("y") ? "" : "s")"
   }
 
-  /// A fraction with so many digits behind the point.
+  /// A number with a fixed number of digits after the decimal point.
   static func fixed(_ value: Double, _ digits: Int) -> String {
     guard value.isFinite else { return value.isNaN ? "NaN" : value < 0 ? "−∞" : "∞" }
     let scale = (0..<digits).reduce(1.0) { product, _ in product * 10 }
@@ -47,7 +47,7 @@ enum Quantities {
     return "\(sign)\(whole / Int(scale)).\(zeros)\(part)"
   }
 
-  /// A number of any size with three significant digits.
+  /// A number with about three significant digits.
   static func short(_ value: Double) -> String {
     guard value.isFinite, value != 0 else { return fixed(value, 0) }
     switch value.magnitude {
@@ -59,7 +59,7 @@ enum Quantities {
     }
   }
 
-  /// Seconds: `0.84 s`, `4:05`.
+  /// A duration: `0.84 s`, or `4:05` from one minute on.
   static func seconds(_ seconds: Double) -> String {
     guard seconds >= 60 else { return "\(fixed(seconds, seconds < 10 ? 2 : 1)) s" }
     let whole = Int(seconds)

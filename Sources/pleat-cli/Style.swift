@@ -1,4 +1,4 @@
-/// Colours, where the output shows them.
+/// Colors for text, if the output shows them.
 struct Style {
   /// Whether escape sequences are written.
   let isOn: Bool

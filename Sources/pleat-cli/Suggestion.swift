@@ -1,9 +1,9 @@
 internal import ArgumentParser
 internal import Pleat
 
-/// "Did you mean": the nearest of the words that would have been right.
+/// Suggestions for misspelled words.
 enum Suggestion {
-  /// The nearest word, when it is near enough to be what was meant.
+  /// The most similar word; nil if none is similar enough.
   static func nearest(to word: String, among words: [String]) -> String? {
     NearName.nearest(to: word, among: words, count: 1).first
   }

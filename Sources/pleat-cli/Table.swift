@@ -1,16 +1,16 @@
-/// Lines of cells under each other.
+/// A table of text cells in aligned columns.
 struct Table {
-  /// Where the text of a column stands.
+  /// How the cells of a column are aligned.
   enum Alignment {
     case left
     case right
   }
 
   private let alignments: [Alignment]
-  private var cells: [String] = []  // row after row: there may be 100,000
+  private var cells: [String] = []  // row by row; there may be 100,000 rows
   private var widths: [Int]
 
-  /// A table without rows, and room for some.
+  /// Creates an empty table with room for `rowCount` rows.
   init(_ alignments: [Alignment], rowCount: Int = 0) {
     self.alignments = alignments
     widths = Array(repeating: 0, count: alignments.count)
@@ -24,7 +24,7 @@ struct Table {
   mutating func add(_ row: [String]) {
     precondition(row.count == alignments.count, "one cell for each column")
     for (column, cell) in row.enumerated() {
-      // Columns repeat themselves.
+      // Cells often equal those above them. Their width is known.
       let above = cells.count - alignments.count
       if above < 0 || cells[above] != cell {
         widths[column] = max(widths[column], cell.terminalWidth)
@@ -33,14 +33,14 @@ struct Table {
     }
   }
 
-  /// The rows, columns two spaces apart.
+  /// The rows as text, with two spaces between columns.
   var lines: [String] {
     var lines: [String] = []
     forEachLine { lines.append(String(decoding: $0, as: UTF8.self)) }
     return lines
   }
 
-  /// Gives the rows, columns two spaces apart, to `body`.
+  /// Calls `body` with each row as text, with two spaces between columns.
   func forEachLine(_ body: ([UInt8]) -> Void) {
     let space = UInt8(ascii: " ")
     var line: [UInt8] = []
@@ -62,7 +62,7 @@ struct Table {
 }
 
 extension String {
-  /// Whether all of it is printable ASCII: a cell of the terminal for each byte, and no control.
+  /// Whether the text is printable ASCII only, so that each byte takes one cell of a terminal.
   var isPrintableASCII: Bool {
     // The string's own bytes, read during the call.
     unsafe utf8.withContiguousStorageIfAvailable { bytes in
@@ -70,7 +70,7 @@ extension String {
     } ?? utf8.allSatisfy { 0x20..<0x7F ~= $0 }
   }
 
-  /// The cells of a terminal that the text takes; colours take none, East Asian letters two.
+  /// The number of terminal cells for the text: none for colors, two for East Asian letters.
   fileprivate var terminalWidth: Int {
     if isPrintableASCII { return utf8.count }
     if unicodeScalars.allSatisfy(\.isNarrow) { return unicodeScalars.count }
@@ -90,7 +90,7 @@ extension String {
 }
 
 extension Unicode.Scalar {
-  /// Whether it certainly takes one cell, whatever is beside it: letters of Europe, arrows.
+  /// Whether the scalar always takes one cell, as European letters and arrows do.
   fileprivate var isNarrow: Bool {
     switch value {
     case 0x20..<0x7F, 0xA0..<0xAD, 0xAE..<0x300, 0x2190...0x2193: true
@@ -100,7 +100,7 @@ extension Unicode.Scalar {
 }
 
 extension Character {
-  // The blocks that Unicode's East Asian Width calls wide, without their few exceptions.
+  // The blocks that are wide by Unicode's East Asian Width. Their few exceptions are ignored.
   fileprivate var isWide: Bool {
     switch unicodeScalars.first?.value ?? 0 {
     case 0x1100...0x115F, 0x2E80...0xA4CF, 0xAC00...0xD7A3, 0xF900...0xFAFF, 0xFE30...0xFE6F,

@@ -3,16 +3,16 @@ import Bytes
 import TensorModel
 import Testing
 
-/// An adapter for one tensor, together with the plainest formula of what it adds.
+/// An adapter for one tensor, together with a direct formula of what it adds.
 struct DenseCase: Sendable, CustomTestStringConvertible {
-  /// The element k of the sum at a row and a column of the base.
+  /// Term k of the sum at a row and a column of the base tensor.
   typealias Term = @Sendable (_ x: ToyNumbers, _ row: Int, _ column: Int, _ k: Int) -> Double
 
   var testDescription: String
   var adapter: ToyAdapter
   var base: BaseTensor
   var rank = 2
-  /// What the sum is multiplied with.
+  /// The factor of the sum.
   var scale = 3.0
   var prefersTransposed = false
   var pooling: Pooling?
@@ -32,7 +32,7 @@ struct DenseCase: Sendable, CustomTestStringConvertible {
   var rowCount: Int { base.info.shape.rowCount }
   var columnCount: Int { base.info.shape.columnCount }
 
-  /// The change with a scale of its own, paired with the base.
+  /// The change, paired with the base tensor.
   func change() throws(ModelError) -> PairedChange {
     let pairing = Pairing([base], prefersTransposedExperts: prefersTransposed)
     return try pairing.pair(try adapter.read(), Pairing.Use(index: 0, pooling: pooling))[0]
@@ -42,18 +42,18 @@ struct DenseCase: Sendable, CustomTestStringConvertible {
     UpdateReader([(adapter.contents.tensors, numbers)])
   }
 
-  /// What is added to an element, and the sum of magnitudes that its rounding grows with.
+  /// What is added to an element, and the sum of the terms' magnitudes, which bounds the rounding.
   func element(_ numbers: ToyNumbers, _ row: Int, _ column: Int) -> (value: Double, size: Double) {
     let products = (0..<rank).map { scale * term(numbers, row, column, $0) }
     return (products.reduce(0, +), products.reduce(0) { $0 + $1.magnitude })
   }
 
-  /// How far floats may be from `element`: the roundings of products, of additions, and of the scale.
+  /// The allowed error of floats: roundings of the products, the additions and the scale.
   func tolerance(_ size: Double) -> Double { size * Double(rank + 4) * 0x1p-24 + 0x1p-140 }
 }
 
 extension DenseCase {
-  /// Every way in which factors are stored.
+  /// Every layout of factors.
   static let all: [DenseCase] =
     [linear, transposed, embedding, pooled, square(false), square(true)] + experts
     + [mlx, mlxEmbedding, mlxExperts, gguf, ggufEmbedding, ggufExperts, interleaved, deinterleaved]
@@ -141,7 +141,7 @@ extension DenseCase {
     [3, 4, 5]
   ) { x, row, column, k in x[1, row * 2 + k] * x[0, (row / 4 * 2 + k) * 5 + column] }
 
-  // Two heads of six rows: the base's row is heads × 3 × 2 where the adapter's is heads × 2 × 3.
+  // Two heads of six rows: heads × 3 × 2 in the base tensor, heads × 2 × 3 in the adapter.
   private static let interleaved: DenseCase = {
     var base = DenseCase(
       "PEFT, base with rows interleaved",

@@ -11,13 +11,13 @@ import Testing
     ("\(name).lora_a", [2, 16]), ("\(name).lora_b", [12, 2]),
   ]
 
-  @Test("a matrix has the factors of PEFT, and one alpha for all") func linear() throws {
+  @Test("a linear layer has PEFT's factors, with one alpha for all layers") func linear() throws {
     let adapter = try ToyAdapter.gguf(Self.pair).read()
     #expect(adapter.kind == .gguf)
     #expect(adapter.changes.map(\.targets) == [[Self.name]])
     let product = try #require(adapter.product)
-    #expect(product.left == Factor(tensor: 1, lineCount: 12, lineStride: 2, rankStride: 1))
-    #expect(product.right == Factor(tensor: 0, lineCount: 16, lineStride: 1, rankStride: 16))
+    #expect(product.left == Factor(tensor: 1, vectorCount: 12, vectorStride: 2, rankStride: 1))
+    #expect(product.right == Factor(tensor: 0, vectorCount: 16, vectorStride: 1, rankStride: 16))
     #expect(product.rank == 2 && product.scale == 3)
   }
 
@@ -32,22 +32,22 @@ import Testing
   }
 
   @Test(
-    "without alpha, or with 0, the product is added as it is",
+    "without alpha, or with alpha 0, the scale is 1",
     arguments: [["adapter.lora.alpha": 0], ["adapter.lora.alpha": .null]] as [JSONValue])
   func noAlpha(metadata: JSONValue) throws {
     #expect(try ToyAdapter.gguf(Self.pair, metadata).read().product?.scale == 1)
   }
 
-  @Test("token embeddings have one line of lora_a for each token") func embeddings() throws {
+  @Test("for token embeddings, lora_a has one row per token") func embeddings() throws {
     let adapter = try ToyAdapter.gguf([
       ("token_embd.weight.lora_a", [50, 2]), ("token_embd.weight.lora_b", [16, 2]),
     ]).read()
     let product = try #require(adapter.product)
-    #expect(product.left == Factor(tensor: 0, lineCount: 50, lineStride: 2, rankStride: 1))
-    #expect(product.right == Factor(tensor: 1, lineCount: 16, lineStride: 2, rankStride: 1))
+    #expect(product.left == Factor(tensor: 0, vectorCount: 50, vectorStride: 2, rankStride: 1))
+    #expect(product.right == Factor(tensor: 1, vectorCount: 16, vectorStride: 2, rankStride: 1))
   }
 
-  @Test("experts have one extent more in front") func experts() throws {
+  @Test("stacked experts have one more dimension in front") func experts() throws {
     let adapter = try ToyAdapter.gguf([
       ("blk.0.ffn_up_exps.weight.lora_a", [3, 2, 16]),
       ("blk.0.ffn_up_exps.weight.lora_b", [3, 12, 2]),
@@ -58,7 +58,7 @@ import Testing
   }
 
   @Test(
-    "factors that do not fit each other are shown",
+    "the shapes of factors that do not fit each other are shown",
     arguments: [
       ([3, 16], [12, 2]), ([16, 2], [12, 2]), ([16], [12, 2]), ([2, 16], [2]), ([], []),
       ([0, 16], [12, 0]), ([3, 2, 16], [12, 2]), ([3, 2, 16], [2, 12, 2]),
@@ -82,7 +82,7 @@ import Testing
     #expect(fault?.expected == "\(Self.name).lora_\(role == "a" ? "b" : "a")")
   }
 
-  @Test("all tensors of unknown meaning are in one error") func unknown() {
+  @Test("all unknown tensors are named in one error") func unknown() {
     let names = [
       "", ".", "lora_a", "output_norm.weight", "q.lora_c", "q.lora_a.weight", "q.LORA_A",
     ]
@@ -92,7 +92,7 @@ import Testing
   }
 
   @Test(
-    "adapters that are no LoRA, or act on some tokens only, are refused",
+    "adapters other than LoRA, and activated LoRA, are refused",
     arguments: [
       ["adapter.type": "control_vector"], ["adapter.type": .null],
       ["adapter.alora.invocation_tokens": []],
@@ -102,7 +102,7 @@ import Testing
   }
 }
 
-/// Whose file an adapter is.
+/// How the tool of an adapter is recognized.
 @Suite struct AdapterKindTests {
   private func kind(_ names: [String], _ config: JSONValue) throws(ModelError) -> AdapterKind {
     try AdapterKind(
@@ -113,7 +113,7 @@ import Testing
         }))
   }
 
-  @Test("the config tells, and without one the names do") func kinds() throws {
+  @Test("the tool is recognized by the config, or else by tensor names") func kinds() throws {
     #expect(try kind([], ["peft_type": "LORA"]) == .peft)
     #expect(try kind(["q.lora_A.weight"], .null) == .peft)
     #expect(try kind(["q.lora_embedding_A"], .null) == .peft)
@@ -122,7 +122,7 @@ import Testing
     #expect(try kind(["q.lora_a"], ["general.type": "adapter"]) == .gguf)
   }
 
-  @Test("anything else is refused, with a name of a tensor") func others() {
+  @Test("other files are refused, and the error names a tensor") func others() {
     for (names, config) in [
       (["q.weight", "k.weight"], JSONValue.null), ([], .null), (["q.weight"], ["a": 1]),
       (["q.weight"], ["general.type": "model"]), (["x"], []),
@@ -134,7 +134,7 @@ import Testing
     }
   }
 
-  @Test("every kind has a tool of its own") func tools() {
+  @Test("every kind has a different tool") func tools() {
     #expect(Set(AdapterKind.allCases.map(\.tool)).count == AdapterKind.allCases.count)
   }
 }

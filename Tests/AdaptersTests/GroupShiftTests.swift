@@ -3,9 +3,9 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Offsets of groups, moved; compared with plain loops in doubles.
+/// Changes of group offsets, compared with plain loops in doubles.
 @Suite struct GroupShiftTests {
-  /// Three rows of six groups that look random.
+  /// Three rows of six groups with random contents.
   private func rows(_ grouping: Grouping, seed: UInt64) -> GroupedRows {
     var random = Seeded(seed)
     let rows = GroupedRows(
@@ -34,12 +34,12 @@ import Testing
   }
 
   @Test(
-    "every weight of a group moves by the same number, and no code or scale does (seed 421)",
+    "all weights of a group change by one number, codes and scales do not change (seed 421)",
     arguments: Grouping.supportedBits, Grouping.Offset.allCases)
   func moves(bits: Int, offset: Grouping.Offset) {
     let source = rows(grouping(bits, offset), seed: 421)
     var random = Seeded(422)
-    // One number for each group, for two, and for all six of a row.
+    // One number for each group, and for each two, three and six groups.
     for ratio in [1, 2, 3, 6] {
       let delta = random.weights(18 / ratio)
       let target = shifted(delta, source, to: grouping(bits, .bias))
@@ -61,7 +61,7 @@ import Testing
   }
 
   @Test(
-    "zero points move to the nearest whole number that a code can be (seed 423)",
+    "zero points are rounded and clamped to the range of codes (seed 423)",
     arguments: Grouping.supportedBits, [Float(0.01), 1, 100])
   func zeros(bits: Int, scale: Float) {
     let source = rows(grouping(bits, .zeroPoint), seed: 423)
@@ -78,7 +78,7 @@ import Testing
   }
 
   @Test(
-    "in a wider container codes and zeros are multiples, and the error is half a finer step (seed 425)",
+    "wider codes and zero points are multiples; the error is half a finer step (seed 425)",
     arguments: [(2, 3), (2, 4), (2, 8), (3, 4), (3, 8), (4, 5), (4, 8), (5, 6), (6, 8)])
   func widening(bits: Int, wider: Int) {
     let factor = ((1 << wider) - 1) / ((1 << bits) - 1)
@@ -101,7 +101,7 @@ import Testing
   }
 
   @Test(
-    "groups without an offset move as those do whose zero points are central (seed 429)",
+    "groups without an offset change like groups with central zero points (seed 429)",
     arguments: [(2, 2), (4, 4), (8, 8), (2, 8), (3, 8), (4, 8)])
   func noZeros(bits: Int, wider: Int) {
     let source = rows(grouping(bits, .none), seed: 429)
@@ -120,14 +120,14 @@ import Testing
   @Test("the factor of equal widths is 1", arguments: Grouping.supportedBits)
   func factor(bits: Int) { #expect(GroupShift.factor(from: bits, to: bits) == 1) }
 
-  @Test("a group of scale 0 keeps its zero point, whatever is to be added") func scaleZero() {
+  @Test("a group of scale 0 keeps its zero point") func scaleZero() {
     let source = rows(grouping(4, .zeroPoint), seed: 427)
     source.scales[3] = 0
     let target = shifted([Float](repeating: 5, count: 18), source, to: grouping(4, .zeroPoint))
     #expect(target.zeros[3] == source.zeros[3])
   }
 
-  @Test("a group whose scale is too small to count with gives a whole zero point all the same")
+  @Test("a subnormal scale still gives an integer zero point")
   func tinyScale() {
     let source = rows(grouping(4, .zeroPoint), seed: 428)
     for (index, scale) in [Float.leastNonzeroMagnitude, -.leastNonzeroMagnitude].enumerated() {
@@ -140,7 +140,7 @@ import Testing
     }
   }
 
-  @Test("a number is spread to the columns of its group", arguments: [1, 3, 16])
+  @Test("the number of a group is repeated for its columns", arguments: [1, 3, 16])
   func spread(size: Int) {
     let values: [Float] = [1, -2, 0.5]
     let spread = GroupShift.spread(values, columnsPerGroup: size)

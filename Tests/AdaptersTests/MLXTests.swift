@@ -10,25 +10,25 @@ import Testing
     ("m.0.q.lora_a", [16, 2]), ("m.0.q.lora_b", [2, 12]),
   ]
 
-  @Test("a linear layer has both factors turned, and the scale is the scale") func linear() throws {
+  @Test("a linear layer has transposed factors, and the config's scale") func linear() throws {
     let adapter = try ToyAdapter.mlx(Self.pair).read()
     #expect(adapter.kind == .mlx)
     #expect(adapter.pooling == nil)
     #expect(adapter.changes.map(\.targets) == [["m.0.q.weight"]])
     let product = try #require(adapter.product)
-    #expect(product.left == Factor(tensor: 1, lineCount: 12, lineStride: 1, rankStride: 12))
-    #expect(product.right == Factor(tensor: 0, lineCount: 16, lineStride: 2, rankStride: 1))
+    #expect(product.left == Factor(tensor: 1, vectorCount: 12, vectorStride: 1, rankStride: 12))
+    #expect(product.right == Factor(tensor: 0, vectorCount: 16, vectorStride: 2, rankStride: 1))
     #expect(product.rank == 2 && product.scale == 3)
   }
 
-  @Test("embeddings have one line of lora_a for each token", arguments: ["embed_tokens", "wte"])
+  @Test("for embeddings, lora_a has one row per token", arguments: ["embed_tokens", "wte"])
   func embeddings(name: String) throws {
     let adapter = try ToyAdapter.mlx([
       ("m.\(name).lora_a", [50, 2]), ("m.\(name).lora_b", [2, 16]),
     ]).read()
     let product = try #require(adapter.product)
-    #expect(product.left == Factor(tensor: 0, lineCount: 50, lineStride: 2, rankStride: 1))
-    #expect(product.right == Factor(tensor: 1, lineCount: 16, lineStride: 1, rankStride: 16))
+    #expect(product.left == Factor(tensor: 0, vectorCount: 50, vectorStride: 2, rankStride: 1))
+    #expect(product.right == Factor(tensor: 1, vectorCount: 16, vectorStride: 1, rankStride: 16))
   }
 
   @Test("experts are [experts, rank, inputs] and [experts, outputs, rank]") func experts() throws {
@@ -38,19 +38,19 @@ import Testing
     #expect(product.expertCount == 3 && product.rank == 2)
     #expect(
       product.left
-        == Factor(tensor: 1, lineCount: 12, lineStride: 2, rankStride: 1, expertStride: 24))
+        == Factor(tensor: 1, vectorCount: 12, vectorStride: 2, rankStride: 1, expertStride: 24))
     #expect(
       product.right
-        == Factor(tensor: 0, lineCount: 16, lineStride: 1, rankStride: 16, expertStride: 32))
+        == Factor(tensor: 0, vectorCount: 16, vectorStride: 1, rankStride: 16, expertStride: 32))
   }
 
-  @Test("rank 0 is read, and adds nothing") func rankZero() throws {
+  @Test("rank 0 is accepted") func rankZero() throws {
     let adapter = try ToyAdapter.mlx([("q.lora_a", [16, 0]), ("q.lora_b", [0, 12])]).read()
     #expect(adapter.product?.rank == 0)
   }
 
   @Test(
-    "factors that do not fit each other are shown",
+    "the shapes of factors that do not fit each other are shown",
     arguments: [
       ([16, 2], [3, 12]), ([16, 2], [12, 2]), ([2, 16], [2, 12]), ([16], [2, 12]), ([16, 2], []),
       ([3, 2, 16], [2, 12]), ([3, 2, 16], [2, 12, 2]), ([3, 2, 16], [3, 2, 12]),
@@ -72,7 +72,7 @@ import Testing
     #expect(fault?.found == roles.joined(separator: ", "))
   }
 
-  @Test("m belongs to dora, and the other way round") func dora() throws {
+  @Test("DoRA needs m, and LoRA must not have it") func dora() throws {
     let config: JSONValue = ["fine_tune_type": "dora"]
     let pair = Self.pair + [("m.0.q.m", [12])]
     #expect(try ToyAdapter.mlx(pair, config).read().product?.magnitude == 2)
@@ -85,7 +85,7 @@ import Testing
     let embeddings = ToyAdapter.mlx(
       [("wte.lora_a", [50, 2]), ("wte.lora_b", [2, 16]), ("wte.m", [16])], config)
     #expect(embeddings.fault?.kind == .unsupported)
-    // Magnitudes of one expert only, which nothing may take for those of all.
+    // These are magnitudes for one expert. They must not be used for all of them.
     let experts = ToyAdapter.mlx(
       [("up.lora_a", [3, 2, 16]), ("up.lora_b", [3, 12, 2]), ("up.m", [12])], config)
     let pairing = Pairing(base([("up.weight", [3, 12, 16])]))
@@ -95,7 +95,7 @@ import Testing
     #expect(error != nil)
   }
 
-  @Test("other tunings are refused by name", arguments: ["full", "ia3", ""])
+  @Test("other kinds of fine-tuning are refused and named", arguments: ["full", "ia3", ""])
   func tunings(type: String) {
     let fault = ToyAdapter.mlx(Self.pair, ["fine_tune_type": .string(type)]).fault
     #expect(fault?.kind == .unsupported)
@@ -104,7 +104,7 @@ import Testing
   }
 
   @Test(
-    "without a scale nothing is known of the strength",
+    "a missing or invalid scale is malformed",
     arguments: [
       .null, [:], ["rank": 2], ["scale": "3"], ["scale": .null], ["scale": .number(.infinity)],
       ["rank": 2, "alpha": 16], [3],
@@ -118,7 +118,7 @@ import Testing
     #expect(adapter.fault?.kind == .malformed)
   }
 
-  @Test("all tensors of unknown meaning are in one error") func unknown() {
+  @Test("all unknown tensors are named in one error") func unknown() {
     let names = ["", ".", "lora_a", "q.weight", "q.lora_A", "q.lora_a.weight", "q.scales"]
     let fault = ToyAdapter.mlx(Self.pair + names.map { ($0, [2, 2]) }).fault
     #expect(fault?.kind == .unsupported)

@@ -7,7 +7,7 @@ import Testing
 /// The path of a layer.
 private let queries = "model.layers.2.self_attn.q_proj"
 
-/// What `adapter_config.json` of PEFT says, and how it is obeyed.
+/// The settings in PEFT's `adapter_config.json`.
 @Suite struct PEFTConfigTests {
 
   private func adapter(
@@ -21,7 +21,7 @@ private let queries = "model.layers.2.self_attn.q_proj"
   }
 
   @Test(
-    "the scale is alpha / rank, or alpha / √rank",
+    "the scale is alpha / rank, or alpha / √rank with rsLoRA",
     arguments: [
       (["lora_alpha": 6], 3.0), (["lora_alpha": .number(0.5)], 0.25), (["lora_alpha": -6], -3),
       (["lora_alpha": 0], 0), (["lora_alpha": 6, "use_rslora": false], 3),
@@ -32,7 +32,7 @@ private let queries = "model.layers.2.self_attn.q_proj"
     #expect(try adapter(config).read().product?.scale == expected)
   }
 
-  @Test("without r and lora_alpha PEFT takes 8 for both") func defaults() throws {
+  @Test("r and lora_alpha are 8 by default, as in PEFT") func defaults() throws {
     for config: JSONValue in [["r": .null, "lora_alpha": .null], ["peft_type": .null]] {
       var adapter = adapter(rank: 8)
       adapter.config = config
@@ -41,7 +41,7 @@ private let queries = "model.layers.2.self_attn.q_proj"
     }
   }
 
-  /// Patterns with paths, and whether PEFT's `re.match(rf"(.*\.)?({pattern})$", path)` finds one.
+  /// Patterns, paths, and whether PEFT's `re.match(rf"(.*\.)?({pattern})$", path)` matches.
   static let samples: [(pattern: String, path: String, fits: Bool)] = [
     ("q_proj", queries, true), ("q_proj", "q_proj", true), ("q_proj", "model.k_q_proj", false),
     ("proj", queries, false), ("q_proj", queries + "x", false), ("layers", queries, false),
@@ -56,7 +56,7 @@ private let queries = "model.layers.2.self_attn.q_proj"
     (#"layers\.\d+\.self_attn\.q_proj"#, queries, true), ("Q_PROJ", queries, false),
   ]
 
-  @Test("a pattern fits a whole path, or all behind one of its dots", arguments: samples)
+  @Test("a pattern matches a whole path, or all of it after a dot", arguments: samples)
   func patterns(pattern: String, path: String, fits: Bool) throws {
     let ranks = JSONValue.object([.init(pattern, 5)])
     #expect(
@@ -69,7 +69,7 @@ private let queries = "model.layers.2.self_attn.q_proj"
     #expect(found.product?.scale == (fits ? 5.25 : 3))
   }
 
-  @Test("of several patterns the first of the file counts") func order() throws {
+  @Test("the first matching pattern of the file applies") func order() throws {
     let patterns: [JSONValue] = [
       ["q_proj": 10, "layers.2.*": 20, "k_proj": 30], ["layers.2.*": 20, "q_proj": 10],
       ["k_proj": 30, "v_proj": 40],
@@ -80,7 +80,7 @@ private let queries = "model.layers.2.self_attn.q_proj"
     #expect(found.product?.scale == 1.5)
   }
 
-  @Test("rank and alpha of a pattern go together, with rslora too") func together() throws {
+  @Test("a rank pattern and an alpha pattern combine, also with rsLoRA") func together() throws {
     let config: JSONValue = [
       "rank_pattern": ["q_proj": 4], "alpha_pattern": ["q_proj": 12], "use_rslora": true,
     ]
@@ -88,7 +88,7 @@ private let queries = "model.layers.2.self_attn.q_proj"
   }
 
   @Test(
-    "values that make no sense are malformed, with the key",
+    "invalid values are malformed, and the key is named",
     arguments: [
       (["r": 0], "r"), (["r": -2], "r"), (["r": "2"], "r"), (["r": .number(2.5)], "r"),
       (["r": [2]], "r"), (["lora_alpha": "6"], "lora_alpha"), (["lora_alpha": true], "lora_alpha"),
@@ -111,14 +111,16 @@ private let queries = "model.layers.2.self_attn.q_proj"
       fault?.description.contains(key) == true, "\(fault?.description ?? "")")
   }
 
-  @Test("a rank of a pattern that is no count is malformed", arguments: [0, -1, 2.5])
+  @Test("a rank of a pattern that is not a positive integer is malformed", arguments: [0, -1, 2.5])
   func rankPattern(rank: Double) {
     let fault = adapter(["rank_pattern": ["q_proj": .number(rank)]]).fault
     #expect(fault?.kind == .malformed)
     #expect(fault?.tensor == queries)
   }
 
-  @Test("without a config nothing is known of alpha", arguments: [JSONValue.null, [], "LORA", 1])
+  @Test(
+    "a missing config is malformed, since alpha is unknown",
+    arguments: [JSONValue.null, [], "LORA", 1])
   func missing(config: JSONValue) {
     var adapter = adapter()
     adapter.config = config
@@ -128,22 +130,21 @@ private let queries = "model.layers.2.self_attn.q_proj"
   }
 
   @Test(
-    "other methods of PEFT are refused by name", arguments: ["LOHA", "IA3", "VERA", "lora", ""])
+    "other methods of PEFT are refused and named", arguments: ["LOHA", "IA3", "VERA", "lora", ""])
   func methods(type: String) {
     let fault = adapter(["peft_type": .string(type)]).fault
     #expect(fault?.kind == .unsupported)
     #expect(fault?.found == type)
   }
 
-  @Test("fan_in_fan_out means a base with inputs as rows, where that fits") func transposed() throws
-  {
+  @Test("fan_in_fan_out prefers a weight with inputs as rows") func transposed() throws {
     #expect(try adapter().read().product?.orientation == .straight)
     #expect(try adapter(["fan_in_fan_out": false]).read().product?.orientation == .straight)
     #expect(
       try adapter(["fan_in_fan_out": true]).read().product?.orientation == .transposedFirst)
   }
 
-  @Test("use_qalora tells the pooling and the group, 16 unless it says otherwise")
+  @Test("use_qalora sets the pooling and the group size, 16 by default")
   func qalora() throws {
     let plain = try adapter(["qalora_group_size": 64]).read()
     #expect(plain.pooling == nil && plain.product?.groupSize == nil)
@@ -153,7 +154,7 @@ private let queries = "model.layers.2.self_attn.q_proj"
     #expect(wide.product?.groupSize == 64)
   }
 
-  @Test("what else is known of the pooling comes before the config", arguments: Pooling.allCases)
+  @Test("a pooling known from another source overrides the config", arguments: Pooling.allCases)
   func knownPooling(pooling: Pooling) throws {
     for config: JSONValue in [[:], ["use_qalora": true]] {
       var adapter = adapter(config)

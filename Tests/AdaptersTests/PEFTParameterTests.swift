@@ -4,7 +4,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// `target_parameters` of PEFT: parameters without a layer of their own, such as stacked experts.
+/// PEFT's `target_parameters`: parameters that are not layers, such as stacked experts.
 @Suite struct PEFTParameterTests {
   private static let config: JSONValue = [
     "target_parameters": ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
@@ -26,7 +26,7 @@ import Testing
       .pair(try ToyAdapter.peft(tensors, config).read(), Pairing.Use(index: 0))
   }
 
-  @Test("the parameters of a layer are told apart by their shapes", arguments: [false, true])
+  @Test("shapes decide which parameter of a layer is meant", arguments: [false, true])
   func nested(isReversed: Bool) throws {
     let shapes: [(name: String, shape: [Int])] = [
       ("m.0.mlp.experts.down_proj", [3, 16, 10]), ("m.0.mlp.experts.gate_up_proj", [3, 20, 16]),
@@ -38,18 +38,19 @@ import Testing
     let found = try pairs(Self.tensors, config, shapes)
     #expect(found.map(\.tensor) == [1, 0])
     #expect(found.compactMap(\.lowRank).map(\.expertCount) == [3, 3])
-    #expect(found.compactMap(\.lowRank).map(\.left.lineCount) == [20, 16])
+    #expect(found.compactMap(\.lowRank).map(\.left.vectorCount) == [20, 16])
   }
 
-  @Test("stacks of inputs × outputs are turned") func transposed() throws {
+  @Test("stacks of inputs × outputs get the transposed product") func transposed() throws {
     let found = try pairs(
       Self.tensors, Self.config,
       [("m.0.mlp.experts.gate_up_proj", [3, 16, 20]), ("m.0.mlp.experts.down_proj", [3, 10, 16])])
     #expect(found.map(\.tensor) == [0, 1])
-    #expect(found.compactMap(\.lowRank).map(\.left.lineCount) == [16, 10])
+    #expect(found.compactMap(\.lowRank).map(\.left.vectorCount) == [16, 10])
   }
 
-  @Test("square experts are as the base's architecture has them", arguments: [false, true])
+  @Test(
+    "the base's architecture decides the orientation of square experts", arguments: [false, true])
   func square(isTransposed: Bool) throws {
     let tensors: [(name: String, shape: [Int])] = [
       ("m.experts.lora_A.weight", [6, 16]), ("m.experts.lora_B.weight", [16, 6]),
@@ -61,21 +62,21 @@ import Testing
     #expect(product.left.tensor == (isTransposed ? 0 : 1))
   }
 
-  @Test("a matrix may be a parameter too") func matrix() throws {
+  @Test("a matrix may be a target parameter, too") func matrix() throws {
     let found = try pairs(
       [("m.q.lora_A.weight", [2, 16]), ("m.q.lora_B.weight", [12, 2])],
       ["target_parameters": ["q.weight"]], [("m.q.weight", [12, 16])])
     #expect(found.first?.lowRank?.expertCount == 1)
   }
 
-  @Test("a layer that no parameter belongs to is an ordinary one") func others() throws {
+  @Test("a layer without target parameters is an ordinary layer") func others() throws {
     let found = try pairs(
       [("m.q.lora_A.weight", [2, 16]), ("m.q.lora_B.weight", [12, 2])], Self.config,
       [("m.q.weight", [12, 16])])
     #expect(found.map(\.tensor) == [0])
   }
 
-  @Test("rank and alpha of a pattern are those of the parameter") func patterns() throws {
+  @Test("patterns are matched with the names of parameters") func patterns() throws {
     let config = Self.config.changed(by: [
       "rank_pattern": ["experts.gate_up_proj": 2, "experts.down_proj": 3], "r": 8,
       "alpha_pattern": ["experts.down_proj": 12],
@@ -92,7 +93,7 @@ import Testing
     #expect(found.compactMap(\.lowRank).map(\.scale) == [3, 4])
   }
 
-  @Test("another number of experts than the base has does not fit") func experts() {
+  @Test("a different number of experts is a mismatch") func experts() {
     let error = Laws.error { () throws(ModelError) in
       try pairs(
         Self.tensors, Self.config,
@@ -105,7 +106,7 @@ import Testing
     #expect(error?.tensor == "m.0.mlp.experts.gate_up_proj")
   }
 
-  @Test("factors of nothing do not fit a rank, however large") func emptyFactors() {
+  @Test("empty factors are a mismatch, however large the rank is") func emptyFactors() {
     let tensors: [(name: String, shape: [Int])] = [
       ("m.experts.lora_A.weight", [0, 4]), ("m.experts.lora_B.weight", [4, 0]),
     ]
@@ -113,7 +114,7 @@ import Testing
     #expect(ToyAdapter.peft(tensors, config).fault?.kind == .mismatch)
   }
 
-  @Test("factors that are not whole experts of the rank do not fit") func rank() {
+  @Test("factors without a whole number of experts are a mismatch") func rank() {
     for (a, b) in [([5, 16], [20, 5]), ([6, 16], [20, 4]), ([3, 16], [20, 3])] {
       let fault = ToyAdapter.peft(
         [("m.experts.lora_A.weight", a), ("m.experts.lora_B.weight", b)],

@@ -4,7 +4,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// What changes the meaning of an adapter in ways that are not folded is refused by name.
+/// Settings and tensors that Pleat does not support are refused and named.
 @Suite struct PEFTRefusalTests {
   private func fault(
     _ config: JSONValue, _ more: [(name: String, shape: [Int])] = []
@@ -22,7 +22,7 @@ import Testing
     ("monteclora_config", ["samples": 1]), ("megatron_config", ["heads": 1]),
   ]
 
-  @Test("a variant of LoRA is refused by name", arguments: refused)
+  @Test("an unsupported variant of LoRA is refused and named", arguments: refused)
   func variants(key: String, value: JSONValue) {
     let fault = fault(.object([.init(key, value)]))
     #expect(fault?.kind == .unsupported)
@@ -30,7 +30,7 @@ import Testing
     #expect(fault?.file == "toy")
   }
 
-  @Test("a variant that is not asked for is none", arguments: refused.map(\.0))
+  @Test("a variant that is turned off is ignored", arguments: refused.map(\.0))
   func absent(key: String) {
     for value: JSONValue in [.null, false, [], [:], ""] {
       #expect(fault(.object([.init(key, value)])) == nil)
@@ -38,7 +38,7 @@ import Testing
   }
 
   @Test(
-    "a key that looks like a variant and is not known is refused",
+    "an unknown key that looks like a variant is refused",
     arguments: ["use_magic", "magic_config", "use_", "_config"])
   func unknown(key: String) {
     for value: JSONValue in [true, ["a": 1], "yes", 1] {
@@ -52,7 +52,7 @@ import Testing
   }
 
   @Test(
-    "what only says how an adapter was trained is let pass",
+    "settings that only describe the training are ignored",
     arguments: [
       "loftq_config", "eva_config", "corda_config", "lora_ga_config", "runtime_config",
       "lora_dropout", "inference_mode", "base_model_name_or_path", "task_type", "revision",
@@ -66,7 +66,7 @@ import Testing
   }
 
   @Test(
-    "an initialization that changed the base is refused, with what to do",
+    "an initialization that changes the base model is refused, with advice",
     arguments: [
       "pissa", "pissa_niter_16", "PiSSA", "olora", "corda", "loftq", "lora_ga",
     ])
@@ -78,7 +78,7 @@ import Testing
   }
 
   @Test(
-    "an initialization that left the base as it was is none of our business",
+    "an initialization that does not change the base model is accepted",
     arguments: [true, false, .null, "gaussian", "eva", "orthogonal", "default"] as [JSONValue])
   func harmlessInitialization(method: JSONValue) {
     #expect(fault(["init_lora_weights": method]) == nil)
@@ -91,7 +91,7 @@ import Testing
   }
 
   @Test(
-    "a tensor of unknown meaning is refused by name",
+    "an unknown tensor is refused and named",
     arguments: [
       "a.lora_C.weight", "a.lora_A.other.weight", "a.lora_A.weight.scale", "a.lora_A.bias",
       "a.lora_magnitude_vector.bias", "token_adapter.trainable_tokens_delta",
@@ -103,7 +103,7 @@ import Testing
     #expect(fault?.found?.contains("the tensor '\(name)'") == true)
   }
 
-  @Test("everything that is unsupported is in one error") func together() {
+  @Test("everything that is unsupported is named in one error") func together() {
     let fault = fault(
       [
         "layer_replication": [[0, 1]], "use_magic": true, "init_lora_weights": "pissa",
@@ -117,7 +117,7 @@ import Testing
     }
   }
 
-  @Test("of very many the first are named, and the others counted") func many() {
+  @Test("of many problems, the first are named and the others counted") func many() {
     let fault = fault([:], (0..<30).map { ("m\($0).lora_C.weight", [2, 2]) })
     #expect(fault?.found?.contains("m7.lora_C.weight") == true)
     #expect(fault?.found?.hasSuffix("and 22 more") == true)

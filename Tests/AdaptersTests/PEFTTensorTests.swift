@@ -4,7 +4,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// What the tensors of a PEFT adapter are for.
+/// How the tensors of a PEFT adapter are interpreted.
 @Suite struct PEFTTensorTests {
   private static let pair: [(name: String, shape: [Int])] = [
     ("a.lora_A.weight", [2, 16]), ("a.lora_B.weight", [12, 2]),
@@ -13,7 +13,7 @@ import Testing
   private func targets(_ adapter: Adapter) -> [[String]] { adapter.changes.map(\.targets) }
 
   @Test(
-    "names with and without PEFT's prefix, ending and name of the adapter mean the same",
+    "the prefix, the ending and the adapter's name in tensor names are optional",
     arguments: ["base_model.model.", ""], ["", ".weight", ".default", ".default.weight"])
   func names(prefix: String, ending: String) throws {
     let adapter = try ToyAdapter.peft([
@@ -21,12 +21,12 @@ import Testing
     ]).read()
     #expect(targets(adapter) == [["m.0.q.weight"]])
     let product = try #require(adapter.product)
-    #expect(product.left == Factor(tensor: 0, lineCount: 12, lineStride: 2, rankStride: 1))
-    #expect(product.right == Factor(tensor: 1, lineCount: 16, lineStride: 1, rankStride: 16))
+    #expect(product.left == Factor(tensor: 0, vectorCount: 12, vectorStride: 2, rankStride: 1))
+    #expect(product.right == Factor(tensor: 1, vectorCount: 16, vectorStride: 1, rankStride: 16))
     #expect(product.expertCount == 1)
   }
 
-  @Test("changes are in the order of the file") func order() throws {
+  @Test("changes are in file order") func order() throws {
     let names = ["z", "a", "m.10", "m.9"]
     let adapter = try ToyAdapter.peft(
       names.map { ("\($0).lora_A.weight", [2, 16]) }
@@ -35,14 +35,14 @@ import Testing
     #expect(targets(adapter) == names.map { ["\($0).weight"] })
   }
 
-  @Test("a bias of lora_B is added to the bias, times the scale") func factorBias() throws {
+  @Test("a bias of lora_B is scaled and added to the bias") func factorBias() throws {
     let adapter = try ToyAdapter.peft(Self.pair + [("a.lora_B.bias", [12])]).read()
     #expect(targets(adapter) == [["a.weight"], ["a.bias"]])
     #expect(adapter.changes[1].operation == .vector(tensor: 2, scale: 3))
   }
 
   @Test(
-    "plain tensors replace those of the base",
+    "other tensors replace those of the base model",
     arguments: [
       ("base_model.model.lm_head.weight", "lm_head.weight"),
       ("base_model.model.lm_head.modules_to_save.weight", "lm_head.weight"),
@@ -56,18 +56,18 @@ import Testing
     #expect(adapter.changes[1].operation == .replacement(tensor: 2))
   }
 
-  @Test("the factors of embeddings are the other way round") func embeddings() throws {
+  @Test("the factors of embeddings are transposed") func embeddings() throws {
     let adapter = try ToyAdapter.peft([
       ("e.lora_embedding_A", [2, 50]), ("e.lora_embedding_B", [16, 2]),
     ]).read()
     #expect(targets(adapter) == [["e.weight"]])
     let product = try #require(adapter.product)
-    #expect(product.left == Factor(tensor: 0, lineCount: 50, lineStride: 1, rankStride: 50))
-    #expect(product.right == Factor(tensor: 1, lineCount: 16, lineStride: 2, rankStride: 1))
+    #expect(product.left == Factor(tensor: 0, vectorCount: 50, vectorStride: 1, rankStride: 50))
+    #expect(product.right == Factor(tensor: 1, vectorCount: 16, vectorStride: 2, rankStride: 1))
   }
 
-  // PEFT saves the whole base beside the factors of embeddings (save_embedding_layers "auto").
-  @Test("a whole copy of embeddings beside their factors takes its place first")
+  // PEFT saves whole embeddings beside their factors (save_embedding_layers "auto").
+  @Test("a copy of the embeddings is applied before their factors")
   func embeddingCopy() throws {
     let adapter = try ToyAdapter.peft([
       ("e.lora_embedding_A", [2, 50]), ("e.lora_embedding_B", [16, 2]),
@@ -100,7 +100,7 @@ import Testing
   }
 
   @Test(
-    "factors of different ranks do not fit, and the shapes are shown",
+    "factors of different ranks are a mismatch, and the shapes are shown",
     arguments: [([2, 16], [12, 3]), ([3, 16], [12, 2])])
   func ranks(a: [Int], b: [Int]) {
     for names in [
@@ -114,14 +114,14 @@ import Testing
     }
   }
 
-  @Test("a rank that is not the config's does not fit") func configRank() {
+  @Test("a rank that differs from the config is a mismatch") func configRank() {
     let fault = ToyAdapter.peft([("a.lora_A.weight", [3, 16]), ("a.lora_B.weight", [12, 3])]).fault
     #expect(fault?.kind == .mismatch)
     #expect(fault?.expected == "2" && fault?.found == "3")
   }
 
   @Test(
-    "factors that are no matrices are refused", arguments: [[], [2], [2, 4, 4], [2, 4, 1, 1]])
+    "factors that are not matrices are refused", arguments: [[], [2], [2, 4, 4], [2, 4, 1, 1]])
   func extents(shape: [Int]) {
     for tensors in [
       [("a.lora_A.weight", shape), ("a.lora_B.weight", [12, 2])],
@@ -135,7 +135,7 @@ import Testing
     }
   }
 
-  @Test("magnitudes belong to use_dora, and the other way round") func magnitudes() throws {
+  @Test("use_dora needs magnitudes, and magnitudes need use_dora") func magnitudes() throws {
     let pair = Self.pair + [("a.lora_magnitude_vector", [12])]
     #expect(try ToyAdapter.peft(pair, ["use_dora": true]).read().product?.magnitude == 2)
     #expect(try ToyAdapter.peft(Self.pair).read().product?.magnitude == nil)
@@ -149,7 +149,7 @@ import Testing
     #expect(embedding.fault?.kind == .unsupported)
   }
 
-  @Test("no part of a module is left out silently") func leftOut() {
+  @Test("no tensor of a module is ignored silently") func leftOut() {
     let embedding: [(name: String, shape: [Int])] = [
       ("a.lora_embedding_A", [2, 50]), ("a.lora_embedding_B", [16, 2]),
     ]
@@ -162,7 +162,7 @@ import Testing
   }
 
   @Test(
-    "names of nothing but dots and roles are read without harm",
+    "odd names are read or refused, and no tensor is dropped",
     arguments: [
       "", ".", "..", "....", "lora_A", "lora_B", "lora_A.weight", ".lora_A.weight",
       "lora_A..weight", "lora_A.lora_B", "lora_A.lora_A", "weight", "base_model",
@@ -179,7 +179,7 @@ import Testing
           #expect(adapter.fault?.file == "toy")
           continue
         }
-        // What is read must fit some tensor, or be an error: it is never dropped.
+        // A tensor that was read is a change, which pairing accepts or refuses.
         #expect(read.changes.count == 1)
         let pairing = Pairing(base([("q.weight", [2, 2]), ("weight", [2, 2])]))
         _ = Laws.error { () throws(ModelError) in try pairing.pair(read, Pairing.Use(index: 0)) }

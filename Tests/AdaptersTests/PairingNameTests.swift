@@ -4,9 +4,9 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Which tensor of the base a part of an adapter is for, by names.
+/// How changes of adapters are paired with tensors by name.
 @Suite struct PairingNameTests {
-  /// An adapter of one layer, whose weight is 12 × 16.
+  /// An adapter of layers whose weights are 12 × 16.
   private func adapter(_ paths: String...) -> ToyAdapter {
     .peft(paths.flatMap { [("\($0).lora_A.weight", [2, 16]), ("\($0).lora_B.weight", [12, 2])] })
   }
@@ -21,10 +21,10 @@ import Testing
     Laws.error { () throws(ModelError) in try pair(adapter, base) }
   }
 
-  /// Names with a shape that fits.
+  /// Base tensors with a shape that fits.
   private func matrices(_ names: String...) -> [BaseTensor] { base(names.map { ($0, [12, 16]) }) }
 
-  @Test("a tensor of the same name is meant, whatever else ends like it") func exact() throws {
+  @Test("an exact name wins over names with the same ending") func exact() throws {
     let base = matrices("x.m.0.q.weight", "m.0.q.weight", "0.q.weight", "q.weight")
     let found = try pair(adapter("m.0.q"), base)
     #expect(found.map(\.tensor) == [1])
@@ -33,7 +33,7 @@ import Testing
   }
 
   @Test(
-    "words in front of all names, on either side, do not matter",
+    "prefixes of the adapter's or the base model's names are ignored",
     arguments: [
       ("m.0.q", "x.m.0.q.weight"), ("x.m.0.q", "m.0.q.weight"), ("x.y.m.0.q", "m.0.q.weight"),
       ("m.0.q", "base.x.m.0.q.weight"),
@@ -43,13 +43,13 @@ import Testing
   }
 
   @Test(
-    "a part of a word is no word",
+    "only whole words of names are compared",
     arguments: [("q", "mq.weight"), ("m.0.q", "m.10.q.weight"), ("0.q", "m.10.q.weight")])
   func words(path: String, name: String) {
     #expect(error(adapter(path), matrices(name))?.kind == .mismatch)
   }
 
-  @Test("names that end like several tensors mean none") func ambiguity() {
+  @Test("a name that fits several tensors matches none") func ambiguity() {
     let error = error(adapter("q"), matrices("m.0.q.weight", "m.1.q.weight"))
     #expect(error?.kind == .mismatch)
     #expect(error?.file == "toy")
@@ -57,7 +57,7 @@ import Testing
     #expect(self.error(adapter("x.y.q"), matrices("q.weight", "y.q.weight"))?.kind == .mismatch)
   }
 
-  @Test("a name that nothing has is reported with the nearest ones, and how many there are")
+  @Test("unmatched names are counted, and similar names are suggested")
   func unmatched() {
     let base = matrices("m.0.q_proj.weight", "m.0.k_proj.weight", "m.0.up.weight")
     let one = error(adapter("m.0.q_prj"), base)
@@ -71,18 +71,18 @@ import Testing
     #expect(several?.expected == nil)
   }
 
-  @Test("the head of a base that has none is explained") func tiedHead() {
+  @Test("tied embeddings are named if the base model has no head") func tiedHead() {
     for adapter in [
       adapter("lm_head"),
       .gguf([("output.weight.lora_a", [2, 16]), ("output.weight.lora_b", [12, 2])]),
     ] {
       let error = error(adapter, matrices("model.embed_tokens.weight"))
       #expect(error?.kind == .mismatch)
-      #expect(error?.hint?.contains("embeddings as head") == true)
+      #expect(error?.hint?.contains("tied embeddings") == true)
     }
   }
 
-  @Test("a base without tensors fits nothing") func empty() {
+  @Test("a base model without tensors matches nothing") func empty() {
     #expect(error(adapter("q"), [])?.kind == .mismatch)
     #expect(error(adapter(), [])?.kind == .malformed)
   }
@@ -91,11 +91,11 @@ import Testing
     #expect(error(adapter("m.caf\u{e9}"), matrices("m.cafe\u{301}.weight"))?.kind == .mismatch)
   }
 
-  // MARK: - The other side's names
+  // MARK: - Aliases
 
   private static let order = RotaryRowOrder(headCount: 3, headSize: 4)
 
-  /// Two tensors of a GGUF file with the names that Hugging Face has for them.
+  /// Two tensors of a GGUF file, with their Hugging Face names as aliases.
   private func aliased() throws -> [BaseTensor] {
     var base = matrices("blk.0.attn_q.weight", "blk.0.attn_v.weight")
     base[0].alias = "model.layers.0.self_attn.q_proj.weight"
@@ -105,7 +105,7 @@ import Testing
   }
 
   @Test(
-    "the other side's name is as good, and tells where rows are",
+    "an alias matches, and brings its row order",
     arguments: ["", "language_model."])
   func aliases(prefix: String) throws {
     let path = "\(prefix)model.layers.0.self_attn"
@@ -115,7 +115,7 @@ import Testing
     #expect(found[1].rows == RowMap(try #require(Self.order), fromInterleaved: true))
   }
 
-  @Test("by the base's own name rows are where they are") func ownNames() throws {
+  @Test("the base model's own name keeps the row order") func ownNames() throws {
     let adapter = ToyAdapter.gguf([
       ("blk.0.attn_q.weight.lora_a", [2, 16]), ("blk.0.attn_q.weight.lora_b", [12, 2]),
     ])
@@ -123,12 +123,14 @@ import Testing
     #expect(found.map(\.tensor) == [0] && found.map(\.rows) == [nil])
   }
 
-  @Test("the other side's names are offered too") func nearestAlias() throws {
+  @Test("aliases are suggested, too") func nearestAlias() throws {
     let error = error(adapter("model.layers.0.self_attn.q_prj"), try aliased())
     #expect(error?.expected?.contains("model.layers.0.self_attn.q_proj.weight") == true)
   }
 
-  @Test("a row map is its inverse's inverse", arguments: [(1, 2), (3, 4), (2, 64), (5, 6)])
+  @Test(
+    "the row maps of both directions are inverse to each other",
+    arguments: [(1, 2), (3, 4), (2, 64), (5, 6)])
   func rowMaps(heads: Int, size: Int) throws {
     let order = try #require(RotaryRowOrder(headCount: heads, headSize: size))
     let (there, back) = (
@@ -136,7 +138,7 @@ import Testing
     )
     for row in 0..<heads * size {
       #expect(back(there(row)) == row && there(back(row)) == row)
-      // Heads × half × 2, seen as heads × 2 × half.
+      // Heads × half × 2 becomes heads × 2 × half.
       let (head, pair, part) = (row / size, row % size / 2, row % 2)
       #expect(there(row) == head * size + part * (size / 2) + pair)
     }
@@ -144,7 +146,7 @@ import Testing
 
   // MARK: - Repeats
 
-  @Test("two parts for the same tensor are refused") func repeats() throws {
+  @Test("two changes of the same tensor are refused") func repeats() throws {
     let two = error(adapter("m.0.q", "x.m.0.q"), matrices("m.0.q.weight"))
     #expect(two?.kind == .mismatch)
     #expect(two?.tensor == "m.0.q.weight")

@@ -4,7 +4,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Whether a part of an adapter fits its tensor, and how.
+/// How changes of adapters fit the shapes of their tensors.
 @Suite struct PairingShapeTests {
   private func pair(
     _ adapter: ToyAdapter, _ shape: [Int], pooling: Pooling? = nil, strength: Double = 1
@@ -19,7 +19,7 @@ import Testing
     Laws.error { () throws(ModelError) in try pair(adapter, shape, pooling: pooling) }
   }
 
-  /// PEFT's factors for `outputs` × `inputs`, or groups of them, with scale 3.
+  /// PEFT's factors for `outputs` × `inputs`, or groups of inputs, with scale 3.
   private func peft(
     _ outputs: Int, _ inputs: Int, _ config: JSONValue = [:], pooling: Pooling? = nil
   ) -> ToyAdapter {
@@ -30,14 +30,15 @@ import Testing
 
   // MARK: - Orientation
 
-  @Test("a weight of outputs × inputs takes the product as it is") func straight() throws {
+  @Test("a weight of outputs × inputs gets the product unchanged") func straight() throws {
     let found = try pair(peft(12, 16), [12, 16])
     #expect(found[0].lowRank?.left.tensor == 1)
     #expect(found[0].groupSize == nil)
     #expect(try pair(peft(12, 16), [1, 12, 16])[0].lowRank?.left.tensor == 1)
   }
 
-  @Test("fan_in_fan_out turns the product, unless only the other way fits") func transposed() throws
+  @Test("fan_in_fan_out transposes the product, unless only the original fits") func transposed()
+    throws
   {
     let config: JSONValue = ["fan_in_fan_out": true]
     #expect(try pair(peft(12, 16, config), [16, 12])[0].lowRank?.left.tensor == 0)
@@ -47,7 +48,7 @@ import Testing
   }
 
   @Test(
-    "what does not fit is shown with all shapes",
+    "a mismatch shows all shapes",
     arguments: [
       [12, 17], [13, 16], [12], [], [2, 12, 16], [1, 1, 12, 16], [16, 12], [12, 32], [0, 16],
     ])
@@ -59,7 +60,7 @@ import Testing
     #expect(error?.found == "a.lora_A.weight 2×16, a.lora_B.weight 12×2")
   }
 
-  @Test("DoRA needs one length for each row, and rows that are outputs") func dora() throws {
+  @Test("DoRA needs one magnitude for each row, and rows that are outputs") func dora() throws {
     func adapter(_ length: [Int], _ config: JSONValue = [:]) -> ToyAdapter {
       .peft(
         [
@@ -77,7 +78,7 @@ import Testing
     #expect(turned?.kind == .unsupported)
   }
 
-  @Test("vectors and replacements have the shape of the tensor") func vectors() throws {
+  @Test("vectors and replacements must have the shape of the tensor") func vectors() throws {
     func adapter(_ name: String, _ shape: [Int]) -> ToyAdapter {
       .peft([
         ("a.lora_A.weight", [2, 16]), ("a.lora_B.weight", [12, 2]), (name, shape),
@@ -93,7 +94,7 @@ import Testing
     }
   }
 
-  @Test("a vector is added to vectors alone") func matrixBias() throws {
+  @Test("a vector is added to vectors only") func matrixBias() throws {
     let adapter = ToyAdapter.peft([
       ("a.lora_A.weight", [2, 16]), ("a.lora_B.weight", [12, 2]), ("a.lora_B.bias", [3, 4]),
     ])
@@ -118,7 +119,7 @@ import Testing
   // MARK: - Pooled inputs
 
   @Test(
-    "each way of pooling has its factor (facts 7.3)", arguments: [(4096, 32), (256, 16), (96, 8)])
+    "each kind of pooling has its factor", arguments: [(4096, 32), (256, 16), (96, 8)])
   func factors(columns: Int, group: Int) throws {
     let expected: [Pooling: Double] = [
       .sum: 1, .mean: 1 / Double(group), .peft: Double(columns) / Double(group * group),
@@ -134,7 +135,7 @@ import Testing
     }
   }
 
-  @Test("PEFT's own config says how it pools, and a plain module of it is plain") func config()
+  @Test("use_qalora sets the pooling, and a module that does not pool is plain") func config()
     throws
   {
     let config: JSONValue = ["use_qalora": true, "qalora_group_size": 32]
@@ -144,7 +145,7 @@ import Testing
     #expect(plain[0].groupSize == nil && plain[0].lowRank?.scale == 3)
   }
 
-  @Test("a group that is not the config's is refused, with both")
+  @Test("a group size that contradicts the config is refused, and both are shown")
   func contradiction() {
     let config: JSONValue = ["use_qalora": true, "qalora_group_size": 16]
     for groups in [4, 3, 0, 127, 256] {
@@ -155,19 +156,19 @@ import Testing
     }
   }
 
-  @Test("a group that the config names may be as small as it says", arguments: [2, 4, 8, 64])
+  @Test("a group size that the config states may be small", arguments: [2, 4, 8, 64])
   func declaredGroups(size: Int) throws {
     let config: JSONValue = ["use_qalora": true, "qalora_group_size": .init(size)]
     #expect(try pair(peft(12, 128 / size, config), [12, 128])[0].groupSize == size)
   }
 
-  @Test("groups of a few columns that nobody names are a misfit", arguments: [2, 4])
+  @Test("small groups that no config states are a mismatch", arguments: [2, 4])
   func smallGroups(size: Int) {
     let error = error(peft(12, 128 / size), [12, 128], pooling: .sum)
     #expect(error?.kind == .mismatch)
   }
 
-  @Test("where nobody says how inputs were pooled, the user must") func unknownPooling() {
+  @Test("an unknown pooling is a usage error that lists the choices") func unknownPooling() {
     let error = error(peft(12, 4), [12, 128])
     #expect(error?.kind == .usage)
     for pooling in Pooling.allCases {
@@ -175,7 +176,7 @@ import Testing
     }
   }
 
-  @Test("a user who says otherwise than the adapter is told so") func otherPooling() throws {
+  @Test("a --pooling that contradicts the adapter is a mismatch") func otherPooling() throws {
     let config: JSONValue = ["use_qalora": true, "qalora_group_size": 32]
     for pooling in [Pooling.sum, .mean] {
       let error = error(peft(12, 4, config), [12, 128], pooling: pooling)
@@ -186,13 +187,13 @@ import Testing
     #expect(try pair(peft(12, 4, config), [12, 128], pooling: .peft)[0].groupSize == 32)
   }
 
-  @Test("a base of inputs × outputs has no groups of inputs in its rows") func transposedGroups() {
+  @Test("pooled inputs do not fit a weight of inputs × outputs") func transposedGroups() {
     let config: JSONValue = ["fan_in_fan_out": true]
     #expect(error(peft(128, 4, config), [128, 128], pooling: .sum)?.kind == .mismatch)
     #expect(error(peft(12, 4, config), [128, 12], pooling: .sum)?.kind == .mismatch)
   }
 
-  @Test("DoRA of pooled inputs does not fit") func doraOfGroups() {
+  @Test("DoRA with pooled inputs is a mismatch") func doraOfGroups() {
     let adapter = ToyAdapter.peft(
       [
         ("a.lora_A.weight", [2, 4]), ("a.lora_B.weight", [12, 2]),
@@ -202,7 +203,7 @@ import Testing
   }
 }
 
-/// Whether two numbers agree but for a few roundings.
+/// Whether two numbers are equal up to a few roundings.
 func areClose(_ left: Double, _ right: Double) -> Bool {
   left == right || (left - right).magnitude <= 1e-14 * max(left.magnitude, right.magnitude)
 }

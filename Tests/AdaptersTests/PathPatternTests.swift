@@ -4,7 +4,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Patterns of `rank_pattern`: what Python's `re.fullmatch(rf"(.*\.)?({pattern})", path)` says.
+/// Patterns of `rank_pattern` match like Python's `re.fullmatch(rf"(.*\.)?({pattern})", path)`.
 @Suite struct PathPatternTests {
   private static let path = "model.layers.2.self_attn.q_proj"
 
@@ -18,7 +18,7 @@ import Testing
     "q_proj{0}", #"layers\.\d{2}\..*"#, "q_proj{", "()", "|k", ".{7}", "^q_proj", "x{1000000}",
   ]
 
-  /// Patterns that trying one way after another takes ages with.
+  /// Patterns that take extremely long with backtracking.
   static let endless = [
     "(((.*)*)*)*x", "(a|a|[a-z]|.)*x", "(.*)(.*)(.*)(.*)(.*)(.*)(.*)(.*)(.*)x",
     "((.{1,100}){1,100}){1,100}x", "(.?){1000000}x", "((((.+)+)+)+)+x",
@@ -33,29 +33,29 @@ import Testing
     return ToyAdapter.peft(tensors, config).fault == nil
   }
 
-  @Test("what Python matches is matched", arguments: matching)
+  @Test("patterns that match in Python match", arguments: matching)
   func matches(pattern: String) { #expect(rankIsFound(pattern)) }
 
-  @Test("what Python does not match is not", arguments: others + endless)
+  @Test("patterns that do not match in Python do not match", arguments: others + endless)
   func differs(pattern: String) { #expect(!rankIsFound(pattern)) }
 
-  @Test("a long path takes no longer than it is long", arguments: endless)
+  @Test("long paths are matched in a short time", arguments: endless)
   func longPaths(pattern: String) {
     #expect(!rankIsFound(pattern, path: String(repeating: "a", count: 1000)))
     #expect(rankIsFound(pattern, path: String(repeating: "a", count: 999) + "x"))
   }
 
   @Test(
-    "what is no expression is malformed",
+    "invalid expressions are malformed",
     arguments: ["a{2,1}", "a**", "(a", "a)", "[a", "q\\", "*", "[z-a]", "[]", "(?:"])
   func malformed(pattern: String) { #expect(fault(pattern)?.kind == .malformed) }
 
   @Test(
-    "what looks around or back is unsupported",
+    "lookarounds, boundaries, named groups and back references are unsupported",
     arguments: ["(?=q)q_proj", "(?P<n>q)_proj", #"\bq_proj"#, #"(q)\1"#])
   func unsupported(pattern: String) { #expect(fault(pattern)?.kind == .unsupported) }
 
-  @Test("endless patterns are refused", arguments: ["(", "a", "(a*)*"])
+  @Test("patterns that are too long are refused", arguments: ["(", "a", "(a*)*"])
   func tooLong(piece: String) {
     #expect(fault(String(repeating: piece, count: 50_000))?.kind == .limit)
   }

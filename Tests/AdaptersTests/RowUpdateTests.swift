@@ -4,7 +4,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Changes that are no plain product: DoRA, vectors and replacements.
+/// Changes other than a plain product: DoRA, vectors and replacements.
 @Suite struct RowUpdateTests {
   private static let dora: JSONValue = ["use_dora": true]
   private static let tensors: [(name: String, shape: [Int])] = [
@@ -22,7 +22,7 @@ import Testing
   }
 
   @Test(
-    "DoRA gives each row its length: m (W + ΔW) / ‖W + ΔW‖ (seed 411)", arguments: [false, true])
+    "DoRA gives each row its magnitude: m (W + ΔW) / ‖W + ΔW‖ (seed 411)", arguments: [false, true])
   func dora(isMapped: Bool) throws {
     let adapter = ToyAdapter.peft(Self.tensors, Self.dora)
     let numbers = adapter.numbers(seed: 411)
@@ -47,18 +47,18 @@ import Testing
         let length = sum.reduce(0) { $0 + $1 * $1 }.squareRoot()
         for column in 0..<8 {
           let wanted = numbers[2, own] * sum[column] / length
-          let place = (row - rows.lowerBound) * 8 + column
+          let position = (row - rows.lowerBound) * 8 + column
           let limit = 1e-6 * numbers[2, own].magnitude
-          #expect((Double(update.values[place]) - wanted).magnitude <= limit)
+          #expect((Double(update.values[position]) - wanted).magnitude <= limit)
           let delta = wanted - Double(base[row * 8 + column])
-          #expect((Double(update.delta[place]) - delta).magnitude <= 1e-6 * (1 + delta.magnitude))
+          #expect(
+            (Double(update.delta[position]) - delta).magnitude <= 1e-6 * (1 + delta.magnitude))
         }
       }
     }
   }
 
-  @Test("DoRA of a row without length is not finite, and never a silent zero") func zeroRow() throws
-  {
+  @Test("DoRA of a row of zeros is not finite") func zeroRow() throws {
     let adapter = ToyAdapter.peft(Self.tensors, Self.dora)
     var numbers = adapter.numbers(seed: 413)
     numbers.tensors[1] = [Float](repeating: 0, count: 24)
@@ -70,7 +70,7 @@ import Testing
     #expect(update.values.allSatisfy { !$0.isFinite })
   }
 
-  /// An adapter of a bias, by a factor's bias or by another bias, with its base.
+  /// An adapter with a factor's bias or a replaced bias, and the paired change of the bias.
   private func vector(_ name: String, isMapped: Bool) throws -> (ToyAdapter, PairedChange) {
     let adapter = ToyAdapter.peft(
       Array(Self.tensors.prefix(2)) + [(name, [12])])
@@ -86,7 +86,7 @@ import Testing
     return (adapter, try #require(changes.first { $0.tensor == 1 }))
   }
 
-  @Test("a factor's bias is added times the scale (seed 414)", arguments: [false, true])
+  @Test("a factor's bias is scaled and added (seed 414)", arguments: [false, true])
   func factorBias(isMapped: Bool) throws {
     let (adapter, change) = try vector("a.lora_B.bias", isMapped: isMapped)
     let numbers = adapter.numbers(seed: 414)
@@ -100,7 +100,7 @@ import Testing
     }
   }
 
-  @Test("a vector takes the place of another (seed 416)", arguments: [false, true])
+  @Test("a vector is replaced (seed 416)", arguments: [false, true])
   func replacedVector(isMapped: Bool) throws {
     let (adapter, change) = try vector("a.bias", isMapped: isMapped)
     let numbers = adapter.numbers(seed: 416)
@@ -113,7 +113,7 @@ import Testing
     }
   }
 
-  @Test("rows of a matrix take the places of others (seed 417)", arguments: [false, true])
+  @Test("rows of a matrix are replaced (seed 417)", arguments: [false, true])
   func replacedMatrix(isMapped: Bool) throws {
     let adapter = ToyAdapter.peft([("a.weight", [12, 8])])
     let numbers = adapter.numbers(seed: 417)

@@ -3,14 +3,14 @@ import Bytes
 import TensorModel
 import TestSupport
 
-/// An adapter file made by hand: names and shapes, and numbers where a test needs them.
+/// The contents of an adapter file, made by hand: names, shapes and config.
 struct ToyAdapter: Sendable {
   var kind: AdapterKind
   var tensors: [(name: String, shape: [Int])]
   var config: JSONValue
   var pooling: Pooling?
 
-  /// What PEFT writes for rank 2 and alpha 6, with some of the config changed.
+  /// An adapter as PEFT writes it, with rank 2, alpha 6, and some settings changed.
   static func peft(
     _ tensors: [(name: String, shape: [Int])], _ config: JSONValue = [:], pooling: Pooling? = nil
   ) -> ToyAdapter {
@@ -19,7 +19,7 @@ struct ToyAdapter: Sendable {
       kind: .peft, tensors: tensors, config: usual.changed(by: config), pooling: pooling)
   }
 
-  /// What mlx-lm writes for rank 2 and scale 3, with some of the config changed.
+  /// An adapter as mlx-lm writes it, with rank 2, scale 3, and some settings changed.
   static func mlx(
     _ tensors: [(name: String, shape: [Int])], _ config: JSONValue = [:]
   ) -> ToyAdapter {
@@ -29,7 +29,7 @@ struct ToyAdapter: Sendable {
     return ToyAdapter(kind: .mlx, tensors: tensors, config: usual.changed(by: config))
   }
 
-  /// What the converter of llama.cpp writes for alpha 6, with some of the metadata changed.
+  /// An adapter as llama.cpp's converter writes it, with alpha 6, and some metadata changed.
   static func gguf(
     _ tensors: [(name: String, shape: [Int])], _ metadata: JSONValue = [:]
   ) -> ToyAdapter {
@@ -51,10 +51,10 @@ struct ToyAdapter: Sendable {
 
   func read() throws(ModelError) -> Adapter { try kind.read(contents) }
 
-  /// The error of reading it.
+  /// The error that `read()` throws, if any.
   var fault: ModelError? { Laws.error { () throws(ModelError) in try read() } }
 
-  /// Numbers for every tensor.
+  /// Random numbers for every tensor.
   func numbers(seed: UInt64) -> ToyNumbers {
     var random = Seeded(seed)
     return ToyNumbers(tensors.map { random.weights($0.shape.reduce(1, *)) })
@@ -71,12 +71,12 @@ struct ToyNumbers: AdapterNumbers {
     Array(tensors[tensor][elements])
   }
 
-  /// An element of a matrix or a stack, as a double.
-  subscript(tensor: Int, place: Int) -> Double { Double(tensors[tensor][place]) }
+  /// An element of a tensor, as a double.
+  subscript(tensor: Int, element: Int) -> Double { Double(tensors[tensor][element]) }
 }
 
 extension JSONValue {
-  /// An object with some members replaced, and others added behind.
+  /// The object with some members replaced and others appended.
   func changed(by other: JSONValue) -> JSONValue {
     var members = members ?? []
     for member in other.members ?? [] {
@@ -91,26 +91,26 @@ extension JSONValue {
 }
 
 extension Shape {
-  /// The shape of some extents.
+  /// The shape with some dimensions.
   static func of(_ dimensions: [Int]) -> Shape { Shape(validating: dimensions) ?? Shape() }
 }
 
 extension AdapterChange {
-  /// The names of the tensors that may be meant.
+  /// The names of the possible targets.
   var targets: [String] { candidates.map(\.target) }
 
-  /// What is done, where only one tensor may be meant.
+  /// The operation; nil if there are several possible targets.
   var operation: Operation? { candidates.count == 1 ? candidates[0].operation : nil }
 }
 
 extension Adapter {
-  /// The product that is added to the first tensor, if it is one.
+  /// The product of the first change; nil if it is not a low-rank change.
   var product: LowRank? {
     if case .lowRank(let product)? = changes.first?.operation { product } else { nil }
   }
 }
 
-/// Tensors of a base, F16, in the order of their names here.
+/// The tensors of a base model, in F16 and in the given order.
 func base(_ tensors: [(name: String, shape: [Int])]) -> [BaseTensor] {
   tensors.enumerated().map { index, tensor in
     BaseTensor(

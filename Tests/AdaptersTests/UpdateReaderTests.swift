@@ -5,14 +5,14 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// What is added to rows of a base, compared with plain loops in doubles.
+/// What adapters add to rows of the base model, compared with plain loops in doubles.
 @Suite struct UpdateReaderTests {
-  /// All ranges of rows, empty ones too.
+  /// All ranges of rows, including empty ones.
   private func ranges(_ count: Int) -> [Range<Int>] {
     (0...count).flatMap { first in (first...count).map { first..<$0 } }
   }
 
-  @Test("every range of rows gets what belongs to it (seed 401)", arguments: DenseCase.all)
+  @Test("every range of rows gets its part of the change (seed 401)", arguments: DenseCase.all)
   func ranges(dense: DenseCase) throws {
     let numbers = dense.adapter.numbers(seed: 401)
     var random = Seeded(402)
@@ -25,13 +25,13 @@ import Testing
         Array(base[elements]), rows: rows, columnCount: dense.columnCount)
       try update.apply(change, reader)
       try #require(update.values.count == elements.count && update.delta.count == elements.count)
-      for (index, place) in elements.enumerated() {
-        let (row, column) = (place / dense.columnCount, place % dense.columnCount)
+      for (index, position) in elements.enumerated() {
+        let (row, column) = (position / dense.columnCount, position % dense.columnCount)
         let (value, size) = dense.element(numbers, row, column)
         let limit = dense.tolerance(size)
         #expect(
           (Double(update.delta[index]) - value).magnitude <= limit, "\(rows): \(row), \(column)")
-        let wanted = Double(base[place]) + value
+        let wanted = Double(base[position]) + value
         let error = (Double(update.values[index]) - wanted).magnitude
         #expect(error <= limit + wanted.magnitude * 0x1p-24, "\(rows): \(row), \(column)")
       }
@@ -51,7 +51,7 @@ import Testing
     }
     let whole = try delta(0..<dense.rowCount, dense.reader(numbers))
     let reader = dense.reader(numbers)
-    // Backwards, so that what a reader keeps of one part is wrong for the next.
+    // Backwards, so that factors cached for one range would be wrong for the next.
     for rows in ranges(dense.rowCount).reversed() {
       let expected = whole[
         rows.lowerBound * dense.columnCount..<rows.upperBound * dense.columnCount]
@@ -59,21 +59,21 @@ import Testing
     }
   }
 
-  @Test("a sum is added in the order of k, and scaled once (seed 404)") func order() throws {
+  @Test("products are summed in the order of k and scaled once (seed 404)") func order() throws {
     let (dense, rows) = (DenseCase.linear, 0..<6)
     let numbers = dense.adapter.numbers(seed: 404)
     var update = RowUpdate([Float](repeating: 0, count: 48), rows: rows, columnCount: 8)
     try update.apply(try dense.change(), dense.reader(numbers))
-    for place in 0..<48 {
+    for position in 0..<48 {
       var sum = Float(0)
       for k in 0..<2 {
-        sum += numbers.tensors[1][place / 8 * 2 + k] * numbers.tensors[0][k * 8 + place % 8]
+        sum += numbers.tensors[1][position / 8 * 2 + k] * numbers.tensors[0][k * 8 + position % 8]
       }
-      #expect(update.delta[place] == 3 * sum)
+      #expect(update.delta[position] == 3 * sum)
     }
   }
 
-  @Test("factors of one tensor are not taken for those of another (seed 405)") func manyTensors()
+  @Test("cached factors of one tensor are not used for another (seed 405)") func manyTensors()
     throws
   {
     let adapter = ToyAdapter.peft([
@@ -89,19 +89,19 @@ import Testing
       var delta = [Float](repeating: 0, count: 48)
       try reader.add(change, product, rows: 0..<6, to: &delta)
       let first = change.tensor * 2
-      for place in delta.indices {
+      for position in delta.indices {
         var sum = Float(0)
         for k in 0..<2 {
           sum +=
-            numbers.tensors[first + 1][place / 8 * 2 + k]
-            * numbers.tensors[first][k * 8 + place % 8]
+            numbers.tensors[first + 1][position / 8 * 2 + k]
+            * numbers.tensors[first][k * 8 + position % 8]
         }
-        #expect(delta[place] == 3 * sum)
+        #expect(delta[position] == 3 * sum)
       }
     }
   }
 
-  @Test("two adapters with factors of the same places are told apart (seed 406)")
+  @Test("cached factors of one adapter are not used for another (seed 406)")
   func manyAdapters() throws {
     let dense = DenseCase.linear
     let numbers = [dense.adapter.numbers(seed: 406), dense.adapter.numbers(seed: 407)]
@@ -112,15 +112,15 @@ import Testing
       change.adapter = index
       try update.apply(change, reader)
     }
-    for place in 0..<48 {
-      let parts = numbers.map { dense.element($0, place / 8, place % 8) }
+    for position in 0..<48 {
+      let parts = numbers.map { dense.element($0, position / 8, position % 8) }
       let wanted = parts[0].value + parts[1].value
       let limit = dense.tolerance(parts[0].size + parts[1].size)
-      #expect((Double(update.delta[place]) - wanted).magnitude <= limit)
+      #expect((Double(update.delta[position]) - wanted).magnitude <= limit)
     }
   }
 
-  @Test("rank 0 adds nothing, to the bit (seed 408)") func rankZero() throws {
+  @Test("rank 0 changes no bit (seed 408)") func rankZero() throws {
     let adapter = ToyAdapter.mlx([("a.lora_a", [8, 0]), ("a.lora_b", [0, 6])])
     let change = try Pairing(base([("a.weight", [6, 8])]))
       .pair(try adapter.read(), Pairing.Use(index: 0))[0]
@@ -133,7 +133,7 @@ import Testing
     #expect(update.delta.allSatisfy { $0 == 0 })
   }
 
-  @Test("the numbers of groups are added once each, where that is asked (seed 409)")
+  @Test("with pooled inputs, the reader adds one number for each group (seed 409)")
   func groups() throws {
     let adapter = ToyAdapter.peft([("a.lora_A.weight", [2, 3]), ("a.lora_B.weight", [6, 2])])
     let numbers = adapter.numbers(seed: 409)
@@ -143,12 +143,13 @@ import Testing
     let reader = UpdateReader([(adapter.contents.tensors, numbers)])
     var delta = [Float](repeating: 1, count: 9)
     try reader.add(change, product, rows: 2..<5, to: &delta)
-    for place in delta.indices {
+    for position in delta.indices {
       var sum = Float(0)
       for k in 0..<2 {
-        sum += numbers.tensors[1][(2 + place / 3) * 2 + k] * numbers.tensors[0][k * 3 + place % 3]
+        sum +=
+          numbers.tensors[1][(2 + position / 3) * 2 + k] * numbers.tensors[0][k * 3 + position % 3]
       }
-      #expect(delta[place] == 1 + 3 * sum)
+      #expect(delta[position] == 1 + 3 * sum)
     }
   }
 }

@@ -2,7 +2,7 @@ import Bytes
 import Testing
 
 @Suite struct ByteArrayTests {
-  @Test("resizing keeps the first bytes, adds zeros, and stays in the memory that is there")
+  @Test("resizing keeps the first bytes, appends zeros, and reuses the memory")
   func resizing() {
     var bytes: [UInt8] = [1, 2, 3, 4]
     bytes.resize(to: 2)

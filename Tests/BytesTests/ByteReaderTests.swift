@@ -9,7 +9,7 @@ import Testing
 
   init() throws { scratch = try Scratch() }
 
-  /// Readers of the same bytes, from memory and from a file.
+  /// Two readers of the same bytes: from memory and from a file.
   private func readers(_ bytes: [UInt8]) throws -> [ByteReader] {
     let file = try InputFile(FilePath(scratch.write(bytes, as: "f")))
     return [ByteReader(bytes, path: "memory"), ByteReader(file)]
@@ -30,7 +30,7 @@ import Testing
     }
   }
 
-  @Test("a file that ends too early is malformed, and nothing is passed", arguments: 0..<8)
+  @Test("a truncated file is malformed, and a failed read does not advance", arguments: 0..<8)
   func truncation(length: Int) throws {
     for var reader in try readers([UInt8](repeating: 1, count: length)) {
       let errors = [
@@ -49,7 +49,7 @@ import Testing
     }
   }
 
-  @Test("a count must fit what is left, element by element") func counts() throws {
+  @Test("a count must fit the remaining bytes at its element size") func counts() throws {
     for (count, elementSize, fits) in [
       (0, 8, true), (2, 8, true), (3, 8, false), (16, 1, true), (17, 1, false), (16, 0, true),
       (UInt64(Int.max), 1, false), (UInt64.max, 8, false), (1 << 63, 1, false),
@@ -66,7 +66,7 @@ import Testing
     }
   }
 
-  @Test("long and short reads mix, across the buffer's end (seed 12)") func buffering() throws {
+  @Test("long and short reads mix across the end of the buffer (seed 12)") func buffering() throws {
     var random = Seeded(12)
     let bytes = random.bytes(300_000)
     for var reader in try readers(bytes) {
@@ -88,7 +88,7 @@ import Testing
     }
   }
 
-  @Test("a reader may begin anywhere") func places() throws {
+  @Test("a reader can start at any offset") func places() throws {
     let bytes: [UInt8] = Array(0..<100)
     let file = try InputFile(FilePath(scratch.write(bytes, as: "f")))
     var reader = ByteReader(file, at: 40)

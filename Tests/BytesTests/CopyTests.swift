@@ -6,7 +6,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Bytes that go from file to file.
+/// Copies from file to file.
 @Suite struct CopyTests {
   let scratch: Scratch
 
@@ -21,7 +21,7 @@ import Testing
   }
 
   @Test(
-    "a range arrives where it should, and nothing beside it (seed 931)",
+    "a copy changes exactly its target range (seed 931)",
     arguments: [
       (0..<0, 0), (5..<5, 3), (0..<1, 0), (0..<1000, 0), (999..<1000, 7), (1..<998, 4097),
       (511..<513, 1), (4095..<8193, 3), (0..<1_300_003, 0), (1..<1_300_003, 5),
@@ -41,14 +41,14 @@ import Testing
     #expect(isSame)
   }
 
-  @Test("an empty range of an empty file is nothing") func empty() throws {
+  @Test("copying an empty range of an empty file writes nothing") func empty() throws {
     let output = try target()
     try output.copy(0..<0, of: try source([]), to: 0)
     try output.copy(0..<0, of: try source([]), to: 100)
     #expect(try scratch.bytes(of: "target") == [])
   }
 
-  @Test("a copy beyond what was reserved lengthens the file") func growing() throws {
+  @Test("a copy beyond the reserved size lengthens the file") func growing() throws {
     let output = try target()
     try output.reserve(2)
     try output.copy(1..<4, of: try source([1, 2, 3, 4]), to: 5)
@@ -56,7 +56,7 @@ import Testing
   }
 
   @Test(
-    "a range that the source does not have is an error of the machine",
+    "a range beyond the end of the source is an io error",
     arguments: [0..<4, 3..<4, 2..<9, 0..<3_000_000, 50..<60])
   func beyond(range: Range<Int>) throws {
     let file = try source([1, 2, 3])
@@ -66,7 +66,7 @@ import Testing
     #expect(error?.file == scratch.path("source"))
   }
 
-  @Test("a source that became shorter is an error that says where it ended (seed 932)")
+  @Test("a source that became shorter is an error with its new end (seed 932)")
   func shortened() throws {
     var random = Seeded(932)
     let bytes = random.bytes(2_000_000)
@@ -81,7 +81,7 @@ import Testing
     #expect(error?.offset == 1_500_000)
   }
 
-  @Test("several threads copy into one file (seed 933)") func concurrent() throws {
+  @Test("several threads can copy into one file (seed 933)") func concurrent() throws {
     var random = Seeded(933)
     let bytes = random.bytes(3_000_001)
     let file = try source(bytes)
@@ -95,7 +95,7 @@ import Testing
     #expect(isSame)
   }
 
-  @Test("the checksum of a source is that of the whole file, though parts were copied (seed 934)")
+  @Test("the checksum of a source covers the whole file, even after copies (seed 934)")
   func checksum() throws {
     var random = Seeded(934)
     let bytes = random.bytes(1_300_000)

@@ -21,7 +21,7 @@ import Testing
 
   private func path(_ name: String) -> FilePath { FilePath(scratch.path(name)) }
 
-  @Test("a file is read from any offset (seed 2)") func reading() throws {
+  @Test("a file can be read at any offset (seed 2)") func reading() throws {
     var random = Seeded(2)
     let bytes = random.bytes(200_000)
     let file = try InputFile(FilePath(scratch.write(bytes, as: "f")))
@@ -35,7 +35,7 @@ import Testing
     #expect(try file.bytes(at: bytes.count, count: 0) == [])
   }
 
-  @Test("a read beyond the end is an error of the machine") func beyond() throws {
+  @Test("a read beyond the end is an io error") func beyond() throws {
     let file = try InputFile(FilePath(scratch.write([1, 2, 3], as: "f")))
     for (offset, count) in [(0, 4), (3, 1), (2, 2), (100, 1)] {
       let error = Laws.error { () throws(ModelError) in try file.bytes(at: offset, count: count) }
@@ -56,7 +56,7 @@ import Testing
     #expect(try InputFile(FilePath(scratch.link("link", to: "f"))).byteCount == 1)
   }
 
-  @Test("the checksum is that of the whole file, however it was read (seed 3)", arguments: 0..<12)
+  @Test("the checksum covers the whole file, however it was read (seed 3)", arguments: 0..<12)
   func checksums(round: Int) throws {
     var random = Seeded(3 + UInt64(round))
     let bytes = random.bytes([0, 1, 5000, 3_000_000][round % 4])
@@ -75,7 +75,7 @@ import Testing
     #expect(try file.checksum() == expected)
   }
 
-  @Test("reads in several threads give the checksum too") func concurrentChecksum() throws {
+  @Test("reads from several threads give the same checksum") func concurrentChecksum() throws {
     var random = Seeded(4)
     let bytes = random.bytes(1_000_003)
     let file = try InputFile(FilePath(scratch.write(bytes, as: "f")))
@@ -88,7 +88,7 @@ import Testing
     #expect(try file.checksum() == CRC32C(of: bytes.span))
   }
 
-  @Test("a file is written from any thread at any offset (seed 6)") func writing() throws {
+  @Test("a file can be written from any thread at any offset (seed 6)") func writing() throws {
     var random = Seeded(6)
     let bytes = random.bytes(500_000)
     let file = try OutputFile(creating: path("out"))
@@ -103,7 +103,7 @@ import Testing
     #expect(isSame)
   }
 
-  @Test("a file that exists is not created again, nor one in no folder") func creating() throws {
+  @Test("creating an existing file, or a file in an absent folder, fails") func creating() throws {
     try scratch.write([1, 2], as: "there")
     for name in ["there", "absent/out"] {
       let error = Laws.error { () throws(ModelError) in try OutputFile(creating: path(name)) }
@@ -112,7 +112,7 @@ import Testing
     #expect(try scratch.bytes(of: "there") == [1, 2])
   }
 
-  @Test("writes beyond what was reserved lengthen the file") func reserving() throws {
+  @Test("writes beyond the reserved size lengthen the file") func reserving() throws {
     let file = try OutputFile(creating: path("out"))
     try file.reserve(0)
     try file.reserve(4)
@@ -120,7 +120,7 @@ import Testing
     #expect(try scratch.bytes(of: "out") == [0, 0, 0, 0, 0, 0, 9])
   }
 
-  @Test("paths are the same when they lead to the same file") func sameness() throws {
+  @Test("two paths are the same if they lead to the same file") func sameness() throws {
     try scratch.write([1], as: "a")
     try scratch.write([1], as: "b")
     try scratch.link("link", to: "a")
@@ -132,7 +132,7 @@ import Testing
     #expect(!FileSystem.isSame(path("absent"), path("absent")))
   }
 
-  @Test("patterns are those of the shell, across dots and slashes") func globs() {
+  @Test("shell patterns match across dots and slashes") func globs() {
     let cases = [
       ("model.layers.0.q_proj", "*.q_proj", true), ("a/b.c", "*", true), ("abc", "a?c", true),
       ("abc", "a[bx]c", true), ("abc", "a[!b]c", false), ("abc", "ab", false), ("", "*", true),
@@ -143,7 +143,7 @@ import Testing
     }
   }
 
-  @Test("names in a folder come in byte order") func names() throws {
+  @Test("the names in a folder are in byte order") func names() throws {
     for name in ["b", "a", "B", ".hidden", "ü", "a.b"] { try scratch.write([], as: name) }
     #expect(
       FileSystem.names(in: FilePath(scratch.folder)) == [".hidden", "B", "a", "a.b", "b", "ü"])

@@ -18,7 +18,7 @@ import Testing
     (#"{"b":1,"a":{"c":[]}}"#, ["b": 1, "a": ["c": []]]), (" {\n\"a\" : 1 }\n", ["a": 1]),
   ]
 
-  @Test("values are read", arguments: values)
+  @Test("values are parsed", arguments: values)
   func reading(text: String, value: JSONValue) throws {
     #expect(try parse(text) == value)
   }
@@ -30,7 +30,7 @@ import Testing
   }
 
   @Test(
-    "keys that one would not get as they are written are refused",
+    "repeated keys, and keys with U+0000, are refused",
     arguments: [
       #"{"a":1,"b":2,"a":3}"#, #"{"a":1,"\u0061":2}"#, #"[{"x":{"a":1,"a":1}}]"#,
       #"{"a\u0000b":1}"#,
@@ -40,14 +40,14 @@ import Testing
     #expect(error?.kind == .malformed)
   }
 
-  @Test("keys are told apart by their bytes") func exactKeys() throws {
+  @Test("keys are compared by their bytes") func exactKeys() throws {
     let value = try parse("{\"\u{e9}\":1,\"e\u{301}\":2}")
     #expect(value.members?.map { Array($0.key.utf8) } == [[0xC3, 0xA9], [0x65, 0xCC, 0x81]])
     #expect(value["\u{e9}"] == 1 && value["e\u{301}"] == 2)
   }
 
   @Test(
-    "an integer that does not fit 64 bits is not taken for another one",
+    "an integer that does not fit 64 bits is not clamped",
     arguments: ["9223372036854775808", "18446744073709551616", "-9223372036854775809"])
   func largeIntegers(text: String) throws {
     let value = try? parse(text)
@@ -55,7 +55,7 @@ import Testing
   }
 
   @Test(
-    "what is not JSON is refused with a place",
+    "text that is not JSON is refused, and the error names the file",
     arguments: [
       "", " ", "{", "[", "[1,]", "{\"a\":1,}", "{'a':1}", "{a:1}", "01", "+1", ".5", "NaN",
       "Infinity", "-Infinity", "tru", "nulll", "TRUE", "1 2", "{}x", "\"a", "\"\\x\"", "\"\n\"",
@@ -74,9 +74,8 @@ import Testing
     #expect(error?.kind == .malformed)
   }
 
-  @Test("integers of more than 64 bits are numbers, however many there are") func wideIntegers()
-    throws
-  {
+  @Test("integers of more than 64 bits become floating-point numbers, also in large arrays")
+  func wideIntegers() throws {
     let count = 200_000
     let texts = (0..<count).map { "1844674407370955\($0 + 1_000_000)" }
     let values = try #require(try parse("[\(texts.joined(separator: ","))]").array)
@@ -84,7 +83,7 @@ import Testing
     #expect(values.last == texts.last.flatMap(Double.init).map { .number($0) })
   }
 
-  @Test("deep nesting is refused, not followed") func nesting() {
+  @Test("deep nesting is refused, and does not overflow the stack") func nesting() {
     for open in ["[", "{\"a\":"] {
       let error = Laws.error { () throws(ModelError) in
         try parse(String(repeating: open, count: 100_000))
@@ -93,7 +92,7 @@ import Testing
     }
   }
 
-  @Test("values tell what they are") func access() throws {
+  @Test("accessors give nil for values of another kind") func access() throws {
     let value = try parse(#"{"s":"x","i":3,"b":true,"a":[1],"o":{}}"#)
     #expect(value["s"]?.string == "x" && value["s"]?.int == nil)
     #expect(value["i"]?.int == 3 && value["i"]?.string == nil)

@@ -10,7 +10,7 @@ import Testing
     try JSONScanner(text, file: "text.json", offset: 100, limits: limits)
   }
 
-  /// The error of passing over a whole text.
+  /// The error from skipping a whole text; nil if there is none.
   private func error(skipping text: [UInt8], limits: ReadLimits = ReadLimits()) -> ModelError? {
     Laws.error { () throws(ModelError) in
       var scanner = try scanner(text, limits: limits)
@@ -20,7 +20,7 @@ import Testing
   }
 
   @Test(
-    "JSON is accepted",
+    "valid JSON is accepted",
     arguments: [
       "{}", "[]", " [ ] ", "\t\r\n{}\n", "0", "-0", "7", "-12", "1.5", "-1.25e3", "1e9", "1E-9",
       "1e+09", "0.0", "0e0", "true", "false", "null", #""""#, #""a""#, #""ü漢😀""#, #""/""#,
@@ -33,7 +33,7 @@ import Testing
   }
 
   @Test(
-    "what is not quite JSON is refused",
+    "text that is almost JSON is refused",
     arguments: [
       "", " ", "{", "}", "[", "]", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "{\"a\"", "{\"a\":",
       "{\"a\":1", "{\"a\":1,", "{\"a\":1,}", "{,}", "{1:2}", "{a:1}", "{'a':1}", "{\"a\" 1}",
@@ -49,7 +49,7 @@ import Testing
   }
 
   @Test(
-    "a lone surrogate is refused, and said to be one",
+    "a lone surrogate is refused, and the message says so",
     arguments: [
       #""\uD800""#, #""\uDC00""#, #""\uD800\uD800""#, #""\uD800\u0041""#, #""\uD800x""#,
       #""\uDBFF\n""#, #""\uDE00\uD83D""#,
@@ -73,7 +73,7 @@ import Testing
   }
 
   @Test(
-    "a string has its escapes resolved",
+    "the escapes of a string are resolved",
     arguments: [
       (#""""#, ""), (#""abc""#, "abc"), (#""\"\\\/""#, "\"\\/"),
       (#""\b\f\n\r\t""#, "\u{8}\u{C}\n\r\t"),
@@ -86,7 +86,9 @@ import Testing
     try scanner.end()
   }
 
-  @Test("counts", arguments: [("0", 0), ("7", 7), (" 42 ", 42), ("9223372036854775807", .max)])
+  @Test(
+    "non-negative integers are counts",
+    arguments: [("0", 0), ("7", 7), (" 42 ", 42), ("9223372036854775807", .max)])
   func counts(text: String, expected: Int) throws {
     var scanner = try scanner(Array(text.utf8))
     #expect(try scanner.count() == expected)
@@ -94,7 +96,7 @@ import Testing
   }
 
   @Test(
-    "what is no count is refused",
+    "text that is not a count is refused",
     arguments: [
       "", "-1", "-0", "+1", "1.0", "1.", "1e3", "1E3", "01", "00", "9223372036854775808",
       "18446744073709551616", "\"1\"", "true", "null", "[1]", "{}", "１",
@@ -107,7 +109,7 @@ import Testing
     #expect(error?.kind == .malformed)
   }
 
-  @Test("the caller sees every key, in order, repeated ones too")
+  @Test("the caller sees every key in order, including repeated ones")
   func duplicates() throws {
     var scanner = try scanner(Array(#"{"b":1,"a":2,"b":3,"\u0062":4}"#.utf8))
     var keys: [String] = []
@@ -120,7 +122,7 @@ import Testing
     #expect(values == [1, 2, 3, 4])
   }
 
-  @Test("null is passed where it is, and nothing else")
+  @Test("null() skips null and no other text")
   func null() throws {
     for text in ["", "nul", "0", "\"null\""] {
       var scanner = try scanner(Array(text.utf8))
@@ -133,7 +135,7 @@ import Testing
     try scanner.end()
   }
 
-  @Test("the raw text of a value is as it was written")
+  @Test("the raw text of a value is unchanged")
   func rawValue() throws {
     var scanner = try scanner(Array(#" [1, {"a" : "\u0041"} ] , 2"#.utf8))
     #expect(String(decoding: try scanner.rawValue(), as: UTF8.self) == #"[1, {"a" : "\u0041"} ]"#)
@@ -154,14 +156,15 @@ import Testing
   }
 
   @Test(
-    "a mistake is located in the file", arguments: [("[1,x]", 103), ("{\"a\" 1}", 105), ("[", 101)])
+    "an error has the offset in the file",
+    arguments: [("[1,x]", 103), ("{\"a\" 1}", 105), ("[", 101)])
   func location(text: String, offset: Int) {
     let error = error(skipping: Array(text.utf8))
     #expect(error?.file == "text.json")
     #expect(error?.offset == offset)
   }
 
-  @Test("a text cut at any byte is refused, and no mistake traps (seed 5)")
+  @Test("a text cut at any byte is refused, and no changed byte traps (seed 5)")
   func mutation() {
     let text = Array(#"{"a":[1,-2.5e3,true,null,"x\u00e9\ud83d\ude00\n"],"b":{"c":{}}}"#.utf8)
     for length in text.indices {

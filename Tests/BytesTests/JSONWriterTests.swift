@@ -14,12 +14,12 @@ import Testing
     ([1, "a", [2]], #"[1,"a",[2]]"#), (["b": 1, "a": [:]], #"{"b":1,"a":{}}"#),
   ]
 
-  @Test("a value has one text", arguments: texts)
+  @Test("each value has exactly one text", arguments: texts)
   func writing(value: JSONValue, text: String) {
     #expect(JSONWriter.text(value) == text)
   }
 
-  @Test("indented text breaks objects and lists, but not lists of integers") func indentation() {
+  @Test("indented text breaks objects and arrays, but not arrays of integers") func indentation() {
     let value: JSONValue = [
       "shape": [2, 3], "empty": [:], "none": [], "list": [["x": true], "y"], "last": .null,
     ]
@@ -40,7 +40,7 @@ import Testing
     #expect(JSONWriter.text(value, indentation: 2) == expected)
   }
 
-  /// A value of any kind, smaller with every level.
+  /// A random value of any kind; values are smaller at deeper levels.
   private func value(_ random: inout Seeded, depth: Int = 0) -> JSONValue {
     switch random.below(depth > 3 ? 6 : 8) {
     case 0: return .null
@@ -63,7 +63,7 @@ import Testing
     }
   }
 
-  @Test("what is written is read again, on one line or many (seed 11)")
+  @Test("written text is read back as the same value, on one line or many (seed 11)")
   func roundTrip() throws {
     var random = Seeded(11)
     for round in 0..<1000 {

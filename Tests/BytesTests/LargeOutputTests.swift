@@ -6,7 +6,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Files that are large enough for the system to be asked to forget them.
+/// Files that are large enough to be dropped from the page cache.
 @Suite struct LargeOutputTests {
   let scratch: Scratch
   private static let byteCount = 1 << 30
@@ -19,7 +19,7 @@ import Testing
       remembers: remembers)
   }
 
-  /// Pieces of some bytes, of lengths that pages do not divide, and one that several buffers take.
+  /// Pieces of `count` bytes, of lengths that are no multiples of a page; the first one is large.
   private static func pieces(of count: Int, _ random: inout Seeded) -> [Range<Int>] {
     var pieces = [0..<min(count, 2_600_000)]
     while let end = pieces.last?.upperBound, end < count {
@@ -30,7 +30,7 @@ import Testing
   }
 
   @Test(
-    "pieces are where they were written, in whatever order they come (seed 941)",
+    "pieces written in any order are at their offsets (seed 941)",
     arguments: [0, 1, 4095, 4096, 10_007])
   func pieces(start: Int) throws {
     var random = Seeded(941 + UInt64(start))
@@ -48,7 +48,7 @@ import Testing
     #expect(isStillSame)
   }
 
-  @Test("what the system was asked to forget is there, and its checksum is known (seed 944)")
+  @Test("bytes dropped from the page cache are on disk, and their checksum is known (seed 944)")
   func forgotten() throws {
     var random = Seeded(944)
     let piece = random.bytes(1_000_003)
@@ -72,11 +72,11 @@ import Testing
     #expect(isSame)
   }
 
-  @Test("what is written twice is what was written last (seed 942)") func overwriting() throws {
+  @Test("a later write replaces an earlier one (seed 942)") func overwriting() throws {
     var random = Seeded(942)
     let (first, second) = (random.bytes(3_000_000), random.bytes(1_200_000))
     let output = try output()
-    // The end is known to the cache before all else, as that of a shard is.
+    // The end is written first, as in a shard.
     try output.write([7], at: first.count)
     try output.write(first, at: 0)
     for start in [1, 4096, 1_048_575, first.count - second.count] {
@@ -90,7 +90,7 @@ import Testing
     }
   }
 
-  @Test("the checksum of what was written is that of the file, gaps and all (seed 943)")
+  @Test("the checksum of written pieces is that of the file, gaps included (seed 943)")
   func checksum() throws {
     var random = Seeded(943)
     let bytes = random.bytes(6_000_000)
@@ -100,7 +100,7 @@ import Testing
     var expected = bytes
     for (index, piece) in pieces.enumerated() {
       if index % 5 == 3 {
-        for place in piece { expected[place] = 0 }
+        for offset in piece { expected[offset] = 0 }
       } else {
         try output.write(bytes.span.extracting(piece), at: piece.lowerBound)
       }

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 @Suite struct PlaneCodecTests {
-  /// Contents of every kind: nothing, constant, random, half random, and 16-bit weights.
+  /// Blocks of `count` bytes: zeros, constant, random, half random, a ramp, and 16-bit weights.
   private static func contents(_ count: Int) -> [[UInt8]] {
     var random = Seeded(UInt64(count))
     let noise = random.bytes(count)
@@ -17,14 +17,14 @@ import Testing
 
   private static let compressor = ZstdCompressor()
 
-  /// A frame of a block; nil when the block would not shrink.
+  /// The frame of a block; nil if the block would not shrink.
   private static func frame(of block: [UInt8]) -> [UInt8]? {
     let encoded = PlaneCodec(planeCount: 1).encode(block, with: compressor)
     return encoded.bytes.count < block.count ? encoded.bytes : nil
   }
 
   @Test(
-    "a block is decoded to what was encoded", arguments: [1, 2],
+    "decoding an encoded block gives the block", arguments: [1, 2],
     [0, 2, 4, 6, 100, 1000, 65536, 100_002])
   func roundTrip(planes: Int, count: Int) throws {
     let codec = PlaneCodec(planeCount: planes)
@@ -40,7 +40,7 @@ import Testing
     }
   }
 
-  @Test("one plane takes blocks of odd length", arguments: [1, 3, 4097])
+  @Test("blocks of odd length fit one plane", arguments: [1, 3, 4097])
   func oddLengths(count: Int) throws {
     let codec = PlaneCodec(planeCount: 1)
     for block in Self.contents(count) {
@@ -51,7 +51,7 @@ import Testing
     }
   }
 
-  @Test("two planes are the low and the high bytes") func order() {
+  @Test("two planes are the low bytes and the high bytes") func order() {
     let encoded = PlaneCodec(planeCount: 2).encode([1, 2, 3, 4, 5, 6], with: Self.compressor)
     #expect(encoded.bytes == [1, 3, 5, 2, 4, 6])
     #expect(encoded.sizes == [3, 3])
@@ -69,7 +69,7 @@ import Testing
     }
   }
 
-  @Test("a damaged frame is refused or gives other bytes, never a trap") func damage() throws {
+  @Test("a damaged frame is refused or gives other bytes, but never traps") func damage() throws {
     var random = Seeded(9)
     let block = random.bytes(300) + [UInt8](repeating: 1, count: 700)
     let frame = try #require(Self.frame(of: block))
@@ -94,7 +94,7 @@ import Testing
     }
   }
 
-  @Test("what does not shrink is not compressed") func incompressible() {
+  @Test("a block that would not shrink is not compressed") func incompressible() {
     var random = Seeded(10)
     for count in [0, 1, 2, 16, 1000] {
       #expect(Self.frame(of: random.bytes(count)) == nil)

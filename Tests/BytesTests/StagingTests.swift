@@ -31,7 +31,7 @@ import Testing
     try staging.publish(guards: guards, removing: isStale)
   }
 
-  @Test("a file appears when it is finished, and nothing stays beside it") func finishing() throws {
+  @Test("a file appears when it is published, without leftovers") func finishing() throws {
     let staging = try staging("out")
     try staging.create("out").write([1, 2, 3], at: 0)
     #expect(!(try scratch.names().contains("out")))
@@ -40,7 +40,7 @@ import Testing
     #expect(try scratch.bytes(of: "out") == [1, 2, 3])
   }
 
-  @Test("what is dropped unfinished leaves nothing", arguments: [false, true])
+  @Test("an unpublished output leaves nothing", arguments: [false, true])
   func dropping(folder: Bool) throws {
     do {
       let staging = try staging("out", folder: folder, names: ["a", "b"])
@@ -51,7 +51,7 @@ import Testing
     #expect(try scratch.names() == [])
   }
 
-  @Test("an existing file is not replaced unasked") func refusing() throws {
+  @Test("an existing file is not replaced by default") func refusing() throws {
     try scratch.write([7], as: "out")
     #expect(error("out")?.kind == .usage)
     #expect(error("out", folder: true)?.kind == .usage)
@@ -59,7 +59,7 @@ import Testing
     #expect(try scratch.bytes(of: "out") == [7])
   }
 
-  @Test("any of the names of several files counts") func refusingSeveral() throws {
+  @Test("an existing file under any of several names is refused") func refusingSeveral() throws {
     try scratch.write([7], as: "out-2")
     let error = Laws.error { () throws(ModelError) in
       try staging("out", names: ["out-1", "out-2"])
@@ -68,7 +68,7 @@ import Testing
     #expect(error?.file == scratch.path("out-2"))
   }
 
-  @Test("an existing file is replaced where that is asked, at the end") func replacing() throws {
+  @Test("an existing file is replaced on request, at the end") func replacing() throws {
     try scratch.write([7], as: "out")
     let staging = try staging("out", replacing: true)
     try staging.create("out").write([1, 2], at: 0)
@@ -78,7 +78,7 @@ import Testing
     #expect(try scratch.names() == ["out"])
   }
 
-  @Test("an existing file survives a replacement that is dropped") func keeping() throws {
+  @Test("an existing file survives an unpublished replacement") func keeping() throws {
     try scratch.write([7], as: "out")
     do {
       let staging = try staging("out", replacing: true)
@@ -97,7 +97,7 @@ import Testing
     #expect(try scratch.names(in: "out") == ["a", "b"])
   }
 
-  @Test("an empty folder may be filled, others may not unasked") func existingFolders() throws {
+  @Test("by default only an empty folder is filled") func existingFolders() throws {
     try scratch.makeFolder("empty")
     let filled = try staging("empty", folder: true, names: ["a"])
     try filled.create("a").write([1], at: 0)
@@ -107,8 +107,7 @@ import Testing
     #expect(error("empty", folder: true)?.kind == .usage)
   }
 
-  @Test("in a folder that is filled again, stale files go and others stay") func staleFiles() throws
-  {
+  @Test("replacing a folder removes stale files and keeps others") func staleFiles() throws {
     for name in ["model-1", "model-2", "model-3", "config.json"] {
       try scratch.write([7], as: "out/\(name)")
     }
@@ -121,7 +120,7 @@ import Testing
     #expect(try scratch.names() == ["out"])
   }
 
-  @Test("the folder to write to must be there", arguments: ["absent/out", "file/out"])
+  @Test("the parent folder must exist", arguments: ["absent/out", "file/out"])
   func parents(name: String) throws {
     try scratch.write([], as: "file")
     let error = error(name)
@@ -130,7 +129,7 @@ import Testing
     #expect(try scratch.names() == ["file"])
   }
 
-  @Test("a file cannot replace a folder: that is said at once", arguments: [false, true])
+  @Test("a file that would replace a folder is refused at once", arguments: [false, true])
   func fileOverFolder(replacing: Bool) throws {
     try scratch.makeFolder("empty")
     try scratch.write([7], as: "full/a")
@@ -140,13 +139,13 @@ import Testing
     #expect(try scratch.names() == ["empty", "full"])
   }
 
-  @Test("a folder cannot replace a file: that is said at once") func folderOverFile() throws {
+  @Test("a folder that would replace a file is refused at once") func folderOverFile() throws {
     try scratch.write([7], as: "out")
     #expect(error("out", folder: true, replacing: true) != nil)
     #expect(try scratch.bytes(of: "out") == [7])
   }
 
-  @Test("of two writers of one name the second one is told, and harms nothing")
+  @Test("a second writer of the same output is refused, and the first one is not disturbed")
   func twoWriters() throws {
     let first = try staging("out")
     try first.create("out").write([1], at: 0)
@@ -158,7 +157,7 @@ import Testing
     #expect(try scratch.names() == ["out"])
   }
 
-  @Test("what a killed run has left is taken over and removed") func leftovers() throws {
+  @Test("leftovers of a killed run are taken over and removed") func leftovers() throws {
     try scratch.write([7], as: ".out.partial/out")
     try scratch.write([7], as: ".out.partial/model-00001-of-00002.safetensors")
     let staging = try staging("out")
@@ -168,7 +167,8 @@ import Testing
     #expect(try scratch.bytes(of: "out") == [1])
   }
 
-  @Test("a folder that holds folders, or is a link, is filled in place", arguments: [false, true])
+  @Test(
+    "a folder that contains folders, or is a link, is filled in place", arguments: [false, true])
   func fillingInPlace(isLink: Bool) throws {
     try scratch.write([7], as: "real/config.json")
     try scratch.write([7], as: "real/model-1")
@@ -185,7 +185,7 @@ import Testing
     if !isLink { #expect(try scratch.bytes(of: "real/inner/notes") == [8]) }
   }
 
-  @Test("a device is not replaced, asked or not", arguments: [false, true])
+  @Test("a device is never replaced", arguments: [false, true])
   func devices(replacing: Bool) {
     let error = Laws.error { () throws(ModelError) in
       try Staging("/dev/null", isFolder: false, names: ["null"], replacing: replacing)

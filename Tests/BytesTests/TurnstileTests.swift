@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 @Suite struct TurnstileTests {
-  /// Runs bodies in threads of their own and waits for all.
+  /// Runs each body in its own thread and waits for all of them.
   private func inThreads(_ bodies: [@Sendable () -> Void]) {
     let group = DispatchGroup()
     for body in bodies {
@@ -19,14 +19,14 @@ import Testing
     group.wait()
   }
 
-  /// What callers did, in order.
+  /// The numbers that callers recorded, in order.
   private final class Log: Sendable {
     private let state: Mutex<[Int]> = Mutex([])
     func add(_ number: Int) { state.withLock { $0.append(number) } }
     var numbers: [Int] { state.withLock { $0 } }
   }
 
-  @Test("callers pass in the order of their numbers, whoever comes first")
+  @Test("callers pass in the order of their numbers, not of their arrival")
   func order() {
     let (turnstile, log) = (Turnstile(), Log())
     let numbers = (0..<40).map { ($0 * 17) % 40 }
@@ -37,13 +37,13 @@ import Testing
     #expect(log.numbers == Array(0..<40))
   }
 
-  @Test("the result of a body is handed out") func results() throws {
+  @Test("the result of a body is returned") func results() throws {
     let turnstile = Turnstile()
     #expect(try turnstile.pass(0) { () throws(ModelError) in "first" } == "first")
     #expect(try turnstile.pass(1) { () throws(ModelError) in "second" } == "second")
   }
 
-  @Test("waiting callers are let go when it is abandoned, and nobody passes any more")
+  @Test("abandoning a turnstile fails waiting and later callers")
   func abandonment() {
     let (turnstile, log) = (Turnstile(), Log())
     let waiting: [@Sendable () -> Void] = (1...5).map { number in
@@ -64,7 +64,7 @@ import Testing
     #expect(late?.kind == .interrupted)
   }
 
-  @Test("a look waits until it is ready, and takes no turn") func looking() throws {
+  @Test("a look waits until its condition holds, and takes no turn") func looking() throws {
     let (turnstile, log) = (Turnstile(), Log())
     inThreads([
       { _ = try? turnstile.look(when: { log.numbers.contains(1) }, { log.add(100) }) },

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// A folder in `cases`.
+/// A test case: a folder in `cases`.
 struct CommandCase: Sendable, CustomTestStringConvertible {
   /// The name of the folder.
   var name: String
@@ -11,13 +11,13 @@ struct CommandCase: Sendable, CustomTestStringConvertible {
 
   private static let folder = Fixtures.repository + "/Tests/CommandTests/cases"
 
-  /// All of them, in byte order.
+  /// All cases, in byte order of their names.
   static let all: [CommandCase] =
     ((try? Files.names(in: folder)) ?? []).filter { !$0.hasPrefix(".") }.map {
       CommandCase(name: $0)
     }
 
-  /// Whether what is found is written down.
+  /// Whether results are recorded instead of compared.
   static let isRecording = ProcessInfo.processInfo.environment["PLEAT_RECORD"] == "1"
 
   /// The folder of the command that was built with these tests.
@@ -28,7 +28,10 @@ struct CommandCase: Sendable, CustomTestStringConvertible {
 
   private func path(_ file: String) -> String { "\(Self.folder)/\(name)/\(file)" }
 
-  /// Runs the script; what it prints is freed of what differs from run to run.
+  /// Whether the folder has a script.
+  var hasScript: Bool { FileManager.default.fileExists(atPath: path("cmd")) }
+
+  /// Runs the script and replaces the parts of its output that differ between runs.
   func run() throws -> Outcome {
     let scratch = try Scratch()
     try scratch.link("fixtures", to: Fixtures.path(""))
@@ -36,29 +39,31 @@ struct CommandCase: Sendable, CustomTestStringConvertible {
     var outcome = try Subprocess.run(
       "/bin/sh", [path("cmd")], in: scratch.folder,
       environment: ["PATH": "\(Self.products):\(environment)", "LC_ALL": "C", "NO_COLOR": nil])
-    outcome.output = normalised(outcome.output, scratch)
-    outcome.errors = normalised(outcome.errors, scratch)
+    outcome.output = normalized(outcome.output, scratch)
+    outcome.errors = normalized(outcome.errors, scratch)
     return outcome
   }
 
-  private func normalised(_ text: String, _ scratch: Scratch) -> String {
+  private func normalized(_ text: String, _ scratch: Scratch) -> String {
     text.replacingOccurrences(of: scratch.folder, with: "SCRATCH")
       .replacing(/in [0-9]+(\.[0-9]+)? s/, with: "in # s")
+      // On a slow machine a command shows its progress.
+      .replacing(/(?m)^[a-z]+  [━┄]+  .*\n/, with: "")
   }
 
-  /// The text of `stdout` or `stderr`; none when there is no such file.
+  /// The text of `stdout` or `stderr`; empty if there is no such file.
   func expected(_ file: String) throws -> String {
     guard FileManager.default.fileExists(atPath: path(file)) else { return "" }
     return String(decoding: try Files.bytes(of: path(file)), as: UTF8.self)
   }
 
-  /// The exit status in `exit`; 0 when there is no such file.
+  /// The exit status in `exit`; 0 if there is no such file.
   func expectedStatus() throws -> Int32 {
     let text = try expected("exit").trimmingCharacters(in: .whitespacesAndNewlines)
     return text.isEmpty ? 0 : try #require(Int32(text), "'exit' of \(name) is not a number")
   }
 
-  /// Writes down what was found; empty files and a status of 0 are left out.
+  /// Records a result; empty outputs and a status of 0 get no file.
   func record(_ outcome: Outcome) throws {
     let files = [
       ("stdout", outcome.output), ("stderr", outcome.errors),

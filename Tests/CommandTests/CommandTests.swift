@@ -1,19 +1,20 @@
 import TestSupport
 import Testing
 
-/// The command line, tested as text.
+/// Tests of the command line by its output.
 ///
-/// A case is a folder in `cases` with a shell script `cmd`, and what it prints and tells: `stdout`,
-/// `stderr` and `exit`. It runs in an empty folder in which `fixtures` leads to the fixtures.
-/// With `PLEAT_RECORD=1` in the environment what is found is written down instead of compared.
+/// A case is a folder in `cases` with a shell script `cmd` and its expected results: `stdout`,
+/// `stderr` and `exit`, the status. The script runs in an empty folder with a link to the fixtures.
+/// With `PLEAT_RECORD=1` in the environment, results are recorded instead of compared.
 @Suite struct CommandTests {
   static let cases = CommandCase.all
 
-  @Test("there are cases, each with a script") func presence() {
-    #expect(Self.cases.count >= 60)
+  @Test("there are at least 188 cases, each with a script") func presence() {
+    #expect(Self.cases.count >= 188)
+    for item in Self.cases { #expect(item.hasScript, "\(item.name)") }
   }
 
-  @Test("the command says what it should", arguments: cases)
+  @Test("a case prints what is expected", arguments: cases)
   func text(item: CommandCase) throws {
     let found = try item.run()
     guard !CommandCase.isRecording else { return try item.record(found) }
@@ -22,13 +23,13 @@ import Testing
     #expect(found.errors == (try item.expected("stderr")))
   }
 
-  @Test("what a case prints does not depend on when it runs", arguments: cases.prefix(3))
+  @Test("a case prints the same when it runs again", arguments: cases.prefix(3))
   func repetition(item: CommandCase) throws {
     let (first, second) = (try item.run(), try item.run())
     #expect(first.output == second.output && first.errors == second.errors)
   }
 
-  @Test("results go to standard output, the rest to standard error", arguments: cases)
+  @Test("results go to standard output, notes and errors to standard error", arguments: cases)
   func streams(item: CommandCase) throws {
     let text = try item.expected("stdout")
     #expect(!text.contains("error:") && !text.contains("note:"))
@@ -38,7 +39,7 @@ import Testing
 
   static let helpCases = cases.filter { $0.name.hasPrefix("help") }
 
-  @Test("help is at most 80 columns wide, and its examples are whole lines", arguments: helpCases)
+  @Test("help is at most 80 columns wide, and each example is one line", arguments: helpCases)
   func helpPage(item: CommandCase) throws {
     let lines = try item.expected("stdout").split(
       separator: "\n", omittingEmptySubsequences: false)
@@ -48,7 +49,7 @@ import Testing
     #expect(examples.allSatisfy { $0.hasPrefix("  pleat ") })
   }
 
-  @Test("a command that is asked for help in two ways gives the same page")
+  @Test("'pleat help COMMAND' and 'pleat COMMAND --help' print the same page")
   func helpPagesAgree() throws {
     for item in Self.helpCases where item.name.hasSuffix("-option") {
       let other = CommandCase(name: String(item.name.dropLast("-option".count)))

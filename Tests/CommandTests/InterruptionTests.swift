@@ -2,13 +2,13 @@ import Foundation
 import TestSupport
 import Testing
 
-/// A command that is asked to stop.
+/// Tests of commands that a signal stops.
 @Suite struct InterruptionTests {
   let scratch: Scratch
 
   init() throws { scratch = try Scratch() }
 
-  /// A checkpoint of zeros that takes no space on the disk, but some time to quantize.
+  /// Makes a sparse checkpoint of zeros, which takes no disk space, but some time to quantize.
   private func makeModel() throws {
     let (count, byteCount) = (12, 4096 * 4096 * 2)
     let entries = (0..<count).map {
@@ -23,7 +23,9 @@ import Testing
     try handle.close()
   }
 
-  @Test("a signal stops it with status 130, and leaves what was there", arguments: [false, true])
+  @Test(
+    "a signal stops a run with status 130, and existing files are unchanged",
+    arguments: [false, true])
   func signals(isReplacing: Bool) throws {
     try makeModel()
     if isReplacing { try scratch.write("old", as: "out.pleat") }
@@ -37,7 +39,7 @@ import Testing
     process.standardError = FileHandle.nullDevice
     process.standardOutput = FileHandle.nullDevice
     try process.run()
-    // It has begun when it has a folder for unfinished files.
+    // The run has begun once its folder for unfinished files exists.
     while try process.isRunning && scratch.names() == before { usleep(1000) }
     if isReplacing { process.interrupt() } else { process.terminate() }
     process.waitUntilExit()

@@ -4,7 +4,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Folders of AWQ, as AutoAWQ writes them.
+/// AWQ folders as AutoAWQ writes them.
 @Suite struct AWQTests {
   let scratch: Scratch
 
@@ -36,7 +36,7 @@ import Testing
     #expect(try model.floats(of: index)?.bits == weight.values.bits)
   }
 
-  @Test("words have eight rows in AWQ's order, in every type of scales (seed 90)")
+  @Test("words of eight rows in AWQ order are read, with every type of scales (seed 90)")
   func reading() throws {
     for type in Grouping.supportedParameters {
       let weights = [
@@ -56,7 +56,8 @@ import Testing
     }
   }
 
-  @Test("a row may be a group, and keys may have their older names (seed 96)") func rows() throws {
+  @Test("a row may be one group, and config keys may have their older names (seed 96)")
+  func rows() throws {
     let weights = [
       ToyWords("a", 8, 96, groupSize: 96, seed: 96), ToyWords("b", 8, 40, groupSize: 40, seed: 97),
     ]
@@ -68,7 +69,7 @@ import Testing
   private static let weight = ToyWords("a", 8, 64, seed: 98)
 
   @Test(
-    "other layouts are unsupported, by name",
+    "other layouts are unsupported, and the error names them",
     arguments: [
       (#""bits":4,"group_size":32,"version":"gemv""#, "gemv"),
       (#""bits":4,"group_size":32,"version":"gemv_fast""#, "gemv_fast"),
@@ -84,7 +85,7 @@ import Testing
   }
 
   @Test(
-    "a config that makes no sense, or that the tensors do not fit, is malformed",
+    "a config that is invalid or does not match the tensors is malformed",
     arguments: [
       #""bits":4"#, #""group_size":32"#, #""bits":4,"group_size":0"#, #""bits":4,"group_size":-2"#,
       #""bits":4,"group_size":64"#, #""bits":4,"group_size":-1"#, #""bits":4,"group_size":16"#,
@@ -103,23 +104,23 @@ import Testing
     #expect(error.found?.contains("a.\(name)") == false)
   }
 
-  @Test("other types and extents of the tensors are malformed") func shapes() throws {
-    for (place, type) in [(0, ScalarType.u32), (1, .u32), (2, .i16)] {
+  @Test("tensors with other types and shapes are malformed") func shapes() throws {
+    for (index, type) in [(0, ScalarType.u32), (1, .u32), (2, .i16)] {
       var tensors = Self.weight.awq
-      tensors[place].type = type
+      tensors[index].type = type
       #expect(try error(tensors).kind == .malformed)
     }
-    for (place, shape) in [
+    for (index, shape) in [
       (0, [1, 64]), (0, [32, 2]), (0, [64]), (1, [1, 2]), (1, [2]), (2, [8, 2]), (2, [4, 4]),
       (2, [16]), (2, [2, 2, 4]),
     ] {
       var tensors = Self.weight.awq
-      tensors[place].shape = shape
+      tensors[index].shape = shape
       #expect(try error(tensors).kind == .malformed, "\(shape)")
     }
   }
 
-  @Test("extents beyond what can be counted give an error, and no trap") func overflow() throws {
+  @Test("extents whose product overflows give an error, not a trap") func overflow() throws {
     let huge = (1 << 57) - 1
     for shape in [[0, huge], [huge, 0]] {
       let tensors = ["qweight", "qzeros", "scales"].map {
@@ -129,21 +130,37 @@ import Testing
     }
   }
 
-  @Test("every cut of a file gives an error, and every changed byte an error or a model")
+  @Test(
+    "a file truncated at any byte is malformed, and a changed byte gives an error or the same catalog"
+  )
   func damage() throws {
-    let file = ToyFiles.safetensors(ToyWords("a", 16, 32, seed: 99).awq)
+    let tensors = ToyWords("a", 16, 32, seed: 99).awq
+    let file = ToyFiles.safetensors(tensors)
+    let path = scratch.path("m")
     try scratch.write(Self.usual, as: "m/config.json")
+    try scratch.write(file, as: "m/model.safetensors")
+    let whole = try Model.open(path).catalog
     for count in 0..<file.count {
       try scratch.write(Array(file[..<count]), as: "m/model.safetensors")
-      let path = scratch.path("m")
-      #expect(Laws.error { () throws(ModelError) in try Model.open(path) } != nil, "\(count)")
+      let error = Laws.error { () throws(ModelError) in try Model.open(path) }
+      #expect(error?.kind == .malformed, "\(count) bytes")
     }
-    for place in file.indices {
+    var readableCount = 0
+    for offset in file.indices {
       var changed = file
-      changed[place] ^= 4
+      changed[offset] ^= 4
       try scratch.write(changed, as: "m/model.safetensors")
-      guard let model = try? Model.open(scratch.path("m")) else { continue }
-      for index in model.catalog.tensors.indices { _ = try? model.floats(of: index) }
+      do throws(ModelError) {
+        let model = try Model.open(path)
+        let isSame = Laws.areEqual(model.catalog, whole)
+        #expect(isSame, "byte \(offset)")
+        for index in model.catalog.tensors.indices { _ = try model.floats(of: index) }
+        readableCount += 1
+      } catch {
+        #expect([.malformed, .unsupported].contains(error.kind), "byte \(offset): \(error)")
+      }
     }
+    // Changed codes, scales and zero points are still numbers. A changed header does not fit.
+    #expect(readableCount == tensors.reduce(0) { $0 + $1.bytes.count })
   }
 }

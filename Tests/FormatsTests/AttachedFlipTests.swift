@@ -4,13 +4,13 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Pleat files with an adapter, damaged in one place.
+/// Pleat files with an attached adapter, damaged at one position.
 @Suite struct AttachedFlipTests {
   let scratch: Scratch
 
   init() throws { scratch = try Scratch() }
 
-  /// A weight in groups, a norm, and an adapter with a config and a way of pooling.
+  /// A pleat file with a weight in groups, a norm, and an adapter with a config and a pooling.
   private func file(compresses: Bool) throws -> DamagedFile {
     let source = try scratch.write(
       ToyFiles.safetensors([
@@ -18,14 +18,14 @@ import Testing
       ]), as: "model.safetensors")
     let base = try Rewriting.quantize(
       source, to: scratch.path("base.pleat"), compresses: compresses)
-    // Long enough for a factor to shrink.
+    // A factor must be long enough to be compressed.
     var factors = ToyFactors("a", 2, 2, rank: 40, seed: 3)
     factors.b = factors.b.indices.map { Float($0 % 2) }
     try scratch.peft(factors.tensors, "\"rank_pattern\":{\"a\":40}", as: "lora")
-    let use = AdapterUse(try AdapterFile.open(scratch.path("lora")), pooling: .mean)
+    let applied = AppliedAdapter(try AdapterFile.open(scratch.path("lora")), pooling: .mean)
     let path = scratch.path("whole.pleat")
     let plan = try Plan.attaching(
-      [use], names: ["ü"], to: try Model.open(base),
+      [applied], names: ["ü"], to: try Model.open(base),
       at: Destination(path: path, format: .pleat, compresses: compresses))
     try Run(plan)()
     let model = try Model.open(path)
@@ -36,7 +36,7 @@ import Testing
     return try DamagedFile(try Files.bytes(of: path), as: "flip.pleat", in: scratch)
   }
 
-  @Test("a flipped bit anywhere is found", arguments: [(false, 0), (true, 7)])
+  @Test("verification finds a flipped bit anywhere", arguments: [(false, 0), (true, 7)])
   func flips(compresses: Bool, bit: Int) throws {
     let file = try file(compresses: compresses)
     let count = try Files.byteCount(of: file.path)
@@ -52,7 +52,7 @@ import Testing
     #expect(try Verification(of: try Model.open(file.path)).holds)
   }
 
-  @Test("a file cut at any byte is refused", arguments: [false, true])
+  @Test("a file truncated at any byte is refused", arguments: [false, true])
   func truncation(compresses: Bool) throws {
     let file = try file(compresses: compresses)
     try file.forEachTruncation { length in
@@ -61,7 +61,7 @@ import Testing
     }
   }
 
-  @Test("an adapter that is read from a damaged file is an error, never a trap")
+  @Test("reading a damaged adapter gives an error or a fault, never a trap")
   func reading() throws {
     let file = try file(compresses: true)
     let model = try Model.open(file.path)
@@ -74,7 +74,7 @@ import Testing
         let damaged = try Model.open(file.path)
         for index in whole.indices {
           let bytes = try damaged.storedBytes(index, 0..<whole[index].count)
-          // What decompresses to something else is found by verifying.
+          // Verification finds blocks that decompress to other bytes.
           if bytes != whole[index] {
             #expect(try Verification(of: damaged).faults.count == 1, "byte \(offset)")
           }

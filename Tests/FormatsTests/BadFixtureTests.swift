@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 @Suite struct BadFixtureTests {
-  /// Every case below `fixtures/bad`, as `format/name`.
+  /// All cases in `fixtures/bad`, as `format/name`.
   static let cases = Formats.all.flatMap { format in
     Fixtures.names(in: "bad/\(format.name)", suffix: ".expect").map { "\(format.name)/\($0)" }
   }
@@ -21,17 +21,17 @@ import Testing
     return Fixtures.path(folder) + (first.map { "/" + $0 } ?? "")
   }
 
-  @Test("there are bad files") func presence() { #expect(Self.cases.count >= 280) }
+  @Test("the bad fixtures are found") func presence() { #expect(Self.cases.count >= 280) }
 
   @Test(
-    "a bad file is refused with the right kind of error and a message that helps",
+    "a bad file is refused with the expected kind and fragments of the error",
     arguments: cases)
   func refusal(name: String) throws {
     let text = String(decoding: try Fixtures.bytes("bad/\(name).expect"), as: UTF8.self)
     let lines = text.split(separator: "\n").filter { !$0.hasPrefix("#") }.map(String.init)
     let path = try Self.path(name)
     let found = Laws.error { () throws(ModelError) in
-      // What is wrong inside a part is found by verifying.
+      // Verification finds damage inside a part.
       if let fault = try Verification(of: try Model.open(path)).faults.first { throw fault }
     }
     guard let error = found else {

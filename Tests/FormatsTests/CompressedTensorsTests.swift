@@ -4,7 +4,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Folders of compressed-tensors, as its library and older versions of it write them.
+/// compressed-tensors folders as current and older versions of its library write them.
 @Suite struct CompressedTensorsTests {
   let scratch: Scratch
 
@@ -44,7 +44,7 @@ import Testing
   }
 
   @Test(
-    "every width is read in both packings, with zero points and without (seed 80)",
+    "all bits are read in both packings, with and without zero points (seed 80)",
     arguments: Every.pair(of: [2, 3, 4, 5, 6, 8], [false, true]))
   func packings(bits: Int, isOld: Bool) throws {
     for hasZeros in [false, true] {
@@ -63,7 +63,7 @@ import Testing
     }
   }
 
-  @Test("a row may be a group, and schemes may differ by layer (seed 81)") func schemes() throws {
+  @Test("a row may be one group, and schemes may differ by layer (seed 81)") func schemes() throws {
     let weights = [
       ToyWords("a", 4, 96, groupSize: 96, hasZeros: false, seed: 81),
       ToyWords("b", 4, 96, bits: 8, groupSize: 32, seed: 82),
@@ -79,12 +79,13 @@ import Testing
     #expect(model.catalog.tensors.last?.encoding == .plain(.bf16))
   }
 
-  @Test("of any number of schemes the first that fits is followed") func manySchemes() throws {
+  @Test("of any number of schemes, the first one that fits the tensors is used")
+  func manySchemes() throws {
     let weights = (0..<100).map {
       ToyWords("l\($0)", 1, 64, groupSize: $0 % 2 == 0 ? 64 : 32, seed: 140 + UInt64($0))
     }
     let others = (0..<20_000).map { Self.group(size: 1000 + $0) }
-    // The second says the same of a row of 64, and is never reached.
+    // For a row of 64 columns the second is equal to the first.
     let config = Self.config(others + [Self.group(size: 64), Self.group(size: nil), Self.group()])
     let model = try open(weights.flatMap { $0.compressed() }, config)
     for weight in weights { try expect(weight, in: model) }
@@ -98,7 +99,7 @@ import Testing
   private static let weight = ToyWords("a", 8, 64, seed: 85)
 
   @Test(
-    "other ways to quantize are unsupported, by name",
+    "other kinds of quantization are unsupported, and the error names them",
     arguments: [
       (group(more: #","input_activations":{"num_bits":8}"#), "", "input_activations"),
       (group(more: #","format":"int-quantized""#), "", "int-quantized"),
@@ -117,7 +118,7 @@ import Testing
   }
 
   @Test(
-    "formats that are not packed are unsupported, by name",
+    "formats other than pack-quantized are unsupported, and the error names them",
     arguments: ["int-quantized", "float-quantized", "nvfp4-pack-quantized", "marlin-24", "dense"])
   func formats(name: String) throws {
     let config =
@@ -129,7 +130,7 @@ import Testing
   }
 
   @Test(
-    "a config that makes no sense, or that the tensors do not fit, is malformed",
+    "a config that is invalid or does not match the tensors is malformed",
     arguments: [
       #"{"weights":{"num_bits":4,"strategy":"group"}}"#, #"{"weights":{"group_size":32}}"#,
       group(bits: 9), group(bits: 0), group(bits: 5), group(bits: 8), group(size: 64),
@@ -140,7 +141,7 @@ import Testing
     #expect(error.kind == .malformed, "\(error)")
   }
 
-  @Test("without a scheme nothing can be read") func schemeless() throws {
+  @Test("a config without a scheme is malformed") func schemeless() throws {
     let error = try error(Self.weight.compressed(), Self.config([]))
     #expect(error.kind == .malformed)
     #expect(error.expected == "config_groups")
@@ -158,7 +159,7 @@ import Testing
   }
 
   @Test(
-    "extents that are not those of the weight are malformed",
+    "a weight_shape that does not match the tensors is malformed",
     arguments: [
       [8, 63], [8, 65], [8, 72], [7, 64], [9, 64], [0, 64], [8, 0], [8, -64], [-8, 64],
     ])
@@ -170,22 +171,39 @@ import Testing
     #expect(try error(tensors, Self.config([Self.group()])).kind == .malformed)
   }
 
-  @Test("other types and shapes of the tensors are malformed") func shapes() throws {
+  @Test("tensors with other types and shapes are malformed") func shapes() throws {
     let good = Self.weight.compressed()
-    for (place, type) in [(0, ScalarType.u32), (1, .i16), (2, .u32), (3, .u64)] {
+    for (index, type) in [(0, ScalarType.u32), (1, .i16), (2, .u32), (3, .u64)] {
       var tensors = good
-      tensors[place].type = type
+      tensors[index].type = type
       #expect(try error(tensors, Self.config([Self.group()])).kind == .malformed)
     }
-    for (place, shape) in [(0, [4, 16]), (0, [64]), (1, [2, 8]), (2, [2, 1]), (3, [1, 2])] {
+    for (index, shape) in [(0, [4, 16]), (0, [64]), (1, [2, 8]), (2, [2, 1])] {
       var tensors = good
-      tensors[place].shape = shape
-      guard place != 3 else { continue }
+      tensors[index].shape = shape
       #expect(try error(tensors, Self.config([Self.group()])).kind == .malformed, "\(shape)")
     }
   }
 
-  @Test("an index in order says nothing, one that scatters is obeyed, one beyond is malformed")
+  @Test("weight_shape must hold two extents, in any shape") func extentCounts() throws {
+    let config = Self.config([Self.group()])
+    var tensors = Self.weight.compressed()
+    for extents in [[], [8], [8, 64, 1]] as [[Int]] {
+      tensors[3].shape = [extents.count]
+      tensors[3].bytes = extents.flatMap { Numbers.little(UInt64($0)) }
+      let error = try error(tensors, config)
+      #expect(error.kind == .malformed, "\(extents)")
+      #expect(error.tensor == "a.weight_packed")
+      #expect(error.what.contains("extents"), "\(error)")
+    }
+    tensors = Self.weight.compressed()
+    for shape in [[1, 2], [2, 1]] {
+      tensors[3].shape = shape
+      try expect(Self.weight, in: try open(tensors, config))
+    }
+  }
+
+  @Test("a group index in order is ignored, a scattered one is used, others are malformed")
   func groupIndex() throws {
     let weight = ToyWords("a", 8, 64, seed: 86)
     func tensors(_ numbers: [Int32]) -> [Toy] {
@@ -202,9 +220,9 @@ import Testing
       try expect(weight, in: model)
     }
     let model = try open(tensors((0..<64).map { Int32($0 % 2) }), config)
-    let values = (0..<8 * 64).map { place in
-      let group = place / 64 * 2 + place % 2
-      return weight.scales[group] * (Float(weight.codes[place]) - Float(weight.zeros[group]))
+    let values = (0..<8 * 64).map { index in
+      let group = index / 64 * 2 + index % 2
+      return weight.scales[group] * (Float(weight.codes[index]) - Float(weight.zeros[group]))
     }
     #expect(try model.floats(of: 0)?.bits == values.bits)
     for wrong in [Int32(2), -2] {
@@ -214,24 +232,41 @@ import Testing
     #expect(try error(tensors([0, 1]), config).kind == .malformed)
   }
 
-  @Test("every cut of a file gives an error, and every changed byte an error or a model")
+  @Test(
+    "a file truncated at any byte is malformed, and a changed byte gives an error or the same catalog"
+  )
   func damage() throws {
     let config = Self.config([Self.group(bits: 3)])
     let weight = ToyWords("a", 33, 32, bits: 3, seed: 87)
-    let file = ToyFiles.safetensors(weight.compressed())
+    let tensors = weight.compressed()
+    let file = ToyFiles.safetensors(tensors)
+    let path = scratch.path("m")
     try scratch.write(config, as: "m/config.json")
+    try scratch.write(file, as: "m/model.safetensors")
+    let whole = try Model.open(path).catalog
     for count in 0..<file.count {
       try scratch.write(Array(file[..<count]), as: "m/model.safetensors")
-      let path = scratch.path("m")
-      #expect(Laws.error { () throws(ModelError) in try Model.open(path) } != nil, "\(count)")
+      let error = Laws.error { () throws(ModelError) in try Model.open(path) }
+      #expect(error?.kind == .malformed, "\(count) bytes")
     }
     var random = Seeded(88)
-    for place in file.indices {
+    var readableCount = 0
+    for offset in file.indices {
       var changed = file
-      changed[place] ^= UInt8(1 << (random.codes(1, bits: 3)[0]))
+      changed[offset] ^= UInt8(1 << (random.codes(1, bits: 3)[0]))
       try scratch.write(changed, as: "m/model.safetensors")
-      guard let model = try? Model.open(scratch.path("m")) else { continue }
-      for index in model.catalog.tensors.indices { _ = try? model.floats(of: index) }
+      do throws(ModelError) {
+        let model = try Model.open(path)
+        let isSame = Laws.areEqual(model.catalog, whole)
+        #expect(isSame, "byte \(offset)")
+        for index in model.catalog.tensors.indices { _ = try model.floats(of: index) }
+        readableCount += 1
+      } catch {
+        #expect([.malformed, .unsupported].contains(error.kind), "byte \(offset): \(error)")
+      }
     }
+    // Changed codes, scales and zero points are still numbers. Changed extents or a changed header
+    // do not fit.
+    #expect(readableCount == tensors.dropLast().reduce(0) { $0 + $1.bytes.count })
   }
 }

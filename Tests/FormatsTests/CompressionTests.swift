@@ -4,13 +4,13 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Pleat files whose parts are zstd frames.
+/// Compressed pleat files, whose parts are zstd frames.
 @Suite struct CompressionTests {
   let scratch: Scratch
 
   init() throws { scratch = try Scratch() }
 
-  /// Some parts of several blocks, some that compress, some that do not, and a tiny one.
+  /// Parts of several blocks that compress, parts that do not, and small parts.
   private func source() throws -> String {
     var random = Seeded(21)
     let narrow = (0..<1_100_000).map { Float($0 % 977) / 1024 }
@@ -26,7 +26,7 @@ import Testing
     return scratch.path("model")
   }
 
-  @Test("the bytes do not depend on the number of workers, and the weights are the same")
+  @Test("the bytes do not depend on the number of workers, and the parts equal raw ones")
   func workers() throws {
     let source = try source()
     let raw = try Model.open(try Rewriting.convert(source, to: scratch.path("raw.pleat"), .pleat))
@@ -49,7 +49,7 @@ import Testing
     #expect(try model.companion(named: "config.json") == raw.companion(named: "config.json"))
   }
 
-  @Test("any range of a compressed part reads as that of a raw one (seed 22)")
+  @Test("any range of a compressed part reads like the raw part (seed 22)")
   func randomAccess() throws {
     let source = try source()
     let raw = try Model.open(try Rewriting.convert(source, to: scratch.path("raw.pleat"), .pleat))
@@ -72,7 +72,7 @@ import Testing
     }
   }
 
-  @Test("a compressed file, compressed again, stays")
+  @Test("compressing a compressed file again gives the same parts as compressing a raw one")
   func again() throws {
     let first = try Rewriting.convert(
       try source(), to: scratch.path("1.pleat"), .pleat, compresses: true)

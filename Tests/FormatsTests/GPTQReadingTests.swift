@@ -4,7 +4,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Folders as GPTQ tools write them.
+/// GPTQ folders as GPTQ tools write them.
 @Suite struct GPTQReadingTests {
   let scratch: Scratch
 
@@ -32,13 +32,13 @@ import Testing
     #expect(try model.floats(of: index)?.bits == weight.values.bits)
   }
 
-  @Test("codes go down the inputs, zero points along the outputs, the lowest bits first")
+  @Test("a word holds codes of consecutive inputs, or zero points of consecutive outputs")
   func handWorked() throws {
-    // One group: code i + o of 16 for input i and output o, zero points 1 to 8, scale 1.
+    // One group: code (i + o) mod 16 for input i and output o, zero points 1 to 8, scale 1.
     var words: [UInt32] = []
-    for (line, output) in Every.pair(of: 0..<4, 0..<8) {
+    for (row, output) in Every.pair(of: 0..<4, 0..<8) {
       var word: UInt32 = 0
-      for code in 0..<8 { word |= UInt32((8 * line + code + output) % 16) << (4 * code) }
+      for code in 0..<8 { word |= UInt32((8 * row + code + output) % 16) << (4 * code) }
       words.append(word)
     }
     let tensors = [
@@ -55,12 +55,12 @@ import Testing
     #expect(try Model.open(path).floats(of: 0) == expected.map { $0 - 1 })
   }
 
-  @Test("3-bit codes straddle words: 32 of them in three") func threeBits() throws {
-    // Codes 0, 1 … 7 repeat, as the bytes 88 c6 fa do.
+  @Test("3-bit codes cross word boundaries: three words hold 32 codes") func threeBits() throws {
+    // The codes 0, 1 … 7 are the bytes 88 c6 fa; both repeat.
     let bytes: [UInt8] = [0x88, 0xc6, 0xfa]
     let stream: [UInt8] = (0..<12).map { bytes[$0 % 3] }
-    let words = (0..<3).flatMap { line in
-      (0..<32).flatMap { _ in Array(stream[4 * line..<4 * line + 4]) }
+    let words = (0..<3).flatMap { row in
+      (0..<32).flatMap { _ in Array(stream[4 * row..<4 * row + 4]) }
     }
     let tensors = [
       Toy("a.qweight", .i32, [3, 32], bytes: words),
@@ -72,7 +72,7 @@ import Testing
     #expect(try Model.open(path).floats(of: 0) == expected)
   }
 
-  @Test("every width and group is read, in both versions (seed 60)", arguments: groups)
+  @Test("all bits and group sizes are read in both versions (seed 60)", arguments: groups)
   func groupings(bits: Int, size: Int) throws {
     for type in Grouping.supportedParameters {
       for isFirst in [false, true] {
@@ -88,7 +88,7 @@ import Testing
     }
   }
 
-  @Test("without a version, zero points are those of the first (seed 61)")
+  @Test("a config without a version means the first version (seed 61)")
   func noVersion() throws {
     let weight = ToyGPTQ("a", 8, 64, isFirstVersion: true, seed: 61)
     let model = try open([weight], config: ToyGPTQ.config(version: nil))
@@ -96,7 +96,7 @@ import Testing
     try expect(weight, in: model)
   }
 
-  @Test("the names of keys that tools disagree about are read alike (seed 62)")
+  @Test("alternative names of config keys are read (seed 62)")
   func keys() throws {
     let weight = ToyGPTQ("a", 8, 64, seed: 62)
     let config =
@@ -107,7 +107,7 @@ import Testing
     try expect(weight, in: model)
   }
 
-  @Test("quantize_config.json counts where config.json says nothing (seed 63)")
+  @Test("quantize_config.json is used if config.json has no quantization (seed 63)")
   func otherFile() throws {
     let weight = ToyGPTQ("a", 8, 64, isFirstVersion: true, seed: 63)
     for config in [nil, #"{"model_type":"llama"}"#] {
@@ -121,7 +121,7 @@ import Testing
     }
   }
 
-  @Test("an index is obeyed, and may be absent where it says nothing (seed 64)", arguments: [2, 3])
+  @Test("a group index is used; without one, groups are in order (seed 64)", arguments: [2, 3])
   func indices(bits: Int) throws {
     var weight = ToyGPTQ("a", 32, 128, bits: bits, seed: 64)
     weight.hasIndex = false
@@ -132,7 +132,7 @@ import Testing
     try expect(weight, in: try open([weight], config: config), isScattered: true)
   }
 
-  @Test("the last group of a row may be short, and is scattered then (seed 66)")
+  @Test("a weight with a short last group is read as scattered (seed 66)")
   func shortGroups() throws {
     for hasIndex in [true, false] {
       var weight = ToyGPTQ("a", 8, 80, seed: 66)
@@ -141,14 +141,14 @@ import Testing
     }
   }
 
-  @Test("a group of -1 is a row, and a group longer than a row too (seed 67)")
+  @Test("a group size of -1 or more than a row means the whole row (seed 67)")
   func rows() throws {
     let weight = ToyGPTQ("a", 8, 96, groupSize: 96, seed: 67)
     try expect(weight, in: try open([weight], config: ToyGPTQ.config(groupSize: -1)))
     try expect(weight, in: try open([weight], config: ToyGPTQ.config(groupSize: 128)))
   }
 
-  @Test("layers may have the bits and groups of a rule, or be plain (seed 68)")
+  @Test("rules set bits and groups of layers, and other layers may be plain (seed 68)")
   func rules() throws {
     let weights = [
       ToyGPTQ("a.0.up", 32, 128, bits: 4, groupSize: 32, seed: 68),
@@ -166,7 +166,7 @@ import Testing
   }
 
   @Test(
-    "central zero points are none, and tell the version that a config has wrong (seed 73)",
+    "central zero points mean symmetric groups and reveal a wrong version (seed 73)",
     arguments: Every.triple(of: [2, 3, 4, 8], [false, true], [false, true]))
   func symmetry(bits: Int, isFirst: Bool, isMislabelled: Bool) throws {
     let weights = ["a", "b"].map {
@@ -176,7 +176,7 @@ import Testing
     let model = try open(weights, config: ToyGPTQ.config(bits: bits, version: version, sym: true))
     #expect(model.format == (isFirst ? .gptqV1 : .gptq))
     for weight in weights { try expect(weight, in: model, .none) }
-    let notes = model.format.spelling.notes
+    let notes = model.notes
     #expect(notes.count == (isMislabelled ? 1 : 0))
     if isMislabelled {
       #expect(notes[0].contains("config.json says \(version),"))
@@ -184,7 +184,7 @@ import Testing
     }
   }
 
-  @Test("one zero point that is not central is read, whatever the config says (seed 74)")
+  @Test("a single zero point that is not central overrides sym in the config (seed 74)")
   func almostSymmetric() throws {
     var weight = ToyGPTQ("a", 96, 256, isSymmetric: true, seed: 74)
     weight.zeros[weight.zeros.count - 1] = 9
@@ -201,7 +201,7 @@ import Testing
     try expect(weight, in: try open([weight], config: ToyGPTQ.config(version: "gptq")))
   }
 
-  @Test("the order of tensors means nothing, nor do neighbours with like names (seed 77)")
+  @Test("tensors may be in any order, among others with similar names (seed 77)")
   func order() throws {
     let weights = [ToyGPTQ("a", 8, 64, seed: 77), ToyGPTQ("a.b", 16, 64, seed: 78)]
     let others = [
@@ -217,7 +217,7 @@ import Testing
         == ["a.weight", "a.b.weight", "scales", "a.bias", "norm.scales", "g_idx"])
   }
 
-  @Test("one file has no config beside it, and is a file of plain tensors") func oneFile() throws {
+  @Test("a single file is opened without its config, as plain tensors") func oneFile() throws {
     let weight = ToyGPTQ("a", 8, 64, seed: 82)
     let path = try scratch.checkpoint(weight.tensors, config: ToyGPTQ.config(), as: "model")
     #expect(try Model.open(path).format == .gptq)

@@ -4,7 +4,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Folders of GPTQ that make no sense, or are of a kind that Pleat does not read.
+/// GPTQ folders that are malformed or unsupported.
 @Suite struct GPTQRefusalTests {
   let scratch: Scratch
 
@@ -22,7 +22,7 @@ import Testing
     return found
   }
 
-  /// The tensors of the weight with another in the place of one, or none.
+  /// The tensors of the weight with one of them replaced, or removed for nil.
   private static func tensors(but tensor: Toy?, for name: String) -> [Toy] {
     weight.tensors.filter { $0.name != "a.\(name)" } + (tensor.map { [$0] } ?? [])
   }
@@ -32,7 +32,7 @@ import Testing
   }
 
   @Test(
-    "values of the config that make no sense are malformed, with what there may be",
+    "invalid config values are malformed, with the expected values",
     arguments: [
       (#""bits":4"#, "bits and group_size"), (#""group_size":32"#, "bits and group_size"),
       (#""bits":"4","group_size":32"#, "bits and group_size"),
@@ -65,7 +65,7 @@ import Testing
     #expect(error.found == name, "\(error)")
   }
 
-  @Test("a method that no format knows is unsupported, and named", arguments: ["fp8", "bitnet"])
+  @Test("an unknown method is unsupported, and the error names it", arguments: ["fp8", "bitnet"])
   func methods(name: String) throws {
     let error = try error(
       [Toy("a.weight", .f16, [4, 4], seed: 91)],
@@ -74,11 +74,16 @@ import Testing
     #expect(error.found?.contains(name) == true, "\(error)")
   }
 
+  /// All pairs of different code widths.
+  static let differentWidths = Every.pair(of: [2, 3, 4, 8], [2, 3, 4, 8]).filter { $0 != $1 }
+
+  @Test("there are 12 pairs of different code widths") func presence() {
+    #expect(Self.differentWidths.count == 12)
+  }
+
   @Test(
-    "codes of another width than the config says are malformed, with both",
-    arguments: Every.pair(of: [2, 3, 4, 8], [2, 3, 4, 8]))
+    "codes whose bits differ from the config are malformed, with both", arguments: differentWidths)
   func widths(stored: Int, stated: Int) throws {
-    guard stored != stated else { return }
     let weight = ToyGPTQ("a", 32, 64, bits: stored, seed: 92)
     let error = try error(weight.tensors, ToyGPTQ.config(bits: stated))
     #expect(error.kind == .malformed)
@@ -87,7 +92,7 @@ import Testing
     #expect(error.found?.contains("\(stored) bits") == true)
   }
 
-  @Test("groups of another size than the config says are malformed", arguments: [16, 64, -1])
+  @Test("groups whose size differs from the config are malformed", arguments: [16, 64, -1])
   func sizes(size: Int) throws {
     let error = try error(Self.weight.tensors, ToyGPTQ.config(groupSize: size))
     #expect(error.kind == .malformed)
@@ -96,7 +101,7 @@ import Testing
   }
 
   @Test(
-    "a tensor that is missing is named", arguments: ["qweight", "qzeros", "scales"])
+    "a missing tensor is malformed by name", arguments: ["qweight", "qzeros", "scales"])
   func missing(name: String) throws {
     let error = try error(Self.tensors(but: nil, for: name))
     #expect(error.kind == .malformed)
@@ -104,7 +109,7 @@ import Testing
     #expect(error.found?.contains("a.\(name)") == false, "\(error)")
   }
 
-  @Test("words are whole numbers, and scales are floats of 16 or 32 bits")
+  @Test("words must be 32-bit integers, and scales floats of 16 or 32 bits")
   func types() throws {
     let cases: [(String, ScalarType, [Int])] = [
       ("qweight", .f32, [8, 32]), ("qweight", .i64, [8, 32]), ("qzeros", .i64, [2, 4]),
@@ -119,7 +124,7 @@ import Testing
     }
   }
 
-  @Test("zero points that are floats are of forks, and unsupported", arguments: [2, 4])
+  @Test("floating-point zero points are unsupported", arguments: [2, 4])
   func floats(columns: Int) throws {
     let toy = Toy("a.qzeros", .f16, [2, 8 * columns], seed: 93)
     let error = try error(Self.tensors(but: toy, for: "qzeros"))
@@ -128,14 +133,13 @@ import Testing
   }
 
   @Test(
-    "extents that do not fit together are malformed",
+    "shapes that do not match each other are malformed",
     arguments: ["qweight", "qzeros", "scales", "g_idx"])
   func shapes(name: String) throws {
     let extents = [
       [8], [8, 31], [3, 32], [0, 32], [2, 0], [1, 2, 32], [2, 5], [0, 0], [], [65],
     ]
     for shape in extents {
-      // Twice the extents in lines are a weight with twice the inputs: the index tells.
       let type: ScalarType = name == "scales" ? .f16 : .i32
       let bytes = [UInt8](repeating: 0, count: shape.reduce(1, *) * type.bitWidth / 8)
       let error = try error(
@@ -145,7 +149,7 @@ import Testing
     }
   }
 
-  @Test("a column of a group that is not there is malformed", arguments: [-1, 2, 1 << 30])
+  @Test("a group index out of range is malformed", arguments: [-1, 2, 1 << 30])
   func index(group: Int) throws {
     var weight = Self.weight
     weight.groupIndex[63] = group
@@ -155,13 +159,13 @@ import Testing
     #expect(error.found == "\(group) for column 63")
   }
 
-  @Test("a weight beside its codes is malformed") func twice() throws {
+  @Test("a plain weight beside its codes is malformed") func twice() throws {
     let error = try error(Self.weight.tensors + [Toy("a.weight", .f16, [32, 64], seed: 94)])
     #expect(error.kind == .malformed)
     #expect(error.tensor == "a.weight")
   }
 
-  @Test("extents beyond what can be counted give an error, and no trap")
+  @Test("extents whose product overflows give an error, not a trap")
   func overflow() throws {
     let huge = (1 << 57) - 1
     for (rows, columns) in [(0, huge), (huge, 0)] {
@@ -174,7 +178,7 @@ import Testing
     }
   }
 
-  @Test("a folder whose tensors are cut gives an error at any byte (seed 95)")
+  @Test("tensors truncated at any byte are malformed (seed 95)")
   func truncation() throws {
     let weight = ToyGPTQ("a", 8, 32, seed: 95)
     let path = try scratch.checkpoint(weight.tensors, config: ToyGPTQ.config(), as: "model")
@@ -186,7 +190,7 @@ import Testing
     }
   }
 
-  @Test("a flipped byte in header, index or config gives an error or a model (seed 96)")
+  @Test("a flipped byte in tensors or config gives an error or a readable model (seed 96)")
   func flips() throws {
     let weight = ToyGPTQ("a", 8, 32, isSymmetric: true, seed: 96)
     let path = try scratch.checkpoint(

@@ -3,9 +3,9 @@ import Formats
 import TensorModel
 import TestSupport
 
-/// What a `.json` file among the golden fixtures says of a model.
+/// The description of a model in a `.json` file of the golden fixtures.
 struct GoldenDescription {
-  /// A tensor as other people's readers see it.
+  /// A tensor as the reference reader sees it.
   struct Tensor {
     var name: String
     var type: String
@@ -21,7 +21,7 @@ struct GoldenDescription {
     try JSONParser.parse(try Fixtures.bytes(path), file: path)
   }
 
-  /// The description of a model in `golden/safetensors`, its shards one after another.
+  /// The description of a model in `golden/safetensors`, with its shards in order.
   init(safetensors name: String) throws {
     let document = try Self.document("golden/safetensors/\(name).json")
     let isFolder = Fixtures.isFolder("golden/safetensors/\(name)")
@@ -38,7 +38,7 @@ struct GoldenDescription {
     let entries = (shard["tensors"]?.array ?? []).map { tensor in
       (tensor, (tensor["dataOffsets"]?.array ?? []).map { $0.int ?? -1 })
     }
-    // The file order is that of the bytes; the description has the order of the header.
+    // A description has the order of the header; Pleat has the order of the bytes.
     let sorted = entries.sorted { $0.1.lexicographicallyPrecedes($1.1) }
     tensors += sorted.map { Self.tensor($0.0, type: "dtype") }
   }
@@ -61,12 +61,12 @@ struct GoldenDescription {
 }
 
 extension MetadataValue {
-  /// The name of the type in a description, such as `u32[]`.
+  /// The name of the type in descriptions, such as `u32[]`.
   var goldenType: String {
     if case .array(let array) = self { "\(array.elementType)[]" } else { "\(type)" }
   }
 
-  /// The value in the manner of a description: 64-bit integers as text.
+  /// The value as in descriptions: 64-bit integers are text.
   var golden: JSONValue {
     switch self {
     case .unsigned(let value, .u64): .string("\(value)")
@@ -83,19 +83,19 @@ extension MetadataValue {
 }
 
 extension MetadataArray {
-  /// The elements, taken from their bytes one by one.
+  /// The elements, decoded from their bytes one by one.
   fileprivate var golden: [JSONValue] {
-    var place = 0
+    var offset = 0
     func next(_ width: Int) -> UInt64 {
-      defer { place += width }
-      return (0..<width).reduce(0) { $0 | UInt64(bytes[place + $1]) << (8 * $1) }
+      defer { offset += width }
+      return (0..<width).reduce(0) { $0 | UInt64(bytes[offset + $1]) << (8 * $1) }
     }
     return (0..<count).map { _ in
       switch elementType {
       case .string:
         let length = Int(next(8))
-        defer { place += length }
-        return .string(String(decoding: bytes[place..<place + length], as: UTF8.self))
+        defer { offset += length }
+        return .string(String(decoding: bytes[offset..<offset + length], as: UTF8.self))
       case .f32: return .number(Double(Float(bitPattern: UInt32(next(4)))))
       case .f64: return .number(Double(bitPattern: next(8)))
       case .bool: return .bool(next(1) != 0)
@@ -114,7 +114,7 @@ extension MetadataArray {
 }
 
 extension JSONValue {
-  /// The same value with whole numbers as such, since `1.0` and `1` are one number.
+  /// The value with integers as floating-point numbers, so that `1` equals `1.0`.
   var normalised: JSONValue {
     switch self {
     case .integer(let value): .number(Double(value))

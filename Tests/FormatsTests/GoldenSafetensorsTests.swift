@@ -16,9 +16,9 @@ import Testing
     return Fixtures.path(Fixtures.isFolder(path) ? path : path + ".safetensors")
   }
 
-  @Test("there are golden checkpoints") func presence() { #expect(Self.names.count >= 12) }
+  @Test("the golden checkpoints are found") func presence() { #expect(Self.names.count >= 12) }
 
-  @Test("a checkpoint has the tensors that the safetensors package sees", arguments: names)
+  @Test("a checkpoint has the tensors that the safetensors package reads", arguments: names)
   func catalog(name: String) throws {
     let expected = try GoldenDescription(safetensors: name)
     let model = try Model.open(Self.path(name))
@@ -31,7 +31,7 @@ import Testing
       model.catalog.metadata.entries.map { $0.value.text } == expected.metadata.map(\.value.string))
   }
 
-  @Test("the bytes of a tensor are those that the safetensors package gives", arguments: names)
+  @Test("the bytes of a tensor are those that the safetensors package reads", arguments: names)
   func bytes(name: String) throws {
     let expected = try GoldenDescription(safetensors: name)
     let model = try Model.open(Self.path(name))
@@ -40,7 +40,7 @@ import Testing
   }
 
   @Test(
-    "what the safetensors package wrote is written again byte for byte",
+    "files of the safetensors package are written again byte for byte",
     arguments: [
       "every-dtype", "torch", "sharded/model-00001-of-00003", "sharded/model-00002-of-00003",
       "sharded/model-00003-of-00003",
@@ -51,7 +51,7 @@ import Testing
     #expect(try Files.bytes(of: copy) == Files.bytes(of: source))
   }
 
-  @Test("every checkpoint is rewritten with all its tensors, and then stays", arguments: names)
+  @Test("rewriting keeps all tensors, and rewriting again gives the same file", arguments: names)
   func fixedPoint(name: String) throws {
     let first = try Rewriting.convert(
       Self.path(name), to: scratch.path("1.safetensors"), .safetensors)
@@ -61,7 +61,7 @@ import Testing
     #expect(try contents(left) == contents(right))
   }
 
-  /// Name, shape, encoding and bytes of every tensor, in the order of names.
+  /// The name, shape, encoding and hash of every tensor, sorted by name.
   private func contents(_ model: Model) throws -> [[String]] {
     let hashes = try SHA256.hashes(
       of: model.catalog.tensors.indices.map { try model.partBytes(of: $0)[0] })
@@ -70,7 +70,7 @@ import Testing
     }.sorted { $0.lexicographicallyPrecedes($1) }
   }
 
-  @Test("a folder with an index is cut into the same shards again")
+  @Test("a folder with an index is written as the same shards again")
   func shards() throws {
     let source = Self.path("sharded")
     let copy = try Rewriting.convert(

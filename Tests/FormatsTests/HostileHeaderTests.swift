@@ -4,7 +4,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Headers that were made to hurt: their checksums hold, and their numbers lie.
+/// Malicious pleat headers with valid checksums and wrong values.
 @Suite struct HostileHeaderTests {
   let scratch: Scratch
 
@@ -20,7 +20,7 @@ import Testing
   private static let grouped =
     #""encoding":{"bits":4,"groupSize":32,"offset":"bias","parameters":"F16"},"#
 
-  /// Members of a tensor, each wrong in one way; the file's data is 64 bytes long.
+  /// Tensors with one wrong member each, in a file with 64 bytes of data.
   static let tensors: [(String, String)] = [
     (
       "the part begins before the data",
@@ -78,7 +78,7 @@ import Testing
         + #""parts":{"values":\#(PleatText.nothing)}"#
     ),
     (
-      "no rows of endless columns",
+      "no rows of 2^62 columns",
       #""shape":[0,4611686018427387904],\#(grouped)"parts":{"codes":\#(PleatText.nothing),"#
         + #""scales":\#(PleatText.nothing),"biases":\#(PleatText.nothing)}"#
     ),
@@ -88,12 +88,12 @@ import Testing
         + #""scales":\#(PleatText.nothing),"biases":\#(PleatText.nothing)}"#
     ),
     (
-      "seven bits",
+      "codes of seven bits",
       #""shape":[1,32],"encoding":{"bits":7,"groupSize":32,"offset":"none","parameters":"F16"},"#
         + #""parts":{"codes":\#(PleatText.nothing),"scales":\#(PleatText.nothing)}"#
     ),
     (
-      "groups of nothing",
+      "groups of no columns",
       #""shape":[1,32],"encoding":{"bits":4,"groupSize":0,"offset":"none","parameters":"F16"},"#
         + #""parts":{"codes":\#(PleatText.nothing),"scales":\#(PleatText.nothing)}"#
     ),
@@ -105,13 +105,13 @@ import Testing
     ("there is no encoding", #""shape":[4],"parts":{"values":\#(PleatText.nothing)}"#),
   ]
 
-  @Test("a pleat header that lies about a tensor is malformed", arguments: tensors)
-  func lyingTensors(what: String, members: String) throws {
+  @Test("a pleat header with a wrong tensor is malformed", arguments: tensors)
+  func wrongTensors(what: String, members: String) throws {
     let bytes = PleatText.file(tensor: members, body: [UInt8](repeating: 0, count: 64))
-    #expect(try open(bytes, as: "lie.pleat")?.kind == .malformed)
+    #expect(try open(bytes, as: "wrong.pleat")?.kind == .malformed)
   }
 
-  /// Frames of a part of 16 bytes, each wrong in one way.
+  /// Frames of a part of 16 bytes, with one error each.
   static let frames: [(String, String)] = [
     ("no block", #""block":0,"planes":1,"frames":[64,16]"#),
     ("no block size", #""planes":1,"frames":[64,16]"#),
@@ -120,11 +120,11 @@ import Testing
     ("too few numbers", #""block":16,"planes":1,"frames":[64]"#),
     ("too many blocks", #""block":16,"planes":1,"frames":[64,8,80,8]"#),
     ("too few blocks", #""block":8,"planes":1,"frames":[64,8]"#),
-    ("a frame of nothing", #""block":16,"planes":1,"frames":[64,0]"#),
+    ("an empty frame", #""block":16,"planes":1,"frames":[64,0]"#),
     ("a frame larger than its block", #""block":16,"planes":1,"frames":[64,17]"#),
     ("a frame in the preamble", #""block":16,"planes":1,"frames":[0,16]"#),
     ("a frame beyond the data", #""block":16,"planes":1,"frames":[120,16]"#),
-    ("a frame at the end of numbers", #""block":16,"planes":1,"frames":[\#(largest),16]"#),
+    ("a frame at the largest offset", #""block":16,"planes":1,"frames":[\#(largest),16]"#),
     (
       "a second plane that overflows",
       #""block":16,"planes":2,"frames":[9223372036854775800,8,8]"#
@@ -134,32 +134,32 @@ import Testing
     ("a frame that is not zstd", #""block":16,"planes":1,"frames":[64,9]"#),
   ]
 
-  @Test("frames that do not make up their part are malformed", arguments: frames)
-  func lyingFrames(what: String, members: String) throws {
+  @Test("a pleat header with wrong frames is malformed", arguments: frames)
+  func wrongFrames(what: String, members: String) throws {
     let tensor =
       #""shape":[4],"encoding":{"type":"F32"},"#
       + #""parts":{"values":{"length":16,\#(members),"crc32c":"00000000"}}"#
     let bytes = PleatText.file(tensor: tensor, body: [UInt8](repeating: 1, count: 64))
-    #expect(try open(bytes, as: "lie.pleat")?.kind == .malformed)
+    #expect(try open(bytes, as: "wrong.pleat")?.kind == .malformed)
   }
 
-  /// Whole headers, each wrong in one way, and the kind of error.
+  /// Whole headers with one error each, and the kind of the error.
   static let headers: [(String, String, ModelError.Kind)] = [
     (
-      "endless companion",
+      "a companion of 2^63 - 1 bytes",
       #"{"companions":[{"name":"c","length":\#(largest),"block":64,"planes":1,"frames":[],"#
         + #""crc32c":"00000000"}],"tensors":[]}"#, .malformed
     ),
     (
-      "companion that leads elsewhere",
+      "a companion outside the folder",
       #"{"companions":[{"name":"../c","offset":64,"length":0,"crc32c":"00000000"}]}"#, .malformed
     ),
     (
-      "companion in a folder",
+      "a companion in a subfolder",
       #"{"companions":[{"name":"a/c","offset":64,"length":0,"crc32c":"00000000"}]}"#, .malformed
     ),
     (
-      "companion without a name",
+      "a companion without a name",
       #"{"companions":[{"offset":64,"length":0,"crc32c":"00000000"}]}"#, .malformed
     ),
     (
@@ -168,14 +168,14 @@ import Testing
         + #"{"name":"c","offset":64,"length":0,"crc32c":"00000000"}]}"#, .malformed
     ),
     (
-      "metadata that is not there",
+      "metadata without bytes",
       #"{"metadata":{"count":1,"offset":64,"length":0,"crc32c":"00000000"}}"#, .malformed
     ),
     (
-      "endless metadata",
+      "2^63 - 1 metadata entries",
       #"{"metadata":{"count":\#(largest),"offset":64,"length":64,"crc32c":"00000000"}}"#, .limit
     ),
-    ("a feature of the future", #"{"requires":["teleport"],"tensors":[]}"#, .unsupported),
+    ("an unknown required feature", #"{"requires":["teleport"],"tensors":[]}"#, .unsupported),
     (
       "the same tensor twice",
       #"{"tensors":[{"name":"a","shape":[0],"encoding":{"type":"U8"},"parts":{"values":"#
@@ -183,26 +183,26 @@ import Testing
         + #""parts":{"values":\#(PleatText.nothing)}}]}"#, .malformed
     ),
     (
-      "two parts in one place",
+      "two parts at one offset",
       #"{"tensors":[{"name":"a","shape":[4],"encoding":{"type":"U8"},"parts":{"values":"#
         + #"{"offset":64,"length":4,"crc32c":"00000000"}}},{"name":"b","shape":[4],"#
         + #""encoding":{"type":"U8"},"parts":{"values":"#
         + #"{"offset":64,"length":4,"crc32c":"00000000"}}}]}"#, .malformed
     ),
-    ("no object", "[]", .malformed),
-    ("something after the object", "{}{}", .malformed),
-    ("nothing", "", .malformed),
+    ("a header that is not an object", "[]", .malformed),
+    ("text after the object", "{}{}", .malformed),
+    ("an empty header", "", .malformed),
     ("deep nesting", #"{"x":"# + String(repeating: "[", count: 100_000), .limit),
   ]
 
-  @Test("a pleat header that makes no sense is refused", arguments: headers.map(\.0))
-  func lyingHeaders(what: String) throws {
+  @Test("an invalid pleat header is refused", arguments: headers.map(\.0))
+  func wrongHeaders(what: String) throws {
     let (_, header, kind) = try #require(Self.headers.first { $0.0 == what })
     let bytes = PleatText.file(header: header, body: [UInt8](repeating: 0, count: 64))
-    #expect(try open(bytes, as: "lie.pleat")?.kind == kind)
+    #expect(try open(bytes, as: "wrong.pleat")?.kind == kind)
   }
 
-  @Test("unknown keys of a pleat header are passed over")
+  @Test("unknown keys of a pleat header are ignored")
   func unknownKeys() throws {
     let header =
       #"{"future":{"deep":[1,2.5,null]},"tensors":[{"name":"a","new":true,"shape":[4],"#
@@ -215,7 +215,7 @@ import Testing
     #expect(try Verification(of: model).holds)
   }
 
-  @Test("a byte that is not zero is found anywhere in a long space between parts")
+  @Test("verification finds a byte that is not zero anywhere in a long gap")
   func longGap() throws {
     let tensor =
       #""shape":[4],"encoding":{"type":"U8"},"parts":{"values":{"offset":64,"length":4,"#
@@ -229,7 +229,7 @@ import Testing
     }
   }
 
-  @Test("numbers of a pleat header that are changed at random never trap (seed 31)")
+  @Test("random changes of numbers in a pleat header never trap (seed 31)")
   func randomNumbers() throws {
     let source = try SmallModel.safetensors(in: scratch)
     let path = try Rewriting.quantize(source, to: scratch.path("a.pleat"), compresses: true)
@@ -238,15 +238,15 @@ import Testing
     let choices = ["0", "1", "2", "63", "64", "65", "4294967296", "4611686018427387904", largest()]
     let digits = header.utf8.indices.filter { 48...57 ~= header.utf8[$0] }
     for round in 0..<600 {
-      let place = digits[random.below(digits.count)]
-      let end = header.utf8[place...].firstIndex { !(48...57 ~= $0) } ?? header.endIndex
+      let start = digits[random.below(digits.count)]
+      let end = header.utf8[start...].firstIndex { !(48...57 ~= $0) } ?? header.endIndex
       var changed = header
-      changed.replaceSubrange(place..<end, with: choices[random.below(choices.count)])
+      changed.replaceSubrange(start..<end, with: choices[random.below(choices.count)])
       let bytes = PleatText.file(header: changed, body: body)
       let error = try open(bytes, as: "random.pleat")
-      let isCalm = error.map { [.malformed, .unsupported, .limit].contains($0.kind) } ?? true
+      let isExpected = error.map { [.malformed, .unsupported, .limit].contains($0.kind) } ?? true
       #expect(
-        isCalm, "round \(round): \(changed[place...].prefix(30)): \(String(describing: error))")
+        isExpected, "round \(round): \(changed[start...].prefix(30)): \(String(describing: error))")
     }
   }
 

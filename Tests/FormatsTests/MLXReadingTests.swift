@@ -4,7 +4,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Folders as mlx-lm writes them.
+/// MLX folders as mlx-lm writes them.
 @Suite struct MLXReadingTests {
   let scratch: Scratch
 
@@ -32,9 +32,9 @@ import Testing
     #expect(try model.floats(of: index)?.bits == weight.values.bits)
   }
 
-  @Test("codes are a stream of bits, the lowest first, along the row")
+  @Test("the codes of a row are a bit stream, lowest bit first")
   func handWorked() throws {
-    // Each line: the codes that repeat over a row of 32, and the bytes that they make.
+    // Codes that repeat over a row of 32, and the bytes that store them.
     let cases: [(bits: Int, codes: [UInt8], bytes: [UInt8])] = [
       (2, [0, 1, 2, 3], [0b11_10_01_00]),
       (3, [0, 1, 2, 3, 4, 5, 6, 7], [0x88, 0xc6, 0xfa]),
@@ -54,7 +54,7 @@ import Testing
     }
   }
 
-  @Test("every width and group is read, in every type of scales (seed 30)", arguments: groups)
+  @Test("all bits and group sizes are read, with every type of scales (seed 30)", arguments: groups)
   func groupings(bits: Int, size: Int) throws {
     for type in Grouping.supportedParameters {
       let weight = ToyMLX("a", [5, 256], bits: bits, groupSize: size, type: type, seed: 30)
@@ -66,7 +66,7 @@ import Testing
     }
   }
 
-  @Test("a stack of experts has groups along the last extent (seed 31)", arguments: groups)
+  @Test("a stack of experts has groups along its last dimension (seed 31)", arguments: groups)
   func stacks(bits: Int, size: Int) throws {
     let weight = ToyMLX(
       "mlp.switch_mlp.up_proj", [3, 5, 128], bits: bits, groupSize: size, seed: 31)
@@ -74,7 +74,7 @@ import Testing
     try expect(weight, in: model)
   }
 
-  @Test("a layer that is named has its own bits and groups, the others the common ones (seed 32)")
+  @Test("a layer in the config has its own bits and groups, others have the default (seed 32)")
   func overrides() throws {
     let weights = [
       ToyMLX("a", [2, 128], bits: 4, groupSize: 64, seed: 32),
@@ -89,7 +89,7 @@ import Testing
     for weight in weights { try expect(weight, in: model) }
   }
 
-  @Test("a layer that is false or true in the config is plain or not, as its tensors say")
+  @Test("a layer that is true or false in the config is read as its tensors are stored")
   func truths() throws {
     let weight = ToyMLX("a", [2, 64], seed: 36)
     let plain = Toy("b.weight", .bf16, [2, 64], seed: 37)
@@ -99,7 +99,7 @@ import Testing
     #expect(model.catalog.tensors.last?.encoding == .plain(.bf16))
   }
 
-  @Test("quantization_config counts where there is no quantization")
+  @Test("quantization_config is used if the config has no quantization")
   func otherKey() throws {
     let weight = ToyMLX("a", [2, 64], bits: 8, seed: 38)
     let own = "\"quantization_config\":{\"group_size\":32,\"bits\":8}"
@@ -109,7 +109,7 @@ import Testing
     try expect(weight, in: try open([weight], config: both))
   }
 
-  @Test("the order of tensors means nothing, nor do neighbours with like names (seed 39)")
+  @Test("tensors may be in any order, among others with similar names (seed 39)")
   func order() throws {
     let weights = [ToyMLX("a", [2, 64], seed: 39), ToyMLX("a.b", [3, 64], seed: 40)]
     let others = [
@@ -145,7 +145,7 @@ import Testing
   }
 
   @Test(
-    "a config without a quantization of MLX leaves a checkpoint a checkpoint",
+    "a folder without an MLX quantization in its config is a plain checkpoint",
     arguments: [
       nil, "{}", "[]", "{", "{\"quantization\":null}", "{\"quantization\":{}}",
       "{\"quantization_config\":{}}",
@@ -158,7 +158,7 @@ import Testing
     #expect(model.catalog.tensors.map(\.name) == ["a.weight", "a.scales", "a.biases"])
   }
 
-  @Test("one file has no config beside it, and is a file of plain tensors") func oneFile() throws {
+  @Test("a single file is opened without its config, as plain tensors") func oneFile() throws {
     let weight = ToyMLX("a", [2, 64], seed: 45)
     let path = try scratch.checkpoint(
       weight.tensors, config: Self.config("\"group_size\":32,\"bits\":4"), as: "model")

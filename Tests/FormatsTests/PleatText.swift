@@ -2,15 +2,15 @@ import Formats
 import Kernels
 import TestSupport
 
-/// Pleat files with a header of the test's choice, and checksums that hold.
+/// Pleat files with a given header and valid checksums.
 enum PleatText {
-  /// A part of no bytes.
+  /// A part without bytes.
   static let nothing = #"{"offset":64,"length":0,"crc32c":"00000000"}"#
 
-  /// The metadata of a model that has none.
+  /// Metadata without entries.
   static let noMetadata = #""metadata":{"count":0,"offset":64,"length":0,"crc32c":"00000000"}"#
 
-  /// A file of a preamble, `body`, and the header.
+  /// A file of the preamble, `body`, and the header.
   static func file(header: String, body: [UInt8] = []) -> [UInt8] {
     let text = Array(header.utf8)
     let headerOffset = 64 + body.count
@@ -24,7 +24,7 @@ enum PleatText {
     return preamble + body + text
   }
 
-  /// A file with one tensor, described by its members but the name.
+  /// A file with one tensor, given by its members without the name.
   static func file(tensor members: String, body: [UInt8] = []) -> [UInt8] {
     file(
       header: #"{"requires":[],"writer":"test","companions":[],\#(noMetadata),"#
@@ -32,10 +32,10 @@ enum PleatText {
       body: body)
   }
 
-  /// The checksum of bytes as a header has it.
+  /// The checksum of bytes as it is written in a header.
   static func checksum(_ bytes: [UInt8]) -> String { CRC32C(of: bytes.span).text }
 
-  /// The header of a pleat file, and what lies between the preamble and it.
+  /// The header of a pleat file, and the bytes between preamble and header.
   static func parts(of file: [UInt8]) -> (header: String, body: [UInt8]) {
     let offset = (0..<8).reduce(0) { $0 | Int(file[16 + $1]) << (8 * $1) }
     return (String(decoding: file[offset...], as: UTF8.self), Array(file[64..<offset]))

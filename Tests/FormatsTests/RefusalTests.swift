@@ -4,7 +4,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// What a format cannot hold is refused before anything is written.
+/// Tensors that a format cannot store are refused before anything is written.
 @Suite struct RefusalTests {
   let scratch: Scratch
 
@@ -24,7 +24,7 @@ import Testing
     return error
   }
 
-  @Test("gguf holds names of up to 63 bytes", arguments: [63, 64, 200])
+  @Test("gguf stores names of up to 63 bytes", arguments: [63, 64, 200])
   func nameLengths(length: Int) throws {
     let name = String(repeating: "n", count: length)
     let error = try error(writing: [Toy(name, .f32, [4], seed: 1)])
@@ -32,28 +32,28 @@ import Testing
     #expect(error?.tensor == (length > 63 ? name : nil))
   }
 
-  @Test("the length of a name counts in bytes, not letters")
+  @Test("the length of a name is counted in bytes, not characters")
   func nameBytes() throws {
     let error = try error(writing: [Toy(String(repeating: "ü", count: 32), .f32, [4], seed: 1)])
     #expect(error?.kind == .unsupported)
     #expect(error?.found == "64")
   }
 
-  @Test("gguf holds no tensor without elements", arguments: [[0], [0, 4], [4, 0], [2, 0, 3]])
+  @Test("gguf refuses tensors without elements", arguments: [[0], [0, 4], [4, 0], [2, 0, 3]])
   func emptyTensors(shape: [Int]) throws {
     let error = try error(writing: [Toy("none", .f32, shape, [])])
     #expect(error?.kind == .unsupported)
     #expect(error?.tensor == "none")
   }
 
-  @Test("gguf holds up to four dimensions", arguments: 0...6)
+  @Test("gguf stores up to four dimensions", arguments: 0...6)
   func ranks(rank: Int) throws {
     let shape = [Int](repeating: 1, count: rank)
     let error = try error(writing: [Toy("one", .f32, shape, [1])])
     #expect(error?.kind == (rank > 4 ? .unsupported : nil))
   }
 
-  @Test("gguf holds the plain types that ggml has", arguments: ScalarType.allCases)
+  @Test("gguf stores the plain types of GGML", arguments: ScalarType.allCases)
   func plainTypes(type: ScalarType) throws {
     let known: Set<ScalarType> = [.f32, .f16, .bf16, .f64, .i8, .i16, .i32, .i64]
     var random = Seeded(5)
@@ -63,7 +63,7 @@ import Testing
     #expect(error == nil || error?.tensor == "t")
   }
 
-  @Test("gguf needs to know the architecture")
+  @Test("gguf refuses a model without an architecture")
   func architecture() throws {
     let error = try error(writing: [Toy("t", .f32, [8], seed: 1)], metadata: [])
     #expect(error?.kind == .unsupported)
@@ -71,7 +71,7 @@ import Testing
   }
 
   @Test(
-    "safetensors and pleat files hold tensors without elements",
+    "safetensors and pleat files store tensors without elements",
     arguments: ["safetensors", "pleat"])
   func emptyElsewhere(name: String) throws {
     let tensors = [

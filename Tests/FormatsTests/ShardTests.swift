@@ -5,13 +5,13 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Models that are written as several files.
+/// Models that are written to several files.
 @Suite struct ShardTests {
   let scratch: Scratch
 
   init() throws { scratch = try Scratch() }
 
-  /// Tensors of 128, 64, 640, 32 and 96 bytes, their names in no order.
+  /// Tensors of 128, 64, 640, 32 and 96 bytes with unsorted names.
   private static let tensors = [
     Toy("m.weight", .f32, [4, 8], seed: 1), Toy("b.weight", .f16, [32], seed: 2),
     Toy("z.weight", .f32, [5, 32], seed: 3), Toy("a.weight", .f16, [16], seed: 4),
@@ -25,7 +25,7 @@ import Testing
       ToyFiles.safetensors(Self.tensors, metadata: Self.metadata), as: "source.safetensors")
   }
 
-  @Test("shards take tensors in order, up to the limit; a larger tensor is alone")
+  @Test("shards are filled in order up to the limit; a larger tensor gets its own shard")
   func safetensorsShards() throws {
     let folder = try Rewriting.convert(
       source(), to: scratch.path("out"), .safetensors, shardByteCount: 200)
@@ -48,7 +48,7 @@ import Testing
   }
 
   @Test(
-    "a sharded folder holds the same tensors, whatever the limit", arguments: [1, 128, 300, 4096])
+    "a sharded folder has the same tensors with any limit", arguments: [1, 128, 300, 4096])
   func safetensorsContents(limit: Int) throws {
     let folder = try Rewriting.convert(
       source(), to: scratch.path("out"), .safetensors, shardByteCount: limit)
@@ -57,7 +57,7 @@ import Testing
     try expectTensors(of: model)
   }
 
-  @Test("a single file is not split: that is said before anything is written")
+  @Test("splitting a single safetensors file is a usage error before anything is written")
   func singleFile() throws {
     let source = try source()
     let error = Laws.error { () throws(ModelError) in
@@ -68,7 +68,9 @@ import Testing
     #expect(try scratch.names() == ["source.safetensors"])
   }
 
-  @Test("a split gguf model is marked and named as gguf-split does", arguments: [1, 200, 4096])
+  @Test(
+    "the files of a split gguf model are named as by gguf-split, and each opens the model",
+    arguments: [1, 200, 4096])
   func ggufSplits(limit: Int) throws {
     let source = try source()
     try scratch.makeFolder("out")
@@ -93,7 +95,7 @@ import Testing
     }
   }
 
-  /// The order in which the source has its tensors: that of the bytes.
+  /// The order of the tensors in the source.
   private static let order = tensors.map(\.name)
 
   private func expectTensors(of model: Model) throws {

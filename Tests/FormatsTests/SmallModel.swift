@@ -3,7 +3,7 @@ import Formats
 import TensorModel
 import TestSupport
 
-/// A model of a few hundred bytes that has one of everything.
+/// A model of a few hundred bytes with several kinds of tensors, metadata and a config.
 enum SmallModel {
   /// Two linear weights, a norm and an empty tensor.
   static let tensors = [
@@ -13,9 +13,7 @@ enum SmallModel {
     Toy("empty", .f16, [0, 4], seed: 4),
   ]
 
-  /// Writes it as a checkpoint with a companion.
-  ///
-  /// Returns the path of the folder.
+  /// Writes the model as a checkpoint with a companion, and returns the path of the folder.
   static func safetensors(in scratch: Scratch) throws -> String {
     try scratch.write("{\"model_type\":\"llama\"}", as: "small/config.json")
     try scratch.write(

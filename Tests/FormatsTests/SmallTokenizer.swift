@@ -1,9 +1,10 @@
+import Architectures
 import Bytes
 import Formats
 import TensorModel
 import Testing
 
-/// Tokenizer files in memory, and what they become.
+/// Tokenizer files in memory, and their translation to GGUF.
 struct SmallTokenizer {
   var files: [String: [UInt8]] = [:]
   var config: JSONValue = [:]
@@ -11,18 +12,19 @@ struct SmallTokenizer {
   var architecture = "llama"
   var pre: String?
 
-  /// Sets a file from a JSON value.
+  /// A copy with a file that has a JSON value.
   func with(_ name: String, _ value: JSONValue) -> SmallTokenizer {
     with(name, Array(JSONWriter.text(value).utf8))
   }
 
-  /// Sets a file from bytes.
+  /// A copy with a file that has these bytes.
   func with(_ name: String, _ bytes: [UInt8]) -> SmallTokenizer {
     var copy = self
     copy.files[name] = bytes
     return copy
   }
 
+  /// Translates the files.
   func callAsFunction() throws(ModelError) -> GGUFTokenizer {
     guard let architecture = Architectures.forModelType(architecture) else {
       throw ModelError(.usage, "no such architecture")
@@ -33,7 +35,7 @@ struct SmallTokenizer {
       tokenCount: tokenCount, architecture: architecture, pre: pre)
   }
 
-  /// What is thrown; fails when nothing is.
+  /// The error of the translation; records an issue if there is none.
   func error() -> ModelError {
     do throws(ModelError) {
       _ = try self()
@@ -48,7 +50,7 @@ struct SmallTokenizer {
 // MARK: - Byte pairs
 
 extension SmallTokenizer {
-  /// The letters that stand for bytes, by a rule that GPT-2 set.
+  /// The characters that stand for the bytes 0 to 255 in GPT-2.
   static let letters: [String] = {
     let printed = Array(33...126) + Array(161...172) + Array(174...255)
     var others: UInt32 = 256
@@ -88,7 +90,7 @@ extension SmallTokenizer {
     return .object(parts.filter { changes[$0.key] == nil || $0.key == "model" } + others)
   }
 
-  /// `Split` by a pattern, then letters for bytes.
+  /// A pre-tokenizer that splits by a pattern and then maps bytes to characters.
   static func split(_ pattern: String, _ behavior: String = "Isolated") -> JSONValue {
     [
       "type": "Sequence",
@@ -109,7 +111,7 @@ extension SmallTokenizer {
   /// `<unk>`, `<s>`, `</s>`, all bytes from 3, then `▁a` with score -1 as 259.
   static let sentencePiece = SmallTokenizer().with("tokenizer.model", sentencePieceBytes())
 
-  /// A model in protobuf; `trainer` and `normalizer` are the fields of these messages.
+  /// A model in protobuf; `trainer` and `normalizer` are the encoded fields of these messages.
   static func sentencePieceBytes(
     extra: [(String, Float, UInt8)] = [("▁a", -1, 1)], trainer: [UInt8] = [0x18, 2],
     normalizer: [UInt8] = [0x18, 1, 0x20, 0], hasBytes: Bool = true
@@ -143,7 +145,7 @@ extension SmallTokenizer {
 // MARK: - Results
 
 extension GGUFTokenizer {
-  /// The value of `tokenizer.ggml.…`.
+  /// The value of the key `tokenizer.ggml.` + `key`.
   func value(_ key: String) -> MetadataValue? { metadata["tokenizer.ggml." + key] }
 
   /// The elements of an array of texts.
@@ -156,7 +158,7 @@ extension GGUFTokenizer {
     }
   }
 
-  /// The elements of an array of 32-bit numbers, as they are stored.
+  /// The elements of an array of 32-bit numbers, as their stored bits.
   func words(_ key: String) throws -> [UInt32] {
     guard case .array(let array)? = value(key) else { return [] }
     var reader = ByteReader(array.bytes, path: key)

@@ -1,12 +1,13 @@
 import Bytes
 import Formats
+import Kernels
 import Pleat
 import Quantization
 import TensorModel
 import TestSupport
 
 extension Model {
-  /// The stored bytes of each part of a tensor, in the order of the spelling.
+  /// The stored bytes of each part of a tensor, in the order of the codec.
   func partBytes(of tensor: Int) throws(ModelError) -> [[UInt8]] {
     var parts: [[UInt8]] = []
     for index in gathered[tensor].parts {
@@ -24,7 +25,7 @@ extension Model {
     return bytes
   }
 
-  /// The numbers of a tensor, decoded at once; nil when Pleat does not decode the encoding.
+  /// The decoded values of a tensor; nil if Pleat does not decode the encoding.
   func floats(of tensor: Int) throws(ModelError) -> [Float]? {
     let info = catalog.tensors[tensor]
     let parts = try partBytes(of: tensor)
@@ -32,7 +33,7 @@ extension Model {
     if case .grouped(let grouping) = info.encoding {
       let rows = GroupedRows(
         grouping: grouping, columnCount: info.shape.columnCount, rowCount: info.shape.rowCount)
-      format.spelling.read(parts, firstRow: 0, into: rows)
+      format.codec.read(parts, firstRow: 0, into: rows)
       rows.decode(into: &values)
       return values
     }
@@ -41,17 +42,15 @@ extension Model {
     return values
   }
 
-  /// Reads every byte of every tensor, so that a reader that would trap does.
+  /// Reads every byte of every tensor, to find traps in readers.
   func readEverything() throws(ModelError) {
     for index in catalog.tensors.indices { _ = try partBytes(of: index) }
   }
 }
 
-/// Writing what was read, by way of the public library.
+/// Conversions and quantizations of files through the public library.
 enum Rewriting {
-  /// Rewrites a model unchanged in a format.
-  ///
-  /// Returns the path.
+  /// Converts a model to a format without changes, and returns the path of the output.
   @discardableResult
   static func convert(
     _ source: String, to path: String, _ format: Format, shardByteCount: Int? = nil,
@@ -65,9 +64,7 @@ enum Rewriting {
     return path
   }
 
-  /// Quantizes a model.
-  ///
-  /// Returns the path.
+  /// Quantizes a model, and returns the path of the output.
   @discardableResult
   static func quantize(
     _ source: String, to path: String, _ recipe: Recipe = Recipe(), format: Format = .pleat,
@@ -82,6 +79,6 @@ enum Rewriting {
 }
 
 extension String {
-  /// For comparisons that tell spellings of é apart.
+  /// The UTF-8 code units, to compare texts whose Unicode normalization forms may differ.
   var codeUnits: [UInt8] { Array(utf8) }
 }

@@ -3,9 +3,9 @@ import Formats
 import TensorModel
 import Testing
 
-/// Byte-level tokenizers, by their tokenizer.json.
+/// Translation of byte-level tokenizers in tokenizer.json.
 @Suite struct TokenizerByteLevelTests {
-  @Test("tokens have their ids' places, and rows beyond them are padding")
+  @Test("tokens are stored by id, and further rows of the embedding are padding")
   func tokens() throws {
     let result = try SmallTokenizer.byteLevel()
     #expect(
@@ -19,7 +19,7 @@ import Testing
     #expect(result.notes.isEmpty)
   }
 
-  @Test("merges are pairs of texts or texts with a space; a space inside becomes its letter")
+  @Test("merges are pairs or texts with a space; a space in a token becomes Ġ")
   func merges() throws {
     let pairs: JSONValue = [["t", "h"], ["th", "e"]]
     let old = try SmallTokenizer.byteLevel()
@@ -38,7 +38,7 @@ import Testing
     #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"#
     + #"|\s*[\r\n]+|\s+(?!\S)|\s+"#
 
-  @Test("one pattern has two names, with and without looking at merges")
+  @Test("a pattern with two names gets the one with the same ignore_merges")
   func ignoredMerges() throws {
     for (ignores, name) in [(true, "llama-bpe"), (false, "dbrx")] {
       for behavior in ["Isolated", "Removed"] {
@@ -48,13 +48,13 @@ import Testing
         let result = try SmallTokenizer().with("tokenizer.json", json)()
         #expect(result.value("pre") == .text(name))
         #expect(result.notes.isEmpty)
-        // llama.cpp begins texts with a token under the first name, which nothing here asks for.
+        // llama.cpp adds BOS by default under the first name, so the flag must be false.
         #expect(result.value("add_bos_token") == (ignores ? .bool(false) : nil))
       }
     }
   }
 
-  @Test("steps in a step count as steps, and each digit is a pattern")
+  @Test("nested pre-tokenizers are flattened, and individual digits are a pattern")
   func nesting() throws {
     let digits: JSONValue = ["type": "Digits", "individual_digits": true]
     let inner: JSONValue = ["type": "Sequence", "pretokenizers": [SmallTokenizer.gpt2]]
@@ -73,7 +73,9 @@ import Testing
     ),
   ]
 
-  @Test("an unknown way to split is refused with its steps and both ways out", arguments: unknown)
+  @Test(
+    "an unknown pre-tokenizer is refused with its steps and hints at both options",
+    arguments: unknown)
   func unknownSteps(splitting: JSONValue, fragment: String) throws {
     var tokenizer = SmallTokenizer().with(
       "tokenizer.json", SmallTokenizer.byteLevelJSON(splitting: splitting))
@@ -86,7 +88,7 @@ import Testing
     #expect(try tokenizer().value("pre") == .text("qwen2"))
   }
 
-  @Test("a name that llama.cpp lacks is refused with near ones; another name than ours is noted")
+  @Test("an unknown --tokenizer-pre is refused with similar names; a different one is noted")
   func names() throws {
     var tokenizer = SmallTokenizer.byteLevel
     tokenizer.pre = "qwen3"
@@ -99,7 +101,7 @@ import Testing
     #expect(result.notes.isEmpty && result.value("pre") == .text("olmo"))
   }
 
-  @Test("a normalizer is passed over, noted or refused, by what it changes")
+  @Test("a normalizer is ignored, noted or refused, depending on its effect")
   func normalizers() throws {
     for (type, count) in [("NFC", 0), ("NFKC", 1), ("NFD", 1)] {
       let json = SmallTokenizer.byteLevelJSON(changes: ["normalizer": ["type": .string(type)]])
@@ -157,7 +159,7 @@ import Testing
     ([], .malformed, "JSON"),
   ]
 
-  @Test("a vocabulary that makes no sense is refused", arguments: damaged)
+  @Test("an invalid vocabulary is refused", arguments: damaged)
   func damage(json: JSONValue, kind: ModelError.Kind, fragment: String) {
     let error = SmallTokenizer().with("tokenizer.json", json).error()
     #expect(error.kind == kind, "\(error)")
@@ -165,8 +167,8 @@ import Testing
     #expect(error.file == "tokenizer.json")
   }
 
-  @Test("texts that differ in spelling only are two tokens")
-  func spelling() throws {
+  @Test("texts that differ only in Unicode normalization form are two tokens")
+  func normalizationForms() throws {
     let json = SmallTokenizer.byteLevelJSON(
       vocabulary: [("\u{e9}\u{e8}", 256), ("e\u{301}\u{e8}", 257), ("e\u{301}", 260)],
       merges: [["\u{e9}", "\u{e8}"]])
@@ -183,7 +185,7 @@ import Testing
     #expect(result.notes.count == 1)
   }
 
-  @Test("a tokenizer.json cut at any byte, or with a byte flipped, gives an error or a tokenizer")
+  @Test("a truncated tokenizer.json is an error; one with a flipped bit never traps")
   func mutations() throws {
     let json = SmallTokenizer.byteLevelJSON(
       vocabulary: [("th", 256)], merges: ["t h"],

@@ -4,9 +4,9 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Tokenizers of SentencePiece, by tokenizer.model or the tokenizer.json made from one.
+/// Translation of SentencePiece tokenizers in tokenizer.model, or converted to tokenizer.json.
 @Suite struct TokenizerSentencePieceTests {
-  @Test("pieces keep their scores and types, and rows beyond them are padding")
+  @Test("pieces keep scores and types, and further rows of the embedding are padding")
   func pieces() throws {
     let result = try SmallTokenizer.sentencePiece()
     #expect(
@@ -25,7 +25,7 @@ import Testing
     #expect(result.notes.isEmpty)
   }
 
-  @Test("added tokens come from three files, each over the one before; spaces are spaces")
+  @Test("added tokens come from three files in order of precedence, with ▁ as a space")
   func addedTokens() throws {
     let result = try SmallTokenizer.sentencePiece
       .with("added_tokens.json", ["<a>": 260, "<b>": 261, "<far>": 400])
@@ -52,7 +52,7 @@ import Testing
   }
 
   @Test(
-    "a space before text is that of the model, unless the file says otherwise or Gemma is meant")
+    "the model sets the space prefix, unless the config or Gemma overrides it")
   func space() throws {
     let bare = SmallTokenizer.sentencePieceBytes(normalizer: [0x18, 0, 0x20, 0])
     var tokenizer = SmallTokenizer().with("tokenizer.model", bare)
@@ -65,7 +65,7 @@ import Testing
     #expect(try tokenizer().value("add_space_prefix") == .bool(false))
   }
 
-  @Test("a normal form that llama.cpp does not bring text into is noted")
+  @Test("a normalization that llama.cpp does not apply is noted")
   func normalization() throws {
     let name = Array("nmt_nfkc".utf8)
     for normalizer in [
@@ -102,14 +102,15 @@ import Testing
     (Array("IQ== 0\nIg== 1\n".utf8), .unsupported, "tiktoken"),
   ]
 
-  @Test("what llama.cpp cannot use, or nobody, is refused", arguments: refused)
+  @Test(
+    "malformed files and models that llama.cpp does not support are refused", arguments: refused)
   func refusals(bytes: [UInt8], kind: ModelError.Kind, fragment: String) {
     let error = SmallTokenizer().with("tokenizer.model", bytes).error()
     #expect(error.kind == kind, "\(error)")
     #expect(error.description.contains(fragment), "\(error)")
   }
 
-  @Test("a tokenizer.model cut at any byte, or with a byte flipped, gives an error or a tokenizer")
+  @Test("a truncated or flipped tokenizer.model gives an error or a tokenizer")
   func mutations() {
     let whole = SmallTokenizer.sentencePieceBytes()
     for length in whole.indices {
@@ -124,15 +125,15 @@ import Testing
     }
   }
 
-  private func expectErrorOrTokenizer(_ bytes: [UInt8], _ place: String) {
+  private func expectErrorOrTokenizer(_ bytes: [UInt8], _ damage: String) {
     do throws(ModelError) {
       _ = try SmallTokenizer().with("tokenizer.model", bytes)()
     } catch {
-      #expect([.malformed, .unsupported].contains(error.kind), "\(place): \(error)")
+      #expect([.malformed, .unsupported].contains(error.kind), "\(damage): \(error)")
     }
   }
 
-  /// As transformers makes it: merges in order, ▁ for spaces.
+  /// A tokenizer.json as transformers converts it: merges in order, ▁ for spaces.
   private static func converted(
     _ merges: JSONValue, normalizer: JSONValue = .null, preTokenizer: JSONValue = .null,
     words: [String] = ["a", "b", "c", "▁", "ab", "abc", "▁ab"]
@@ -156,7 +157,7 @@ import Testing
 
   static let marks: JSONValue = ["type": "Replace", "pattern": ["String": " "], "content": "▁"]
 
-  @Test("the score of a token is the place of its first merge, below zero")
+  @Test("the score of a token is the negative index of its first merge")
   func scores() throws {
     let result = try Self.converted(
       ["a b", "▁ ab", "ab c"], normalizer: Self.marks)()
@@ -167,7 +168,7 @@ import Testing
     #expect(result.notes.isEmpty)
   }
 
-  @Test("merges that leave out ways to make tokens are noted when few are, else refused")
+  @Test("few tokens with missing merges are noted, more are refused")
   func openMerges() throws {
     let result = try Self.converted(["a b"], normalizer: Self.marks)()
     #expect(result.notes.count == 1 && result.notes[0].contains("2 of 266"))
@@ -175,7 +176,7 @@ import Testing
     #expect(error.kind == .unsupported && error.found?.contains("3 of 266") == true)
   }
 
-  @Test("the merges that are missing are those that trying every cut finds (seed 140)")
+  @Test("missing merges are those that trying every split of a token finds (seed 140)")
   func missingMerges() throws {
     var random = Seeded(140)
     for _ in 0..<20 {
@@ -184,12 +185,12 @@ import Testing
         let word = (0..<1 + random.below(6)).map { _ in ["a", "b", "é"][random.below(3)] }.joined()
         if !words.contains(word) { words.append(word) }
       }
-      // By token, so that those of one follow each other.
+      // In the order of tokens, so that the merges of one token follow each other.
       var merges: [[String]] = []
       var expected: Set<String> = []
       for word in words {
-        for cut in word.indices.dropFirst() {
-          let parts = [String(word[..<cut]), String(word[cut...])]
+        for split in word.indices.dropFirst() {
+          let parts = [String(word[..<split]), String(word[split...])]
           guard parts.allSatisfy(words.contains) else { continue }
           let isLeftOut = expected.count < 2 && random.below(4) == 0
           if isLeftOut { expected.insert(word) } else { merges.append(parts) }
@@ -205,8 +206,9 @@ import Testing
     }
   }
 
-  @Test("a token of a million letters takes no longer than as many tokens of one")
+  @Test("a token of a million letters gets its score")
   func longTokens() throws {
+    // The translation would not finish if its time were quadratic in the length of a token.
     let half = String(repeating: "ab", count: 250_000)
     let result = try Self.converted(
       ["a b", .array([.string(half), .string(half)])], normalizer: Self.marks,
@@ -215,8 +217,8 @@ import Testing
     #expect(try result.words("scores")[264] == Float(-1).bitPattern)
   }
 
-  @Test("each spelling of a space before text is understood")
-  func spellings() throws {
+  @Test("each way to set a space prefix is understood")
+  func spacePrefixes() throws {
     let merges: JSONValue = ["a b", "▁ ab", "ab c"]
     let legacy: JSONValue = [
       "type": "Sequence", "normalizers": [["type": "Prepend", "prepend": "▁"], Self.marks],
@@ -235,7 +237,7 @@ import Testing
     #expect(Self.converted(merges).error().kind == .unsupported)
   }
 
-  @Test("a name for the way to split is refused, there being one way only")
+  @Test("--tokenizer-pre is a usage error for SentencePiece")
   func names() {
     var tokenizer = SmallTokenizer.sentencePiece
     tokenizer.pre = "qwen2"

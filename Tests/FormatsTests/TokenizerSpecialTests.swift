@@ -3,7 +3,7 @@ import Formats
 import TensorModel
 import Testing
 
-/// Special tokens, templates of chats, and tokenizers that are missing or somebody else's.
+/// Special tokens, chat templates, and tokenizers that are missing or taken from another model.
 @Suite struct TokenizerSpecialTests {
   private static func template(_ single: JSONValue...) -> JSONValue {
     ["type": "TemplateProcessing", "single": .array(single)]
@@ -30,7 +30,7 @@ import Testing
     ).with("tokenizer_config.json", config)
   }
 
-  @Test("what a template puts around a text is added, in the order of the converter")
+  @Test("special tokens around the text of a template are added, keys in converter order")
   func templates() throws {
     let processor = Self.template(Self.token("<s>"), Self.text)
     let sequence: JSONValue = [
@@ -46,7 +46,7 @@ import Testing
     #expect(result.value("add_eos_token") == .bool(false))
   }
 
-  @Test("a template goes before the flag of the configuration, which counts where it says nothing")
+  @Test("the template overrides the flags of tokenizer_config.json, which apply otherwise")
   func flags() throws {
     let config: JSONValue = [
       "bos_token": "<s>", "add_bos_token": false, "add_eos_token": true,
@@ -56,7 +56,7 @@ import Testing
     #expect(result.value("add_eos_token") == .bool(true))
   }
 
-  @Test("a template that ends texts otherwise than the configuration makes that the end of turns")
+  @Test("if template and config end texts differently, the token of the config ends turns")
   func endOfTurn() throws {
     let result = try Self.tokenizer(
       Self.template(Self.text, Self.token("</s>")), ["eos_token": "<|im_end|>"])()
@@ -65,7 +65,7 @@ import Testing
     #expect(result.value("add_eos_token") == .bool(true))
   }
 
-  @Test("a token between two texts is added when the template has it there")
+  @Test("a separator token is added if the template has it between two texts")
   func separators() throws {
     let second: JSONValue = ["Sequence": ["id": "B", "type_id": 1]]
     for (middle, isAdded) in [("</s>", true), ("<s>", false)] {
@@ -78,7 +78,7 @@ import Testing
     }
   }
 
-  @Test("ids come from the texts of the configuration, then config.json, then other files")
+  @Test("ids come from tokenizer_config.json, then config.json, then other files")
   func sources() throws {
     var tokenizer = Self.tokenizer(
       .null, ["bos_token": ["content": "<s>"], "pad_token": "the", "unk_token": .null])
@@ -97,7 +97,7 @@ import Testing
     #expect(result.value("unknown_token_id") == nil)
   }
 
-  @Test("special tokens of SentencePiece have the trainer's ids when no file says more")
+  @Test("special tokens of SentencePiece have the ids of the trainer by default")
   func trainer() throws {
     // unk_id 2, bos_id 1, eos_id -1, pad_id 0: fields 40 to 43 of the trainer.
     let none: [UInt8] = Array(repeating: 0xFF, count: 9) + [1]
@@ -111,7 +111,7 @@ import Testing
     #expect(result.value("padding_token_id") == .u32(0))
   }
 
-  @Test("a template of chats is one text or several with names, from either file")
+  @Test("chat templates are one text or several named ones, from either file")
   func chats() throws {
     let key = "tokenizer.chat_template"
     let file = SmallTokenizer.byteLevel.with("chat_template.jinja", Array("{{ é }}".utf8))
@@ -136,7 +136,7 @@ import Testing
     #expect(bad.kind == .malformed && bad.file == "chat_template.jinja")
   }
 
-  @Test("of templates with one name the first counts, however many there are")
+  @Test("of chat templates with equal names the first is used, among many")
   func manyChats() throws {
     let choices = (0..<60_000).map { number -> JSONValue in
       ["name": .string("n\(number % 50_000)"), "template": .string("\(number)")]
@@ -147,7 +147,7 @@ import Testing
     #expect(templates.map(\.value) == (0..<50_000).map { .text("\($0)") })
   }
 
-  @Test("tokens that take spaces away are noted")
+  @Test("tokens that strip spaces are noted")
   func particular() throws {
     let json = SmallTokenizer.byteLevelJSON(
       changes: ["added_tokens": [["id": 258, "content": "<s>", "special": true, "rstrip": true]]])
@@ -155,7 +155,7 @@ import Testing
     #expect(notes.count == 1 && notes[0].contains("1 added token takes"))
   }
 
-  @Test("without a tokenizer that can be used, the error says what there is and the way out")
+  @Test("a model without a usable tokenizer is refused with what was found and a hint")
   func nothing() {
     for (name, word) in [
       ("vocab.txt", "WordPiece"), ("tekken.json", "tekken"), ("spiece.model", "T5"),
@@ -170,14 +170,14 @@ import Testing
     #expect(SmallTokenizer.byteLevel.with("special_tokens_map.json", []).error().kind == .malformed)
   }
 
-  @Test("an embedding of more rows than anybody has is refused before the rows are padded")
+  @Test("an embedding with too many rows is refused before padding")
   func rows() {
     var tokenizer = SmallTokenizer.byteLevel
     tokenizer.tokenCount = 1 << 40
     #expect(tokenizer.error().kind == .limit)
   }
 
-  @Test("another model's tokenizer is taken whole, if it has as many tokens")
+  @Test("the tokenizer of another model is copied if the number of tokens matches")
   func donors() throws {
     let taken = try SmallTokenizer.byteLevel.with("tokenizer_config.json", ["chat_template": "x"])()
     var donor = Metadata()

@@ -4,9 +4,9 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Files that end early, at every byte.
+/// Files that are truncated at every byte.
 @Suite struct TruncationTests {
-  /// Golden files of one part, none of which is large.
+  /// The golden models that are single files, all of them small.
   static let files = ["safetensors", "gguf"].flatMap { format in
     Fixtures.names(in: "golden/\(format)", suffix: "." + format).map {
       "golden/\(format)/\($0).\(format)"
@@ -17,21 +17,27 @@ import Testing
 
   init() throws { scratch = try Scratch() }
 
-  @Test("a file cut at any byte gives an error or the same catalog", arguments: files)
-  func goldenFiles(name: String) throws {
-    try check(
-      try Fixtures.bytes(name), as: "cut." + Files.suffix(of: name), mayLosePadding: true)
+  @Test("the golden files are found") func presence() {
+    for format in ["safetensors", "gguf"] {
+      #expect(Self.files.count { $0.hasSuffix("." + format) } >= 10, "\(format)")
+    }
   }
 
-  @Test("a pleat file cut at any byte is refused", arguments: [false, true])
+  @Test("a file truncated at any byte gives an error or the same catalog", arguments: files)
+  func goldenFiles(name: String) throws {
+    try check(
+      try Fixtures.bytes(name), as: "truncated." + Files.suffix(of: name), mayLosePadding: true)
+  }
+
+  @Test("a pleat file truncated at any byte is refused", arguments: [false, true])
   func pleatFiles(compresses: Bool) throws {
     let source = try SmallModel.safetensors(in: scratch)
     let path = try Rewriting.quantize(
       source, to: scratch.path("whole.pleat"), compresses: compresses)
-    try check(try Files.bytes(of: path), as: "cut.pleat", mayLosePadding: false)
+    try check(try Files.bytes(of: path), as: "truncated.pleat", mayLosePadding: false)
   }
 
-  @Test("a split set whose second file is cut gives an error or the same catalog")
+  @Test("a split set whose second file is truncated gives an error or the same catalog")
   func splitSets() throws {
     let names = try Files.names(in: Fixtures.path("golden/gguf/split"))
     for name in names { try scratch.write(Fixtures.bytes("golden/gguf/split/\(name)"), as: name) }
@@ -51,15 +57,15 @@ import Testing
   }
 
   private func expectErrorOrSame(
-    _ path: String, _ whole: Catalog, mayLosePadding: Bool, _ cut: String
+    _ path: String, _ whole: Catalog, mayLosePadding: Bool, _ length: String
   ) throws {
     do throws(ModelError) {
       let model = try Model.open(path)
       let isSame = mayLosePadding && Laws.areEqual(model.catalog, whole)
-      #expect(isSame, "opened with \(cut)")
+      #expect(isSame, "opened with \(length)")
       try model.readEverything()
     } catch {
-      #expect([.malformed, .unsupported].contains(error.kind), "\(cut): \(error)")
+      #expect([.malformed, .unsupported].contains(error.kind), "\(length): \(error)")
     }
   }
 }

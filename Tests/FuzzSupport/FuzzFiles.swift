@@ -1,18 +1,19 @@
 internal import Adapters
+internal import Architectures
 internal import Bytes
 internal import Formats
 internal import Pleat
 internal import TensorModel
 internal import TestSupport
 
-/// What lies beside the bytes that a reader is tried with.
+/// The other files that a reader needs besides the fuzzed bytes.
 enum FuzzFiles {
   private static let layer = "model.layers.0.self_attn.q_proj"
   private static let norm = Toy("model.norm.weight", .f16, [64], seed: 9)
 
-  /// Writes the files that a reader needs.
+  /// Writes the other files that a reader needs.
   ///
-  /// Returns the base of an adapter.
+  /// Returns the base model for readers of adapters, nil for others.
   static func write(for reader: FuzzReader, in scratch: Scratch) throws -> Model? {
     let weights = "model.safetensors"
     switch reader {
@@ -77,9 +78,7 @@ enum FuzzFiles {
     "fine_tune_type": "lora", "num_layers": 1, "lora_parameters": ["rank": 2, "scale": 3],
   ]
 
-  /// Reads tensors as those of an adapter, of PEFT and of mlx-lm.
-  ///
-  /// Throws what the latter throws.
+  /// Reads tensors as an adapter of PEFT and of mlx-lm, and ignores errors.
   static func readAsAdapter(_ tensors: [TensorInfo]) throws(ModelError) {
     let contents = AdapterContents(path: "adapter", config: peft, tensors: tensors)
     _ = try? AdapterKind.peft.read(contents)
@@ -88,7 +87,7 @@ enum FuzzFiles {
     _ = try? AdapterKind(contents).read(contents)
   }
 
-  /// A small `tokenizer.json`, of pieces.
+  /// A small `tokenizer.json` of SentencePiece pieces.
   static let tokenizer: [UInt8] = {
     let digits = Array("0123456789ABCDEF")
     let bytes = (0..<256).map { "\"<0x\(digits[$0 / 16])\(digits[$0 % 16])>\":\($0 + 3)" }
@@ -102,7 +101,7 @@ enum FuzzFiles {
         + vocabulary.joined(separator: ",") + #"},"merges":[]}}"#).utf8)
   }()
 
-  /// The tensors of a model of one layer, and of two experts.
+  /// The tensors of a model with one layer and two experts.
   static func tensors(of architecture: Architecture) -> [TensorInfo] {
     architecture.requiredNames(layerCount: 1, expertCount: 2).map { name in
       let shape = name.hasSuffix("norm.weight") ? Shape(64) : Shape(64, 64)

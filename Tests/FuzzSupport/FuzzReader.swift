@@ -1,39 +1,39 @@
-/// A reader that is tried with bytes of any kind.
+/// A reader that is tested with arbitrary bytes.
 package enum FuzzReader: String, CaseIterable, Sendable {
-  /// A file of tensors, and what PEFT and mlx-lm would say of their names.
+  /// A safetensors file, whose tensors are also read as adapters of PEFT and mlx-lm.
   case safetensors
-  /// An index of three shards that are there.
+  /// The index of a safetensors model whose three shards exist.
   case safetensorsIndex = "safetensors-index"
-  /// The first file of a model, alone or with two more that are there.
+  /// The first file of a GGUF model, which is unsplit or has two further shards that exist.
   case gguf
-  /// A whole file.
+  /// A pleat file.
   case pleat
-  /// `config.json` beside weights in groups as MLX has them.
+  /// `config.json` of an MLX model.
   case mlx
-  /// `config.json` beside weights as GPTQ has them.
+  /// `config.json` of a GPTQ model.
   case gptq
-  /// `config.json` beside weights as AWQ has them.
+  /// `config.json` of an AWQ model.
   case awq
-  /// `config.json` beside weights as compressed-tensors has them.
+  /// `config.json` of a compressed-tensors model.
   case compressedTensors = "compressed-tensors"
-  /// `adapter_config.json` beside tensors of PEFT, which are folded.
+  /// `adapter_config.json` of a PEFT adapter, which is folded.
   case peft
-  /// `adapter_config.json` beside tensors of mlx-lm, which are folded.
+  /// `adapter_config.json` of an mlx-lm adapter, which is folded.
   case mlxAdapter = "mlx-adapter"
   /// `tokenizer.model`.
   case sentencePiece = "sentencepiece"
   /// `tokenizer.json`.
   case tokenizer
-  /// The small files beside it.
+  /// The small files beside `tokenizer.json`.
   case tokenizerConfig = "tokenizer-config"
-  /// `config.json` of a model that becomes one of llama.cpp.
+  /// `config.json` of a model that is converted to GGUF.
   case architecture
-  /// What `quantize --recipe` reads.
+  /// The recipe of `quantize --recipe`.
   case recipe
-  /// Any JSON.
+  /// A JSON document.
   case json
 
-  /// What the file that takes the bytes is called, where the reader takes a path.
+  /// The name of the file that gets the bytes; nil if the reader takes bytes directly.
   var fileName: String? {
     switch self {
     case .safetensors: "input.safetensors"

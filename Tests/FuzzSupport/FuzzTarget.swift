@@ -5,17 +5,16 @@ internal import SystemPackage
 internal import TensorModel
 internal import TestSupport
 
-/// Gives bytes to a reader, as a fuzzer does millions of times, and checks what must hold of it.
+/// Passes bytes to a reader, as a fuzzer does millions of times, and checks its laws.
 package final class FuzzTarget {
-  /// The reader.
+  /// The reader under test.
   package let reader: FuzzReader
   private let scratch: Scratch
   private let file: FileDescriptor?
   private let path: String
   private let base: Model?
 
-  /// How much a file may ask for: little, so that a fuzzer with a limit of memory sees who asks for
-  /// more.
+  /// Small limits, so that a fuzzer with a memory limit detects larger allocations.
   static let limits: ReadLimits = {
     var limits = ReadLimits()
     (limits.headerByteCount, limits.metadataByteCount) = (1 << 20, 1 << 20)
@@ -25,10 +24,10 @@ package final class FuzzTarget {
     return limits
   }()
 
-  // What compresses well may take long, and that is no fault.
+  // Larger models are not decoded: highly compressed data may take long, which is not a fault.
   private static let decodedByteCount = 1 << 22
 
-  /// A target with the files of its own that the reader needs beside those bytes.
+  /// Creates a target, and writes the other files that the reader needs.
   package init(_ reader: FuzzReader) throws {
     self.reader = reader
     scratch = try Scratch()
@@ -45,9 +44,9 @@ package final class FuzzTarget {
 
   deinit { try? file?.close() }
 
-  /// What the reader does with some bytes that it must never do; nil when it behaves.
+  /// Passes bytes to the reader, and describes the law that it breaks; nil if it breaks none.
   ///
-  /// Throws when the bytes cannot be written.
+  /// Throws if the bytes cannot be written.
   package func brokenLaw(with bytes: [UInt8]) throws -> String? {
     if let file {
       try file.writeAll(toAbsoluteOffset: 0, bytes)
@@ -65,27 +64,27 @@ package final class FuzzTarget {
     }
   }
 
-  /// What is wrong with an error that a file caused; nil when nothing is.
+  /// Describes what is wrong with an error that a file caused; nil if nothing is.
   private func judgement(on error: ModelError) -> String? {
     var kinds: [ModelError.Kind] = [.malformed, .unsupported, .limit, .mismatch]
-    // Of several files one may be missing.
+    // A shard may be missing.
     if reader == .safetensorsIndex || reader == .gguf { kinds.append(.io) }
     if reader == .recipe { kinds.append(.usage) }
     let isClear = kinds.contains(error.kind) && !error.what.isEmpty
-    return isClear ? nil : "an error of a kind that a file does not cause: \(error)"
+    return isClear ? nil : "a file causes an error of an unexpected kind: \(error)"
   }
 
   private func brokenLawOfModel() throws(ModelError) -> String? {
     let model = try Model.open(path, limits: Self.limits)
     let again: Model
     do throws(ModelError) { again = try Model.open(path, limits: Self.limits) } catch {
-      return "what opened does not open again: \(error)"
+      return "a model cannot be opened a second time: \(error)"
     }
     guard model.format == again.format, Laws.areEqual(model.catalog, again.catalog) else {
-      return "what opened is another model when it is opened again"
+      return "a model differs when it is opened a second time"
     }
     guard model.reader.inputPaths.allSatisfy({ $0.parentFolder.string == scratch.folder }) else {
-      return "a file outside of the folder is read"
+      return "the reader opens a file outside the folder"
     }
     _ = Inspection(model)
     _ = model.history
@@ -113,10 +112,10 @@ package final class FuzzTarget {
     let adapter = try AdapterFile.open(path, limits: Self.limits)
     let again = try AdapterFile.open(path, limits: Self.limits)
     guard adapter.adapter.changes == again.adapter.changes else {
-      return "an adapter changes something else when it is opened again"
+      return "an adapter differs when it is opened a second time"
     }
     guard let base else { return nil }
-    _ = try Verification(of: base, against: base, adapters: [AdapterUse(adapter)])
+    _ = try Verification(of: base, against: base, adapters: [AppliedAdapter(adapter)])
     return nil
   }
 }

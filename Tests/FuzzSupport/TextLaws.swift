@@ -1,14 +1,15 @@
+internal import Architectures
 internal import Bytes
 internal import Formats
 internal import Pleat
 internal import TensorModel
 internal import TestSupport
 
-/// What must hold of readers that take bytes rather than paths.
+/// The laws of readers that take bytes and not paths.
 enum TextLaws {
-  /// The law that a reader breaks; nil when it breaks none.
+  /// Describes the law that a reader breaks; nil if it breaks none.
   ///
-  /// Throws what the reader throws.
+  /// Throws the errors of the reader.
   static func broken(by reader: FuzzReader, with bytes: [UInt8]) throws(ModelError) -> String? {
     switch reader {
     case .sentencePiece: return try tokenizer(["tokenizer.model": bytes])
@@ -41,10 +42,10 @@ enum TextLaws {
     }
     let (first, second) = (try read(), try read())
     guard Laws.areEqual(first.metadata, second.metadata), first.notes == second.notes else {
-      return "a tokenizer becomes another when it is read again"
+      return "a tokenizer differs when it is read a second time"
     }
     guard case .array(let tokens)? = first.metadata["tokenizer.ggml.tokens"], tokens.count == count
-    else { return "there is not a token for each row" }
+    else { return "the number of tokens differs from the number of rows" }
     return nil
   }
 
@@ -59,7 +60,7 @@ enum TextLaws {
     }
     let (first, second) = (try translate(), try translate())
     return Laws.areEqual(first.metadata, second.metadata) && first.tensors == second.tensors
-      ? nil : "a config becomes another when it is read again"
+      ? nil : "a config differs when it is read a second time"
   }
 
   private static func recipe(_ bytes: [UInt8]) throws(ModelError) -> String? {
@@ -68,12 +69,12 @@ enum TextLaws {
     for rule in recipe.rules { _ = rule.matches("model.layers.0.self_attn.q_proj.weight") }
     let again: Recipe
     do throws(ModelError) { again = try Recipe(recipe.json) } catch {
-      return "a recipe that was read cannot be read when it is written: \(error)"
+      return "a recipe cannot be read after it is written: \(error)"
     }
-    return recipe.json == again.json ? nil : "a recipe is another when it is written and read"
+    return recipe.json == again.json ? nil : "a recipe differs after it is written and read"
   }
 
-  /// The scanner and json-c agree, and what is written is what was read.
+  /// Checks that the scanner and json-c agree, and that a written document is read back equal.
   private static func json(_ bytes: [UInt8]) throws(ModelError) -> String? {
     var scanner = try JSONScanner(bytes, file: "json", offset: 0, limits: FuzzTarget.limits)
     try scanner.skip()
@@ -83,13 +84,13 @@ enum TextLaws {
       guard isWritable(value) else { return nil }
       let text = Array(JSONWriter.text(value).utf8)
       let again = try JSONParser.parse(text, file: "json", limits: FuzzTarget.limits)
-      return isSame(value, again) ? nil : "a document is another when it is written and read"
+      return isSame(value, again) ? nil : "a document differs after it is written and read"
     } catch {
-      return "the scanner passes what json-c or the writer does not: \(error)"
+      return "the scanner accepts a text that fails in json-c or the writer: \(error)"
     }
   }
 
-  /// Whether there is JSON for each number: a text can hold numbers that are infinite as a `Double`.
+  /// Whether every number can be written as JSON; numbers too large for a `Double` are infinite.
   private static func isWritable(_ value: JSONValue) -> Bool {
     switch value {
     case .number(let number): number.isFinite

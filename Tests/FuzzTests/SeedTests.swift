@@ -2,7 +2,7 @@ import FuzzSupport
 import TestSupport
 import Testing
 
-/// What the fuzzer begins with, and what it once found: no reader may break a law with it.
+/// No reader may break a law with the seeds of the fuzzer, which include its earlier findings.
 @Suite struct SeedTests {
   @Test("no seed makes its reader break a law", arguments: FuzzReader.allCases)
   func seeds(reader: FuzzReader) throws {
@@ -28,7 +28,7 @@ import Testing
     }
   }
 
-  @Test("there are seeds for readers only") func folders() {
+  @Test("every folder of seeds belongs to a reader, and every reader has one") func folders() {
     #expect(
       Set(Fixtures.names(in: "seeds", suffix: "")) == Set(FuzzReader.allCases.map(\.rawValue)))
   }

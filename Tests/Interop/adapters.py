@@ -1,4 +1,4 @@
-"""Writing adapter folders, reading checkpoints, and comparing what was folded."""
+"""Writes adapter folders, reads checkpoints, and compares folded weights."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ PREFIX = "base_model.model."
 
 
 def write_adapter(folder: Path, modules: dict, alpha: float, **config) -> Path:
-    """A PEFT folder with A [r, columns] and B [rows, r] for each module, as float32."""
+    """Writes a PEFT folder with A [r, columns] and B [rows, r] for each module, as float32."""
     folder.mkdir(parents=True)
     tensors = {}
     for module, (a, b) in modules.items():
@@ -36,7 +36,7 @@ def write_adapter(folder: Path, modules: dict, alpha: float, **config) -> Path:
 
 
 def qalora_deltas(folder: Path, group_size: int = 32) -> dict[str, np.ndarray]:
-    """What a QA-LoRA adapter of PEFT adds to each group: weight's name → [rows, groups], float64.
+    """The update of each group by a QA-LoRA adapter: weight name → [rows, groups], float64.
 
     PEFT pools by the mean and multiplies by the number of groups.
     """
@@ -49,7 +49,7 @@ def qalora_deltas(folder: Path, group_size: int = 32) -> dict[str, np.ndarray]:
 
 
 def expanded(folder: Path, group_size: int = 32) -> dict[str, np.ndarray]:
-    """ΔW of a QA-LoRA adapter in full."""
+    """ΔW of a QA-LoRA adapter, expanded to all columns."""
     return {
         name: np.repeat(delta, group_size, axis=1)
         for name, delta in qalora_deltas(folder, group_size).items()
@@ -64,7 +64,7 @@ def updates(folder: Path) -> dict[str, np.ndarray]:
 
 
 def matrices(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """A and B of a PEFT folder in float64, by the name of the weight that they are for."""
+    """A and B of a PEFT folder in float64, by the name of their weight."""
     tensors = safetensors.numpy.load_file(folder / "adapter_model.safetensors")
     result = {}
     for key in tensors:
@@ -80,7 +80,7 @@ def as_float32(values) -> torch.Tensor:
 
 
 def stored(folder: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a directory in the types that they are stored in."""
+    """The tensors of a directory in their stored types."""
     tensors = {}
     for path in sorted(folder.glob("*.safetensors")):
         tensors |= safetensors.torch.load_file(path)
@@ -88,7 +88,7 @@ def stored(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def decoded(pleat, model: Path, folder: Path) -> dict[str, np.ndarray]:
-    """The weights of any model as float32, decoded by pleat."""
+    """The weights of a model as float32, decoded by pleat."""
     pleat.run("convert", model, "--to", "safetensors", "--dtype", "F32", "-o", folder)
     return {name: tensor.float().numpy() for name, tensor in stored(folder).items()}
 
@@ -107,10 +107,10 @@ def bytes_of(tensor: torch.Tensor) -> bytes:
 
 
 def steps(found: torch.Tensor, expected: torch.Tensor, base: torch.Tensor) -> np.ndarray:
-    """How far each weight is off, in units in the last place of the stored type.
+    """The error of each weight in units in the last place of the stored type.
 
-    The unit is that of the largest number in W + ΔW = W'. Forgiven is what sums of products in
-    float32 may differ by in another order: four units of float32 of the largest ΔW.
+    The unit is that of the largest number in W + ΔW = W'. A tolerance is subtracted, by which sums
+    of products in float32 may differ in another order: four float32 units of the largest ΔW.
     """
     assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
     type = torch.finfo(expected.dtype)
@@ -118,10 +118,10 @@ def steps(found: torch.Tensor, expected: torch.Tensor, base: torch.Tensor) -> np
     assert np.isfinite(f).all()
     largest = np.maximum.reduce([np.abs(w), np.abs(e), np.abs(e - w)])
     exponent = np.floor(np.log2(np.maximum(largest, type.smallest_normal)))
-    forgiven = 2.0**-22 * np.abs(e - w).max()
-    return np.maximum(np.abs(f - e) - forgiven, 0) / (np.exp2(exponent) * type.eps)
+    tolerance = 2.0**-22 * np.abs(e - w).max()
+    return np.maximum(np.abs(f - e) - tolerance, 0) / (np.exp2(exponent) * type.eps)
 
 
 def folded_error(fold_report: str) -> float:
-    """The adapter error that `pleat fold --json` states."""
+    """The adapter error in the report of `pleat fold --json`."""
     return json.loads(fold_report)["fold"]["adapterError"]

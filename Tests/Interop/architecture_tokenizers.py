@@ -1,4 +1,4 @@
-"""Small tokenizers of the families that models come with."""
+"""Small tokenizers of the common families."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def _corpus() -> list[str]:
 
 
 def _byte_level(path: Path, name: str, kind: str) -> None:
-    """A tokenizer of bytes and merges, of 400 tokens and two special ones."""
+    """Writes a byte-level BPE tokenizer with 400 tokens and two special ones."""
     split = LLAMA3_SPLIT if kind == "llama3" else QWEN2_SPLIT
     tokenizer = Tokenizer(models.BPE(ignore_merges=kind == "llama3"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -74,7 +74,7 @@ def _added(token: str) -> dict:
 
 
 def _sentencepiece(path: Path, name: str, kind: str) -> None:
-    """A tokenizer.model of 400 pieces, with bytes for what it has no pieces for."""
+    """Writes a tokenizer.model with 400 pieces and byte fallback."""
     import sentencepiece
 
     gemma = name.startswith("gemma")
@@ -92,7 +92,7 @@ def _sentencepiece(path: Path, name: str, kind: str) -> None:
     (path / "tokenizer.vocab").unlink()
     ids = {"<pad>": 0, "<eos>": 1, "<bos>": 2} if gemma else {"<unk>": 0, "<s>": 1, "</s>": 2}
     first, last = ("<bos>", "<eos>") if gemma else ("<s>", "</s>")
-    if name.startswith("phi3"):  # llama.cpp looks for it in models of this name
+    if name.startswith("phi3"):  # llama.cpp looks for this token in models of this name
         ids["<|endoftext|>"], last = 400, "<|endoftext|>"
     about = {
         "tokenizer_class": "GemmaTokenizer" if gemma else "LlamaTokenizer",
@@ -116,6 +116,6 @@ TOKENIZERS = {
     "qwen2": _byte_level,
     "sentencepiece": _sentencepiece,
 }
-# What llama.cpp calls the way of splitting text; it is known there by a hash of well-known
-# tokenizers, which small ones do not have.
+# The pre-tokenizers in llama.cpp. It identifies them by a hash of well-known tokenizers, which the
+# small ones do not have.
 PRE_TOKENIZERS = {"llama3": "llama-bpe", "qwen2": "qwen2", "sentencepiece": "default"}

@@ -1,13 +1,13 @@
-"""Random weights with which a model is far from flat."""
+"""Random weights that give attention and logits which are far from uniform."""
 
 import torch
 
 
 def _deviation(name: str, shape: torch.Size, tied: bool, gemma: bool) -> tuple[float, float]:
-    """Mean and standard deviation of a weight: attention and logits are far from flat."""
+    """The mean and standard deviation of a weight; attention and logits are far from uniform."""
     if name.endswith("bias"):
         return 0.0, 0.3
-    if len(shape) == 1:  # a norm; that of gemma is added to one
+    if len(shape) == 1:  # a norm; Gemma adds one to it
         return (0.0 if gemma else 1.0), 0.2
     if "embed_tokens" in name:
         return 0.0, 2.5 / shape[-1] ** 0.5 if tied else 1.0

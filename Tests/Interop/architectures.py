@@ -1,4 +1,4 @@
-"""Small random models of every architecture, as folders of Hugging Face."""
+"""Small random models of every architecture, as Hugging Face folders."""
 
 import json
 import zlib
@@ -15,7 +15,7 @@ from architecture_weights import fill
 
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
-# What is common to all: every row is whole blocks of 32, and heads share keys and values.
+# Common to all models: every row is whole blocks of 32, and heads share keys and values.
 SHAPE = dict(
     hidden_size=128,
     intermediate_size=192,
@@ -24,21 +24,21 @@ SHAPE = dict(
     num_key_value_heads=2,
     max_position_embeddings=512,
 )
-VOCABULARY = 416  # more than the tokenizers have, as in models that pad it
+VOCABULARY = 416  # more than the tokenizers have, as in models that pad the vocabulary
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model: its config, its tokenizer, and the type its weights are saved in."""
+    """A model: its config, its tokenizer, and the type of its weights."""
 
     name: str
     config: Callable[[], transformers.PretrainedConfig]
     tokenizer: str  # llama3, qwen2 or sentencepiece
     dtype: str = "BF16"
-    # Where rope is described: published configs of most models are older than rope_parameters.
+    # RoPE settings in the old form: the published configs of most models predate rope_parameters.
     rope: dict | None = None
-    longer: dict = field(default_factory=dict)  # of the config.json, what is not in the class
-    edit: Callable[[Path], None] | None = None  # of the folder, once it is saved
+    longer: dict = field(default_factory=dict)  # keys of config.json that the class does not have
+    edit: Callable[[Path], None] | None = None  # a change of the saved folder
     shard: str = "1GB"
 
     def __str__(self) -> str:
@@ -85,7 +85,7 @@ def _edit_config(remove: tuple[str, ...] = (), **values) -> Callable[[Path], Non
 
 
 def _with_leftovers(folder: Path) -> None:
-    """What old checkpoints hold beside the weights: a head that is tied, and rotary tables."""
+    """Adds the leftovers of old checkpoints: a tied head, and rotary tables."""
     path = folder / "model.safetensors"
     tensors = safetensors.torch.load_file(path)
     tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
@@ -103,7 +103,7 @@ def _with_sampling(folder: Path) -> None:
 
 
 def _gemma3_with_pictures() -> transformers.PretrainedConfig:
-    """A text model that is mostly the defaults of its class, and an eye."""
+    """A text model with mostly the defaults of its class, and a vision tower."""
     text = dict(
         hidden_size=128,
         intermediate_size=192,
@@ -111,7 +111,7 @@ def _gemma3_with_pictures() -> transformers.PretrainedConfig:
         sliding_window=24,
         vocab_size=VOCABULARY,
     )
-    eye = dict(
+    vision = dict(
         hidden_size=32,
         intermediate_size=32,
         num_hidden_layers=1,
@@ -120,7 +120,7 @@ def _gemma3_with_pictures() -> transformers.PretrainedConfig:
         patch_size=14,
     )
     return transformers.Gemma3Config(
-        text_config=text, vision_config=eye, mm_tokens_per_image=4, **without_heads(GEMMA)
+        text_config=text, vision_config=vision, mm_tokens_per_image=4, **without_heads(GEMMA)
     )
 
 
@@ -129,7 +129,7 @@ def without_heads(values: dict) -> dict:
 
 
 def _publish_gemma3(folder: Path) -> None:
-    """What the config of Gemma 3 4B has of its text model, and no more but a small vocabulary."""
+    """Keeps only the text config keys of the published Gemma 3 4B, and the small vocabulary."""
     path = folder / "config.json"
     config = json.loads(path.read_text())
     kept = ("hidden_size", "intermediate_size", "model_type", "num_hidden_layers")
@@ -246,7 +246,7 @@ CASES = [
         rope={"theta": 10000.0, "scaling": LONG_ROPE},
         longer={"original_max_position_embeddings": 256},
     ),
-    # Configs and files as others have them.
+    # Configs and files as in published models.
     Case(
         "llama2",
         _config("LlamaConfig", **(LLAMA | {"num_key_value_heads": 4})),
@@ -331,10 +331,10 @@ CASES = [
 
 
 def make(case: Case, folder: Path) -> Path:
-    """Writes the model; the same every time."""
+    """Writes the model; the result is the same every time."""
     config = case.config()
     path = folder / case.name
-    if case.rope:  # a published config, as the classes of today read it
+    if case.rope:  # a published config as current classes read it
         config = type(config)(
             **{
                 key: value
@@ -362,7 +362,7 @@ def _rope(case: Case) -> dict:
 
 
 def _publish(path: Path, case: Case) -> None:
-    """A config.json as older versions of transformers wrote it."""
+    """Rewrites config.json in the form of older versions of transformers."""
     config = json.loads(path.read_text())
     config.pop("rope_parameters", None)
     config["torch_dtype"] = config.pop("dtype")
@@ -371,12 +371,12 @@ def _publish(path: Path, case: Case) -> None:
 
 
 def tokens(count: int) -> np.ndarray:
-    """Two rows of random tokens that are not special."""
+    """Two rows of random tokens, without special ones."""
     return np.random.default_rng(1).integers(4, 380, (2, count))
 
 
 def logits(folder: Path, rows: np.ndarray):
-    """What transformers computes in float32."""
+    """The logits that transformers computes in float32."""
     model, report = transformers.AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=torch.float32,

@@ -20,7 +20,7 @@ class Pleat:
         )
 
     def run(self, *arguments) -> str:
-        """Standard output; fails the test, with what the command said, unless it succeeds."""
+        """The standard output. Fails the test with the error output if the command fails."""
         result = self.attempt(*arguments)
         if result.returncode != 0:
             command = " ".join(["pleat", *map(str, arguments)])
@@ -63,7 +63,7 @@ def tinylm_f16_gguf(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def quantized_gguf(pleat, tinylm_f16_gguf, tmp_path_factory):
-    """Makes tinylm as GGUF of a type such as Q4_1; each only once."""
+    """Quantizes tinylm to GGUF with a type such as Q4_1, once for each type."""
     folder = tmp_path_factory.mktemp("quantized")
 
     def make(type: str) -> Path:

@@ -1,6 +1,6 @@
-"""llama.cpp's own converter, from the source that scripts/python --llama fetched.
+"""llama.cpp's converter, from the source that scripts/python --llama fetched.
 
-Run as a program it is that converter, told what the tokenizer splits text with.
+As a program, this file runs the converter with a given pre-tokenizer.
 """
 
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def source() -> Path:
-    """The sources, beside the environment that this runs in."""
+    """The folder of the sources, which is beside the Python environment."""
     import llama_cpp
 
     cache = Path(sys.prefix).parent
@@ -18,7 +18,7 @@ def source() -> Path:
 
 
 def convert(model: Path, paths: dict[str, Path], pre_tokenizer: str) -> None:
-    """Converts a folder of Hugging Face to GGUF of each type: f32, f16 or bf16."""
+    """Converts a Hugging Face folder to GGUF with each type: f32, f16 or bf16."""
     arguments = [pre_tokenizer, str(model), *(f"{type}={path}" for type, path in paths.items())]
     result = subprocess.run(
         [sys.executable, __file__, str(source()), *arguments],

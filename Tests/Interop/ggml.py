@@ -1,4 +1,4 @@
-"""llama.cpp's own quantizer, by way of the library of llama_cpp."""
+"""llama.cpp's quantizer, called through the library of llama_cpp."""
 
 import ctypes
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-# ggml's numbers of the types, and llama.cpp's of the files that are made of them.
+# The numbers of the types in ggml, and of the file types in llama.cpp.
 TYPES = {"Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8}
 FILE_TYPES = {"Q4_0": 2, "Q4_1": 3, "Q5_0": 8, "Q5_1": 9, "Q8_0": 7}
 
@@ -19,7 +19,7 @@ def library() -> ctypes.CDLL:
 
 
 def quantized(values: np.ndarray, type: str) -> bytes:
-    """The blocks that ggml makes of a float32 matrix."""
+    """The blocks of a float32 matrix, quantized by ggml."""
     ggml = library()
     ggml.ggml_quantize_chunk.restype = ctypes.c_size_t
     ggml.ggml_quantize_chunk.argtypes = [
@@ -40,7 +40,7 @@ def quantized(values: np.ndarray, type: str) -> bytes:
 
 
 def quantize_file(source: Path, path: Path, type: str) -> None:
-    """What `llama-quantize --pure` does: every matrix gets the same type."""
+    """Quantizes like `llama-quantize --pure`: every matrix gets the same type."""
     import llama_cpp
 
     parameters = llama_cpp.llama_model_quantize_default_params()
@@ -54,7 +54,7 @@ def quantize_file(source: Path, path: Path, type: str) -> None:
 
 
 def blocks(path: Path) -> dict[str, tuple[str, bytes]]:
-    """Of each tensor of a file: its type and its bytes."""
+    """The type and the bytes of each tensor of a file."""
     return {
         tensor.name: (tensor.tensor_type.name, tensor.data.tobytes())
         for tensor in gguf.GGUFReader(path).tensors

@@ -1,4 +1,4 @@
-"""Reading GGUF with the gguf package."""
+"""Reads and writes GGUF with the gguf package."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ import gguf
 import numpy as np
 from tinylm_gguf import IN_LAYER, gguf_name, interleaved
 
-# What a quantizer has to change in the metadata.
+# The metadata keys that a quantizer changes.
 CHANGED_KEYS = {"general.file_type", "general.quantization_version"}
 
 
 def metadata(path: Path) -> dict:
-    """Key → (types, value), without what the reader adds and what a quantizer changes."""
+    """Key → (types, value), without keys that the reader adds or a quantizer changes."""
     fields = gguf.GGUFReader(path).fields
     return {
         key: ([type.name for type in field.types], field.contents())
@@ -36,7 +36,7 @@ def values(path: Path) -> dict[str, np.ndarray]:
 
 
 def write_float32(path: Path, source: Path, tensors: dict[str, np.ndarray]) -> None:
-    """The model of `source` with these values in F32, so that a runtime rounds nothing."""
+    """Writes the model of `source` with these values in F32, so that a runtime rounds nothing."""
     fields = gguf.GGUFReader(source).fields
     writer = gguf.GGUFWriter(path, fields["general.architecture"].contents())
     for key in metadata(source):
@@ -54,7 +54,7 @@ def write_float32(path: Path, source: Path, tensors: dict[str, np.ndarray]) -> N
 def under_gguf_names(
     tensors: dict[str, np.ndarray], heads: int, kv_heads: int
 ) -> dict[str, np.ndarray]:
-    """A checkpoint under Hugging Face's names becomes one under llama.cpp's; any other stays."""
+    """Renames a checkpoint from Hugging Face names to those of llama.cpp; others are unchanged."""
     if not any(name.startswith("model.") for name in tensors):
         return tensors
     counts = {"self_attn.q_proj": heads, "self_attn.k_proj": kv_heads}
@@ -66,6 +66,6 @@ def under_gguf_names(
 
 
 def is_block_matrix(name: str) -> bool:
-    """A matrix of a layer, which every quantizer quantizes."""
+    """Whether a tensor is a matrix of a layer, which every quantizer quantizes."""
     parts = name.split(".")
     return parts[0] == "blk" and parts[2] in IN_LAYER.values() and not parts[2].endswith("_norm")

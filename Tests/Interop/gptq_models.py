@@ -1,6 +1,6 @@
-"""GPTQ checkpoints in plain Python: what a layer's tensors are, and the weights that they mean.
+"""GPTQ checkpoints in plain Python: the stored tensors of a layer, and the weights they decode to.
 
-Streams of bits are made with Python's long integers, in which a code is at bit · place.
+Bit streams are made with Python's long integers, in which code i starts at bit i · bits.
 """
 
 import json
@@ -14,10 +14,10 @@ VERSIONS = ("gptq", "gptq_v2")
 
 
 def packed(codes: np.ndarray, bits: int) -> np.ndarray:
-    """Each row as a stream of bits, the lowest of each code first, in 32-bit words."""
+    """Packs each row as a bit stream, lowest bit of a code first, into 32-bit words."""
     rows = []
     for row in codes.tolist():
-        stream = sum(code << (bits * place) for place, code in enumerate(row))
+        stream = sum(code << (bits * index) for index, code in enumerate(row))
         rows.append(np.frombuffer(stream.to_bytes(len(row) * bits // 8, "little"), "<i4"))
     return np.stack(rows)
 
@@ -28,13 +28,13 @@ def unpacked(words: np.ndarray, bits: int) -> np.ndarray:
     for row in np.ascontiguousarray(words.astype("<i4")):
         stream = int.from_bytes(row.tobytes(), "little")
         count = row.size * 32 // bits
-        rows.append([stream >> (bits * place) & (1 << bits) - 1 for place in range(count)])
+        rows.append([stream >> (bits * index) & (1 << bits) - 1 for index in range(count)])
     return np.array(rows, np.int64)
 
 
 @dataclass
 class Layer:
-    """A weight of outputs × inputs: codes, and for each group and output a scale and a zero point."""
+    """A weight of outputs × inputs: codes, and a scale and a zero point per group and output."""
 
     bits: int
     codes: np.ndarray
@@ -50,7 +50,7 @@ class Layer:
             generator.shuffle(groups)
         shape = (count, outputs)
         zeros = generator.integers(1, 1 << bits, shape)
-        # Away from zero, so that whoever finds codes again by division finds the same.
+        # Away from zero, so that recomputing codes by division gives the same codes.
         scales = generator.uniform(0.01, 0.05, shape) * generator.choice([-1, 1], shape)
         return cls(
             bits,
@@ -87,7 +87,7 @@ class Layer:
 
 
 def write(folder: Path, layers: dict[str, Layer], others: dict, version: str, **more) -> Path:
-    """A checkpoint as gptqmodel saves it, but for what loading does not need."""
+    """Writes a checkpoint like gptqmodel, without keys that loading does not need."""
     folder.mkdir()
     tensors = dict(others)
     for path, layer in layers.items():
@@ -122,7 +122,7 @@ def arrays(folder: Path) -> dict[str, np.ndarray]:
 
 
 def weights(folder: Path) -> dict[str, np.ndarray]:
-    """The weights of all layers of a folder that has no rules."""
+    """The weights of all layers of a folder without per-layer rules."""
     config, tensors = quantization(folder), arrays(folder)
     assert "dynamic" not in config
     paths = [name.removesuffix(".qweight") for name in tensors if name.endswith(".qweight")]

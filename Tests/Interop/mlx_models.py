@@ -1,7 +1,7 @@
-"""Running MLX folders in mlx_lm, and what their tensors say; imported only where MLX is offered.
+"""Runs MLX folders in mlx_lm and decodes their tensors; imported only where MLX is available.
 
-Everything runs on the CPU. There MLX emulates F16 and BF16: 160 ms a token of tinylm, against 4 ms
-in F32. So most models are cast to F32 once loaded, which changes no parameter of theirs.
+Everything runs on the CPU, where MLX emulates F16 and BF16: a token of tinylm takes 160 ms, against
+4 ms in F32. Most models are therefore cast to F32 after loading, which is exact.
 """
 
 import json
@@ -15,7 +15,7 @@ import pytest
 import torch
 
 if sys.platform == "darwin" and platform.machine() != "arm64":
-    pytest.skip("mlx is not offered for Intel Macs", allow_module_level=True)
+    pytest.skip("mlx is not available for Intel Macs", allow_module_level=True)
 
 import mlx.core as mx  # noqa: E402
 import mlx_lm  # noqa: E402
@@ -26,7 +26,7 @@ PARAMETERS = ("scales", "biases")
 
 
 class Transformerlike:
-    """A model of MLX, called as one of transformers is."""
+    """A model of MLX with the call interface of transformers."""
 
     def __init__(self, model):
         self.model = model
@@ -37,7 +37,7 @@ class Transformerlike:
 
 
 def load(folder: Path, dtype=mx.float32) -> Transformerlike:
-    """What mlx_lm loads; cast, unless dtype is None."""
+    """The model that mlx_lm loads, cast to `dtype` unless that is None."""
     model, _ = mlx_lm.load(str(folder))
     if dtype is not None:
         model.set_dtype(dtype)
@@ -60,7 +60,7 @@ def float32(array: mx.array) -> np.ndarray:
 
 
 def layers(folder: Path) -> dict[str, tuple[int, int]]:
-    """The bits and the group size of each quantized layer, as config.json tells MLX."""
+    """The bits and the group size of each quantized layer, according to config.json."""
     config = json.loads((folder / "config.json").read_text())
     assert config["quantization"] == config["quantization_config"]
     common = config["quantization"]
@@ -75,7 +75,7 @@ def layers(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def codes(words: mx.array, bits: int) -> np.ndarray:
-    """Codes as float32, from a stream of bits with the lowest first."""
+    """The codes as float32, unpacked from a bit stream with the lowest bit first."""
     bytes = np.ascontiguousarray(np.array(words).astype("<u4")).view(np.uint8)
     stream = np.unpackbits(bytes, axis=1, bitorder="little")
     digits = stream.reshape(len(bytes), -1, bits)
@@ -83,7 +83,7 @@ def codes(words: mx.array, bits: int) -> np.ndarray:
 
 
 def decoded_by_mlx(folder: Path) -> dict[str, np.ndarray]:
-    """The quantized weights by their names, computed in F32."""
+    """The quantized weights by name, decoded in F32."""
     tensors, result = arrays(folder), {}
     for path, (bits, size) in layers(folder).items():
         scales, biases = (tensors[f"{path}.{part}"].astype(mx.float32) for part in PARAMETERS)

@@ -1,4 +1,4 @@
-"""Running tinylm with transformers: loading, logits, perplexity."""
+"""Runs tinylm with transformers: loading, logits, perplexity."""
 
 import json
 import tempfile
@@ -13,7 +13,7 @@ ROW = 256  # tokens in a row of the held-out sets
 
 
 def load(folder: Path, tinylm: Path):
-    """The weights in a directory, in float32, under the configuration of tinylm."""
+    """A model in float32 with the weights of a directory and the configuration of tinylm."""
     with tempfile.TemporaryDirectory() as together:
         for path in [
             *folder.glob("*.safetensors"),
@@ -30,7 +30,7 @@ def load(folder: Path, tinylm: Path):
 
 
 def with_updates(folder: Path, tinylm: Path, updates: dict[str, np.ndarray]):
-    """The same, with a ΔW added to some weights in float32."""
+    """The same model with updates ΔW added to weights in float32."""
     model = load(folder, tinylm)
     weights = model.state_dict()
     for name, update in updates.items():
@@ -39,7 +39,7 @@ def with_updates(folder: Path, tinylm: Path, updates: dict[str, np.ndarray]):
 
 
 def held_out(name: str) -> np.ndarray:
-    """Rows of token ids that a perplexity is measured on."""
+    """The rows of token ids of a held-out set, for perplexities."""
     about = json.loads((REFERENCE / "perplexity.json").read_text())["sets"][name]
     rows = np.fromfile(REFERENCE / about["file"], "<u2").reshape(-1, ROW)[:: about["rowStep"]]
     assert len(rows) == about["rows"]
@@ -52,9 +52,9 @@ def logits(model, rows: np.ndarray) -> np.ndarray:
 
 
 def perplexity(model, name: str, every: int = 1) -> float:
-    """exp of the mean negative log-likelihood of tokens 2 to 256; rows alone, no BOS.
+    """exp of the mean negative log-likelihood of tokens 2 to 256; each row on its own, no BOS.
 
-    `every` leaves rows out, for what is slow: 4 takes the first, the fifth and so on.
+    `every` leaves out rows for slow models: 4 uses the first row, the fifth and so on.
     """
     total, count = 0.0, 0
     with torch.no_grad():
@@ -66,7 +66,7 @@ def perplexity(model, name: str, every: int = 1) -> float:
 
 
 def reference_logits(path: Path) -> np.ndarray:
-    """What PyTorch computed for the rows of `reference_rows`, as [position, token]."""
+    """The logits of PyTorch for the rows of `reference_rows`, as [position, token]."""
     return np.load(path)["logits"]
 
 

@@ -1,4 +1,4 @@
-"""Tiny models, adapters that PEFT makes for them, and what PEFT merges them to."""
+"""Tiny models, adapters that PEFT creates for them, and the merged models of PEFT."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,17 +49,17 @@ CONFIGS = {
 
 @dataclass
 class Case:
-    """A base, the settings of each adapter for it, and how PEFT applies them."""
+    """A base model, the settings of each adapter for it, and how PEFT applies them."""
 
     model: str
     type: torch.dtype
     adapters: list[dict]
     scales: list[float] = field(default_factory=list)
-    # PEFT rounds to the stored type after every adapter; merged in float32, only once at the end.
+    # PEFT rounds to the stored type after every adapter. If it merges in float32, it rounds once.
     merge_type: torch.dtype | None = None
-    # The type that the adapter's own numbers are stored in.
+    # The stored type of the adapter.
     adapter_type: torch.dtype = torch.float32
-    # transformers 5 holds experts as one parameter; checkpoints published before have one each.
+    # transformers 5 has one parameter for all experts; older checkpoints have one per expert.
     fused_experts: bool = True
 
 
@@ -99,7 +99,7 @@ def make_adapter(case: Case, settings: dict, base: Path, folder: Path) -> None:
 
 
 def spread(name: str) -> float:
-    """A ΔW of about a fifth of the weights, as trained adapters have at most."""
+    """The deviation that makes ΔW about a fifth of the weights, the most in trained adapters."""
     return 0.02 if ".lora_" not in name or "magnitude" in name else 0.03
 
 
@@ -109,7 +109,7 @@ def randomize(parameters, std) -> None:
         if "norm" in name or "ln_" in name:
             values += 1
         if "magnitude" in name:
-            # Near the norms that training began with.
+            # Near the norms at the start of training.
             values = parameter.detach().float() * (1 + 5 * values)
         parameter.data.copy_(values.to(parameter.dtype))
 

@@ -1,4 +1,4 @@
-"""Pleat files that pleat would not write, put together byte by byte."""
+"""Writes pleat files byte by byte, which pleat itself would not write."""
 
 import json
 import struct
@@ -10,7 +10,7 @@ EMPTY = {"offset": 0, "length": 0, "crc32c": "00000000"}
 
 
 def file_of(header: dict | bytes, data: bytes, version=(1, 0)) -> bytes:
-    """A file with these bytes between preamble and header, and checksums that hold."""
+    """A file with these bytes between preamble and header, and valid checksums."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     offset = 64 + len(data)
     preamble = struct.pack(
@@ -25,7 +25,7 @@ def checksum(data: bytes) -> str:
 
 
 class Writer:
-    """Collects parts, and tells where they are."""
+    """Collects parts and returns their locations."""
 
     def __init__(self, data: bytes = b""):
         self.data = data
@@ -37,7 +37,7 @@ class Writer:
         return {"offset": offset, "length": len(contents), "crc32c": checksum(contents)}
 
     def compressed(self, stored: list[bytes], length: int, planes: int = 1) -> dict:
-        """One block of planes that were compressed already."""
+        """Adds a block of planes that are compressed already."""
         frames = [64 + len(self.data), *map(len, stored)]
         self.data += b"".join(stored)
         crc = checksum(b"".join(stored))

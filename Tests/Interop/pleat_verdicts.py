@@ -1,4 +1,4 @@
-"""What the document's reader and pleat say of the bytes of a file."""
+"""The verdicts of the document's reader and of pleat on a file."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from pleat import Damaged, PleatFile
 
 
 def refusal(contents: bytes) -> str:
-    """Why the document's reader refuses a file; empty if it takes it."""
+    """Why the document's reader refuses a file; empty if it accepts the file."""
     try:
         PleatFile(contents).verify()
     except Damaged as error:

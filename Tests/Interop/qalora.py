@@ -1,7 +1,7 @@
-"""What a layer with a QA-LoRA adapter computes, in each of the three dialects.
+"""The outputs of a layer with a QA-LoRA adapter, in each of the three dialects.
 
-x: [rows, columns], A: [r, groups], B: [outputs, r]; a group is `columns // groups` neighbouring
-inputs. Every function gives what the adapter adds to the base layer's output.
+x: [rows, columns], A: [r, groups], B: [outputs, r]; a group is `columns // groups` adjacent inputs.
+Every function returns what the adapter adds to the output of the base layer.
 """
 
 import torch
@@ -21,14 +21,14 @@ def paper(x, a, b, alpha):
 
 
 def authors(x, a, b, alpha):
-    """The code that the authors published: AvgPool1d alone, so the mean over each group."""
+    """The published code of the authors: only AvgPool1d, hence the mean over each group."""
     width = x.shape[1] // a.shape[1]
     pooled = nn.AvgPool1d(width)(x[:, None])[:, 0]
     return alpha / len(a) * (pooled @ a.T @ b.T)
 
 
 def peft(x, a, b, alpha):
-    """PEFT's own layer for GPTQ models; its base layer is replaced by one that gives zeros."""
+    """PEFT's layer for GPTQ models, with a base layer that gives zeros."""
     columns, outputs, groups = x.shape[1], len(b), a.shape[1]
     base = nn.Linear(columns, outputs, bias=False, dtype=x.dtype)
     nn.init.zeros_(base.weight)
@@ -43,5 +43,5 @@ def peft(x, a, b, alpha):
         return layer.eval()(x)
 
 
-# What `--pooling` calls them.
+# The names of the dialects in `--pooling`.
 DIALECTS = {"sum": paper, "mean": authors, "peft": peft}

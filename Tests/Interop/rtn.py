@@ -1,4 +1,4 @@
-"""Round-to-nearest in groups along the input, written independently of pleat, on numpy."""
+"""Round-to-nearest in groups along the input, written in numpy independently of pleat."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 
 def is_linear(name: str) -> bool:
-    """One of the seven linears of a layer, by its Hugging Face name."""
+    """Whether a Hugging Face name is one of the seven linears of a layer."""
     return name.endswith(".weight") and name.split(".")[-2] in LINEARS
 
 
 def minmax(weight: np.ndarray, bits: int, group_size: int = 32) -> np.ndarray:
     """The decoded weights as float32: w' = s·q + b.
 
-    s and b are rounded to half precision first and the codes are found with what is stored:
+    s and b are rounded to half precision first. Codes are computed with the rounded values:
     q = round-half-even((w − b) / s), clamped. Every step is one float32 operation.
     """
     w = weight.astype(np.float32).reshape(weight.shape[0], -1, group_size)
@@ -29,7 +29,7 @@ def minmax(weight: np.ndarray, bits: int, group_size: int = 32) -> np.ndarray:
 
 
 def same_bits(found: np.ndarray, expected: np.ndarray) -> str:
-    """Empty when both hold the same bits; else what differs."""
+    """Empty if both have the same bits; else a description of the difference."""
     if (found.dtype, found.shape) != (expected.dtype, expected.shape):
         return f"expected {expected.dtype} {expected.shape}, found {found.dtype} {found.shape}"
     unsigned = f"u{found.dtype.itemsize}"

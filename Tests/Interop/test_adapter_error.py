@@ -1,6 +1,6 @@
-"""How much of an adapter survives the fold: what is reported, and what x says.
+"""The adapter error of folds: the reported one, and one measured with random inputs x.
 
-The weights are normal with a deviation of 0.02, an adapter's ΔW with one of 0.004 or 0.001. That of
+Weights are normal with a deviation of 0.02, and ΔW of an adapter with one of 0.004 or 0.001. ΔW of
 a QA-LoRA is constant within groups of 32. The error is ‖x (W_file − W_target)ᵀ‖ / ‖x ΔWᵀ‖.
 """
 
@@ -18,8 +18,8 @@ GGUF_NAME = "blk.0.ffn_up.weight"
 ROWS, COLUMNS, GROUP = 256, 4096, 32
 LARGE, SMALL = 0.004, 0.001
 
-# Measured beforehand on such weights, with other quantizers and in numpy alone; ours has to be
-# within a fifth of it. The format, the options of quantize, the error for each deviation.
+# The format, the options of quantize, and the error for each deviation. The errors were measured
+# beforehand on such weights, with other quantizers and with numpy; ours must be within a fifth.
 BIASES = {
     "F16": ("pleat", ["-b", 4], {LARGE: 0.0024, SMALL: 0.009}),
     "BF16": ("pleat", ["-b", 4, "--parameters", "BF16"], {LARGE: 0.019, SMALL: 0.077}),
@@ -27,8 +27,8 @@ BIASES = {
 }
 ZERO_POINTS = {2: 0.99, 3: 0.79, 4: 0.41, 8: 0.024}
 WIDENED = {4: 0.024, 3: 0.025, 2: 0.024}
-# Of a LoRA of rank 16 whose ΔW has those deviations; min-max in numpy. MLX's quantizer, which keeps
-# zero exact, gave 0.99, 0.73, 0.38 and 0.02, and 1.05, 1.35, 1.06 and 0.09.
+# The errors of a LoRA of rank 16 with these deviations, for min-max in numpy. The quantizer of MLX,
+# which keeps zero exact, gave 0.99, 0.73, 0.38 and 0.02, and 1.05, 1.35, 1.06 and 0.09.
 REQUANTIZED = {
     2: {LARGE: 1.25, SMALL: 1.28},
     3: {LARGE: 0.82, SMALL: 1.23},
@@ -44,27 +44,27 @@ def weight() -> np.ndarray:
 
 
 def constant(deviation: float) -> tuple[np.ndarray, np.ndarray]:
-    """A and B whose product is constant within groups; A is the identity, B all of it."""
+    """A and B whose product is constant within groups; A is the identity and B the product."""
     random = np.random.default_rng(SEED + 1)
     groups = COLUMNS // GROUP
     return np.eye(groups), random.standard_normal((ROWS, groups)) * deviation
 
 
 def general(deviation: float) -> tuple[np.ndarray, np.ndarray]:
-    """A and B of rank 16 whose product has the deviation, of every weight by itself."""
+    """A and B of rank 16 whose product has the deviation, and varies from weight to weight."""
     random = np.random.default_rng(SEED + 1)
     a, b = random.standard_normal((16, COLUMNS)), random.standard_normal((ROWS, 16))
     return a, b * deviation / 4
 
 
 def expanded(pair: tuple) -> tuple[np.ndarray, np.ndarray]:
-    """The same as a plain LoRA: each column of A once for every input of its group."""
+    """The same update as a plain LoRA: each column of A repeats for every input of its group."""
     a, b = pair
     return np.repeat(a, COLUMNS // a.shape[1], axis=1), b
 
 
 def source(folder: Path, weight: np.ndarray, format: str) -> tuple[Path, str]:
-    """The one weight as a model, and its name there."""
+    """Writes the weight as a model, and returns the path and the name of the weight in it."""
     if format != "gguf":
         path = folder / "source.safetensors"
         tensors = {f"{MODULE}.weight": adapters.as_float32(weight)}
@@ -86,7 +86,7 @@ def source(folder: Path, weight: np.ndarray, format: str) -> tuple[Path, str]:
 
 
 def errors(pleat, folder: Path, weight, pair, quantize, fold, format="pleat"):
-    """What `fold` reports, and what random inputs see of its output."""
+    """The adapter error that `fold` reports, and the one measured with random inputs."""
     model, name = source(folder, weight, format)
     base, out = (folder / f"{stem}.{format}" for stem in ("base", "out"))
     pleat.run("quantize", model, "--to", format, "-g", GROUP, *quantize, "-o", base)
@@ -105,7 +105,7 @@ def errors(pleat, folder: Path, weight, pair, quantize, fold, format="pleat"):
 
 
 def assert_errors(found, expected) -> None:
-    """Both near the table, and near each other: random inputs blur the norms by a few percent."""
+    """Both errors are near the table and each other. Random inputs blur norms by a few percent."""
     stated, seen = found
     assert seen == pytest.approx(expected, rel=A_FIFTH), f"reported {stated}, seen {seen}"
     assert stated == pytest.approx(seen, rel=0.1)
@@ -113,27 +113,27 @@ def assert_errors(found, expected) -> None:
 
 @pytest.mark.parametrize("deviation", [LARGE, SMALL])
 @pytest.mark.parametrize("kind", BIASES)
-def test_real_biases_hold_an_adapter_to_their_rounding(pleat, weight, tmp_path, kind, deviation):
+def test_float_biases_keep_an_adapter_up_to_rounding(pleat, weight, tmp_path, kind, deviation):
     format, quantize, expected = BIASES[kind]
     found = errors(pleat, tmp_path, weight, constant(deviation), quantize, [], format)
     assert_errors(found, expected[deviation])
 
 
-def test_float32_biases_hold_all_of_it(pleat, weight, tmp_path):
+def test_float32_biases_keep_all_of_an_adapter(pleat, weight, tmp_path):
     options = ["-b", 4, "--parameters", "F32"]
     stated, seen = errors(pleat, tmp_path, weight, constant(SMALL), options, [])
     assert seen < 1e-5 and stated < 1e-5
 
 
 @pytest.mark.parametrize("bits", ZERO_POINTS)
-def test_integer_zero_points_lose_most_of_it(pleat, weight, tmp_path, bits):
+def test_integer_zero_points_lose_most_of_an_adapter(pleat, weight, tmp_path, bits):
     options = ["-b", bits, "--scheme", "zeropoint"]
     found = errors(pleat, tmp_path, weight, constant(LARGE), options, ["--round"])
     assert_errors(found, ZERO_POINTS[bits])
 
 
 @pytest.mark.parametrize("bits", WIDENED)
-def test_codes_in_eight_bits_leave_room_for_it(pleat, weight, tmp_path, bits):
+def test_widening_to_eight_bits_keeps_an_adapter(pleat, weight, tmp_path, bits):
     options = ["-b", bits, "--scheme", "zeropoint"]
     fold = ["--round", "--widen", 8]
     assert_errors(errors(pleat, tmp_path, weight, constant(LARGE), options, fold), WIDENED[bits])
@@ -141,15 +141,15 @@ def test_codes_in_eight_bits_leave_room_for_it(pleat, weight, tmp_path, bits):
 
 @pytest.mark.parametrize("deviation", [LARGE, SMALL])
 @pytest.mark.parametrize("bits", REQUANTIZED)
-def test_rounding_again_loses_it(pleat, weight, tmp_path, bits, deviation):
+def test_requantizing_loses_an_adapter(pleat, weight, tmp_path, bits, deviation):
     pair, fold = general(deviation), ["--requantize"]
     found = errors(pleat, tmp_path, weight, pair, ["-b", bits], fold)
     assert_errors(found, REQUANTIZED[bits][deviation])
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4])
-def test_rounding_again_spares_what_moves_whole_groups(pleat, weight, tmp_path, bits):
-    """Smallest and largest move together, so min-max finds the same codes: no more than a fold."""
+def test_requantizing_keeps_updates_of_whole_groups(pleat, weight, tmp_path, bits):
+    """Minimum and maximum of a group move together, so min-max finds the same codes as a fold."""
     pair, fold = expanded(constant(LARGE)), ["--requantize"]
     stated, seen = errors(pleat, tmp_path, weight, pair, ["-b", bits], fold)
     assert max(stated, seen) < 0.02

@@ -1,4 +1,4 @@
-"""Adapters that pleat writes, loaded by PEFT, gguf and llama.cpp."""
+"""Adapters written by pleat, loaded in PEFT, gguf and llama.cpp."""
 
 import json
 from pathlib import Path
@@ -15,13 +15,13 @@ from pleat import PleatFile
 from tinylm_gguf import checkpoint
 
 ATTENTION_HEADS = (4, 2)
-# Logits reach 14.7; sums in another order moved them by 1.6e-5 at most.
+# The tolerance of logits, which reach 14.7. Sums in another order changed them by at most 1.6e-5.
 SUMS = 1e-4
 
 
 @pytest.fixture(scope="module")
 def base(pleat, tinylm, tmp_path_factory):
-    """tinylm at four bits, and its weights as float32 in a folder beside it."""
+    """tinylm with four bits, and its decoded float32 weights in a folder beside it."""
     folder = tmp_path_factory.mktemp("base")
     options = ["--to", "pleat", "-b", 4, "-g", 32]
     pleat.run("quantize", tinylm, *options, "-o", folder / "base.pleat")
@@ -40,10 +40,10 @@ def largest(differences: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("name", ["qalora_int4", "qlora_int4"])
-def test_peft_runs_an_adapter_beside_its_quantized_base(
+def test_peft_runs_an_unmerged_adapter_on_a_quantized_base(
     pleat, base, tinylm, trained, tmp_path, name
 ):
-    """PEFT knows no QA-LoRA for such a base: it becomes a plain LoRA that computes the same."""
+    """PEFT does not support QA-LoRA for such a base, so it is exported as an equivalent LoRA."""
     adapter, out = trained / name, tmp_path / "peft"
     pleat.run("attach", base / "base.pleat", "--adapter", adapter, "--to", "peft", "-o", out)
     model = PeftModel.from_pretrained(models.load(base / "decoded", tinylm), out).eval()
@@ -59,7 +59,7 @@ def test_peft_runs_a_plain_adapter_unchanged(pleat, tinylm, trained, tmp_path):
     assert largest(found - models.reference_logits(adapter / "reference.npz")) < SUMS
 
 
-def test_peft_is_told_the_same_modules(pleat, tinylm, trained, tmp_path):
+def test_peft_gets_the_same_updates(pleat, tinylm, trained, tmp_path):
     adapter, out = trained / "lora_fp16", tmp_path / "peft"
     pleat.run("attach", tinylm, "--adapter", adapter, "--to", "peft", "-o", out)
     found, expected = adapters.updates(out), adapters.updates(adapter)
@@ -75,7 +75,7 @@ def gguf_deltas(path: Path) -> dict[str, np.ndarray]:
     """ΔW of every tensor in a LoRA file, by the rule of llama.cpp: alpha / rank · B · A."""
     reader = gguf.GGUFReader(path)
     alpha = reader.fields["adapter.lora.alpha"].contents()
-    # The reader states extents as the file does, innermost first; the data is row-major.
+    # The reader gives extents innermost first, as in the file; the data is row-major.
     found = {tensor.name: tensor for tensor in reader.tensors}
     result = {}
     for name in {name.rpartition(".lora_")[0] for name in found}:
@@ -89,7 +89,7 @@ def gguf_deltas(path: Path) -> dict[str, np.ndarray]:
 
 @pytest.fixture(params=["qalora_int4", "lora_fp16"])
 def lora_gguf(request, pleat, tinylm, base, trained, quantized_gguf, tinylm_f16_gguf, tmp_path):
-    """An adapter as GGUF, made with a base of Hugging Face's names and with one of llama.cpp's."""
+    """An adapter as GGUF, made with a base with Hugging Face names and with one with GGUF names."""
     adapter, out = trained / request.param, tmp_path / "lora.gguf"
     if request.param == "lora_fp16":
         bases, deltas = [tinylm, tinylm_f16_gguf], adapters.updates(adapter)
@@ -101,7 +101,7 @@ def lora_gguf(request, pleat, tinylm, base, trained, quantized_gguf, tinylm_f16_
     return bases, paths, gguf_files.under_gguf_names(deltas, *ATTENTION_HEADS)
 
 
-def test_gguf_reads_what_is_attached(lora_gguf):
+def test_gguf_reads_attached_adapters(lora_gguf):
     _, paths, expected = lora_gguf
     for path in paths:
         fields = gguf.GGUFReader(path).fields
@@ -116,8 +116,8 @@ def test_gguf_reads_what_is_attached(lora_gguf):
 
 
 @pytest.mark.llama
-def test_llama_runs_what_is_attached(pleat, lora_gguf, tinylm, tinylm_f16_gguf, tmp_path):
-    """On a base in F32, where llama.cpp rounds no activations."""
+def test_llama_runs_attached_adapters(pleat, lora_gguf, tinylm, tinylm_f16_gguf, tmp_path):
+    """The base is in F32, with which llama.cpp does not round activations."""
     bases, paths, deltas = lora_gguf
     pleat.run(
         "convert", bases[0], "--to", "safetensors", "--dtype", "F32", "-o", tmp_path / "decoded"
@@ -149,12 +149,12 @@ def llama_logits(path: Path, tokens: np.ndarray, **options) -> np.ndarray:
     return scores
 
 
-# Kept beside the base in one file
+# Stored with the base in one file
 
 
 @pytest.fixture(scope="module")
 def both(pleat, base, trained, tmp_path_factory) -> Path:
-    """The base with two adapters, which are not merged."""
+    """The base with two unmerged adapters."""
     out = tmp_path_factory.mktemp("both") / "both.pleat"
     two = ["--adapter", trained / "qalora_int4", "--adapter", trained / "qlora_int4"]
     names = ["--name", "first", "--name", "second"]
@@ -162,13 +162,13 @@ def both(pleat, base, trained, tmp_path_factory) -> Path:
     return out
 
 
-def test_attached_adapters_leave_the_weights_alone(pleat, base, both):
+def test_attaching_adapters_changes_no_weights(pleat, base, both):
     pleat.run("verify", both)
     assert adapters.parts(both) == adapters.parts(base / "base.pleat")
 
 
 @pytest.mark.parametrize(("name", "source"), [("first", "qalora_int4"), ("second", "qlora_int4")])
-def test_attached_adapters_are_the_files_that_they_were(both, trained, name, source):
+def test_attached_adapters_equal_their_source_files(both, trained, name, source):
     file = PleatFile.open(both)
     folder = trained / source
     attached = file.adapters[name]
@@ -181,7 +181,7 @@ def test_attached_adapters_are_the_files_that_they_were(both, trained, name, sou
         assert file.bytes_of(tensor["parts"]["values"]) == expected.tobytes(), tensor["name"]
 
 
-def test_an_attached_adapter_folds_by_its_name(pleat, base, both, trained, tmp_path):
+def test_an_attached_adapter_is_folded_by_name(pleat, base, both, trained, tmp_path):
     found, expected = tmp_path / "found.pleat", tmp_path / "expected.pleat"
     pleat.run("fold", both, "--adapter", "first", "-o", found)
     pleat.run("fold", base / "base.pleat", "--adapter", trained / "qalora_int4", "-o", expected)
@@ -190,8 +190,8 @@ def test_an_attached_adapter_folds_by_its_name(pleat, base, both, trained, tmp_p
     pleat.run(*command)
 
 
-def test_an_attached_adapter_is_written_for_peft(pleat, both, trained, tmp_path):
-    """Taken out again, it is what it is when it is taken from its folder."""
+def test_an_attached_adapter_is_exported_to_peft(pleat, both, trained, tmp_path):
+    """The export equals that of the adapter's folder."""
     found, expected = tmp_path / "found", tmp_path / "expected"
     pleat.run("attach", both, "--adapter", "first", "--to", "peft", "-o", found)
     pleat.run("attach", both, "--adapter", trained / "qalora_int4", "--to", "peft", "-o", expected)

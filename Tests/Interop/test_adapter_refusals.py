@@ -1,7 +1,7 @@
-"""Adapters that would fold to something else than they mean are refused, and nothing is written.
+"""Adapters that cannot be folded correctly are refused, and nothing is written.
 
-Of these, PEFT merges the NaN, drops layers that the base does not have, and leaves a module without
-B unmerged; llama.cpp's converter takes the wrong size.
+PEFT merges the NaN, drops layers that the base does not have, and leaves a module without B
+unmerged. The converter of llama.cpp accepts the wrong size.
 """
 
 import json
@@ -49,7 +49,7 @@ def stray_tensor(tensors, config):
 
 
 def huge(tensors, config):
-    """The merged weight is beyond what the F16 of the base holds."""
+    """The merged weight overflows the F16 of the base."""
     tensors[B][0, 0] = 1e9
 
 
@@ -85,7 +85,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_adapter_that_means_something_else_is_refused(pleat, tinylm, trained, tmp_path, case):
+def test_an_unsupported_or_broken_adapter_is_refused(pleat, tinylm, trained, tmp_path, case):
     change, status, fragment = CASES[case]
     source, folder, out = trained / "lora_fp16", tmp_path / "adapter", tmp_path / "out"
     tensors = safetensors.numpy.load_file(source / "adapter_model.safetensors")
@@ -99,8 +99,8 @@ def test_an_adapter_that_means_something_else_is_refused(pleat, tinylm, trained,
     assert not list(tmp_path.glob("*out*"))
 
 
-def test_without_its_config_an_adapter_is_refused(pleat, tinylm, trained, tmp_path):
-    """Nothing else says alpha."""
+def test_an_adapter_without_a_config_is_refused(pleat, tinylm, trained, tmp_path):
+    """Only the config has alpha."""
     path = tmp_path / "adapter_model.safetensors"
     path.write_bytes((trained / "lora_fp16" / "adapter_model.safetensors").read_bytes())
     result = pleat.attempt("fold", tinylm, "--adapter", tmp_path, "-o", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Adapters of MLX and of llama.cpp, which pleat reads."""
+"""Adapters of MLX and llama.cpp, read by pleat."""
 
 import json
 import os
@@ -20,7 +20,7 @@ SEED = 20260414
 
 @pytest.fixture(scope="module")
 def llama_converted(tinylm, trained, tmp_path_factory) -> Path:
-    """The plain LoRA as llama.cpp's own converter writes it."""
+    """The plain LoRA, converted by llama.cpp."""
     default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pleat"
     cache = Path(os.environ.get("PLEAT_CACHE", default))
     script = next(cache.glob("llama-cpp-python-*/source/vendor/llama.cpp/convert_lora_to_gguf.py"))
@@ -31,7 +31,7 @@ def llama_converted(tinylm, trained, tmp_path_factory) -> Path:
 
 
 @pytest.mark.llama
-def test_an_adapter_of_llama_folds_like_its_original(
+def test_a_llama_adapter_folds_like_its_source(
     pleat, llama_converted, tinylm, tinylm_f16_gguf, trained, tmp_path
 ):
     for index, (model, suffix) in enumerate([(tinylm, ""), (tinylm_f16_gguf, ".gguf")]):
@@ -50,15 +50,15 @@ def test_an_adapter_of_llama_folds_like_its_original(
 
 def mlx():
     if sys.platform == "darwin" and platform.machine() != "arm64":
-        pytest.skip("mlx is not offered for Intel Macs")
+        pytest.skip("mlx is not available for Intel Macs")
     import mlx.core
 
     return mlx.core
 
 
-# Logits reach 14.7; sums in another order moved them by 1.6e-5 at most.
+# The tolerance of logits, which reach 14.7. Sums in another order changed them by at most 1.6e-5.
 SUMS = 1e-4
-RANK, SCALE = 8, 20.0  # MLX multiplies by its scale alone, whatever the rank
+RANK, SCALE = 8, 20.0  # MLX multiplies by the scale, whatever the rank
 SHAPES = {
     "model.layers.0.self_attn.q_proj": (256, 256),
     "model.layers.3.self_attn.k_proj": (128, 256),
@@ -90,8 +90,8 @@ def mlx_adapter(folder: Path, kind: str = "lora") -> dict[str, tuple]:
 
 
 @pytest.mark.parametrize("kind", ["lora", "dora"])
-def test_an_adapter_of_mlx_folds_by_its_formula(pleat, tinylm, tmp_path, kind):
-    """y += scale · x · a · b; DoRA gives each row of the sum the length m."""
+def test_an_mlx_adapter_folds_by_its_formula(pleat, tinylm, tmp_path, kind):
+    """y += scale · x · a · b; DoRA scales each row of the sum to the length m."""
     parts = mlx_adapter(tmp_path / "adapter", kind)
     pleat.run("fold", tinylm, "--adapter", tmp_path / "adapter", "-o", tmp_path / "out")
     before, after = checkpoint(tinylm), checkpoint(tmp_path / "out")
@@ -109,7 +109,7 @@ def test_an_adapter_of_mlx_folds_by_its_formula(pleat, tinylm, tmp_path, kind):
         assert np.all(np.abs(after[name] - expected) <= np.spacing(np.abs(expected))), name
 
 
-def test_an_adapter_of_mlx_becomes_one_of_peft(pleat, tinylm, tmp_path):
+def test_an_mlx_adapter_is_exported_to_peft(pleat, tinylm, tmp_path):
     parts = mlx_adapter(tmp_path / "adapter")
     out = tmp_path / "peft"
     pleat.run("attach", tinylm, "--adapter", tmp_path / "adapter", "--to", "peft", "-o", out)

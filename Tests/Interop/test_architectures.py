@@ -1,4 +1,4 @@
-"""Checkpoints of Hugging Face turned into GGUF, against llama.cpp's own converter and runtime."""
+"""Hugging Face checkpoints converted to GGUF, against the converter and runtime of llama.cpp."""
 
 import json
 import shutil
@@ -21,24 +21,24 @@ from test_llama import logits, rms
 pytestmark = pytest.mark.llama
 TYPES = ["f32", "f16", "bf16"]
 
-# Of F32 files only the order of sums differs: measured 5e-5 at most on logits of 2.5 RMS, at 300
-# tokens 2e-4.
+# With F32 files only the order of sums differs. Measured on logits of 2.5 RMS: at most 5e-5, and
+# 2e-4 with 300 tokens.
 EXACT = 5e-4
-# llama.cpp looks the GELU of gemma up in a table of halves: measured 4e-3.
+# llama.cpp looks up the GELU of Gemma in a table of float16 values. Measured: 4e-3.
 GELU_BY_TABLE = 1e-2
-# With F16 weights llama.cpp rounds activations to halves too: measured 0.024.
+# With F16 weights llama.cpp rounds activations to float16 too. Measured: 0.024.
 HALVES = 0.05
-# As in test_llama activations are rounded to eight bits before quantized weights are multiplied:
-# of tokens the median measured 0.036 to 0.083 RMS, for Q4_1 and Q8_0 alike. Rounding the weights
-# to four bits moves the logits by 0.3 to 1.3 RMS, to eight by 0.04 to 0.14.
+# As in test_llama, activations are rounded to eight bits before they are multiplied with quantized
+# weights. The measured median over tokens is 0.036 to 0.083 RMS, both for Q4_1 and Q8_0. Rounding
+# the weights to four bits changes the logits by 0.3 to 1.3 RMS, to eight bits by 0.04 to 0.14.
 ACTIVATION_NOISE = 0.1
-# What transformers would compute with another order of words, a layer left out, or heads rotated
-# otherwise is 1 and more away.
+# With another order of tokens, a missing layer, or other rotary pairs, logits would differ by 1 or
+# more.
 
 
 @dataclass
 class Made:
-    """A model, and what became of it; each only once."""
+    """A model and its converted files, each made once."""
 
     case: Case
     folder: Path
@@ -63,11 +63,11 @@ def model(request, tmp_path_factory):
     shutil.rmtree(folder)
 
 
-# MARK: against the converter
+# Against the converter
 
 
 @pytest.mark.parametrize("type", TYPES)
-def test_tensors_are_those_of_the_converter(pleat, model, type):
+def test_tensors_match_the_converter(pleat, model, type):
     found, expected = (
         {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
         for path in (model.ours(pleat, type), model.theirs(type))
@@ -77,7 +77,7 @@ def test_tensors_are_those_of_the_converter(pleat, model, type):
     for name, tensor in expected.items():
         assert found[name].tensor_type == tensor.tensor_type, name
         assert found[name].shape.tolist() == tensor.shape.tolist(), name
-        if name == "rope_freqs.weight":  # computed there in float32: three units are off
+        if name == "rope_freqs.weight":  # computed in float32 there: off by up to three units
             np.testing.assert_allclose(found[name].data, tensor.data, rtol=5e-7, atol=0)
         else:
             assert found[name].data.tobytes() == tensor.data.tobytes(), name
@@ -92,19 +92,18 @@ def converted_metadata(path: Path) -> dict:
     }
 
 
-# What llama.cpp shows and does nothing with: names that its converter makes of that of the folder.
+# Names that the converter derives from the folder name. llama.cpp only displays them.
 LABELS = ["name", "basename", "finetune", "version", "size_label"]
 
 
 def expect_derived(model: Made, found: dict, expected: dict) -> None:
-    """Takes out what may differ, and checks that it differs in no other way."""
+    """Removes the keys that may differ, after checking that they differ only as expected."""
     for label in LABELS:
         expected.pop(f"general.{label}", None)
         found.pop(f"general.{label}", None)
     architecture = expected["general.architecture"][1]
     config = json.loads((model.folder / "config.json").read_text())
-    # Where the config leaves something out that the class of transformers fills in, and llama.cpp
-    # itself fills in the same.
+    # Keys that the config omits. transformers and llama.cpp use the same defaults for them.
     keys = {}
     if "head_dim" not in config and "text_config" not in config:
         size = config["hidden_size"] // config["num_attention_heads"]
@@ -114,12 +113,12 @@ def expect_derived(model: Made, found: dict, expected: dict) -> None:
     for key, value in keys.items():
         if f"{architecture}.{key}" not in found and f"{architecture}.{key}" in expected:
             assert expected.pop(f"{architecture}.{key}") == value
-    # Without a tokenizer.json the converter does not see which token is the unknown one.
+    # Without a tokenizer.json the converter does not find the unknown token.
     if "tokenizer.ggml.unknown_token_id" not in expected:
         value = found.pop("tokenizer.ggml.unknown_token_id", None)
         unknown = 3 if architecture.startswith("gemma") else 0
         assert value in (None, (["UINT32"], unknown))
-    # The converter writes this number whatever the token, which llama.cpp finds by its text.
+    # The converter always writes this ID. llama.cpp finds the token by its text.
     if architecture == "gemma" and "tokenizer.ggml.eot_token_id" not in found:
         assert expected.pop("tokenizer.ggml.eot_token_id") == (["UINT32"], 107)
     if architecture in ("gemma", "gemma2"):  # the converter has no such key for these
@@ -128,7 +127,7 @@ def expect_derived(model: Made, found: dict, expected: dict) -> None:
 
 
 @pytest.mark.parametrize("type", TYPES)
-def test_metadata_is_that_of_the_converter(pleat, model, type):
+def test_metadata_matches_the_converter(pleat, model, type):
     found = converted_metadata(model.ours(pleat, type))
     expected = converted_metadata(model.theirs(type))
     expect_derived(model, found, expected)
@@ -140,7 +139,7 @@ def test_metadata_is_that_of_the_converter(pleat, model, type):
     assert not {key: (found.get(key), expected.get(key)) for key in differing}
 
 
-# MARK: in llama.cpp
+# In llama.cpp
 
 
 def tolerance(case: Case) -> float:
@@ -148,14 +147,14 @@ def tolerance(case: Case) -> float:
 
 
 def counts(case: Case) -> list[int]:
-    """Lengths of rows: beyond 256 tokens the longer factors of longrope count."""
+    """The lengths of rows. Beyond 256 tokens, the long factors of longrope apply."""
     return [64, 300] if case.name in ("phi3-longrope", "phi4-mini") else [64]
 
 
 @pytest.mark.parametrize("type", ["f32", "f16"])
-def test_logits_are_those_of_transformers(pleat, model, type):
+def test_logits_match_transformers(pleat, model, type):
     if type == "f16" and model.case.dtype == "BF16":
-        pytest.skip("halves do not hold these weights")
+        pytest.skip("float16 cannot store these weights")
     for count in counts(model.case):
         rows = architectures.tokens(count)
         found = logits(model.ours(pleat, type), rows)
@@ -166,7 +165,7 @@ def test_logits_are_those_of_transformers(pleat, model, type):
 
 
 def decoded(path: Path, folder: Path, to: Path) -> Path:
-    """The folder with the weights of a GGUF file, mapped back by the tables of the gguf package."""
+    """Writes the folder with the weights of a GGUF file, whose names gguf's tables map back."""
     values = gguf_files.values(path)
     architecture = gguf.GGUFReader(path).fields["general.architecture"].contents()
     number = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
@@ -186,9 +185,9 @@ def decoded(path: Path, folder: Path, to: Path) -> Path:
         plain = plain if plain.startswith(("model.", "lm_head.")) else f"model.{plain}"
         words = plain.split(".")
         if "experts" in words:
-            place = words.index("experts") + 1
-            merged = f"layers.{words[2]}.feed_forward.experts.{words[place + 1]}.weight"
-            value = values[names.get_name(merged, [".weight"])][int(words[place])]
+            index = words.index("experts") + 1
+            merged = f"layers.{words[2]}.feed_forward.experts.{words[index + 1]}.weight"
+            value = values[names.get_name(merged, [".weight"])][int(words[index])]
         else:
             value = values[names.get_name(plain, [".weight", ".bias"])]
         if architecture == "llama" and words[-2] in ("q_proj", "k_proj"):
@@ -207,27 +206,27 @@ def decoded(path: Path, folder: Path, to: Path) -> Path:
 
 
 @pytest.mark.parametrize("type", ["Q8_0", "Q4_1"])
-def test_logits_of_blocks_are_those_of_transformers(pleat, model, tmp_path, type):
+def test_logits_of_blocks_match_transformers(pleat, model, tmp_path, type):
     path = tmp_path / "quantized.gguf"
     pleat.run("quantize", model.folder, "--to", "gguf", "--type", type, "-o", path)
     rows = architectures.tokens(64)
     found = logits(path, rows)
     expected = architectures.logits(decoded(path, model.folder, tmp_path / "decoded"), rows)
     noise = np.sqrt(np.mean(np.square(found - expected), axis=-1))
-    if type == "Q4_1":  # the weights themselves are further away
+    if type == "Q4_1":  # the rounding of the weights is larger than the noise
         assert rms(expected - architectures.logits(model.folder, rows)) > 3 * ACTIVATION_NOISE
-    # A router may choose another expert, for a few tokens and what follows them.
+    # For a few tokens a router may choose another expert, which also affects later tokens.
     assert np.median(noise) < ACTIVATION_NOISE
 
 
 @pytest.mark.parametrize("type", sorted(ggml.TYPES))
-def test_blocks_are_those_of_llama_quantize(pleat, model, tmp_path, type):
+def test_blocks_match_llama_quantize(pleat, model, tmp_path, type):
     ggml.quantize_file(model.theirs("f32"), tmp_path / "theirs.gguf", type)
     options = ["--to", "gguf", "--scheme", "ggml", "--type", type]
     pleat.run("quantize", model.folder, *options, "-o", tmp_path / "ours.gguf")
     found, expected = (ggml.blocks(tmp_path / f"{name}.gguf") for name in ("ours", "theirs"))
     assert sorted(found) == sorted(expected)
-    # Four matrices in each layer, if those of attention and feed-forward are fused, and embeddings.
+    # At least four matrices per layer (if attention and feed-forward are fused), and embeddings.
     assert sum(name == type for name, _ in expected.values()) >= 4 * 2 + 1
     differing = {name for name in expected if found[name] != expected[name]}
     assert differing <= {"rope_freqs.weight"}

@@ -1,4 +1,4 @@
-"""Folders of AWQ, against AutoAWQ's packing restated: the library itself no longer imports."""
+"""AWQ folders, against a copy of AutoAWQ's packing, since the library can no longer be imported."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ TYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
 
 
 def packed(values: np.ndarray) -> torch.Tensor:
-    """[n, out] of four bits as [n, out / 8] words."""
+    """Packs 4-bit values [n, out] into words [n, out / 8]."""
     words = np.zeros((len(values), values.shape[1] // 8), np.uint32)
     for nibble, column in enumerate(ORDER):
         words |= values[:, column::8].astype(np.uint32) << np.uint32(4 * nibble)
@@ -51,7 +51,7 @@ def settings(folder: Path) -> dict:
 
 
 def write(folder: Path, layers: dict, group: int) -> Path:
-    """Layers of codes [in, out], zeros and scales, as AutoAWQ saves them."""
+    """Writes layers of codes [in, out], zeros and scales as AutoAWQ does."""
     tensors = {}
     for path, (codes, zeros, scales) in layers.items():
         tensors[f"{path}.qweight"] = packed(codes)
@@ -73,7 +73,7 @@ def write(folder: Path, layers: dict, group: int) -> Path:
 
 
 @pytest.mark.parametrize("group", [32, 64, 128, "row"])
-def test_autoawq_unpacks_ours_bit_for_bit(pleat, tinylm, tmp_path, group):
+def test_the_packing_of_autoawq_decodes_our_folder_bit_for_bit(pleat, tinylm, tmp_path, group):
     out = tmp_path / "out"
     pleat.run("quantize", tinylm, "--to", "awq", "-g", group, "-o", out)
     ours, theirs = adapters.decoded(pleat, out, tmp_path / "decoded"), decoded(out)
@@ -89,21 +89,21 @@ def test_autoawq_unpacks_ours_bit_for_bit(pleat, tinylm, tmp_path, group):
     assert shapes[f"{path}.scales"] == (groups, 256)
 
 
-def test_the_codes_are_those_of_round_to_nearest(pleat, tinylm, tmp_path):
-    """AutoAWQ's formula without its search: within half a step of every weight."""
+def test_codes_are_rounded_to_nearest(pleat, tinylm, tmp_path):
+    """AutoAWQ's formula without its search: errors are within the rounding."""
     out = tmp_path / "out"
     pleat.run("quantize", tinylm, "--to", "awq", "-g", 32, "-o", out)
     source, found, stored = adapters.stored(tinylm), decoded(out), adapters.stored(out)
     for name, values in found.items():
         scales = stored[name.replace(".weight", ".scales")].float().numpy().T
         error = np.abs(values - source[name].float().numpy())
-        # Half a step for the code, half for the zero point of a group that does not reach zero.
+        # Half a step for the code, and half a step for the zero point if a group excludes zero.
         assert (error <= 1.01 * np.repeat(scales, 32, axis=1)).all(), name
 
 
 @pytest.mark.parametrize("type", TYPES)
 @pytest.mark.parametrize("group", [32, 128, -1])
-def test_what_autoawq_packed_is_read_bit_for_bit(pleat, tmp_path, group, type):
+def test_a_folder_packed_like_autoawq_is_read_bit_for_bit(pleat, tmp_path, group, type):
     random, layers, expected = np.random.default_rng(7), {}, {}
     for index, (rows, columns) in enumerate([(8, 128), (40, 256), (264, 384)]):
         size = columns if group == -1 else group
@@ -145,7 +145,7 @@ def test_transformers_reads_our_config(pleat, tinylm, tmp_path):
     assert json.loads((out / "config.json").read_text())["dtype"] == "float16"
 
 
-def test_awq_and_compressed_tensors_hold_the_same(pleat, tinylm, tmp_path):
+def test_awq_and_compressed_tensors_hold_the_same_codes(pleat, tinylm, tmp_path):
     first, second, third = (tmp_path / name for name in ("1", "2", "3"))
     pleat.run("quantize", tinylm, "--to", "awq", "-g", 32, "-o", first)
     pleat.run("convert", first, "--to", "compressed-tensors", "-o", second)
@@ -158,7 +158,7 @@ def test_awq_and_compressed_tensors_hold_the_same(pleat, tinylm, tmp_path):
     assert settings(third) == settings(first)
 
 
-def test_a_symmetric_model_gets_zero_points_in_the_middle(pleat, tinylm, tmp_path):
+def test_a_symmetric_model_gets_central_zero_points(pleat, tinylm, tmp_path):
     source, out = tmp_path / "source", tmp_path / "out"
     options = ["-b", 4, "-g", 32, "--scheme", "symmetric"]
     pleat.run("quantize", tinylm, "--to", "compressed-tensors", *options, "-o", source)
@@ -169,11 +169,11 @@ def test_a_symmetric_model_gets_zero_points_in_the_middle(pleat, tinylm, tmp_pat
     pleat.run("verify", out, "--against", source, "--tolerance", 0)
 
 
-def test_a_fold_moves_zero_points_alone(pleat, tinylm, trained, tmp_path):
+def test_a_fold_changes_only_zero_points(pleat, tinylm, trained, tmp_path):
     source, out, adapter = tmp_path / "base", tmp_path / "out", trained / "qalora_int4"
     pleat.run("quantize", tinylm, "--to", "awq", "-g", 32, "-o", source)
     refusal = pleat.attempt("fold", source, "--adapter", adapter, "-o", out)
-    assert refusal.returncode != 0 and "--round accepts it" in refusal.stderr
+    assert refusal.returncode != 0 and "--round accepts the loss" in refusal.stderr
     assert "--widen" not in refusal.stderr and "--bias-type" not in refusal.stderr
     pleat.run("fold", source, "--adapter", adapter, "--round", "-o", out)
     before, after = adapters.stored(source), adapters.stored(out)
@@ -186,6 +186,6 @@ def test_a_fold_moves_zero_points_alone(pleat, tinylm, trained, tmp_path):
         scales = before[f"{path}.scales"].double().numpy()
         moved = unpacked(tensor) - deltas[f"{path}.weight"].T / scales
         expected = np.clip(np.rint(moved), 0, 15)
-        # Sums in float32 may tip what is near a half.
+        # Sums in float32 may round differently near a half.
         near = np.abs(moved - np.floor(moved) - 0.5) < 1e-3
         assert ((unpacked(after[name]) == expected) | near).all(), name

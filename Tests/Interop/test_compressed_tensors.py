@@ -1,4 +1,4 @@
-"""Folders of compressed-tensors: its library unpacks ours, and we read what it packs, bit for bit."""
+"""compressed-tensors folders: the library unpacks ours, and pleat reads its, bit for bit."""
 
 import json
 import math
@@ -17,9 +17,9 @@ from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig
 
 BITS = (2, 3, 4, 5, 6, 8)
 TYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
-CROSSING = (3, 5, 6)  # bits whose codes crossed no words before version 0.18
+CROSSING = (3, 5, 6)  # bits with codes that cross words only since version 0.18
 SHAPES = ((5, 96), (33, 64), (40, 128), (1, 32))
-# Of logits in F16, against F32, which reach 17. Measured: up to 0.016.
+# The tolerance of F16 logits against F32. They reach 17; measured: up to 0.016.
 HALF = 0.1
 
 
@@ -36,7 +36,7 @@ def schemes(folder: Path) -> QuantizationConfig:
 
 
 def unpacked(folder: Path) -> dict[str, np.ndarray]:
-    """The weights of a folder with one scheme, by the library, as float32."""
+    """The weights of a folder with one scheme as float32, unpacked by the library."""
     (scheme,) = schemes(folder).config_groups.values()
     stored, result = adapters.stored(folder), {}
     for key in stored:
@@ -49,7 +49,7 @@ def unpacked(folder: Path) -> dict[str, np.ndarray]:
             for part in parts
             if f"{path}.weight_{part}" in stored
         }
-        # Products of 16-bit scales and whole numbers are exact in float32.
+        # Products of 16-bit scales and integers are exact in float32.
         state["weight_scale"] = state["weight_scale"].float()
         result[f"{path}.weight"] = compressor().decompress(state, scheme)["weight"].numpy()
     return result
@@ -67,7 +67,7 @@ def scheme(bits: int, symmetric: bool, group: int | None) -> QuantizationScheme:
 
 
 def whole_numbers(value: torch.Tensor, bits: int, dim: int = 1) -> torch.Tensor:
-    """The packing of versions before 0.18: as many codes as fit a word, the first one lowest."""
+    """The packing of versions before 0.18: whole codes in each word, the first one lowest."""
     codes = (value.numpy().astype(np.int64) + 2 ** (bits - 1)).astype(np.uint32)
     codes = codes if dim == 1 else codes.T
     per = 32 // bits
@@ -79,7 +79,7 @@ def whole_numbers(value: torch.Tensor, bits: int, dim: int = 1) -> torch.Tensor:
 
 
 def write(folder: Path, tensors: dict, groups: dict[str, QuantizationScheme]) -> Path:
-    """A folder as the library describes one."""
+    """Writes a folder with a config of the library."""
     config = QuantizationConfig(
         config_groups=groups,
         format="pack-quantized",
@@ -94,7 +94,7 @@ def write(folder: Path, tensors: dict, groups: dict[str, QuantizationScheme]) ->
 
 
 def made(shape: tuple, bits: int, symmetric: bool, group: int | None, type: torch.dtype, seed: int):
-    """Codes, scales and zero points that look random, and the weights that they stand for."""
+    """Random codes, scales and zero points, and the weights that they decode to."""
     random = np.random.default_rng(seed)
     rows, columns = shape
     groups = columns // group if group else 1
@@ -110,13 +110,13 @@ def made(shape: tuple, bits: int, symmetric: bool, group: int | None, type: torc
     return codes, scales, zeros, weights
 
 
-# Ours in theirs
+# Our folders in the library
 
 
 @pytest.mark.parametrize("kind", ["symmetric", "zeropoint"])
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("group", [32, "row"])
-def test_the_library_unpacks_ours_bit_for_bit(pleat, tinylm, tmp_path, bits, kind, group):
+def test_the_library_unpacks_our_folder_bit_for_bit(pleat, tinylm, tmp_path, bits, kind, group):
     out = tmp_path / "out"
     options = ["-b", bits, "-g", group, "--scheme", kind]
     pleat.run("quantize", tinylm, "--to", "compressed-tensors", *options, "-o", out)
@@ -127,7 +127,7 @@ def test_the_library_unpacks_ours_bit_for_bit(pleat, tinylm, tmp_path, bits, kin
 
 
 @pytest.mark.parametrize("type", TYPES)
-def test_scales_have_the_type_of_all_numbers(pleat, tinylm, tmp_path, type):
+def test_scales_have_the_type_of_all_floats(pleat, tinylm, tmp_path, type):
     out = tmp_path / "out"
     options = ["--parameters", type, "-g", 64, "--scheme", "zeropoint"]
     pleat.run("quantize", tinylm, "--to", "compressed-tensors", *options, "-o", out)
@@ -142,7 +142,7 @@ def test_scales_have_the_type_of_all_numbers(pleat, tinylm, tmp_path, type):
 
 
 def assert_runs(pleat, folder: Path, tinylm: Path, tmp_path: Path, **options) -> None:
-    """In transformers, with the weights that pleat decodes."""
+    """The folder runs in transformers with the weights that pleat decodes."""
     found = transformers.AutoModelForCausalLM.from_pretrained(folder, **options)
     decoded = adapters.decoded(pleat, folder, tmp_path / "decoded")
     rows = torch.from_numpy(models.reference_rows()[:2, :32].astype(np.int64))
@@ -150,7 +150,7 @@ def assert_runs(pleat, folder: Path, tinylm: Path, tmp_path: Path, **options) ->
         scores = found(rows).logits.float()
         expected = models.load(tmp_path / "decoded", tinylm)(rows).logits
     assert (scores - expected).abs().max() < HALF
-    # The first run has unpacked them.
+    # The first run has unpacked the weights.
     state = found.state_dict()
     assert set(decoded) <= set(state)
     for name, values in decoded.items():
@@ -158,7 +158,7 @@ def assert_runs(pleat, folder: Path, tinylm: Path, tmp_path: Path, **options) ->
 
 
 @pytest.mark.parametrize("bits", BITS)
-def test_transformers_runs_ours(pleat, tinylm, tmp_path, bits):
+def test_transformers_runs_our_folder(pleat, tinylm, tmp_path, bits):
     out = tmp_path / "out"
     pleat.run("quantize", tinylm, "--to", "compressed-tensors", "-b", bits, "-g", 32, "-o", out)
     assert settings(out)["config_groups"]["group_0"]["weights"]["symmetric"] is True
@@ -176,8 +176,8 @@ def test_transformers_runs_layers_of_several_schemes(pleat, tinylm, tmp_path):
     assert_runs(pleat, out, tinylm, tmp_path)
 
 
-def test_transformers_runs_zero_points_dequantized(pleat, tinylm, tmp_path):
-    """Without that, version 5.23 makes room for zero points that are not packed, and refuses."""
+def test_transformers_runs_zero_points_if_dequantized(pleat, tinylm, tmp_path):
+    """Otherwise transformers 5.23 expects unpacked zero points, and fails."""
     out = tmp_path / "out"
     options = ["-g", 32, "--scheme", "zeropoint"]
     pleat.run("quantize", tinylm, "--to", "compressed-tensors", *options, "-o", out)
@@ -185,14 +185,14 @@ def test_transformers_runs_zero_points_dequantized(pleat, tinylm, tmp_path):
     assert_runs(pleat, out, tinylm, tmp_path, quantization_config=wish)
 
 
-# Theirs in ours
+# Folders of the library in pleat
 
 
 @pytest.mark.parametrize("type", TYPES)
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("group", [32, None])
 @pytest.mark.parametrize("bits", BITS)
-def test_what_the_library_packed_is_read_bit_for_bit(
+def test_a_folder_packed_by_the_library_is_read_bit_for_bit(
     pleat, tmp_path, bits, group, symmetric, type
 ):
     chosen, tensors, expected = scheme(bits, symmetric, group), {}, {}
@@ -209,7 +209,7 @@ def test_what_the_library_packed_is_read_bit_for_bit(
     assert sorted(found) == sorted(expected)
     for name, values in expected.items():
         assert not rtn.same_bits(found[name], values), name
-    # Written by us from a pleat file they are what the library made.
+    # The folder survives a round trip through a pleat file.
     pleat.run("convert", folder, "--to", "pleat", "-o", tmp_path / "through.pleat")
     back = tmp_path / "back"
     pleat.run("convert", tmp_path / "through.pleat", "--to", "compressed-tensors", "-o", back)
@@ -243,15 +243,15 @@ def test_the_packing_of_older_versions_is_read(pleat, tmp_path, bits, symmetric)
     found = adapters.decoded(pleat, folder, tmp_path / "decoded")
     for name, values in expected.items():
         assert not rtn.same_bits(found[name], values), name
-    # Written again it is packed as today.
+    # pleat writes it with the current packing.
     pleat.run("convert", folder, "--to", "compressed-tensors", "-o", tmp_path / "new")
     again = adapters.stored(tmp_path / "new")
     for name, tensor in dense.items():
         assert torch.equal(again[name], tensor), name
 
 
-def test_an_index_of_groups_is_obeyed(pleat, tmp_path):
-    """As version 0.16 wrote for actorder "group"; later ones neither write nor read it."""
+def test_a_group_index_is_applied(pleat, tmp_path):
+    """Version 0.16 wrote it for actorder "group". Later versions neither write nor read it."""
     chosen, random = scheme(4, False, 32), np.random.default_rng(5)
     codes, scales, zeros, _ = made((40, 128), 4, False, 32, torch.float16, 6)
     index = random.permutation(np.repeat(np.arange(4), 32)).astype(np.int32)
@@ -274,13 +274,13 @@ def test_an_index_of_groups_is_obeyed(pleat, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["symmetric", "zeropoint"])
-def test_a_fold_moves_zero_points_alone(pleat, tinylm, trained, tmp_path, kind):
+def test_a_fold_changes_only_zero_points(pleat, tinylm, trained, tmp_path, kind):
     source, out = tmp_path / "base", tmp_path / "out"
     options = ["-b", 8, "-g", 32, "--scheme", kind]
     pleat.run("quantize", tinylm, "--to", "compressed-tensors", *options, "-o", source)
     adapter = trained / "qalora_int4"
     refusal = pleat.attempt("fold", source, "--adapter", adapter, "-o", out)
-    assert refusal.returncode != 0 and "--round accepts it" in refusal.stderr
+    assert refusal.returncode != 0 and "--round accepts the loss" in refusal.stderr
     assert "--bias-type" not in refusal.stderr
     pleat.run("fold", source, "--adapter", adapter, "--round", "-o", out)
     before, after = adapters.stored(source), adapters.stored(out)
@@ -293,5 +293,5 @@ def test_a_fold_moves_zero_points_alone(pleat, tinylm, trained, tmp_path, kind):
         step = before[name.replace(".weight", ".weight_scale")].float().numpy()
         step = np.repeat(np.abs(step), 32, axis=1)
         zeros = (np.abs(folded[name] - base[name] - delta) <= 0.501 * step + 1e-6)
-        # A zero point that would leave the range of codes stops at its end.
+        # Zero points are clamped to the range of codes.
         assert zeros.mean() > 0.99, name

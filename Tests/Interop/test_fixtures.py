@@ -1,11 +1,11 @@
-"""The fixtures are what the MANIFEST says they are."""
+"""The fixtures match the MANIFEST."""
 
 import hashlib
 
 import pytest
 
 
-def test_every_fixture_has_its_hash_and_every_hash_its_fixture(fixtures):
+def test_fixtures_and_manifest_match(fixtures):
     listed = {}
     for line in (fixtures / "MANIFEST").read_text().splitlines():
         if not line.startswith("#"):

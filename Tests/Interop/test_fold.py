@@ -1,4 +1,4 @@
-"""Adapters folded into tinylm, run by transformers: what PyTorch measured with them kept apart."""
+"""Adapters folded into tinylm run in transformers like the unmerged adapters in PyTorch."""
 
 import json
 
@@ -12,21 +12,22 @@ import rtn
 import safetensors.numpy
 from tinylm_gguf import checkpoint
 
-# All computed by PyTorch in float32, apart from pleat, from the adapters in fixtures/adapters; see
-# fixtures/README.md. Perplexities on B, which is Python source: what the adapters learned.
-QALORA = {4: 49.092, 3: 49.415, 2: 51.623}  # kept apart, and folded alike
+# All values were computed with PyTorch in float32, without pleat, from the adapters in
+# fixtures/adapters; see fixtures/README.md. They are perplexities on the set B, which is Python
+# source, like the training data of the adapters.
+QALORA = {4: 49.092, 3: 49.415, 2: 51.623}  # both unmerged and folded
 LORA = 45.885  # on the 16-bit base
 LORA_THEN_ROUNDED = {4: 46.043, 3: 46.891, 2: 51.955}
 QLORA_ROUNDED_AGAIN = 46.161  # at four bits
 TOLERANCE = 0.005
-# What rounding the folded offsets to F16 moved the logits by, in PyTorch: 0.0057 to 0.0095.
+# In PyTorch, rounding the folded offsets to F16 changed logits by 0.0057 to 0.0095.
 LOGITS = 0.02
 ATTENTION_HEADS = (4, 2)
 
 
 @pytest.fixture(scope="module")
 def base(pleat, tinylm, tmp_path_factory):
-    """tinylm in groups of 32, each width once."""
+    """tinylm quantized in groups of 32, once for each number of bits."""
     folder = tmp_path_factory.mktemp("base")
 
     def make(bits: int):
@@ -40,7 +41,7 @@ def base(pleat, tinylm, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folded(pleat, base, trained, tmp_path_factory):
-    """The QA-LoRA adapter of each width, folded into the base of that width."""
+    """The QA-LoRA adapter for a number of bits, folded into the base with these bits."""
     folder = tmp_path_factory.mktemp("folded")
 
     def make(bits: int):
@@ -68,13 +69,15 @@ def assert_perplexity(model, expected: float) -> None:
 
 
 @pytest.mark.parametrize("bits", [4, 3, 2])
-def test_the_base_is_the_one_that_the_adapter_learned_on(pleat, base, tinylm, tmp_path, bits):
+def test_the_base_is_the_one_that_the_adapter_was_trained_on(pleat, base, tinylm, tmp_path, bits):
     reference = models.REFERENCE / f"reference_rtn_int{bits}.npz"
     assert_logits(model_of(pleat, base(bits), tinylm, tmp_path / "model"), reference, 1e-3)
 
 
 @pytest.mark.parametrize("bits", [4, 3, 2])
-def test_a_folded_qalora_runs_as_it_did_apart(pleat, folded, tinylm, trained, tmp_path, bits):
+def test_a_folded_qalora_runs_like_the_unmerged_adapter(
+    pleat, folded, tinylm, trained, tmp_path, bits
+):
     model = model_of(pleat, folded(bits), tinylm, tmp_path / "model")
     assert_logits(model, trained / f"qalora_int{bits}" / "reference.npz")
     assert_perplexity(model, QALORA[bits])
@@ -82,14 +85,14 @@ def test_a_folded_qalora_runs_as_it_did_apart(pleat, folded, tinylm, trained, tm
 
 @pytest.mark.parametrize("bits", [4, 3, 2])
 def test_float32_offsets_lose_nothing(pleat, base, tinylm, trained, tmp_path, bits):
-    """Kept apart, PyTorch had logits within 1.6e-5 of these."""
+    """In PyTorch, logits with the unmerged adapter were within 1.6e-5 of these."""
     adapter, path = trained / f"qalora_int{bits}", tmp_path / "folded.pleat"
     pleat.run("fold", base(bits), "--adapter", adapter, "--bias-type", "F32", "-o", path)
     model = model_of(pleat, path, tinylm, tmp_path / "model")
     assert_logits(model, adapter / "reference.npz", 1e-4)
 
 
-def test_a_folded_lora_runs_as_it_did_apart(pleat, tinylm, trained, tmp_path):
+def test_a_folded_lora_runs_like_the_unmerged_adapter(pleat, tinylm, trained, tmp_path):
     pleat.run("fold", tinylm, "--adapter", trained / "lora_fp16", "-o", tmp_path / "merged")
     model = models.load(tmp_path / "merged", tinylm)
     assert_logits(model, trained / "lora_fp16" / "reference.npz")
@@ -106,17 +109,17 @@ def test_quantizing_with_an_adapter_merges_first(pleat, tinylm, trained, tmp_pat
 
 
 @pytest.mark.parametrize("bits", [4, 2])
-def test_quantizing_with_a_pooled_adapter_is_quantizing_and_folding(
+def test_quantizing_with_a_pooled_adapter_quantizes_and_then_folds(
     pleat, tinylm, folded, trained, tmp_path, bits
 ):
-    """It was trained on the rounded weights, so it must not move them before they are rounded."""
+    """The adapter was trained on rounded weights, so it must be added after rounding."""
     path, adapter = tmp_path / "model.pleat", trained / f"qalora_int{bits}"
     options = ["--to", "pleat", "-b", bits, "-g", 32]
     pleat.run("quantize", tinylm, "--adapter", adapter, *options, "-o", path)
     assert adapters.parts(path) == adapters.parts(folded(bits))
 
 
-def test_plain_lora_is_rounded_again_only_when_asked(pleat, base, tinylm, trained, tmp_path):
+def test_plain_lora_is_requantized_only_on_request(pleat, base, tinylm, trained, tmp_path):
     path = tmp_path / "model.pleat"
     command = ["fold", base(4), "--adapter", trained / "qlora_int4", "-o", path]
     refused = pleat.attempt(*command)
@@ -127,8 +130,8 @@ def test_plain_lora_is_rounded_again_only_when_asked(pleat, base, tinylm, traine
 
 
 @pytest.mark.parametrize("bits", [4, 3, 2])
-def test_only_biases_move_and_by_what_the_adapter_says(pleat, base, folded, trained, bits):
-    """The definition in numpy: (alpha / r) · (G / 32) · B · A to each group, rounded to F16."""
+def test_a_fold_changes_only_biases_and_by_the_update(pleat, base, folded, trained, bits):
+    """The update of each group is (alpha / r) · (G / 32) · B · A, and the sum is rounded to F16."""
     before, after = (adapters.parts(path) for path in (base(bits), folded(bits)))
     assert sorted(before) == sorted(after)
     deltas = adapters.qalora_deltas(trained / f"qalora_int{bits}")
@@ -146,11 +149,11 @@ def test_only_biases_move_and_by_what_the_adapter_says(pleat, base, folded, trai
         assert np.all(np.abs(found - expected) <= np.spacing(np.abs(expected))), name
         count += expected.size
         differing += np.count_nonzero(found != expected)
-    # A sum in float32 may fall on the other side of a tie.
+    # A sum in float32 may round to the other side of a tie.
     assert differing <= 1e-3 * count
 
 
-def test_a_report_states_how_much_was_lost(pleat, base, tinylm, trained, tmp_path):
+def test_a_report_states_the_adapter_error(pleat, base, tinylm, trained, tmp_path):
     out = tmp_path / "out.pleat"
     text = pleat.run("fold", base(4), "--adapter", trained / "qalora_int4", "-o", out, "--json")
     report = json.loads(text)
@@ -177,7 +180,7 @@ def test_verify_confirms_a_fold_and_refuses_another(pleat, base, folded, trained
 
 
 def test_folding_into_gguf_gives_the_same_weights(pleat, quantized_gguf, folded, trained, tmp_path):
-    """Under other names, with rows of queries and keys in another order."""
+    """GGUF has other names, and rows of queries and keys in another order."""
     path = tmp_path / "folded.gguf"
     source = quantized_gguf("Q4_1")
     pleat.run("fold", source, "--adapter", trained / "qalora_int4", "-o", path)
@@ -204,10 +207,10 @@ def test_folding_a_lora_into_gguf_gives_the_same_weights(
 
 
 @pytest.mark.parametrize(("type", "folded_type"), [("Q4_0", "Q4_1"), ("Q5_0", "Q5_1")])
-def test_types_without_an_offset_become_those_with_one(
+def test_types_without_an_offset_become_types_with_one(
     pleat, quantized_gguf, trained, tmp_path, type, folded_type
 ):
-    """The codes stay: values move by the adapter, but for the rounding of the new offsets."""
+    """Codes are unchanged. Values change by the adapter, up to the rounding of the new offsets."""
     source, path = quantized_gguf(type), tmp_path / "folded.gguf"
     pleat.run("fold", source, "--adapter", trained / "qalora_int4", "-o", path)
     before, after = gguf_files.values(source), gguf_files.values(path)
@@ -226,14 +229,14 @@ def test_types_without_an_offset_become_those_with_one(
         assert not rtn.same_bits(after[name], before[name]), name
 
 
-@pytest.mark.parametrize("place", [0, 2, 7], ids=["scale", "offset", "codes"])
-def test_verify_sees_one_wrong_block(pleat, quantized_gguf, trained, tmp_path, place):
-    """A block of Q4_1 has 20 bytes: its scale and its offset in F16, then the codes."""
+@pytest.mark.parametrize("position", [0, 2, 7], ids=["scale", "offset", "codes"])
+def test_verify_detects_one_wrong_block(pleat, quantized_gguf, trained, tmp_path, position):
+    """A block of Q4_1 has 20 bytes: the scale and the offset in F16, then the codes."""
     path, source = tmp_path / "folded.gguf", quantized_gguf("Q4_1")
     pleat.run("fold", source, "--adapter", trained / "qalora_int4", "-o", path)
     tensor = next(t for t in gguf.GGUFReader(path).tensors if t.name == "blk.2.ffn_up.weight")
     contents = bytearray(path.read_bytes())
-    contents[tensor.data_offset + 4 * 20 + place] ^= 0x20
+    contents[tensor.data_offset + 4 * 20 + position] ^= 0x20
     path.write_bytes(contents)
     result = pleat.attempt(
         "verify", path, "--against", source, "--adapter", trained / "qalora_int4"
@@ -243,8 +246,8 @@ def test_verify_sees_one_wrong_block(pleat, quantized_gguf, trained, tmp_path, p
 
 
 @pytest.mark.parametrize("name", ["model.layers.4.mlp.up_proj.weight", "model.norm.weight"])
-def test_verify_sees_one_wrong_weight(pleat, tinylm, trained, tmp_path, name):
-    """Two units off in the last place: of a weight that the adapter changes, and of another."""
+def test_verify_detects_one_wrong_weight(pleat, tinylm, trained, tmp_path, name):
+    """An error of two units in the last place, in a changed weight and in an unchanged one."""
     out, adapter = tmp_path / "merged", trained / "lora_fp16"
     pleat.run("fold", tinylm, "--adapter", adapter, "-o", out)
     command = ["verify", out, "--against", tinylm, "--adapter", adapter]
@@ -258,7 +261,7 @@ def test_verify_sees_one_wrong_weight(pleat, tinylm, trained, tmp_path, name):
 
 
 def test_a_fold_can_be_undone_in_float32(pleat, tinylm, trained, tmp_path):
-    """Scale −1 takes away what was added, up to the rounding of float32."""
+    """Folding with scale −1 removes the update, up to the rounding of float32."""
     base, once, back = (tmp_path / f"{name}.pleat" for name in ("base", "once", "back"))
     adapter = trained / "qalora_int4"
     options = ["--to", "pleat", "-b", 4, "-g", 32, "--parameters", "F32"]
@@ -272,8 +275,8 @@ def test_a_fold_can_be_undone_in_float32(pleat, tinylm, trained, tmp_path):
 
 
 @pytest.mark.parametrize("bits", [4, 3, 2])
-def test_rounded_zero_points_lose_what_is_reported(pleat, tinylm, trained, tmp_path, bits):
-    """Integer zero points hold little of an adapter; the report says how little."""
+def test_the_loss_of_rounded_zero_points_is_reported(pleat, tinylm, trained, tmp_path, bits):
+    """Integer zero points keep little of an adapter, and the report says how little."""
     base, out = tmp_path / "base.pleat", tmp_path / "out.pleat"
     adapter = trained / f"qalora_int{bits}"
     options = ["--to", "pleat", "-b", bits, "-g", 32, "--scheme", "zeropoint"]

@@ -1,4 +1,4 @@
-"""The scheme ggml: the bytes of llama.cpp's own quantizers."""
+"""The scheme ggml writes the same bytes as the quantizers of llama.cpp."""
 
 from pathlib import Path
 
@@ -13,11 +13,11 @@ COLUMNS = 96
 
 
 def matrices() -> dict[str, np.ndarray]:
-    """Blocks of every kind that has its own way through the arithmetic."""
+    """Matrices with blocks for every case of the arithmetic."""
     random = np.random.default_rng(SEED)
 
     def ties(least: int, most: int, edge: float) -> np.ndarray:
-        """Multiples of a half, with one value in each block that makes the scale 1."""
+        """Multiples of ½, with one value in each block that makes the scale 1."""
         values = random.integers(2 * least, 2 * most + 1, (400, COLUMNS)) / 2
         values[:, ::32] = edge
         return values
@@ -39,7 +39,7 @@ def matrices() -> dict[str, np.ndarray]:
             COLUMNS,
         ).reshape(-1, COLUMNS),
     }
-    # Where scales, or what they are divided by, are subnormal or infinite.
+    # Scales and reciprocals that are subnormal or infinite.
     for exponent in (-14, -20, -24, -100, -120, -123, -125, -127, -130, -140, -146, -148):
         result[f"2^{exponent}"] = random.standard_normal((200, COLUMNS)) * 2.0**exponent
     return {name: values.astype(np.float32) for name, values in result.items()}
@@ -57,7 +57,7 @@ def signed_zeros() -> dict[str, np.ndarray]:
 
 
 def encoded(pleat, folder: Path, arrays: dict[str, np.ndarray], type: str) -> dict[str, bytes]:
-    """The blocks that pleat makes, by the names of the matrices."""
+    """The blocks of the matrices, quantized by pleat, by the name of the matrix."""
     writer = gguf.GGUFWriter(folder / "source.gguf", "llama")
     names = {f"blk.{index}.ffn_up.weight": name for index, name in enumerate(arrays)}
     for stored, name in names.items():
@@ -83,7 +83,7 @@ def differing_blocks(found: bytes, expected: bytes, type: str) -> int:
 
 @pytest.mark.llama
 @pytest.mark.parametrize("type", TYPES)
-def test_blocks_are_those_of_ggml(pleat, tmp_path, type):
+def test_blocks_match_ggml(pleat, tmp_path, type):
     arrays = matrices() | signed_zeros()
     found = encoded(pleat, tmp_path, arrays, type)
     differences = {
@@ -94,11 +94,11 @@ def test_blocks_are_those_of_ggml(pleat, tmp_path, type):
 
 
 @pytest.mark.parametrize("type", TYPES)
-def test_blocks_are_those_of_the_gguf_package(pleat, tmp_path, type):
-    """Its numpy takes any of several zeros, so there are none of both signs here."""
+def test_blocks_match_the_gguf_package(pleat, tmp_path, type):
+    """The numpy code may choose any of several zeros, so no matrix has zeros of both signs."""
     arrays = matrices()
     if type in ("Q4_0", "Q5_0"):
-        del arrays["zeros"]  # whose scale is -0 / -8 there in numpy, and 0 / -8 in ggml
+        del arrays["zeros"]  # the scale of zeros is -0 / -8 in the numpy code, and 0 / -8 in ggml
     found = encoded(pleat, tmp_path, arrays, type)
     with np.errstate(all="ignore"):
         differences = {
@@ -113,8 +113,8 @@ def test_blocks_are_those_of_the_gguf_package(pleat, tmp_path, type):
 
 
 @pytest.mark.parametrize("type", TYPES)
-def test_scales_that_a_half_does_not_hold_are_refused(pleat, tmp_path, type):
-    """llama.cpp writes infinities there."""
+def test_scales_that_overflow_float16_are_refused(pleat, tmp_path, type):
+    """llama.cpp writes infinite scales in this case."""
     values = np.ones((2, COLUMNS), np.float32)
     values[1, 40] = 65520 * 255
     writer = gguf.GGUFWriter(tmp_path / "source.gguf", "llama")
@@ -132,7 +132,7 @@ def test_scales_that_a_half_does_not_hold_are_refused(pleat, tmp_path, type):
 
 @pytest.mark.llama
 @pytest.mark.parametrize("type", TYPES)
-def test_a_file_has_the_tensors_of_llama_quantize(pleat, tinylm_f16_gguf, tmp_path, type):
+def test_a_file_matches_llama_quantize(pleat, tinylm_f16_gguf, tmp_path, type):
     ggml.quantize_file(tinylm_f16_gguf, tmp_path / "theirs.gguf", type)
     options = ["--to", "gguf", "--scheme", "ggml", "--type", type]
     pleat.run("quantize", tinylm_f16_gguf, *options, "-o", tmp_path / "ours.gguf")

@@ -1,4 +1,4 @@
-"""GGUF out of pleat, judged by the gguf package and an independent quantizer."""
+"""GGUF files of pleat, checked with the gguf package and an independent quantizer."""
 
 import gguf
 import gguf_files
@@ -7,7 +7,7 @@ import pytest
 import rtn
 from tinylm_gguf import checkpoint
 
-# What `-b` gives with the default scheme, and with --scheme symmetric.
+# The types that `-b` selects with the default scheme, and with --scheme symmetric.
 MINMAX = {"Q4_1": 4, "Q5_1": 5}
 SYMMETRIC = {"Q4_0": 4, "Q5_0": 5, "Q8_0": 8}
 TYPES = [*MINMAX, *SYMMETRIC]
@@ -22,7 +22,7 @@ def problems(found: dict, expected: dict) -> dict:
 
 
 @pytest.mark.parametrize("type", TYPES)
-def test_metadata_is_that_of_the_source(quantized_gguf, tinylm_f16_gguf, type):
+def test_metadata_matches_the_source(quantized_gguf, tinylm_f16_gguf, type):
     path = quantized_gguf(type)
     assert list(gguf_files.metadata(path).items()) == list(
         gguf_files.metadata(tinylm_f16_gguf).items()
@@ -40,7 +40,7 @@ def test_matrices_have_the_type_and_the_rest_is_copied(quantized_gguf, tinylm_f1
         if gguf_files.is_block_matrix(name) or name == "token_embd.weight":
             assert found[name] == type, name
         elif name == "output.weight":
-            # The head gets 8 bits, as users of llama.cpp expect it to be finer than the rest.
+            # The head gets 8 bits, since users of llama.cpp expect a finer type there.
             assert found[name] == "Q8_0"
         else:
             assert found[name] == source[name], name
@@ -62,8 +62,8 @@ def test_minmax_values_equal_an_independent_rounding(quantized_gguf, tinylm_f16_
 
 
 @pytest.mark.parametrize("type", SYMMETRIC)
-def test_symmetric_error_is_that_of_ggml(quantized_gguf, tinylm_f16_gguf, type):
-    """The schemes may differ in ties and in what they minimise, not in how good they are."""
+def test_the_symmetric_error_is_as_small_as_that_of_ggml(quantized_gguf, tinylm_f16_gguf, type):
+    """The schemes may differ in ties and in what they minimize, but errors must be as small."""
     source, found = gguf_files.values(tinylm_f16_gguf), gguf_files.values(quantized_gguf(type))
     ggml = gguf.GGMLQuantizationType[type]
     for name, weights in source.items():
@@ -77,7 +77,7 @@ def rms(values: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("type", TYPES)
-def test_decoding_equals_that_of_gguf(pleat, quantized_gguf, tmp_path, type):
+def test_decoding_matches_the_gguf_package(pleat, quantized_gguf, tmp_path, type):
     pleat.run(
         "convert",
         quantized_gguf(type),
@@ -93,7 +93,7 @@ def test_decoding_equals_that_of_gguf(pleat, quantized_gguf, tmp_path, type):
 
 
 @pytest.mark.parametrize("type", TYPES)
-def test_the_way_through_pleat_and_back_keeps_every_value(pleat, quantized_gguf, tmp_path, type):
+def test_a_round_trip_through_pleat_keeps_every_value(pleat, quantized_gguf, tmp_path, type):
     source = quantized_gguf(type)
     pleat.run("convert", source, "--to", "pleat", "-o", tmp_path / "model.pleat")
     pleat.run("convert", tmp_path / "model.pleat", "--to", "gguf", "-o", tmp_path / "back.gguf")
@@ -101,7 +101,7 @@ def test_the_way_through_pleat_and_back_keeps_every_value(pleat, quantized_gguf,
     assert gguf_files.metadata(tmp_path / "back.gguf") == gguf_files.metadata(source)
 
 
-def test_a_copy_of_a_gguf_file_is_the_same_model(pleat, tinylm_f16_gguf, tmp_path):
+def test_a_copy_of_a_gguf_file_has_the_same_bytes(pleat, tinylm_f16_gguf, tmp_path):
     pleat.run("convert", tinylm_f16_gguf, "--to", "gguf", "-o", tmp_path / "copy.gguf")
     assert (tmp_path / "copy.gguf").read_bytes() == tinylm_f16_gguf.read_bytes()
 

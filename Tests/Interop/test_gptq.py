@@ -1,7 +1,7 @@
-"""GPTQ checkpoints: packed by the rules of the format in plain Python, and by gptqmodel.
+"""GPTQ checkpoints, packed by the rules of the format in plain Python, and by gptqmodel.
 
-gptqmodel is no part of the environment, since it asks for its own versions of others. Where it can
-be imported, what is below its heading runs too: requirements-gptq.txt says how to install it.
+gptqmodel requires other versions of packages, so it is installed without dependencies; see
+requirements-gptq.txt. The tests below its heading run if it can be imported.
 """
 
 import gptq_models
@@ -17,9 +17,9 @@ BITS = (2, 3, 4, 8)
 FORMATS = dict(zip(VERSIONS, ("gptq-v1", "gptq"), strict=True))
 # outputs, inputs, columns of a group
 SHAPES = ((32, 32, 32), (96, 224, 32), (160, 1088, 64), (32, 1536, 512))
-# The largest difference of logits between F16 and F32, which reach 15. Measured: 0.0085.
+# The tolerance of F16 logits against F32. They reach 15; measured: 0.0085.
 HALF = 0.05
-# The adapters of the fixtures: groups of 32, all linears of a layer.
+# The adapters of the fixtures are for groups of 32 in all linears of a layer.
 AS_TRAINED = ["-g", 32]
 
 
@@ -34,7 +34,7 @@ def same(left: np.ndarray, right: np.ndarray) -> bool:
 
 @pytest.fixture(scope="module")
 def quantized(pleat, tinylm, tmp_path_factory):
-    """tinylm as GPTQ; each only once."""
+    """tinylm as GPTQ, made once for each set of options."""
     folder = tmp_path_factory.mktemp("gptq")
 
     def make(bits: int, version: str = "gptq_v2", *options):
@@ -53,7 +53,7 @@ def quantized(pleat, tinylm, tmp_path_factory):
 @pytest.mark.parametrize("scattered", [False, True])
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("bits", BITS)
-def test_we_read_what_is_packed_by_the_rules(pleat, tmp_path, bits, version, scattered):
+def test_a_folder_packed_by_the_rules_is_read(pleat, tmp_path, bits, version, scattered):
     generator = np.random.default_rng(bits)
     for number, (outputs, inputs, size) in enumerate(SHAPES):
         layer = Layer.random(generator, outputs, inputs, bits, size, scattered)
@@ -69,7 +69,7 @@ def test_we_read_what_is_packed_by_the_rules(pleat, tmp_path, bits, version, sca
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("bits", BITS)
-def test_zero_points_tell_the_version_where_the_config_is_wrong(pleat, tmp_path, bits, version):
+def test_zero_points_determine_the_version_if_the_config_is_wrong(pleat, tmp_path, bits, version):
     layer = Layer.random(np.random.default_rng(7), 64, 128, bits, 32, central=True)
     wrong = VERSIONS[1 - VERSIONS.index(version)]
     folder = gptq_models.write(
@@ -80,7 +80,7 @@ def test_zero_points_tell_the_version_where_the_config_is_wrong(pleat, tmp_path,
 
 @pytest.mark.parametrize("scheme", ["zeropoint", "symmetric"])
 @pytest.mark.parametrize("bits", BITS)
-def test_we_write_by_the_rules(pleat, quantized, tmp_path, bits, scheme):
+def test_a_written_folder_follows_the_rules(pleat, quantized, tmp_path, bits, scheme):
     folder = quantized(bits, "gptq_v2", "--scheme", scheme)
     config = quantization(folder)
     assert config["sym"] == (scheme == "symmetric") and not config["desc_act"]
@@ -91,7 +91,7 @@ def test_we_write_by_the_rules(pleat, quantized, tmp_path, bits, scheme):
 
 
 @pytest.mark.parametrize("bits", BITS)
-def test_the_versions_mean_the_same_weights(pleat, quantized, tmp_path, bits):
+def test_both_versions_decode_to_the_same_weights(pleat, quantized, tmp_path, bits):
     second = quantized(bits, "gptq_v2", "--scheme", "symmetric")
     pleat.run("convert", second, "--to", "gptq-v1", "-o", tmp_path / "first")
     expected = weights(second)
@@ -105,7 +105,7 @@ def test_the_versions_mean_the_same_weights(pleat, quantized, tmp_path, bits):
 
 
 @pytest.mark.parametrize("bits", BITS)
-def test_transformers_knows_the_config(quantized, bits):
+def test_transformers_reads_the_config(quantized, bits):
     config = transformers.AutoConfig.from_pretrained(quantized(bits)).quantization_config
     found = transformers.GPTQConfig.from_dict(config)
     assert (found.bits, found.group_size, found.format) == (bits, 32, "gptq_v2")
@@ -115,7 +115,7 @@ def test_transformers_knows_the_config(quantized, bits):
 
 @pytest.mark.parametrize("bits", (2, 3, 4))
 def test_a_fold_widens_zero_points(pleat, quantized, trained, tmp_path, bits):
-    """Codes are multiples, zero points the nearest whole numbers, as computed here in float64."""
+    """New codes are multiples of the old ones, and scales are divided by the same factor."""
     base, out = quantized(bits), tmp_path / "out"
     adapter = trained / f"qalora_int{bits}"
     pleat.run("fold", base, "--adapter", adapter, "--widen", 8, "-o", out)
@@ -152,7 +152,7 @@ def torch_linear(gptqmodel):
 
 
 def load(gptqmodel, folder):
-    """In F16: by itself it would round scales to BF16 on a CPU."""
+    """Loads in F16: by default gptqmodel rounds scales to BF16 on a CPU."""
     backend = gptqmodel.BACKEND.GPTQ_TORCH
     return gptqmodel.GPTQModel.load(
         str(folder), device="cpu", backend=backend, dtype=torch.float16
@@ -161,8 +161,10 @@ def load(gptqmodel, folder):
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("bits", BITS)
-def test_gptqmodel_loads_ours(pleat, gptqmodel, torch_linear, quantized, tmp_path, bits, version):
-    """Its weights are ours, rounded once to the type of its scales."""
+def test_gptqmodel_loads_our_folder(
+    pleat, gptqmodel, torch_linear, quantized, tmp_path, bits, version
+):
+    """Its weights equal ours, rounded once to the type of its scales."""
     scheme = ["--scheme", "symmetric"] if version == "gptq" else []
     folder = quantized(bits, version, *scheme)
     found, expected = load(gptqmodel, folder), decoded(pleat, folder, tmp_path / "out")
@@ -173,8 +175,8 @@ def test_gptqmodel_loads_ours(pleat, gptqmodel, torch_linear, quantized, tmp_pat
         assert torch.equal(layer.dequantize_weight().T, values), path
 
 
-def test_gptqmodel_obeys_our_rules(pleat, gptqmodel, torch_linear, quantized, tmp_path):
-    """Layers of other bits, of whole rows, and in 16 bits."""
+def test_gptqmodel_applies_our_rules(pleat, gptqmodel, torch_linear, quantized, tmp_path):
+    """Layers with other bits, with one group per row, and with 16 bits."""
     options = ["--rule", "*.0.mlp.*=8:64", "--rule", "*.1.mlp.*=3:row", "--rule", "*.2.mlp.*=keep"]
     folder = quantized(4, "gptq_v2", *options)
     assert len(quantization(folder)["dynamic"]) == 9
@@ -191,7 +193,7 @@ def test_gptqmodel_obeys_our_rules(pleat, gptqmodel, torch_linear, quantized, tm
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("scattered", [False, True])
 @pytest.mark.parametrize("bits", BITS)
-def test_we_read_what_gptqmodel_packs(
+def test_a_layer_packed_by_gptqmodel_is_read(
     pleat, gptqmodel, torch_linear, tmp_path, bits, scattered, version
 ):
     from gptqmodel.quantization import QuantizeConfig
@@ -228,8 +230,8 @@ def test_we_read_what_gptqmodel_packs(
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("bits", BITS)
-def test_transformers_runs_ours(gptqmodel, pleat, quantized, tinylm, tmp_path, bits, version):
-    """Through optimum and gptqmodel, in F16."""
+def test_transformers_runs_our_folder(gptqmodel, pleat, quantized, tinylm, tmp_path, bits, version):
+    """transformers uses optimum and gptqmodel, in F16."""
     pytest.importorskip("optimum.gptq")
     scheme = ["--scheme", "symmetric"] if version == "gptq" else []
     folder = quantized(bits, version, *scheme)
@@ -244,8 +246,8 @@ def test_transformers_runs_ours(gptqmodel, pleat, quantized, tinylm, tmp_path, b
     assert np.abs(found - expected).max() < HALF
 
 
-def test_gptqmodel_answers_as_the_decoded_model(pleat, gptqmodel, quantized, tinylm, tmp_path):
-    """In F16: logits reach 15."""
+def test_gptqmodel_matches_the_decoded_model(pleat, gptqmodel, quantized, tinylm, tmp_path):
+    """gptqmodel computes in F16; logits reach 15."""
     folder = quantized(4)
     decoded(pleat, folder, tmp_path / "out")
     rows = models.reference_rows()[:4, :8]

@@ -1,4 +1,4 @@
-"""GGUF out of pleat, run by llama.cpp. Only with scripts/interop --llama."""
+"""GGUF files of pleat, run by llama.cpp. Only with scripts/interop --llama."""
 
 import ctypes
 from pathlib import Path
@@ -16,22 +16,22 @@ FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 TYPES = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]
 HEADS = (4, 2)
 
-# llama.cpp rounds the activations to eight bits (Q8_0 or Q8_1 blocks) before it multiplies them
-# with quantized weights. Against the same weights as F32, where it rounds nothing, that noise
-# measured 0.025 to 0.026 RMS on logits of 3.9 RMS, for each of the five types alike: it does not
-# come from the weights. Rounding the weights themselves moves the logits by 0.13 to 0.15 RMS at four
-# bits and 0.07 at five, so weights read wrongly, a nibble out of place or an offset lost, lie far
-# beyond this bound; at eight bits (0.017) it catches gross mistakes only. The bound leaves room for
-# the kernels of other processors.
+# llama.cpp rounds activations to eight bits (Q8_0 or Q8_1 blocks) before it multiplies them with
+# quantized weights. Against the same weights in F32, with which it rounds nothing, the measured
+# noise is 0.025 to 0.026 RMS on logits of 3.9 RMS. It is equal for all five types, so it does not
+# come from the weights. Rounding the weights changes the logits by 0.13 to 0.15 RMS at four bits,
+# and by 0.07 at five. Wrongly decoded weights, such as a misplaced nibble or a missing offset, would
+# therefore be far above this limit. At eight bits (0.017) it detects only large mistakes. The limit
+# leaves room for the kernels of other processors.
 ACTIVATION_NOISE = 0.04
-# With F32 weights and an F32 cache nothing but the order of sums differs; measured 2e-5 at most.
+# With F32 weights and an F32 cache only the order of sums differs; measured: at most 2e-5.
 EXACT = 1e-3
-F32 = 0  # ggml's number of the type, for the cache of keys and values
+F32 = 0  # the number of the type in ggml, for the KV cache
 
 
 @pytest.fixture(scope="module")
 def rows() -> np.ndarray:
-    """512 held-out tokens: one row of English, one of Python."""
+    """512 held-out tokens: one row of English and one of Python."""
     return np.concatenate([models.held_out("A")[:1], models.held_out("B")[:1]])
 
 
@@ -68,8 +68,8 @@ def test_llama_and_transformers_agree_on_the_source(tinylm, tmp_path, rows):
 
 
 @pytest.mark.parametrize("type", TYPES)
-def test_logits_are_those_of_the_decoded_weights(pleat, quantized_gguf, tmp_path, rows, type):
-    """Our file in llama.cpp's own kernels, against our own decoding of it in F32."""
+def test_logits_match_the_decoded_weights(pleat, quantized_gguf, tmp_path, rows, type):
+    """Compares our file in the kernels of llama.cpp with our decoding of it in F32."""
     path = quantized_gguf(type)
     pleat.run("convert", path, "--to", "safetensors", "--dtype", "F32", "-o", tmp_path / "decoded")
     decoded = gguf_files.under_gguf_names(checkpoint(tmp_path / "decoded"), *HEADS)
@@ -84,7 +84,7 @@ class GGUFParameters(ctypes.Structure):
 
 
 def opened_by_ggml(path: Path) -> bool:
-    """Whether ggml's own reader takes the file, data included."""
+    """Whether the reader of ggml accepts the file, including its data."""
     import llama_cpp
 
     folder = Path(llama_cpp.__file__).parent / "lib"
@@ -106,24 +106,24 @@ NOT_FOR_LLAMA = {
     "version-1",
     "big-endian",
     "big-endian-alignment-64",
-}  # good files, which this build does not read
+}  # valid files, which this build of llama.cpp does not read
 GOLDEN = sorted(
     path for path in FIXTURES.glob("golden/gguf/**/*.gguf") if path.stem not in NOT_FOR_LLAMA
 )
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_a_golden_file_is_good_for_llama_too(path):
+def test_llama_accepts_golden_files(path):
     assert opened_by_ggml(path)
 
 
 @pytest.mark.parametrize(
     "path", sorted(FIXTURES.glob("bad/gguf/*.gguf")), ids=lambda path: path.stem
 )
-def test_a_bad_file_is_bad_for_llama_too(path):
+def test_llama_refuses_bad_files(path):
     assert not opened_by_ggml(path)
 
 
 @pytest.mark.parametrize("type", TYPES)
-def test_ggml_opens_what_pleat_writes(quantized_gguf, type):
+def test_ggml_opens_files_of_pleat(quantized_gguf, type):
     assert opened_by_ggml(quantized_gguf(type))

@@ -1,4 +1,4 @@
-"""Memory does not grow with the model: sparse files stand in for large ones."""
+"""Memory does not grow with the model. Sparse files replace large ones."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import sys
 import pytest
 
 LIMIT_KIB = 128 * 1024
-# A process that runs the command alone and prints its peak, so that nothing of ours counts.
+# A separate process runs the command and prints its peak, so that our own memory does not count.
 PEAK = """
 import resource, subprocess, sys
 status = subprocess.run(sys.argv[1:]).returncode
@@ -53,12 +53,12 @@ def test_peak_memory_is_bounded_and_does_not_grow(pleat, tmp_path, options):
         os.remove(source)
         os.remove(target)
     assert max(peaks) < LIMIT_KIB, peaks
-    # Headers and lists of blocks are all that may grow.
+    # Only headers and lists of blocks may grow.
     assert peaks[1] < peaks[0] + 8 * 1024, peaks
 
 
 def test_peak_memory_of_gptq_is_bounded(pleat, tmp_path):
-    """Whose rows lie across all of a tensor, written and read."""
+    """Rows of GPTQ are spread over a whole tensor, both when written and when read."""
     source = tmp_path / "model"
     source.mkdir()
     (source / "config.json").write_text("{}")

@@ -1,4 +1,4 @@
-"""MLX folders: mlx_lm loads and runs ours, and we read what it wrote, bit for bit."""
+"""MLX folders: mlx_lm loads and runs ours, and pleat reads its folders, bit for bit."""
 
 import json
 from pathlib import Path
@@ -18,29 +18,29 @@ from pleat import PleatFile
 BITS = (2, 3, 4, 5, 6, 8)
 GROUP_SIZES = (32, 64, 128)
 TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-# The largest difference of logits, which reach 15. In F32 only the order of sums differs. Measured:
-# up to 2.5e-5; a single code of one layer that is one too high is off by 4.5e-4.
+# The tolerance of logits in F32, which reach 15. Only the order of sums differs; measured: up to
+# 2.5e-5. A single code of one layer that is one too high changes logits by 4.5e-4.
 SUMS = 1e-4
-# In F16: MLX rounds weights, products and running sums to 11 bits. Measured: 0.05 to 0.11. Codes in
-# another order are off by 4 in one layer alone.
+# The tolerance in F16: MLX rounds weights, products and running sums to 11 bits. Measured: 0.05 to
+# 0.11. Codes in another order in one layer change logits by 4.
 HALF = 0.25
-FEW = 8  # tokens that are run in F16
-# The linears of a layer in groups of 32, embeddings and head in 16 bits, as the adapters were made.
+FEW = 8  # tokens that run in F16
+# As for the training of the adapters: linears in groups of 32, embeddings and head in 16 bits.
 AS_TRAINED = ["-g", 32, "--scheme", "minmax"]
 AS_TRAINED += ["--rule", "model.embed_tokens=keep", "--rule", "lm_head=keep"]
-# One row in 32 of the held-out ones: 1020 predictions.
+# Every 32nd held-out row: 1020 predictions.
 EVERY = 32
 TOLERANCE = 0.005
-LOGITS = 0.02  # what F16 offsets may move logits by; measured in PyTorch: 0.0095
+LOGITS = 0.02  # the effect of F16 offsets on logits; measured in PyTorch: 0.0095
 
 
 def distance(found, expected, rows: np.ndarray) -> float:
-    """The largest difference of two models' logits."""
+    """The largest difference between the logits of two models."""
     return float(np.abs(models.logits(found, rows) - models.logits(expected, rows)).max())
 
 
 def in_transformers(pleat, folder: Path, tinylm: Path, decoded: Path):
-    """The same weights in transformers, decoded by pleat."""
+    """The same weights, decoded by pleat and loaded in transformers."""
     pleat.run("convert", folder, "--to", "safetensors", "--dtype", "F32", "-o", decoded)
     return models.load(decoded, tinylm)
 
@@ -54,14 +54,14 @@ def float32_tinylm(pleat, tinylm, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def bfloat16_tinylm(tinylm, tmp_path_factory) -> Path:
-    """As transformers saves a model that was loaded in BF16, with both names of its type."""
+    """A model that transformers loaded and saved in BF16, with both config keys for the type."""
     out = tmp_path_factory.mktemp("bfloat16") / "tinylm"
     model = transformers.AutoModelForCausalLM.from_pretrained(tinylm, dtype=torch.bfloat16)
     model.save_pretrained(out)
     transformers.AutoTokenizer.from_pretrained(tinylm).save_pretrained(out)
     config = json.loads((out / "config.json").read_text())
     assert config["dtype"] == "bfloat16"
-    # This is what mlx_lm reads.
+    # mlx_lm reads this key.
     config["torch_dtype"] = "bfloat16"
     (out / "config.json").write_text(json.dumps(config))
     return out
@@ -69,7 +69,7 @@ def bfloat16_tinylm(tinylm, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def every_combination(pleat, tinylm, tmp_path_factory):
-    """One folder a type, with all eighteen combinations: a layer for each number of bits."""
+    """A folder for each type, with all eighteen combinations: one layer for each number of bits."""
     folder = tmp_path_factory.mktemp("combinations")
 
     def make(type: str) -> Path:
@@ -91,13 +91,13 @@ def every_combination(pleat, tinylm, tmp_path_factory):
     return make
 
 
-# Ours in MLX
+# Our folders in MLX
 
 
 @pytest.mark.parametrize("group_size", GROUP_SIZES)
 @pytest.mark.parametrize("bits", BITS)
-def test_mlx_runs_what_we_decode(pleat, float32_tinylm, tinylm, tmp_path, bits, group_size):
-    """With every number in F32, which is what transformers computes in."""
+def test_mlx_matches_our_decoded_weights(pleat, float32_tinylm, tinylm, tmp_path, bits, group_size):
+    """All numbers are in F32, in which transformers computes too."""
     out = tmp_path / "out"
     options = ["--to", "mlx", "-b", bits, "-g", group_size, "--parameters", "F32"]
     pleat.run("quantize", float32_tinylm, *options, "-o", out)
@@ -110,7 +110,7 @@ def test_mlx_runs_what_we_decode(pleat, float32_tinylm, tinylm, tmp_path, bits, 
 
 @pytest.mark.parametrize("bits", BITS)
 def test_mlx_computes_in_half_precision(pleat, tinylm, tmp_path, bits):
-    """One type throughout: a single F32 tensor would have made the logits F32."""
+    """All tensors are F16: a single F32 tensor would make the logits F32."""
     out = tmp_path / "out"
     pleat.run("quantize", tinylm, "--to", "mlx", "-b", bits, "-o", out)
     assert float_types(out) == {mx.float16}
@@ -148,8 +148,8 @@ def test_mlx_finds_the_tokenizer(pleat, tinylm, tmp_path):
 
 
 @pytest.mark.parametrize("type", TYPES)
-def test_mlx_decodes_to_our_weights(pleat, every_combination, tmp_path, type):
-    """Computed in F32, bit for bit."""
+def test_mlx_decodes_the_same_weights(pleat, every_combination, tmp_path, type):
+    """Both decode in F32, bit for bit."""
     out = every_combination(type)
     ours = adapters.decoded(pleat, out, tmp_path / "decoded")
     for name, values in decoded_by_mlx(out).items():
@@ -174,7 +174,7 @@ def test_mlx_rounds_the_product_and_the_sum(every_combination, type):
         assert not rtn.same_bits(float32(found), expected), path
 
 
-# MLX's in ours
+# Folders of MLX in pleat
 
 
 def down_proj_at_eight(path: str, _) -> bool | dict:
@@ -205,7 +205,7 @@ def made_by_mlx(tinylm, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", MADE_BY_MLX)
-def test_what_mlx_made_is_read_bit_for_bit(pleat, made_by_mlx, tmp_path, name):
+def test_a_folder_of_mlx_is_read_bit_for_bit(pleat, made_by_mlx, tmp_path, name):
     theirs, out = made_by_mlx(name), tmp_path / "out.pleat"
     pleat.run("convert", theirs, "--to", "pleat", "-o", out)
     file, parts = PleatFile.open(out), adapters.parts(out)
@@ -231,7 +231,7 @@ def test_what_mlx_made_is_read_bit_for_bit(pleat, made_by_mlx, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", MADE_BY_MLX)
-def test_what_mlx_made_comes_back_as_it_was(pleat, made_by_mlx, tmp_path, name):
+def test_a_folder_of_mlx_survives_a_round_trip(pleat, made_by_mlx, tmp_path, name):
     theirs = made_by_mlx(name)
     through, back, direct = (tmp_path / name for name in ("through.pleat", "back", "direct"))
     pleat.run("convert", theirs, "--to", "pleat", "-o", through)
@@ -265,7 +265,7 @@ def base(pleat, tinylm, tmp_path_factory):
 
 
 def assert_only_biases_moved(before: Path, after: Path, adapter: Path) -> None:
-    """By (alpha / r) · (G / 32) · B · A, up to a unit in the last place of F16."""
+    """Biases change by (alpha / r) · (G / 32) · B · A, up to one unit in the last place of F16."""
     deltas = adapters.qalora_deltas(adapter)
     old, new = arrays(before), arrays(after)
     assert sorted(old) == sorted(new)
@@ -281,8 +281,10 @@ def assert_only_biases_moved(before: Path, after: Path, adapter: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [4, 3, 2])
-def test_a_folded_qalora_runs_in_mlx_as_it_did_apart(pleat, base, tinylm, trained, tmp_path, bits):
-    """Apart: rounded and added in PyTorch, without pleat. Perplexities on every 32nd row."""
+def test_a_folded_qalora_runs_in_mlx_like_the_unmerged_adapter(
+    pleat, base, tinylm, trained, tmp_path, bits
+):
+    """The unmerged adapter runs in PyTorch, without pleat. Perplexities use every 32nd row."""
     adapter, out = trained / f"qalora_int{bits}", tmp_path / "out"
     pleat.run("fold", base(bits), "--adapter", adapter, "-o", out)
     assert_only_biases_moved(base(bits), out, adapter)
@@ -290,21 +292,21 @@ def test_a_folded_qalora_runs_in_mlx_as_it_did_apart(pleat, base, tinylm, traine
     reference = models.reference_logits(adapter / "reference.npz")
     assert np.abs(models.logits(found, models.reference_rows())[0] - reference).max() < LOGITS
 
-    apart = models.load(tinylm, tinylm)
-    weights = apart.state_dict()
+    unmerged = models.load(tinylm, tinylm)
+    weights = unmerged.state_dict()
     updates = adapters.expanded(adapter)
     for name in updates:
         weights[name].copy_(torch.from_numpy(rtn.minmax(weights[name].numpy(), bits)))
-    without = models.perplexity(apart, "B", EVERY)
+    without = models.perplexity(unmerged, "B", EVERY)
     for name, update in updates.items():
         weights[name] += torch.from_numpy(update.astype(np.float32))
-    expected = models.perplexity(apart, "B", EVERY)
+    expected = models.perplexity(unmerged, "B", EVERY)
     assert expected < 0.9 * without
     assert models.perplexity(found, "B", EVERY) == pytest.approx(expected, rel=TOLERANCE)
 
 
-def test_a_qalora_folds_into_what_mlx_made(pleat, tinylm, trained, tmp_path):
-    """Whose scales are negative for about half of the groups."""
+def test_a_qalora_folds_into_a_folder_of_mlx(pleat, tinylm, trained, tmp_path):
+    """About half of the scales of MLX are negative."""
     theirs, out, adapter = tmp_path / "theirs", tmp_path / "out", trained / "qalora_int4"
     mlx_lm.convert(str(tinylm), str(theirs), quantize=True, q_bits=4, q_group_size=32)
     scales = np.concatenate(
@@ -322,7 +324,7 @@ def test_a_qalora_folds_into_what_mlx_made(pleat, tinylm, trained, tmp_path):
 
 
 def test_a_folded_bf16_base_becomes_f16(pleat, bfloat16_tinylm, tinylm, trained, tmp_path):
-    """Everywhere: numbers of two types would be computed with in F32."""
+    """All floats become F16: MLX would compute in F32 with two types."""
     source, out, adapter = tmp_path / "base", tmp_path / "out", trained / "qalora_int4"
     options = ["--to", "mlx", "-b", 4, "--parameters", "BF16"]
     pleat.run("quantize", bfloat16_tinylm, *options, *AS_TRAINED, "-o", source)
@@ -339,7 +341,7 @@ def test_a_folded_bf16_base_becomes_f16(pleat, bfloat16_tinylm, tinylm, trained,
 
 
 def assert_config_names(type: str, folder: Path) -> None:
-    """mlx_lm casts all floats to that type when it converts the folder, the biases too."""
+    """The config names the type, to which mlx_lm casts all floats when it converts a folder."""
     config = json.loads((folder / "config.json").read_text())
     name = str(TYPES[type]).removeprefix("torch.")
     assert float_types(folder) == {getattr(mx, name)}

@@ -12,7 +12,7 @@ import torch
 from pleat import PleatFile
 
 if sys.platform == "darwin" and platform.machine() != "arm64":
-    pytest.skip("mlx is not offered for Intel Macs", allow_module_level=True)
+    pytest.skip("mlx is not available for Intel Macs", allow_module_level=True)
 
 import mlx.core as mx  # noqa: E402
 
@@ -20,7 +20,8 @@ SEED = 20260417
 BITS = [2, 3, 4, 5, 6, 8]
 GROUPS = [32, 64, 128]
 COLUMNS = 512
-# Of each type: torch's and MLX's name, a large number whose double is none too large, a tiny one.
+# For each type: its names in torch and MLX, a large number whose double does not overflow, and a
+# tiny number.
 TYPES = {
     "F32": (torch.float32, mx.float32, 1e38, 1e-40),
     "F16": (torch.float16, mx.float16, 3e4, 1e-7),
@@ -29,14 +30,14 @@ TYPES = {
 
 
 def kinds(large: float, tiny: float) -> dict[str, np.ndarray]:
-    """Weights of every kind that has its own way through the arithmetic, as float32."""
+    """Weights for every case of the arithmetic, as float32."""
     random = np.random.default_rng(SEED)
     shape = (32, COLUMNS)
     normal = random.standard_normal(shape)
-    # The same numbers in runs of a group or more; some are 0 or, of few steps, almost.
+    # Runs of one number over a group or more. Some are 0, or only a few steps from 0.
     constant = np.repeat(random.standard_normal((32, COLUMNS // 128)), 128, axis=1)
     constant[:8] *= np.array([0, -0.0, 1e-7, 3e-7, 1e-6, 100, large / 10, -large / 10])[:, None]
-    # Each group of 32 with a size of its own, and some far from zero.
+    # Each group of 32 has its own magnitude, and some groups are far from zero.
     sizes = 10.0 ** random.uniform(-9, 4, (32, COLUMNS // 32))
     spread = normal * np.repeat(sizes, 32, axis=1)
     far = 0.01 * normal + np.repeat(random.uniform(-100, 100, (32, COLUMNS // 128)), 128, axis=1)
@@ -87,13 +88,13 @@ def bits_of(parameters) -> np.ndarray:
 
 
 def differences(file: PleatFile, expected: dict, grouping: dict) -> dict[str, str]:
-    """Of each tensor that is not as MLX has it: what differs, and in how many places."""
+    """The tensors that differ from those of MLX: in which role, and in how many values."""
     assert sorted(file.tensors) == sorted(expected)
     found = {}
     for name, (codes, scales, biases) in expected.items():
         tensor = file.tensors[name]
         assert tensor["encoding"] == grouping | {"offset": "bias"}
-        # Rows that fill their words are packed alike in both.
+        # Both formats pack rows that fill their words in the same way.
         roles = {"codes": np.array(codes), "scales": bits_of(scales), "biases": bits_of(biases)}
         for role, values in roles.items():
             stored = np.frombuffer(file.bytes_of(tensor["parts"][role]), values.dtype)
@@ -104,7 +105,7 @@ def differences(file: PleatFile, expected: dict, grouping: dict) -> dict[str, st
 
 
 @pytest.mark.parametrize(("bits", "group"), itertools.product(BITS, GROUPS))
-def test_groups_are_those_of_mlx(pleat, weights, tmp_path, bits, group):
+def test_groups_match_mlx(pleat, weights, tmp_path, bits, group):
     source, type, arrays = weights
     file = quantize(pleat, source, tmp_path / "model.pleat", bits, group, type)
     expected = {
@@ -116,10 +117,10 @@ def test_groups_are_those_of_mlx(pleat, weights, tmp_path, bits, group):
 
 @pytest.mark.parametrize("parameters", TYPES)
 @pytest.mark.parametrize("bits", [4, 8])
-def test_the_type_of_parameters_changes_no_code(pleat, weights, tmp_path, bits, parameters):
-    """MLX stores them in the type of the weights; another one only rounds them at the end."""
+def test_the_type_of_parameters_changes_no_codes(pleat, weights, tmp_path, bits, parameters):
+    """MLX stores parameters in the type of the weights. Another type only rounds them later."""
     source, _, arrays = weights
-    if parameters == "F16":  # which does not hold the parameters of these
+    if parameters == "F16":  # larger parameters overflow it
         arrays = {name: array for name, array in arrays.items() if mx.abs(array).max() < 65504}
         kept = safetensors.torch.load_file(source)
         source = tmp_path / "model.safetensors"

@@ -1,4 +1,4 @@
-"""Adapters that PEFT made, folded by pleat: what PEFT itself merges them to."""
+"""Adapters created by PEFT and folded by pleat, against merging in PEFT."""
 
 from dataclasses import replace
 
@@ -70,13 +70,13 @@ CASES = {
     ),
 }  # fmt: skip
 
-# PEFT and we sum r products in float32, in another order: now and then that ends on the other side
-# of a tie. 1.5e-4 of the weights at most were seen to.
+# PEFT and pleat sum r products in float32 in different orders. Sometimes this rounds to the other
+# side of a tie, for at most 1.5e-4 of the weights so far.
 FEW = 1e-3
-# PEFT rounds ΔW to the stored type before it adds it to these, and we do not.
+# For these, PEFT rounds ΔW to the stored type before the addition; pleat does not.
 ROUNDED_TWICE = {"embedding", "experts-F16"}
 
-# What PEFT merges and we refuse.
+# Adapters that PEFT merges and pleat refuses.
 DORA = {"use_dora": True}
 REFUSED = {
     "dora-embedding": Case("llama", F32, [{"target_modules": ["embed_tokens", "v_proj"]} | DORA]),
@@ -93,7 +93,7 @@ def made(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folded(pleat, made, tmp_path_factory):
-    """The base with every adapter of the case folded in."""
+    """The base with all adapters of the case folded in."""
     _, case, files = made
     out = tmp_path_factory.mktemp("folded") / "out"
     pleat.run("fold", files.base, *options(case, files), "-o", out)
@@ -104,12 +104,12 @@ def options(case, files) -> list:
     result = []
     for index, path in enumerate(files.adapters):
         result += ["--adapter", path]
-        # With an equals sign, or a negative one would pass for an option.
+        # The equals sign is needed: a negative number would look like an option.
         result += [f"--scale={case.scales[index]}"] if case.scales else []
     return result
 
 
-def test_folding_gives_what_peft_merges(made, folded):
+def test_folding_matches_merging_with_peft(made, folded):
     name, case, files = made
     base, expected, found = map(adapters.stored, (files.base, files.merged, folded))
     assert sorted(found) == sorted(expected)
@@ -124,7 +124,7 @@ def test_folding_gives_what_peft_merges(made, folded):
         ]
     )
     summary = f"{off.size} weights, {np.count_nonzero(off)} differ, at most {off.max()} steps"
-    # In float32 the row lengths of DoRA are sums too.
+    # The row lengths of DoRA are float32 sums too.
     assert off.max() <= (2 if case.type == F32 else 1), summary
     assert np.count_nonzero(off > 1) <= FEW * off.size, summary
     if name not in ROUNDED_TWICE and case.type != F32:
@@ -136,10 +136,10 @@ def test_verify_confirms_the_fold(pleat, made, folded):
     pleat.run("verify", folded, "--against", files.base, *options(case, files))
 
 
-def test_an_embedding_saved_with_the_adapter_takes_the_place_of_the_base(pleat, tmp_path):
-    """PEFT saves the whole embedding beside a LoRA of it, and puts it into the base when it loads.
+def test_an_embedding_saved_with_the_adapter_replaces_that_of_the_base(pleat, tmp_path):
+    """PEFT saves the whole embedding with a LoRA of it, and loads it into the base.
 
-    Mostly it is a copy; not where the vocabulary was trained too.
+    It is usually a copy, but not if the vocabulary was trained too.
     """
     case, out = CASES["embedding-F32"], tmp_path / "out"
     files = peft_models.make(case, tmp_path)
@@ -155,7 +155,7 @@ def test_an_embedding_saved_with_the_adapter_takes_the_place_of_the_base(pleat, 
 
 
 @pytest.mark.parametrize("name", ["plain-F32", "patterns-rslora", "conv1d-F32", "scaled"])
-def test_peft_merges_what_is_written_for_it_alike(pleat, tmp_path, name):
+def test_peft_merges_an_exported_adapter_to_the_same_weights(pleat, tmp_path, name):
     case, again = CASES[name], tmp_path / "again"
     files = peft_models.make(case, tmp_path)
     pleat.run("attach", files.base, *options(case, files), "--to", "peft", "-o", again)
@@ -168,7 +168,7 @@ def test_peft_merges_what_is_written_for_it_alike(pleat, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_supported_is_refused_by_name(pleat, tmp_path, name):
+def test_unsupported_adapters_are_refused_by_name(pleat, tmp_path, name):
     case, out = REFUSED[name], tmp_path / "out"
     files = peft_models.make(case, tmp_path)
     result = pleat.attempt("fold", files.base, *options(case, files), "-o", out)
@@ -177,8 +177,8 @@ def test_what_is_not_supported_is_refused_by_name(pleat, tmp_path, name):
 
 
 @pytest.mark.parametrize("model", ["qwen3_moe", "mixtral"])
-def test_a_stack_is_not_sought_in_experts_of_their_own(pleat, tmp_path, model):
-    """Checkpoints have a tensor for each expert; the adapter speaks of all in one parameter."""
+def test_a_fused_experts_adapter_is_refused_for_separate_experts(pleat, tmp_path, model):
+    """The checkpoint has a tensor for each expert, but the adapter has one parameter for all."""
     adapter = {"target_modules": [], "target_parameters": EXPERTS}
     files = peft_models.make(Case(model, F32, [adapter], fused_experts=False), tmp_path)
     result = pleat.attempt("fold", files.base, "--adapter", files.adapters[0], "-o", tmp_path / "o")

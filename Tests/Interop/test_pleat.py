@@ -1,4 +1,4 @@
-"""pleat files, judged by the reader that was written from formats/pleat.md: formats/pleat.py."""
+"""pleat files, checked with formats/pleat.py, the reader written from formats/pleat.md."""
 
 import copy
 import itertools
@@ -25,7 +25,7 @@ BITS = [2, 3, 4, 5, 6, 8]
 GROUPS = [16, 32, 64, "row"]
 SCHEMES = ["minmax", "symmetric"]
 PARAMETERS = ["F16", "BF16", "F32"]
-# Every width with every group and scheme; each pair with parameters and compression comes as well.
+# All combinations of bits, group and scheme; parameters and compression alternate over them.
 CASES = [
     (BITS[b], GROUPS[g], SCHEMES[s], PARAMETERS[(b + g) % 3], (b + g + s) % 2 == 1)
     for b, g, s in itertools.product(range(6), range(4), range(2))
@@ -50,13 +50,13 @@ def assert_same_values(file: PleatFile, expected: dict[str, np.ndarray]) -> None
 
 
 def rebuilt(file: PleatFile, header: dict, version=(1, 0)) -> bytes:
-    """The file with another header, and checksums that hold again."""
+    """The file with another header and valid checksums."""
     return file_of(header, file.data[64 : file.header_offset], version)
 
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory) -> Path:
-    """A folder with rows that do not fill words, stacks, every float type, and empty tensors."""
+    """A folder with rows that do not fill words, stacks, all float types, and empty tensors."""
     folder = tmp_path_factory.mktemp("odd")
     random = torch.Generator().manual_seed(SEED)
 
@@ -82,7 +82,7 @@ def odd(tmp_path_factory) -> Path:
     return folder
 
 
-# What the files hold
+# Contents of the files
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def odd(tmp_path_factory) -> Path:
     CASES,
     ids=str,
 )
-def test_values_are_those_that_pleat_decodes(
+def test_values_match_those_that_pleat_decodes(
     pleat, tinylm, tmp_path, bits, group, scheme, parameters, compressed
 ):
     options = ["-b", bits, "-g", group, "--scheme", scheme, "--parameters", parameters]
@@ -118,7 +118,7 @@ def test_values_are_those_that_pleat_decodes(
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("bits", BITS)
-def test_odd_shapes_are_read_alike(pleat, odd, tmp_path, bits, scheme, compressed):
+def test_odd_shapes_are_read_equally(pleat, odd, tmp_path, bits, scheme, compressed):
     options = ["-b", bits, "-g", 16, "--scheme", scheme, *(["--compress"] if compressed else [])]
     file = quantize(pleat, odd, tmp_path / "model.pleat", *options)
     assert {name for name in file.tensors if "bits" in file.tensors[name]["encoding"]} == {
@@ -129,7 +129,7 @@ def test_odd_shapes_are_read_alike(pleat, odd, tmp_path, bits, scheme, compresse
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_companions_are_those_of_the_source(pleat, tinylm, odd, tmp_path, compressed):
+def test_companions_match_the_source(pleat, tinylm, odd, tmp_path, compressed):
     for folder in (tinylm, odd):
         options = ["--force", *(["--compress"] if compressed else [])]
         file = quantize(pleat, folder, tmp_path / "model.pleat", *options)
@@ -137,7 +137,7 @@ def test_companions_are_those_of_the_source(pleat, tinylm, odd, tmp_path, compre
         assert file.companions == {name: (folder / name).read_bytes() for name in names}
 
 
-def test_sources_and_history_say_where_a_file_comes_from(pleat, tinylm, tmp_path):
+def test_provenance_lists_sources_and_history(pleat, tinylm, tmp_path):
     file = quantize(pleat, tinylm, tmp_path / "model.pleat", "-b", 3, "--rule", "*.down_proj=8:64")
     contents = (tinylm / "model.safetensors").read_bytes()
     sources = [
@@ -165,7 +165,7 @@ def test_sources_and_history_say_where_a_file_comes_from(pleat, tinylm, tmp_path
 
 @pytest.mark.parametrize("name", ["types", "types-opaque", "metadata", "metadata-empty-arrays"])
 @pytest.mark.parametrize("compressed", [False, True])
-def test_blocks_and_records_of_gguf_are_carried(pleat, fixtures, tmp_path, name, compressed):
+def test_blocks_and_records_of_gguf_are_copied(pleat, fixtures, tmp_path, name, compressed):
     source = fixtures / "golden" / "gguf" / f"{name}.gguf"
     options = ["--compress"] if compressed else []
     pleat.run("convert", source, "--to", "pleat", "-o", tmp_path / "model.pleat", *options)
@@ -184,7 +184,7 @@ def test_blocks_and_records_of_gguf_are_carried(pleat, fixtures, tmp_path, name,
             assert stored == tensor.data.tobytes()
     has_blocks = any("ggml" in tensor["encoding"] for tensor in file.tensors.values())
     assert ("ggml-blocks" in file.header["requires"]) == has_blocks
-    # The records follow magic, version and two counts, in the same bytes.
+    # In GGUF the same records follow the magic, the version and two counts.
     records = file.bytes_of(file.header["metadata"])
     assert records == source.read_bytes()[24 : 24 + len(records)]
     assert len(file.metadata) == file.header["metadata"]["count"]
@@ -192,7 +192,7 @@ def test_blocks_and_records_of_gguf_are_carried(pleat, fixtures, tmp_path, name,
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_metadata_may_be_larger_than_a_block(pleat, tmp_path, compressed):
-    """As the vocabularies of most models are: more than 1 MiB."""
+    """Most models have a vocabulary of more than 1 MiB."""
     tokens = [f"token number {index}" for index in range(60_000)]
     writer = gguf.GGUFWriter(tmp_path / "model.gguf", "llama")
     writer.add_array("tokenizer.ggml.tokens", tokens)
@@ -208,11 +208,11 @@ def test_metadata_may_be_larger_than_a_block(pleat, tmp_path, compressed):
     assert PleatFile.open(path).metadata["tokenizer.ggml.tokens"] == tokens
 
 
-# How the bytes come about
+# Layout of the files
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_the_number_of_threads_leaves_no_trace(pleat, tinylm, tmp_path, compressed):
+def test_the_output_does_not_depend_on_the_number_of_threads(pleat, tinylm, tmp_path, compressed):
     found = []
     for threads in (1, 2, 7):
         path = tmp_path / f"{threads}.pleat"
@@ -222,7 +222,7 @@ def test_the_number_of_threads_leaves_no_trace(pleat, tinylm, tmp_path, compress
     assert found[0] == found[1] == found[2]
 
 
-def test_raw_parts_lie_in_the_order_of_the_header(pleat, odd, tmp_path):
+def test_raw_parts_are_in_header_order(pleat, odd, tmp_path):
     file = quantize(pleat, odd, tmp_path / "model.pleat", "-g", 16)
     end = 64
     for name, part in file.parts():
@@ -234,7 +234,7 @@ def test_raw_parts_lie_in_the_order_of_the_header(pleat, odd, tmp_path):
     assert file.header_offset == -(-end // 64) * 64
 
 
-def test_the_example_of_the_document(pleat, fixtures, tmp_path):
+def test_the_example_of_the_document_is_current(pleat, fixtures, tmp_path):
     text = (ROOT / "formats" / "pleat.md").read_text()
     dump = re.search(r"```hex\n(.*?)```", text, re.DOTALL)[1]
     contents = b""
@@ -246,7 +246,7 @@ def test_the_example_of_the_document(pleat, fixtures, tmp_path):
     assert contents == (folder / "example.pleat").read_bytes()
     source = folder / "example.safetensors"
     file = quantize(pleat, source, tmp_path / "example.pleat", "-b", 4, "-g", 32)
-    # The writer's name has its version in it, which may be another.
+    # The name of the writer contains its version, which may differ.
     expected = PleatFile(contents)
     assert file.data[64 : file.header_offset] == contents[64 : expected.header_offset]
     assert file.header | {"writer": ""} == expected.header | {"writer": ""}
@@ -254,7 +254,7 @@ def test_the_example_of_the_document(pleat, fixtures, tmp_path):
     assert_same_values(file, {name: value.astype(np.float32) for name, value in weights.items()})
 
 
-# What readers accept and refuse
+# Accepted and refused files
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +262,7 @@ def example(fixtures) -> PleatFile:
     return PleatFile.open(fixtures / "golden" / "pleat" / "example.pleat")
 
 
-def test_what_is_new_and_harmless_is_ignored(pleat, example, tmp_path):
+def test_unknown_keys_and_minor_versions_are_ignored(pleat, example, tmp_path):
     header = copy.deepcopy(example.header)
     header |= {"future": [{"x": None}], "adapters": [{"name": "later"}]}
     header["tensors"][0] |= {"note": "more"}
@@ -282,7 +282,7 @@ def test_what_is_new_and_harmless_is_ignored(pleat, example, tmp_path):
         ({"metadata": {"count": 0}}, (1, 0), 65, "incomplete"),
     ],
 )
-def test_what_cannot_be_understood_is_refused(
+def test_unknown_features_and_versions_are_refused(
     pleat, example, tmp_path, change, version, status, message
 ):
     (tmp_path / "bad.pleat").write_bytes(
@@ -296,7 +296,7 @@ ENDLESS = {"length": 2**63 - 1, "block": 64, "planes": 1, "frames": [64, 1], "cr
 ENDLESS_BLOCKS = {
     "name": "", "shape": [0, 2**63 - 256], "encoding": {"ggml": "Q8_0"}, "parts": {"blocks": EMPTY},
 }  # fmt: skip
-# 1 TiB of config.json in frames of one byte, beyond the end of the file.
+# A config.json of 1 TiB in frames of one byte, beyond the end of the file.
 HUGE = {"name": "config.json", "length": 2**40, "block": 2**28, "planes": 1, "crc32c": "00000000"}
 HUGE |= {"frames": [number for block in range(4096) for number in (400 + block, 1)]}
 
@@ -331,19 +331,19 @@ HUGE |= {"frames": [number for block in range(4096) for number in (400 + block, 
     ],
     ids=lambda value: json.dumps(value)[:60],
 )
-def test_a_header_that_contradicts_itself_is_refused(pleat, example, tmp_path, path, value):
+def test_an_inconsistent_header_is_refused(pleat, example, tmp_path, path, value):
     header = copy.deepcopy(example.header)
-    place = header
+    target = header
     for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
+        target = target[key]
+    target[path[-1]] = value
     (tmp_path / "bad.pleat").write_bytes(rebuilt(example, header))
     result = pleat.attempt("inspect", tmp_path / "bad.pleat")
     assert result.returncode == 65, result.stderr
 
 
-def test_biases_can_be_rewritten_alone(pleat, example, tmp_path):
-    """§12: a fold moves each group by a number and touches nothing else."""
+def test_biases_can_be_rewritten_in_place(pleat, example, tmp_path):
+    """§12: a fold adds a number to each group and changes nothing else."""
     header = copy.deepcopy(example.header)
     part = header["tensors"][0]["parts"]["biases"]
     biases = np.frombuffer(example.bytes_of(part), "<f2") + np.array([0.5, -0.25], np.float16)

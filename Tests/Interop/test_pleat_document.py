@@ -1,4 +1,4 @@
-"""formats/pleat.py, which was written from formats/pleat.md alone, and pleat judge the same files."""
+"""pleat and formats/pleat.py, which was written only from formats/pleat.md, agree on files."""
 
 import itertools
 import json
@@ -25,7 +25,7 @@ BITS = [2, 3, 4, 5, 6, 8]
 GROUPS = [16, 32, 64, 128, 256, "row"]
 OFFSETS = {"minmax": "bias", "zeropoint": "zeroPoint", "symmetric": "none"}
 PARAMETERS = ["F16", "BF16", "F32"]
-# Every width with every group and offset; each pair with parameters and compression comes as well.
+# All combinations of bits, group and offset; parameters and compression alternate over them.
 CASES = [
     (BITS[b], GROUPS[g], list(OFFSETS)[s], PARAMETERS[(b + g + s) % 3], (b + g // 3 + s) % 2 == 1)
     for b, g, s in itertools.product(range(6), range(6), range(3))
@@ -37,7 +37,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    """Rows that 16 … 256 divide, a stack, every float type, and a scalar."""
+    """A model with rows divisible by 16 … 256, a stack, all float types, and a scalar."""
     folder = tmp_path_factory.mktemp("model")
     random = torch.Generator().manual_seed(SEED)
 
@@ -60,7 +60,7 @@ def model(tmp_path_factory) -> Path:
 
 
 def differences(pleat, path: Path) -> dict[str, str]:
-    """Of each tensor that pleat decodes to other bits than the document does: how it differs."""
+    """The tensors that pleat and the document's reader decode to different bits, and how."""
     folder = path.with_suffix(".decoded")
     pleat.run("convert", path, "--to", "safetensors", "--dtype", "F32", "-o", folder)
     file, expected = PleatFile.open(path), checkpoint(folder)
@@ -91,15 +91,15 @@ def test_both_decode_the_same_weights(
     assert not differences(pleat, path)
 
 
-def test_compression_comes_with_one_plane_and_with_two(pleat, model, tmp_path):
-    """Or the cases above would not say that both are read."""
+def test_compressed_files_have_parts_of_one_and_two_planes(pleat, model, tmp_path):
+    """Otherwise the cases above would not test both."""
     path = tmp_path / "model.pleat"
     pleat.run("quantize", model, "--to", "pleat", "-b", 8, "-g", 16, "--compress", "-o", path)
     parts = [part for _, part in PleatFile.open(path).parts() if "frames" in part]
     assert {part["planes"] for part in parts} == {1, 2}
 
 
-def test_golden_files_are_decoded_alike(pleat, fixtures, tmp_path):
+def test_golden_files_are_decoded_equally(pleat, fixtures, tmp_path):
     paths = sorted((fixtures / "golden").rglob("*.pleat"))
     assert paths
     for path in paths:
@@ -108,25 +108,25 @@ def test_golden_files_are_decoded_alike(pleat, fixtures, tmp_path):
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_carried_adapters_are_what_was_attached(pleat, tinylm, trained, tmp_path, compressed):
+def test_stored_adapters_equal_the_attached_ones(pleat, tinylm, trained, tmp_path, compressed):
     base, both = tmp_path / "base.pleat", tmp_path / "both.pleat"
     pleat.run("quantize", tinylm, "--to", "pleat", "-b", 4, "-g", 32, "-o", base)
     adapter = trained / "qalora_int4"
     options = ["--compress"] if compressed else []
     pleat.run("attach", base, "--adapter", adapter, "--name", "é", "-o", both, *options)
-    file, alone = PleatFile.open(both), PleatFile.open(base)
-    assert list(file.adapters) == ["é"] and not alone.adapters
+    file, original = PleatFile.open(both), PleatFile.open(base)
+    assert list(file.adapters) == ["é"] and not original.adapters
     config = json.loads((adapter / "adapter_config.json").read_text())
     assert file.adapters["é"]["config"] == config
     tensors = safetensors.numpy.load_file(adapter / "adapter_model.safetensors")
     assert tensors
     for name, values in tensors.items():
         assert not rtn.same_bits(file.floats(name, "é"), values), name
-    for name in alone.tensors:
-        assert not rtn.same_bits(file.floats(name), alone.floats(name)), name
+    for name in original.tensors:
+        assert not rtn.same_bits(file.floats(name), original.floats(name)), name
 
 
-def test_zeros_of_the_document_are_signed():
+def test_zeros_of_the_reader_are_signed():
     """§6.2: a negative scale times zero is −0."""
     writer = Writer()
     parts = {
@@ -143,7 +143,7 @@ def test_zeros_of_the_document_are_signed():
 
 
 def tiny(compressed: bool) -> bytes:
-    """A weight in a file of some four hundred bytes: in groups, or with a plane that is a frame."""
+    """A file of about four hundred bytes with one weight: quantized, or with a compressed plane."""
     writer = Writer()
     if not compressed:
         parts = {
@@ -169,7 +169,7 @@ def flips(contents: bytes):
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_both_find_every_flipped_bit(pleat, tmp_path, compressed):
+def test_both_detect_every_flipped_bit(pleat, tmp_path, compressed):
     contents = tiny(compressed)
     assert refusal(contents) == "" and status(pleat, tmp_path / "whole.pleat", contents) == 0
 
@@ -183,11 +183,11 @@ def test_both_find_every_flipped_bit(pleat, tmp_path, compressed):
 
     with ThreadPoolExecutor() as workers:
         misses = list(itertools.chain(*workers.map(missed, flips(contents))))
-    assert not misses, f"byte, bit, exit status of pleat, the document's reason: {misses}"
+    assert not misses, f"byte, bit, exit status of pleat, reason of the document's reader: {misses}"
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_every_flipped_bit_of_what_pleat_wrote_is_found(pleat, tmp_path, compressed):
+def test_the_reader_detects_every_flipped_bit_in_files_of_pleat(pleat, tmp_path, compressed):
     folder = tmp_path / "model"
     folder.mkdir()
     tensors = {"a.weight": np.ones((2, 512), np.float16), "b": np.arange(8, dtype=np.float16)}

@@ -1,4 +1,4 @@
-"""What contradicts formats/pleat.md is refused by formats/pleat.py and by pleat, and nothing else is."""
+"""formats/pleat.py and pleat refuse exactly the files that contradict formats/pleat.md."""
 
 import copy
 import json
@@ -33,47 +33,47 @@ def companion(name) -> list:
     return [EMPTY | {"name": name}]
 
 
-TAKEN = [
+ACCEPTED = [
     ("an unknown key", ["x"], [None, {"y": -1.5e3}]),
     ("an unknown key of a part", [*PART, "sha256"], ""),
     ("an unknown key of an encoding", [*A, "encoding", "hint"], 1),
-    ("one row of the same bytes", [*A, "shape"], [64]),
+    ("the same bytes as one row", [*A, "shape"], [64]),
     ("a block size of a raw part", [*PART, "block"], 7),
     ("a checksum in capitals", [*PART, "crc32c"], "86B37BEE"),
     ("frames without planes", PART, {k: v for k, v in FRAMES.items() if k != "planes"}),
     ("frames with an offset", PART, FRAMES | {"offset": 1}),
     ("an empty part anywhere", ["companions"], [EMPTY | {"name": "x", "offset": 2**63 - 1}]),
-    ("an empty part in no blocks", ["companions"], [FRAMES | EMPTY | {"name": "x", "frames": []}]),
+    ("an empty part, no blocks", ["companions"], [FRAMES | EMPTY | {"name": "x", "frames": []}]),
     ("a companion with spaces and dots", ["companions"], companion("..x y")),
     ("an adapter of an unknown kind", ["adapters"], [{"name": "a", "kind": "new", "tensors": []}]),
     ("an adapter without tensors", ["adapters"], [{"name": "a"}]),
-    ("rows without number", MORE, {"name": "x"} | CODED),
-    ("an action of another time", ["provenance", "history"], [{"action": "knit"}]),
+    ("no rows", MORE, {"name": "x"} | CODED),
+    ("an unknown action", ["provenance", "history"], [{"action": "knit"}]),
     ("a very long number", ["x"], 10**400),
 ]
 
 REFUSED_HEADERS = [
     ("a feature that is a number", ["requires"], [1]),
     ("an unknown feature", ["requires"], ["knitting"]),
-    ("no list of features", ["requires"], "zstd"),
-    ("a writer that is no text", ["writer"], 7),
+    ("features that are not a list", ["requires"], "zstd"),
+    ("a writer that is not a string", ["writer"], 7),
     *[(f"companion {name!r}", ["companions"], companion(name))
       for name in ("", ".", "..", "a/b", "a\0b", 7, None)],
     ("a companion twice", ["companions"], companion("x") + companion("x")),
-    ("a companion over a tensor", ["companions"],
+    ("a companion that overlaps a tensor", ["companions"],
      [{"name": "x", "offset": 128, "length": 1, "crc32c": "00000000"}]),
     ("metadata without a count", ["metadata", "count"], None),
     ("too many records", ["metadata", "count"], 2),
     ("a count with a fraction", ["metadata", "count"], 1.0),
     ("a count that is true", ["metadata", "count"], True),
     ("metadata beyond the file", ["metadata", "offset"], 2**40),
-    ("metadata that is no object", ["metadata"], []),
-    ("tensors that are no list", ["tensors"], {}),
+    ("metadata that is not an object", ["metadata"], []),
+    ("tensors that are not a list", ["tensors"], {}),
     ("a tensor without a name", [*A, "name"], None),
     ("a tensor twice", [*A, "name"], "norm.weight"),
     *[(f"shape {shape}", [*A, "shape"], shape)
       for shape in ([2, 33], [2, 16], [2.0, 32], [-2, 32], ["2", 32], None, {}, [2**62, 32], [])],
-    ("a shape too large, but for a zero", MORE,
+    ("a shape that overflows apart from a zero", MORE,
      {"name": "x", "shape": [0, 2**58], "encoding": {"type": "U8"}, "parts": {"values": EMPTY}}),
     *[(f"{bits} bits", [*A, "encoding", "bits"], bits) for bits in (0, 1, 7, 16, 4.0, "4", None)],
     *[(f"groups of {size}", [*A, "encoding", "groupSize"], size) for size in (0, 24, 64, -32, 1.5)],
@@ -81,8 +81,8 @@ REFUSED_HEADERS = [
       for kind in ("zeroPoint", "none", "Bias", None)],
     *[(f"parameters {type}", [*A, "encoding", "parameters"], type)
       for type in ("F64", "f16", None)],
-    ("two forms", [*A, "encoding"], GROUPS_OF_32 | {"type": "F16"}),
-    ("no form", [*A, "encoding"], {}),
+    ("two encodings", [*A, "encoding"], GROUPS_OF_32 | {"type": "F16"}),
+    ("no encoding", [*A, "encoding"], {}),
     *[(f"type {type}", ["tensors", 1, "encoding"], {"type": type})
       for type in ("f16", "F8", "BOOL", "F32", "", None)],
     ("half a byte", MORE,
@@ -90,11 +90,11 @@ REFUSED_HEADERS = [
     *[(f"blocks {name}", MORE,
        {"name": "x", "shape": shape, "encoding": {"ggml": name}, "parts": {"blocks": EMPTY}})
       for name, shape in (("F16", [0, 32]), ("Q4_K", [0, 32]), ("Q9_9", [0, 256]), (None, [0, 32]))],
-    ("groups in rows of nothing", MORE, {"name": "x"} | CODED | {"shape": [32, 0]}),
+    ("groups in empty rows", MORE, {"name": "x"} | CODED | {"shape": [32, 0]}),
     ("a role too many", [*A, "parts", "zeros"], EMPTY),
     ("another order of roles", [*A, "parts"],
      {role: EMPTY for role in ("scales", "codes", "biases")}),
-    ("a part that is no object", PART, None),
+    ("a part that is not an object", PART, None),
     ("an unaligned part", [*PART, "offset"], 129),
     ("parts that overlap", [*A, "parts", "scales", "offset"], 128),
     ("a part in the preamble", [*PART, "offset"], 0),
@@ -102,7 +102,7 @@ REFUSED_HEADERS = [
     ("an offset that overflows", [*PART, "offset"], 2**63 - 64),
     ("a negative offset", [*PART, "offset"], -64),
     ("another length", [*PART, "length"], 36),
-    ("a part without a place", PART, {"length": 32, "crc32c": "86b37bee"}),
+    ("a part without an offset", PART, {"length": 32, "crc32c": "86b37bee"}),
     *[(f"checksum {text!r}", [*PART, "crc32c"], text)
       for text in ("86b37be", "0x86b37b", " 6b37bee", "86b37bef", 2259909614, None)],
     *[(f"frames {edit}", PART, FRAMES | edit)
@@ -113,13 +113,13 @@ REFUSED_HEADERS = [
           {"frames": [384, 32]}, {"frames": None}, {"planes": 2, "block": 33},
           {"block": 16, "frames": [128, 16, 143, 16]}, {"block": 16, "frames": [128, 16, 128, 16]},
       )],
-    ("adapters that are no list", ["adapters"], {}),
-    ("an adapter that is no object", ["adapters"], [7]),
+    ("adapters that are not a list", ["adapters"], {}),
+    ("an adapter that is not an object", ["adapters"], [7]),
     ("an adapter without a name", ["adapters"], [{"tensors": []}]),
     ("an adapter with an empty name", ["adapters"], [{"name": "", "tensors": []}]),
     ("an adapter twice", ["adapters"], [{"name": "a"}, {"name": "a"}]),
     ("an adapter in groups", ["adapters"], [{"name": "a", "tensors": [{"name": "x"} | CODED]}]),
-    ("an adapter over the model", ["adapters"],
+    ("an adapter that overlaps the model", ["adapters"],
      [{"name": "a", "tensors": [
          {"name": "x", "shape": [32], "encoding": {"type": "U8"}, "parts": {
              "values": {"offset": 128, "length": 32, "crc32c": "86b37bee"}}}]}]),
@@ -128,20 +128,20 @@ REFUSED_HEADERS = [
 
 def edited(example: PleatFile, path: list, value) -> bytes:
     header = copy.deepcopy(example.header)
-    place = header
+    target = header
     for key in path[:-1]:
-        place = place[key]
+        target = target[key]
     if path == MORE:
         header["tensors"].append(value)
     else:
-        place[path[-1]] = value
+        target[path[-1]] = value
     if "frames" in json.dumps(header):
         header["requires"] = ["zstd"]
     return file_of(header, example.data[64 : example.header_offset])
 
 
-@pytest.mark.parametrize(("path", "value"), [c[1:] for c in TAKEN], ids=[c[0] for c in TAKEN])
-def test_both_take_what_the_document_permits(pleat, example, tmp_path, path, value):
+@pytest.mark.parametrize(("path", "value"), [c[1:] for c in ACCEPTED], ids=[c[0] for c in ACCEPTED])
+def test_both_accept_what_the_document_permits(pleat, example, tmp_path, path, value):
     contents = edited(example, path, value)
     assert (refusal(contents), status(pleat, tmp_path / "model.pleat", contents)) == ("", 0)
 
@@ -189,12 +189,12 @@ def test_both_refuse_a_header_that_is_not_json(pleat, example, tmp_path, old, ne
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"7", b'{"x":"\xff"}', b'{"x":"\xed\xa0\x80"}'])
-def test_both_refuse_a_header_that_is_no_object_in_utf_8(pleat, tmp_path, text):
+def test_both_refuse_a_header_that_is_not_a_utf_8_object(pleat, tmp_path, text):
     assert status(pleat, tmp_path / "bad.pleat", file_of(text, b"")) in REFUSED
     assert refusal(file_of(text, b""))
 
 
-def test_gaps_are_zero(pleat, example, tmp_path):
+def test_nonzero_gaps_are_refused(pleat, example, tmp_path):
     data = bytearray(example.data[64 : example.header_offset])
     data[-1] = 1
     contents = file_of(example.header, bytes(data))
@@ -207,7 +207,7 @@ def test_gaps_are_zero(pleat, example, tmp_path):
     [(8, b"\2\0"), (16, struct.pack("<Q", 0)), (16, struct.pack("<Q", 2**63)), (24, b"\0"),
      (32, b"\0")],
 )  # fmt: skip
-def test_both_refuse_a_preamble_that_does_not_fit(pleat, example, tmp_path, position, value):
+def test_both_refuse_an_inconsistent_preamble(pleat, example, tmp_path, position, value):
     contents = bytearray(example.data)
     contents[position : position + len(value)] = value
     contents[60:64] = struct.pack("<I", crc32c(bytes(contents[:60])))
@@ -242,7 +242,7 @@ STRING = struct.pack("<IQ", 8, 1)
         (2, record(b"a", U8), "runs out"),
     ],
 )
-def test_both_judge_records_alike(pleat, tmp_path, count, records, problem):
+def test_both_agree_on_records(pleat, tmp_path, count, records, problem):
     writer = Writer()
     contents = writer.file({"metadata": {"count": count} | writer.raw(records)})
     found = status(pleat, tmp_path / "model.pleat", contents)
@@ -273,7 +273,7 @@ def frame(length: int, **options) -> bytes:
         (frame(1 << 24), "16777216 bytes"),
     ],
 )
-def test_both_judge_frames_alike(pleat, tmp_path, stored, problem):
+def test_both_agree_on_frames(pleat, tmp_path, stored, problem):
     writer = Writer()
     parts = {"values": writer.compressed([stored], 1000)}
     tensor = {"name": "w", "shape": [500], "encoding": {"type": "F16"}, "parts": parts}
@@ -287,8 +287,8 @@ def test_both_judge_frames_alike(pleat, tmp_path, stored, problem):
     assert problem in reason and bool(reason) == bool(problem)
 
 
-def test_bad_fixtures_are_refused(fixtures):
-    """Whatever else is wrong with them, none is a pleat file that a reader takes."""
+def test_the_reader_refuses_all_bad_fixtures(fixtures):
+    """The document's reader accepts none of them as a pleat file, whatever is wrong with them."""
     paths = [path for path in sorted((fixtures / "bad").rglob("*")) if path.is_file()]
     assert paths
     assert not [path.name for path in paths if not refusal(path.read_bytes())]

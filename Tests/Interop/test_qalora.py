@@ -1,4 +1,4 @@
-"""A folded QA-LoRA layer computes what the layer and its adapter compute apart."""
+"""A layer with a folded QA-LoRA adapter computes the same as with the unmerged adapter."""
 
 import adapters
 import numpy as np
@@ -10,14 +10,14 @@ import torch
 SEED = 20260412
 MODULE = "model.layers.0.mlp.up_proj"
 RANK, ALPHA = 8, 12.0
-# rows, columns; square, wide, tall, and a width that is no power of two.
+# Rows and columns: square, wide, tall, and a width that is not a power of two.
 SHAPES = [(128, 128), (48, 256), (320, 64), (96, 352)]
-# Of the outputs' root mean square: the folded biases are rounded to float32 once.
+# The tolerance relative to the RMS of the outputs: folded biases are rounded to float32 once.
 ROUNDING = 1e-6
 
 
 def layer(pleat, folder, shape, bits, parameters="F32"):
-    """A quantized model of one layer; its path."""
+    """Writes a quantized model with one layer, and returns its path."""
     generator = torch.Generator().manual_seed(SEED)
     weight = torch.randn(shape, generator=generator) * 0.02
     safetensors.torch.save_file(
@@ -43,20 +43,20 @@ def weight(pleat, model, folder) -> torch.Tensor:
 
 
 def assert_equal_outputs(folded, base, shape, dialect, pair) -> None:
-    """In float64, so that only what the file holds can differ."""
+    """Computes in float64, so that only the contents of the file can differ."""
     generator = torch.Generator().manual_seed(SEED + 2)
     x = torch.randn(64, shape[1], generator=generator).double()
     effect = qalora.DIALECTS[dialect](x, *(matrix.double() for matrix in pair), ALPHA)
     expected, found = x @ base.T + effect, x @ folded.T
     size = float(expected.square().mean().sqrt())
-    assert float(effect.square().mean().sqrt()) > 1e-3 * size, "the adapter does nothing"
+    assert float(effect.square().mean().sqrt()) > 1e-3 * size, "the adapter has no effect"
     assert float((found - expected).abs().max()) < ROUNDING * size
 
 
 @pytest.mark.parametrize("dialect", qalora.DIALECTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("bits", [4, 3, 2])
-def test_the_fold_of_each_dialect(pleat, tmp_path, bits, shape, dialect):
+def test_a_fold_matches_each_dialect(pleat, tmp_path, bits, shape, dialect):
     base, pair = layer(pleat, tmp_path, shape, bits), matrices(shape, 32)
     adapter = adapters.write_adapter(tmp_path / "adapter", {MODULE: pair}, ALPHA)
     out = tmp_path / "out.pleat"
@@ -67,7 +67,7 @@ def test_the_fold_of_each_dialect(pleat, tmp_path, bits, shape, dialect):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_a_config_of_peft_tells_the_dialect(pleat, tmp_path, shape):
+def test_the_config_of_peft_determines_the_dialect(pleat, tmp_path, shape):
     base, pair = layer(pleat, tmp_path, shape, 4), matrices(shape, 32)
     adapter = adapters.write_adapter(
         tmp_path / "adapter", {MODULE: pair}, ALPHA, use_qalora=True, qalora_group_size=32
@@ -90,8 +90,8 @@ def test_groups_of_the_adapter_may_span_several_of_the_base(pleat, tmp_path, dia
     assert_equal_outputs(after, before, shape, dialect, pair)
 
 
-def test_without_a_dialect_a_fold_is_refused(pleat, tmp_path):
-    """Nothing in the authors' files says how inputs are pooled; a guess would be off by 32."""
+def test_a_fold_without_a_dialect_is_refused(pleat, tmp_path):
+    """Adapters of the authors do not state the pooling; a wrong guess is off by a factor of 32."""
     shape = (48, 256)
     base, pair = layer(pleat, tmp_path, shape, 4), matrices(shape, 32)
     adapter = adapters.write_adapter(tmp_path / "adapter", {MODULE: pair}, ALPHA)
@@ -111,8 +111,8 @@ def test_groups_finer_than_those_of_the_base_are_refused(pleat, tmp_path):
     assert not (tmp_path / "out.pleat").exists()
 
 
-def test_codes_and_scales_stay(pleat, tmp_path):
-    """Stated by the report, and seen in the file: only an offset for each group has moved."""
+def test_codes_and_scales_are_unchanged(pleat, tmp_path):
+    """Only the offset of each group changes."""
     shape = (96, 352)
     base, pair = layer(pleat, tmp_path, shape, 3, "F16"), matrices(shape, 32)
     adapter = adapters.write_adapter(tmp_path / "adapter", {MODULE: pair}, ALPHA)
@@ -125,5 +125,5 @@ def test_codes_and_scales_stay(pleat, tmp_path):
     new = np.frombuffer(after["biases"], "<f2").astype(np.float64).reshape(shape[0], -1)
     a, b = (matrix.double().numpy() for matrix in pair)
     expected = old + ALPHA / RANK * (b @ a)
-    # Half a step of F16, and a little for sums in float32.
+    # Half a step of F16, plus a tolerance for sums in float32.
     assert np.all(np.abs(new - expected) <= 2.0**-11 * 1.001 * np.abs(expected) + 2.0**-24)

@@ -1,5 +1,7 @@
-"""Every file under fixtures/bad is refused: the exit status of its kind, a message that helps; where
-only what it holds is damaged, by verify."""
+"""Every file under fixtures/bad is refused with the status of its kind and the expected message.
+
+Files in which only the contents of parts are damaged are refused by verify.
+"""
 
 from pathlib import Path
 
@@ -11,7 +13,7 @@ CASES = sorted(BAD.glob("*/*.expect"))
 
 
 def input_of(case: Path) -> Path:
-    """The file beside the expectation, or the folder, or the first file of a split set in it."""
+    """The file beside the expectation, or the folder, or the first GGUF shard in it."""
     file, folder = case.with_suffix(f".{case.parent.name}"), case.with_suffix("")
     return file if file.exists() else next(folder.glob("*-00001-of-*.gguf"), folder)
 

@@ -1,4 +1,4 @@
-"""Groups carried from format to format, and folds, run by llama.cpp. Only with --llama."""
+"""Repacked groups and folds, run by llama.cpp. Only with --llama."""
 
 import adapters
 import gguf
@@ -30,11 +30,11 @@ def rows() -> np.ndarray:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_llama_computes_what_the_carried_codes_mean(pleat, tinylm, tmp_path, rows, source):
-    """Decoded by pleat and run by transformers, against the same codes as blocks of llama.cpp.
+def test_llama_matches_the_repacked_codes(pleat, tinylm, tmp_path, rows, source):
+    """Compares weights decoded by pleat, in transformers, with the same codes in llama.cpp blocks.
 
-    Rows of q and k were moved on the way, with their groups; rounding a bias once is far below the
-    noise that llama.cpp's rounding of activations makes.
+    Repacking reorders rows of q and k together with their groups. A bias may be rounded once, which
+    is far below the noise of the activations that llama.cpp rounds.
     """
     packed, out, plain = tmp_path / "packed", tmp_path / "out.gguf", tmp_path / "plain"
     pleat.run("quantize", tinylm, *SOURCES[source], "-o", packed)
@@ -46,13 +46,13 @@ def test_llama_computes_what_the_carried_codes_mean(pleat, tinylm, tmp_path, row
     without = models.logits(models.load(tinylm, tinylm), rows)
     if "8 bits" not in source:
         assert rms(found - without) > 1.5 * ACTIVATION_NOISE  # the noise does not hide the rounding
-    # Blocks, so that codes were carried and not decoded.
+    # Block types show that the codes were repacked and not decoded.
     types = {tensor.tensor_type.name for tensor in gguf.GGUFReader(out).tensors}
     assert types & {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"}
 
 
 def perplexity(path, name: str) -> float:
-    """exp of the mean negative log-likelihood, as `models.perplexity`, in llama.cpp."""
+    """exp of the mean negative log-likelihood like `models.perplexity`, in llama.cpp."""
     rows = models.held_out(name)
     total, count = 0.0, 0
     for part in np.split(rows, len(rows) // 16):
@@ -64,8 +64,8 @@ def perplexity(path, name: str) -> float:
     return float(np.exp(total / count))
 
 
-def test_a_folded_qalora_runs_in_llama_as_it_did_apart(pleat, tinylm, trained, tmp_path):
-    """Q4_1 with the adapter in its offsets, against PyTorch's perplexity with the adapter apart."""
+def test_a_folded_qalora_runs_in_llama_like_the_unmerged_adapter(pleat, tinylm, trained, tmp_path):
+    """Compares Q4_1 with the adapter in its offsets to the unmerged adapter in PyTorch."""
     base, folded = tmp_path / "base.gguf", tmp_path / "folded.gguf"
     keep = ["--rule", "*embed_tokens*=keep", "--rule", "lm_head*=keep"]
     pleat.run("quantize", tinylm, "--to", "gguf", "-b", 4, *keep, "-o", base)
@@ -76,17 +76,17 @@ def test_a_folded_qalora_runs_in_llama_as_it_did_apart(pleat, tinylm, trained, t
     assert perplexity(folded, "B") == pytest.approx(QALORA[4], rel=TOLERANCE)
 
 
-def test_a_qalora_on_gptq_becomes_exact_in_blocks_of_llama(
+def test_a_qalora_on_gptq_folds_exactly_into_llama_blocks(
     pleat, tinylm, trained, tmp_path, rows
 ):
-    """Whole zero points would round it; the bias of Q4_1 takes zero point and change up in one."""
+    """Integer zero points would round the update. The bias of Q4_1 stores zero point and update."""
     base, folded, plain = tmp_path / "base", tmp_path / "folded.gguf", tmp_path / "plain"
     adapter = trained / "qalora_int4"
     pleat.run("quantize", tinylm, "--to", "gptq", "-g", 32, "-o", base)
     pleat.run("fold", base, "--adapter", adapter, "--to", "gguf", "-o", folded)
     pleat.run("convert", base, "--to", "safetensors", "--dtype", "F32", "-o", plain)
-    apart = models.with_updates(plain, tinylm, adapters.expanded(adapter))
-    found, expected = logits(folded, rows), models.logits(apart, rows)
+    unmerged = models.with_updates(plain, tinylm, adapters.expanded(adapter))
+    found, expected = logits(folded, rows), models.logits(unmerged, rows)
     assert rms(found - expected) < ACTIVATION_NOISE
     without = models.logits(models.load(plain, tinylm), rows)
     assert rms(expected - without) > 10 * ACTIVATION_NOISE

@@ -1,4 +1,4 @@
-"""safetensors out of pleat, judged by its package, transformers and an independent quantizer."""
+"""safetensors files of pleat, checked with the package, transformers and another quantizer."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ REFERENCE = json.loads((models.REFERENCE / "perplexity.json").read_text())
 
 @pytest.fixture(scope="module")
 def packed(pleat, tinylm, tmp_path_factory):
-    """tinylm quantized to .pleat, each width once."""
+    """tinylm quantized to .pleat, once for each number of bits."""
     folder = tmp_path_factory.mktemp("packed")
 
     def make(bits: int):
@@ -29,7 +29,7 @@ def packed(pleat, tinylm, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def decoded(pleat, packed, tmp_path_factory):
-    """The same, converted back to F16 safetensors."""
+    """The same models, converted back to F16 safetensors."""
     folder = tmp_path_factory.mktemp("decoded")
 
     def make(bits: int):
@@ -64,7 +64,7 @@ def test_four_bits_and_groups_of_32_are_the_default(pleat, packed, tinylm, tmp_p
 
 @pytest.mark.parametrize("name", ["A", "B"])
 @pytest.mark.parametrize("bits", [4, 3, 2])
-def test_perplexity_is_that_of_pytorch(decoded, tinylm, bits, name):
+def test_perplexity_matches_pytorch(decoded, tinylm, bits, name):
     found = models.perplexity(models.load(decoded(bits), tinylm), name)
     assert found == pytest.approx(REFERENCE["minmax"][str(bits)][name], rel=REFERENCE["tolerance"])
 
@@ -102,8 +102,8 @@ def test_shards_have_an_index_and_load(pleat, tinylm, tmp_path):
     models.load(out, tinylm)
 
 
-def test_an_output_is_replaced_only_with_force_and_then_whole(pleat, tinylm, tmp_path):
-    """A stale model*.safetensors beside the output would be read by whoever globs, as mlx-lm."""
+def test_an_output_is_replaced_only_with_force_and_then_completely(pleat, tinylm, tmp_path):
+    """Programs that use a glob, such as mlx-lm, would read a stale model*.safetensors."""
     out = tmp_path / "out"
     pleat.run("convert", tinylm, "--to", "safetensors", "--shard", "3MB", "-o", out)
     before = sorted(path.name for path in out.iterdir())

@@ -1,4 +1,4 @@
-"""Tokenizers of Hugging Face in GGUF: the ids of llama.cpp, and the keys of its converter."""
+"""Hugging Face tokenizers in GGUF give the ids of llama.cpp and the keys of its converter."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tokenizer_models import BYTE_LEVEL, ROWS, edit, texts, write_model
 STATUS = {"usage": 64, "malformed": 65, "mismatch": 65, "unsupported": 69}
 DONOR = "--tokenizer-from"
 
-# llama.cpp tells small from capital letters in ASCII only when it splits these; the command says so.
+# For these, llama.cpp distinguishes lower and upper case only in ASCII; the command prints a note.
 ROUGH = {"gpt-4o", "tekken"}
 
 
@@ -34,7 +34,7 @@ def convert(pleat, tmp_path):
 
 
 def fields(path: Path) -> dict:
-    """Key → (types, value) of the tokenizer, in file order."""
+    """The keys of the tokenizer in file order: key → (types, value)."""
     return {
         key: ([type.name for type in field.types], field.contents())
         for key, field in gguf.GGUFReader(path).fields.items()
@@ -67,7 +67,7 @@ def expect_same(texts: list[str], found: list[list[int]], expected: list[list[in
 @pytest.mark.llama
 @pytest.mark.parametrize("begins", [True, False], ids=["begins", "plain"])
 @pytest.mark.parametrize("name", BYTE_LEVEL)
-def test_llama_and_tokenizers_split_bytes_alike(folder, convert, name, begins):
+def test_llama_and_tokenizers_split_bytes_equally(folder, convert, name, begins):
     tokenizer = tokenizer_models.write_byte_level(folder, name, begins=begins)
     path = convert(folder)
     assert value(path, "pre") == name.split(",")[0]
@@ -79,7 +79,7 @@ def test_llama_and_tokenizers_split_bytes_alike(folder, convert, name, begins):
 
 @pytest.mark.llama
 @pytest.mark.parametrize("dummy_prefix", [True, False], ids=["prefix", "bare"])
-def test_llama_and_sentencepiece_split_alike(folder, convert, dummy_prefix):
+def test_llama_and_sentencepiece_split_equally(folder, convert, dummy_prefix):
     model = tokenizer_models.write_sentencepiece(folder, dummy_prefix=dummy_prefix)
     path = convert(folder)
     samples = [text for text in texts() if "\x00" not in text]
@@ -95,10 +95,10 @@ LLAMA_2 = {
 GEMMA = {"type": "Replace", **SPACES}
 
 
-# Files of Llama 2 and Gemma have these; transformers 5 writes Metaspace instead.
+# Files of Llama 2 and Gemma have these normalizers; transformers 5 writes Metaspace instead.
 @pytest.mark.llama
 @pytest.mark.parametrize("normalizer", [None, LLAMA_2, GEMMA], ids=["metaspace", "llama", "gemma"])
-def test_llama_and_a_converted_sentencepiece_split_alike(folder, convert, normalizer):
+def test_llama_and_a_converted_sentencepiece_split_equally(folder, convert, normalizer):
     tokenizer = tokenizer_models.write_converted(folder)
     if normalizer:
         edit(folder / "tokenizer.json", lambda value: value.update(
@@ -110,7 +110,7 @@ def test_llama_and_a_converted_sentencepiece_split_alike(folder, convert, normal
     if normalizer:
         samples += ["one</s>two <s> three", "<s>"]
     else:
-        # Metaspace adds no space to one that is there, SentencePiece and llama.cpp do.
+        # Before a leading space, Metaspace adds no space; SentencePiece and llama.cpp do.
         samples = [text for text in samples if not text.startswith((" ", "▁"))]
     expect_same(samples, llama_ids(path, samples), [tokenizer.encode(t).ids for t in samples])
 
@@ -122,7 +122,7 @@ def test_a_tokenizer_with_other_merges_than_sentencepiece_is_refused(pleat, fold
     refused(pleat, folder, "unsupported", "merges", DONOR)
 
 
-# The converter, told which pre-tokenizer it is: it would not find the hash of a tokenizer made here.
+# Runs the converter with a given pre-tokenizer, since it does not know the hash of our tokenizers.
 CONVERTER = """
 import sys
 from pathlib import Path
@@ -152,7 +152,7 @@ def converted_by_llama(folder: Path, path: Path, pre: str = "default") -> dict:
 @pytest.mark.llama
 @pytest.mark.parametrize("name", ["gpt-2", "llama-bpe", "qwen2"])
 @pytest.mark.parametrize("model_type", ["llama", "qwen2", "qwen3"])
-def test_byte_level_keys_are_those_of_the_converter(convert, tmp_path, name, model_type):
+def test_byte_level_keys_match_the_converter(convert, tmp_path, name, model_type):
     folder = write_model(tmp_path / "model", model_type, bos_token_id=1, eos_token_id=2)
     tokenizer_models.write_byte_level(folder, name)
     found, expected = fields(convert(folder)), converted_by_llama(folder, tmp_path / "x", name)
@@ -161,12 +161,12 @@ def test_byte_level_keys_are_those_of_the_converter(convert, tmp_path, name, mod
 
 @pytest.mark.llama
 @pytest.mark.parametrize("model_type", ["llama", "mistral", "gemma2", "gemma3_text", "phi3"])
-def test_sentencepiece_keys_are_those_of_the_converter(convert, tmp_path, model_type):
+def test_sentencepiece_keys_match_the_converter(convert, tmp_path, model_type):
     ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "unk_token_id": 0}
     folder = write_model(tmp_path / "model", model_type, **ids)
     tokenizer_models.write_sentencepiece(folder)
     edit(folder / "added_tokens.json", lambda value: value.update({"<extra>": 1001}))
-    # The converter has code of its own for Phi 3, which leaves these spaces as they are.
+    # The converter has separate code for Phi 3, which does not change these spaces.
     gap = "gap" if model_type == "phi3" else "▁▁gap"
     tokens = {
         "1000": {"content": "<|turn|>", "special": True},
@@ -180,7 +180,7 @@ def test_sentencepiece_keys_are_those_of_the_converter(convert, tmp_path, model_
     assert list(found.items()) == list(expected.items())
 
 
-def test_templates_with_names_are_kept_under_their_names(folder, convert):
+def test_named_templates_keep_their_names(folder, convert):
     tokenizer_models.write_byte_level(folder, "gpt-2")
     templates = [{"name": "default", "template": "a"}, {"name": "tool-use", "template": "b"}]
     edit(
@@ -208,7 +208,7 @@ def refused(pleat, folder: Path, kind: str, *fragments: str, options=()) -> None
     assert not path.exists()
 
 
-def test_an_unknown_way_to_split_is_refused_unless_it_has_a_name(pleat, folder, convert):
+def test_an_unknown_pre_tokenizer_is_refused_unless_it_is_named(pleat, folder, convert):
     tokenizer_models.write_byte_level(folder, "gpt-2")
     pattern = r"\p{L}+|\P{L}"
     edit(folder / "tokenizer.json", lambda value: value.update(
@@ -222,7 +222,7 @@ def test_an_unknown_way_to_split_is_refused_unless_it_has_a_name(pleat, folder, 
     assert value(convert(folder, "--tokenizer-pre", "qwen2"), "pre") == "qwen2"
 
 
-def test_the_tokenizer_of_another_file_is_taken_whole(pleat, folder, convert, tmp_path):
+def test_the_tokenizer_of_another_file_is_copied_completely(pleat, folder, convert, tmp_path):
     tokenizer_models.write_byte_level(folder, "qwen2")
     donor = convert(folder)
     other = write_model(tmp_path / "bare")
@@ -232,7 +232,7 @@ def test_the_tokenizer_of_another_file_is_taken_whole(pleat, folder, convert, tm
     refused(pleat, smaller, "mismatch", str(ROWS), str(ROWS - 1), options=[DONOR, donor])
 
 
-def test_tokenizers_that_llama_lacks_are_refused(pleat, folder):
+def test_tokenizers_unknown_to_llama_are_refused(pleat, folder):
     (folder / "vocab.txt").write_text("[UNK]\nthe\n")
     refused(pleat, folder, "unsupported", "WordPiece", DONOR)
     tokenizer_models.write_sentencepiece(folder, model_type="unigram")

@@ -1,4 +1,4 @@
-"""Small tokenizers, trained here by the libraries that models are made with, and models around them."""
+"""Small tokenizers, trained with the libraries of real models, and tiny models for them."""
 
 import json
 import random
@@ -11,9 +11,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processo
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
-ROWS = 1200  # of every embedding: more than there are tokens
+ROWS = 1200  # rows of every embedding, more than there are tokens
 
-# The patterns of published models, as their tokenizer.json has them.
+# The patterns in tokenizer.json of published models.
 LLAMA_3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -70,7 +70,7 @@ def sequence(*steps) -> pre_tokenizers.PreTokenizer:
 
 
 digits = pre_tokenizers.Digits(individual_digits=True)
-# Name in llama.cpp → how a published model splits, and whether it ignores merges.
+# Name in llama.cpp → the pre-tokenizer of a published model, and whether it ignores merges.
 BYTE_LEVEL = {
     "gpt-2": (byte_level(True), False),
     "smollm": (sequence(digits, byte_level(True)), False),
@@ -126,7 +126,7 @@ SAMPLES = [
 
 
 def texts(count: int = 200) -> list[str]:
-    """The samples, and seeded mixtures of their pieces."""
+    """The samples, and seeded random mixtures of their pieces."""
     generator = random.Random(20)
     pieces = [piece for sample in SAMPLES for piece in sample.split(" ")] + [" ", "  ", "\n", "'s"]
     mixed = [
@@ -147,7 +147,7 @@ def corpus() -> list[str]:
 
 
 def write_model(folder: Path, model_type: str = "llama", rows: int = ROWS, **settings) -> Path:
-    """A tiny random model, into which a tokenizer goes."""
+    """Writes a tiny random model without a tokenizer."""
     sizes = {
         "vocab_size": rows,
         "hidden_size": 64,
@@ -171,10 +171,10 @@ def edit(path: Path, change) -> None:
 
 
 def write_byte_level(folder: Path, name: str, begins: bool = True) -> Tokenizer:
-    """A byte-level tokenizer that splits as a published model does."""
+    """Writes a byte-level tokenizer with the pre-tokenizer of a published model."""
     splitting, ignores_merges = BYTE_LEVEL[name]
     tokenizer = Tokenizer(tokenizers.models.BPE(ignore_merges=ignores_merges))
-    # Merges that reach over every boundary, so that ids tell where a text was split.
+    # Merges that cross all boundaries, so that the ids show where a text was split.
     tokenizer.pre_tokenizer = sequence(pre_tokenizers.FixedLength(length=9), byte_level(False))
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -212,7 +212,7 @@ def write_byte_level(folder: Path, name: str, begins: bool = True) -> Tokenizer:
 def write_sentencepiece(
     folder: Path, dummy_prefix: bool = True, **options
 ) -> sentencepiece.SentencePieceProcessor:
-    """A model of SentencePiece like those of Llama 2."""
+    """Writes a SentencePiece model like that of Llama 2."""
     path = folder / "tokenizer.model"
     settings = {
         "model_type": "bpe",
@@ -246,7 +246,7 @@ def write_sentencepiece(
 
 
 def write_converted(folder: Path, **options) -> Tokenizer:
-    """The tokenizer.json that transformers makes from a model of SentencePiece, without the model."""
+    """Writes only the tokenizer.json that transformers makes from a SentencePiece model."""
     write_sentencepiece(folder, **options)
     tokenizer = LlamaTokenizer.from_pretrained(folder, local_files_only=True)
     (folder / "tokenizer.model").unlink()

@@ -1,8 +1,9 @@
+import Architectures
 import Formats
 import TestSupport
 import Testing
 
-/// The tables of the documents, against the registry that they describe.
+/// Compares the tables of the documents with the registries.
 @Suite struct DocumentTests {
   private static func rows(of name: String, in document: String) throws -> [[String]] {
     let text = String(
@@ -18,7 +19,7 @@ import Testing
     numbers.sorted().map(String.init).joined(separator: ", ")
   }
 
-  @Test("formats/README.md has the bits and groups of every format")
+  @Test("formats/README.md lists the bits and group sizes of every format")
   func index() throws {
     for format in Formats.all {
       let rows = try Self.rows(of: "`\(format.name)`", in: "formats/README.md")
@@ -33,10 +34,10 @@ import Testing
     }
   }
 
-  @Test("README.md links every format, with its bits and groups")
+  @Test("README.md links every format with its bits and group sizes")
   func readme() throws {
     for format in Formats.all {
-      // Versions of a format share a document.
+      // The versions of a format share a document.
       let document = format.name.hasSuffix("-v1") ? String(format.name.dropLast(3)) : format.name
       let rows = try Self.rows(
         of: "[\(format.name)](formats/\(document).md)", in: "README.md")
@@ -47,7 +48,7 @@ import Testing
     }
   }
 
-  @Test("formats/recipe.md has what every format offers to quantizing")
+  @Test("formats/recipe.md lists what each format offers for quantizing")
   func recipes() throws {
     let path = "formats/recipe.md"
     let head = try #require(try Self.rows(of: "", in: path).first { $0.contains("`--to pleat`") })
@@ -75,7 +76,7 @@ import Testing
     }
   }
 
-  @Test("formats/README.md links every document, and every link of the documents leads somewhere")
+  @Test("formats/README.md links every document, and no document has a broken link")
   func links() throws {
     let folder = Fixtures.repository + "/formats/"
     let names = try Files.names(in: folder).filter { $0.hasSuffix(".md") }
@@ -83,18 +84,18 @@ import Testing
     for name in names where name != "README.md" {
       #expect(index.contains("| [\(name)](\(name)) |"), "\(name)")
     }
-    let documents = names.map { "formats/" + $0 } + ["README.md", "CONTRIBUTING.md"]
+    let documents = names.map { "formats/" + $0 } + ["README.md", "CONTRIBUTING.md", "TESTING.md"]
     for document in documents {
       let text = String(
         decoding: try Files.bytes(of: Fixtures.repository + "/" + document), as: UTF8.self)
-      let place = document.hasPrefix("formats/") ? "formats/" : ""
+      let base = document.hasPrefix("formats/") ? "formats/" : ""
       for link in text.matches(of: /\]\(([^)#:]+)[^):]*\)/).map({ String($0.output.1) }) {
-        #expect(SourceTree.exists(place + link), "\(document): \(link)")
+        #expect(SourceTree.exists(base + link), "\(document): \(link)")
       }
     }
   }
 
-  @Test("formats/adapters.md has every architecture, with the order of its rows")
+  @Test("formats/adapters.md lists every architecture with its row order")
   func architectures() throws {
     for architecture in Architectures.all {
       let name = "`\(architecture.ggufName)`"

@@ -4,10 +4,11 @@ import Formats
 import Pleat
 import TensorModel
 
-/// What the planner decides for every way of storing a weight and every kind of adapter, as the
-/// table of `formats/adapters.md`.
+/// The table of fold decisions in `formats/adapters.md`.
+///
+/// A row is a stored weight and an output format. A column is a kind of adapter.
 struct AdapterTable {
-  /// A weight as it is stored, and the format that is written.
+  /// A stored weight and the output format.
   struct Row {
     var name: String
     var encoding: Encoding
@@ -26,19 +27,19 @@ struct AdapterTable {
     }
   }
 
-  /// A decision as the table says it.
+  /// A decision of the planner.
   struct Cell: Equatable {
-    /// The ways to make the fold; none where it cannot be made.
+    /// The ways to make the fold; empty if it is refused.
     var ways: [Way] = []
-    /// Why the fold cannot be made; nil where it can.
+    /// Why the fold is refused; nil if it is possible.
     var refusal: String?
   }
 
   /// A way to make a fold.
   struct Way: Equatable {
-    /// What permits it; nil where nothing has to.
+    /// The option that permits it; nil if none is needed.
     var option: String?
-    /// What the weight becomes; nil where it stays what it was.
+    /// The new encoding of the weight; nil if it does not change.
     var stored: String?
   }
 
@@ -68,10 +69,10 @@ struct AdapterTable {
 
   private static let shape = Shape(64, 256)
 
-  /// The kinds of adapters by their names, each with what it does to the weight.
+  /// The kinds of adapters, each with its name and its change of the weight.
   private let kinds: [(name: String, change: PairedChange)]
 
-  /// Reads an adapter of every kind, and pairs it with the weight.
+  /// Reads an adapter of each kind and pairs it with the weight.
   init() throws(ModelError) {
     let a: (String, [Int]) = ("a.lora_A.weight", [2, 256])
     let b: (String, [Int]) = ("a.lora_B.weight", [64, 2])
@@ -113,13 +114,15 @@ struct AdapterTable {
       [.init("peft_type", "LORA"), .init("r", 2), .init("lora_alpha", 4)] + more)
   }
 
-  /// An adapter of PEFT with tensors of some shapes.
+  /// A PEFT adapter with tensors of the given shapes.
   static func adapter(
     _ config: JSONValue, _ tensors: [(name: String, extents: [Int])]
   ) throws(ModelError) -> Adapter {
     var infos: [TensorInfo] = []
     for (name, extents) in tensors {
-      guard let shape = Shape(validating: extents) else { continue }
+      guard let shape = Shape(validating: extents) else {
+        throw ModelError(.malformed, "invalid shape", tensor: name, found: "\(extents)")
+      }
       infos.append(
         TensorInfo(name: "base_model.model.\(name)", shape: shape, encoding: .plain(.f32)))
     }
@@ -129,7 +132,7 @@ struct AdapterTable {
 
   // MARK: - Decisions
 
-  /// The decisions of a row, in the order of the kinds.
+  /// The decisions of a row, in the order of the columns.
   func cells(of row: Row) throws(ModelError) -> [Cell] {
     var cells: [Cell] = []
     for kind in kinds { cells.append(try Self.cell(row, kind.change)) }
@@ -147,10 +150,10 @@ struct AdapterTable {
     var cell = Cell()
     for (option, options) in trials {
       let decision = try FoldPlanner(row.format, options).decide(info, [change])
-      switch admission(decision, row) {
+      switch verdict(decision, row) {
       case .exact:
         cell.ways.append(Way(option: option, stored: stored(decision, row)))
-        // What needs no option is not asked for with one.
+        // If the fold needs no option, the options are not tried.
         if option == nil { return cell }
       case .rounded(_, let permit):
         guard option == nil else { continue }
@@ -162,25 +165,25 @@ struct AdapterTable {
     return cell
   }
 
-  /// The decision together with what every plan asks: whether the format holds the result.
-  private static func admission(
+  /// The verdict of the planner, or a refusal if the format cannot store the result.
+  private static func verdict(
     _ decision: FoldPlanner.Decision, _ row: Row
-  ) -> FoldPlanner.Admission {
-    if case .refused = decision.admission { return decision.admission }
-    if case .refused(let reason) = row.format.admits(decision.plan.target) {
+  ) -> FoldPlanner.Verdict {
+    if case .refused = decision.verdict { return decision.verdict }
+    if case .refused(let reason) = row.format.admission(of: decision.wish.target) {
       return .refused(reason)
     }
-    return decision.admission
+    return decision.verdict
   }
 
-  /// What a weight becomes, in short; nil where its encoding stays.
+  /// A short name of the new encoding; nil if the encoding does not change.
   private static func stored(_ decision: FoldPlanner.Decision, _ row: Row) -> String? {
-    let target = decision.plan.target
+    let target = decision.wish.target
     guard target.encoding != row.encoding, case .grouped(let grouping) = target.encoding else {
       return nil
     }
     if row.format == .gguf {
-      return row.format.spelling.parts(of: target).first?.encoding.description
+      return row.format.codec.parts(of: target).first?.encoding.description
     }
     if case .grouped(let source) = row.encoding, source.bits != grouping.bits {
       return "\(grouping.bits) bits"
@@ -190,7 +193,7 @@ struct AdapterTable {
 
   // MARK: - Text
 
-  /// The table, and below it one with the reasons of refusals.
+  /// The table, followed by a table of the reasons for refusals.
   var text: String {
     get throws(ModelError) {
       var reasons: [String] = []

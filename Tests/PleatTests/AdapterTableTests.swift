@@ -7,9 +7,9 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// The lists and tables of `formats/adapters.md`, against the code that they describe.
+/// Compares the lists and tables of `formats/adapters.md` with the code.
 ///
-/// With `PLEAT_RECORD=1` in the environment the table of decisions is written down instead of
+/// With `PLEAT_RECORD=1` in the environment, the table of decisions is written instead of
 /// compared.
 @Suite struct AdapterTableTests {
   private static let path = Fixtures.repository + "/formats/adapters.md"
@@ -19,7 +19,7 @@ import Testing
     String(decoding: try Files.bytes(of: path), as: UTF8.self)
   }
 
-  /// The cells of the rows of tables whose first cell is accepted.
+  /// The cells of all table rows whose first cell satisfies `accepts`.
   private static func rows(where accepts: (String) -> Bool) throws -> [[String]] {
     try document().split(separator: "\n").filter { $0.hasPrefix("|") }.map { line in
       line.split(separator: "|", omittingEmptySubsequences: false).dropFirst().dropLast().map {
@@ -32,9 +32,9 @@ import Testing
     try rows { $0 == "`\(name)`" }
   }
 
-  // MARK: - What is decided
+  // MARK: - Decisions
 
-  @Test("formats/adapters.md has the table of what the planner decides")
+  @Test("the table of decisions in formats/adapters.md is that of the planner")
   func decisions() throws {
     let begin = "<!-- decisions: PLEAT_RECORD=1 writes them -->\n"
     let end = "<!-- end of decisions -->"
@@ -50,7 +50,7 @@ import Testing
     try recorded.write(toFile: Self.path, atomically: true, encoding: .utf8)
   }
 
-  @Test("the kind of file that plain numbers are in, and the width of codes, decide nothing")
+  @Test("decisions depend neither on the format of plain tensors nor on bits below 8")
   func independence() throws {
     let table = try AdapterTable()
     for type in [ScalarType.f16, .bf16, .f32] {
@@ -61,7 +61,7 @@ import Testing
           "\(format.name) \(type.name)")
       }
     }
-    // Groups with a bias are the same in both.
+    // Groups with a bias have the same decisions in MLX and pleat files.
     for type in Grouping.supportedParameters {
       let cells = try [Format.mlx, .pleat].map { format in
         try table.cells(of: .groups("", .bias, type, in: format))
@@ -76,9 +76,9 @@ import Testing
     }
   }
 
-  // MARK: - What is read and written
+  // MARK: - Input and output
 
-  @Test("formats/adapters.md has every kind of adapter file, with its tool")
+  @Test("formats/adapters.md lists every kind of adapter file with its tool")
   func kinds() throws {
     for kind in AdapterKind.allCases {
       let row = try #require(try Self.rows(of: kind.rawValue).first, "\(kind)")
@@ -86,12 +86,12 @@ import Testing
     }
   }
 
-  @Test("formats/adapters.md has every way of pooling, with its factors")
+  @Test("formats/adapters.md lists every pooling with its factors")
   func poolings() throws {
     for pooling in Pooling.allCases {
       #expect(try !Self.rows(of: pooling.rawValue).isEmpty, "\(pooling)")
     }
-    // Columns, groups, then the factors of all ways.
+    // A row has the columns, the group size, then the factor of each pooling.
     let rows = try Self.rows { $0 == "4096" || $0 == "11008" || $0 == "1024" || $0 == "256" }
     #expect(rows.count >= 4)
     for row in rows {
@@ -102,7 +102,7 @@ import Testing
     }
   }
 
-  @Test("formats/adapters.md has the factor of every widening")
+  @Test("formats/adapters.md lists the factor of every widening")
   func widening() throws {
     let bits = Grouping.supportedBits
     let header = try #require(try Self.rows { $0 == "codes" }.first)
@@ -116,7 +116,7 @@ import Testing
     }
   }
 
-  @Test("formats/adapters.md has everything that adapters are exported to")
+  @Test("formats/adapters.md lists every target of an export")
   func exports() throws {
     for target in AdapterExport.Target.allCases {
       let rows = try Self.rows { $0 == "`--to \(target.rawValue)`" }
@@ -124,14 +124,14 @@ import Testing
     }
   }
 
-  @Test("what formats/adapters.md says is refused is refused, by its name")
+  @Test("every config key that formats/adapters.md lists as refused is refused by name")
   func refusals() throws {
     let rows = try Self.rows { $0.hasPrefix("`") }.filter {
       $0.count == 2 && $0[1].hasPrefix("refused")
     }
     #expect(rows.count >= 10)
     for row in rows {
-      // A key, or a key and a value, with a star for what the document leaves open.
+      // A key, or a key and a value. A star stands for any text.
       let words = row[0].replacing("`", with: "").replacing("*", with: "any").split(separator: " ")
       let key = String(words[0])
       let value: JSONValue = words.count > 1 ? .string(String(words[1])) : ["any": 1]

@@ -2,7 +2,7 @@ import Pleat
 import TestSupport
 import Testing
 
-/// A run that does not finish leaves nothing, and what was there before stays whole.
+/// A run that does not finish leaves no output and does not change an existing one.
 @Suite struct AtomicityTests {
   let scratch: Scratch
 
@@ -17,7 +17,7 @@ import Testing
     Destination(path: "out.gguf", format: .gguf, shardByteCount: 1_000_000),
   ]
 
-  /// Tensors of more than one block; a weight of the last does not fit F16.
+  /// Three tensors of several blocks; if `faulty`, a weight of the last does not fit F16.
   private func model(faulty: Bool = true) throws -> Model {
     let size = [1500, 1024]
     let zeros = [UInt8](repeating: 0, count: size[0] * size[1] * 4)
@@ -30,7 +30,7 @@ import Testing
       ], in: scratch, metadata: [("general.architecture", "llama")], as: "in/model.safetensors")
   }
 
-  private func placed(_ destination: Destination) -> Destination {
+  private func inScratch(_ destination: Destination) -> Destination {
     var destination = destination
     destination.path = scratch.path(destination.path)
     return destination
@@ -42,18 +42,18 @@ import Testing
       : try Plan.quantizing(model, try .with(rules: ["c=4"]), to: destination)
   }
 
-  @Test("a run that fails leaves nothing", arguments: destinations, [1, 3])
+  @Test("a failed run leaves no files", arguments: destinations, [1, 3])
   func failure(destination: Destination, workerCount: Int) throws {
-    let plan = try plan(try model(), placed(destination))
+    let plan = try plan(try model(), inScratch(destination))
     let error = Laws.error { () throws(ModelError) in try Run(plan, workerCount: workerCount)() }
     #expect(error?.kind == .unsupported)
     #expect(error?.tensor == "c.weight")
     #expect(try scratch.names() == ["in"])
   }
 
-  @Test("a run that is cancelled leaves nothing", arguments: destinations, [0, 1, 4])
+  @Test("a cancelled run leaves no files", arguments: destinations, [0, 1, 4])
   func cancellation(destination: Destination, after blocks: Int) throws {
-    let plan = try plan(try model(faulty: false), placed(destination))
+    let plan = try plan(try model(faulty: false), inScratch(destination))
     let (cancellation, log) = (Cancellation(), ProgressLog())
     if blocks == 0 { cancellation.request() }
     var run = Run(plan, workerCount: 2, cancellation: cancellation)
@@ -63,9 +63,9 @@ import Testing
     #expect(try scratch.names() == ["in"])
   }
 
-  @Test("an existing output is refused before anything is read", arguments: destinations)
+  @Test("an existing output is refused before any weight is read", arguments: destinations)
   func existing(destination: Destination) throws {
-    let plan = try plan(try model(faulty: false), placed(destination))
+    let plan = try plan(try model(faulty: false), inScratch(destination))
     let isFolder = destination.path == "folder"
     let name = isFolder ? "folder/notes" : plan.fileNames[0]
     try scratch.write([1, 2, 3], as: name)
@@ -80,9 +80,9 @@ import Testing
     #expect(try scratch.bytes(of: name) == [1, 2, 3])
   }
 
-  @Test("an existing output survives a failed replacement whole", arguments: destinations)
+  @Test("a failed replacement leaves the existing output unchanged", arguments: destinations)
   func failedReplacement(destination: Destination) throws {
-    let plan = try plan(try model(), placed(destination))
+    let plan = try plan(try model(), inScratch(destination))
     let folder = destination.path == "folder" ? "folder/" : ""
     for name in plan.fileNames { try scratch.write([1, 2, 3], as: folder + name) }
     let before = try scratch.names(in: folder)
@@ -92,9 +92,9 @@ import Testing
     for name in plan.fileNames { #expect(try scratch.bytes(of: folder + name) == [1, 2, 3]) }
   }
 
-  @Test("an existing output is replaced where that is asked", arguments: destinations)
+  @Test("an existing output is replaced on request", arguments: destinations)
   func replacement(destination: Destination) throws {
-    let plan = try plan(try model(faulty: false), placed(destination))
+    let plan = try plan(try model(faulty: false), inScratch(destination))
     let folder = destination.path == "folder" ? "folder/" : ""
     for name in plan.fileNames { try scratch.write([1, 2, 3], as: folder + name) }
     if !folder.isEmpty { try scratch.write([7], as: "folder/model-00009-of-00009.safetensors") }
@@ -105,12 +105,12 @@ import Testing
     #expect(names == plan.fileNames.sorted())
   }
 
-  @Test("a source that shrinks before the run is an error, and nothing stays")
+  @Test("a source that shrinks before the run is an I/O error and leaves no files")
   func shrinking() throws {
     _ = try model(faulty: false)
     let name = "in/model.safetensors"
     let file = try DamagedFile(try scratch.bytes(of: name), as: name, in: scratch)
-    let plan = try plan(try Model.open(file.path), placed(Self.destinations[0]))
+    let plan = try plan(try Model.open(file.path), inScratch(Self.destinations[0]))
     try file.truncate(to: 5_000_000)
     let error = Laws.error { () throws(ModelError) in try Run(plan)() }
     #expect(error?.kind == .io)

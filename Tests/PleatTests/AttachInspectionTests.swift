@@ -5,7 +5,7 @@ import Pleat
 import TestSupport
 import Testing
 
-/// What inspecting tells of adapters.
+/// The inspection of adapters.
 @Suite struct AttachInspectionTests {
   let folder: Folder
   private var scratch: Scratch { folder.scratch }
@@ -16,7 +16,8 @@ import Testing
     Inspection(try Model.open(scratch.path(name)))
   }
 
-  @Test("an adapter folder is summed up: its targets, ranks, scales and parts") func peft() throws {
+  @Test("inspecting an adapter folder gives its targets, ranks, scales and parts")
+  func peft() throws {
     let factors = [
       ToyFactors("model.layers.0.self_attn.q_proj", 6, 16, seed: 941),
       ToyFactors("model.layers.11.self_attn.q_proj", 6, 16, seed: 942),
@@ -49,7 +50,7 @@ import Testing
     #expect(json["adapterFault"] == nil)
   }
 
-  @Test("the method is told by config and tensors, not by shapes alone") func methods() throws {
+  @Test("the method follows from config and tensors, not from shapes alone") func methods() throws {
     let factors = ToyFactors("a", 6, 16, seed: 947)
     try scratch.peft(
       factors.tensors, "\"use_qalora\":true,\"qalora_group_size\":8", as: "qalora")
@@ -69,17 +70,17 @@ import Testing
     #expect(found.allSatisfy { $0.ranks == [2] && $0.scales == [3] })
   }
 
-  @Test("what a model carries is summed up by its names, and a model alone has none")
+  @Test("inspecting a model lists its attached adapters; a base model has none")
   func attached() throws {
     let base = try folder.groupedBase()
     #expect(Inspection(base).adapters == [])
-    let uses = [
-      AdapterUse(
+    let adapters = [
+      AppliedAdapter(
         try folder.adapter(.peft, [ToyFactors("a", 6, 4, seed: 949)], as: "x"), pooling: .mean),
-      AdapterUse(try folder.adapter(.gguf, [ToyFactors("b", 3, 128, seed: 950)], as: "y")),
+      AppliedAdapter(try folder.adapter(.gguf, [ToyFactors("b", 3, 128, seed: 950)], as: "y")),
     ]
-    let first = try folder.attach([uses[0]], names: ["one"], to: base, at: "1.pleat")
-    let both = try folder.attach([uses[1]], names: ["two"], to: first, at: "2.pleat")
+    let first = try folder.attach([adapters[0]], names: ["one"], to: base, at: "1.pleat")
+    let both = try folder.attach([adapters[1]], names: ["two"], to: first, at: "2.pleat")
     let found = Inspection(both)
     #expect(found.adapterFault == nil)
     #expect(found.adapters.map(\.name) == ["one", "two"])
@@ -90,7 +91,7 @@ import Testing
   }
 
   @Test(
-    "an adapter that is not understood does not keep its file from being inspected",
+    "an adapter that cannot be read can still be inspected",
     arguments: [
       ("{\"peft_type\":\"IA3\"}", "IA3"),
       ("{\"peft_type\":\"LORA\",\"use_rumour\":true}", "rumour"),
@@ -108,34 +109,33 @@ import Testing
     #expect(json["adapterFault"]?["kind"]?.string == fault.kind.rawValue)
   }
 
-  @Test("a file with an adapter of an unknown kind is a model like others") func unknownKind()
-    throws
-  {
-    // A newer program may carry what this one has no name for: the tensors are found all the same.
+  @Test("a model with an attached adapter of an unknown kind can be read and copied")
+  func unknownKind() throws {
+    // A newer version may attach adapters of other kinds. The tensors must be readable anyway.
     let base = try folder.groupedBase()
-    let use = AdapterUse(
+    let applied = AppliedAdapter(
       try folder.adapter(.mlx, [ToyFactors("b", 3, 128, seed: 952)], as: "one"))
-    try folder.attach([use], names: ["one"], to: base, at: "both.pleat")
+    try folder.attach([applied], names: ["one"], to: base, at: "both.pleat")
     let bytes = try scratch.bytes(of: "both.pleat")
     let (old, new) = (Array("lora_parameters".utf8), Array("lora_parametres".utf8))
-    let place = try #require(
+    let start = try #require(
       bytes.indices.first { bytes[$0...].starts(with: old) })
     let damaged = try Repairing.file(
-      bytes, replacing: place..<place + old.count, with: new, in: scratch)
+      bytes, replacing: start..<start + old.count, with: new, in: scratch)
     let found = Inspection(try Model.open(damaged))
     #expect(found.adapters == [] && found.adapterFault?.kind == .malformed)
     #expect(try found.model.allParts() == base.allParts())
     #expect(try Verification(of: found.model).holds)
-    // It is carried on by whoever copies the file.
+    // A copy keeps the adapter.
     let copy = try folder.convert(found.model, to: "copy.pleat")
     #expect(copy.attachedNames == ["one"])
     #expect(Inspection(copy).adapterFault?.kind == .malformed)
   }
 }
 
-/// Pleat files with another header, whose checksums hold.
+/// Pleat files with a changed header and valid checksums.
 private enum Repairing {
-  /// Puts bytes of equal length into the header, and corrects the checksums of the preamble.
+  /// Replaces bytes of the header by as many others and updates the checksums of the preamble.
   static func file(
     _ bytes: [UInt8], replacing range: Range<Int>, with other: [UInt8], in scratch: Scratch
   ) throws -> String {
@@ -147,7 +147,7 @@ private enum Repairing {
     return try scratch.write(bytes, as: "repaired.pleat")
   }
 
-  /// CRC-32C bit by bit.
+  /// The CRC-32C, computed bit by bit.
   private static func checksum(_ bytes: ArraySlice<UInt8>) -> UInt32 {
     ~bytes.reduce(UInt32.max) { value, byte in
       (0..<8).reduce(value ^ UInt32(byte)) { value, _ in

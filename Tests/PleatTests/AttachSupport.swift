@@ -4,12 +4,12 @@ import Pleat
 import TestSupport
 
 extension AdapterKind {
-  /// What opens an adapter of this kind: the folder of PEFT or MLX, the file of llama.cpp.
+  /// The path of an adapter of this kind: a folder for PEFT and MLX, a file for llama.cpp.
   fileprivate func path(_ name: String) -> String { self == .gguf ? "\(name).gguf" : name }
 }
 
 extension Folder {
-  /// A base of three tensors, two of them in groups of 32 columns.
+  /// A base model of three tensors, two of them in groups of 32 columns.
   func groupedBase(
     _ scheme: String = "minmax", compresses: Bool = false, as name: String = "base.pleat"
   ) throws -> Model {
@@ -21,7 +21,7 @@ extension Folder {
     return try quantize(source, try .with(scheme: scheme), to: name, compresses: compresses)
   }
 
-  /// Factors in a file of some kind, rank 2 and scale 3.
+  /// Writes factors of rank 2 and scale 3 as an adapter of a kind, and opens it.
   func adapter(_ kind: AdapterKind, _ factors: [ToyFactors], as name: String) throws -> AdapterFile
   {
     switch kind {
@@ -43,21 +43,22 @@ extension Folder {
     return try AdapterFile.open(scratch.path(kind.path(name)))
   }
 
-  /// Stores adapters in a model, and opens what was written.
+  /// Attaches adapters to a model and opens the output.
   @discardableResult
   func attach(
-    _ uses: [AdapterUse], names: [String], to base: Model, at name: String,
+    _ adapters: [AppliedAdapter], names: [String], to base: Model, at name: String,
     compresses: Bool = false, workerCount: Int = 2
   ) throws(ModelError) -> Model {
     let destination = Destination(
       path: scratch.path(name), format: try Formats.named(Files.suffix(of: name)),
       compresses: compresses)
     try Run(
-      try Plan.attaching(uses, names: names, to: base, at: destination), workerCount: workerCount)()
+      try Plan.attaching(adapters, names: names, to: base, at: destination),
+      workerCount: workerCount)()
     return try Model.open(destination.path)
   }
 
-  /// Rewrites a model unchanged, and opens what was written.
+  /// Converts a model without changes and opens the output.
   @discardableResult
   func convert(
     _ model: Model, to name: String, compresses: Bool = false, shardByteCount: Int? = nil,
@@ -77,15 +78,15 @@ extension Folder {
 }
 
 extension ToyFactors {
-  /// The tensors of MLX, F32: both factors turned.
+  /// The tensors of an MLX adapter in F32: both factors transposed.
   var tensorsOfMLX: [Toy] {
     [
-      Toy("\(path).lora_a", .f32, [width, rank], Self.turned(a, rows: rank)),
-      Toy("\(path).lora_b", .f32, [rank, height], Self.turned(b, rows: height)),
+      Toy("\(path).lora_a", .f32, [width, rank], Self.transposed(a, rows: rank)),
+      Toy("\(path).lora_b", .f32, [rank, height], Self.transposed(b, rows: height)),
     ]
   }
 
-  /// The tensors of llama.cpp, F32.
+  /// The tensors of a llama.cpp adapter in F32.
   var tensorsOfGGUF: [Toy] {
     [
       Toy("\(path).weight.lora_a", .f32, [rank, width], a),
@@ -93,7 +94,8 @@ extension ToyFactors {
     ]
   }
 
-  static func turned(_ values: [Float], rows: Int) -> [Float] {
+  /// The transpose of a matrix of `rows` rows, row-major.
+  static func transposed(_ values: [Float], rows: Int) -> [Float] {
     let columns = values.count / rows
     return (0..<columns).flatMap { column in (0..<rows).map { values[$0 * columns + column] } }
   }

@@ -5,7 +5,7 @@ import Pleat
 import TestSupport
 import Testing
 
-/// Adapters that a pleat file carries.
+/// Adapters that are attached to a pleat file.
 @Suite struct AttachTests {
   let folder: Folder
 
@@ -14,7 +14,7 @@ import Testing
   private static let pooled = [ToyFactors("a", 6, 4, seed: 711), ToyFactors("b", 3, 4, seed: 712)]
   private static let plain = [ToyFactors("b", 3, 128, seed: 713)]
 
-  /// Whether an adapter that a model carries is that of a file.
+  /// Checks that an attached adapter equals the adapter of a file.
   private func check(_ found: AdapterFile?, _ file: AdapterFile, _ pooling: Pooling?) throws {
     let found = try #require(found)
     #expect(found.isAttached && !file.isAttached)
@@ -29,13 +29,13 @@ import Testing
   }
 
   @Test(
-    "an adapter that is read back is the one of the file (seed 711)",
+    "an attached adapter equals the adapter file (seed 711)",
     arguments: AdapterKind.allCases, [false, true])
   func readBack(kind: AdapterKind, compresses: Bool) throws {
     let base = try folder.groupedBase(compresses: compresses)
     let file = try folder.adapter(kind, Self.pooled, as: "one")
     let both = try folder.attach(
-      [AdapterUse(file, pooling: .mean)], names: ["eins"], to: base, at: "both.pleat",
+      [AppliedAdapter(file, pooling: .mean)], names: ["eins"], to: base, at: "both.pleat",
       compresses: compresses)
     #expect(both.attachedNames == ["eins"])
     try check(try AdapterFile(attached: "eins", in: both), file, .mean)
@@ -46,7 +46,7 @@ import Testing
   }
 
   @Test(
-    "two adapters, with tensors of the same names, are told apart (seed 711)",
+    "two attached adapters with equal tensor names stay separate (seed 711)",
     arguments: AdapterKind.allCases, [false, true])
   func two(kind: AdapterKind, compresses: Bool) throws {
     let base = try folder.groupedBase()
@@ -54,18 +54,18 @@ import Testing
       try folder.adapter(kind, Self.pooled, as: "one"),
       try folder.adapter(.peft, [ToyFactors("a", 6, 4, seed: 714)], as: "two"),
     ]
-    let uses = files.map { AdapterUse($0, pooling: .sum) }
+    let adapters = files.map { AppliedAdapter($0, pooling: .sum) }
     let both = try folder.attach(
-      uses, names: ["one", "two"], to: base, at: "both.pleat", compresses: compresses)
+      adapters, names: ["one", "two"], to: base, at: "both.pleat", compresses: compresses)
     #expect(both.attachedNames == ["one", "two"])
     for (name, file) in zip(["one", "two"], files) {
       try check(try AdapterFile(attached: name, in: both), file, .sum)
     }
-    // One after the other gives the same file, but for a longer history.
+    // Attaching one after the other gives the same adapters.
     let first = try folder.attach(
-      [uses[0]], names: ["one"], to: base, at: "1.pleat", compresses: compresses)
+      [adapters[0]], names: ["one"], to: base, at: "1.pleat", compresses: compresses)
     let second = try folder.attach(
-      [uses[1]], names: ["two"], to: first, at: "2.pleat", compresses: compresses)
+      [adapters[1]], names: ["two"], to: first, at: "2.pleat", compresses: compresses)
     #expect(second.attachedNames == ["one", "two"])
     for (name, file) in zip(["one", "two"], files) {
       try check(try AdapterFile(attached: name, in: second), file, .sum)
@@ -73,55 +73,55 @@ import Testing
   }
 
   @Test(
-    "folding what a model carries gives the tensors of folding from the folder (seed 711)",
+    "folding an attached adapter gives the same tensors as folding its file (seed 711)",
     arguments: AdapterKind.allCases, [false, true])
   func folding(kind: AdapterKind, compresses: Bool) throws {
     let base = try folder.groupedBase(compresses: compresses)
-    let pooled = AdapterUse(try folder.adapter(kind, Self.pooled, as: "one"), pooling: .mean)
-    let plain = AdapterUse(try folder.adapter(kind, Self.plain, as: "two"))
+    let pooled = AppliedAdapter(try folder.adapter(kind, Self.pooled, as: "one"), pooling: .mean)
+    let plain = AppliedAdapter(try folder.adapter(kind, Self.plain, as: "two"))
     let both = try folder.attach(
       [pooled], names: ["one"], to: base, at: "1.pleat", compresses: compresses)
     let all = try folder.attach(
       [plain], names: ["two"], to: both, at: "both.pleat", compresses: compresses)
-    let attached = AdapterUse(try #require(try AdapterFile(attached: "one", in: all)))
+    let attached = AppliedAdapter(try #require(try AdapterFile(attached: "one", in: all)))
     let expected = try folder.fold([pooled], into: base, to: "expected.pleat")
     let found = try folder.fold([attached], into: all, to: "found.pleat")
     #expect(try found.model.allParts() == expected.model.allParts())
     #expect(found.report == expected.report)
     #expect(found.report.total.adapterError > 0)
-    // What was folded in is carried no longer, and the other one is.
+    // The folded adapter is no longer attached; the other one still is.
     #expect(found.model.attachedNames == ["two"])
     let rest = try AdapterFile(attached: "two", in: found.model)
     try check(rest, plain.file, nil)
     let options = FoldOptions.with(requantizes: true)
     let last = try folder.fold(
-      [AdapterUse(try #require(rest))], into: found.model, to: "last.pleat", options)
+      [AppliedAdapter(try #require(rest))], into: found.model, to: "last.pleat", options)
     #expect(last.model.attachedNames == [])
     let direct = try folder.fold([plain], into: expected.model, to: "direct.pleat", options)
     #expect(try last.model.allParts() == direct.model.allParts())
   }
 
-  @Test("all that a model carries is folded at once, and another adapter leaves it there")
+  @Test("all attached adapters fold at once; folding another adapter keeps them attached")
   func foldingBoth() throws {
     let base = try folder.groupedBase()
-    let uses = [
-      AdapterUse(try folder.adapter(.peft, Self.pooled, as: "one"), pooling: .sum),
-      AdapterUse(try folder.adapter(.mlx, [Self.pooled[0]], as: "two"), pooling: .sum),
+    let adapters = [
+      AppliedAdapter(try folder.adapter(.peft, Self.pooled, as: "one"), pooling: .sum),
+      AppliedAdapter(try folder.adapter(.mlx, [Self.pooled[0]], as: "two"), pooling: .sum),
     ]
-    let both = try folder.attach(uses, names: ["one", "two"], to: base, at: "both.pleat")
-    var attached: [AdapterUse] = []
+    let both = try folder.attach(adapters, names: ["one", "two"], to: base, at: "both.pleat")
+    var attached: [AppliedAdapter] = []
     for name in both.attachedNames {
-      attached.append(AdapterUse(try #require(try AdapterFile(attached: name, in: both))))
+      attached.append(AppliedAdapter(try #require(try AdapterFile(attached: name, in: both))))
     }
     let found = try folder.fold(attached, into: both, to: "found.pleat")
-    let expected = try folder.fold(uses, into: base, to: "expected.pleat")
+    let expected = try folder.fold(adapters, into: base, to: "expected.pleat")
     #expect(try found.model.allParts() == expected.model.allParts())
     #expect(found.model.attachedNames == [])
-    let other = try folder.fold([uses[0]], into: both, to: "other.pleat")
+    let other = try folder.fold([adapters[0]], into: both, to: "other.pleat")
     #expect(other.model.attachedNames == ["one", "two"])
   }
 
-  @Test("blocks of an adapter are carried as they are (seed 715)", arguments: [false, true])
+  @Test("an adapter in Q8_0 is attached without a change (seed 715)", arguments: [false, true])
   func blocks(compresses: Bool) throws {
     var random = Seeded(715)
     let blocks = (0..<8).flatMap { _ in Numbers.f16(random.weights(1)) + random.bytes(32) }
@@ -133,17 +133,17 @@ import Testing
         ], metadata: [("general.type", "adapter"), ("adapter.type", "lora")]), as: "lora.gguf")
     let file = try AdapterFile.open(path)
     let both = try folder.attach(
-      [AdapterUse(file)], names: ["q8"], to: try folder.groupedBase(), at: "both.pleat",
+      [AppliedAdapter(file)], names: ["q8"], to: try folder.groupedBase(), at: "both.pleat",
       compresses: compresses)
     let found = try #require(try AdapterFile(attached: "q8", in: both))
     #expect(try found.allNumbers().map(\.bits) == file.allNumbers().map(\.bits))
     #expect(found.adapter.tensors.map(\.shape) == file.adapter.tensors.map(\.shape))
   }
 
-  @Test("blocks of a big-endian file are swapped, however many there are (seed 717)")
+  @Test("the blocks of a large big-endian adapter are byte-swapped (seed 717)")
   func bigEndianBlocks() throws {
     var random = Seeded(717)
-    // More than a megabyte, which holds no whole number of blocks of 34 bytes.
+    // More than a megabyte of 34-byte blocks; a megabyte is not a whole number of them.
     let (rank, width) = (300, 4096)
     let blocks = (0..<rank * width / 32).flatMap { _ in
       Numbers.f16(random.weights(1)) + random.bytes(32)
@@ -155,7 +155,7 @@ import Testing
       as: "lora.gguf")
     let file = try AdapterFile.open(path)
     #expect(try file.numbers(of: 0, 0..<1) == [Self.first(of: blocks)])
-    let both = try folder.attach([AdapterUse(file)], names: ["q8"], to: base, at: "both.pleat")
+    let both = try folder.attach([AppliedAdapter(file)], names: ["q8"], to: base, at: "both.pleat")
     let found = try #require(try AdapterFile(attached: "q8", in: both))
     let isSame = try found.allNumbers().map(\.bits) == file.allNumbers().map(\.bits)
     #expect(isSame)
@@ -165,7 +165,7 @@ import Testing
     Numbers.floats(f16: Array(blocks[..<2]))[0] * Float(Int8(bitPattern: blocks[2]))
   }
 
-  /// An adapter of llama.cpp in big-endian order: factors in Q8_0 and F32.
+  /// A big-endian llama.cpp adapter with factors in Q8_0 and F32.
   private static func bigEndian(
     a: [UInt8], _ aShape: [Int], b: [Float], _ bShape: [Int]
   ) -> [UInt8] {
@@ -191,21 +191,21 @@ import Testing
     return bytes
   }
 
-  @Test("the bytes do not depend on the number of workers", arguments: [false, true])
+  @Test("the output bytes do not depend on the number of workers", arguments: [false, true])
   func workers(compresses: Bool) throws {
     let base = try folder.groupedBase()
-    // More than one block of an adapter, which several workers could mix up.
+    // The adapter has more than one block, so several workers write it.
     let large = ToyFactors("b", 3, 128, rank: 3000, seed: 716)
     try folder.scratch.peft(
       large.tensors, "\"rank_pattern\":{\"b\":3000}", as: "large")
-    let uses = [
-      AdapterUse(try AdapterFile.open(folder.scratch.path("large"))),
-      AdapterUse(try folder.adapter(.peft, Self.pooled, as: "one"), pooling: .sum),
+    let adapters = [
+      AppliedAdapter(try AdapterFile.open(folder.scratch.path("large"))),
+      AppliedAdapter(try folder.adapter(.peft, Self.pooled, as: "one"), pooling: .sum),
     ]
     var files: [[UInt8]] = []
     for count in [1, 2, 5] {
       try folder.attach(
-        uses, names: ["large", "one"], to: base, at: "both.pleat", compresses: compresses,
+        adapters, names: ["large", "one"], to: base, at: "both.pleat", compresses: compresses,
         workerCount: count)
       files.append(try folder.scratch.bytes(of: "both.pleat"))
       try folder.scratch.remove("both.pleat")

@@ -44,7 +44,7 @@ import Testing
   }
 
   @Test(
-    "what safetensors gets of a quantized model are its decoded weights, rounded to F16",
+    "converting a quantized model to safetensors decodes its weights and rounds to F16",
     arguments: Grouping.supportedBits)
   func decoding(bits: Int) throws {
     let source = try Models.make([Toy("a.weight", .f16, [40, 64], seed: 1)], in: scratch)
@@ -61,7 +61,7 @@ import Testing
   }
 
   @Test(
-    "a quantized gguf model and its pleat twin are the same, and lead back",
+    "a quantized gguf model goes through a pleat file without loss",
     arguments: [
       (4, "minmax"), (5, "minmax"), (4, "symmetric"), (5, "symmetric"), (8, "symmetric"),
     ])
@@ -91,7 +91,8 @@ import Testing
   }
 
   @Test(
-    "a checkpoint goes through a pleat file without loss, companions too", arguments: [false, true])
+    "a checkpoint and its companions go through a pleat file without loss",
+    arguments: [false, true])
   func checkpoints(compresses: Bool) throws {
     let model = try Models.tinylm()
     let plan = try Plan.converting(
@@ -112,7 +113,7 @@ import Testing
       try scratch.names(in: "back") == Files.names(in: Fixtures.path("tinylm")))
   }
 
-  @Test("gguf rounds wider parameters only where that is permitted") func rounding() throws {
+  @Test("gguf rounds wider parameters only with --round") func rounding() throws {
     let first = try quantize(try gguf(), to: "1.pleat", try .with(parameters: .f32))
     let error = Laws.error { () throws(ModelError) in try convert(first, to: "2.gguf") }
     #expect(error?.kind == .unsupported)
@@ -123,7 +124,7 @@ import Testing
     #expect(comparison.relativeError > 0 && comparison.relativeError < 1e-3)
   }
 
-  @Test("gguf refuses parameters that do not fit F16, even where rounding is permitted")
+  @Test("gguf refuses parameters that do not fit F16, even with --round")
   func roundingOverflow() throws {
     let values = (0..<64).map { Float($0) * 1e6 }
     let source = try Models.make(
@@ -138,7 +139,7 @@ import Testing
   }
 
   @Test(
-    "gguf refuses what it has no type for",
+    "gguf refuses groups that no GGML type can store",
     arguments: [(6, "minmax"), (8, "minmax"), (8, "zeropoint")])
   func refusal(bits: Int, scheme: String) throws {
     let packed = try quantize(try gguf(), to: "1.pleat", try .with(bits: bits, scheme: scheme))
@@ -150,7 +151,8 @@ import Testing
   }
 
   @Test(
-    "narrow codes and wide groups get into gguf unchanged", arguments: [2, 3, 4], [32, 64, 128])
+    "narrow codes and wide groups are converted to gguf without loss", arguments: [2, 3, 4],
+    [32, 64, 128])
   func widening(bits: Int, group: Int) throws {
     let source = try Models.make(
       [Toy("a.weight", .f16, [6, 256], seed: 9)], in: scratch,
@@ -165,7 +167,7 @@ import Testing
   }
 
   @Test(
-    "zero points become biases that are rounded once, and a note says so",
+    "zero points become biases that are rounded once, with a note",
     arguments: ["gguf", "mlx"])
   func zeroPoints(format: String) throws {
     let source = try Models.tinylm()
@@ -174,14 +176,15 @@ import Testing
     let name = "2.\(format)"
     let plan = try Plan.converting(
       packed, to: Destination(path: scratch.path(name), format: try Formats.named(format)))
-    #expect(plan.notes.contains { $0.hasSuffix("rounded once: to F16, at most 2^-11 of it") })
+    #expect(
+      plan.notes.contains { $0.hasSuffix("rounded once to F16 (relative error at most 2^-11)") })
     let model = try convert(packed, to: name)
     let found = try Verification(of: model, against: packed, tolerance: 1e-3)
     #expect(found.holds)
     #expect(model.catalog.tensors.contains { $0.encoding.description.hasSuffix("scale and bias") })
   }
 
-  @Test("a central zero becomes a bias exactly", arguments: [2, 3, 4, 5, 6, 8])
+  @Test("groups without an offset get an exact bias", arguments: [2, 3, 4, 5, 6, 8])
   func centralZeros(bits: Int) throws {
     let packed = try quantize(
       try Models.tinylm(), to: "1.pleat", try .with(bits: bits, scheme: "symmetric"))
@@ -189,7 +192,8 @@ import Testing
     #expect(try Verification(of: model, against: packed, tolerance: 0).holds)
   }
 
-  @Test("blocks that nobody here decodes are carried, and not decoded") func opaqueBlocks() throws {
+  @Test("blocks that Pleat cannot decode are not converted to safetensors")
+  func opaqueBlocks() throws {
     let model = try Model.open(Fixtures.path("golden/gguf/types-opaque.gguf"))
     let error = Laws.error { () throws(ModelError) in try convert(model, to: "a.safetensors") }
     #expect(error?.kind == .unsupported)
@@ -197,7 +201,7 @@ import Testing
     #expect(error?.hint == nil)
   }
 
-  @Test("pleat files keep gguf's K-quants, and safetensors decodes them") func blocks() throws {
+  @Test("K-quants of gguf decode to the same numbers from a pleat file") func blocks() throws {
     let model = try Model.open(Fixtures.path("golden/gguf/types.gguf"))
     let packed = try convert(model, to: "1.pleat")
     let (left, right) = (

@@ -5,7 +5,7 @@ import Pleat
 import TestSupport
 import Testing
 
-/// What the files of an exported adapter say, and adapters that are not exported.
+/// The contents of exported adapters, and adapters that cannot be exported.
 @Suite struct ExportFileTests {
   let folder: Folder
   private var scratch: Scratch { folder.scratch }
@@ -24,21 +24,23 @@ import Testing
   }
 
   private func export(
-    _ use: AdapterUse, of model: Model, for target: AdapterExport.Target, to name: String,
+    _ applied: AppliedAdapter, of model: Model, for target: AdapterExport.Target, to name: String,
     replacing: Bool = false
   ) throws(ModelError) -> AdapterExport {
-    let export = try AdapterExport(use, of: model, for: target, to: scratch.path(name))
+    let export = try AdapterExport(applied, of: model, for: target, to: scratch.path(name))
     _ = try export.write(replacing: replacing)
     return export
   }
 
-  /// The error of an export; nothing may be left behind by it.
+  /// The error of an export; it must leave no files.
   private func error(
-    _ use: AdapterUse, of model: Model, for target: AdapterExport.Target, to name: String? = nil
+    _ applied: AppliedAdapter, of model: Model, for target: AdapterExport.Target,
+    to name: String? = nil
   ) throws -> ModelError? {
     let before = try scratch.names()
     let error = Laws.error { () throws(ModelError) in
-      try export(use, of: model, for: target, to: name ?? (target == .gguf ? "out.gguf" : "out"))
+      try export(
+        applied, of: model, for: target, to: name ?? (target == .gguf ? "out.gguf" : "out"))
     }
     #expect(try scratch.names() == before)
     return error
@@ -46,12 +48,11 @@ import Testing
 
   // MARK: - Config and metadata
 
-  @Test("the config has the keys of PEFT, and names modules by their last words") func config()
-    throws
-  {
+  @Test("the config has the keys of PEFT and names modules by their last path component")
+  func config() throws {
     let base = try ExportModel.huggingFace(in: scratch)
     _ = try export(
-      try folder.use(Self.factors([1, 2, 3, 4]), scale: 0.5), of: base, for: .peft, to: "out")
+      try folder.applied(Self.factors([1, 2, 3, 4]), scale: 0.5), of: base, for: .peft, to: "out")
     let config = try ExportedFile(scratch.path("out"), .peft).config
     let expected: JSONValue = [
       "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": .null, "r": 2,
@@ -66,16 +67,18 @@ import Testing
     #expect(try scratch.names(in: "out") == ["adapter_config.json", "adapter_model.safetensors"])
   }
 
-  @Test("where others have the same last word, modules have whole paths", arguments: [false, true])
+  @Test(
+    "modules whose last path component is ambiguous are named by the whole path",
+    arguments: [false, true])
   func wholePaths(isGGUF: Bool) throws {
     let base = try isGGUF ? ExportModel.llama(in: scratch) : ExportModel.huggingFace(in: scratch)
-    _ = try export(try folder.use(Self.factors([1, 3])), of: base, for: .peft, to: "out")
+    _ = try export(try folder.applied(Self.factors([1, 3])), of: base, for: .peft, to: "out")
     let config = try ExportedFile(scratch.path("out"), .peft).config
-    // Layer 4 has a down_proj too, and no other layer a q_proj.
+    // Layer 4 has a down_proj too, but no other layer has a q_proj.
     #expect(config["target_modules"] == ["model.layers.3.mlp.down_proj", "q_proj"])
   }
 
-  @Test("the most frequent rank is that of the config, others are a pattern of a whole path")
+  @Test("the config has the most frequent rank; rank_pattern has the others by whole path")
   func ranks() throws {
     let factors = Self.factors([1, 2], rank: 4) + Self.factors([3], rank: 7) + Self.factors([4])
     let pattern = "\"r\":4,\"rank_pattern\":{\"3.mlp.down_proj\":7,\"4.mlp.down_proj\":2}"
@@ -83,9 +86,9 @@ import Testing
       "{\"peft_type\":\"LORA\",\"lora_alpha\":6,\(pattern)}", as: "lora/adapter_config.json")
     try scratch.write(
       ToyFiles.safetensors(factors.flatMap(\.tensors)), as: "lora/adapter_model.safetensors")
-    let use = AdapterUse(try AdapterFile.open(scratch.path("lora")))
+    let applied = AppliedAdapter(try AdapterFile.open(scratch.path("lora")))
     let base = try ExportModel.huggingFace(in: scratch)
-    let export = try export(use, of: base, for: .peft, to: "out")
+    let export = try export(applied, of: base, for: .peft, to: "out")
     #expect(export.modules.map(\.rank) == [4, 4, 7, 2])
     let config = try ExportedFile(scratch.path("out"), .peft).config
     #expect(config["r"] == 4)
@@ -101,7 +104,7 @@ import Testing
     #expect(ranks.sorted() == [2, 4, 4, 7])
   }
 
-  @Test("a rank is that of its own module, though another path ends in the same words")
+  @Test("a module keeps its rank if its path is the end of another path")
   func nestedPaths() throws {
     let paths = [("model.layers.0.fc", 4), ("vision.model.layers.0.fc", 2), ("model.up", 2)]
     let factors = paths.enumerated().map { index, path in
@@ -110,26 +113,26 @@ import Testing
     let base = try Models.make(
       paths.map { Toy("\($0.0).weight", .f16, [6, 16], seed: 873) }, in: scratch)
     let pattern = "\"vision.model.layers.0.fc\":2,\"model.layers.0.fc\":4"
-    let use = try folder.use(factors, [], "\"rank_pattern\":{\(pattern)}")
-    let written = try export(use, of: base, for: .peft, to: "out")
+    let applied = try folder.applied(factors, [], "\"rank_pattern\":{\(pattern)}")
+    let written = try export(applied, of: base, for: .peft, to: "out")
     #expect(written.modules.map(\.rank).sorted() == [2, 2, 4])
-    let again = AdapterUse(try AdapterFile.open(scratch.path("out")))
+    let again = AppliedAdapter(try AdapterFile.open(scratch.path("out")))
     let found = try folder.fold([again], into: base, to: "found.safetensors")
-    let expected = try folder.fold([use], into: base, to: "expected.safetensors")
-    #expect(found.report.modules.count == 3)
+    let expected = try folder.fold([applied], into: base, to: "expected.safetensors")
+    #expect(found.report.tensors.count == 3)
     for path in paths {
       let name = "\(path.0).weight"
-      let left = Numbers.floats(f16: try found.model.parts(name)[.values] ?? [])
-      let right = Numbers.floats(f16: try expected.model.parts(name)[.values] ?? [])
+      let left = Numbers.floats(f16: try found.model.part(.values, of: name))
+      let right = Numbers.floats(f16: try expected.model.part(.values, of: name))
       #expect(zip(left, right).allSatisfy { ($0 - $1).magnitude <= 1e-2 * $1.magnitude }, "\(name)")
     }
   }
 
-  @Test("the metadata is what llama.cpp asks for, whatever the base", arguments: [false, true])
+  @Test("an export for llama.cpp has the metadata that it requires", arguments: [false, true])
   func metadata(isGGUF: Bool) throws {
     let base = try isGGUF ? ExportModel.llama(in: scratch) : ExportModel.huggingFace(in: scratch)
-    let use = try folder.use(Self.factors([1]), as: "my-lora", scale: 2)
-    _ = try export(use, of: base, for: .gguf, to: "out.gguf")
+    let applied = try folder.applied(Self.factors([1]), as: "my-lora", scale: 2)
+    _ = try export(applied, of: base, for: .gguf, to: "out.gguf")
     let model = try Model.open(scratch.path("out.gguf"))
     let expected: [(String, MetadataValue)] = [
       ("general.architecture", .text("llama")), ("general.type", .text("adapter")),
@@ -145,21 +148,21 @@ import Testing
     #expect(model.catalog.tensors.map(\.shape.dimensions) == [[2, 64], [24, 2]])
   }
 
-  @Test("an adapter without effect has none in either form") func nothing() throws {
+  @Test("an adapter without effect has no effect after export") func nothing() throws {
     let base = try ExportModel.huggingFace(in: scratch)
-    let zeros = try folder.use(Self.factors([1]).map(\.withoutEffect), as: "zeros")
+    let zeros = try folder.applied(Self.factors([1]).map(\.withoutEffect), as: "zeros")
     try scratch.write(
       "{\"peft_type\":\"LORA\",\"r\":2,\"lora_alpha\":0}", as: "none/adapter_config.json")
     try scratch.write(
       ToyFiles.safetensors(Self.factors([1]).flatMap(\.tensors)),
       as: "none/adapter_model.safetensors")
-    let alpha = AdapterUse(try AdapterFile.open(scratch.path("none")))
-    for (use, name) in [(zeros, "1"), (alpha, "2")] {
+    let alpha = AppliedAdapter(try AdapterFile.open(scratch.path("none")))
+    for (applied, name) in [(zeros, "1"), (alpha, "2")] {
       for target in AdapterExport.Target.allCases {
         let path = "\(name)-\(target.rawValue)" + (target == .gguf ? ".gguf" : "")
-        _ = try export(use, of: base, for: target, to: path)
-        // llama.cpp takes an alpha of 0 for a scale of 1, so it must not stand for no effect.
-        let exported = AdapterUse(try AdapterFile.open(scratch.path(path)))
+        _ = try export(applied, of: base, for: target, to: path)
+        // llama.cpp reads alpha 0 as scale 1, so alpha 0 must not be exported.
+        let exported = AppliedAdapter(try AdapterFile.open(scratch.path(path)))
         let result = try folder.fold([exported], into: base, to: "\(path).safetensors")
         let isSame = try result.model.allParts() == base.allParts()
         #expect(isSame, "\(path)")
@@ -167,22 +170,21 @@ import Testing
     }
   }
 
-  @Test("layers with alpha 0 beside others have no effect, and the others theirs") func someZeros()
-    throws
-  {
+  @Test("layers with alpha 0 have no effect after export; the other layers keep theirs")
+  func someZeros() throws {
     let base = try ExportModel.huggingFace(in: scratch)
     let config = "\"alpha_pattern\":{\"q_proj\":0,\"k_proj\":0}"
-    let use = try folder.use(Self.factors([1, 2, 3]), [], config)
+    let applied = try folder.applied(Self.factors([1, 2, 3]), [], config)
     for target in AdapterExport.Target.allCases {
       let path = "out" + (target == .gguf ? ".gguf" : "")
-      _ = try export(use, of: base, for: target, to: path)
-      let exported = AdapterUse(try AdapterFile.open(scratch.path(path)))
+      _ = try export(applied, of: base, for: target, to: path)
+      let exported = AppliedAdapter(try AdapterFile.open(scratch.path(path)))
       let found = try folder.fold([exported], into: base, to: "\(path).safetensors")
-      let expected = try folder.fold([use], into: base, to: "\(path)-expected.safetensors")
+      let expected = try folder.fold([applied], into: base, to: "\(path)-expected.safetensors")
       for index in 1...3 {
         let name = "\(ExportModel.weights[index].huggingFace).weight"
-        let left = Numbers.floats(f32: try found.model.parts(name)[.values] ?? [])
-        let right = Numbers.floats(f32: try expected.model.parts(name)[.values] ?? [])
+        let left = Numbers.floats(f32: try found.model.part(.values, of: name))
+        let right = Numbers.floats(f32: try expected.model.part(.values, of: name))
         let isClose = zip(left, right).allSatisfy { ($0 - $1).magnitude <= 1e-6 }
         #expect(isClose, "\(name) for \(target.rawValue)")
         #expect(left.contains { $0 != 0 } == (index == 3))
@@ -190,9 +192,11 @@ import Testing
     }
   }
 
-  // MARK: - What is not exported
+  // MARK: - Refusals
 
-  @Test("parts that have no place are named all at once", arguments: AdapterExport.Target.allCases)
+  @Test(
+    "all parts that cannot be exported are named in one error",
+    arguments: AdapterExport.Target.allCases)
   func refusedParts(target: AdapterExport.Target) throws {
     let weight = ExportModel.weights[1]
     let base = try Models.make(
@@ -209,7 +213,7 @@ import Testing
       Toy("base_model.model.experts.lora_A.weight", .f32, [6, 8], seed: 857),
       Toy("base_model.model.experts.lora_B.weight", .f32, [4, 6], seed: 858),
     ]
-    let parts = try folder.use(
+    let parts = try folder.applied(
       Self.factors([1, 3]), more, "\"lora_bias\":true,\"target_parameters\":[\"experts.up\"]",
       as: "parts")
     let found = try error(parts, of: base, for: target)
@@ -219,7 +223,7 @@ import Testing
       #expect(found?.found?.contains(name) == true, "\(name) in \(found?.found ?? "")")
     }
     #expect(found?.found?.contains("down_proj") == false)
-    let dora = try folder.use(
+    let dora = try folder.applied(
       Self.factors([1]),
       [Toy("\(weight.huggingFace).lora_magnitude_vector", .f32, [24], seed: 859)],
       "\"use_dora\":true", as: "dora")
@@ -228,25 +232,25 @@ import Testing
     #expect(other?.found?.contains("q_proj") == true)
   }
 
-  @Test("a whole tensor that is that of the base is no part, and one that differs is")
+  @Test("a whole tensor is ignored if it equals that of the base model, and refused if not")
   func copies() throws {
     let base = try Models.make(
       [
         Toy("a.weight", .f16, [6, 16], seed: 860), Toy("norm.weight", .f16, [7], seed: 861),
       ], in: scratch)
     let lora = ToyFactors("a", 6, 16, seed: 862)
-    let same = try folder.use([lora], [Toy("norm.weight", .f16, [7], seed: 861)], as: "same")
+    let same = try folder.applied([lora], [Toy("norm.weight", .f16, [7], seed: 861)], as: "same")
     let export = try export(same, of: base, for: .peft, to: "out")
     #expect(export.modules.count == 1)
-    let other = try folder.use([lora], [Toy("norm.weight", .f16, [7], seed: 863)], as: "other")
+    let other = try folder.applied([lora], [Toy("norm.weight", .f16, [7], seed: 863)], as: "other")
     #expect(try error(other, of: base, for: .peft, to: "no")?.found == "norm.weight")
   }
 
-  @Test("an architecture without names of the other world is refused, with what is known")
+  @Test("an architecture without a name mapping is refused")
   func unknownNames() throws {
     let base = try ExportModel.huggingFace(in: scratch, config: "{\"model_type\":\"mamba\"}")
-    let use = try folder.use(Self.factors([3]))
-    let toGGUF = try error(use, of: base, for: .gguf)
+    let applied = try folder.applied(Self.factors([3]))
+    let toGGUF = try error(applied, of: base, for: .gguf)
     #expect(toGGUF?.kind == .unsupported)
     let other = ExportModel.Weight(huggingFace: "x", gguf: "x", height: 4, width: 8)
     let gguf = try Model.open(
@@ -255,59 +259,58 @@ import Testing
           [(Toy("x.weight", .f32, [4, 8], seed: 864), typeNumber: 0)],
           metadata: [("general.architecture", "mamba")]), as: "mamba.gguf"))
     let toPEFT = try error(
-      try folder.use([ToyFactors("x", other.height, other.width, seed: 865)], as: "x"), of: gguf,
+      try folder.applied([ToyFactors("x", other.height, other.width, seed: 865)], as: "x"),
+      of: gguf,
       for: .peft)
     #expect(toPEFT?.kind == .unsupported)
     #expect(toPEFT?.tensor == "x.weight")
-    // To its own world it goes with the names that it has.
-    _ = try export(use, of: base, for: .peft, to: "peft")
+    // An export for PEFT needs no name mapping here.
+    _ = try export(applied, of: base, for: .peft, to: "peft")
   }
 
-  @Test("what does not fit, or is needed and not said, is refused as in a fold") func misfits()
-    throws
-  {
+  @Test("misfits, missing and useless --pooling are refused as in a fold") func misfits() throws {
     let base = try ExportModel.huggingFace(in: scratch)
     for target in AdapterExport.Target.allCases {
-      let stray = try folder.use([ToyFactors("stray", 4, 8, seed: 866)], as: "stray")
+      let stray = try folder.applied([ToyFactors("stray", 4, 8, seed: 866)], as: "stray")
       #expect(try error(stray, of: base, for: target)?.kind == .mismatch)
-      let silent = try folder.use(Self.factors([3], width: 4), as: "silent")
+      let silent = try folder.applied(Self.factors([3], width: 4), as: "silent")
       let found = try error(silent, of: base, for: target)
       #expect(found?.kind == .usage)
       #expect(found?.expected?.contains("--pooling") == true)
-      let useless = try folder.use(Self.factors([3]), as: "useless", pooling: .sum)
+      let useless = try folder.applied(Self.factors([3]), as: "useless", pooling: .sum)
       #expect(try error(useless, of: base, for: target)?.kind == .usage)
     }
   }
 
   @Test(
-    "a factor that is not finite is an error with its names, and nothing is left",
+    "a factor that is not finite is malformed, is named, and leaves no files",
     arguments: AdapterExport.Target.allCases, [Float.nan, .infinity])
   func nonFinite(target: AdapterExport.Target, value: Float) throws {
     var factors = Self.factors([1, 3])
     factors[1].b[5] = value
-    let use = try folder.use(factors)
-    let found = try error(use, of: try ExportModel.huggingFace(in: scratch), for: target)
+    let applied = try folder.applied(factors)
+    let found = try error(applied, of: try ExportModel.huggingFace(in: scratch), for: target)
     #expect(found?.kind == .malformed)
-    #expect(found?.file == use.file.adapter.path)
+    #expect(found?.file == applied.file.adapter.path)
     #expect(found?.tensor?.contains("down_proj") == true)
   }
 
-  @Test("an output that is there is replaced only where that is asked, and inputs never")
+  @Test("an existing output is replaced only on request, an input never")
   func outputs() throws {
     let base = try ExportModel.huggingFace(in: scratch)
-    let use = try folder.use(Self.factors([1]))
+    let applied = try folder.applied(Self.factors([1]))
     try scratch.write([1, 2], as: "out.gguf")
-    #expect(try error(use, of: base, for: .gguf)?.kind == .usage)
+    #expect(try error(applied, of: base, for: .gguf)?.kind == .usage)
     #expect(try scratch.bytes(of: "out.gguf") == [1, 2])
-    _ = try export(use, of: base, for: .gguf, to: "out.gguf", replacing: true)
+    _ = try export(applied, of: base, for: .gguf, to: "out.gguf", replacing: true)
     #expect(try AdapterFile.open(scratch.path("out.gguf")).adapter.kind == .gguf)
     for name in ["adapter", "hf"] {
       let found = Laws.error { () throws(ModelError) in
-        try export(use, of: base, for: .peft, to: name, replacing: true)
+        try export(applied, of: base, for: .peft, to: name, replacing: true)
       }
       #expect(found?.kind == .usage, "\(name)")
     }
-    let file = try error(use, of: base, for: .peft, to: "adapter_model.safetensors")
+    let file = try error(applied, of: base, for: .peft, to: "adapter_model.safetensors")
     #expect(file?.kind == .usage)
     #expect(file?.expected == "-o folder/")
   }

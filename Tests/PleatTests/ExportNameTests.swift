@@ -5,20 +5,20 @@ import Pleat
 import TestSupport
 import Testing
 
-/// Adapters of one world on bases of the other, where names alone are not enough.
+/// Adapters and base models with names of different projects, where a name mapping is not enough.
 @Suite struct ExportNameTests {
   let folder: Folder
   private var scratch: Scratch { folder.scratch }
 
   init() throws { folder = try Folder() }
 
-  // MARK: - Norms that llama.cpp holds plus one
+  // MARK: - Norms that llama.cpp stores plus one
 
   private static let norms = [
     ("model.norm", "output_norm"), ("model.layers.0.input_layernorm", "blk.0.attn_norm"),
   ]
 
-  /// Two norms and a weight, as llama.cpp has them, of an architecture.
+  /// A model of an architecture with two norms and a weight, named as in llama.cpp.
   private func gguf(_ architecture: String) throws -> Model {
     let tensors =
       Self.norms.map { Toy("\($0.1).weight", .f32, [8], seed: 870) }
@@ -40,56 +40,56 @@ import Testing
   }
 
   @Test(
-    "a norm of gemma is not replaced by its name of the other world",
+    "a norm of gemma in gguf cannot be replaced by its Hugging Face name",
     arguments: ["gemma", "gemma2", "gemma3"], 0..<norms.count)
   func gemma(architecture: String, index: Int) throws {
     let name = "\(Self.norms[index].0).weight"
-    let use = try folder.use([], [Toy(name, .f32, [8], seed: 872)])
+    let applied = try folder.applied([], [Toy(name, .f32, [8], seed: 872)])
     let base = try gguf(architecture)
-    let found = try folder.error([use], into: base, to: "out.gguf")
+    let found = try folder.error([applied], into: base, to: "out.gguf")
     #expect(found.error?.kind == .unsupported)
-    #expect(found.error?.file == use.file.adapter.path)
+    #expect(found.error?.file == applied.file.adapter.path)
     #expect(found.error?.tensor == "\(Self.norms[index].1).weight")
     #expect(found.error?.found?.contains("adds 1") == true)
     #expect(found.isClean)
-    // By the name of the base itself, or for its own world, there is nothing to mistake.
-    let own = try folder.use(
+    // The name of the base model itself is unambiguous.
+    let own = try folder.applied(
       [], [Toy("\(Self.norms[index].1).weight", .f32, [8], seed: 872)], as: "own")
-    #expect(try folder.fold([own], into: base, to: "own.gguf").report.modules.count == 1)
+    #expect(try folder.fold([own], into: base, to: "own.gguf").report.tensors.count == 1)
     let type = architecture == "gemma3" ? "gemma3_text" : architecture
-    let same = try folder.fold([use], into: try huggingFace(type), to: "same.safetensors")
-    #expect(same.report.modules.map(\.name) == [name])
-    // Other weights of gemma are stored alike in both worlds.
-    let lora = try folder.use(
+    let same = try folder.fold([applied], into: try huggingFace(type), to: "same.safetensors")
+    #expect(same.report.tensors.map(\.name) == [name])
+    // Other weights of gemma have the same values in both projects.
+    let lora = try folder.applied(
       [ToyFactors("model.layers.0.mlp.up_proj", 6, 8, seed: 873)], as: "lora")
-    #expect(try folder.fold([lora], into: base, to: "lora.gguf").report.modules.count == 1)
+    #expect(try folder.fold([lora], into: base, to: "lora.gguf").report.tensors.count == 1)
   }
 
   @Test(
-    "norms of other architectures are replaced by either name",
+    "norms of other architectures can be replaced by the Hugging Face name",
     arguments: ["llama", "qwen2", "qwen3", "phi3"])
   func otherNorms(architecture: String) throws {
     var random = Seeded(874)
     let values = random.weights(8)
-    let use = try folder.use([], [Toy("model.norm.weight", .f32, [8], values)])
-    let result = try folder.fold([use], into: try gguf(architecture), to: "out.gguf")
-    let stored = try result.model.parts("output_norm.weight")[.values] ?? []
+    let applied = try folder.applied([], [Toy("model.norm.weight", .f32, [8], values)])
+    let result = try folder.fold([applied], into: try gguf(architecture), to: "out.gguf")
+    let stored = try result.model.part(.values, of: "output_norm.weight")
     #expect(Numbers.floats(f32: stored).bits == values.bits)
   }
 
-  // MARK: - Adapters of llama.cpp for another architecture
+  // MARK: - llama.cpp adapters for another architecture
 
-  private func lora(_ architecture: String?, as name: String) throws -> AdapterUse {
+  private func lora(_ architecture: String?, as name: String) throws -> AppliedAdapter {
     let factors = ToyFactors("blk.0.ffn_up", 6, 8, seed: 875)
     let own = architecture.map { [("general.architecture", $0)] } ?? []
     let bytes = ToyFiles.gguf(
       factors.tensorsOfGGUF.map { ($0, 0) },
       metadata: own + [("general.type", "adapter"), ("adapter.type", "lora")], alpha: 6)
-    return AdapterUse(try AdapterFile.open(try scratch.write(bytes, as: "\(name).gguf")))
+    return AppliedAdapter(try AdapterFile.open(try scratch.write(bytes, as: "\(name).gguf")))
   }
 
   @Test(
-    "an adapter of llama.cpp is for its own architecture, on bases of both worlds",
+    "a llama.cpp adapter for another architecture is a mismatch",
     arguments: [false, true])
   func architecture(isGGUF: Bool) throws {
     let base = try isGGUF ? gguf("qwen2") : huggingFace("qwen2")
@@ -117,20 +117,20 @@ import Testing
     }
     #expect(verifying?.kind == .mismatch)
     let right = try folder.fold([try lora("qwen2", as: "right")], into: base, to: name)
-    #expect(right.report.modules.count == 1)
+    #expect(right.report.tensors.count == 1)
     try scratch.remove(name)
-    // An adapter that does not say is taken by its names.
+    // An adapter without an architecture is matched by its names.
     let silent = try folder.fold([try lora(nil, as: "silent")], into: base, to: name)
-    #expect(silent.report.modules.count == 1)
+    #expect(silent.report.tensors.count == 1)
   }
 
-  @Test("an adapter that a model carries is for its own architecture too") func carried() throws {
+  @Test("an attached llama.cpp adapter keeps its architecture") func attached() throws {
     let base = try gguf("llama")
-    let use = try lora("llama", as: "lora")
-    let both = try folder.attach([use], names: ["lora"], to: base, at: "both.pleat")
-    let attached = AdapterUse(try #require(try AdapterFile(attached: "lora", in: both)))
+    let applied = try lora("llama", as: "lora")
+    let both = try folder.attach([applied], names: ["lora"], to: base, at: "both.pleat")
+    let attached = AppliedAdapter(try #require(try AdapterFile(attached: "lora", in: both)))
     #expect(attached.file.config["general.architecture"] == "llama")
-    #expect(try folder.fold([attached], into: both, to: "out.pleat").report.modules.count == 1)
+    #expect(try folder.fold([attached], into: both, to: "out.pleat").report.tensors.count == 1)
     let found = try folder.error([attached], into: try gguf("qwen2"), to: "no.gguf")
     #expect(found.error?.kind == .mismatch)
   }

@@ -4,9 +4,9 @@ import Formats
 import Pleat
 import TestSupport
 
-/// The weights of a small llama by both of their names, and what an adapter adds to them.
+/// The weights of a small llama, under their names in Hugging Face and llama.cpp.
 struct ExportModel {
-  /// A weight; queries and keys have 6 rows a head, which llama.cpp interleaves.
+  /// A weight; queries and keys have 6 rows per head, which llama.cpp interleaves.
   struct Weight: Sendable {
     var huggingFace: String
     var gguf: String
@@ -26,7 +26,7 @@ struct ExportModel {
       huggingFace: "model.layers.4.mlp.down_proj", gguf: "blk.4.ffn_down", height: 20, width: 128),
   ]
   static let embedding = weights[0]
-  /// All but the embedding.
+  /// All weights but the embedding.
   static let layers = Array(weights.dropFirst())
 
   private static let config = """
@@ -34,21 +34,21 @@ struct ExportModel {
     "hidden_size":64}
     """
 
-  /// Where Hugging Face has the row that llama.cpp has at `row`.
-  static func place(_ row: Int, _ weight: Weight) -> Int {
+  /// The row in Hugging Face order that llama.cpp stores at `row`.
+  static func huggingFaceRow(_ row: Int, _ weight: Weight) -> Int {
     guard weight.gguf.hasSuffix("attn_q") || weight.gguf.hasSuffix("attn_k") else { return row }
     return row / 6 * 6 + row % 2 * 3 + row % 6 / 2
   }
 
-  /// Rows of Hugging Face in llama.cpp's order.
+  /// Rows of Hugging Face, reordered as in llama.cpp.
   static func interleaved<Number>(_ values: [Number], _ weight: Weight) -> [Number] {
     let columns = values.count / weight.height
     return (0..<weight.height).flatMap { row in
-      values[place(row, weight) * columns..<(place(row, weight) + 1) * columns]
+      values[huggingFaceRow(row, weight) * columns..<(huggingFaceRow(row, weight) + 1) * columns]
     }
   }
 
-  /// The model as Hugging Face has it, with weights of zeros and others around.
+  /// The Hugging Face model: the weights are zero, and there are two more tensors.
   static func huggingFace(in scratch: Scratch, config: String = config) throws -> Model {
     let others = ["model.layers.3.mlp.up_proj", "lm_head"].map {
       Toy("\($0).weight", .f32, [2, 64], seed: 800)
@@ -63,7 +63,7 @@ struct ExportModel {
     return try Model.open(scratch.path("hf"))
   }
 
-  /// The model as llama.cpp has it.
+  /// The llama.cpp model; all weights are zero.
   static func llama(in scratch: Scratch) throws -> Model {
     let tensors = weights.map { weight in
       let zeros = [Float](repeating: 0, count: weight.height * weight.width)
@@ -81,12 +81,12 @@ struct ExportModel {
   }
 }
 
-/// A matrix that an adapter adds, and the sums of the magnitudes of what each number is made of.
+/// A matrix that an adapter adds, with the sum of the magnitudes of the terms of each element.
 struct ExportedProduct {
   var values: [Double]
   var sizes: [Double]
 
-  /// scale · B · A, the columns of A each `repeats` times.
+  /// scale · B · A, where each column of A is repeated `repeats` times.
   init(_ a: [Float], _ b: [Float], rank: Int, scale: Double, repeats: Int = 1) {
     let (height, width) = (b.count / rank, a.count / rank)
     values = []
@@ -106,23 +106,23 @@ struct ExportedProduct {
     (self.values, self.sizes) = (values, sizes)
   }
 
-  /// Rows in the order of llama.cpp.
+  /// The matrix with its rows in the order of llama.cpp.
   func interleaved(_ weight: ExportModel.Weight) -> ExportedProduct {
     ExportedProduct(
       values: ExportModel.interleaved(values, weight), sizes: ExportModel.interleaved(sizes, weight)
     )
   }
 
-  /// The same of a base that has rows and columns changed.
-  func turned(height: Int) -> ExportedProduct {
-    func turned(_ numbers: [Double]) -> [Double] {
+  /// The transposed matrix.
+  func transposed(height: Int) -> ExportedProduct {
+    func transposed(_ numbers: [Double]) -> [Double] {
       let width = numbers.count / height
       return (0..<width).flatMap { column in (0..<height).map { numbers[$0 * width + column] } }
     }
-    return ExportedProduct(values: turned(values), sizes: turned(sizes))
+    return ExportedProduct(values: transposed(values), sizes: transposed(sizes))
   }
 
-  /// The largest difference from another matrix, relative to what each number is made of.
+  /// The largest difference from another matrix, relative to the magnitudes of the terms.
   func error(of other: ExportedProduct) -> Double {
     guard other.values.count == values.count else { return .infinity }
     return values.indices.map { index in
@@ -132,15 +132,15 @@ struct ExportedProduct {
   }
 }
 
-/// An adapter that was written for a runtime, as the runtime reads it.
+/// An exported adapter, read as its runtime reads it.
 struct ExportedFile {
   let model: Model
-  /// alpha, from the metadata or the config.
+  /// The alpha of the metadata or the config.
   let alpha: Double
-  /// The config of PEFT; null for a GGUF file.
+  /// The PEFT config; null for a GGUF file.
   let config: JSONValue
 
-  /// Opens what was written for a runtime.
+  /// Opens an adapter that was exported for a target.
   init(_ path: String, _ target: AdapterExport.Target) throws {
     model = try Model.open(path)
     switch target {
@@ -169,7 +169,7 @@ struct ExportedFile {
       throw ModelError(.malformed, "not F32", tensor: name)
     }
     return (
-      Numbers.floats(f32: try model.parts(name)[.values] ?? []), info.shape.dimensions
+      Numbers.floats(f32: try model.part(.values, of: name)), info.shape.dimensions
     )
   }
 
@@ -188,7 +188,7 @@ struct ExportedFile {
       }
     }
     let (a, b) = (try tensor(names[0]), try tensor(names[1]))
-    // Both have Aᵀ and Bᵀ for embeddings, PEFT's A with its rank first.
+    // For embeddings, both store Aᵀ and Bᵀ. The A of PEFT has the rank as its first dimension.
     let rank = target == .gguf && isEmbedding ? a.shape[1] : a.shape[0]
     guard b.shape[1] == rank else { throw ModelError(.malformed, "the ranks differ") }
     if target == .peft { try checkRank(rank, of: weight.huggingFace) }
@@ -197,12 +197,12 @@ struct ExportedFile {
       return ExportedProduct(a.values, b.values, rank: rank, scale: scale)
     }
     let rows =
-      target == .gguf ? a.values : ToyFactors.turned(a.values, rows: rank)
+      target == .gguf ? a.values : ToyFactors.transposed(a.values, rows: rank)
     return ExportedProduct(
-      ToyFactors.turned(b.values, rows: weight.width), rows, rank: rank, scale: scale)
+      ToyFactors.transposed(b.values, rows: weight.width), rows, rank: rank, scale: scale)
   }
 
-  /// Throws unless the config gives a module the rank that it has.
+  /// Throws unless the config states this rank for a module.
   private func checkRank(_ rank: Int, of path: String) throws {
     let escaped = path.split(separator: ".").joined(separator: "\\.")
     let found = config["rank_pattern"]?[escaped]?.int ?? config["r"]?.int

@@ -5,29 +5,29 @@ import Pleat
 import TestSupport
 import Testing
 
-/// Adapters written for a runtime: the same change of every weight as before.
+/// Exported adapters change every weight as the original does.
 @Suite struct ExportTests {
   let folder: Folder
   private var scratch: Scratch { folder.scratch }
 
   init() throws { folder = try Folder() }
 
-  /// An adapter for the layers of a small llama, and what it adds.
+  /// An adapter for the layers of a small llama, with the product that it adds.
   struct Source: Sendable, CustomTestStringConvertible {
     var name: String
-    /// More members of the config of PEFT.
+    /// Further members of the PEFT config.
     var config = ""
     var pooling: Pooling?
     /// The rank of the layer at an index.
     var rank: @Sendable (Int) -> Int = { _ in 2 }
-    /// alpha / rank, or what takes its place, of the layer at an index.
+    /// The scale of the layer at an index: alpha / rank, or alpha / √rank for rsLoRA.
     var scale: @Sendable (Int) -> Double = { _ in 3 }
-    /// What the user multiplies it with.
+    /// The scale that the user sets.
     var strength = 1.0
 
     var testDescription: String { name }
 
-    /// Columns of the base for each of A.
+    /// The number of columns of the base model for each column of A.
     var groupSize: Int { pooling == nil ? 1 : 32 }
 
     var factors: [ToyFactors] {
@@ -38,7 +38,7 @@ import Testing
       }
     }
 
-    /// What is added to the layer at an index, in Hugging Face's order of rows.
+    /// The product for the layer at an index, with the row order of Hugging Face.
     func product(_ index: Int) -> ExportedProduct {
       let (factors, weight) = (factors[index], ExportModel.layers[index])
       let pooled: Double =
@@ -55,7 +55,7 @@ import Testing
 
   static let sources = [
     Source(name: "LoRA"),
-    Source(name: "a third of it, taken back", strength: -1.0 / 3),
+    Source(name: "LoRA with scale -1/3", strength: -1.0 / 3),
     Source(
       name: "rsLoRA", config: "\"use_rslora\":true", scale: { _ in 6 / Double(2).squareRoot() }),
     Source(
@@ -76,17 +76,18 @@ import Testing
       pooling: .peft, strength: 0.7),
   ]
 
-  private func use(_ source: Source) throws -> AdapterUse {
-    try folder.use(
+  private func applied(_ source: Source) throws -> AppliedAdapter {
+    try folder.applied(
       source.factors, [], source.config, scale: source.strength,
       pooling: source.config.contains("qalora") ? nil : source.pooling)
   }
 
   private func export(
-    _ use: AdapterUse, of model: Model, for target: AdapterExport.Target, to name: String? = nil
+    _ applied: AppliedAdapter, of model: Model, for target: AdapterExport.Target,
+    to name: String? = nil
   ) throws -> ExportedFile {
     let path = scratch.path(name ?? (target == .gguf ? "out.gguf" : "out"))
-    let export = try AdapterExport(use, of: model, for: target, to: path)
+    let export = try AdapterExport(applied, of: model, for: target, to: path)
     let written = try export.write(replacing: false).byteCount
     let file = try ExportedFile(path, target)
     let config = target == .peft ? try Files.byteCount(of: path + "/adapter_config.json") : 0
@@ -97,29 +98,29 @@ import Testing
   }
 
   @Test(
-    "(alpha / rank) · B · A is what the adapter adds, on bases of both worlds (seed 810)",
+    "(alpha / rank) · B · A of an export is what the adapter adds (seed 810)",
     arguments: sources, AdapterExport.Target.allCases)
   func products(source: Source, target: AdapterExport.Target) throws {
     for isGGUF in [false, true] {
       let base = try isGGUF ? ExportModel.llama(in: scratch) : ExportModel.huggingFace(in: scratch)
       let name = "\(isGGUF)" + (target == .gguf ? ".gguf" : "")
-      let file = try export(try use(source), of: base, for: target, to: name)
+      let file = try export(try applied(source), of: base, for: target, to: name)
       #expect(file.model.catalog.tensors.count == 2 * ExportModel.layers.count)
       for (index, weight) in ExportModel.layers.enumerated() {
         let product = source.product(index)
         let expected = target == .gguf ? product.interleaved(weight) : product
         let error = expected.error(of: try file.product(weight, target))
-        #expect(error <= 1e-6, "\(weight.gguf) of a base of \(base.format.name)")
+        #expect(error <= 1e-6, "\(weight.gguf) in \(base.format.name)")
       }
     }
   }
 
-  @Test("factors of plain LoRA are written as they are (seed 810)")
+  @Test("factors of plain LoRA are exported without a change (seed 810)")
   func untouched() throws {
     let source = Self.sources[0]
     let base = try ExportModel.huggingFace(in: scratch)
-    let peft = try export(try use(source), of: base, for: .peft)
-    let gguf = try export(try use(source), of: base, for: .gguf)
+    let peft = try export(try applied(source), of: base, for: .peft)
+    let gguf = try export(try applied(source), of: base, for: .gguf)
     for (factors, weight) in zip(source.factors, ExportModel.layers) {
       let prefix = "base_model.model.\(weight.huggingFace)"
       #expect(try peft.tensor("\(prefix).lora_A.weight").values.bits == factors.a.bits)
@@ -131,11 +132,11 @@ import Testing
     #expect(peft.alpha == 6 && gguf.alpha == 6)
   }
 
-  @Test("a pooled A has each of its columns as often as groups have columns (seed 810)")
+  @Test("each column of a pooled A is repeated for all columns of its group (seed 810)")
   func repeated() throws {
     let source = Self.sources[6]
     let file = try export(
-      try use(source), of: try ExportModel.huggingFace(in: scratch), for: .peft)
+      try applied(source), of: try ExportModel.huggingFace(in: scratch), for: .peft)
     for (factors, weight) in zip(source.factors, ExportModel.layers) {
       let a = try file.tensor("base_model.model.\(weight.huggingFace).lora_A.weight")
       #expect(a.shape == [2, weight.width])
@@ -144,9 +145,9 @@ import Testing
     }
   }
 
-  // MARK: - Embeddings, other kinds, weights stored the other way round
+  // MARK: - Embeddings, other kinds, transposed weights
 
-  /// An adapter of the embeddings, in PEFT's manner: Aᵀ has the rows of the base.
+  /// An adapter of the embeddings as PEFT stores it: Aᵀ has the rows of the base model.
   private func embedding(_ seed: UInt64) -> (factors: ToyFactors, tensors: [Toy]) {
     let weight = ExportModel.embedding
     let factors = ToyFactors("x", weight.height, weight.width, seed: seed)
@@ -156,31 +157,31 @@ import Testing
       [
         Toy(
           "\(prefix).lora_embedding_A", .f32, [2, weight.height],
-          ToyFactors.turned(factors.b, rows: weight.height)),
+          ToyFactors.transposed(factors.b, rows: weight.height)),
         Toy(
           "\(prefix).lora_embedding_B", .f32, [weight.width, 2],
-          ToyFactors.turned(factors.a, rows: 2)),
+          ToyFactors.transposed(factors.a, rows: 2)),
       ]
     )
   }
 
   @Test(
-    "embeddings have the rows of the base in their first factor, in both forms (seed 830)",
+    "the first factor of embeddings has the rows of the base model (seed 830)",
     arguments: AdapterExport.Target.allCases)
   func embeddings(target: AdapterExport.Target) throws {
     let (factors, tensors) = embedding(830)
     let expected = ExportedProduct(factors.a, factors.b, rank: 2, scale: 3)
-    // The copy of the base that PEFT saves beside them is no part of the adapter.
+    // PEFT also saves a copy of the base embeddings. It is not part of the adapter.
     let copy = Toy(
       "base_model.model.model.embed_tokens.base_layer.weight", .f32, [10, 64],
       [Float](repeating: 0, count: 640))
     for more in [[], [copy]] {
-      let use = try folder.use(Self.sources[0].factors, tensors + more)
+      let applied = try folder.applied(Self.sources[0].factors, tensors + more)
       for isGGUF in [false, true] {
         let base =
           try isGGUF ? ExportModel.llama(in: scratch) : ExportModel.huggingFace(in: scratch)
         let name = "\(more.count)-\(isGGUF)" + (target == .gguf ? ".gguf" : "")
-        let file = try export(use, of: base, for: target, to: name)
+        let file = try export(applied, of: base, for: target, to: name)
         #expect(file.model.catalog.tensors.count == 2 * ExportModel.weights.count)
         let found = try file.product(ExportModel.embedding, target)
         #expect(expected.error(of: found) <= 1e-6)
@@ -189,7 +190,7 @@ import Testing
   }
 
   @Test(
-    "an adapter of MLX, of llama.cpp, or one that a model carries is exported alike (seed 810)",
+    "MLX, llama.cpp and attached adapters are exported like PEFT adapters (seed 810)",
     arguments: ["mlx", "gguf", "attached"], AdapterExport.Target.allCases)
   func kinds(kind: String, target: AdapterExport.Target) throws {
     let source = Self.sources[0]
@@ -204,10 +205,10 @@ import Testing
     var base = try ExportModel.huggingFace(in: scratch)
     var file = try folder.adapter(AdapterKind(rawValue: kind) ?? .peft, factors, as: "one")
     if kind == "attached" {
-      base = try folder.attach([AdapterUse(file)], names: ["one"], to: base, at: "both.pleat")
+      base = try folder.attach([AppliedAdapter(file)], names: ["one"], to: base, at: "both.pleat")
       file = try #require(try AdapterFile(attached: "one", in: base))
     }
-    let exported = try export(AdapterUse(file), of: base, for: target)
+    let exported = try export(AppliedAdapter(file), of: base, for: target)
     for (index, weight) in ExportModel.layers.enumerated() {
       let product = source.product(index)
       let expected = target == .gguf ? product.interleaved(weight) : product
@@ -215,46 +216,46 @@ import Testing
     }
   }
 
-  @Test("weights that the base stores transposed stay so, and the config says it (seed 831)")
+  @Test("a transposed base weight sets fan_in_fan_out in the config (seed 831)")
   func transposed() throws {
     let factors = ToyFactors("h.0.attn", 10, 6, seed: 831)
     let base = try Models.make(
       [Toy("h.0.attn.weight", .f32, [6, 10], seed: 832)], in: scratch, as: "gpt2-hf.safetensors")
-    let use = try folder.use([factors], [], "\"fan_in_fan_out\":true")
-    let file = try export(use, of: base, for: .peft)
+    let applied = try folder.applied([factors], [], "\"fan_in_fan_out\":true")
+    let file = try export(applied, of: base, for: .peft)
     #expect(file.config["fan_in_fan_out"] == true)
     let weight = ExportModel.Weight(huggingFace: "h.0.attn", gguf: "", height: 10, width: 6)
     let expected = ExportedProduct(factors.a, factors.b, rank: 2, scale: 3)
     #expect(expected.error(of: try file.product(weight, .peft)) <= 1e-6)
-    // llama.cpp knows no transposed base: there the factors are those of the rows as stored.
+    // llama.cpp has no transposed weights. Its factors are those of the rows as stored.
     let gguf = try Models.make(
       [Toy("h.0.attn.weight", .f32, [6, 10], seed: 832)], in: scratch,
       metadata: [("general.architecture", "gpt2")], as: "gpt2.safetensors")
-    let other = try export(use, of: gguf, for: .gguf)
+    let other = try export(applied, of: gguf, for: .gguf)
     let stored = ExportModel.Weight(huggingFace: "", gguf: "h.0.attn", height: 6, width: 10)
-    let turned = expected.turned(height: 10)
-    #expect(turned.error(of: try other.product(stored, .gguf)) <= 1e-6)
+    let transposed = expected.transposed(height: 10)
+    #expect(transposed.error(of: try other.product(stored, .gguf)) <= 1e-6)
   }
 
-  // MARK: - Folding what was exported
+  // MARK: - Folding an exported adapter
 
   @Test(
-    "folding the exported adapter is folding the original, to rounding (seed 810)",
+    "folding an exported adapter equals folding the original, up to rounding (seed 810)",
     arguments: sources, AdapterExport.Target.allCases)
   func folding(source: Source, target: AdapterExport.Target) throws {
     let isGGUF = target == .gguf
     let base = try isGGUF ? ExportModel.llama(in: scratch) : ExportModel.huggingFace(in: scratch)
-    let use = try use(source)
-    let file = try export(use, of: base, for: target)
+    let applied = try applied(source)
+    let file = try export(applied, of: base, for: target)
     let suffix = isGGUF ? "gguf" : "safetensors"
-    let expected = try folder.fold([use], into: base, to: "expected.\(suffix)")
-    let exported = AdapterUse(try AdapterFile.open(file.model.path))
+    let expected = try folder.fold([applied], into: base, to: "expected.\(suffix)")
+    let exported = AppliedAdapter(try AdapterFile.open(file.model.path))
     #expect(exported.file.adapter.pooling == nil)
     let found = try folder.fold([exported], into: base, to: "found.\(suffix)")
     for (index, weight) in ExportModel.layers.enumerated() {
       let name = (isGGUF ? weight.gguf : weight.huggingFace) + ".weight"
-      let left = Numbers.floats(f32: try found.model.parts(name)[.values] ?? [])
-      let right = Numbers.floats(f32: try expected.model.parts(name)[.values] ?? [])
+      let left = Numbers.floats(f32: try found.model.part(.values, of: name))
+      let right = Numbers.floats(f32: try expected.model.part(.values, of: name))
       let product = source.product(index)
       let sizes = isGGUF ? product.interleaved(weight).sizes : product.sizes
       #expect(left.contains { $0 != 0 })

@@ -2,13 +2,13 @@ import Pleat
 import TestSupport
 import Testing
 
-/// Weights that cannot be encoded are named by row and column.
+/// Errors name weights that cannot be encoded by row and column.
 @Suite struct FaultTests {
   let scratch: Scratch
 
   init() throws { scratch = try Scratch() }
 
-  /// A model of ordinary weights, but for one of them.
+  /// A model of ordinary weights with `value` at one position.
   private func model(
     _ value: Float, row: Int, column: Int, shape: [Int] = [700, 64], _ type: ScalarType = .f32
   ) throws -> Model {
@@ -31,7 +31,7 @@ import Testing
     arguments: [
       (0, 0), (0, 63), (1, 0), (511, 63), (512, 0), (513, 31), (699, 63),
     ])
-  func places(row: Int, column: Int) throws {
+  func positions(row: Int, column: Int) throws {
     for (value, text) in [(Float.nan, "nan"), (.infinity, "inf"), (-.infinity, "-inf")] {
       let error = try error(try model(value, row: row, column: column))
       #expect(error?.kind == .malformed)
@@ -40,12 +40,12 @@ import Testing
     }
   }
 
-  @Test("the rows of a stack are counted through") func stacks() throws {
+  @Test("rows of a stack are counted across its matrices") func stacks() throws {
     let error = try error(try model(.nan, row: 7, column: 3, shape: [2, 5, 64]))
     #expect(error?.found == "nan in row 7, column 3")
   }
 
-  @Test("the first of several is named, whatever the number of workers") func several() throws {
+  @Test("the first of several weights is named, with any number of workers") func several() throws {
     var values = [Float](repeating: 0.5, count: 40_000 * 64)
     for row in [200, 20_000, 39_999] { values[row * 64] = .nan }
     let model = try Models.make([Toy("a.weight", .f32, [40_000, 64], values)], in: scratch)
@@ -58,7 +58,7 @@ import Testing
   }
 
   @Test(
-    "groups that do not fit F16 are refused, and fit BF16 and F32",
+    "groups that do not fit F16 are refused, but accepted with BF16 and F32",
     arguments: [
       ("minmax", Float(1e10)), ("minmax", -1e10), ("symmetric", 1e10), ("symmetric", -1e10),
     ])
@@ -76,12 +76,12 @@ import Testing
     }
   }
 
-  @Test("a tensor that a rule keeps may hold anything") func keeping() throws {
+  @Test("a tensor that a rule keeps may hold NaN") func keeping() throws {
     let model = try model(.nan, row: 3, column: 3)
     #expect(try error(model, try .with(rules: ["*=keep"])) == nil)
   }
 
-  @Test("decoding to BF16 refuses what would become infinite")
+  @Test("decoding to BF16 refuses weights that would become infinite")
   func bf16Overflow() throws {
     for (value, isRefused) in [(Float(3.38e38), false), (3.4e38, true), (-3.4e38, true)] {
       let scratch = try Scratch()
@@ -90,12 +90,13 @@ import Testing
         model, decodingTo: .bf16,
         to: Destination(path: scratch.path("out.safetensors"), format: .safetensors))
       let error = Laws.error { () throws(ModelError) in try Run(plan)() }
-      #expect((error?.kind == .unsupported) == isRefused)
+      #expect(error?.kind == (isRefused ? .unsupported : nil))
+      #expect(error?.tensor == (isRefused ? "a.weight" : nil))
     }
   }
 
   @Test(
-    "decoding to F16 refuses what would become infinite",
+    "decoding to F16 refuses weights that would become infinite",
     arguments: [
       (Float(65519.99), false), (65520, true), (-65520, true), (1e30, true), (-65504, false),
     ])
@@ -105,7 +106,8 @@ import Testing
       model, decodingTo: .f16,
       to: Destination(path: scratch.path("out.safetensors"), format: .safetensors))
     let error = Laws.error { () throws(ModelError) in try Run(plan)() }
-    #expect((error?.kind == .unsupported) == isRefused)
-    #expect((error?.tensor == "a.weight") == isRefused)
+    #expect(error?.kind == (isRefused ? .unsupported : nil))
+    #expect(error?.tensor == (isRefused ? "a.weight" : nil))
+    #expect(error?.found == (isRefused ? "\(value) in row 600, column 40" : nil))
   }
 }

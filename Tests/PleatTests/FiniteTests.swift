@@ -3,7 +3,7 @@ import Pleat
 import TestSupport
 import Testing
 
-/// Numbers that are not finite stop every job, wherever they are: no damage looks whole afterwards.
+/// Every job fails if it finds a number that is not finite, so that damage is never passed on.
 @Suite struct FiniteTests {
   let folder: Folder
 
@@ -13,7 +13,7 @@ import Testing
 
   static let impossible: [Float] = [.nan, .infinity, -.infinity]
 
-  /// The error of a conversion, after which the folder holds what it held.
+  /// The error of a conversion; it must leave no files.
   private func refusal(
     _ model: Model, _ format: Format, to name: String = "out", decodingTo type: ScalarType? = nil,
     shardByteCount: Int? = nil
@@ -28,16 +28,16 @@ import Testing
     return error
   }
 
-  private func expectDamage(_ error: ModelError?, _ tensor: String, _ place: String) {
+  private func expectDamage(_ error: ModelError?, _ tensor: String, _ position: String) {
     #expect(error?.kind == .malformed)
     #expect(error?.tensor == tensor)
-    #expect(error?.found?.hasSuffix(" in \(place)") == true, "\(error?.found ?? "nothing")")
+    #expect(error?.found?.hasSuffix(" in \(position)") == true, "\(error?.found ?? "nothing")")
     #expect(error?.hint?.contains("inspect --stats") == true)
   }
 
-  // MARK: - Plain numbers
+  // MARK: - Plain tensors
 
-  /// A large tensor, and a vector with one number that cannot be; F64 is read as float32.
+  /// A finite tensor, and a tensor that has `value` at one index.
   private func model(
     _ value: Float, _ type: ScalarType, shape: [Int] = [70, 9], at index: Int = 629
   ) throws -> Model {
@@ -53,27 +53,27 @@ import Testing
       ], in: scratch)
   }
 
-  @Test("copies are looked at", arguments: [ScalarType.f16, .bf16, .f32, .f64])
+  @Test("copied numbers are checked", arguments: [ScalarType.f16, .bf16, .f32, .f64])
   func copies(type: ScalarType) throws {
     for value in Self.impossible {
       let model = try model(value, type)
-      let place = "row 69, column 8"
-      expectDamage(try refusal(model, .safetensors), "broken", place)
-      expectDamage(try refusal(model, .safetensors, shardByteCount: 4096), "broken", place)
-      expectDamage(try refusal(model, .pleat), "broken", place)
+      let position = "row 69, column 8"
+      expectDamage(try refusal(model, .safetensors), "broken", position)
+      expectDamage(try refusal(model, .safetensors, shardByteCount: 4096), "broken", position)
+      expectDamage(try refusal(model, .pleat), "broken", position)
     }
   }
 
-  @Test("a number in each place of a tensor of several blocks is found")
-  func places() throws {
+  @Test("NaN is found anywhere in a tensor of several blocks")
+  func positions() throws {
     for index in [0, 524_287, 524_288, 599_999] {
       let model = try model(.nan, .f16, shape: [600, 1000], at: index)
-      let place = "row \(index / 1000), column \(index % 1000)"
-      expectDamage(try refusal(model, .safetensors), "broken", place)
+      let position = "row \(index / 1000), column \(index % 1000)"
+      expectDamage(try refusal(model, .safetensors), "broken", position)
     }
   }
 
-  @Test("numbers that change their type are looked at", arguments: [ScalarType.f16, .bf16, .f32])
+  @Test("numbers that change their type are checked", arguments: [ScalarType.f16, .bf16, .f32])
   func types(type: ScalarType) throws {
     for value in Self.impossible {
       let model = try model(value, type == .f32 ? .f16 : .f32)
@@ -82,7 +82,7 @@ import Testing
     }
   }
 
-  @Test("what quantizing copies is looked at, unless a rule keeps it")
+  @Test("tensors that quantizing copies are checked, unless a rule keeps them")
   func kept() throws {
     for value in Self.impossible {
       let model = try model(value, .f16)
@@ -95,7 +95,7 @@ import Testing
           expectDamage(error, "broken", "row 69, column 8")
         } else {
           #expect(error == nil)
-          // What was kept then is not carried further unseen.
+          // A later conversion of the output finds the number.
           let kept = try Model.open(scratch.path("out.pleat"))
           expectDamage(try refusal(kept, .safetensors), "broken", "row 69, column 8")
           try scratch.remove("out.pleat")
@@ -104,7 +104,7 @@ import Testing
     }
   }
 
-  @Test("a number of F64 that float32 cannot hold is copied") func large() throws {
+  @Test("F64 numbers that do not fit float32 are copied") func large() throws {
     let values = [1e300, -1e300, 0.5].flatMap { Numbers.little($0.bitPattern) }
     let source = ToyFiles.safetensors([Toy("a", .f64, [3], bytes: values)])
     let model = try Model.open(try scratch.write(source, as: "model.safetensors"))
@@ -116,7 +116,7 @@ import Testing
 
   // MARK: - Scales and biases
 
-  @Test("scales and biases of MLX are looked at", arguments: ["scales", "biases"])
+  @Test("scales and biases of MLX are checked", arguments: ["scales", "biases"])
   func mlx(part: String) throws {
     for value in Self.impossible {
       var weight = ToyMLX("a", [5, 64], seed: 66)
@@ -131,7 +131,7 @@ import Testing
     }
   }
 
-  @Test("scales of GPTQ, whose rows lie side by side, are looked at") func gptq() throws {
+  @Test("scales of GPTQ, which are stored transposed, are checked") func gptq() throws {
     for value in Self.impossible {
       var weight = ToyGPTQ("a", 8, 64, seed: 706)
       weight.scales[2 * 5 + 1] = value
@@ -144,15 +144,15 @@ import Testing
     }
   }
 
-  /// Two rows of three blocks of llama.cpp, whose block 4 has its first or second half broken.
+  /// Two rows of three GGML blocks; `value` is the F16 number at byte `offset` of block 4.
   private func blocks(
     _ value: Float, _ type: UInt32, byteCount: Int, elementCount: Int, at offset: Int
   ) throws -> Model {
     var bytes: [UInt8] = []
     for block in 0..<6 {
       var content = [UInt8](repeating: 0x37, count: byteCount)
-      for place in [0, 2, byteCount - 2] where place != offset || block != 4 {
-        content.replaceSubrange(place..<place + 2, with: Numbers.f16([0.01]))
+      for start in [0, 2, byteCount - 2] where start != offset || block != 4 {
+        content.replaceSubrange(start..<start + 2, with: Numbers.f16([0.01]))
       }
       if block == 4 { content.replaceSubrange(offset..<offset + 2, with: Numbers.f16([value])) }
       bytes += content
@@ -163,7 +163,7 @@ import Testing
   }
 
   @Test(
-    "scales and biases in blocks of llama.cpp are looked at",
+    "scales and biases in GGML blocks are checked",
     arguments: [(UInt32(2), 18, 0), (3, 20, 0), (3, 20, 2), (7, 24, 0), (8, 34, 0)])
   func blocks(type: UInt32, byteCount: Int, offset: Int) throws {
     for value in Self.impossible {
@@ -175,7 +175,7 @@ import Testing
   }
 
   @Test(
-    "blocks that Pleat only decodes are looked at",
+    "GGML blocks that Pleat only decodes are checked",
     arguments: [(UInt32(12), 144, 0), (14, 210, 208)])
   func foreignBlocks(type: UInt32, byteCount: Int, offset: Int) throws {
     for value in Self.impossible {
@@ -188,7 +188,7 @@ import Testing
     }
   }
 
-  @Test("scales of the base are looked at where an adapter moves the offsets")
+  @Test("scales of the base model are checked if an adapter changes the offsets")
   func folds() throws {
     let factors = ToyFactors("a", 5, 2, seed: 588)
     for value in Self.impossible {
@@ -196,7 +196,7 @@ import Testing
       weight.scales[7] = value
       let base = try folder.mlx([weight])
       let found = try folder.error(
-        [try folder.use([factors], pooling: .sum)], into: base, to: "out.mlx")
+        [try folder.applied([factors], pooling: .sum)], into: base, to: "out.mlx")
       #expect(found.error?.kind == .malformed)
       #expect(found.error?.tensor == "a.weight")
       #expect(found.error?.found?.hasSuffix("row 3, group 1") == true)

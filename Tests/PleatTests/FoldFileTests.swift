@@ -4,7 +4,7 @@ import Pleat
 import TestSupport
 import Testing
 
-/// Adapters as they lie in folders.
+/// Opening adapter files and folders.
 @Suite struct FoldFileTests {
   let scratch: Scratch
 
@@ -16,7 +16,7 @@ import Testing
     Laws.error { () throws(ModelError) in try AdapterFile.open(scratch.path(name)) }
   }
 
-  @Test("a folder of PEFT, its tensors and its config are the same adapter") func peft() throws {
+  @Test("a PEFT folder, its tensor file and its config open the same adapter") func peft() throws {
     try scratch.peft(Self.factors.tensors, as: "lora")
     let files = try ["lora", "lora/", "lora/adapter_model.safetensors", "lora/adapter_config.json"]
       .map { try AdapterFile.open(scratch.path($0)) }
@@ -30,7 +30,8 @@ import Testing
     #expect(try AdapterFile.open(scratch.path("other")).checksum != files[0].checksum)
   }
 
-  @Test("a folder of MLX folds like PEFT's with factors turned (seed 641)") func mlx() throws {
+  @Test("an MLX adapter folds like a PEFT adapter with transposed factors (seed 641)")
+  func mlx() throws {
     let factors = Self.factors
     let a = (0..<16).flatMap { column in (0..<2).map { factors.a[$0 * 16 + column] } }
     let b = (0..<2).flatMap { k in (0..<6).map { factors.b[$0 * 2 + k] } }
@@ -44,17 +45,17 @@ import Testing
     try scratch.peft(factors.tensors, as: "peft")
     let base = try Models.make([Toy("a.weight", .f16, [6, 16], seed: 642)], in: scratch)
     for name in ["mlx", "peft"] {
-      let use = AdapterUse(try AdapterFile.open(scratch.path(name)))
+      let applied = AppliedAdapter(try AdapterFile.open(scratch.path(name)))
       let out = scratch.path("\(name).safetensors")
       try Run(
-        try Plan.folding([use], into: base, to: Destination(path: out, format: .safetensors)))()
+        try Plan.folding([applied], into: base, to: Destination(path: out, format: .safetensors)))()
     }
     let left = try Model.open(scratch.path("mlx.safetensors"))
     let right = try Model.open(scratch.path("peft.safetensors"))
     #expect(try left.parts("a.weight") == right.parts("a.weight"))
   }
 
-  @Test("the only gguf file of a folder is the adapter") func gguf() throws {
+  @Test("the only gguf file in a folder is the adapter") func gguf() throws {
     let bytes = ToyFiles.gguf(
       [
         (Toy("a.weight.lora_a", .f32, [2, 16], Self.factors.a), 0),
@@ -69,7 +70,8 @@ import Testing
     #expect(error("folder")?.kind == .io)
   }
 
-  @Test("what is no adapter is refused, with what was looked for") func strangers() throws {
+  @Test("a path without an adapter is refused with the expected file names")
+  func notAdapters() throws {
     try scratch.makeFolder("empty")
     try scratch.write("x", as: "pickle/adapter_model.bin")
     try scratch.write("{}", as: "config/adapter_config.json")
@@ -86,7 +88,7 @@ import Testing
     #expect(error("model.safetensors")?.kind == .unsupported)
   }
 
-  @Test("a config that is damaged, or missing, is an error of the file") func configs() throws {
+  @Test("a damaged or missing adapter config is malformed") func configs() throws {
     for (index, text) in ["", "{", "[1]", "{\"r\":2", "{\"r\":2}x"].enumerated() {
       try scratch.peft(Self.factors.tensors, as: "\(index)")
       try scratch.write(text, as: "\(index)/adapter_config.json")
@@ -99,7 +101,7 @@ import Testing
   }
 
   @Test(
-    "numbers of every type that Pleat decodes are read, from any place (seed 644)",
+    "F16, BF16 and F32 factors are read at any range (seed 644)",
     arguments: [ScalarType.f16, .bf16, .f32])
   func types(type: ScalarType) throws {
     let tensors = Self.factors.tensors.map { tensor in
@@ -113,7 +115,7 @@ import Testing
     }
   }
 
-  @Test("blocks of an adapter are read from any place (seed 645)") func blocks() throws {
+  @Test("Q8_0 factors are read at any range (seed 645)") func blocks() throws {
     var random = Seeded(645)
     let scales = Numbers.rounded(random.weights(4), to: .f16)
     let codes = random.bytes(128).map { Int8(bitPattern: $0) }
@@ -134,7 +136,7 @@ import Testing
     }
   }
 
-  @Test("factors that are no numbers are an error with their name, and nothing is left")
+  @Test("integer factors are refused by name, and no files are left")
   func noNumbers() throws {
     let tensors = [
       Toy("a.lora_A.weight", .i8, [2, 16], bytes: [UInt8](repeating: 1, count: 32)),
@@ -144,25 +146,24 @@ import Testing
     let base = try Models.make([Toy("a.weight", .f16, [6, 16], seed: 646)], in: scratch)
     let before = try scratch.names()
     let error = Laws.error { () throws(ModelError) in
-      let use = AdapterUse(try AdapterFile.open(scratch.path("lora")))
+      let applied = AppliedAdapter(try AdapterFile.open(scratch.path("lora")))
       let out = Destination(path: scratch.path("out.safetensors"), format: .safetensors)
-      try Run(try Plan.folding([use], into: base, to: out))()
+      try Run(try Plan.folding([applied], into: base, to: out))()
     }
     #expect(error?.kind == .unsupported)
     #expect(error?.tensor == "a.lora_A.weight")
     #expect(try scratch.names() == before)
   }
 
-  @Test("an adapter that shrinks before the run is an error, and nothing is left") func shrinking()
-    throws
-  {
+  @Test("an adapter that shrinks before the run is an I/O error and leaves no files")
+  func shrinking() throws {
     let folder = try scratch.peft(Self.factors.tensors, as: "lora")
     let bytes = try scratch.bytes(of: "lora/adapter_model.safetensors")
     let damaged = try DamagedFile(bytes, as: "lora/adapter_model.safetensors", in: scratch)
     let base = try Models.make([Toy("a.weight", .f16, [6, 16], seed: 647)], in: scratch)
-    let use = AdapterUse(try AdapterFile.open(folder))
+    let applied = AppliedAdapter(try AdapterFile.open(folder))
     let plan = try Plan.folding(
-      [use], into: base,
+      [applied], into: base,
       to: Destination(path: scratch.path("out.safetensors"), format: .safetensors))
     let before = try scratch.names()
     try damaged.truncate(to: bytes.count - 20)

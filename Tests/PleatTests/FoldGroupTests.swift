@@ -3,19 +3,28 @@ import Pleat
 import TestSupport
 import Testing
 
-/// Folds of pooled adapters into offsets of groups.
+/// Folds of pooled adapters into the offsets of groups.
 @Suite struct FoldGroupTests {
   let folder: Folder
 
   init() throws { folder = try Folder() }
 
-  /// Groups of 32 in 6 rows of 128 columns, and the adapter has one number for each.
+  /// One number for each group of 32 in 6 rows of 128 columns.
   private static let factors = ToyFactors("a", 6, 4, seed: 520)
 
   private static let bases = Every.triple(
     of: Grouping.supportedBits, Recipe.schemeNames, Grouping.supportedParameters
   ).filter { bits, scheme, parameters in
     Recipe.schemeNames(bits: bits, parameters).contains(scheme)
+  }
+
+  /// The bases whose groups have biases after a fold; `FoldZeroPointTests` has the others.
+  private static let basesOfBiases = bases.filter { _, scheme, _ in scheme != "zeropoint" }
+
+  @Test("the bases cover every scheme but zeropoint") func presence() {
+    let schemes = Set(Self.basesOfBiases.map { $0.1 })
+    #expect(schemes == Set(Recipe.schemeNames).subtracting(["zeropoint"]))
+    #expect(Self.basesOfBiases.count > 40)
   }
 
   private func base(
@@ -32,13 +41,13 @@ import Testing
       to: "base.pleat", compresses: compresses)
   }
 
-  private func use(
+  private func applied(
     _ factors: ToyFactors = factors, as name: String = "adapter", scale: Double = 1
-  ) throws -> AdapterUse {
-    try folder.use([factors], as: name, scale: scale, pooling: .sum)
+  ) throws -> AppliedAdapter {
+    try folder.applied([factors], as: name, scale: scale, pooling: .sum)
   }
 
-  /// What is added to the weights of a group, and how far a float may be from it.
+  /// The change of the weights of a group, and the tolerance for computing it in float32.
   private func delta(
     _ factors: ToyFactors, _ row: Int, _ group: Int, _ scale: Double
   ) -> (value: Double, slack: Double) {
@@ -46,7 +55,7 @@ import Testing
     return (3 * scale * element.value, 3 * scale.magnitude * element.size * 6 * 0x1p-24)
   }
 
-  /// Compares the groups of two weights: codes and scales equal, offsets moved and rounded once.
+  /// Checks a fold: equal codes and scales, and offsets that are changed and rounded once.
   private func check(
     _ after: StoredGroups, _ before: StoredGroups, _ factors: ToyFactors, scale: Double
   ) {
@@ -66,12 +75,12 @@ import Testing
   }
 
   @Test(
-    "biases move and are rounded once; no code or scale changes (seed 520)", arguments: bases)
+    "a fold changes only biases, which are rounded once (seed 520)",
+    arguments: basesOfBiases)
   func moves(bits: Int, scheme: String, parameters: ScalarType) throws {
-    guard scheme != "zeropoint" else { return }
     let base = try base(bits, scheme, parameters)
     let scale = bits % 2 == 0 ? 1 : -0.5
-    let result = try folder.fold([try use(scale: scale)], into: base, to: "out.pleat")
+    let result = try folder.fold([try applied(scale: scale)], into: base, to: "out.pleat")
     let before = try #require(try StoredGroups(base, "a.weight"))
     let after = try #require(try StoredGroups(result.model, "a.weight"))
     #expect(after.grouping.offset == .bias)
@@ -87,29 +96,29 @@ import Testing
     }
   }
 
-  @Test("an adapter without effect leaves every byte of biases (seed 520)", arguments: bases)
+  @Test("an adapter without effect changes no weight (seed 520)", arguments: bases)
   func identity(bits: Int, scheme: String, parameters: ScalarType) throws {
     let base = try base(bits, scheme, parameters)
     let result = try folder.fold(
-      [try use(Self.factors.withoutEffect)], into: base, to: "out.pleat", .with(rounds: true))
+      [try applied(Self.factors.withoutEffect)], into: base, to: "out.pleat", .with(rounds: true))
     #expect(result.report.total.sumOfSquares == 0)
     if scheme == "symmetric" || scheme == "ggml" && bits == 8 {
-      // The offset that a code has without a bias is now stored, and is a power of two of the scale.
+      // The implicit offset, the scale times a power of two, is now stored exactly as a bias.
       let before = try #require(try StoredGroups(base, "a.weight"))
       let after = try #require(try StoredGroups(result.model, "a.weight"))
-      for place in before.codes.indices { #expect(after.weight(place) == before.weight(place)) }
+      for index in before.codes.indices { #expect(after.weight(index) == before.weight(index)) }
     } else {
       #expect(try result.model.allParts() == base.allParts())
     }
   }
 
   @Test(
-    "compressed files take a fold like others, and keep codes and scales (seed 520)",
+    "a fold into a compressed file gives the same parts as into a raw one (seed 520)",
     arguments: [2, 4, 8])
   func compressed(bits: Int) throws {
     let base = try base(bits, "minmax", .f16, compresses: true)
-    let result = try folder.fold([try use()], into: base, to: "1.pleat", compresses: true)
-    let raw = try folder.fold([try use()], into: base, to: "2.pleat")
+    let result = try folder.fold([try applied()], into: base, to: "1.pleat", compresses: true)
+    let raw = try folder.fold([try applied()], into: base, to: "2.pleat")
     #expect(try result.model.allParts() == raw.model.allParts())
     let (left, right) = (try base.parts("a.weight"), try result.model.parts("a.weight"))
     #expect(left[.codes] == right[.codes] && left[.scales] == right[.scales])
@@ -118,13 +127,13 @@ import Testing
   }
 
   @Test(
-    "scales and biases get the type that is asked for, where it holds the scales (seed 520)",
+    "--bias-type sets the type of scales and biases (seed 520)",
     arguments: ["minmax", "symmetric", "zeropoint"], [ScalarType.f16, .bf16, .f32])
   func biasType(scheme: String, type: ScalarType) throws {
-    // A scale of BF16 is one of F16 and F32 too, in this range.
+    // In this range, F16 and F32 hold every BF16 scale exactly.
     let base = try base(4, scheme, .bf16)
     let result = try folder.fold(
-      [try use()], into: base, to: "out.pleat", .with(biasType: type))
+      [try applied()], into: base, to: "out.pleat", .with(biasType: type))
     let before = try #require(try StoredGroups(base, "a.weight"))
     let after = try #require(try StoredGroups(result.model, "a.weight"))
     #expect(after.grouping.offset == .bias && after.grouping.parameters == type)
@@ -135,12 +144,12 @@ import Testing
     #expect(hasNote == (type == .bf16))
   }
 
-  @Test("a scale that the type does not hold is an error, and nothing is written (seed 520)")
+  @Test("a scale that --bias-type cannot hold exactly is an error (seed 520)")
   func inexactScale() throws {
     let base = try base(4, "minmax", .f32)
     for type in [ScalarType.f16, .bf16] {
       let found = try folder.error(
-        [try use()], into: base, to: "out.pleat", .with(biasType: type))
+        [try applied()], into: base, to: "out.pleat", .with(biasType: type))
       #expect(found.error?.kind == .unsupported)
       #expect(found.error?.tensor == "a.weight")
       #expect(found.error?.found?.contains("in row 0, group 0") == true)
@@ -149,21 +158,21 @@ import Testing
   }
 
   @Test(
-    "groups of an adapter that are several of the base's move them together (seed 524)",
+    "an adapter group may cover several groups of the base model (seed 524)",
     arguments: [16, 32, 64])
   func expanded(group: Int) throws {
     let base = try base(4, "minmax", .f16, group: group)
     let factors = ToyFactors("a", 6, 2, seed: 524)
-    let result = try folder.fold([try use(factors)], into: base, to: "out.pleat")
+    let result = try folder.fold([try applied(factors)], into: base, to: "out.pleat")
     let before = try #require(try StoredGroups(base, "a.weight"))
     check(try #require(try StoredGroups(result.model, "a.weight")), before, factors, scale: 1)
   }
 
-  @Test("groups of an adapter that cut those of the base are refused, with both sizes")
-  func cutGroups() throws {
+  @Test("adapter groups smaller than those of the base model are refused with both sizes")
+  func smallerGroups() throws {
     let base = try base(4, "minmax", .f16)
-    let use = try use(ToyFactors("a", 6, 8, seed: 525))
-    let found = try folder.error([use], into: base, to: "out.pleat")
+    let applied = try applied(ToyFactors("a", 6, 8, seed: 525))
+    let found = try folder.error([applied], into: base, to: "out.pleat")
     #expect(found.error?.kind == .unsupported)
     #expect(found.error?.what.contains("groups of 16") == true)
     #expect(found.error?.what.contains("groups of 32") == true)
@@ -172,15 +181,15 @@ import Testing
   }
 
   @Test(
-    "adapters with groups of different sizes are added, even where neither divides the other (seed 526)"
+    "adapters whose group sizes do not divide each other are folded together (seed 526)"
   )
   func mixedGroups() throws {
     let source = try Models.make(
       [Toy("a.weight", .f32, [6, 192], seed: 526)], in: folder.scratch, as: "source.safetensors")
     let base = try folder.quantize(source, try .with(group: .columns(32)), to: "base.pleat")
     let factors = [ToyFactors("a", 6, 3, seed: 527), ToyFactors("a", 6, 2, seed: 528)]
-    let uses = [try use(factors[0], as: "64"), try use(factors[1], as: "96")]
-    let result = try folder.fold(uses, into: base, to: "out.pleat")
+    let adapters = [try applied(factors[0], as: "64"), try applied(factors[1], as: "96")]
+    let result = try folder.fold(adapters, into: base, to: "out.pleat")
     let before = try #require(try StoredGroups(base, "a.weight"))
     let after = try #require(try StoredGroups(result.model, "a.weight"))
     #expect(after.codes == before.codes)
@@ -195,12 +204,12 @@ import Testing
     }
   }
 
-  @Test("two adapters in one pass are both, rounded once (seed 529)")
+  @Test("two adapters are folded in one pass and rounded once (seed 529)")
   func two() throws {
     let base = try base(3, "minmax", .f16)
     let factors = [Self.factors, ToyFactors("a", 6, 4, seed: 529)]
-    let uses = [try use(factors[0], as: "1"), try use(factors[1], as: "2", scale: -2)]
-    let result = try folder.fold(uses, into: base, to: "out.pleat")
+    let adapters = [try applied(factors[0], as: "1"), try applied(factors[1], as: "2", scale: -2)]
+    let result = try folder.fold(adapters, into: base, to: "out.pleat")
     let before = try #require(try StoredGroups(base, "a.weight"))
     let after = try #require(try StoredGroups(result.model, "a.weight"))
     for index in after.offsets.indices {
@@ -216,12 +225,12 @@ import Testing
   }
 
   @Test(
-    "a fold taken back is the base again, but for two roundings of biases (seed 520)",
+    "folding and unfolding gives the base model up to two roundings (seed 520)",
     arguments: Grouping.supportedParameters)
   func back(parameters: ScalarType) throws {
     let base = try base(4, "minmax", parameters)
-    let there = try folder.fold([try use()], into: base, to: "1.pleat")
-    let back = try folder.fold([try use(scale: -1)], into: there.model, to: "2.pleat")
+    let there = try folder.fold([try applied()], into: base, to: "1.pleat")
+    let back = try folder.fold([try applied(scale: -1)], into: there.model, to: "2.pleat")
     let before = try #require(try StoredGroups(base, "a.weight"))
     let between = try #require(try StoredGroups(there.model, "a.weight"))
     let after = try #require(try StoredGroups(back.model, "a.weight"))

@@ -3,13 +3,13 @@ import Pleat
 import TestSupport
 import Testing
 
-/// Adapters with the names and the row order of the other of Hugging Face and llama.cpp.
+/// Folds between the names and row orders of Hugging Face and llama.cpp.
 @Suite struct FoldNameTests {
   let folder: Folder
 
   init() throws { folder = try Folder() }
 
-  // 4 heads of queries, 2 of keys, 6 rows each; 16 inputs.
+  // 4 query heads and 2 key heads of 6 rows each; 16 inputs.
   private static let config = """
     {"model_type":"llama","num_attention_heads":4,"num_key_value_heads":2,"head_dim":6,
     "hidden_size":16}
@@ -19,8 +19,8 @@ import Testing
     ("self_attn.v_proj", "attn_v", 12), ("mlp.up_proj", "ffn_up", 20),
   ]
 
-  /// Where Hugging Face has the row that llama.cpp has at `row` of a layer.
-  private static func place(_ row: Int, _ gguf: String) -> Int {
+  /// The row in Hugging Face order that llama.cpp stores at `row` of a layer.
+  private static func huggingFaceRow(_ row: Int, _ gguf: String) -> Int {
     guard gguf == "attn_q" || gguf == "attn_k" else { return row }
     return row / 6 * 6 + row % 2 * 3 + row % 6 / 2
   }
@@ -30,11 +30,11 @@ import Testing
     return random.weights(layers[index].2 * 16)
   }
 
-  /// Rows as llama.cpp has them.
+  /// Rows of Hugging Face, reordered as in llama.cpp.
   private static func interleaved(_ values: [Float], _ gguf: String) -> [Float] {
     let width = 16
     return (0..<values.count / width).flatMap { row in
-      let start = place(row, gguf) * width
+      let start = huggingFaceRow(row, gguf) * width
       return Array(values[start..<start + width])
     }
   }
@@ -48,7 +48,7 @@ import Testing
     return try Model.open(folder.scratch.path("hf"))
   }
 
-  /// The same model as llama.cpp has it, in a checkpoint or converted to a pleat file.
+  /// The same model in gguf, with the names and the row order of llama.cpp.
   private func llama(heads: Bool = true) throws -> Model {
     let tensors: [(Toy, typeNumber: UInt32)] = Self.layers.enumerated().map { index, layer in
       let values = Self.interleaved(Self.weights(index), layer.1)
@@ -67,29 +67,29 @@ import Testing
   }
 
   @Test(
-    "an adapter of Hugging Face on a base of llama.cpp is the straight fold, rows moved",
+    "a PEFT adapter folds into a llama.cpp base with reordered rows",
     arguments: ["gguf", "pleat"])
   func straight(format: String) throws {
-    let use = try folder.use(Self.factors)
-    let expected = try folder.fold([use], into: try huggingFace(), to: "expected.safetensors")
-    let found = try folder.fold([use], into: try llama(), to: "out.\(format)")
+    let applied = try folder.applied(Self.factors)
+    let expected = try folder.fold([applied], into: try huggingFace(), to: "expected.safetensors")
+    let found = try folder.fold([applied], into: try llama(), to: "out.\(format)")
     for layer in Self.layers {
       let wanted = Numbers.floats(
-        f32: try expected.model.parts("model.layers.3.\(layer.0).weight")[.values] ?? [])
+        f32: try expected.model.part(.values, of: "model.layers.3.\(layer.0).weight"))
       let values = Numbers.floats(
-        f32: try found.model.parts("blk.3.\(layer.1).weight")[.values] ?? [])
+        f32: try found.model.part(.values, of: "blk.3.\(layer.1).weight"))
       #expect(values.bits == Self.interleaved(wanted, layer.1).bits, "\(layer.1)")
     }
   }
 
-  @Test("an adapter of llama.cpp on a base of Hugging Face is the straight fold, rows moved back")
+  @Test("a llama.cpp adapter folds into a Hugging Face base with rows in the old order")
   func reverse() throws {
-    let use = try folder.use(Self.factors)
-    let expected = try folder.fold([use], into: try huggingFace(), to: "expected.safetensors")
+    let applied = try folder.applied(Self.factors)
+    let expected = try folder.fold([applied], into: try huggingFace(), to: "expected.safetensors")
     let tensors: [(Toy, typeNumber: UInt32)] = zip(Self.layers, Self.factors).flatMap {
       layer, factors -> [(Toy, typeNumber: UInt32)] in
       let rows = (0..<layer.2).flatMap { row in
-        let start = Self.place(row, layer.1) * 2
+        let start = Self.huggingFaceRow(row, layer.1) * 2
         return Array(factors.b[start..<start + 2])
       }
       let name = "blk.3.\(layer.1).weight"
@@ -103,7 +103,7 @@ import Testing
     ]
     let bytes = ToyFiles.gguf(tensors, metadata: metadata, alpha: 6)
     let path = try folder.scratch.write(bytes, as: "lora.gguf")
-    let gguf = AdapterUse(try AdapterFile.open(path))
+    let gguf = AppliedAdapter(try AdapterFile.open(path))
     let found = try folder.fold([gguf], into: try huggingFace(), to: "out.safetensors")
     for layer in Self.layers {
       let name = "model.layers.3.\(layer.0).weight"
@@ -111,33 +111,32 @@ import Testing
     }
   }
 
-  @Test("replaced weights of queries are moved too") func replacement() throws {
+  @Test("the rows of a replaced query weight are reordered too") func replacement() throws {
     let values = Self.weights(0).map { $0 + 1 }
-    let use = try folder.use(
+    let applied = try folder.applied(
       [], [Toy("model.layers.3.self_attn.q_proj.weight", .f32, [24, 16], values)])
-    let found = try folder.fold([use], into: try llama(), to: "out.gguf")
-    let stored = try found.model.parts("blk.3.attn_q.weight")[.values] ?? []
+    let found = try folder.fold([applied], into: try llama(), to: "out.gguf")
+    let stored = try found.model.part(.values, of: "blk.3.attn_q.weight")
     #expect(Numbers.floats(f32: stored).bits == Self.interleaved(values, "attn_q").bits)
   }
 
-  @Test("without heads queries and keys have no other name, and all else has") func noHeads() throws
-  {
+  @Test("without head counts, only queries and keys cannot be mapped") func noHeads() throws {
     let base = try llama(heads: false)
     for (index, layer) in Self.layers.enumerated() {
       let found = try folder.error(
-        [try folder.use([Self.factors[index]])], into: base, to: "\(layer.1).gguf")
+        [try folder.applied([Self.factors[index]])], into: base, to: "\(layer.1).gguf")
       let isRotated = ["attn_q", "attn_k"].contains(layer.1)
       #expect(found.error?.kind == (isRotated ? .mismatch : nil), "\(layer.1)")
     }
   }
 
   @Test(
-    "a config that is not of a known kind leaves names as they are",
+    "an adapter with the names of the base model folds into any model type",
     arguments: ["{}", "[]", "{\"model_type\":\"mamba\"}", "{\"model_type\":5}"])
   func unknownKind(config: String) throws {
     let base = try huggingFace(config: config)
     let found = try folder.fold(
-      [try folder.use(Self.factors)], into: base, to: "out.safetensors")
-    #expect(found.report.modules.count == 4)
+      [try folder.applied(Self.factors)], into: base, to: "out.safetensors")
+    #expect(found.report.tensors.count == 4)
   }
 }

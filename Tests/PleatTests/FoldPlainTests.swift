@@ -12,7 +12,7 @@ import Testing
 
   private static let values: [Float] = {
     var random = Seeded(500)
-    // Zeros of both signs, and the smallest numbers, among ordinary ones.
+    // Zeros of both signs, the smallest and largest F16 numbers, then ordinary ones.
     return [0, -0.0, 1, -1, 0x1p-24, -0x1p-24, 65504, 0x1p-14] + random.weights(6 * 40 - 8)
   }()
 
@@ -33,13 +33,13 @@ import Testing
     Numbers.floats(bytes, type).map(Double.init)
   }
 
-  @Test("an adapter whose lora_B is zero leaves every byte (seed 500)", arguments: types)
+  @Test("an adapter whose lora_B is zero changes no byte (seed 500)", arguments: types)
   func identity(type: ScalarType) throws {
     let base = try base(type)
     let factors = ToyFactors("model.a", 6, 40, seed: 502).withoutEffect
     let bias = Toy("model.norm.weight", .f32, [6], Self.values.prefix(6) + [])
     let result = try folder.fold(
-      [try folder.use([factors], [bias])], into: base, to: "out.safetensors")
+      [try folder.applied([factors], [bias])], into: base, to: "out.safetensors")
     for (name, parts) in try base.allParts() {
       let isSame = try result.model.parts(name) == parts
       #expect(isSame, "\(name)")
@@ -48,98 +48,100 @@ import Testing
   }
 
   @Test(
-    "a fold is the sum, rounded once to the stored type (seed 503)", arguments: types,
+    "a fold is the exact sum, rounded once to the stored type (seed 503)", arguments: types,
     [1, -1, 0.25])
   func sum(type: ScalarType, scale: Double) throws {
     let base = try base(type)
     let factors = ToyFactors("model.a", 6, 40, seed: 503)
     let result = try folder.fold(
-      [try folder.use([factors], scale: scale)], into: base, to: "out.safetensors")
+      [try folder.applied([factors], scale: scale)], into: base, to: "out.safetensors")
     let before = numbers(Self.bytes(type), type)
-    let after = numbers(try result.model.parts("model.a.weight")[.values] ?? [], type)
+    let after = numbers(try result.model.part(.values, of: "model.a.weight"), type)
     try #require(after.count == 240)
-    for place in 0..<240 {
-      let element = factors.element(place / 40, place % 40)
-      let wanted = before[place] + 3 * scale * element.value
-      // The product and the sum are made in floats.
+    for index in 0..<240 {
+      let element = factors.element(index / 40, index % 40)
+      let wanted = before[index] + 3 * scale * element.value
+      // The product and the sum are computed in float32.
       let float = wanted.magnitude * 0x1p-24
       let limit = type.halfStep(at: wanted) + 3 * element.size * 6 * 0x1p-24 + float
-      #expect((after[place] - wanted).magnitude <= limit, "\(place)")
+      #expect((after[index] - wanted).magnitude <= limit, "\(index)")
     }
     for name in ["model.b.weight", "model.norm.weight"] {
       #expect(try result.model.parts(name) == base.parts(name))
     }
-    #expect(result.report.modules.map(\.name) == ["model.a.weight"])
-    #expect(result.plan.tensor("model.a.weight")?.action == .merge(type))
+    #expect(result.report.tensors.map(\.name) == ["model.a.weight"])
+    #expect(result.plan.job("model.a.weight")?.action == .merge)
     #expect(!result.plan.isLossy)
   }
 
-  @Test("a fold taken back is the base again, but for two roundings (seed 504)", arguments: types)
+  @Test(
+    "folding and unfolding gives the base model up to two roundings (seed 504)", arguments: types)
   func back(type: ScalarType) throws {
     let base = try base(type)
     let factors = ToyFactors("model.a", 6, 40, seed: 504)
-    let there = try folder.fold([try folder.use([factors])], into: base, to: "1.safetensors")
+    let there = try folder.fold([try folder.applied([factors])], into: base, to: "1.safetensors")
     let back = try folder.fold(
-      [try folder.use([factors], scale: -1)], into: there.model, to: "2.safetensors")
+      [try folder.applied([factors], scale: -1)], into: there.model, to: "2.safetensors")
     let before = numbers(Self.bytes(type), type)
-    let between = numbers(try there.model.parts("model.a.weight")[.values] ?? [], type)
-    let after = numbers(try back.model.parts("model.a.weight")[.values] ?? [], type)
-    for place in before.indices {
+    let between = numbers(try there.model.part(.values, of: "model.a.weight"), type)
+    let after = numbers(try back.model.part(.values, of: "model.a.weight"), type)
+    for index in before.indices {
       let float = 0x1p-23
       let limit =
-        type.halfStep(at: before[place]) + type.halfStep(at: between[place])
-        + float * (before[place].magnitude + between[place].magnitude)
-      #expect((after[place] - before[place]).magnitude <= limit, "\(place)")
+        type.halfStep(at: before[index]) + type.halfStep(at: between[index])
+        + float * (before[index].magnitude + between[index].magnitude)
+      #expect((after[index] - before[index]).magnitude <= limit, "\(index)")
     }
   }
 
-  @Test("two adapters in one pass are both, rounded once (seed 505)", arguments: types)
+  @Test("two adapters are folded in one pass and rounded once (seed 505)", arguments: types)
   func two(type: ScalarType) throws {
     let base = try base(type)
     let factors = [505, 506].map { ToyFactors("model.a", 6, 40, seed: $0) }
-    let uses = [
-      try folder.use([factors[0]], as: "1"), try folder.use([factors[1]], as: "2", scale: 2),
+    let adapters = [
+      try folder.applied([factors[0]], as: "1"),
+      try folder.applied([factors[1]], as: "2", scale: 2),
     ]
-    let result = try folder.fold(uses, into: base, to: "out.safetensors")
+    let result = try folder.fold(adapters, into: base, to: "out.safetensors")
     let before = numbers(Self.bytes(type), type)
-    let after = numbers(try result.model.parts("model.a.weight")[.values] ?? [], type)
-    for place in before.indices {
-      let elements = factors.map { $0.element(place / 40, place % 40) }
-      let wanted = before[place] + 3 * elements[0].value + 6 * elements[1].value
-      let float = 3 * max(wanted.magnitude, before[place].magnitude) * 0x1p-24
+    let after = numbers(try result.model.part(.values, of: "model.a.weight"), type)
+    for index in before.indices {
+      let elements = factors.map { $0.element(index / 40, index % 40) }
+      let wanted = before[index] + 3 * elements[0].value + 6 * elements[1].value
+      let float = 3 * max(wanted.magnitude, before[index].magnitude) * 0x1p-24
       let limit =
         type.halfStep(at: wanted) + (3 * elements[0].size + 6 * elements[1].size) * 0x1p-21 + float
-      #expect((after[place] - wanted).magnitude <= limit, "\(place)")
+      #expect((after[index] - wanted).magnitude <= limit, "\(index)")
     }
   }
 
   @Test(
-    "tensors that an adapter brings take the place of the base's",
+    "whole tensors of an adapter replace those of the base model",
     arguments: [ScalarType.f16, .bf16, .f32])
   func replacement(type: ScalarType) throws {
     let base = try base(type)
     var random = Seeded(507)
     let (norm, other) = (random.weights(6), random.weights(160))
-    let use = try folder.use(
+    let applied = try folder.applied(
       [ToyFactors("model.a", 6, 40, seed: 508)],
       [
         Toy("base_model.model.model.norm.weight", .f32, [6], norm),
         Toy("base_model.model.model.b.modules_to_save.weight", .f32, [4, 40], other),
       ])
-    let result = try folder.fold([use], into: base, to: "out.safetensors")
+    let result = try folder.fold([applied], into: base, to: "out.safetensors")
     #expect(try result.model.parts("model.norm.weight")[.values] == Numbers.bytes(norm, type))
     #expect(try result.model.parts("model.b.weight")[.values] == Numbers.f16(other))
-    #expect(result.plan.tensor("model.b.weight")?.action == .replace(.f16))
+    #expect(result.plan.job("model.b.weight")?.action == .replace)
   }
 
-  @Test("DoRA gives rows the length that it says, of the base with it (seed 509)")
+  @Test("DoRA scales each row of the merged weight to its magnitude (seed 509)")
   func dora() throws {
     let base = try base(.f32)
     let factors = ToyFactors("model.a", 6, 40, seed: 509)
     let lengths: [Float] = [1, 2, 0.5, 3, 0.25, 1]
-    let use = try folder.use(
+    let applied = try folder.applied(
       [factors], [Toy("model.a.lora_magnitude_vector", .f32, [6], lengths)], "\"use_dora\":true")
-    let result = try folder.fold([use], into: base, to: "out.safetensors")
+    let result = try folder.fold([applied], into: base, to: "out.safetensors")
     let after = try #require(try result.model.parts("model.a.weight")[.values])
     let found = Numbers.floats(f32: after)
     for row in 0..<6 {
@@ -155,27 +157,27 @@ import Testing
     }
   }
 
-  @Test("doubles, which would lose digits, are refused by name") func doubles() throws {
+  @Test("folding into F64 weights is refused") func doubles() throws {
     let base = try Models.make(
       [Toy("model.a.weight", .f64, [6, 40], bytes: [UInt8](repeating: 0, count: 1920))],
       in: folder.scratch, as: "base.safetensors")
-    let use = try folder.use([ToyFactors("model.a", 6, 40, seed: 511)])
-    let found = try folder.error([use], into: base, to: "out.safetensors")
+    let applied = try folder.applied([ToyFactors("model.a", 6, 40, seed: 511)])
+    let found = try folder.error([applied], into: base, to: "out.safetensors")
     #expect(found.error?.kind == .unsupported)
     #expect(found.error?.found?.contains("F64") == true)
     #expect(found.isClean)
   }
 
   @Test(
-    "gguf and pleat files take a fold like a checkpoint does (seed 510)",
+    "plain weights of gguf and pleat files fold like those of a checkpoint (seed 510)",
     arguments: ["gguf", "pleat"])
   func formats(format: String) throws {
     let base = try Models.make(
       [Toy("model.a.weight", .f16, [6, 40], Self.values)], in: folder.scratch,
       metadata: [("general.architecture", "llama")], as: "base.safetensors")
-    let use = try folder.use([ToyFactors("model.a", 6, 40, seed: 510)])
-    let expected = try folder.fold([use], into: base, to: "1.safetensors")
-    let found = try folder.fold([use], into: base, to: "1.\(format)")
+    let applied = try folder.applied([ToyFactors("model.a", 6, 40, seed: 510)])
+    let expected = try folder.fold([applied], into: base, to: "1.safetensors")
+    let found = try folder.fold([applied], into: base, to: "1.\(format)")
     #expect(
       try found.model.parts("model.a.weight") == expected.model.parts("model.a.weight"))
     #expect(found.report == expected.report)

@@ -4,69 +4,72 @@ import Kernels
 import Pleat
 import TestSupport
 
-/// Folds in a scratch folder.
+/// A scratch folder with helpers to fold and quantize.
 struct Folder {
   let scratch: Scratch
 
   init() throws { scratch = try Scratch() }
 
-  /// What a fold gave.
+  /// The output of a fold.
   struct Result {
     var model: Model
     var plan: Plan
     var report: FoldReport
   }
 
-  /// An adapter of factors, opened.
-  func use(
+  /// Writes factors as a PEFT adapter, opens it, and sets its scale and pooling.
+  func applied(
     _ factors: [ToyFactors], _ more: [Toy] = [], _ config: String = "", as name: String = "adapter",
     scale: Double = 1, pooling: Pooling? = nil
-  ) throws -> AdapterUse {
+  ) throws -> AppliedAdapter {
     let path = try scratch.peft(factors.flatMap(\.tensors) + more, config, as: name)
-    return AdapterUse(try AdapterFile.open(path), scale: scale, pooling: pooling)
+    return AppliedAdapter(try AdapterFile.open(path), scale: scale, pooling: pooling)
   }
 
-  /// Folds, and opens what was written.
+  /// Folds adapters into a model and opens the output.
   func fold(
-    _ uses: [AdapterUse], into base: Model, to name: String, _ options: FoldOptions = FoldOptions(),
+    _ adapters: [AppliedAdapter], into base: Model, to name: String,
+    _ options: FoldOptions = FoldOptions(),
     workerCount: Int = 2, compresses: Bool = false
   ) throws(ModelError) -> Result {
     let destination = Destination(
       path: scratch.path(name), format: try Formats.named(Files.suffix(of: name)),
       compresses: compresses)
-    let plan = try Plan.folding(uses, into: base, to: destination, options: options)
+    let plan = try Plan.folding(adapters, into: base, to: destination, options: options)
+    try plan.checkPermits(try plan.measuredLoss(workerCount: workerCount))
     guard let report = try Run(plan, workerCount: workerCount)().fold else {
-      throw ModelError(.usage, "a fold without a report")
+      throw ModelError(.usage, "the fold has no report")
     }
     return Result(model: try Model.open(destination.path), plan: plan, report: report)
   }
 
-  /// The error of a fold; nothing may be left behind by it.
+  /// The error of a fold, and whether it left no files.
   func error(
-    _ uses: [AdapterUse], into base: Model, to name: String, _ options: FoldOptions = FoldOptions()
+    _ adapters: [AppliedAdapter], into base: Model, to name: String,
+    _ options: FoldOptions = FoldOptions()
   ) throws -> (error: ModelError?, isClean: Bool) {
     let before = try scratch.names()
     let error = Laws.error { () throws(ModelError) in
-      try fold(uses, into: base, to: name, options)
+      try fold(adapters, into: base, to: name, options)
     }
     return (error, try scratch.names() == before)
   }
 
-  /// Rounds a model's weights.
+  /// Quantizes a model and opens the output.
   func quantize(
-    _ model: Model, _ recipe: Recipe, to name: String, adding uses: [AdapterUse] = [],
+    _ model: Model, _ recipe: Recipe, to name: String, adding adapters: [AppliedAdapter] = [],
     compresses: Bool = false
   ) throws(ModelError) -> Model {
     let destination = Destination(
       path: scratch.path(name), format: try Formats.named(Files.suffix(of: name)),
       compresses: compresses)
-    try Run(try Plan.quantizing(model, recipe, to: destination, adding: uses))()
+    try Run(try Plan.quantizing(model, recipe, to: destination, adding: adapters))()
     return try Model.open(destination.path)
   }
 }
 
 extension FoldOptions {
-  /// Options with some of them set.
+  /// Fold options with some values set.
   static func with(
     requantizes: Bool = false, rounds: Bool = false, widenedBits: Int? = nil,
     biasType: ScalarType? = nil
@@ -81,12 +84,16 @@ extension FoldOptions {
 }
 
 extension Model {
-  /// The stored bytes of a tensor, part by part.
+  /// The bytes of each part of a tensor.
+  ///
+  /// Throws `usage` if there is no such tensor.
   func parts(_ name: String) throws(ModelError) -> [PartRole: [UInt8]] {
+    guard let index = index(of: name) else {
+      throw ModelError(.usage, "no such tensor", file: path, tensor: name)
+    }
     var parts: [PartRole: [UInt8]] = [:]
-    guard let index = index(of: name) else { return parts }
-    // What a part is for the spelling knows; a file may know its numbers only.
-    let roles = format.spelling.parts(of: catalog.tensors[index]).map(\.role)
+    // The codec knows the roles of the parts. Some containers know them as plain values only.
+    let roles = format.codec.parts(of: catalog.tensors[index]).map(\.role)
     for (part, role) in zip(gathered[index].parts, roles) {
       let stored = reader.stored[part]
       var bytes = [UInt8](repeating: 0, count: stored.byteCount)
@@ -98,7 +105,17 @@ extension Model {
     return parts
   }
 
-  /// The stored bytes of all tensors.
+  /// The bytes of one part of a tensor.
+  ///
+  /// Throws `usage` if there is no such tensor, or if it has no such part.
+  func part(_ role: PartRole, of name: String) throws(ModelError) -> [UInt8] {
+    guard let bytes = try parts(name)[role] else {
+      throw ModelError(.usage, "no such part", file: path, tensor: name, expected: role.rawValue)
+    }
+    return bytes
+  }
+
+  /// The bytes of the parts of all tensors.
   func allParts() throws(ModelError) -> [String: [PartRole: [UInt8]]] {
     var all: [String: [PartRole: [UInt8]]] = [:]
     for tensor in catalog.tensors { all[tensor.name] = try parts(tensor.name) }
@@ -106,62 +123,62 @@ extension Model {
   }
 }
 
-/// The numbers of a grouped weight, from the bytes of its parts.
+/// The values of a grouped weight, decoded from the bytes of its parts.
 struct StoredGroups {
   var grouping: Grouping
   var columnCount: Int
   var codes: [UInt8]
   var scales: [Double]
-  /// What is added to scale · code.
+  /// The offset of each group: a weight is scale · code + offset.
   var offsets: [Double]
-  /// The stored zero points; empty without.
+  /// The stored zero points; empty if there are none.
   var zeros: [Double] = []
 
-  /// The groups of a tensor in a pleat file or in blocks of gguf.
+  /// The groups of a tensor in a pleat or MLX file, or in GGML blocks; nil if it has none.
   init?(_ model: Model, _ name: String) throws(ModelError) {
     guard let index = model.index(of: name) else { return nil }
     let info = model.catalog.tensors[index]
     guard case .grouped(let grouping) = info.encoding else { return nil }
     self.grouping = grouping
     columnCount = info.shape.columnCount
-    let parts = try model.parts(name)
-    if let blocks = parts[.blocks] {
+    if let blocks = try model.parts(name)[.blocks] {
       (codes, scales, offsets) = Self.blocks(blocks, grouping)
       return
     }
-    codes = Self.unpack(parts[.codes] ?? [], grouping.bits, rows: info.shape.rowCount, columnCount)
-    func numbers(_ role: PartRole) -> [Double] {
-      Numbers.floats(parts[role] ?? [], grouping.parameters).map(Double.init)
+    codes = Self.unpack(
+      try model.part(.codes, of: name), grouping.bits, rows: info.shape.rowCount, columnCount)
+    func numbers(_ role: PartRole) throws(ModelError) -> [Double] {
+      Numbers.floats(try model.part(role, of: name), grouping.parameters).map(Double.init)
     }
-    scales = numbers(.scales)
+    scales = try numbers(.scales)
     switch grouping.offset {
-    case .bias: offsets = numbers(.biases)
+    case .bias: offsets = try numbers(.biases)
     case .none: offsets = scales.map { -$0 * Double(1 << (grouping.bits - 1)) }
     case .zeroPoint:
-      zeros = (parts[.zeros] ?? []).map(Double.init)
+      zeros = try model.part(.zeros, of: name).map(Double.init)
       offsets = zip(scales, zeros).map { -$0 * $1 }
     }
   }
 
-  /// The weight at a place of the whole tensor, without rounding.
-  func weight(_ place: Int) -> Double {
-    let group = place / grouping.groupSize
-    return scales[group] * Double(codes[place]) + offsets[group]
+  /// The weight at an index of the whole tensor, without rounding.
+  func weight(_ index: Int) -> Double {
+    let group = index / grouping.groupSize
+    return scales[group] * Double(codes[index]) + offsets[group]
   }
 
-  // Codes are a stream of bits, the lowest first, and rows are whole words of four bytes.
+  // Codes are a bit stream, lowest bit first. Rows are whole words of four bytes.
   private static func unpack(_ bytes: [UInt8], _ bits: Int, rows: Int, _ columns: Int) -> [UInt8] {
     let rowByteCount = (columns * bits + 31) / 32 * 4
-    return (0..<rows * columns).map { place in
-      let first = place % columns * bits
+    return (0..<rows * columns).map { index in
+      let first = index % columns * bits
       return (0..<bits).reduce(UInt8(0)) { code, bit in
-        let byte = bytes[place / columns * rowByteCount + (first + bit) / 8]
+        let byte = bytes[index / columns * rowByteCount + (first + bit) / 8]
         return code | (byte >> UInt8((first + bit) % 8) & 1) << UInt8(bit)
       }
     }
   }
 
-  // Blocks of 32: scale, bias where there is one, high bits of 5-bit codes, low nibbles.
+  // A block of 32 has the scale, the bias if any, the high bits of 5-bit codes, the low nibbles.
   private static func blocks(
     _ bytes: [UInt8], _ grouping: Grouping
   ) -> ([UInt8], [Double], [Double]) {

@@ -2,7 +2,7 @@ import Pleat
 import TestSupport
 import Testing
 
-/// Folds into weights with whole zero points.
+/// Folds into groups with integer zero points.
 @Suite struct FoldZeroPointTests {
   let folder: Folder
 
@@ -17,21 +17,21 @@ import Testing
       model, try .with(bits: bits, scheme: "zeropoint", parameters: parameters), to: "base.pleat")
   }
 
-  private func use(_ factors: ToyFactors = factors) throws -> AdapterUse {
-    try folder.use([factors], pooling: .sum)
+  private func applied(_ factors: ToyFactors = factors) throws -> AppliedAdapter {
+    try folder.applied([factors], pooling: .sum)
   }
 
   @Test(
-    "rounding to whole zero points has to be permitted, and the loss is said", arguments: [2, 4, 8])
+    "rounding zero points needs --round, and the error states the loss", arguments: [2, 4, 8])
   func permission(bits: Int) throws {
     let base = try base(bits)
-    let found = try folder.error([try use()], into: base, to: "out.pleat")
+    let found = try folder.error([try applied()], into: base, to: "out.pleat")
     #expect(found.error?.kind == .unsupported)
     #expect(found.error?.tensor == "a.weight")
     #expect(found.error?.expected?.contains("--round") == true)
     #expect(found.isClean)
     let plan = try Plan.folding(
-      [try use()], into: base,
+      [try applied()], into: base,
       to: Destination(path: folder.scratch.path("out.pleat"), format: .pleat),
       options: .with(rounds: true))
     let loss = Percentage.text(try Run(plan).measured().total.adapterError)
@@ -40,11 +40,11 @@ import Testing
   }
 
   @Test(
-    "zero points are rounded to the nearest that a code can be (seed 540)",
+    "zero points are rounded to the nearest code (seed 540)",
     arguments: Grouping.supportedBits, Grouping.supportedParameters)
   func rounding(bits: Int, parameters: ScalarType) throws {
     let base = try base(bits, parameters)
-    let result = try folder.fold([try use()], into: base, to: "out.pleat", .with(rounds: true))
+    let result = try folder.fold([try applied()], into: base, to: "out.pleat", .with(rounds: true))
     let before = try #require(try StoredGroups(base, "a.weight"))
     let after = try #require(try StoredGroups(result.model, "a.weight"))
     #expect(after.grouping == before.grouping)
@@ -63,12 +63,12 @@ import Testing
   }
 
   @Test(
-    "wider codes are multiples, and a zero point is off by half a finer step (seed 540)",
+    "widening multiplies codes, and zero points are rounded to the finer step (seed 540)",
     arguments: [(2, 4), (2, 8), (3, 4), (3, 8), (4, 5), (4, 8), (6, 8)])
   func widening(bits: Int, wider: Int) throws {
     let base = try base(bits)
     let result = try folder.fold(
-      [try use()], into: base, to: "out.pleat", .with(widenedBits: wider))
+      [try applied()], into: base, to: "out.pleat", .with(widenedBits: wider))
     let before = try #require(try StoredGroups(base, "a.weight"))
     let after = try #require(try StoredGroups(result.model, "a.weight"))
     let factor = Double(((1 << wider) - 1) / ((1 << bits) - 1))
@@ -85,27 +85,29 @@ import Testing
     }
   }
 
-  @Test("widening makes the loss smaller (seed 540)", arguments: [2, 3, 4])
+  @Test(
+    "widening makes the adapter error smaller, --bias-type smaller still (seed 540)",
+    arguments: [2, 3, 4])
   func gain(bits: Int) throws {
     let base = try base(bits)
     let factors = ToyFactors("a", 6, 4, scale: 0.02, seed: 540)
     let narrow = try folder.fold(
-      [try use(factors)], into: base, to: "1.pleat", .with(rounds: true))
+      [try applied(factors)], into: base, to: "1.pleat", .with(rounds: true))
     let wide = try folder.fold(
-      [try use(factors)], into: base, to: "2.pleat", .with(widenedBits: 8))
+      [try applied(factors)], into: base, to: "2.pleat", .with(widenedBits: 8))
     let real = try folder.fold(
-      [try use(factors)], into: base, to: "3.pleat", .with(biasType: .f16))
+      [try applied(factors)], into: base, to: "3.pleat", .with(biasType: .f16))
     #expect(wide.report.total.adapterError < 0.7 * narrow.report.total.adapterError)
     #expect(real.report.total.adapterError < 0.2 * wide.report.total.adapterError)
   }
 
-  @Test("widening that no weight needs is a mistake", arguments: ["minmax", "zeropoint"])
+  @Test("--widen is a usage error if no weight needs it", arguments: ["minmax", "zeropoint"])
   func uselessWidening(scheme: String) throws {
     let model = try Models.make(
       [Toy("a.weight", .f32, [6, 128], seed: 541)], in: folder.scratch, as: "source.safetensors")
     let base = try folder.quantize(model, try .with(bits: 8, scheme: scheme), to: "base.pleat")
     let found = try folder.error(
-      [try use()], into: base, to: "out.pleat", .with(rounds: true, widenedBits: 8))
+      [try applied()], into: base, to: "out.pleat", .with(rounds: true, widenedBits: 8))
     #expect(found.error?.kind == .usage)
     #expect(found.error?.found == "--widen 8")
     #expect(found.isClean)

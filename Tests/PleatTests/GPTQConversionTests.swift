@@ -5,7 +5,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// From GPTQ to other formats, and to GPTQ.
+/// Conversions from and to GPTQ.
 @Suite struct GPTQConversionTests {
   let folder: Folder
 
@@ -13,7 +13,7 @@ import Testing
 
   static let kinds = Every.triple(of: [2, 3, 4, 8], [false, true], [false, true])
 
-  /// A folder with two layers, a bias and a norm.
+  /// A GPTQ folder with two layers, a bias and a norm.
   private func base(
     _ bits: Int, isFirst: Bool = false, isSymmetric: Bool = false, isScattered: Bool = false,
     hasIndex: Bool = true, type: ScalarType = .f16
@@ -54,7 +54,7 @@ import Testing
     }
   }
 
-  @Test("to the same version every byte of a layer is copied", arguments: kinds)
+  @Test("converting to the same GPTQ version copies every byte of a layer", arguments: kinds)
   func copies(bits: Int, isFirst: Bool, isScattered: Bool) throws {
     let model = try base(bits, isFirst: isFirst, isScattered: isScattered)
     let again = try folder.rewrite(model, to: "again", model.format)
@@ -62,7 +62,7 @@ import Testing
     #expect(try again.allParts() == model.allParts())
   }
 
-  @Test("to the other version, and back, only zero points change", arguments: kinds)
+  @Test("converting to the other GPTQ version and back changes only zero points", arguments: kinds)
   func versions(bits: Int, isFirst: Bool, isScattered: Bool) throws {
     let model = try base(bits, isFirst: isFirst, isScattered: isScattered)
     let other = try folder.rewrite(model, to: "other", isFirst ? .gptq : .gptqV1)
@@ -73,7 +73,7 @@ import Testing
     #expect(try back.allParts() == model.allParts())
   }
 
-  @Test("a layer without an index gets one", arguments: [2, 3, 4, 8])
+  @Test("a layer without a group index gets one", arguments: [2, 3, 4, 8])
   func gainedIndex(bits: Int) throws {
     let model = try base(bits, hasIndex: false)
     let again = try folder.rewrite(model, to: "again", .gptq)
@@ -82,7 +82,7 @@ import Testing
     #expect(index == (0..<128).flatMap { Numbers.little(Int32($0 / 32)) })
   }
 
-  @Test("to pleat and back no byte of a layer changes", arguments: kinds)
+  @Test("converting to pleat and back changes no byte of a layer", arguments: kinds)
   func pleat(bits: Int, isFirst: Bool, isSymmetric: Bool) throws {
     let model = try base(bits, isFirst: isFirst, isSymmetric: isSymmetric)
     let packed = try folder.rewrite(model, to: "a.pleat", .pleat)
@@ -99,19 +99,20 @@ import Testing
     #expect(quantization?["sym"] == .bool(isSymmetric))
   }
 
-  @Test("without zero points, Q4_0 and Q8_0 hold the same numbers", arguments: [4, 8])
+  @Test(
+    "gguf stores symmetric 4- and 8-bit groups exactly, and refuses zero points", arguments: [4, 8])
   func gguf(bits: Int) throws {
     let model = try base(bits, isSymmetric: true)
     let info = try #require(model.catalog.tensors.first { $0.name == "l.0.up.weight" })
-    #expect(Format.gguf.admits(info) == .exact)
+    #expect(Format.gguf.admission(of: info) == .exact)
     let zeroPoints = try base(bits).catalog.tensors[0]
-    guard case .refused = Format.gguf.admits(zeroPoints) else {
-      Issue.record("gguf holds \(zeroPoints.encoding)")
+    guard case .refused = Format.gguf.admission(of: zeroPoints) else {
+      Issue.record("gguf admits \(zeroPoints.encoding)")
       return
     }
   }
 
-  @Test("decoded, a layer is plain numbers, and the config is that of a plain checkpoint")
+  @Test("decoding gives plain tensors and a config without quantization")
   func safetensors() throws {
     let model = try base(4, isScattered: true)
     let plain = try folder.rewrite(model, to: "plain", .safetensors, decodingTo: .f32)
@@ -120,7 +121,7 @@ import Testing
     #expect(plain.catalog.tensors.allSatisfy { $0.encoding == .plain(.f32) })
   }
 
-  @Test("zero points become biases of MLX, rounded once")
+  @Test("zero points become MLX biases, rounded once")
   func mlx() throws {
     let model = try base(4)
     let destination = Destination(path: folder.scratch.path("m"), format: .mlx)
@@ -131,10 +132,38 @@ import Testing
     #expect(result.holds)
   }
 
-  @Test("scattered groups go nowhere else, and the way out is named", arguments: Formats.all)
+  /// The formats that can neither store scattered groups nor decode them unasked.
+  static let unscattered = Formats.all.filter {
+    ![Format.safetensors, .gptq, .gptqV1].contains($0)
+  }
+
+  @Test("scattered groups are kept by both GPTQ versions and decoded by safetensors")
+  func scatteredGroups() throws {
+    #expect(Self.unscattered.count == Formats.all.count - 3)
+    let model = try base(4, isScattered: true)
+    for format in [Format.gptq, .gptqV1] {
+      let kept = try folder.rewrite(model, to: format.name, format)
+      #expect(kept.format == format)
+      #expect(Set(kept.catalog.tensors) == Set(model.catalog.tensors))
+      try expectSame(model, kept, format.name)
+    }
+    let decoded = try folder.rewrite(model, to: "decoded", .safetensors)
+    #expect(decoded.format == .safetensors)
+    #expect(decoded.catalog.tensors.allSatisfy { $0.encoding == .plain(.f16) })
+    let (before, after) = (
+      try model.floats(in: folder.scratch), try decoded.floats(in: folder.scratch)
+    )
+    #expect(Set(before.keys) == Set(after.keys))
+    for (name, values) in before {
+      #expect(after[name]?.bits == Numbers.rounded(values, to: .f16).bits, "\(name)")
+    }
+  }
+
+  @Test(
+    "scattered groups are refused by all other formats with a hint to decode",
+    arguments: unscattered)
   func scattered(format: Format) throws {
     let model = try base(4, isScattered: true)
-    guard format != .safetensors, format.name.prefix(4) != "gptq" else { return }
     for rounding in [false, true] {
       let error = try #require(refusal(model, format, rounding: rounding))
       #expect(error.kind == .unsupported)
@@ -144,7 +173,8 @@ import Testing
     }
   }
 
-  @Test("a real offset is no zero point", arguments: [Format.gptq, .gptqV1])
+  @Test(
+    "gptq refuses biases, which are not integer zero points", arguments: [Format.gptq, .gptqV1])
   func biases(format: Format) throws {
     let model = try folder.mlx([ToyMLX("a", [32, 64], seed: 705)], as: "mlx")
     for rounding in [false, true] {
@@ -154,7 +184,7 @@ import Testing
     }
   }
 
-  @Test("a zero point of 0 has a place in the second version only")
+  @Test("only the second GPTQ version can store a zero point of 0")
   func zeros() throws {
     var weight = ToyGPTQ("a", 8, 64, seed: 706)
     weight.zeros[2 * 5 + 1] = 0
@@ -163,11 +193,11 @@ import Testing
     let error = try #require(refusal(model, .gptqV1))
     #expect(error.kind == .unsupported && error.tensor == "a.weight")
     #expect(error.found == "0 in row 5, group 1")
-    #expect(error.hint == "--to gptq holds it")
+    #expect(error.hint == "--to gptq can store it")
     try expectSame(model, try folder.rewrite(model, to: "same", .gptq))
   }
 
-  @Test("a zero point above all codes is copied, and has no place in the second version")
+  @Test("a zero point above all codes is copied, but refused by the second version")
   func largeZeros() throws {
     var weight = ToyGPTQ("a", 8, 64, isFirstVersion: true, seed: 707)
     weight.zeros[0] = 16
@@ -185,7 +215,7 @@ import Testing
     #expect(refusal(other, .pleat)?.found == "256 in row 0, group 0")
   }
 
-  @Test("scales of other types become F16 where rounding is permitted")
+  @Test("scales of other types become F16 with --round")
   func scales() throws {
     let model = try base(4, type: .f32)
     #expect(refusal(model, .gptq)?.hint?.contains("--round") == true)
@@ -195,7 +225,7 @@ import Testing
     #expect(try Verification(of: found, against: model, tolerance: 0x1p-11).holds)
   }
 
-  @Test("blocks show nowhere: rows of any length, by several workers (seed 709)")
+  @Test("conversions do not depend on the length of rows (seed 709)")
   func blocks() throws {
     for (outputs, inputs) in [(4096, 512), (32, 65536)] {
       for bits in [3, 4] {

@@ -5,7 +5,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Quantizing to GPTQ, and folds into it.
+/// Quantizing to GPTQ and folding into it.
 @Suite struct GPTQFoldTests {
   let folder: Folder
 
@@ -29,15 +29,15 @@ import Testing
       try source(), try .with(bits: bits, group: .columns(32), scheme: scheme), to: "base.gptq")
   }
 
-  private func use(_ factors: ToyFactors = factors) throws -> AdapterUse {
-    try folder.use([factors], pooling: .sum)
+  private func applied(_ factors: ToyFactors = factors) throws -> AppliedAdapter {
+    try folder.applied([factors], pooling: .sum)
   }
 
   private func quantization(_ name: String) throws -> JSONValue? {
     try folder.document(name)["quantization_config"]
   }
 
-  @Test("quantizing has whole zero points and F16 throughout, and keeps embeddings and head")
+  @Test("quantizing uses zero points and F16, and keeps embeddings and head")
   func quantizing() throws {
     let model = try folder.quantize(try source(), Recipe(), to: "a.gptq")
     #expect(model.format == .gptq)
@@ -58,7 +58,7 @@ import Testing
     #expect(other == expected)
   }
 
-  @Test("layers that differ from most are named, and so are those in 16 bits")
+  @Test("the config names layers with their own bits or groups, and layers that are kept")
   func rules() throws {
     let model = try folder.quantize(
       try source([Toy("l.1.up.weight", .bf16, [32, 64], seed: 726)]),
@@ -77,7 +77,7 @@ import Testing
     #expect(try again.allParts() == model.allParts())
   }
 
-  @Test("weights whose shape fills no words are kept, with a note")
+  @Test("weights that do not fill whole words are kept, with a note")
   func misfits() throws {
     let source = try source([
       Toy("l.1.up.weight", .bf16, [6, 128], seed: 727),
@@ -85,62 +85,64 @@ import Testing
     ])
     let destination = Destination(path: folder.scratch.path("a.gptq"), format: .gptq)
     let plan = try Plan.quantizing(source, Recipe(), to: destination)
-    #expect(plan.notes.contains { $0.contains("2 weights are kept") && $0.contains("l.1.") })
-    #expect(plan.tensors.count { $0.target.isGrouped } == 2)
+    #expect(
+      plan.notes.contains { $0.contains("2 weights are not quantized") && $0.contains("l.1.") })
+    #expect(plan.jobs.count { $0.target.isGrouped } == 2)
   }
 
-  @Test("without zero points the config says so, until a fold moves them")
+  @Test("a symmetric model is marked sym until a fold gives it zero points")
   func symmetric() throws {
     let model = try base(4, scheme: "symmetric")
     #expect(try quantization("base.gptq")?["sym"] == true)
     let grouping = Grouping(bits: 4, groupSize: 32, offset: .none, parameters: .f16)
     #expect(model.catalog.tensors.contains { $0.encoding == .grouped(grouping) })
-    let found = try folder.error([try use()], into: model, to: "out.gptq")
+    let found = try folder.error([try applied()], into: model, to: "out.gptq")
     #expect(found.error?.expected?.contains("--round") == true)
     #expect(found.error?.hint?.contains("--bias-type") == false)
     #expect(found.isClean)
-    let result = try folder.fold([try use()], into: model, to: "out.gptq", .with(rounds: true))
+    let result = try folder.fold([try applied()], into: model, to: "out.gptq", .with(rounds: true))
     #expect(try quantization("out.gptq")?["sym"] == false)
     #expect(result.report.total.changedCodeCount == 0)
-    let wide = try folder.fold([try use()], into: model, to: "wide.gptq", .with(widenedBits: 8))
+    let wide = try folder.fold([try applied()], into: model, to: "wide.gptq", .with(widenedBits: 8))
     #expect(wide.report.total.adapterError < 0.3 * result.report.total.adapterError)
   }
 
-  @Test("a fold rounds zero points as in a pleat file (seed 720)", arguments: [2, 3, 4, 8])
+  @Test("a fold into gptq equals a fold into a pleat file (seed 720)", arguments: [2, 3, 4, 8])
   func rounding(bits: Int) throws {
     let model = try base(bits)
     let packed = try folder.rewrite(model, to: "base.pleat", .pleat)
     for (options, name) in [
       (FoldOptions.with(rounds: true), "r"), (.with(widenedBits: 8), "w"),
     ] where bits < 8 || name == "r" {
-      let result = try folder.fold([try use()], into: model, to: "\(name).gptq", options)
-      let twin = try folder.fold([try use()], into: packed, to: "\(name).pleat", options)
-      #expect(result.report.total.adapterError == twin.report.total.adapterError)
+      let result = try folder.fold([try applied()], into: model, to: "\(name).gptq", options)
+      let expected = try folder.fold([try applied()], into: packed, to: "\(name).pleat", options)
+      #expect(result.report.total.adapterError == expected.report.total.adapterError)
       #expect(result.report.total.changedCodeCount == 0)
-      #expect(try Verification(of: result.model, against: twin.model, tolerance: 0).holds)
-      let proof = try Verification(of: result.model, against: model, adapters: [try use()])
+      #expect(try Verification(of: result.model, against: expected.model, tolerance: 0).holds)
+      let proof = try Verification(of: result.model, against: model, adapters: [try applied()])
       #expect(proof.holds, "\(name)")
       guard name == "w" else { continue }
       let rules = try quantization("w.gptq")?["dynamic"]?.members ?? []
-      // Of two layers the one that stays is the narrower.
+      // The narrower of two equally frequent layers is the default, the other gets a rule.
       #expect(rules.map(\.key) == [#"+:^l\.0\.up$"#])
       #expect(rules[0].value["bits"] == 8)
     }
   }
 
-  @Test("scattered groups have no place for an adapter, unless they are rounded again")
+  @Test("folding into scattered groups needs --requantize")
   func scattered() throws {
     var weight = ToyGPTQ("l.0.up", 32, 128, seed: 729)
     weight.scatter(seed: 730)
     let model = try Model.open(
       try folder.scratch.checkpoint(weight.tensors, config: ToyGPTQ.config(), as: "scattered"))
     for options in [FoldOptions(), .with(rounds: true), .with(widenedBits: 8)] {
-      let found = try folder.error([try use()], into: model, to: "out.gptq", options)
+      let found = try folder.error([try applied()], into: model, to: "out.gptq", options)
       #expect(found.error != nil && found.isClean)
       guard options.widenedBits == nil else { continue }
       #expect(found.error?.what.contains("scattered over the row (desc_act)") == true)
     }
-    let result = try folder.fold([try use()], into: model, to: "out.gptq", .with(requantizes: true))
+    let result = try folder.fold(
+      [try applied()], into: model, to: "out.gptq", .with(requantizes: true))
     let grouping = Grouping(bits: 4, groupSize: 32, offset: .zeroPoint, parameters: .f16)
     #expect(result.model.catalog.tensors[0].encoding == .grouped(grouping))
     #expect(try quantization("out.gptq")?["desc_act"] == false)

@@ -7,7 +7,7 @@ import Testing
 
   init() throws { scratch = try Scratch() }
 
-  @Test("encodings are summed up, the one with most weights first") func encodings() throws {
+  @Test("encodings are listed with their totals, most weights first") func encodings() throws {
     let model = try Models.make(
       [
         Toy("a", .f16, [4, 8], seed: 1), Toy("b", .f32, [100], seed: 2),
@@ -24,7 +24,8 @@ import Testing
     #expect(Inspection(try Models.make([], in: scratch)).bitsPerWeight == 0)
   }
 
-  @Test("the architecture is that of metadata, else of config.json") func architecture() throws {
+  @Test("the architecture comes from the metadata, else from config.json")
+  func architecture() throws {
     let tinylm = try Models.tinylm()
     #expect(Inspection(tinylm).architecture == "llama")
     let gguf = try Model.open(Fixtures.path("golden/gguf/metadata.gguf"))
@@ -38,7 +39,7 @@ import Testing
     }
   }
 
-  @Test("the report has what the catalog has") func report() throws {
+  @Test("the JSON report matches the catalog") func report() throws {
     let model = try Models.tinylm()
     let json = Inspection(model).json(tensors: [0, 3], statistics: [:], showsMetadata: true)
     #expect(json["schema"] == "pleat.inspect.1")
@@ -55,7 +56,7 @@ import Testing
       ])
   }
 
-  @Test("a pleat file says what it was made of, and what was done") func provenance() throws {
+  @Test("a pleat file states its sources and its history") func provenance() throws {
     let model = try Models.make([Toy("a.weight", .f16, [4, 64], seed: 1)], in: scratch)
     let first = scratch.path("1.pleat")
     try Run(
@@ -76,7 +77,7 @@ import Testing
     }
   }
 
-  @Test("the checksum of a source is that of the file", arguments: [1, 3])
+  @Test("the stated checksum of a source is that of its file", arguments: [1, 3])
   func sourceChecksum(workerCount: Int) throws {
     let model = try Models.tinylm()
     let path = scratch.path("out.pleat")
@@ -89,7 +90,7 @@ import Testing
     #expect(json["sources"]?.array?[0]["crc32c"]?.string == expected)
   }
 
-  /// CRC-32C bit by bit, a byte from a table.
+  /// The CRC-32C in hexadecimal, computed byte by byte with a table.
   private func plainChecksum(_ bytes: [UInt8]) throws -> String {
     var table: [UInt32] = []
     for byte in 0..<256 {

@@ -5,7 +5,7 @@ import Pleat
 import TestSupport
 import Testing
 
-/// Folds into models of MLX.
+/// Folds into MLX models.
 @Suite struct MLXFoldTests {
   let folder: Folder
 
@@ -14,11 +14,11 @@ import Testing
   /// One number for each group of 32 of the weight `a`.
   private static let factors = ToyFactors("a", 6, 4, seed: 100)
 
-  private func use(
+  private func applied(
     _ factors: ToyFactors = factors, as name: String = "adapter", scale: Double = 1,
     pooling: Pooling? = .sum
-  ) throws -> AdapterUse {
-    try folder.use([factors], as: name, scale: scale, pooling: pooling)
+  ) throws -> AppliedAdapter {
+    try folder.applied([factors], as: name, scale: scale, pooling: pooling)
   }
 
   private static func weights(_ type: ScalarType, bits: Int = 4) -> [ToyMLX] {
@@ -40,7 +40,7 @@ import Testing
         as: "base"))
   }
 
-  /// Whether the biases of `a` are those before plus the adapter, rounded once; the rest the same.
+  /// Checks that the biases of `a` changed by the adapter and were rounded once, and nothing else.
   private func check(_ model: Model, _ base: Model, _ type: ScalarType) throws {
     let (before, after) = (
       try #require(try StoredGroups(base, "a.weight")),
@@ -64,17 +64,17 @@ import Testing
     #expect(own.grouping.parameters == type)
   }
 
-  private static func speaks(of type: String, _ notes: [String]) -> Bool {
-    notes.contains { $0.contains("all numbers become \(type)") }
+  private static func hasNote(on type: String, _ notes: [String]) -> Bool {
+    notes.contains { $0.contains("plain tensors become \(type)") }
   }
 
   @Test(
-    "biases alone change in an F16 model, of every width (seed 100)", arguments: [2, 3, 4, 5, 6, 8])
+    "a fold of an F16 model changes only the biases (seed 100)", arguments: [2, 3, 4, 5, 6, 8])
   func biases(bits: Int) throws {
     let base = try folder.rewrite(try base(.f16, bits: bits), to: "1.mlx")
-    let result = try folder.fold([try use()], into: base, to: "2.mlx")
+    let result = try folder.fold([try applied()], into: base, to: "2.mlx")
     try check(result.model, base, .f16)
-    #expect(!Self.speaks(of: "F16", result.plan.notes))
+    #expect(!Self.hasNote(on: "F16", result.plan.notes))
     #expect(!result.plan.isLossy)
     #expect(result.report.total.changedCodeCount == 0)
     var (before, after) = (try base.allParts(), try result.model.allParts())
@@ -84,30 +84,30 @@ import Testing
     #expect(before == after)
     #expect(try folder.files("1.mlx")["config.json"] == folder.files("2.mlx")["config.json"])
     #expect(
-      try Verification(of: result.model, against: base, adapters: [try use(as: "again")]).holds)
+      try Verification(of: result.model, against: base, adapters: [try applied(as: "again")]).holds)
   }
 
-  @Test("a BF16 model becomes F16 as a whole, and a note says so (seed 100)") func finer() throws {
+  @Test("a fold of a BF16 model makes it F16, with a note (seed 100)") func bf16() throws {
     let base = try base(.bf16)
-    let result = try folder.fold([try use()], into: base, to: "2.mlx")
+    let result = try folder.fold([try applied()], into: base, to: "2.mlx")
     try check(result.model, base, .f16)
     #expect(result.model.numberTypes == ["F16", "I64"])
-    #expect(Self.speaks(of: "F16", result.plan.notes))
+    #expect(Self.hasNote(on: "F16", result.plan.notes))
     #expect(!result.plan.notes.contains { $0.contains("8 times coarser") })
     #expect(try result.model.parts("ids") == base.parts("ids"))
-    let norm = Numbers.floats(try base.parts("norm.weight")[.values] ?? [], .bf16)
+    let norm = Numbers.floats(try base.part(.values, of: "norm.weight"), .bf16)
     #expect(try result.model.parts("norm.weight")[.values] == Numbers.f16(norm))
     #expect(
-      try Verification(of: result.model, against: base, adapters: [try use(as: "again")]).holds)
+      try Verification(of: result.model, against: base, adapters: [try applied(as: "again")]).holds)
   }
 
-  @Test("--bias-type BF16 keeps a BF16 model BF16, all but the biases byte for byte (seed 100)")
+  @Test("--bias-type BF16 changes only the biases of a BF16 model (seed 100)")
   func kept() throws {
     let base = try base(.bf16)
-    let result = try folder.fold([try use()], into: base, to: "2.mlx", .with(biasType: .bf16))
+    let result = try folder.fold([try applied()], into: base, to: "2.mlx", .with(biasType: .bf16))
     try check(result.model, base, .bf16)
     #expect(result.model.numberTypes == ["BF16", "I64"])
-    #expect(!Self.speaks(of: "F16", result.plan.notes))
+    #expect(!Self.hasNote(on: "F16", result.plan.notes))
     #expect(result.plan.notes.contains { $0.contains("8 times coarser") })
     for name in ["b.weight", "norm.weight", "ids"] {
       #expect(try result.model.parts(name) == base.parts(name))
@@ -115,30 +115,30 @@ import Testing
   }
 
   @Test(
-    "--bias-type F32 makes all numbers F32, which holds them exactly (seed 100)",
+    "--bias-type F32 makes all numbers F32 without rounding (seed 100)",
     arguments: [ScalarType.f16, .bf16])
   func wider(type: ScalarType) throws {
     let base = try base(type)
-    let result = try folder.fold([try use()], into: base, to: "2.mlx", .with(biasType: .f32))
+    let result = try folder.fold([try applied()], into: base, to: "2.mlx", .with(biasType: .f32))
     try check(result.model, base, .f32)
     #expect(result.model.numberTypes == ["F32", "I64"])
     #expect(
-      try Verification(of: result.model, against: base, adapters: [try use(as: "again")]).holds)
+      try Verification(of: result.model, against: base, adapters: [try applied(as: "again")]).holds)
   }
 
-  @Test("the fold of a BF16 model in F16 is finer than in BF16 (seed 100)") func precision() throws
-  {
+  @Test("a fold of a BF16 model has a smaller error in F16 than in BF16 (seed 100)")
+  func precision() throws {
     let base = try base(.bf16)
     var errors: [Double] = []
     for (name, type) in [("1.mlx", ScalarType.f16), ("2.mlx", .bf16)] {
       let result = try folder.fold(
-        [try use(as: name + "-adapter")], into: base, to: name, .with(biasType: type))
+        [try applied(as: name + "-adapter")], into: base, to: name, .with(biasType: type))
       errors.append(result.report.total.adapterError)
     }
     #expect(errors[0] * 4 < errors[1])
   }
 
-  @Test("groups of zeros, whose scale MLX makes 1e-7, do not stop the fold of a BF16 model")
+  @Test("a BF16 model with groups of zeros, which have scale 1e-7, can be folded")
   func zeroGroups() throws {
     var weights = Self.weights(.bf16)
     for index in weights.indices {
@@ -147,51 +147,51 @@ import Testing
       for column in 32..<64 { weights[index].codes[column] = 0 }
     }
     let base = try folder.mlx(weights)
-    let result = try folder.fold([try use()], into: base, to: "2.mlx")
+    let result = try folder.fold([try applied()], into: base, to: "2.mlx")
     let (before, after) = (
       try #require(try StoredGroups(base, "b.weight")),
       try #require(try StoredGroups(result.model, "b.weight"))
     )
     #expect(after.codes == before.codes)
-    for place in before.codes.indices {
-      // Less than the least number of F16 for each step of a code.
+    for index in before.codes.indices {
+      // Half of the smallest F16 number for each step of a code.
       let limit = 15 * 0x1p-25
-      #expect((after.weight(place) - before.weight(place)).magnitude <= limit)
+      #expect((after.weight(index) - before.weight(index)).magnitude <= limit)
     }
     #expect(
-      try Verification(of: result.model, against: base, adapters: [try use(as: "again")]).holds)
+      try Verification(of: result.model, against: base, adapters: [try applied(as: "again")]).holds)
   }
 
-  @Test("small numbers that F16 rounds do not make a fold unfaithful") func smallNumbers() throws {
+  @Test("a fold is verified although F16 rounds small numbers") func smallNumbers() throws {
     var weights = Self.weights(.bf16)
     weights[1].biases[0] = Numbers.rounded([3e-7], to: .bf16)[0]
     let values: [Float] = [1e-9, -3e-8, 1.1e-7, 1, -2]
     let base = try folder.mlx(weights, [Toy("norm.weight", .bf16, [5], values)])
-    let result = try folder.fold([try use()], into: base, to: "2.mlx")
+    let result = try folder.fold([try applied()], into: base, to: "2.mlx")
     let rounded = Numbers.f16(Numbers.rounded(values, to: .bf16))
     #expect(try result.model.parts("norm.weight")[.values] == rounded)
     #expect(
-      try Verification(of: result.model, against: base, adapters: [try use(as: "again")]).holds)
+      try Verification(of: result.model, against: base, adapters: [try applied(as: "again")]).holds)
   }
 
-  @Test("a number that F16 cannot hold stops the run, and --bias-type BF16 keeps it")
+  @Test("a number that does not fit F16 is refused, and --bias-type BF16 keeps it")
   func largeNumbers() throws {
     let base = try folder.mlx(
       Self.weights(.bf16), [Toy("norm.weight", .bf16, [2], [1, 1e6])])
-    let refusal = try folder.error([try use()], into: base, to: "2.mlx")
+    let refusal = try folder.error([try applied()], into: base, to: "2.mlx")
     #expect(refusal.error?.kind == .unsupported)
     #expect(refusal.error?.tensor == "norm.weight")
     let kept = try folder.fold(
-      [try use(as: "again")], into: base, to: "2.mlx", .with(biasType: .bf16))
+      [try applied(as: "again")], into: base, to: "2.mlx", .with(biasType: .bf16))
     #expect(try kept.model.parts("norm.weight") == base.parts("norm.weight"))
   }
 
-  @Test("an adapter without effect changes no number, in F16 no byte (seed 100)")
+  @Test("an adapter without effect changes no number (seed 100)")
   func identity() throws {
     for type in [ScalarType.f16, .bf16] {
       let base = try base(type)
       let result = try folder.fold(
-        [try use(Self.factors.withoutEffect)], into: base, to: "\(type.name).mlx")
+        [try applied(Self.factors.withoutEffect)], into: base, to: "\(type.name).mlx")
       for name in ["a.weight", "b.weight"] {
         let (before, after) = (
           try #require(try StoredGroups(base, name)),
@@ -205,23 +205,23 @@ import Testing
     }
   }
 
-  @Test("plain LoRA, which --requantize rounds again, leaves the type of the model")
+  @Test("--requantize with plain LoRA keeps the type of the model")
   func requantizing() throws {
     let base = try base(.bf16)
-    let lora = try use(ToyFactors("a", 6, 128, seed: 104), pooling: nil)
+    let lora = try applied(ToyFactors("a", 6, 128, seed: 104), pooling: nil)
     let refusal = try folder.error([lora], into: base, to: "2.mlx")
     #expect(refusal.error?.kind == .unsupported)
     #expect(refusal.error?.expected?.contains("--requantize") == true)
     let result = try folder.fold([lora], into: base, to: "2.mlx", .with(requantizes: true))
     #expect(result.model.numberTypes == ["BF16", "I64"])
-    #expect(!Self.speaks(of: "F16", result.plan.notes))
+    #expect(!Self.hasNote(on: "F16", result.plan.notes))
     #expect(try result.model.parts("b.weight") == base.parts("b.weight"))
   }
 
-  @Test("a BF16 model folds to a pleat file in BF16, whose numbers may differ in type")
+  @Test("a fold of a BF16 model to a pleat file stays BF16")
   func toPleat() throws {
     let base = try base(.bf16)
-    let result = try folder.fold([try use()], into: base, to: "2.pleat")
+    let result = try folder.fold([try applied()], into: base, to: "2.pleat")
     try check(result.model, base, .bf16)
     #expect(result.model.numberTypes == ["BF16", "I64"])
     let back = try folder.rewrite(result.model, to: "3.mlx")
@@ -229,14 +229,14 @@ import Testing
   }
 
   @Test(
-    "groups of a pleat file that have no bias get one on the way to MLX (seed 100)",
+    "groups without a bias get one when folded to mlx (seed 100)",
     arguments: ["symmetric", "zeropoint"])
   func newBiases(scheme: String) throws {
     let source = try folder.checkpoint([Toy("a.weight", .f32, [6, 128], seed: 105)])
     let base = try folder.quantize(
       source, try .with(group: .columns(32), scheme: scheme), to: "base.pleat")
     let options = FoldOptions.with(biasType: scheme == "zeropoint" ? .f16 : nil)
-    let result = try folder.fold([try use()], into: base, to: "2.mlx", options)
+    let result = try folder.fold([try applied()], into: base, to: "2.mlx", options)
     let (before, after) = (
       try #require(try StoredGroups(base, "a.weight")),
       try #require(try StoredGroups(result.model, "a.weight"))
@@ -251,24 +251,24 @@ import Testing
     }
   }
 
-  @Test("adapters while quantizing give what folding after it gives (seed 100)")
+  @Test("quantizing with an adapter equals quantizing, then folding (seed 100)")
   func quantizing() throws {
     let source = try folder.checkpoint([
       Toy("a.weight", .bf16, [6, 128], seed: 106), Toy("norm.weight", .bf16, [7], seed: 107),
     ])
     let recipe = try Recipe.with(group: .columns(32))
     let base = try folder.quantize(source, recipe, to: "1.mlx")
-    let folded = try folder.fold([try use()], into: base, to: "2.mlx")
-    let both = try folder.quantize(source, recipe, to: "3.mlx", adding: [try use(as: "again")])
+    let folded = try folder.fold([try applied()], into: base, to: "2.mlx")
+    let both = try folder.quantize(source, recipe, to: "3.mlx", adding: [try applied(as: "again")])
     #expect(try both.allParts() == folded.model.allParts())
     #expect(both.numberTypes == ["F16"])
   }
 
-  @Test("the metadata tells of the fold, so that a second one is noticed") func history() throws {
+  @Test("the metadata records the fold, so that a second one has a note") func history() throws {
     let base = try base(.f16)
-    let first = try folder.fold([try use()], into: base, to: "1.mlx")
+    let first = try folder.fold([try applied()], into: base, to: "1.mlx")
     #expect(first.model.catalog.metadata["format"]?.text == "mlx")
-    let second = try folder.fold([try use(as: "again")], into: first.model, to: "2.mlx")
-    #expect(second.plan.notes.contains { $0.contains("is folded into the base already") })
+    let second = try folder.fold([try applied(as: "again")], into: first.model, to: "2.mlx")
+    #expect(second.plan.notes.contains { $0.contains("is already folded into the base model") })
   }
 }

@@ -4,13 +4,13 @@ import Pleat
 import TestSupport
 import Testing
 
-/// Quantizing to the format of MLX.
+/// Quantizing to MLX.
 @Suite struct MLXQuantizationTests {
   let folder: Folder
 
   init() throws { folder = try Folder() }
 
-  /// A model with all roles, in a type.
+  /// The tensors of a model with weights of all roles.
   private static func tensors(_ type: ScalarType) -> [Toy] {
     [
       Toy("model.embed_tokens.weight", type, [7, 128], seed: 80),
@@ -36,7 +36,7 @@ import Testing
   }
 
   @Test(
-    "embeddings, the head and stacks are quantized like linear weights; groups of 64 by default")
+    "embeddings, head and stacks are quantized like linear weights, in groups of 64")
   func defaults() throws {
     let source = try folder.checkpoint(Self.tensors(.f16))
     let model = try folder.quantize(source, Recipe(), to: "1.mlx")
@@ -53,7 +53,7 @@ import Testing
   }
 
   @Test(
-    "what is stored are the codes, scales and biases of a pleat file",
+    "codes, scales and biases are those of a pleat file",
     arguments: Every.pair(of: [2, 3, 4, 5, 6, 8], [32, 64, 128]))
   func parts(bits: Int, size: Int) throws {
     let source = try folder.checkpoint(Self.tensors(.f32))
@@ -68,7 +68,7 @@ import Testing
       for tensor in packed.catalog.tensors where tensor.isGrouped {
         #expect(try model.parts(tensor.name) == packed.parts(tensor.name), "\(tensor.name)")
       }
-      // By other means than the library's: the tensors of the file, and a decoder of the tests.
+      // Without the MLX codec: the plain tensors of the file, packed by the tests.
       let file = try Model.open(folder.scratch.path("\(type.name).mlx/model.safetensors"))
       let index = try #require(file.index(of: "lm_head.weight"))
       #expect(file.catalog.tensors[index].encoding == .plain(.u32))
@@ -80,7 +80,7 @@ import Testing
   }
 
   @Test(
-    "all numbers are of one type: F16, whatever the model has", arguments: [ScalarType.bf16, .f32])
+    "all floating-point numbers become F16 by default", arguments: [ScalarType.bf16, .f32])
   func oneType(type: ScalarType) throws {
     let source = try folder.checkpoint(Self.tensors(type))
     let model = try folder.quantize(source, Recipe(), to: "1.mlx")
@@ -93,7 +93,7 @@ import Testing
     }
   }
 
-  @Test("--parameters names the type, and what has it stays as it is, byte for byte")
+  @Test("--parameters sets the type of all numbers, and tensors of that type are unchanged")
   func chosenType() throws {
     let source = try folder.checkpoint(Self.tensors(.bf16))
     let model = try folder.quantize(source, try .with(parameters: .bf16), to: "1.mlx")
@@ -103,12 +103,12 @@ import Testing
     }
     let wide = try folder.quantize(source, try .with(parameters: .f32), to: "2.mlx")
     #expect(wide.numberTypes == ["F32", "I64"])
-    // The weights of the model itself are computed with in whatever type it has.
+    // In a pleat file, plain tensors keep their own type.
     let packed = try folder.quantize(source, Recipe(), to: "3.pleat")
     #expect(packed.numberTypes == ["BF16", "F16", "I64"])
   }
 
-  @Test("a type that a rule names is that type, whatever a tensor has")
+  @Test("a rule with a plain type sets the type of its tensors")
   func namedType() throws {
     for type in [ScalarType.f16, .bf16, .f32] {
       let source = try folder.checkpoint(Self.tensors(type), as: type.name)
@@ -119,7 +119,7 @@ import Testing
     }
   }
 
-  @Test("F64 is rounded to the type of the others, which MLX can hold") func doubles() throws {
+  @Test("F64 is rounded to the type of the other tensors") func doubles() throws {
     let one = Numbers.little((1.5).bitPattern)
     let source = try folder.checkpoint(
       Self.tensors(.f16) + [Toy("rotary.inv_freq", .f64, [2], bytes: one + one)])
@@ -127,7 +127,7 @@ import Testing
     #expect(try model.parts("rotary.inv_freq") == [.values: Numbers.f16([1.5, 1.5])])
   }
 
-  @Test("layers with groups of their own stand in the config, and are read again so")
+  @Test("layers with their own bits or groups are in the config and read back")
   func layers() throws {
     let source = try folder.checkpoint(Self.tensors(.f16))
     let model = try folder.quantize(
@@ -156,7 +156,7 @@ import Testing
   }
 
   @Test(
-    "of groups that are equally frequent the narrower are the common ones", arguments: [2, 3, 8])
+    "of equally frequent groups the config has the narrower as default", arguments: [2, 3, 8])
   func ties(bits: Int) throws {
     let tensors = ["a", "b", "c", "d"].enumerated().map { index, name in
       Toy("\(name).weight", .f16, [2, 128], seed: UInt64(90 + index))
@@ -170,7 +170,7 @@ import Testing
     #expect(common?.members?.count == 5)
   }
 
-  @Test("what MLX has not is refused before a tensor is looked at")
+  @Test("recipes that MLX does not support are refused before any weight is read")
   func impossible() throws {
     let source = try folder.checkpoint(Self.tensors(.f16))
     for recipe in [
@@ -186,7 +186,7 @@ import Testing
     #expect(try folder.scratch.names() == ["source"])
   }
 
-  @Test("a stack that is not called weight is refused by name, and a rule keeps it")
+  @Test("a stack without the suffix .weight is refused by name, unless a rule keeps it")
   func unnamedStacks() throws {
     let source = try folder.checkpoint([
       Toy("a.weight", .f16, [2, 64], seed: 96), Toy("experts.up", .f16, [2, 3, 64], seed: 97),
@@ -200,7 +200,7 @@ import Testing
     #expect(try model.parts("experts.up") == source.parts("experts.up"))
   }
 
-  @Test("a config of another quantization is not kept beside that of MLX, nor any key twice")
+  @Test("the keys of another quantization are removed from the config")
   func otherKeys() throws {
     let config =
       #"{"quantization_config":{"method":"fp8"},"a":1,"quantization":null,"b":2}"#
@@ -208,12 +208,12 @@ import Testing
     _ = try folder.quantize(source, Recipe(), to: "1.mlx")
     #expect(try folder.keys("1.mlx") == ["a", "b", "quantization", "quantization_config"])
     #expect(try folder.document("1.mlx")["quantization_config"] == Self.quantization(64, 4))
-    // In a model of plain numbers nothing is quantized, whatever its config said.
+    // A model of plain tensors is not quantized, whatever its config says.
     _ = try folder.rewrite(source, to: "2.mlx")
     #expect(try folder.keys("2.mlx") == ["a", "b"])
   }
 
-  @Test("a model of MLX is not quantized again unasked") func again() throws {
+  @Test("an MLX model is quantized again only with --requantize") func again() throws {
     let source = try folder.checkpoint(Self.tensors(.f16))
     let model = try folder.quantize(source, Recipe(), to: "1.mlx")
     let error = Laws.error { () throws(ModelError) in
@@ -227,7 +227,7 @@ import Testing
     #expect(try folder.document("3.mlx")["quantization"] == Self.quantization(64, 8))
   }
 
-  @Test("a dry plan knows the size of every file, the config too") func sizes() throws {
+  @Test("a plan knows the size of every file, with the config") func sizes() throws {
     let source = try folder.checkpoint(Self.tensors(.f16))
     for shardByteCount in [nil, 500] {
       let path = folder.scratch.path("out-\(shardByteCount ?? 0)")

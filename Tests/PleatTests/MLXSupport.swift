@@ -3,9 +3,9 @@ import Formats
 import Pleat
 import TestSupport
 
-/// Models of MLX in a scratch folder.
+/// MLX models in a scratch folder.
 extension Folder {
-  /// A `config.json` with keys in no order, numbers of every kind, and text that is escaped.
+  /// A `config.json` with unsorted keys, several kinds of numbers, and escaped text.
   static let config = """
     {
       "vocab_size": 7,
@@ -22,7 +22,7 @@ extension Folder {
 
     """
 
-  /// A folder of plain tensors with that config.
+  /// A model folder of plain tensors, with the config above by default.
   func checkpoint(
     _ tensors: [Toy], config: String? = config, as name: String = "source",
     metadata: [(String, String)] = [("format", "mlx")]
@@ -31,7 +31,7 @@ extension Folder {
       try scratch.checkpoint(tensors, config: config, as: name, metadata: metadata))
   }
 
-  /// A folder of MLX.
+  /// An MLX folder with groups of 32 and 4 bits.
   func mlx(_ weights: [ToyMLX], _ more: [Toy] = [], as name: String = "base") throws -> Model {
     let config =
       #"{"quantization":{"group_size":32,"bits":4},"model_type":"llama","eos":[1,2]}"#
@@ -39,7 +39,7 @@ extension Folder {
       try scratch.checkpoint(weights.flatMap(\.tensors) + more, config: config, as: name))
   }
 
-  /// Converts, and opens what was written.
+  /// Converts a model and opens the output.
   func rewrite(
     _ model: Model, to name: String, _ format: Format = .mlx, decodingTo type: ScalarType? = nil,
     compresses: Bool = false
@@ -50,7 +50,7 @@ extension Folder {
     return try Model.open(destination.path)
   }
 
-  /// The document of the `config.json` of a folder.
+  /// The parsed `config.json` of a folder.
   func document(_ name: String) throws -> JSONValue {
     try JSONParser.parse(try scratch.bytes(of: "\(name)/config.json"), file: "config.json")
   }
@@ -71,7 +71,7 @@ extension Folder {
 }
 
 extension Model {
-  /// The types of all numbers: of plain tensors, scales and biases.
+  /// The types of all plain tensors, scales and biases.
   var numberTypes: Set<String> {
     Set(
       catalog.tensors.map { tensor in

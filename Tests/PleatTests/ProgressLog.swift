@@ -1,19 +1,17 @@
 import Pleat
 import Synchronization
 
-/// Remembers what a run reports, from any thread.
+/// Collects the progress reports of a run, from any thread.
 final class ProgressLog: Sendable {
   private let state: Mutex<[Progress]> = Mutex([])
 
-  /// Everything that was reported.
+  /// All reports.
   var all: [Progress] { state.withLock { $0 } }
 
-  /// The most bytes that were reported.
+  /// The largest byte count that was reported.
   var largest: Int { all.map(\.byteCount).max() ?? 0 }
 
-  /// Adds a report.
-  ///
-  /// Returns how many there are now.
+  /// Adds a report, and returns the number of reports.
   @discardableResult
   func add(_ progress: Progress) -> Int {
     state.withLock {

@@ -17,20 +17,20 @@ import Testing
       requantizing: requantizing)
   }
 
-  @Test("a weight whose rows no group divides is kept, and the reason given") func oddRows() throws
-  {
+  @Test("a weight whose rows are not whole groups is kept, with the reason") func oddRows() throws {
     let model = try Models.named(
       [("a.weight", [4, 48]), ("b.weight", [4, 33]), ("c.weight", [4, 64])], in: scratch)
     let plan = try plan(model)
-    #expect(plan.tensor("a.weight")?.action == .copy)
+    #expect(plan.job("a.weight")?.action == .copy)
     #expect(
-      plan.decisions["a.weight"] == "a linear weight, but 48 columns are not whole groups of 32")
-    #expect(plan.tensor("c.weight")?.action != .copy)
+      plan.decisions["a.weight"]
+        == "a linear weight, but 48 columns are not a multiple of the group size 32")
+    #expect(plan.job("c.weight")?.action != .copy)
     #expect(plan.notes.count == 1)
     #expect(plan.notes[0].contains("2 weights") && plan.notes[0].contains("a.weight"))
   }
 
-  @Test("groups of a row fit every row") func rowGroups() throws {
+  @Test("groups of a whole row fit rows of any length") func rowGroups() throws {
     let model = try Models.named([("a.weight", [4, 33]), ("b.weight", [2, 7])], in: scratch)
     let plan = try plan(model, try .with(group: .row))
     #expect(plan.decisions["a.weight"] == "4-bit, groups of 33, F16 scale and bias")
@@ -42,26 +42,26 @@ import Testing
     let model = try Models.named([("a.weight", [0, 64]), ("b.weight", [4, 0])], in: scratch)
     for group in [GroupSize.columns(32), .row] {
       let plan = try plan(model, try .with(group: group))
-      #expect(plan.tensors.allSatisfy { $0.action == .copy })
+      #expect(plan.jobs.allSatisfy { $0.action == .copy })
     }
   }
 
   @Test(
-    "types that are not decoded are carried as they are",
+    "tensors of types that Pleat does not quantize are copied",
     arguments: [ScalarType.f8e4m3, .f8e5m2, .i8, .u8, .u32, .i64, .bool])
-  func carriedTypes(type: ScalarType) throws {
+  func copiedTypes(type: ScalarType) throws {
     let plan = try plan(try Models.named([("a.weight", [4, 64])], type, in: scratch))
-    #expect(plan.tensor("a.weight")?.action == .copy)
-    #expect(plan.decisions["a.weight"]?.contains("\(type.name) is carried as it is") == true)
+    #expect(plan.job("a.weight")?.action == .copy)
+    #expect(plan.decisions["a.weight"]?.contains("Pleat does not quantize \(type.name)") == true)
   }
 
   @Test("all floating-point types are quantized", arguments: [ScalarType.f16, .bf16, .f32, .f64])
   func floatTypes(type: ScalarType) throws {
     let plan = try plan(try Models.named([("a.weight", [4, 64])], type, in: scratch))
-    #expect(plan.tensor("a.weight")?.action != .copy)
+    #expect(plan.job("a.weight")?.action != .copy)
   }
 
-  @Test("what is quantized is not quantized again unasked") func requantizing() throws {
+  @Test("a quantized model is quantized again only with --requantize") func requantizing() throws {
     let model = try Models.make([Toy("a.weight", .f16, [4, 64], seed: 1)], in: scratch)
     try Run(try plan(model))()
     let quantized = try Model.open(scratch.path("out.pleat"))
@@ -76,11 +76,11 @@ import Testing
       quantized, try .with(bits: 2), to: target, requantizing: true)
     #expect(plan.decisions["a.weight"] == "2-bit, groups of 32, F16 scale and bias")
     let kept = try Plan.quantizing(quantized, try .with(rules: ["*=keep"]), to: target)
-    #expect(kept.tensors.allSatisfy { $0.action == .copy })
+    #expect(kept.jobs.allSatisfy { $0.action == .copy })
   }
 
   @Test(
-    "what a format cannot hold is refused before a tensor is looked at",
+    "a recipe that the format does not support is refused",
     arguments: [
       ("safetensors", 4, nil, nil), ("gguf", 3, nil, "minmax"), ("gguf", 8, nil, "minmax"),
       ("gguf", 2, nil, nil), ("gguf", 4, 64, nil), ("gguf", 4, 16, nil), ("pleat", 4, 48, nil),
@@ -95,7 +95,7 @@ import Testing
     #expect(error?.kind == .usage)
   }
 
-  @Test("gguf has no groups of a row, and no parameters but F16") func ggufLimits() throws {
+  @Test("gguf has no groups of a whole row, and only F16 parameters") func ggufLimits() throws {
     let model = try Models.named([("a.weight", [4, 64])], in: scratch)
     for recipe in [try Recipe.with(group: .row), try .with(parameters: .f32)] {
       let error = Laws.error { () throws(ModelError) in try plan(model, recipe, format: .gguf) }
@@ -104,7 +104,7 @@ import Testing
   }
 
   @Test(
-    "without a scheme the first that the format holds is taken",
+    "without a scheme, the first one that the format supports is used",
     arguments: [
       ("pleat", 8, "minmax"), ("pleat", 2, "minmax"), ("gguf", 4, "minmax"), ("gguf", 5, "minmax"),
       ("gguf", 8, "symmetric"),
@@ -112,12 +112,9 @@ import Testing
   func schemes(format: String, bits: Int, expected: String) throws {
     let model = try Models.named([("a.weight", [4, 64])], in: scratch)
     let plan = try plan(model, try .with(bits: bits), format: try Formats.named(format))
-    guard case .quantize(let grouping, let scheme)? = plan.tensor("a.weight")?.action else {
-      Issue.record("not quantized")
-      return
-    }
-    #expect(grouping.bits == bits)
-    #expect(scheme == expected)
+    let quantizer = try #require(plan.job("a.weight")?.quantizer)
+    #expect(quantizer.grouping.bits == bits)
+    #expect(quantizer.scheme == expected)
   }
 
   private static let decoder: [(String, [Int])] = [
@@ -125,31 +122,29 @@ import Testing
     ("model.layers.0.mlp.down_proj.weight", [8, 48]), ("lm_head.weight", [8, 64]),
   ]
 
-  @Test("a type decides about all weights, the head too", arguments: Recipe.typeNames)
+  @Test("a type applies to all weights and the head", arguments: Recipe.typeNames)
   func types(type: String) throws {
     let model = try Models.named(Self.decoder, in: scratch)
     for scheme in [nil, "ggml"] {
       let plan = try plan(model, try .with(type: type, scheme: scheme), format: .gguf)
-      let grouping = try #require(GGMLSpelling.grouping(named: type))
+      let grouping = try #require(GGMLCodec.grouping(named: type))
       for name in Self.decoder.map(\.0) where !name.contains("down_proj") {
         let usual = grouping.offset == .bias ? "minmax" : "symmetric"
-        #expect(plan.tensor(name)?.action == .quantize(grouping, scheme: scheme ?? usual))
+        let quantizer = try #require(plan.job(name)?.quantizer)
+        #expect(quantizer.grouping == grouping && quantizer.scheme == scheme ?? usual)
       }
-      #expect(plan.tensor("model.layers.0.mlp.down_proj.weight")?.action == .copy)
+      #expect(plan.job("model.layers.0.mlp.down_proj.weight")?.action == .copy)
     }
     let packed = try plan(model, try .with(type: type))
-    #expect(packed.tensor("lm_head.weight")?.action == .copy)
+    #expect(packed.job("lm_head.weight")?.action == .copy)
   }
 
-  @Test("a rule comes before the type of the recipe, and takes its scheme where that can do it")
+  @Test("a rule overrides the type of the recipe, and uses its scheme if possible")
   func typesAndRules() throws {
     let model = try Models.named(Self.decoder, in: scratch)
     let rules = ["lm_head=Q8_0", "*.embed_tokens=keep", "*.up_proj=Q5_1"]
     func scheme(_ name: String, _ recipe: Recipe) throws -> String? {
-      guard case .quantize(_, let scheme)? = try plan(model, recipe).tensor(name)?.action else {
-        return nil
-      }
-      return scheme
+      try plan(model, recipe).job(name)?.quantizer?.scheme
     }
     let recipe = try Recipe.with(type: "Q4_0", scheme: "ggml", rules: rules)
     #expect(try scheme("lm_head.weight", recipe) == "ggml")
@@ -160,7 +155,7 @@ import Testing
   }
 
   @Test(
-    "a type that the scheme, the parameters or the format do not have is a mistake of use",
+    "a type that scheme, parameters or format do not support is a usage error",
     arguments: [
       ("gguf", "Q4_0", "minmax", ScalarType.f16), ("gguf", "Q4_1", "symmetric", .f16),
       ("pleat", "Q4_0", "ggml", .bf16), ("gguf", "Q4_0", nil, .f32), ("mlx", "Q4_0", nil, .f16),
@@ -176,10 +171,10 @@ import Testing
     #expect(error?.kind == .usage)
   }
 
-  @Test("a plan is made without reading a weight") func purity() throws {
+  @Test("a plan does not check the weights and writes no files") func purity() throws {
     let model = try Models.make(
       [Toy("a.weight", .f16, [1, 32], [Float](repeating: .nan, count: 32))], in: scratch)
-    #expect(try plan(model).tensors.count == 1)
+    #expect(try plan(model).jobs.count == 1)
     #expect(try scratch.names() == ["model.safetensors"])
   }
 }

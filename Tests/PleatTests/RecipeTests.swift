@@ -17,13 +17,13 @@ import Testing
     }
   }
 
-  @Test("an empty recipe is the usual one") func empty() throws {
+  @Test("an empty recipe has the default values") func empty() throws {
     #expect(try recipe("{}") == Recipe())
     #expect(Recipe().bits == 4)
     #expect(Recipe().parameters == .f16)
   }
 
-  @Test("a recipe says all that options can") func full() throws {
+  @Test("a recipe can set everything that options can") func full() throws {
     let found = try recipe(
       """
       {"bits": 3, "groupSize": 64, "scheme": "symmetric", "parameters": "bf16",
@@ -37,7 +37,7 @@ import Testing
     #expect(try recipe(#"{"type": "q5_1"}"#).type == "Q5_1")
   }
 
-  @Test("a recipe is the same after its JSON") func roundTrip() throws {
+  @Test("a recipe is unchanged by writing and reading its JSON") func roundTrip() throws {
     for recipe in [
       Recipe(), try .with(bits: 2, group: .row, scheme: "minmax", parameters: .f32),
       try .with(bits: 8, group: .columns(256), rules: ["a=keep", "b=4:row", "c=Q8_0", "d=F32"]),
@@ -64,7 +64,7 @@ import Testing
   }
 
   @Test(
-    "a recipe that asks for nonsense is a mistake of use",
+    "a recipe with an unknown or impossible value is a usage error",
     arguments: [
       #"{"bits": 7}"#, #"{"bits": 0}"#, #"{"bits": -4}"#, #"{"bits": 9223372036854775807}"#,
       #"{"type": "Q4_K"}"#, #"{"type": "F16"}"#, #"{"type": ""}"#,
@@ -78,20 +78,20 @@ import Testing
     #expect(error?.kind == .usage, "\(text)")
   }
 
-  @Test("a member of a rule that nobody knows is malformed, as elsewhere in a recipe")
+  @Test("an unknown key of a rule is malformed")
   func unknownRuleKeys() {
     let text = #"{"rules": [{"match": "*", "to": "8", "bits": 3}]}"#
     let error = Laws.error { () throws(ModelError) in try recipe(text) }
     #expect(error?.kind == .malformed)
   }
 
-  @Test("the same key twice is malformed: one of the two would be forgotten")
+  @Test("a duplicate key is malformed")
   func duplicates() {
     let error = Laws.error { () throws(ModelError) in try recipe(#"{"bits": 8, "bits": 2}"#) }
     #expect(error?.kind == .malformed)
   }
 
-  @Test("a recipe that is not there is an error of the machine") func absent() {
+  @Test("a missing recipe file is an I/O error") func absent() {
     let error = Laws.error { () throws(ModelError) in
       try Recipe(reading: scratch.path("absent.json"))
     }

@@ -2,10 +2,11 @@ import Formats
 import Pleat
 import TensorModel
 
-/// What `convert` does with every way of storing groups in every format, as the table of
-/// `formats/README.md`.
+/// The table of conversions of groups in `formats/README.md`.
+///
+/// A row is a grouping, a column is an output format.
 struct RepackTable {
-  /// A way of storing groups, by the names that its formats have for it.
+  /// A grouping, under the name that its formats have for it.
   struct Row {
     var name: String
     var grouping: Grouping
@@ -37,35 +38,35 @@ struct RepackTable {
     row("`gptq` with `desc_act`, scattered groups", 4, 128, .zeroPoint, isScattered: true),
   ]
 
-  /// The formats that have a column.
+  /// The formats of the columns.
   static let formats = Formats.all
 
-  /// What becomes of a weight, in the words of the table.
+  /// The result of a conversion, in the words of the table.
   static func cell(_ row: Row, _ format: Format) -> String {
     let info = TensorInfo(
       name: "a.weight", shape: Shape(256, 512), encoding: .grouped(row.grouping))
     do throws(ModelError) {
-      return try words(ConversionPlanner(format: format, type: nil).plan(info), format)
+      return try words(ConversionPlanner(format: format, type: nil).decide(info), format)
     } catch {
       return "–"
     }
   }
 
-  private static func words(_ plan: TensorPlan, _ format: Format) -> String {
-    let type = format == .gguf ? " \(GGMLSpelling.name(of: plan.target))" : ""
-    switch plan.action {
-    case .copy, .respell:
-      if case .rounded = format.admits(plan.target) { return "`--round`\(type)" }
-      return "same\(type)"
-    case .shift(let target):
-      guard case .grouped(let source) = plan.source.encoding else { return "?" }
+  private static func words(_ wish: TensorWish, _ format: Format) -> String {
+    let type = format == .gguf ? " \(GGMLCodec.name(of: wish.target))" : ""
+    let admission = format.admission(of: wish.target)
+    if case .refused = admission { return "–" }
+    let isRounded = if case .rounded = admission { true } else { false }
+    switch wish.transform {
+    case .copy: return (isRounded ? "`--round`" : "same") + type
+    case .regroup(let target, _):
+      guard case .grouped(let source) = wish.source.encoding else { return "?" }
       if target.offset == .zeroPoint {
-        if case .rounded = format.admits(plan.target) { return "`--round`, with zero point" }
-        return "same, with zero point"
+        return (isRounded ? "`--round`" : "same") + ", with zero point"
       }
       return (source.offset == .zeroPoint ? "bias rounded" : "same, with bias") + type
-    case .decode: return "decoded"
-    default: return "?"
+    case .encode(_, .rows): return "decoded"
+    case .encode, .omit: return "?"
     }
   }
 
@@ -83,7 +84,7 @@ struct RepackTable {
   }
 }
 
-extension GGMLSpelling {
+extension GGMLCodec {
   fileprivate static func name(of info: TensorInfo) -> String {
     guard case .grouped(let grouping) = info.encoding else { return "" }
     return name(of: grouping)

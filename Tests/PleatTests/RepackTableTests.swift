@@ -5,14 +5,14 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// The table of what `convert` does with groups, against the code; and each cell, against a run.
+/// Compares the table of conversions of groups with the code, and each cell with a run.
 ///
-/// With `PLEAT_RECORD=1` in the environment the table is written down instead of compared.
+/// With `PLEAT_RECORD=1` in the environment, the table is written instead of compared.
 @Suite struct RepackTableTests {
   private static let path = Fixtures.repository + "/formats/README.md"
   private static let isRecording = ProcessInfo.processInfo.environment["PLEAT_RECORD"] == "1"
 
-  @Test("formats/README.md has the table of what convert does with groups")
+  @Test("the table of conversions of groups in formats/README.md matches the planner")
   func document() throws {
     let begin = "<!-- repacking: PLEAT_RECORD=1 writes it -->\n"
     let end = "<!-- end of repacking -->"
@@ -27,7 +27,7 @@ import Testing
     try recorded.write(toFile: Self.path, atomically: true, encoding: .utf8)
   }
 
-  /// Rows whose source a pleat file holds, and formats that take their groups over.
+  /// The rows that a pleat file can store, with each format that can store their groups.
   static let cases = RepackTable.rows.filter { !$0.grouping.isScattered }.flatMap { row in
     RepackTable.formats.filter { !["–", "decoded"].contains(RepackTable.cell(row, $0)) }
       .map { Case(row: row, format: $0) }
@@ -40,7 +40,7 @@ import Testing
   }
 
   @Test(
-    "codes and scales are those of the source, and offsets as near as the table says (seed 90)",
+    "codes and scales stay the same, and offsets are as exact as the table says (seed 90)",
     arguments: cases)
   func run(repack: Case) throws {
     let (grouping, format) = (repack.row.grouping, repack.format)
@@ -49,7 +49,7 @@ import Testing
     let name = [.gguf, .pleat].contains(format) ? "out.\(format.name)" : "out"
     let destination = Destination(path: folder.scratch.path(name), format: format)
     try Run(try Plan.converting(source, to: destination, rounding: true))()
-    // A pleat file holds the groups of every format, in a layout that the test reads itself.
+    // A pleat file can store the groups of every format, and the test can read it.
     let back = Destination(path: folder.scratch.path("back.pleat"), format: .pleat)
     try Run(try Plan.converting(try Model.open(destination.path), to: back))()
     let before = try #require(try StoredGroups(source, "a.weight"))
@@ -60,7 +60,7 @@ import Testing
     #expect(after.codes.map(Int.init) == before.codes.map { Int($0) + shift })
     let cell = RepackTable.cell(repack.row, format)
     let scales = before.scales.flatMap { repeatElement($0, count: repeats) }
-    // What --round permits is another type of scales, or whole zero points for biases.
+    // Even --round changes no scale here, since these BF16 scales fit F16.
     #expect(after.scales == scales)
     let offsets = before.offsets.flatMap { repeatElement($0, count: repeats) }
     for (index, (found, expected)) in zip(after.offsets, offsets).enumerated() {
@@ -76,7 +76,7 @@ import Testing
     }
   }
 
-  /// A pleat file with one weight, of values on both sides of zero.
+  /// A pleat file with one weight that has positive and negative values.
   private func quantized(_ grouping: Grouping, in folder: Folder) throws -> Model {
     let source = try folder.checkpoint(
       [Toy("a.weight", .f32, [64, 512], seed: 90)], metadata: [("general.architecture", "llama")])

@@ -2,7 +2,7 @@ import Pleat
 import TestSupport
 import Testing
 
-/// A stopped run goes on from the files that are whole, and ends with the same bytes.
+/// A resumed run keeps the complete files of a stopped run and writes the same bytes.
 @Suite struct ResumptionTests {
   let scratch: Scratch
 
@@ -10,7 +10,7 @@ import Testing
 
   static let formats: [Format] = [.safetensors, .gguf, .mlx]
 
-  /// Four tensors of two blocks, each in a file of its own.
+  /// Four tensors of two blocks each.
   private func model(seed: UInt64 = 1) throws -> Model {
     let names = ["a", "b", "c", "d"].map { "model.layers.0.\($0).weight" }
     _ = try Models.make(
@@ -22,7 +22,7 @@ import Testing
   }
 
   private func plan(_ model: Model, _ format: Format, as name: String) throws -> Plan {
-    // Every tensor comes to more than the limit.
+    // Every tensor is larger than the limit, so each gets its own file.
     let path = scratch.path(format == .gguf ? "\(name).gguf" : name)
     let destination = Destination(path: path, format: format, shardByteCount: 100_000)
     return format == .safetensors
@@ -30,7 +30,7 @@ import Testing
       : try Plan.quantizing(model, Recipe(), to: destination)
   }
 
-  /// Stops a run once `tensorCount` tensors have begun, with one worker.
+  /// Stops a run with one worker when it reports `tensorCount` tensors.
   private func stop(_ plan: Plan, at tensorCount: Int, resuming: Bool) {
     let cancellation = Cancellation()
     var run = Run(plan, workerCount: 1, cancellation: cancellation)
@@ -61,7 +61,7 @@ import Testing
     return try files(plan, in: "whole")
   }
 
-  @Test("it ends as an uninterrupted run does, and writes nothing twice", arguments: formats)
+  @Test("a resumed run gives the same files and does not rewrite complete ones", arguments: formats)
   func same(format: Format) throws {
     let model = try model()
     let plan = try plan(model, format, as: "out")
@@ -75,7 +75,7 @@ import Testing
     #expect(try !scratch.names().contains { $0.hasSuffix(".partial") })
   }
 
-  @Test("a file that was damaged in the meantime is made again", arguments: formats)
+  @Test("a file that was damaged before the run is resumed is written again", arguments: formats)
   func damaged(format: Format) throws {
     let model = try model()
     let plan = try plan(model, format, as: "out")
@@ -90,7 +90,7 @@ import Testing
     #expect(try files(plan) == expected(model, format))
   }
 
-  @Test("files of another job are not used") func another() throws {
+  @Test("the files of another job are not reused") func another() throws {
     stop(try plan(try model(), .mlx, as: "out"), at: 3, resuming: true)
     let other = try model(seed: 9)
     let plan = try plan(other, .mlx, as: "out")
@@ -99,12 +99,12 @@ import Testing
     #expect(try files(plan) == expected(other, .mlx))
   }
 
-  @Test("unasked, a stopped run leaves nothing") func unasked() throws {
+  @Test("a stopped run leaves no files unless resuming is enabled") func notResuming() throws {
     stop(try plan(try model(), .mlx, as: "out"), at: 3, resuming: false)
     #expect(try scratch.names() == ["in"])
   }
 
-  @Test("one file cannot be resumed") func oneFile() throws {
+  @Test("a run that writes one file cannot be resumed") func oneFile() throws {
     let path = scratch.path("out.pleat")
     let plan = try Plan.quantizing(
       try model(), Recipe(), to: Destination(path: path, format: .pleat))

@@ -2,7 +2,7 @@ import Pleat
 import TestSupport
 import Testing
 
-/// What is quantized when no rule says, by the names of real models.
+/// Which tensors of real models are quantized without rules.
 @Suite struct RoleTests {
   let scratch: Scratch
 
@@ -13,7 +13,7 @@ import Testing
   private static let stack = [2, 64, 64]
   private static let vector = [64]
 
-  /// Names, shapes, and what becomes of the tensors in a pleat file.
+  /// Names and shapes of tensors, with the decision for a pleat file.
   static let models: [(String, [(String, [Int], String)])] = [
     (
       "llama",
@@ -99,18 +99,18 @@ import Testing
     ),
   ]
 
-  @Test("names decide what is quantized", arguments: models)
+  @Test("names and shapes decide which tensors are quantized", arguments: models)
   func decisions(model: String, tensors: [(String, [Int], String)]) throws {
     let source = try Models.named(tensors.map { ($0.0, $0.1) }, in: scratch)
     let plan = try Plan.quantizing(
       source, Recipe(), to: Destination(path: scratch.path("out.pleat"), format: .pleat))
-    #expect(plan.tensors.map(\.source.name) == tensors.map(\.0))
+    #expect(plan.jobs.map(\.source.name) == tensors.map(\.0))
     for (name, _, expected) in tensors {
       #expect(plan.decisions[name] == expected, "\(name)")
     }
   }
 
-  @Test("in gguf embeddings are quantized, and the head gets 8 bits") func gguf() throws {
+  @Test("in gguf, embeddings are quantized and the head gets 8 bits") func gguf() throws {
     let source = try Models.named(
       [
         ("token_embd.weight", [64, 64]), ("output.weight", [64, 64]),
@@ -126,7 +126,7 @@ import Testing
       ])
   }
 
-  @Test("in gguf embeddings that serve as the head get 8 bits") func tiedEmbeddings() throws {
+  @Test("in gguf, tied embeddings get 8 bits") func tiedEmbeddings() throws {
     let source = try Models.named(
       [("token_embd.weight", [64, 64]), ("blk.0.up.weight", [64, 64])], in: scratch)
     let plan = try Plan.quantizing(

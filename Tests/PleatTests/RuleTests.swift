@@ -23,7 +23,7 @@ import Testing
     return plan.decisions
   }
 
-  @Test("the last rule that fits wins") func order() throws {
+  @Test("the last matching rule wins") func order() throws {
     let found = try decisions(["*.q_proj=8", "layers.1.*=3:64", "layers.1.q_proj=keep"])
     #expect(found["layers.0.q_proj.weight"] == "8-bit, groups of 32, F16 scale and bias")
     #expect(found["layers.1.q_proj.weight"] == "rule 'layers.1.q_proj=keep'")
@@ -33,7 +33,7 @@ import Testing
   }
 
   @Test(
-    "a final '.weight' may be left out, and nothing else",
+    "a pattern matches the whole name, or the name without a final '.weight'",
     arguments: [
       ("layers.0.q_proj", true), ("layers.0.q_proj.weight", true), ("*.q_proj", true),
       ("layers.?.q_proj", true), ("layers.[01].q_proj", true), ("q_proj", false),
@@ -43,14 +43,14 @@ import Testing
     #expect(Rule(pattern: pattern, choice: .keep).matches("layers.0.q_proj.weight") == fits)
   }
 
-  @Test("a rule for everything does not mean vectors") func vectors() throws {
+  @Test("a rule for all tensors does not quantize vectors") func vectors() throws {
     let found = try decisions(["*=8"])
     #expect(found["norm.weight"] == "a vector")
     #expect(found["lm_head.weight"] == "8-bit, groups of 32, F16 scale and bias")
   }
 
   @Test(
-    "each choice does what it says",
+    "each choice of a rule has its effect",
     arguments: [
       ("keep", "rule 'layers.0.q_proj=keep'"), ("3", "3-bit, groups of 32, F16 scale and bias"),
       ("6:64", "6-bit, groups of 64, F16 scale and bias"),
@@ -64,12 +64,12 @@ import Testing
     #expect(try decisions(["layers.0.q_proj=\(choice)"])["layers.0.q_proj.weight"] == expected)
   }
 
-  @Test("a plain type is for vectors too") func plainVectors() throws {
+  @Test("a rule with a plain type applies to vectors too") func plainVectors() throws {
     #expect(try decisions(["norm.*=F32"])["norm.weight"] == "F32")
   }
 
   @Test(
-    "a rule that makes no sense is refused",
+    "an invalid rule is a usage error",
     arguments: [
       "", "=", "=8", "*", "*=", "*=7", "*=1", "*=0", "*=-4", "*=9", "*=4:", "*=4:0", "*=4:-32",
       "*=4:x", "*=4:32:", "*=4:32:best", "*=4:32:minmax:x", "*=drop", "*=Keep", "*=F8_E4M3", "*=I8",
@@ -81,7 +81,7 @@ import Testing
   }
 
   @Test(
-    "the text of a rule is read again",
+    "a rule is unchanged by writing and reading its text",
     arguments: ["keep", "8", "4:64", "3:row", "4:32:minmax", "2:row:symmetric", "Q8_0", "F16"])
   func texts(choice: String) throws {
     let rule = try Rule(text: "a=b.*=\(choice)")
@@ -91,7 +91,7 @@ import Testing
   }
 
   @Test(
-    "a rule that the format cannot follow is refused with the tensor",
+    "a rule that the format does not support is refused with the tensor",
     arguments: ["*.q_proj=3:64", "*.q_proj=8:32:minmax", "*.q_proj=4:48"])
   func impossible(rule: String) throws {
     let error = #expect(throws: ModelError.self) { try decisions([rule], format: .gguf) }

@@ -2,7 +2,7 @@ import Pleat
 import TestSupport
 import Testing
 
-/// The plan knows the length of the output before a weight is read.
+/// A plan knows the size of the output before any weight is read.
 @Suite struct SizeTests {
   let scratch: Scratch
 
@@ -27,7 +27,7 @@ import Testing
     return try Model.open(scratch.path("source"))
   }
 
-  /// Runs a plan and compares its promises with the files.
+  /// Runs a plan and compares the planned sizes and names with the files.
   private func check(_ plan: Plan, at path: String) throws {
     let written = try Run(plan, workerCount: 2)().size.byteCount
     let folder = path.hasSuffix("folder") ? path : scratch.folder
@@ -114,7 +114,7 @@ import Testing
     #expect(try Files.byteCount(of: path) == plan.byteCount)
   }
 
-  @Test("bits per weight count what tensors take") func bitsPerWeight() throws {
+  @Test("bits per weight count the bytes of tensors only") func bitsPerWeight() throws {
     let model = try Models.make([Toy("a.weight", .f16, [4, 64], seed: 1)], in: scratch)
     #expect(Inspection(model).bitsPerWeight == 16)
     let plan = try Plan.quantizing(

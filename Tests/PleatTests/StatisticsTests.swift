@@ -11,7 +11,7 @@ import Testing
     _ found: TensorStatistics?, _ values: [Float], _ what: Comment
   ) throws {
     let found = try #require(found)
-    let expected = PlainTwin.Statistics(values)
+    let expected = PlainReference.Statistics(values)
     #expect(found.minimum == expected.minimum, what)
     #expect(found.maximum == expected.maximum, what)
     #expect((found.mean - expected.mean).magnitude <= 1e-9 * (1 + expected.deviation), what)
@@ -31,14 +31,14 @@ import Testing
     ("large", [-3e38, 3e38, 0]), ("tiny", [.leastNonzeroMagnitude, 0, 3 * .leastNonzeroMagnitude]),
   ]
 
-  @Test("statistics are those of a plain computation", arguments: contents)
+  @Test("statistics of special values match the reference", arguments: contents)
   func edgeCases(name: String, values: [Float]) throws {
     let model = try Models.make([Toy("a", .f32, [values.count], values)], in: scratch)
     try expectSame(try TensorStatistics(of: 0, in: model), values, "\(name)")
   }
 
   @Test(
-    "statistics of many weights are those of a plain computation (seed 61)",
+    "statistics of many weights match the reference (seed 61)",
     arguments: [
       ScalarType.f16, .bf16, .f32,
     ])
@@ -54,7 +54,8 @@ import Testing
     let path = scratch.path("a.pleat")
     try Run(
       try Plan.quantizing(
-        source, try .with(bits: 3), to: Destination(path: path, format: .pleat, compresses: true)))()
+        source, try .with(bits: 3),
+        to: Destination(path: path, format: .pleat, compresses: true)))()
     let model = try Model.open(path)
     let values = try #require(try model.floats(in: scratch)["a.weight"])
     try expectSame(try TensorStatistics(of: 0, in: model), values, "groups")
@@ -65,7 +66,7 @@ import Testing
     }
   }
 
-  @Test("what is not decoded has no statistics") func others() throws {
+  @Test("a tensor that is not decoded has no statistics") func others() throws {
     let model = try Models.make(
       [Toy("a", .i32, [2], bytes: [UInt8](repeating: 0, count: 8))], in: scratch)
     #expect(try TensorStatistics(of: 0, in: model) == nil)

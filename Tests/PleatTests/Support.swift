@@ -3,9 +3,9 @@ import Quantization
 import TensorModel
 import TestSupport
 
-/// Models in a scratch folder, and plans for them.
+/// Models in a scratch folder.
 enum Models {
-  /// Writes tensors as one checkpoint file and opens it.
+  /// Writes tensors to one safetensors file and opens it.
   static func make(
     _ tensors: [Toy], in scratch: Scratch, metadata: [(String, String)] = [],
     as name: String = "model.safetensors"
@@ -13,7 +13,7 @@ enum Models {
     try Model.open(try scratch.write(ToyFiles.safetensors(tensors, metadata: metadata), as: name))
   }
 
-  /// A model whose tensors are all zeros: for decisions that are made by names and shapes.
+  /// A model whose weights are zero, for decisions that depend on names and shapes.
   static func named(
     _ names: [(String, [Int])], _ type: ScalarType = .f16, in scratch: Scratch,
     metadata: [(String, String)] = [("general.architecture", "llama")]
@@ -25,38 +25,46 @@ enum Models {
       }, in: scratch, metadata: metadata)
   }
 
-  /// The model with the weights of a small LLaMA.
+  /// The model in `fixtures/tinylm`, a small LLaMA.
   static func tinylm() throws(ModelError) -> Model {
     try Model.open(Fixtures.path("tinylm"))
   }
 }
 
 extension Plan {
-  /// The plan of a tensor.
-  func tensor(_ name: String) -> TensorPlan? { tensors.first { $0.source.name == name } }
+  /// The job of a tensor.
+  func job(_ name: String) -> TensorJob? { jobs.first { $0.source.name == name } }
 
-  /// What will be done with each tensor, in words: `4-bit, groups of 32 …`, or why it is kept.
+  /// The target encoding of each tensor, such as `4-bit, groups of 32 …`, or why it is copied.
   var decisions: [String: String] {
     Dictionary(
-      uniqueKeysWithValues: tensors.map {
+      uniqueKeysWithValues: jobs.map {
         ($0.source.name, $0.action == .copy ? $0.reason : $0.target.encoding.description)
       })
   }
 }
 
+extension TensorJob {
+  /// The grouping and the scheme of the quantizer; nil if the job has none.
+  var quantizer: (grouping: Grouping, scheme: String)? {
+    guard case .encode(_, .groups(let quantizer, _)) = transform else { return nil }
+    return (quantizer.grouping, quantizer.schemeName)
+  }
+}
+
 extension Recipe {
-  /// The schemes that make groups of 32 with these bits and parameters.
+  /// The names of the schemes that support groups of 32 with these bits and parameters.
   static func schemeNames(bits: Int, _ parameters: ScalarType = .f16) -> [String] {
     let schemes = Schemes.all.filter { scheme in
       scheme.offsets.contains {
         let grouping = Grouping(bits: bits, groupSize: 32, offset: $0, parameters: parameters)
-        return scheme.refusal(of: grouping) == nil
+        return scheme.refusal(grouping) == nil
       }
     }
     return schemes.map { $0.name }
   }
 
-  /// A recipe with some of its values set.
+  /// A recipe with some values set.
   static func with(
     type: String? = nil, bits: Int = 4, group: GroupSize? = nil, scheme: String? = nil,
     parameters: ScalarType = .f16, rules: [String] = []
@@ -76,9 +84,9 @@ extension Model {
   /// The index of a tensor.
   func index(of name: String) -> Int? { catalog.tensors.firstIndex { $0.name == name } }
 
-  /// All numbers of a tensor, by way of a conversion to F32.
+  /// The values of all tensors that a conversion to F32 decodes, by name.
   ///
-  /// The other way round than the library decodes for statistics and comparisons.
+  /// Statistics and comparisons decode on another path, so tests compare the two.
   func floats(in scratch: Scratch) throws -> [String: [Float]] {
     let path = scratch.path("floats-\(try scratch.names().count).safetensors")
     let plan = try Plan.converting(

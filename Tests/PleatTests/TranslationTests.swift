@@ -1,3 +1,4 @@
+import Architectures
 import Bytes
 import Formats
 import Pleat
@@ -5,9 +6,9 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Checkpoints of Hugging Face that become GGUF.
+/// Conversions of Hugging Face checkpoints to GGUF.
 ///
-/// That llama.cpp runs them is for the interop tests.
+/// The interop tests check that llama.cpp runs the output.
 @Suite struct TranslationTests {
   let scratch: Scratch
 
@@ -38,7 +39,7 @@ import Testing
       + layer.map { ("model.layers.0.\($0.0).weight", $0.1) }
   }
 
-  /// A checkpoint with another value of some keys, without some tensors, and with others.
+  /// A checkpoint with changed config keys, without some tensors, and with further ones.
   private func checkpoint(
     _ changes: [JSONValue.Member] = [], without: Set<String> = [],
     adding: [(String, [Int])] = [], type: ScalarType = .bf16
@@ -63,9 +64,10 @@ import Testing
     try #require(Laws.error { () throws(ModelError) in try plan(model) })
   }
 
-  @Test("names are llama.cpp's, norms are F32, and matrices keep their type") func names() throws {
+  @Test("tensors get the names of llama.cpp, norms become F32, matrices keep their type")
+  func names() throws {
     let plan = try plan(try checkpoint())
-    let targets = plan.tensors.map(\.target)
+    let targets = plan.jobs.map(\.target)
     #expect(
       targets.map(\.name).prefix(3) == [
         "token_embd.weight", "output_norm.weight", "blk.0.attn_norm.weight",
@@ -75,7 +77,8 @@ import Testing
     }
   }
 
-  @Test("what was converted is the reference, rows moved back", arguments: [ScalarType.f16, .f32])
+  @Test(
+    "the output equals the checkpoint after reordering rows", arguments: [ScalarType.f16, .f32])
   func verified(type: ScalarType) throws {
     let model = try checkpoint(type: type)
     try Run(try plan(model))()
@@ -83,14 +86,14 @@ import Testing
       of: try Model.open(scratch.path("out.gguf")), against: model, tolerance: 0)
     #expect(found.holds)
     #expect(found.comparisons?.count == Self.tensors.count)
-    // The check can fail: without moving rows back the heads are elsewhere.
+    // With other head counts the rows are in another order, so the same check fails.
     let other = try checkpoint([.init("num_attention_heads", 2), .init("num_key_value_heads", 1)])
     let wrong = try Verification(
       of: try Model.open(scratch.path("out.gguf")), against: other, tolerance: 0)
     #expect(!wrong.isFaithful)
   }
 
-  @Test("an architecture that Pleat does not know is refused with those it knows")
+  @Test("an unknown architecture is refused with the list of known ones")
   func unknownArchitecture() throws {
     let error = try refusal(try checkpoint([.init("model_type", "mamba")]))
     #expect(error.kind == .unsupported && error.found == "model_type mamba")
@@ -99,36 +102,41 @@ import Testing
     }
   }
 
-  @Test("a tensor that llama.cpp has no name for is named") func unknownTensor() throws {
+  @Test("a tensor without a llama.cpp name is refused by name") func unknownTensor() throws {
     let name = "model.layers.0.self_attn.rotary.weight"
     let error = try refusal(try checkpoint(adding: [(name, [4])]))
     #expect(error.kind == .unsupported && error.tensor == name)
   }
 
-  @Test("a tensor that the config promises and the file lacks is named") func missing() throws {
+  @Test("a tensor that the config requires and the file lacks is malformed by name")
+  func missing() throws {
     let name = "model.layers.0.mlp.up_proj.weight"
     let error = try refusal(try checkpoint(without: [name]))
     #expect(error.kind == .malformed && error.tensor == name)
   }
 
-  @Test(
-    "a config that does not say enough is malformed, and the key is named",
-    arguments: ["hidden_size", "num_hidden_layers", "num_attention_heads", "rms_norm_eps"],
-    [JSONValue.null, "many", -1])
+  /// Config keys with invalid values; only a number that is not a count may be negative.
+  static let invalidMembers = Every.pair(
+    of: ["hidden_size", "num_hidden_layers", "num_attention_heads", "rms_norm_eps"],
+    [JSONValue.null, "many", -1]
+  ).filter { $0 != "rms_norm_eps" || $1 != -1 }
+
+  @Test("there are 11 invalid members of a config") func presence() {
+    #expect(Self.invalidMembers.count == 11)
+  }
+
+  @Test("a missing or invalid config key is malformed by name", arguments: invalidMembers)
   func incomplete(key: String, value: JSONValue) throws {
-    guard (key, value) != ("rms_norm_eps", -1) else { return }
     let error = try refusal(try checkpoint([.init(key, value)]))
     #expect(error.kind == .malformed && error.tensor == key)
   }
 
-  @Test("heads that the tensors do not have are malformed") func wrongHeads() throws {
+  @Test("head counts that do not match the tensors are malformed") func wrongHeads() throws {
     let error = try refusal(try checkpoint([.init("head_dim", 32)]))
     #expect(error.kind == .malformed && error.tensor?.hasSuffix("self_attn.q_proj.weight") == true)
   }
 
-  @Test("a scaling of rotary embeddings that llama.cpp does not do is refused") func scaling()
-    throws
-  {
+  @Test("a RoPE scaling that llama.cpp does not support is refused") func scaling() throws {
     let scaling: JSONValue = ["rope_type": "spiral", "factor": 2]
     let error = try refusal(try checkpoint([.init("rope_scaling", scaling)]))
     #expect(error.kind == .unsupported && error.found == "spiral")
@@ -139,9 +147,8 @@ import Testing
     #expect(try refusal(model).kind == .unsupported)
   }
 
-  @Test("a GGUF model keeps its tokenizer, and wishes for another are refused") func ownTokenizer()
-    throws
-  {
+  @Test("--tokenizer-pre is a usage error for a model that is not translated")
+  func ownTokenizer() throws {
     let model = try Models.named([("token_embd.weight", [4, 32])], in: scratch)
     var destination = Destination(path: scratch.path("out.gguf"), format: .gguf)
     destination.preTokenizer = "qwen2"

@@ -26,7 +26,7 @@ import Testing
     return try Model.open(path)
   }
 
-  @Test("a model is its own equal") func itself() throws {
+  @Test("a model equals itself") func itself() throws {
     let model = try source()
     let found = try Verification(of: model, against: model, tolerance: 0)
     #expect(found.holds)
@@ -36,7 +36,7 @@ import Testing
     #expect(found.comparisons?.allSatisfy { $0.decibels == .infinity } == true)
   }
 
-  @Test("errors are those of a plain computation", arguments: Grouping.supportedBits)
+  @Test("comparison errors match the reference", arguments: Grouping.supportedBits)
   func errors(bits: Int) throws {
     for scheme in Recipe.schemeNames(bits: bits) {
       let source = try source()
@@ -52,7 +52,7 @@ import Testing
           #expect(comparison.relativeError == 0)
           continue
         }
-        let expected = PlainTwin.error(of: left, from: right)
+        let expected = PlainReference.error(of: left, from: right)
         #expect(areClose(comparison.relativeError, expected.relative), "\(comparison.name)")
         #expect(areClose(comparison.largestError, expected.largest, 1e-6), "\(comparison.name)")
       }
@@ -61,7 +61,7 @@ import Testing
     }
   }
 
-  @Test("checksums cover every part, and preamble and header") func checksums() throws {
+  @Test("checksums cover every part, the preamble and the header") func checksums() throws {
     for compresses in [false, true] {
       let model = try quantized(Recipe(), compresses: compresses)
       let found = try Verification(of: model)
@@ -72,7 +72,7 @@ import Testing
     }
   }
 
-  @Test("the tolerance decides, tensor by tensor") func tolerance() throws {
+  @Test("the tolerance applies to each tensor") func tolerance() throws {
     let source = try source()
     let model = try quantized(Recipe(), of: source)
     let comparisons = try #require(try Verification(of: model, against: source).comparisons)
@@ -111,7 +111,7 @@ import Testing
     #expect(try Verification(of: left, against: right, tolerance: 0).holds)
   }
 
-  @Test("weights that are not finite are never faithful") func nonFinite() throws {
+  @Test("a comparison with weights that are not finite fails") func nonFinite() throws {
     let good = try Models.make([Toy("a", .f32, [2], [1, 2])], in: scratch)
     for value in [Float.nan, .infinity] {
       let bad = try Models.make(
@@ -121,7 +121,8 @@ import Testing
     }
   }
 
-  @Test("something beside a reference of zeros is infinitely far") func zeroReference() throws {
+  @Test("the error is infinite if the reference is zero and the tensor is not")
+  func zeroReference() throws {
     let zeros = try Models.make([Toy("a", .f32, [2], [0, 0])], in: scratch)
     let other = try Models.make([Toy("a", .f32, [2], [0, 1])], in: scratch, as: "b.safetensors")
     let found = try Verification(of: other, against: zeros)
@@ -130,11 +131,11 @@ import Testing
     #expect(try Verification(of: zeros, against: zeros, tolerance: 0).holds)
   }
 
-  @Test("damage is reported with its part, and then nothing is compared") func damage() throws {
+  @Test("damage is a fault, and then no tensors are compared") func damage() throws {
     let model = try quantized(Recipe())
     let bytes = try Files.bytes(of: model.path)
     let file = try DamagedFile(bytes, as: "damaged.pleat", in: scratch)
-    try file.forEachFlip(of: 1, in: [64]) { _ in
+    try file.withFlip(of: 1, at: 64) {
       let found = try Verification(of: try Model.open(file.path), against: try source())
       #expect(!found.holds)
       #expect(found.faults.count == 1)
@@ -153,7 +154,7 @@ import Testing
     #expect(error?.kind == .interrupted)
   }
 
-  @Test("the report says what was found") func report() throws {
+  @Test("the JSON report states the findings") func report() throws {
     let source = try source()
     let model = try quantized(Recipe(), of: source)
     let found = try Verification(of: model, against: source, tolerance: 0.01)

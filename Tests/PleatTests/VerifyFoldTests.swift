@@ -4,13 +4,13 @@ import Pleat
 import TestSupport
 import Testing
 
-/// What verifying proves of folds.
+/// The verification of folds.
 @Suite struct VerifyFoldTests {
   let folder: Folder
 
   init() throws { folder = try Folder() }
 
-  /// How a base is stored, and how an adapter gets into it.
+  /// How a base model is stored and how an adapter is folded into it.
   struct Way: Sendable, CustomTestStringConvertible {
     var name: String
     var type = ScalarType.f32
@@ -56,8 +56,10 @@ import Testing
     Way(name: "narrow codes in wide blocks", scheme: "minmax", bits: 3, format: "gguf"),
   ]
 
-  /// A base and an adapter for two of its three weights.
-  private func prepared(_ way: Way, seed: UInt64 = 881) throws -> (base: Model, use: AdapterUse) {
+  /// A base model, and an adapter for two of its three weights.
+  private func prepared(_ way: Way, seed: UInt64 = 881) throws -> (
+    base: Model, applied: AppliedAdapter
+  ) {
     var base = try Models.make(
       [
         Toy("a.weight", way.type, [30, 128], seed: 882),
@@ -69,14 +71,14 @@ import Testing
       let recipe = try Recipe.with(bits: way.bits, scheme: scheme, parameters: way.parameters)
       base = try folder.quantize(base, recipe, to: "base.pleat")
     }
-    return (base, try use(way, seed: seed, as: "adapter"))
+    return (base, try applied(way, seed: seed, as: "adapter"))
   }
 
-  private func use(
+  private func applied(
     _ way: Way, seed: UInt64, as name: String, scale: Double = 1
-  ) throws -> AdapterUse {
+  ) throws -> AppliedAdapter {
     let width = way.isPooled ? 32 : 1
-    return try folder.use(
+    return try folder.applied(
       [
         ToyFactors("a", 30, 128 / width, seed: seed),
         ToyFactors("b", 5, 64 / width, seed: seed + 1000),
@@ -84,46 +86,46 @@ import Testing
       as: name, scale: scale, pooling: way.isPooled ? .sum : nil)
   }
 
-  @Test("a fold is proven weight by weight (seed 881)", arguments: proven)
+  @Test("a correct fold is proven weight by weight (seed 881)", arguments: proven)
   func holds(way: Way) throws {
-    let (base, use) = try prepared(way)
-    let result = try folder.fold([use], into: base, to: "out.\(way.format)", way.options)
-    let found = try Verification(of: result.model, against: base, adapters: [use])
+    let (base, applied) = try prepared(way)
+    let result = try folder.fold([applied], into: base, to: "out.\(way.format)", way.options)
+    let found = try Verification(of: result.model, against: base, adapters: [applied])
     #expect(found.holds && found.isFaithful)
     let folds = try #require(found.comparisons).filter { $0.fold != nil }
-    // What no adapter changes is judged alike where it got another type on the way.
-    let isRespelled =
-      result.plan.tensor("c.weight")?.target.encoding
+    // A weight without an adapter is proven too if the output stores it in another encoding.
+    let isReencoded =
+      result.plan.job("c.weight")?.target.encoding
       != result.model.catalog.tensors[try #require(result.model.index(of: "c.weight"))].encoding
-    let names = ["a.weight", "b.weight"] + (isRespelled ? ["c.weight"] : [])
+    let names = ["a.weight", "b.weight"] + (isReencoded ? ["c.weight"] : [])
     #expect(folds.map(\.name).sorted() == names)
     for comparison in folds {
       #expect(comparison.fold?.isProven == true)
       guard comparison.name != "c.weight" else { continue }
-      // The fold of F32 does the arithmetic of the proof.
+      // For F32, the fold uses the same arithmetic as the proof.
       let isExact = way.scheme == nil && way.type == .f32
       #expect((comparison.fold?.largestError == 0) == isExact)
     }
     #expect(found.fold?.changedCodeCount == 0)
-    let codeCount = 30 * 128 + (isRespelled ? 2 : 1) * 5 * 64
+    let codeCount = 30 * 128 + (isReencoded ? 2 : 1) * 5 * 64
     #expect(found.fold?.codeCount == (way.scheme == nil ? 0 : codeCount))
-    // The error is that of the run, which read what it had written.
+    // The error equals the one that the run measured.
     let measured = result.report.total.adapterError
     let difference = abs((found.fold?.adapterError ?? 0) - measured)
     #expect(difference <= 1e-3 * measured || measured < 1e-5)
   }
 
   @Test(
-    "another adapter, another scale, or none is not what was folded (seed 881)", arguments: proven)
+    "verification with another adapter, another scale or none fails (seed 881)", arguments: proven)
   func otherAdapters(way: Way) throws {
-    let (base, use) = try prepared(way)
-    let result = try folder.fold([use], into: base, to: "out.\(way.format)", way.options)
-    let other = try self.use(way, seed: 886, as: "other")
-    var stronger = use
+    let (base, applied) = try prepared(way)
+    let result = try folder.fold([applied], into: base, to: "out.\(way.format)", way.options)
+    let other = try self.applied(way, seed: 886, as: "other")
+    var stronger = applied
     stronger.scale = 1.5
-    var negative = use
+    var negative = applied
     negative.scale = -1
-    for wrong in [[other], [stronger], [negative], [use, use]] {
+    for wrong in [[other], [stronger], [negative], [applied, applied]] {
       let found = try Verification(of: result.model, against: base, adapters: wrong)
       #expect(!found.holds && !found.isFaithful)
       #expect(found.faults.isEmpty && found.mismatches.isEmpty)
@@ -131,45 +133,46 @@ import Testing
       #expect(first.fold != nil && !found.accepts(first))
       #expect(first.fold?.measurement.changedCodeCount == 0)
     }
-    // The base itself is not the fold, unless no zero point had to move.
-    let isMoved = try base.parts("a.weight") != result.model.parts("a.weight")
-    #expect(isMoved || way.scheme == "zeropoint")
+    // The base model does not pass as the fold, unless no zero point changed.
+    let isChanged = try base.parts("a.weight") != result.model.parts("a.weight")
+    #expect(isChanged || way.scheme == "zeropoint")
     if result.model.catalog.tensors == base.catalog.tensors {
-      let found = try Verification(of: base, against: base, adapters: [use])
-      #expect(found.isFaithful != isMoved)
+      let found = try Verification(of: base, against: base, adapters: [applied])
+      #expect(found.isFaithful != isChanged)
     }
     #expect(!(try Verification(of: result.model, against: base, tolerance: 0)).isFaithful)
   }
 
-  @Test("several adapters, and one that is taken back, are proven too (seed 881)")
+  @Test("folds of several adapters, and unfolding one, are proven (seed 881)")
   func several() throws {
     let way = Self.proven[6]
-    let (base, use) = try prepared(way)
-    let other = try self.use(way, seed: 887, as: "other", scale: -0.5)
-    let result = try folder.fold([use, other], into: base, to: "out.pleat")
-    #expect(try Verification(of: result.model, against: base, adapters: [use, other]).holds)
-    // One after the other is rounded twice, and need not be proven; each step is.
-    let first = try folder.fold([use], into: base, to: "1.pleat")
+    let (base, applied) = try prepared(way)
+    let other = try self.applied(way, seed: 887, as: "other", scale: -0.5)
+    let result = try folder.fold([applied, other], into: base, to: "out.pleat")
+    #expect(try Verification(of: result.model, against: base, adapters: [applied, other]).holds)
+    // Folding one after the other rounds twice, so only each step is proven.
+    let first = try folder.fold([applied], into: base, to: "1.pleat")
     let second = try folder.fold([other], into: first.model, to: "2.pleat")
     #expect(try Verification(of: second.model, against: first.model, adapters: [other]).holds)
-    var back = use
+    var back = applied
     back.scale = -1
     let third = try folder.fold([back], into: first.model, to: "3.pleat")
     #expect(try Verification(of: third.model, against: first.model, adapters: [back]).holds)
   }
 
-  @Test("an adapter that the reference carries proves a fold of it") func attached() throws {
+  @Test("a fold of an attached adapter is proven with the attached adapter")
+  func attached() throws {
     let way = Self.proven[6]
-    let (base, use) = try prepared(way)
-    let both = try folder.attach([use], names: ["one"], to: base, at: "both.pleat")
-    let attached = AdapterUse(try #require(try AdapterFile(attached: "one", in: both)))
+    let (base, applied) = try prepared(way)
+    let both = try folder.attach([applied], names: ["one"], to: base, at: "both.pleat")
+    let attached = AppliedAdapter(try #require(try AdapterFile(attached: "one", in: both)))
     let result = try folder.fold([attached], into: both, to: "out.pleat")
     #expect(try Verification(of: result.model, against: both, adapters: [attached]).holds)
-    #expect(try Verification(of: result.model, against: base, adapters: [use]).holds)
+    #expect(try Verification(of: result.model, against: base, adapters: [applied]).holds)
   }
 
   @Test(
-    "the other kinds of changes are proven in plain numbers (seed 888)",
+    "folds of biases, replacements and DoRA are proven in plain weights (seed 888)",
     arguments: [
       ScalarType.f16, .bf16, .f32,
     ])
@@ -181,54 +184,54 @@ import Testing
       ], in: folder.scratch, as: "source.safetensors")
     var random = Seeded(892)
     let lengths = random.weights(6).map { $0.magnitude + 1 }
-    let vectors = try folder.use(
+    let vectors = try folder.applied(
       [ToyFactors("a", 6, 64, seed: 893)],
       [
         Toy("base_model.model.a.lora_B.bias", .f32, [6], lengths),
         Toy("base_model.model.norm.weight", .f32, [9], seed: 894),
       ], "\"lora_bias\":true", as: "vectors")
-    let dora = try folder.use(
+    let dora = try folder.applied(
       [ToyFactors("b", 6, 64, seed: 895)],
       [Toy("base_model.model.b.lora_magnitude_vector", .f32, [6], lengths)],
       "\"use_dora\":true", as: "dora")
-    for (use, count) in [(vectors, 3), (dora, 1)] {
-      let name = "\(use.file.name).safetensors"
-      let result = try folder.fold([use], into: base, to: name)
-      let found = try Verification(of: result.model, against: base, adapters: [use])
+    for (applied, count) in [(vectors, 3), (dora, 1)] {
+      let name = "\(applied.file.name).safetensors"
+      let result = try folder.fold([applied], into: base, to: name)
+      let found = try Verification(of: result.model, against: base, adapters: [applied])
       #expect(found.holds)
       #expect(found.comparisons?.count { $0.fold?.isProven == true } == count)
     }
   }
 
   @Test(
-    "what was quantized again is not proven, and passes with a tolerance (seed 881)",
+    "a requantized fold is not proven, but passes with a tolerance (seed 881)",
     arguments: Recipe.schemeNames)
   func requantized(scheme: String) throws {
     let way = Way(
       name: "", scheme: scheme, isPooled: false, options: .with(requantizes: true))
-    let (base, use) = try prepared(way)
-    let result = try folder.fold([use], into: base, to: "out.pleat", way.options)
-    let found = try Verification(of: result.model, against: base, adapters: [use])
+    let (base, applied) = try prepared(way)
+    let result = try folder.fold([applied], into: base, to: "out.pleat", way.options)
+    let found = try Verification(of: result.model, against: base, adapters: [applied])
     #expect(!found.holds && !found.isFaithful)
     #expect(found.comparisons?.filter { $0.fold != nil }.allSatisfy { !found.accepts($0) } == true)
     #expect((found.fold?.changedCodeCount ?? 0) > 0)
     let worst = found.comparisons?.map(\.relativeError).max() ?? 0
     #expect(worst > 0 && worst < 0.5)
     func verify(_ tolerance: Double) throws -> Verification {
-      try Verification(of: result.model, against: base, adapters: [use], tolerance: tolerance)
+      try Verification(of: result.model, against: base, adapters: [applied], tolerance: tolerance)
     }
     #expect(try verify(worst).holds)
     #expect(!(try verify(worst * 0.999)).holds)
   }
 
-  @Test("a fold while quantizing is not proven against the 16-bit model, and is near it (seed 881)")
+  @Test("a fold made while quantizing is proven against the quantized model only (seed 881)")
   func quantizing() throws {
-    let (source, use) = try prepared(Way(name: "", isPooled: true))
-    let model = try folder.quantize(source, Recipe(), to: "direct.pleat", adding: [use])
-    #expect(!(try Verification(of: model, against: source, adapters: [use])).holds)
+    let (source, applied) = try prepared(Way(name: "", isPooled: true))
+    let model = try folder.quantize(source, Recipe(), to: "direct.pleat", adding: [applied])
+    #expect(!(try Verification(of: model, against: source, adapters: [applied])).holds)
     #expect(
-      try Verification(of: model, against: source, adapters: [use], tolerance: 0.2).holds)
+      try Verification(of: model, against: source, adapters: [applied], tolerance: 0.2).holds)
     let base = try folder.quantize(source, Recipe(), to: "base.pleat")
-    #expect(try Verification(of: model, against: base, adapters: [use]).holds)
+    #expect(try Verification(of: model, against: base, adapters: [applied]).holds)
   }
 }

@@ -5,7 +5,7 @@ import TensorModel
 import TestSupport
 import Testing
 
-/// Models that get into the formats of AWQ and compressed-tensors, and out of them.
+/// Conversions from and to AWQ and compressed-tensors.
 @Suite struct WordsConversionTests {
   let folder: Folder
 
@@ -54,7 +54,7 @@ import Testing
         #expect(floats["\(weight.path).weight"]?.bits == weight.values.bits)
       }
     }
-    // The parts of compressed-tensors are those of a plain writer.
+    // The parts of compressed-tensors equal those that the tests pack themselves.
     for toy in Self.weights.flatMap({ $0.compressed() }) {
       let index = try #require(compressed.reader.stored.firstIndex { $0.name == toy.name })
       #expect(compressed.reader.stored[index].shape.dimensions == toy.shape)
@@ -63,7 +63,7 @@ import Testing
     }
   }
 
-  @Test("plain matrices are listed, tables are not, and a head that is not there is")
+  @Test("the config lists unquantized matrices and the missing head, but not embeddings")
   func lists() throws {
     let source = try awq()
     _ = try folder.rewrite(source, to: "1", .awq)
@@ -79,7 +79,7 @@ import Testing
     #expect(group["weights"]?["strategy"] == "group")
   }
 
-  @Test("decoded it is a checkpoint without the object") func decoding() throws {
+  @Test("decoding gives a checkpoint without quantization_config") func decoding() throws {
     let decoded = try folder.rewrite(try awq(), to: "out", .safetensors, decodingTo: .f32)
     #expect(decoded.format == .safetensors)
     #expect(try folder.keys("out") == ["z", "a"])
@@ -88,7 +88,7 @@ import Testing
         == Numbers.f32(Self.weights[0].values))
   }
 
-  @Test("old packing is written anew as of today") func oldPacking() throws {
+  @Test("codes in the old packing are written in the current one") func oldPacking() throws {
     let weight = ToyWords("a", 33, 64, bits: 3, seed: 706)
     let config =
       #"{"quantization_config":{"quant_method":"compressed-tensors","#
@@ -105,14 +105,15 @@ import Testing
     }
   }
 
-  @Test("without a scheme awq has zero points, and compressed-tensors none") func schemes() throws {
+  @Test("without a scheme, awq has zero points and compressed-tensors has none")
+  func schemes() throws {
     let source = try folder.checkpoint([Toy("a.weight", .f16, [8, 256], seed: 707)])
     for (format, offset) in [
       (Format.awq, Grouping.Offset.zeroPoint), (.compressedTensors, Grouping.Offset.none),
     ] {
       let destination = Destination(path: folder.scratch.path("out"), format: format)
       let plan = try Plan.quantizing(source, Recipe(), to: destination)
-      guard case .grouped(let grouping) = plan.tensors[0].target.encoding else {
+      guard case .grouped(let grouping) = plan.jobs[0].target.encoding else {
         Issue.record("not quantized")
         continue
       }
@@ -120,19 +121,20 @@ import Testing
     }
   }
 
-  @Test("rows that are no whole words of AWQ are kept, with a note") func misfits() throws {
+  @Test("weights whose rows do not fill whole AWQ words are kept, with a note")
+  func misfits() throws {
     let source = try folder.checkpoint([
       Toy("a.weight", .f16, [12, 128], seed: 708), Toy("b.weight", .f16, [8, 128], seed: 709),
     ])
     let destination = Destination(path: folder.scratch.path("out"), format: .awq)
     let plan = try Plan.quantizing(source, Recipe(), to: destination)
-    #expect(plan.tensors.map { $0.target.isGrouped } == [false, true])
+    #expect(plan.jobs.map { $0.target.isGrouped } == [false, true])
     #expect(plan.notes.contains { $0.contains("8 rows") })
     try Run(plan)()
     #expect(try object("out")["modules_to_not_convert"] == ["a", "lm_head"])
   }
 
-  @Test("groups of several sizes, and names within names, have no place in AWQ")
+  @Test("AWQ refuses several group sizes, and a kept name that is part of another")
   func refusals() throws {
     let source = try folder.checkpoint([
       Toy("a.weight", .f16, [8, 128], seed: 710), Toy("a_proj.weight", .f16, [8, 128], seed: 711),
@@ -148,21 +150,22 @@ import Testing
     #expect(try error([]) == nil)
     let sizes = try error(["a=4:32"])
     #expect(sizes?.kind == .unsupported)
-    #expect(sizes?.what.contains("one size") == true)
+    #expect(sizes?.what.contains("one group size") == true)
     let names = try error(["a=keep"])
     #expect(names?.kind == .unsupported)
     #expect(names?.tensor == "a_proj")
     #expect(try error(["a_proj=keep"]) == nil)
   }
 
-  @Test("a zero point that is no code has no place outside a pleat file") func largeZeros() throws {
+  @Test("only a pleat file can store a zero point that is larger than any code")
+  func largeZeros() throws {
     let source = try folder.checkpoint([Toy("a.weight", .f16, [8, 128], seed: 712)])
     let packed = try folder.quantize(
       source, try .with(bits: 4, scheme: "zeropoint"), to: "1.pleat")
     let index = try #require(packed.reader.stored.firstIndex { $0.role == .zeros })
-    let place = try #require(packed.reader.place(of: index))
+    let location = try #require(packed.reader.location(of: index))
     var bytes = try folder.scratch.bytes(of: "1.pleat")
-    bytes[place.offset + 5] = 200
+    bytes[location.offset + 5] = 200
     try folder.scratch.write(bytes, as: "2.pleat")
     let damaged = try Model.open(folder.scratch.path("2.pleat"))
     for format in [Format.awq, .compressedTensors] {
@@ -175,34 +178,37 @@ import Testing
     #expect(try folder.scratch.names() == ["1.pleat", "2.pleat", "source"])
   }
 
-  @Test("a fold rounds zero points, where --round permits it; symmetric weights get some")
+  @Test("a fold rounds zero points with --round; symmetric weights get zero points")
   func folding() throws {
     let source = try folder.checkpoint([Toy("a.weight", .f16, [16, 128], seed: 713)])
-    let use = try folder.use([ToyFactors("a", 16, 4, seed: 714)], pooling: .sum)
+    let applied = try folder.applied([ToyFactors("a", 16, 4, seed: 714)], pooling: .sum)
     for (format, scheme) in [
       (Format.awq, "zeropoint"), (.compressedTensors, "zeropoint"),
       (.compressedTensors, "symmetric"),
     ] {
-      let place = folder.scratch.path("base-\(format.name)-\(scheme)")
+      let path = folder.scratch.path("base-\(format.name)-\(scheme)")
       let recipe = try Recipe.with(bits: 4, group: .columns(32), scheme: scheme)
       try Run(
-        try Plan.quantizing(source, recipe, to: Destination(path: place, format: format)))()
-      let base = try Model.open(place)
-      let destination = Destination(path: place + "-out", format: format)
+        try Plan.quantizing(source, recipe, to: Destination(path: path, format: format)))()
+      let base = try Model.open(path)
+      let destination = Destination(path: path + "-out", format: format)
       func fold(_ options: FoldOptions) throws(ModelError) -> Model {
-        try Run(try Plan.folding([use], into: base, to: destination, options: options))()
+        try Run(try Plan.folding([applied], into: base, to: destination, options: options))()
         return try Model.open(destination.path)
       }
       let refusal = Laws.error { () throws(ModelError) in try fold(FoldOptions()) }
-      #expect(refusal?.hint?.hasPrefix("--round accepts it") == true)
+      #expect(refusal?.hint?.hasPrefix("--round accepts the loss") == true)
       #expect(refusal?.hint?.contains("--widen") == (format == .compressedTensors))
       #expect(refusal?.hint?.contains("--bias-type") == false)
       let folded = try fold(.with(rounds: true))
       let before = try #require(try base.floats(in: folder.scratch)["a.weight"])
       let after = try #require(try folded.floats(in: folder.scratch)["a.weight"])
-      guard case .grouped(let grouping) = folded.catalog.tensors[0].encoding else { continue }
+      guard case .grouped(let grouping) = folded.catalog.tensors[0].encoding else {
+        Issue.record("not quantized")
+        continue
+      }
       #expect(grouping.offset == .zeroPoint)
-      // All weights of a group move by the same whole number of scales.
+      // All weights of a group change by the same number.
       for first in stride(from: 0, to: before.count, by: 32) {
         let moves = (first..<first + 32).map { after[$0] - before[$0] }
         let spread = (moves.max() ?? 0) - (moves.min() ?? 0)

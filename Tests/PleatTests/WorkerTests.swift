@@ -2,7 +2,7 @@ import Pleat
 import TestSupport
 import Testing
 
-/// Output bytes never depend on the number of workers; what a run leaves does not depend on luck.
+/// The output bytes of a run do not depend on the number of workers.
 @Suite struct WorkerTests {
   let scratch: Scratch
 
@@ -30,7 +30,7 @@ import Testing
     return files
   }
 
-  @Test("the bytes are the same for 1, 2, 3 and 7 workers", arguments: destinations)
+  @Test("the output bytes are the same for 1, 2, 3 and 7 workers", arguments: destinations)
   func sameBytes(what: String, destination: Destination) throws {
     let model = try Models.tinylm()
     let plan = { (destination: Destination) in
@@ -46,7 +46,7 @@ import Testing
     }
   }
 
-  @Test("gguf bytes are the same for 1, 2, 3 and 7 workers") func gguf() throws {
+  @Test("the gguf output bytes are the same for 1, 2, 3 and 7 workers") func gguf() throws {
     let rows = 3000
     let tensors: [(Toy, typeNumber: UInt32)] = (0..<3).map {
       (Toy("blk.\($0).w.weight", .f16, [rows, 256], bytes: Self.pattern(rows * 512, $0)), 1)
@@ -62,12 +62,12 @@ import Testing
     }
   }
 
-  /// Bytes whose pairs are all finite halves.
+  /// Bytes whose pairs are finite F16 numbers.
   private static func pattern(_ count: Int, _ seed: Int) -> [UInt8] {
     (0..<count).map { UInt8(truncatingIfNeeded: ($0 * 31 + seed * 7) % 251) & 0x3B }
   }
 
-  @Test("progress counts every byte, and ends with all of them") func progress() throws {
+  @Test("progress counts up to the bytes of all tensors") func progress() throws {
     let model = try Models.tinylm()
     let plan = try Plan.quantizing(
       model, Recipe(), to: Destination(path: scratch.path("out.pleat"), format: .pleat))

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 @Suite struct MetadataTests {
-  @Test("entries keep their order; a changed one stays, a removed one goes") func order() {
+  @Test("entries keep their order when one is changed, removed or added") func order() {
     var metadata = Metadata()
     for key in ["c", "a", "b"] { metadata[key] = .text(key) }
     metadata["a"] = .u32(7)
@@ -16,7 +16,7 @@ import Testing
     #expect(metadata.entries.map(\.key) == ["a", "b", "c"])
   }
 
-  @Test("keys are told apart by their bytes") func exactKeys() {
+  @Test("keys are compared by their bytes") func exactKeys() {
     var metadata = Metadata()
     metadata["\u{e9}"] = .u32(1)
     metadata["e\u{301}"] = .u32(2)
@@ -34,14 +34,14 @@ import Testing
     (.u32(9), .u32, 9, nil),
   ]
 
-  @Test("a value knows its type, and its number or text", arguments: values)
+  @Test("a value has a type, and may have an integer or a text", arguments: values)
   func access(value: MetadataValue, type: MetadataType, integer: Int?, text: String?) {
     #expect(value.type == type)
     #expect(value.integer == integer)
     #expect(value.text == text)
   }
 
-  @Test("types have the numbers and widths of gguf") func types() {
+  @Test("metadata types have GGUF's numbers and widths") func types() {
     #expect(MetadataType.allCases.map(\.rawValue) == Array(0...12))
     #expect(
       MetadataType.allCases.map(\.byteCount) == [1, 1, 2, 2, 4, 4, 4, 1, nil, nil, 8, 8, 8])

@@ -23,7 +23,7 @@ import Testing
     return try text.split(separator: "\n").filter { !$0.hasPrefix("#") }.map(Golden.init)
   }
 
-  @Test("rows are where numpy puts them as llama.cpp's converter asks")
+  @Test("rows are permuted as in llama.cpp's converter, computed with numpy")
   func reference() throws {
     let all = try golden()
     #expect(all.count == 20)
@@ -37,7 +37,7 @@ import Testing
   }
 
   @Test(
-    "each order is a bijection, and each way undoes the other",
+    "both maps are bijections and inverse to each other",
     arguments: Every.pair(of: [1, 2, 5, 12], [2, 4, 6, 14, 64, 128]))
   func inverse(heads: Int, size: Int) throws {
     let order = try #require(RotaryRowOrder(headCount: heads, headSize: size))
@@ -60,7 +60,7 @@ import Testing
   }
 
   @Test(
-    "impossible heads have no order",
+    "invalid numbers and sizes of heads give no order",
     arguments: [
       (0, 2), (-1, 2), (2, 0), (2, -2), (1, 1), (4, 63), (.max, 2), (2, .max - 1), (.min, .min),
       (1 << 32, 1 << 32),

@@ -18,7 +18,7 @@ import Testing
   }
 
   @Test(
-    "an impossible shape is none",
+    "negative or too large dimensions give no shape",
     arguments: [
       [-1], [2, -3], [.min], [.max, 2], [1 << 32, 1 << 31], [0, -1], [3, .max, 3],
       [1 << 32, 1 << 32, 0],
@@ -27,7 +27,7 @@ import Testing
     #expect(Shape(validating: dimensions) == nil)
   }
 
-  @Test("shapes are written for people") func description() {
+  @Test("a shape is described by its dimensions") func description() {
     #expect(Shape().description == "scalar")
     #expect(Shape(7).description == "7")
     #expect(Shape(2, 3, 4).description == "2×3×4")

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 @Suite struct VocabularyTests {
-  @Test("the bytes of elements, where they fill whole ones", arguments: ScalarType.allCases)
+  @Test("byte counts follow from the bit width", arguments: ScalarType.allCases)
   func byteCounts(type: ScalarType) {
     #expect(type.byteCount(of: 0) == 0)
     #expect(type.byteCount(of: 8) == type.bitWidth)
@@ -12,21 +12,23 @@ import Testing
     #expect(ScalarType(rawValue: type.name) == type)
   }
 
-  @Test("four- and six-bit types need whole bytes") func partialBytes() {
+  @Test("four- and six-bit types have only whole byte counts") func partialBytes() {
     #expect(ScalarType.f4.byteCount(of: 3) == nil)
     #expect(ScalarType.f4.byteCount(of: 4) == 2)
     #expect(ScalarType.f6e2m3.byteCount(of: 2) == nil)
     #expect(ScalarType.f6e3m2.byteCount(of: 4) == 3)
   }
 
-  @Test("a grouping knows its codes", arguments: [(2, 3, 2), (3, 7, 4), (4, 15, 8), (8, 255, 128)])
+  @Test(
+    "a grouping has a largest and a central code",
+    arguments: [(2, 3, 2), (3, 7, 4), (4, 15, 8), (8, 255, 128)])
   func codes(bits: Int, largest: Int, central: Int) {
     let grouping = Grouping(bits: bits, groupSize: 32, offset: .none, parameters: .f16)
     #expect(grouping.largestCode == largest)
     #expect(grouping.centralCode == central)
   }
 
-  @Test("encodings are written for people") func descriptions() {
+  @Test("encodings are described in words") func descriptions() {
     let affine = Grouping(bits: 4, groupSize: 32, offset: .bias, parameters: .f16)
     let centered = Grouping(bits: 3, groupSize: 64, offset: .none, parameters: .bf16)
     #expect(Encoding.plain(.bf16).description == "BF16")
@@ -37,14 +39,14 @@ import Testing
     #expect(Encoding.foreign(layout).description == "Q4_K")
   }
 
-  @Test("names are keys by their bytes, not by their looks") func exactNames() {
+  @Test("exact names are compared by their bytes") func exactNames() {
     let (composed, decomposed) = ("\u{e9}", "e\u{301}")
     #expect(composed == decomposed)
     #expect(ExactName(composed) != ExactName(decomposed))
     #expect(Set([ExactName(composed), ExactName(decomposed), ExactName(composed)]).count == 2)
   }
 
-  @Test("an error tells all that is known in one line") func errors() {
+  @Test("an error is described with all fields in one line") func errors() {
     let error = ModelError(
       .malformed, "it is broken", file: "f", tensor: "t", offset: 3, expected: "a", found: "b",
       hint: "mend it")
@@ -52,14 +54,14 @@ import Testing
     #expect(ModelError(.io, "gone").description == "gone")
   }
 
-  @Test("coordinates are added where there are none") func locating() {
+  @Test("a location is added only where it is missing") func locating() {
     let error = ModelError(.io, "gone", tensor: "inner").located(file: "f", tensor: "outer")
     #expect(error.file == "f")
     #expect(error.tensor == "inner")
     #expect(error.located(file: "g").file == "f")
   }
 
-  @Test("rows of groups have room for all their parts") func groupedRows() {
+  @Test("grouped rows allocate codes and parameters") func groupedRows() {
     let affine = Grouping(bits: 4, groupSize: 8, offset: .bias, parameters: .f16)
     let rows = GroupedRows(grouping: affine, columnCount: 24, rowCount: 5)
     #expect(rows.groupCount == 3)

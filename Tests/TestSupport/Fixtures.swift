@@ -1,8 +1,8 @@
 internal import Foundation
 
-/// The files of the folder `fixtures`, found from where this source is.
+/// The files in the folder `fixtures`, located relative to this source file.
 package enum Fixtures {
-  /// The folder of the repository.
+  /// The path of the repository.
   package static let repository: String =
     "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
 
@@ -14,9 +14,9 @@ package enum Fixtures {
     try Files.bytes(of: path(name))
   }
 
-  /// Names of the files in a folder that end in `suffix`, without it, in byte order.
+  /// The names of the files in a folder that end in `suffix`, without the suffix, in byte order.
   ///
-  /// Empty when the folder cannot be read: arguments of tests cannot throw.
+  /// The result is empty if the folder cannot be read, since test arguments cannot throw.
   package static func names(in folder: String, suffix: String) -> [String] {
     let names = (try? Files.names(in: path(folder))) ?? []
     return names.filter { $0.hasSuffix(suffix) }.map { String($0.dropLast(suffix.count)) }

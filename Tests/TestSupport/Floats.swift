@@ -1,4 +1,4 @@
 extension [Float] {
-  /// The patterns of the floats, for comparisons that tell zeros and NaNs apart.
+  /// The bit patterns of the floats, for comparisons that distinguish zeros and NaNs.
   package var bits: [UInt32] { map(\.bitPattern) }
 }

@@ -1,8 +1,8 @@
 package import TensorModel
 
-/// What must hold of every reader, whatever the format.
+/// Checks that apply to the readers of all formats.
 package enum Laws {
-  /// The error that `body` throws; nil when it throws none.
+  /// The error that `body` throws; nil if it throws none.
   package static func error<Result>(
     of body: () throws(ModelError) -> Result
   ) -> ModelError? {
@@ -14,7 +14,7 @@ package enum Laws {
     }
   }
 
-  /// Whether two lists of tensors are the same, byte for byte in their names.
+  /// Whether two lists of tensors are equal; names are compared byte for byte.
   package static func areEqual(_ left: [TensorInfo], _ right: [TensorInfo]) -> Bool {
     left.count == right.count
       && zip(left, right).allSatisfy {
@@ -23,13 +23,13 @@ package enum Laws {
       }
   }
 
-  /// Whether two catalogs are the same: tensors, metadata and companions.
+  /// Whether two catalogs have equal tensors, metadata and companions.
   package static func areEqual(_ left: Catalog, _ right: Catalog) -> Bool {
     areEqual(left.tensors, right.tensors) && left.companions == right.companions
       && areEqual(left.metadata, right.metadata)
   }
 
-  /// Whether two lists of metadata are the same, byte for byte in their keys.
+  /// Whether two lists of metadata are equal; keys are compared byte for byte.
   package static func areEqual(_ left: Metadata, _ right: Metadata) -> Bool {
     left.entries.count == right.entries.count
       && zip(left.entries, right.entries).allSatisfy {
@@ -37,7 +37,7 @@ package enum Laws {
       }
   }
 
-  // NaN is the same value when it has the same bits.
+  // NaNs are equal if they have the same bits.
   private static func isSame(_ left: MetadataValue, _ right: MetadataValue) -> Bool {
     switch (left, right) {
     case (.float(let left), .float(let right)): left.bitPattern == right.bitPattern

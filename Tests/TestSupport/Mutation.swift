@@ -1,13 +1,13 @@
 internal import Foundation
 
-/// A file that is damaged in one place at a time, and mended again.
+/// A file that is damaged at one position at a time, and then restored.
 package final class DamagedFile {
-  /// Its path.
+  /// The path of the file.
   package let path: String
   private let whole: [UInt8]
   private let handle: FileHandle
 
-  /// A file of these bytes in a scratch folder.
+  /// Writes a file with these bytes to a scratch folder.
   package init(_ bytes: [UInt8], as name: String, in scratch: Scratch) throws {
     path = try scratch.write(bytes, as: name)
     whole = bytes
@@ -19,17 +19,18 @@ package final class DamagedFile {
 
   deinit { try? handle.close() }
 
-  // A sanitizer makes every step ten times as long: `scripts/sanitize` takes a part of the places,
-  // and others in each file. All other runs take all.
+  // Every step takes ten times as long under a sanitizer. Tests then use one position in 29, which
+  // differ from file to file. All other runs use every position.
   private static let step =
     ProcessInfo.processInfo.environment["PLEAT_SANITIZED"] == nil ? 1 : 29
 
-  private func isChosen(_ place: Int) -> Bool { (place + whole.count) % Self.step == 0 }
+  private func isChosen(_ offset: Int) -> Bool { (offset + whole.count) % Self.step == 0 }
 
-  /// Cuts the file.
+  /// Truncates the file to `length` bytes.
   package func truncate(to length: Int) throws { try handle.truncate(atOffset: UInt64(length)) }
 
-  /// Calls `body` with each length that is less than the whole, the longest first.
+  /// Truncates the file to each shorter length, the longest first, and calls `body` with the
+  /// length.
   package func forEachTruncation(_ body: (Int) throws -> Void) throws {
     for length in whole.indices.reversed() where isChosen(length) {
       try truncate(to: length)
@@ -38,15 +39,22 @@ package final class DamagedFile {
     try put(whole, at: 0)
   }
 
-  /// Calls `body` while one byte is combined with `mask`, for each of `offsets`.
+  /// Flips the bits of `mask` in the byte at each of `offsets`, and calls `body` with the offset.
   package func forEachFlip(
     of mask: UInt8, in offsets: some Sequence<Int>, _ body: (Int) throws -> Void
   ) throws {
     for offset in offsets where isChosen(offset) {
-      try put([whole[offset] ^ mask], at: offset)
-      try body(offset)
-      try put([whole[offset]], at: offset)
+      try withFlip(of: mask, at: offset) { try body(offset) }
     }
+  }
+
+  /// Flips the bits of `mask` in the byte at `offset`, calls `body`, and restores the byte.
+  ///
+  /// Unlike `forEachFlip`, it calls `body` in every run, even under a sanitizer.
+  package func withFlip(of mask: UInt8, at offset: Int, _ body: () throws -> Void) throws {
+    try put([whole[offset] ^ mask], at: offset)
+    try body()
+    try put([whole[offset]], at: offset)
   }
 
   private func put(_ bytes: [UInt8], at offset: Int) throws {

@@ -1,8 +1,8 @@
 package import TensorModel
 
-/// Floats as bytes, little-endian, by other means than those under test.
+/// Converts between floats and little-endian bytes, independently of the code under test.
 package enum Numbers {
-  /// The bytes of numbers in a type: F16, BF16 or F32.
+  /// The bytes of numbers in F16, BF16 or F32.
   package static func bytes(_ values: [Float], _ type: ScalarType) -> [UInt8] {
     switch type {
     case .f16: f16(values)
@@ -11,7 +11,7 @@ package enum Numbers {
     }
   }
 
-  /// The numbers of bytes in a type: F16, BF16 or F32.
+  /// The floats of F16, BF16 or F32 bytes.
   package static func floats(_ bytes: [UInt8], _ type: ScalarType) -> [Float] {
     switch type {
     case .f16: floats(f16: bytes)
@@ -20,22 +20,22 @@ package enum Numbers {
     }
   }
 
-  /// Numbers rounded to a type: F16, BF16 or F32.
+  /// Numbers rounded to F16, BF16 or F32.
   package static func rounded(_ values: [Float], to type: ScalarType) -> [Float] {
     floats(bytes(values, type), type)
   }
 
-  /// F32.
+  /// The F32 bytes of numbers.
   package static func f32(_ values: [Float]) -> [UInt8] {
     little(values.map(\.bitPattern))
   }
 
-  /// F16, rounded half to even.
+  /// The F16 bytes of numbers, rounded half to even.
   package static func f16(_ values: [Float]) -> [UInt8] {
     little(values.map { Float16($0).bitPattern })
   }
 
-  /// BF16, rounded half to even; finite values only.
+  /// The BF16 bytes of finite numbers, rounded half to even.
   package static func bf16(_ values: [Float]) -> [UInt8] {
     little(
       values.map { value in
@@ -65,7 +65,7 @@ package enum Numbers {
     }
   }
 
-  // All at once: tests make millions of them, in builds that optimize nothing.
+  // Copies all values at once, since tests convert millions of numbers in debug builds.
   private static func little<T: FixedWidthInteger>(_ values: [T]) -> [UInt8] {
     values.map(\.littleEndian).withUnsafeBytes { Array($0) }
   }

@@ -1,13 +1,14 @@
 internal import Foundation
 
-/// A temporary folder of its own, removed with all that is in it when the object goes.
+/// A new temporary folder, which is removed with its contents when the object is released.
 ///
-/// Keep it in a property of the suite: a local constant may go before the last use of its files.
+/// Keep it in a property of the suite. A local constant may be released before the last use of its
+/// files.
 package final class Scratch: Sendable {
   /// The path of the folder.
   package let folder: String
 
-  /// An empty folder.
+  /// Creates an empty folder.
   package init() throws {
     let url = FileManager.default.temporaryDirectory
       .appendingPathComponent("pleat-test-\(UUID().uuidString)")
@@ -17,10 +18,10 @@ package final class Scratch: Sendable {
 
   deinit { try? FileManager.default.removeItem(atPath: folder) }
 
-  /// The path of something in the folder.
+  /// The path of a name in the folder.
   package func path(_ name: String) -> String { folder + "/" + name }
 
-  /// Writes a file, making folders on the way.
+  /// Writes a file, and creates its parent folders.
   ///
   /// Returns its path.
   @discardableResult
@@ -40,7 +41,7 @@ package final class Scratch: Sendable {
     try write(Array(text.utf8), as: name)
   }
 
-  /// Makes a folder.
+  /// Creates a folder.
   ///
   /// Returns its path.
   @discardableResult
@@ -55,7 +56,7 @@ package final class Scratch: Sendable {
     try FileManager.default.removeItem(atPath: path(name))
   }
 
-  /// Makes a symbolic link to a path.
+  /// Creates a symbolic link to a path.
   ///
   /// Returns the path of the link.
   @discardableResult
@@ -68,13 +69,13 @@ package final class Scratch: Sendable {
   /// The bytes of a file in the folder.
   package func bytes(of name: String) throws -> [UInt8] { try Files.bytes(of: path(name)) }
 
-  /// Everything in a folder of it, hidden files too, in byte order.
+  /// The names in the folder or one of its subfolders, including hidden ones, in byte order.
   package func names(in name: String = "") throws -> [String] {
     try FileManager.default.contentsOfDirectory(atPath: path(name)).sorted()
   }
 }
 
-/// Whole files, for tests that compare them.
+/// Access to whole files, for tests that compare them.
 package enum Files {
   /// The bytes of a file.
   package static func bytes(of path: String) throws -> [UInt8] {
@@ -86,7 +87,7 @@ package enum Files {
     try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
   }
 
-  /// What follows the last dot of a path.
+  /// The part of a path after the last dot.
   package static func suffix(of path: String) -> String {
     path.split(separator: ".").last.map(String.init) ?? ""
   }

@@ -1,10 +1,10 @@
-/// Numbers that look random and are the same in every run: SplitMix64.
+/// A pseudo-random generator that gives the same numbers in every run: SplitMix64.
 ///
-/// Tests name the seed in their title, so that it is printed with a failure.
+/// Tests state the seed in their name, so that it is printed with a failure.
 package struct Seeded: RandomNumberGenerator, Sendable {
   private var state: UInt64
 
-  /// A generator; the same seed gives the same numbers.
+  /// Creates a generator; the same seed gives the same numbers.
   package init(_ seed: UInt64) { state = seed }
 
   /// The next 64 random bits.
@@ -16,20 +16,20 @@ package struct Seeded: RandomNumberGenerator, Sendable {
     return z ^ (z >> 31)
   }
 
-  /// A number below `bound`.
+  /// A random number below `bound`.
   package mutating func below(_ bound: Int) -> Int { Int(next() >> 1) % bound }
 
-  /// Bytes of any value.
+  /// Random bytes.
   package mutating func bytes(_ count: Int) -> [UInt8] {
     (0..<count).map { _ in UInt8(truncatingIfNeeded: next()) }
   }
 
-  /// Codes below 2^bits.
+  /// Random codes below 2^bits.
   package mutating func codes(_ count: Int, bits: Int) -> [UInt8] {
     (0..<count).map { _ in UInt8(truncatingIfNeeded: next()) >> (8 - bits) }
   }
 
-  /// Values around zero with long tails, as weights are.
+  /// Random values around zero with long tails, like weights.
   package mutating func weights(_ count: Int, scale: Float = 1) -> [Float] {
     (0..<count).map { _ in
       let x = Float(Int64(bitPattern: next()) >> 40) / Float(1 << 23)

@@ -1,31 +1,31 @@
 internal import Foundation
 
-/// What a program did.
+/// The result of running a program.
 package struct Outcome: Sendable {
-  /// Its exit status; 128 + n for a signal n.
+  /// The exit status; 128 + n if signal n ended the program.
   package var status: Int32
-  /// What it wrote to standard output.
+  /// The text on standard output.
   package var output: String
-  /// What it wrote to standard error.
+  /// The text on standard error.
   package var errors: String
 }
 
 /// Runs programs and waits for them.
 package enum Subprocess {
-  /// Runs a program found at a path, without input.
+  /// Runs a program without input, and waits until it ends.
   ///
   /// - Parameters:
   ///   - program: The path of the program.
-  ///   - arguments: Its arguments.
+  ///   - arguments: The arguments of the program.
   ///   - folder: The working folder.
-  ///   - environment: Changes of the environment; nil removes a variable.
-  /// - Returns: What it did, when it has ended.
-  /// - Throws: What Foundation throws when it cannot be started.
+  ///   - environment: Changes to the environment; nil removes a variable.
+  /// - Returns: The exit status and the output.
+  /// - Throws: Errors of Foundation if the program cannot be started.
   package static func run(
     _ program: String, _ arguments: [String], in folder: String,
     environment: [String: String?] = [:]
   ) throws -> Outcome {
-    // Files rather than pipes: nothing has to be read while the program runs.
+    // Output goes to files and not to pipes, so that nothing must be read while the program runs.
     let scratch = try Scratch()
     let process = Process()
     process.executableURL = URL(fileURLWithPath: program)
@@ -53,9 +53,9 @@ package enum Subprocess {
   }
 }
 
-/// SHA-256 hashes, as the MANIFEST and the golden descriptions have them.
+/// SHA-256 hashes as in `fixtures/MANIFEST` and the golden descriptions.
 package enum SHA256 {
-  /// The hash of each of some byte strings, in hexadecimal digits, by the program `sha256sum`.
+  /// The hash of each byte string in hexadecimal digits, computed by the program `sha256sum`.
   package static func hashes(of contents: [[UInt8]]) throws -> [String] {
     guard !contents.isEmpty else { return [] }
     let scratch = try Scratch()

@@ -4,18 +4,18 @@ package import TensorModel
 package struct ToyFactors: Sendable {
   /// The path of the layer.
   package var path: String
-  /// Rows of the weight.
+  /// The number of rows of the weight.
   package let height: Int
-  /// Columns of the weight, or groups of them.
+  /// The number of columns of the weight, or of groups of columns.
   package let width: Int
-  /// The length of the sums.
+  /// The rank of the product.
   package let rank: Int
   /// lora_A: rank × width.
   package var a: [Float]
   /// lora_B: height × rank.
   package var b: [Float]
 
-  /// Factors that look random; products are around `scale`.
+  /// Creates pseudo-random factors, whose products are around `scale`.
   package init(
     _ path: String, _ height: Int, _ width: Int, rank: Int = 2, scale: Float = 0.1, seed: UInt64
   ) {
@@ -25,14 +25,14 @@ package struct ToyFactors: Sendable {
     b = random.weights(height * rank, scale: scale)
   }
 
-  /// The same with a lora_B of zeros.
+  /// The same factors with a lora_B of zeros.
   package var withoutEffect: ToyFactors {
     var factors = self
     factors.b = factors.b.map { _ in 0 }
     return factors
   }
 
-  /// The tensors of PEFT, F32.
+  /// The tensors under their PEFT names, in F32.
   package var tensors: [Toy] {
     [
       Toy("base_model.model.\(path).lora_A.weight", .f32, [rank, width], a),
@@ -40,13 +40,13 @@ package struct ToyFactors: Sendable {
     ]
   }
 
-  /// An element of the product, and the sum of the magnitudes of what was added.
+  /// An element of the product in double, and the sum of the magnitudes of its terms.
   package func element(_ row: Int, _ column: Int) -> (value: Double, size: Double) {
     let products = (0..<rank).map { Double(b[row * rank + $0]) * Double(a[$0 * width + column]) }
     return (products.reduce(0, +), products.reduce(0) { $0 + $1.magnitude })
   }
 
-  /// The element as floats give it: products rounded and added in order.
+  /// An element of the product in float32: products are rounded, and added in order.
   package func float(_ row: Int, _ column: Int) -> Float {
     var sum = Float(0)
     for k in 0..<rank { sum += b[row * rank + k] * a[k * width + column] }
@@ -59,10 +59,10 @@ extension Scratch {
   ///
   /// - Parameters:
   ///   - tensors: The tensors of the adapter.
-  ///   - config: More members for the config, as JSON without braces.
+  ///   - config: Further members of the config, as JSON without braces.
   ///   - name: The name of the folder.
   /// - Returns: The path of the folder.
-  /// - Throws: What writing throws.
+  /// - Throws: Errors from writing.
   @discardableResult
   package func peft(_ tensors: [Toy], _ config: String = "", as name: String) throws -> String {
     let members = ["\"peft_type\":\"LORA\",\"r\":2,\"lora_alpha\":6", config]
@@ -75,7 +75,7 @@ extension Scratch {
 }
 
 extension ScalarType {
-  /// Half the distance of numbers of the type around a number: F16, BF16, F32 or F64.
+  /// Half the distance between numbers of F16, BF16, F32 or F64 near a value.
   package func halfStep(at value: Double) -> Double {
     let (least, digits) =
       switch self {

@@ -1,6 +1,6 @@
 package import TensorModel
 
-/// A tensor of a small file that a test writes by hand.
+/// A tensor of a small file that a test writes.
 package struct Toy: Sendable {
   /// The name in the file.
   package var name: String
@@ -11,7 +11,7 @@ package struct Toy: Sendable {
   /// The bytes of the numbers.
   package var bytes: [UInt8]
 
-  /// A tensor of given bytes.
+  /// Creates a tensor from its bytes.
   package init(_ name: String, _ type: ScalarType, _ shape: [Int], bytes: [UInt8]) {
     self.name = name
     self.type = type
@@ -19,21 +19,21 @@ package struct Toy: Sendable {
     self.bytes = bytes
   }
 
-  /// A tensor of given numbers, rounded to F16, BF16 or F32.
+  /// Creates a tensor from numbers, rounded to F16, BF16 or F32.
   package init(_ name: String, _ type: ScalarType, _ shape: [Int], _ values: [Float]) {
     self.init(name, type, shape, bytes: Numbers.bytes(values, type))
   }
 
-  /// A tensor of weights that look random.
+  /// Creates a tensor of pseudo-random weights.
   package init(_ name: String, _ type: ScalarType = .f16, _ shape: [Int], seed: UInt64) {
     var random = Seeded(seed)
     self.init(name, type, shape, random.weights(shape.reduce(1, *)))
   }
 }
 
-/// The plainest writers of two formats: a second opinion on what the library writes.
+/// Minimal writers of two formats, independent of those of the library.
 package enum ToyFiles {
-  /// A safetensors file with the tensors in the order given.
+  /// The bytes of a safetensors file with the tensors in the given order.
   package static func safetensors(
     _ tensors: [Toy], metadata: [(String, String)] = []
   ) -> [UInt8] {
@@ -55,7 +55,7 @@ package enum ToyFiles {
     return Numbers.little(UInt64(header.count)) + header + tensors.flatMap(\.bytes)
   }
 
-  /// A GGUF file, version 3, with text metadata and plain tensors, or blocks given by their number.
+  /// The bytes of a GGUF file, version 3, with text metadata; `typeNumber` is the GGML type.
   package static func gguf(
     _ tensors: [(Toy, typeNumber: UInt32)],
     metadata: [(String, String)] = [("general.architecture", "llama")]

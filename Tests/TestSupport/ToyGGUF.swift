@@ -1,11 +1,11 @@
 extension ToyFiles {
-  /// A GGUF file with counts among its metadata, or with the alpha of an adapter.
+  /// The bytes of a GGUF file that has integers or the alpha of an adapter in its metadata.
   ///
   /// - Parameters:
-  ///   - tensors: Plain tensors, or blocks given by their number.
-  ///   - metadata: Texts.
-  ///   - counts: Numbers of 32 bits.
-  ///   - alpha: `adapter.lora.alpha`, where it is one.
+  ///   - tensors: The tensors, each with the number of its GGML type.
+  ///   - metadata: The text entries.
+  ///   - counts: The entries of 32-bit integers.
+  ///   - alpha: The value of `adapter.lora.alpha`, if the file is an adapter.
   /// - Returns: The bytes of the file.
   package static func gguf(
     _ tensors: [(Toy, typeNumber: UInt32)],

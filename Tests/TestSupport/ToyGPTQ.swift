@@ -1,34 +1,35 @@
 package import TensorModel
 
-/// A weight in groups as GPTQ stores it, packed the plainest way: bit by bit.
+/// A quantized weight as GPTQ stores it, packed bit by bit.
 package struct ToyGPTQ: Sendable {
   /// The path of the layer.
   package var path: String
-  /// Rows of the weight.
+  /// The number of rows of the weight.
   package let outputs: Int
-  /// Columns of the weight.
+  /// The number of columns of the weight.
   package let inputs: Int
-  /// Bits of a code.
+  /// The number of bits of a code.
   package let bits: Int
-  /// Columns that share a scale and a zero point.
+  /// The number of columns that share a scale and a zero point.
   package let groupSize: Int
-  /// Whether zero points are stored less one.
+  /// Whether zero points are stored minus one, as in the first version of the format.
   package var isFirstVersion: Bool
   /// The type of the scales.
   package let type: ScalarType
-  /// A code for each weight, row by row.
+  /// The codes, row-major.
   package var codes: [UInt8]
-  /// For each row the scales of its groups, of either sign.
+  /// The scales, rows × groups, of either sign.
   package var scales: [Float]
-  /// For each row the zero points of its groups.
+  /// The zero points, rows × groups.
   package var zeros: [Int]
-  /// For each column its group.
+  /// The group of each column.
   package var groupIndex: [Int]
-  /// Whether the index of groups is stored.
+  /// Whether the group index is stored.
   package var hasIndex = true
 
-  /// A weight with codes and parameters that look random; zero points are all the central code
-  /// where it is symmetric.
+  /// Creates a weight with pseudo-random codes and parameters.
+  ///
+  /// If it is symmetric, all zero points are the central code.
   package init(
     _ path: String, _ outputs: Int, _ inputs: Int, bits: Int = 4, groupSize: Int = 32,
     isFirstVersion: Bool = false, isSymmetric: Bool = false, type: ScalarType = .f16, seed: UInt64
@@ -45,51 +46,52 @@ package struct ToyGPTQ: Sendable {
     groupIndex = (0..<inputs).map { $0 / groupSize }
   }
 
-  /// The groups of a row.
+  /// The number of groups in a row.
   package var groupCount: Int { (inputs + groupSize - 1) / groupSize }
 
-  /// Puts columns into groups at random, each of which keeps its size.
+  /// Assigns columns to groups at random; each group keeps its size.
   package mutating func scatter(seed: UInt64) {
     var random = Seeded(seed)
     groupIndex.shuffle(using: &random)
   }
 
-  /// `qweight`, `qzeros`, `scales`, and `g_idx`.
+  /// The stored tensors `qweight`, `qzeros`, `scales`, and `g_idx` if `hasIndex`.
   package var tensors: [Toy] {
     let stored = zeros.map { UInt8(truncatingIfNeeded: $0 - (isFirstVersion ? 1 : 0)) }
-    let down = Self.turned(codes, columns: inputs)
+    let down = Self.transposed(codes, columns: inputs)
     var bytes = [UInt8](repeating: 0, count: outputs * inputs * bits / 8)
-    // The stream of a column of `down`, whose words are a line apart.
+    // Packs each column of `down` as a bit stream, whose words are one stripe apart.
     for column in 0..<outputs {
       for bit in 0..<inputs * bits
       where down[bit / bits * outputs + column] >> UInt8(bit % bits) & 1 == 1 {
         bytes[(bit / 32 * outputs + column) * 4 + bit % 32 / 8] |= 1 << UInt8(bit % 8)
       }
     }
-    let words: [UInt8] = ToyMLX.packed(Self.turned(stored, columns: groupCount), bits: bits)
+    let words: [UInt8] = ToyMLX.packed(Self.transposed(stored, columns: groupCount), bits: bits)
     let index = Toy(
       "\(path).g_idx", .i32, [inputs], bytes: groupIndex.flatMap { Numbers.little(Int32($0)) })
     return [
       Toy("\(path).qweight", .i32, [inputs * bits / 32, outputs], bytes: bytes),
       Toy("\(path).qzeros", .i32, [groupCount, outputs * bits / 32], bytes: words),
-      Toy("\(path).scales", type, [groupCount, outputs], Self.turned(scales, columns: groupCount)),
+      Toy(
+        "\(path).scales", type, [groupCount, outputs], Self.transposed(scales, columns: groupCount)),
     ] + (hasIndex ? [index] : [])
   }
 
-  /// What the weight is: scale · (code − zero), the product rounded to a float.
+  /// The values of the weight: scale · (code − zero), with the product rounded to float32.
   package var values: [Float] {
-    codes.indices.map { place in
-      let group = place / inputs * groupCount + groupIndex[place % inputs]
-      return scales[group] * Float(Int(codes[place]) - zeros[group])
+    codes.indices.map { index in
+      let group = index / inputs * groupCount + groupIndex[index % inputs]
+      return scales[group] * Float(Int(codes[index]) - zeros[group])
     }
   }
 
-  private static func turned<Number>(_ values: [Number], columns: Int) -> [Number] {
+  private static func transposed<Number>(_ values: [Number], columns: Int) -> [Number] {
     let rows = values.count / columns
     return (0..<columns).flatMap { column in (0..<rows).map { values[$0 * columns + column] } }
   }
 
-  /// A config of one.
+  /// A `config.json` of a model with such weights.
   package static func config(
     bits: Int = 4, groupSize: Int = 32, version: String? = "gptq_v2", sym: Bool? = false,
     _ more: String = ""

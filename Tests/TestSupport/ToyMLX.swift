@@ -1,25 +1,25 @@
 package import TensorModel
 
-/// A weight in groups as MLX stores it, packed the plainest way: bit by bit.
+/// A quantized weight as MLX stores it, packed bit by bit.
 package struct ToyMLX: Sendable {
   /// The path of the layer.
   package var path: String
   /// The extents of the weight, row-major.
   package let shape: [Int]
-  /// Bits of a code.
+  /// The number of bits of a code.
   package let bits: Int
-  /// Columns that share a scale and a bias.
+  /// The number of columns that share a scale and a bias.
   package let groupSize: Int
   /// The type of scales and biases.
   package let type: ScalarType
-  /// A code for each weight.
+  /// The codes, row-major.
   package var codes: [UInt8]
-  /// A scale for each group, a number of the type; either sign.
+  /// The scale of each group, rounded to the type, of either sign.
   package var scales: [Float]
-  /// A bias for each group, a number of the type.
+  /// The bias of each group, rounded to the type.
   package var biases: [Float]
 
-  /// A weight with codes and parameters that look random.
+  /// Creates a weight with pseudo-random codes and parameters.
   package init(
     _ path: String, _ shape: [Int], bits: Int = 4, groupSize: Int = 32, type: ScalarType = .f16,
     seed: UInt64
@@ -29,7 +29,7 @@ package struct ToyMLX: Sendable {
     (self.path, self.shape, self.bits) = (path, shape, bits)
     (self.groupSize, self.type) = (groupSize, type)
     codes = random.codes(count, bits: bits)
-    // Not so near zero that another of the types would round them.
+    // Values are kept away from zero, so that conversion to another of the types is exact.
     func parameters() -> [Float] {
       let values = random.weights(count / groupSize).map { $0 < 0 ? $0 - 0.01 : $0 + 0.01 }
       return Numbers.rounded(values, to: type)
@@ -42,7 +42,7 @@ package struct ToyMLX: Sendable {
 
   private func extents(_ last: Int) -> [Int] { shape.dropLast() + [last] }
 
-  /// `weight`, `scales` and `biases`.
+  /// The stored tensors `weight`, `scales` and `biases`.
   package var tensors: [Toy] {
     let groups = extents(columnCount / groupSize)
     return [
@@ -53,16 +53,16 @@ package struct ToyMLX: Sendable {
     ]
   }
 
-  /// What the weight is: scale · code + bias, each step rounded to a float.
+  /// The values of the weight: scale · code + bias, with each step rounded to float32.
   package var values: [Float] {
     codes.indices.map { scales[$0 / groupSize] * Float(codes[$0]) + biases[$0 / groupSize] }
   }
 
-  /// A stream of bits, the lowest of each code first, in bytes that are filled from the lowest bit.
+  /// Packs codes as a bit stream, lowest bit first, into bytes that are filled from the lowest bit.
   package static func packed(_ codes: [UInt8], bits: Int) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: codes.count * bits / 8)
-    for place in 0..<codes.count * bits where codes[place / bits] >> UInt8(place % bits) & 1 == 1 {
-      bytes[place / 8] |= 1 << UInt8(place % 8)
+    for bit in 0..<codes.count * bits where codes[bit / bits] >> UInt8(bit % bits) & 1 == 1 {
+      bytes[bit / 8] |= 1 << UInt8(bit % 8)
     }
     return bytes
   }
@@ -75,9 +75,9 @@ extension Scratch {
   ///   - tensors: The tensors, in the order of the file.
   ///   - config: The text of `config.json`; nil for none.
   ///   - name: The name of the folder.
-  ///   - metadata: What the file says beside tensors.
+  ///   - metadata: The metadata of the file.
   /// - Returns: The path of the folder.
-  /// - Throws: What writing throws.
+  /// - Throws: Errors from writing.
   @discardableResult
   package func checkpoint(
     _ tensors: [Toy], config: String?, as name: String,

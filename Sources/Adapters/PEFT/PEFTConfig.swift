@@ -1,7 +1,7 @@
 internal import Bytes
 internal import TensorModel
 
-/// What `adapter_config.json` of PEFT says about how its tensors change a model.
+/// The settings in PEFT's `adapter_config.json` that decide how the tensors change a model.
 struct PEFTConfig {
   private let document: JSONValue
   private let rank: Int
@@ -10,21 +10,23 @@ struct PEFTConfig {
   private let alphaPattern: [(pattern: PathPattern, value: Double)]
   private let usesRSLoRA: Bool
 
-  /// Whether weights of the targeted layers are stored transposed.
+  /// Whether the targeted layers store their weights transposed.
   let isTransposed: Bool
-  /// Whether the length of each row is trained too.
+  /// Whether the magnitude of each row is trained, too.
   let usesDoRA: Bool
-  /// Inputs that layers pool into one, where they pool; nil where the config does not ask for it.
+  /// The number of inputs that layers pool into one; nil if the config does not ask for pooling.
   let groupSize: Int?
-  /// Parameters that are adapted without a layer of their own, such as stacked experts.
+  /// The adapted parameters that are not layers, such as stacked experts.
   let parameters: [String]
 
-  /// Throws `malformed` for values that make no sense, `unsupported` for other methods than LoRA.
+  /// Throws `malformed` for invalid values, `unsupported` for another method than LoRA.
+  ///
+  /// Patterns are also checked: `limit` if one is too long, `unsupported` for some of the syntax.
   init(_ document: JSONValue) throws(ModelError) {
     guard document.members != nil else {
       throw ModelError(
         .malformed, "adapter_config.json is missing", expected: "the file beside the tensors",
-        hint: "alpha is known from nowhere else; copy the file from where the adapter was trained")
+        hint: "only this file states alpha: copy it from where the adapter was trained")
     }
     let type = document["peft_type"]?.string ?? "LORA"
     guard type == "LORA" else {
@@ -45,34 +47,34 @@ struct PEFTConfig {
     parameters = document["target_parameters"]?.array?.compactMap(\.string) ?? []
   }
 
-  /// The rank of a module: that of the first pattern that fits, else `r`.
+  /// The rank of a module: that of the first matching pattern, otherwise `r`.
   func rank(of module: String) throws(ModelError) -> Int {
     let value = Self.first(rankPattern, module) ?? Double(rank)
     guard let rank = Int(exactly: value), rank > 0 else {
       throw ModelError(
-        .malformed, "the rank makes no sense", tensor: module, expected: "a positive number",
+        .malformed, "the rank is invalid", tensor: module, expected: "a positive number",
         found: "\(value)")
     }
     return rank
   }
 
-  /// What the product of the factors of a module is multiplied with.
+  /// The factor of a module's product: alpha / rank, or alpha / √rank with rsLoRA.
   func scale(of module: String) throws(ModelError) -> Double {
     let rank = Double(try rank(of: module))
     let alpha = Self.first(alphaPattern, module) ?? alpha
     return usesRSLoRA ? alpha / rank.squareRoot() : alpha / rank
   }
 
-  /// Names of `target_modules` that no module fits.
+  /// The names in `target_modules` that match no module.
   func targets(without modules: [String]) -> [String] {
     (document["target_modules"]?.array ?? []).compactMap(\.string).filter { target in
       !modules.contains { $0 == target || $0.hasSuffix("." + target) }
     }
   }
 
-  // MARK: - What cannot be folded
+  // MARK: - Unsupported settings
 
-  /// Adds all that changes the meaning of the tensors in a way that Pleat does not know.
+  /// Adds all settings that change the meaning of the tensors and are not supported.
   func check(_ problems: inout Problems) {
     for member in document.members ?? [] where !member.value.isNothing {
       if let reason = Self.refused[member.key] {
@@ -90,7 +92,9 @@ struct PEFTConfig {
         "init_lora_weights \(method): \(name) changed the base's weights; PEFT's save_pretrained "
           + "with path_initial_model_for_weight_conversion makes an adapter for the original base")
     }
-    if usesDoRA && groupSize != nil { problems.add("use_dora with use_qalora: PEFT has no such") }
+    if usesDoRA && groupSize != nil {
+      problems.add("use_dora with use_qalora: PEFT does not support both together")
+    }
   }
 
   private static let refused = [
@@ -132,8 +136,10 @@ struct PEFTConfig {
       found: JSONWriter.text(value))
   }
 
-  /// Patterns in the order of the file; PEFT takes the first whose text, as a regular expression,
-  /// is all of a module's path, or all behind one of its dots.
+  /// The patterns in file order.
+  ///
+  /// PEFT uses the first pattern that matches, as a regular expression, a module's whole path, or
+  /// all of the path after one of its dots.
   private static func patterns(
     _ value: JSONValue?, _ key: String
   ) throws(ModelError) -> [(PathPattern, Double)] {
@@ -167,7 +173,7 @@ struct PEFTConfig {
 }
 
 extension JSONValue {
-  /// Whether it asks for nothing: null, false, or empty.
+  /// Whether the value turns a setting off: null, false, or empty.
   fileprivate var isNothing: Bool {
     switch self {
     case .null, .bool(false), .array([]), .object([]), .string(""): true

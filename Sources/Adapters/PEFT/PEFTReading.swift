@@ -1,24 +1,24 @@
 internal import Bytes
 internal import TensorModel
 
-/// Makes sense of the tensors of a PEFT adapter.
+/// Interprets the tensors of a PEFT adapter.
 struct PEFTReading {
   private let contents: AdapterContents
   private let config: PEFTConfig
   private var modules: [Module] = []
-  private var places: [String: Int] = [:]
-  private var others: [(target: String, tensor: Int)] = []
+  private var moduleIndices: [String: Int] = [:]
+  private var replacements: [(target: String, tensor: Int)] = []
   private var problems = Problems()
 
   /// The tensors of one adapted layer or parameter.
   private struct Module {
     var path: String
-    /// How many other adapted parameters of the same layer are wrapped around this one.
+    /// How many adapted parameters of the same layer PEFT has wrapped around this one.
     var depth: Int
     var tensors: [String: Int] = [:]
   }
 
-  /// Throws `malformed` and `unsupported` for a config that makes no sense.
+  /// Throws `malformed` for an invalid config, `unsupported` for another method than LoRA.
   init(_ contents: AdapterContents) throws(ModelError) {
     self.contents = contents
     config = try PEFTConfig(contents.config)
@@ -33,33 +33,33 @@ struct PEFTReading {
   private mutating func add(_ index: Int, _ name: String) {
     var words = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
     if words.starts(with: ["base_model", "model"]) { words.removeFirst(2) }
-    guard let place = words.firstIndex(where: Self.roles.contains) else {
+    guard let role = words.firstIndex(where: Self.roles.contains) else {
       guard !words.contains(where: { $0.hasPrefix("lora_") || $0.hasSuffix("_delta") }) else {
         return problems.add("the tensor '\(name)'")
       }
       let target = words.filter { !Self.wrappers.contains($0) }.joined(separator: ".")
-      return others.append((target, index))
+      return replacements.append((target, index))
     }
-    let rest = words[(place + 1)...].filter { $0 != "default" }
-    guard rest.isEmpty || rest == ["weight"] || rest == ["bias"] && words[place] == "lora_B" else {
+    let rest = words[(role + 1)...].filter { $0 != "default" }
+    guard rest.isEmpty || rest == ["weight"] || rest == ["bias"] && words[role] == "lora_B" else {
       return problems.add("the tensor '\(name)'")
     }
-    let depth = words[..<place].count { $0 == "base_layer" }
-    let path = words[..<place].filter { $0 != "base_layer" }.joined(separator: ".")
+    let depth = words[..<role].count { $0 == "base_layer" }
+    let path = words[..<role].filter { $0 != "base_layer" }.joined(separator: ".")
     let key = "\(depth) \(path)"
-    if places[key] == nil {
-      places[key] = modules.count
+    if moduleIndices[key] == nil {
+      moduleIndices[key] = modules.count
       modules.append(Module(path: path, depth: depth))
     }
-    let role = words[place] + (rest == ["bias"] ? ".bias" : "")
-    if let other = modules[places[key] ?? 0].tensors.updateValue(index, forKey: role) {
-      problems.add("'\(contents.tensors[other].name)' and '\(name)', which are the same")
+    let part = words[role] + (rest == ["bias"] ? ".bias" : "")
+    if let other = modules[moduleIndices[key] ?? 0].tensors.updateValue(index, forKey: part) {
+      problems.add("'\(contents.tensors[other].name)' and '\(name)', which mean the same factor")
     }
   }
 
-  /// The adapter.
+  /// Returns the adapter.
   ///
-  /// Throws `mismatch`, `malformed`, and `unsupported` with all that is at once.
+  /// Throws `mismatch` and `malformed`, and one `unsupported` for everything that is unsupported.
   func adapter() throws(ModelError) -> Adapter {
     var problems = problems
     config.check(&problems)
@@ -67,11 +67,13 @@ struct PEFTReading {
     var adapter = Adapter(contents, .peft)
     if config.groupSize != nil { adapter.pooling = adapter.pooling ?? .peft }
     for module in modules { adapter.changes += try changes(of: module) }
-    adapter.changes += others.map { AdapterChange($0.target, .replacement(tensor: $0.tensor)) }
+    adapter.changes += replacements.map {
+      AdapterChange($0.target, .replacement(tensor: $0.tensor))
+    }
     let missing = config.targets(without: modules.map(\.path))
     if !missing.isEmpty {
       adapter.notes.append(
-        "\(contents.path) names targets that it has no tensors for: "
+        "\(contents.path) has no tensors for these target_modules: "
           + missing.joined(separator: ", "))
     }
     return adapter
@@ -103,7 +105,7 @@ struct PEFTReading {
     let rest = module.tensors.keys.filter { !roles.contains($0) }.sorted()
     guard !rest.isEmpty else { return }
     throw ModelError(
-      .malformed, "a part of the adapter does not belong to the others of its layer",
+      .malformed, "a layer of the adapter has unexpected tensors",
       expected: roles.joined(separator: ", "), found: rest.joined(separator: ", "))
   }
 
@@ -114,7 +116,7 @@ struct PEFTReading {
       found: module.tensors.keys.sorted().joined(separator: ", "))
   }
 
-  /// Two extents of a factor, the rank among them.
+  /// The two dimensions of a factor, one of which is the rank.
   private func extents(_ tensor: Int) throws(ModelError) -> (Int, Int) {
     let dimensions = contents.tensors[tensor].shape.dimensions
     guard dimensions.count == 2 else {
@@ -122,7 +124,7 @@ struct PEFTReading {
         .unsupported, "a factor of the adapter is not a matrix",
         tensor: contents.tensors[tensor].name, expected: "two dimensions",
         found: contents.tensors[tensor].shape.description,
-        hint: dimensions.count == 4 ? "convolutions are not folded" : nil)
+        hint: dimensions.count == 4 ? "adapters of convolutions are not supported" : nil)
     }
     return (dimensions[0], dimensions[1])
   }
@@ -139,7 +141,7 @@ struct PEFTReading {
     let rank = try config.rank(of: path)
     guard a == rank else {
       throw ModelError(
-        .mismatch, "the rank is not what adapter_config.json says", expected: "\(rank)",
+        .mismatch, "the rank differs from adapter_config.json", expected: "\(rank)",
         found: "\(a)")
     }
   }
@@ -150,7 +152,7 @@ struct PEFTReading {
     try checkRank(module.path, a: rank, b: other, tensors: [a, b])
     let scale = try config.scale(of: module.path)
     var change = LowRank(
-      left: .lines(b, count: height, rank: rank), right: .ranks(a, count: width), rank: rank,
+      left: .vectors(b, count: height, rank: rank), right: .ranks(a, count: width), rank: rank,
       scale: scale)
     change.groupSize = config.groupSize
     change.orientation = config.isTransposed ? .transposedFirst : .straight
@@ -168,16 +170,16 @@ struct PEFTReading {
     let (width, other) = try extents(b)
     try checkRank(module.path, a: rank, b: other, tensors: [a, b])
     var change = LowRank(
-      left: .ranks(a, count: height), right: .lines(b, count: width, rank: rank), rank: rank,
+      left: .ranks(a, count: height), right: .vectors(b, count: width, rank: rank), rank: rank,
       scale: try config.scale(of: module.path))
     guard try magnitude(module) == nil else {
-      throw ModelError(.unsupported, "DoRA of embeddings is not folded")
+      throw ModelError(.unsupported, "DoRA of embeddings is not supported")
     }
     change.groupSize = nil
     return AdapterChange(module.path + ".weight", .lowRank(change))
   }
 
-  /// The parameters of `target_parameters` that the module's path fits, in the order of PEFT.
+  /// The parameters in `target_parameters` that belong to the module, in PEFT's order.
   private func parameters(of module: Module) -> [String] {
     config.parameters.compactMap { parameter in
       let words = parameter.split(separator: ".")
@@ -190,8 +192,8 @@ struct PEFTReading {
     }
   }
 
-  // A is [experts · rank, inputs], expert by expert; B is [outputs, rank · experts], rank by rank.
-  // Each parameter has the rank and the alpha of its own name.
+  // A is [experts · rank, inputs], in the order of experts. B is [outputs, rank · experts], in the
+  // order of ranks. The name of a parameter decides its rank and alpha.
   private func stacked(
     _ a: Int, _ b: Int, _ parameters: [String]
   ) throws(ModelError) -> AdapterChange {
@@ -202,7 +204,7 @@ struct PEFTReading {
       let rank = try config.rank(of: parameter)
       guard ranks == others, rank <= ranks, ranks % rank == 0 else { continue }
       let experts = ranks / rank
-      var left = Factor.lines(b, count: height, rank: ranks)
+      var left = Factor.vectors(b, count: height, rank: ranks)
       var right = Factor.ranks(a, count: width)
       (left.rankStride, left.expertStride) = (experts, 1)
       right.expertStride = rank * width
@@ -214,7 +216,7 @@ struct PEFTReading {
     }
     guard candidates.isEmpty else { return AdapterChange(candidates) }
     throw ModelError(
-      .mismatch, "the factors do not fit the rank of adapter_config.json",
+      .mismatch, "the factors do not fit the rank in adapter_config.json",
       expected: "a multiple of \(try config.rank(of: parameters[0]))",
       found: "\(ranks) and \(others)")
   }
@@ -225,7 +227,7 @@ struct PEFTReading {
       throw ModelError(
         tensor == nil ? .malformed : .mismatch,
         tensor == nil
-          ? "the magnitudes of DoRA are missing" : "magnitudes of DoRA are not expected",
+          ? "the DoRA magnitudes are missing" : "the adapter has unexpected DoRA magnitudes",
         expected: "use_dora \(tensor != nil)", found: "use_dora \(config.usesDoRA)")
     }
     return tensor

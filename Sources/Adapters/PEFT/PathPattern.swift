@@ -1,9 +1,9 @@
 internal import TensorModel
 
-/// A regular expression for paths of modules, as PEFT has in `rank_pattern`.
+/// A regular expression for module paths, as in PEFT's `rank_pattern`.
 ///
-/// It is matched with all the places at once that a part of it may end at, rather than with one way
-/// after another: of those a pattern from an unknown file can have more than anyone can wait for.
+/// Matching tracks all positions where a part may end at the same time. It does not backtrack: a
+/// pattern from an untrusted file could then take exponential time.
 struct PathPattern: Sendable {
   fileprivate indirect enum Part: Sendable {
     case letter([ClosedRange<UInt32>], isExcluded: Bool)
@@ -16,52 +16,57 @@ struct PathPattern: Sendable {
 
   private let part: Part
 
-  /// Reads an expression in the syntax of Python.
+  /// Parses an expression in Python's syntax.
   ///
-  /// Throws `malformed`, and `unsupported` for what looks around or back.
+  /// Throws `malformed`, `limit` if it is too long, and `unsupported` for syntax such as
+  /// lookarounds and back references.
   init(_ text: String) throws(ModelError) {
-    var reading = Reading(letters: Array(text.unicodeScalars.map(\.value)))
-    part = try reading.whole()
+    var parser = Parser(letters: Array(text.unicodeScalars.map(\.value)))
+    part = try parser.whole()
   }
 
-  /// Whether it matches all of a path, or all behind one of its dots.
+  /// Whether the expression matches a whole path, or all of it after one of its dots.
   func matches(_ path: String) -> Bool {
     let letters = path.unicodeScalars.map(\.value)
-    var places = Places(repeating: false, count: letters.count + 1)
-    places[0] = true
+    var starts = Positions(repeating: false, count: letters.count + 1)
+    starts[0] = true
     for index in letters.indices where letters[index] == UInt32(UInt8(ascii: ".")) {
-      places[index + 1] = true
+      starts[index + 1] = true
     }
-    return Self.ends(of: part, from: places, letters)[letters.count]
+    return Self.ends(of: part, from: starts, letters)[letters.count]
   }
 
-  /// Places between letters, each there or not.
-  private typealias Places = [Bool]
+  /// A set of positions between letters; position 0 is before the first letter.
+  private typealias Positions = [Bool]
 
-  private static func ends(of part: Part, from places: Places, _ letters: [UInt32]) -> Places {
-    var ends = Places(repeating: false, count: places.count)
+  /// The positions where matches of a part end that begin at one of some positions.
+  private static func ends(
+    of part: Part, from starts: Positions, _ letters: [UInt32]
+  ) -> Positions {
+    var ends = Positions(repeating: false, count: starts.count)
     switch part {
     case .letter(let ranges, let isExcluded):
-      for index in letters.indices where places[index] {
+      for index in letters.indices where starts[index] {
         ends[index + 1] = ranges.contains { $0.contains(letters[index]) } != isExcluded
       }
-    case .start: ends[0] = places[0]
-    case .end: ends[letters.count] = places[letters.count]
+    case .start: ends[0] = starts[0]
+    case .end: ends[letters.count] = starts[letters.count]
     case .sequence(let parts):
-      ends = parts.reduce(places) { Self.ends(of: $1, from: $0, letters) }
+      ends = parts.reduce(starts) { Self.ends(of: $1, from: $0, letters) }
     case .choice(let parts):
-      for part in parts { ends.formUnion(Self.ends(of: part, from: places, letters)) }
+      for part in parts { ends.formUnion(Self.ends(of: part, from: starts, letters)) }
     case .repetition(let part, let least, let most):
-      ends = repeated(part, least, most, from: places, letters)
+      ends = repeated(part, least, most, from: starts, letters)
     }
     return ends
   }
 
-  // After as many rounds as there are places nothing changes any more.
+  // After at most as many rounds as there are positions, a round changes nothing and the loop ends.
+  // Large counts therefore take no longer.
   private static func repeated(
-    _ part: Part, _ least: Int, _ most: Int, from places: Places, _ letters: [UInt32]
-  ) -> Places {
-    var last = places
+    _ part: Part, _ least: Int, _ most: Int, from starts: Positions, _ letters: [UInt32]
+  ) -> Positions {
+    var last = starts
     for _ in 0..<least {
       let next = ends(of: part, from: last, letters)
       if next == last { break }
@@ -85,8 +90,8 @@ extension [Bool] {
   }
 }
 
-/// The state of reading an expression.
-private struct Reading {
+/// A parser of expressions.
+private struct Parser {
   let letters: [UInt32]
   private var position = 0
   private var depth = 0
@@ -103,17 +108,17 @@ private struct Reading {
         found: "\(letters.count)")
     }
     let part = try choice()
-    guard position == letters.count else { throw mistake("nothing after a ')' too many") }
+    guard position == letters.count else { throw malformed("a '(' for each ')'") }
     return part
   }
 
-  private func mistake(_ expected: String) -> ModelError {
-    ModelError(.malformed, "a pattern is no regular expression", expected: expected, found: text)
+  private func malformed(_ expected: String) -> ModelError {
+    ModelError(.malformed, "a pattern is not a regular expression", expected: expected, found: text)
   }
 
-  private func foreign(_ what: String) -> ModelError {
+  private func unsupported(_ what: String) -> ModelError {
     ModelError(
-      .unsupported, "a pattern has what Pleat does not match: \(what)",
+      .unsupported, "a pattern has syntax that Pleat does not support: \(what)",
       expected: "letters, classes, groups, choices and repetitions", found: text)
   }
 
@@ -147,7 +152,7 @@ private struct Reading {
       }
       parts.append(.repetition(part, least: least, most: most))
       if take("?") { continue }
-      guard peek() != "*", peek() != "+" else { throw mistake("one repetition, not two") }
+      guard peek() != "*", peek() != "+" else { throw malformed("one repetition, not two") }
     }
     return .sequence(parts)
   }
@@ -161,7 +166,7 @@ private struct Reading {
     case "^": return .start
     case "$": return .end
     case ".": return .letter([10...10], isExcluded: true)
-    case "*", "+", "?": throw mistake("something to repeat")
+    case "*", "+", "?": throw malformed("something to repeat")
     case "\\":
       let (ranges, isExcluded) = try escape()
       return .letter(ranges, isExcluded: isExcluded)
@@ -172,12 +177,12 @@ private struct Reading {
   }
 
   private mutating func group() throws(ModelError) -> PathPattern.Part {
-    if take("?"), !take(":") { throw foreign("a group that begins with (?") }
+    if take("?"), !take(":") { throw unsupported("a group that begins with (?") }
     depth += 1
-    guard depth <= Self.depthLimit else { throw foreign("groups within groups, too many") }
+    guard depth <= Self.depthLimit else { throw unsupported("groups nested too deeply") }
     let part = try choice()
     depth -= 1
-    guard take(")") else { throw mistake("a ')'") }
+    guard take(")") else { throw malformed("a ')'") }
     return part
   }
 
@@ -186,7 +191,7 @@ private struct Reading {
   private static let words: [ClosedRange<UInt32>] = [48...57, 65...90, 95...95, 97...122]
 
   private mutating func escape() throws(ModelError) -> ([ClosedRange<UInt32>], Bool) {
-    guard let letter = peek() else { throw mistake("a letter after a backslash") }
+    guard let letter = peek() else { throw malformed("a letter after a backslash") }
     position += 1
     switch letter {
     case "d": return (Self.digits, false)
@@ -197,7 +202,7 @@ private struct Reading {
     case "W": return (Self.words, true)
     default:
       let isWord = Self.words.contains { $0.contains(letter.value) }
-      guard !isWord || letter == "_" else { throw foreign("\\\(letter)") }
+      guard !isWord || letter == "_" else { throw unsupported("\\\(letter)") }
       return ([letter.value...letter.value], false)
     }
   }
@@ -212,25 +217,25 @@ private struct Reading {
       position += 1
       if letter == "\\" {
         let (found, excludes) = try escape()
-        guard !excludes else { throw foreign("an excluding class within a class") }
+        guard !excludes else { throw unsupported("a negated class within a class") }
         ranges += found
         guard found.count == 1, found[0].count == 1 else { continue }
         low = found[0].lowerBound
       }
       if peek() == "-", let high = peek(1), high != "]" {
         position += 2
-        guard high != "\\" else { throw foreign("a range that ends with a backslash") }
-        guard low <= high.value else { throw mistake("a range from less to more") }
+        guard high != "\\" else { throw unsupported("a range that ends with a backslash") }
+        guard low <= high.value else { throw malformed("a range in ascending order") }
         ranges.append(low...high.value)
       } else {
         ranges.append(low...low)
       }
     }
-    guard take("]") else { throw mistake("a ']'") }
+    guard take("]") else { throw malformed("a ']'") }
     return .letter(ranges, isExcluded: isExcluded)
   }
 
-  /// The least and the greatest number of times; nil where nothing is repeated.
+  /// The least and the greatest number of repetitions; nil if nothing is repeated.
   private mutating func repetition() throws(ModelError) -> (Int, Int)? {
     if take("*") { return (0, .max) }
     if take("+") { return (1, .max) }
@@ -239,19 +244,19 @@ private struct Reading {
     guard take("{") else { return nil }
     let least = number()
     let most = take(",") ? number() ?? .max : least
-    // Braces that do not count are letters.
+    // Braces without a count are ordinary letters.
     guard take("}"), let most else {
       position = start
       return nil
     }
-    guard least ?? 0 <= most else { throw mistake("a number of repetitions") }
+    guard least ?? 0 <= most else { throw malformed("a range of counts in ascending order") }
     return (least ?? 0, most)
   }
 
   private mutating func number() -> Int? {
     var value: Int?
     while let letter = peek(), Self.digits[0].contains(letter.value) {
-      // More than a path has letters is all the same.
+      // Larger numbers make no difference: they exceed the length of any path.
       value = min((value ?? 0) * 10 + Int(letter.value - 48), 1 << 20)
       position += 1
     }

@@ -1,20 +1,21 @@
 package import TensorModel
 
-/// Reads a JSON text value by value, strictly and without building a tree.
+/// Reads JSON text value by value, strictly and without building a tree.
 ///
-/// For headers, which may be large, and must not repeat keys: the caller sees every key.
+/// It suits headers, which may be large. The caller sees every key, so it can refuse repeated ones.
 package struct JSONScanner {
   private let bytes: [UInt8]
   private let file: String
-  private let base: Int  // offset of the text in the file
+  private let base: Int  // The offset of the text in the file.
   private let limits: ReadLimits
   private var position = 0
-  /// Where passed integers end that do not fit 64 bits.
-  package private(set) var wideIntegerEnds: [Int] = []
+  /// The integers in skipped values that do not fit 64 bits, by their index among all numbers.
+  package private(set) var wideIntegers: [Int: Double] = [:]
+  private var numberCount = 0
 
-  /// A scanner of UTF-8 `bytes` found at `offset` of `file`.
+  /// Creates a scanner of UTF-8 `bytes` that were read from `file` at `offset`.
   ///
-  /// Throws `malformed`.
+  /// Throws `malformed` if the bytes are not UTF-8.
   package init(
     _ bytes: [UInt8], file: String, offset: Int, limits: ReadLimits
   ) throws(ModelError) {
@@ -23,11 +24,11 @@ package struct JSONScanner {
     self.base = offset
     self.limits = limits
     do { _ = try UTF8Span(validating: bytes.span) } catch {
-      throw ModelError(.malformed, "the header is not UTF-8", file: file, offset: offset)
+      throw ModelError(.malformed, "the JSON text is not UTF-8", file: file, offset: offset)
     }
   }
 
-  /// The members of the object that comes next: `body` must read the value of each key.
+  /// Reads an object and calls `body` for each key; `body` must read the value of the key.
   package mutating func object(
     _ body: (inout JSONScanner, String) throws(ModelError) -> Void
   ) throws(ModelError) {
@@ -41,7 +42,7 @@ package struct JSONScanner {
     try expect(UInt8(ascii: "}"), "',' or '}'")
   }
 
-  /// The members of a small object that comes next, no key twice: `body` must read each value.
+  /// Reads a small object, as `object` does, and refuses repeated keys.
   package mutating func members(
     _ body: (inout JSONScanner, String) throws(ModelError) -> Void
   ) throws(ModelError) {
@@ -60,7 +61,7 @@ package struct JSONScanner {
     }
   }
 
-  /// The elements of the array that comes next: `body` must read each.
+  /// Reads an array and calls `body` for each element; `body` must read the element.
   package mutating func array(
     _ body: (inout JSONScanner) throws(ModelError) -> Void
   ) throws(ModelError) {
@@ -70,7 +71,7 @@ package struct JSONScanner {
     try expect(UInt8(ascii: "]"), "',' or ']'")
   }
 
-  /// A string with its escapes resolved.
+  /// Reads a string and resolves its escapes.
   package mutating func string() throws(ModelError) -> String {
     try expect(UInt8(ascii: "\""), "a string")
     let start = position
@@ -87,7 +88,7 @@ package struct JSONScanner {
     throw mistake("the end of a string")
   }
 
-  /// An integer that is not negative and fits an `Int`.
+  /// Reads a non-negative integer that fits an `Int`.
   package mutating func count() throws(ModelError) -> Int {
     skipSpace()
     let start = position
@@ -101,19 +102,19 @@ package struct JSONScanner {
     }
     let isPlain = position > start && (bytes[start] != 48 || position == start + 1)
     guard isPlain, !(position < bytes.count && ".eE".utf8.contains(bytes[position])) else {
-      throw mistake("an integer that is not negative")
+      throw mistake("a non-negative integer")
     }
     return value
   }
 
-  /// A list of integers that are not negative.
+  /// Reads an array of non-negative integers.
   package mutating func counts() throws(ModelError) -> [Int] {
     var values: [Int] = []
     try array { (scanner) throws(ModelError) in values.append(try scanner.count()) }
     return values
   }
 
-  /// Whether the next value is null, which is then passed.
+  /// Whether the next value is null; if so, skips it.
   package mutating func null() -> Bool {
     skipSpace()
     guard bytes[position...].starts(with: "null".utf8) else { return false }
@@ -121,17 +122,17 @@ package struct JSONScanner {
     return true
   }
 
-  /// The first byte of the next value, which is not passed; nil at the end.
+  /// The first byte of the next value, which is not skipped; nil at the end.
   package mutating func peek() -> UInt8? {
     skipSpace()
     return position < bytes.count ? bytes[position] : nil
   }
 
-  /// Any value, checked and passed; its objects have no key twice.
+  /// Checks and skips any value, and refuses repeated keys in its objects.
   package mutating func skip(depth: Int = 1) throws(ModelError) {
     guard depth <= limits.nesting else {
       throw ModelError(
-        .limit, "the header is nested too deeply", file: file, offset: base + position,
+        .limit, "the JSON text is nested too deeply", file: file, offset: base + position,
         expected: "at most \(limits.nesting) levels")
     }
     skipSpace()
@@ -150,7 +151,7 @@ package struct JSONScanner {
     }
   }
 
-  /// The text of any value, checked and passed.
+  /// Checks and skips any value, and returns its text.
   package mutating func rawValue() throws(ModelError) -> [UInt8] {
     skipSpace()
     let start = position
@@ -161,7 +162,7 @@ package struct JSONScanner {
   /// Throws `malformed` unless only white space remains.
   package mutating func end() throws(ModelError) {
     skipSpace()
-    guard position == bytes.count else { throw mistake("nothing after the header's object") }
+    guard position == bytes.count else { throw mistake("nothing after the JSON value") }
   }
 
   // MARK: - Parts
@@ -185,7 +186,9 @@ package struct JSONScanner {
       try digits()
     }
     let text = String(decoding: bytes[start..<end], as: UTF8.self)
-    if position == end && Int64(text) == nil { wideIntegerEnds.append(end) }
+    // Where fraction and exponent are missing, the number is an integer.
+    if position == end && Int64(text) == nil { wideIntegers[numberCount] = Double(text) }
+    numberCount += 1
   }
 
   private mutating func digits() throws(ModelError) {
@@ -278,19 +281,19 @@ package struct JSONScanner {
 
   private func repetition(of key: String) -> ModelError {
     ModelError(
-      .malformed, "the key '\(key)' is there twice", file: file, offset: base + position)
+      .malformed, "the key '\(key)' occurs twice", file: file, offset: base + position)
   }
 
   private func mistake(_ expected: String) -> ModelError {
     let found: String
     if position >= bytes.count {
-      found = "the end of the header"
+      found = "the end of the text"
     } else {
       let end = min(position + 16, bytes.count)
       found = "'\(String(decoding: bytes[position..<end], as: UTF8.self))'"
     }
     return ModelError(
-      .malformed, "the header is not valid JSON", file: file, offset: base + position,
+      .malformed, "the text is not valid JSON", file: file, offset: base + position,
       expected: expected, found: found)
   }
 }

@@ -17,7 +17,7 @@ public enum JSONValue: Sendable, Hashable {
     /// The value.
     public var value: JSONValue
 
-    /// A key and its value.
+    /// Creates a member from a key and its value.
     public init(_ key: String, _ value: JSONValue) {
       self.key = key
       self.value = value
@@ -33,13 +33,13 @@ public enum JSONValue: Sendable, Hashable {
     }
   }
 
-  /// The text of a string.
+  /// The text of a string; nil for other values.
   public var string: String? { if case .string(let text) = self { text } else { nil } }
 
-  /// The value of an integer.
+  /// The value of an integer; nil for other values.
   public var int: Int? { if case .integer(let value) = self { Int(value) } else { nil } }
 
-  /// The value of a number, whole or not.
+  /// The value of a number, integer or not; nil for other values.
   public var double: Double? {
     switch self {
     case .integer(let value): Double(value)
@@ -48,22 +48,22 @@ public enum JSONValue: Sendable, Hashable {
     }
   }
 
-  /// The value of a truth value.
+  /// The value of a boolean; nil for other values.
   public var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
 
-  /// The elements of an array.
+  /// The elements of an array; nil for other values.
   public var array: [JSONValue]? { if case .array(let values) = self { values } else { nil } }
 
-  /// The members of an object, in order.
+  /// The members of an object, in order; nil for other values.
   public var members: [Member]? { if case .object(let members) = self { members } else { nil } }
 
-  /// What kind of value it is, for messages.
+  /// The kind of value, as a phrase for messages.
   public var kind: String {
     switch self {
     case .null: "null"
-    case .bool: "a truth value"
-    case .integer: "a whole number"
-    case .number: "a number with a fraction"
+    case .bool: "a boolean"
+    case .integer: "an integer"
+    case .number: "a floating-point number"
     case .string: "a string"
     case .array: "an array"
     case .object: "an object"
@@ -74,23 +74,23 @@ public enum JSONValue: Sendable, Hashable {
 extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral,
   ExpressibleByBooleanLiteral, ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral
 {
-  /// A string.
+  /// Creates a string.
   public init(stringLiteral value: String) { self = .string(value) }
 
-  /// An integer.
+  /// Creates an integer.
   public init(integerLiteral value: Int64) { self = .integer(value) }
 
-  /// A truth value.
+  /// Creates a boolean.
   public init(booleanLiteral value: Bool) { self = .bool(value) }
 
-  /// An array.
+  /// Creates an array.
   public init(arrayLiteral elements: JSONValue...) { self = .array(elements) }
 
-  /// An object with keys in this order.
+  /// Creates an object with keys in this order.
   public init(dictionaryLiteral elements: (String, JSONValue)...) {
     self = .object(elements.map { Member($0.0, $0.1) })
   }
 
-  /// An integer value.
+  /// Creates an integer.
   public init(_ value: Int) { self = .integer(Int64(value)) }
 }

@@ -1,19 +1,20 @@
-/// Writes JSON with the same bytes for the same value: keys in their order, shortest numbers.
+/// Writes JSON with the same bytes for the same value: keys in order, numbers as short as possible.
 public struct JSONWriter {
-  /// The text so far, but what was taken.
+  /// The text written since the last `take`.
   public private(set) var bytes: [UInt8] = []
   private let indentation: Int?
   private let escapesControls: Bool
 
-  /// A writer of one line, or of lines indented by `indentation` spaces a level.
+  /// Creates a writer of one line, or of lines indented by `indentation` spaces for each level.
   ///
-  /// `escapingControls` also escapes what JSON need not, but a terminal might obey.
+  /// With `escapingControls`, characters that could control a terminal are escaped too, although
+  /// JSON does not require it.
   public init(indentation: Int? = nil, escapingControls: Bool = false) {
     self.indentation = indentation
     escapesControls = escapingControls
   }
 
-  /// The text of a value; see `init(indentation:escapingControls:)`.
+  /// The JSON text of a value; for the parameters see `init(indentation:escapingControls:)`.
   public static func text(
     _ value: JSONValue, indentation: Int? = nil, escapingControls: Bool = false
   ) -> String {
@@ -22,7 +23,7 @@ public struct JSONWriter {
     return String(decoding: writer.bytes, as: UTF8.self)
   }
 
-  /// Gives the text so far to `body`, and forgets it.
+  /// Passes the text so far to `body`, and clears it.
   public mutating func take<Failure: Error>(
     _ body: ([UInt8]) throws(Failure) -> Void
   ) throws(Failure) {
@@ -33,28 +34,28 @@ public struct JSONWriter {
   /// Appends a value.
   public mutating func write(_ value: JSONValue) { write(value, level: 0) }
 
-  /// Appends text as it is.
+  /// Appends text without quotes or escapes.
   public mutating func write(literal text: String) {
-    // The string's own bytes, read during the call.
+    // Safety: the string's own bytes are read during the call only.
     let isWritten: Void? = unsafe text.utf8.withContiguousStorageIfAvailable {
       unsafe bytes.append(contentsOf: $0)
     }
     if isWritten == nil { bytes.append(contentsOf: text.utf8) }
   }
 
-  /// Appends a number that is not negative.
+  /// Appends a non-negative integer.
   public mutating func write(count: Int) {
-    // Room for the 20 digits of the largest number; `place` is above 0 while there are some left.
+    // In bounds: the largest 64-bit magnitude has 20 digits, so `first` stays at 0 or above.
     unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 20) { digits in
       var rest = count.magnitude
-      var place = digits.count
+      var first = digits.count
       repeat {
-        place -= 1
+        first -= 1
         unsafe digits.initializeElement(
-          at: place, to: UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10))
+          at: first, to: UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10))
         rest /= 10
       } while rest > 0
-      unsafe bytes.append(contentsOf: UnsafeBufferPointer(rebasing: digits[place...]))
+      unsafe bytes.append(contentsOf: UnsafeBufferPointer(rebasing: digits[first...]))
     }
   }
 
@@ -98,9 +99,9 @@ public struct JSONWriter {
     write(literal: "\n" + String(repeating: " ", count: level * indentation))
   }
 
-  /// Appends a quoted string; only what JSON requires is escaped, unless asked for more.
+  /// Appends a quoted string, and escapes what JSON requires or `escapingControls` asks for.
   public mutating func write(string text: String) {
-    // The string's own bytes, read during the call.
+    // Safety: the string's own bytes are read during the call only.
     let isPlain = unsafe text.utf8.withContiguousStorageIfAvailable { text in
       unsafe text.allSatisfy { Self.isPlain($0) }
     }
@@ -137,7 +138,7 @@ public struct JSONWriter {
 }
 
 extension Unicode.Scalar {
-  /// Whether printing it could move the cursor, change colours or reorder the line.
+  /// Whether printing the character could move the cursor, change colors or reorder the line.
   public var isTerminalControl: Bool {
     switch properties.generalCategory {
     case .control, .format, .lineSeparator, .paragraphSeparator: true

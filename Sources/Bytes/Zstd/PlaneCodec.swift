@@ -1,28 +1,29 @@
 package import TensorModel
 
-/// One block of bytes as zstd frames: one frame, or one for the low and one for the high bytes of
-/// 16-bit numbers, whose high bytes (sign and exponent) compress well and low bytes do not.
+/// Compresses a block of bytes with zstd, as one plane or as two byte planes.
 ///
-/// A plane that would not shrink is kept as it is.
+/// For 16-bit numbers the low bytes form one plane and the high bytes another. The high bytes (sign
+/// and exponent) compress well, the low bytes do not. Each plane becomes a zstd frame. A plane that
+/// would not shrink is stored as it is.
 package struct PlaneCodec: Sendable, Hashable {
   /// The number of planes: 1, or 2 for 16-bit numbers.
   package let planeCount: Int
 
-  /// A codec; `planeCount` is 1 or 2.
+  /// Creates a codec; `planeCount` is 1 or 2.
   package init(planeCount: Int) {
     precondition(planeCount == 1 || planeCount == 2)
     self.planeCount = planeCount
   }
 
-  /// A block as it is stored.
+  /// An encoded block.
   package struct Encoded {
-    /// The planes, one after another.
+    /// The stored planes, one after another.
     package var bytes: [UInt8]
-    /// The bytes of each plane.
+    /// The stored size of each plane in bytes.
     package var sizes: [Int]
   }
 
-  /// The stored bytes of a block, never more than it has.
+  /// Encodes a block; the result is never larger than the block.
   package func encode(_ block: [UInt8], with compressor: ZstdCompressor) -> Encoded {
     var stored = [UInt8](repeating: 0, count: block.count)
     var (sizes, end): ([Int], Int) = ([], 0)
@@ -38,12 +39,12 @@ package struct PlaneCodec: Sendable, Hashable {
     return Encoded(bytes: stored, sizes: sizes)
   }
 
-  /// Fills `block` from the stored bytes of its planes, one after another.
+  /// Decodes the stored planes of a block.
   ///
   /// - Parameters:
-  ///   - stored: The planes as they are in the file.
-  ///   - sizes: The bytes of each.
-  ///   - block: Receives the block; its length is known from the header.
+  ///   - stored: The stored planes, one after another.
+  ///   - sizes: The stored size of each plane in bytes.
+  ///   - block: Receives the block; it must have the length of the block.
   /// - Throws: `malformed`.
   package func decode(
     _ stored: [UInt8], sizes: [Int], into block: inout [UInt8]
@@ -69,7 +70,7 @@ package struct PlaneCodec: Sendable, Hashable {
     guard planeCount == 2 else { return [block] }
     let length = block.count / 2
     return (0..<2).map { plane in
-      // Two planes of half the block each: 2 · index + plane < block.count, and all is filled.
+      // In bounds: 2 · index + plane < block.count. Every element of the plane is initialized.
       unsafe [UInt8](unsafeUninitializedCapacity: length) { target, count in
         unsafe block.withUnsafeBufferPointer { source in
           for index in 0..<length { unsafe target[index] = source[2 * index + plane] }
@@ -80,7 +81,7 @@ package struct PlaneCodec: Sendable, Hashable {
   }
 
   private func place(_ source: ArraySlice<UInt8>, _ plane: Int, in block: inout [UInt8]) {
-    precondition(planeCount * source.count <= block.count, "the plane fits the block")
+    precondition(planeCount * source.count <= block.count, "the plane exceeds the block")
     // In bounds by the precondition, since plane < planeCount.
     unsafe block.withUnsafeMutableBufferPointer { target in
       unsafe source.withUnsafeBufferPointer { source in

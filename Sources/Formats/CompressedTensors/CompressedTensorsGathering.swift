@@ -1,8 +1,8 @@
 package import TensorModel
 
-/// Finding the weights of a checkpoint.
-extension CompressedTensorsSpelling {
-  /// The stored tensors of a layer, by what they are called.
+/// Finds the weights of a checkpoint.
+extension CompressedTensorsCodec {
+  /// The path of a layer and the indices of its stored tensors.
   private struct Found {
     var codes: Int
     var scales: Int
@@ -17,22 +17,22 @@ extension CompressedTensorsSpelling {
     var weights: [Int: GatheredTensor] = [:]
     let found = try Self.find(stored)
     for found in found { weights[found.codes] = try gather(found, contents) }
-    // An index of groups that says nothing is left out.
+    // A group index is left out unless it is a part of a weight with scattered groups.
     return contents.gathered(weights, leavingOut: Set(found.compactMap(\.groupIndex)))
   }
 
-  /// How numbers are packed: densely, unless a row of codes is as long as it was before, and not as
-  /// it is now.
+  /// How codes and zero points are packed.
   ///
-  /// Throws what looking at extents throws.
+  /// It is the dense packing, unless a row of codes has the length of the older packing and not that
+  /// of the dense one. Throws `malformed` if parts are missing, and what reading extents throws.
   static func packing(
-    of contents: StoredContents, _ quantization: CompressedTensorsQuantization
+    of contents: StoredContents, _ config: CompressedTensorsConfig
   ) throws(ModelError) -> WordPacking {
     let stored = contents.tensors
     for found in try find(stored) where stored[found.codes].shape.rank == 2 {
       guard let shape = try extents(found, contents) else { continue }
       func fits(_ packing: WordPacking) -> Bool {
-        quantization.scheme(
+        config.scheme(
           words: stored[found.codes].shape.columnCount, columns: shape.columnCount,
           groups: stored[found.scales].shape.columnCount, isSymmetric: found.zeros == nil, packing
         ) != nil
@@ -44,11 +44,11 @@ extension CompressedTensorsSpelling {
 
   /// The layers with packed weights, in file order.
   ///
-  /// Throws `malformed` for parts of a weight without the others.
+  /// Throws `malformed` if a weight lacks one of its parts.
   private static func find(_ stored: [StoredTensor]) throws(ModelError) -> [Found] {
     let names = StoredNames(stored)
     var all: [Found] = []
-    for path in names.layers(endingIn: [codes, scales, zeros, extents, groupIndex]) {
+    for path in names.layerPaths(endingIn: [codes, scales, zeros, extents, groupIndex]) {
       let needed = try names.parts([codes, scales, extents], of: path)
       all.append(
         Found(
@@ -58,14 +58,14 @@ extension CompressedTensorsSpelling {
     return all
   }
 
-  /// The extents of a weight as its own tensor states them; nil when it cannot.
+  /// The shape of a weight, as the tensor of its extents states it; nil if that is not a shape.
   private static func extents(
     _ found: Found, _ contents: StoredContents
   ) throws(ModelError) -> Shape? {
     let tensor = contents.tensors[found.extents]
     guard tensor.encoding == .plain(.i64), tensor.byteCount == 16 else { return nil }
     let bytes = try contents.bytes(of: found.extents, 0..<16)
-    // Any bits are a number; loads are checked to be in bounds.
+    // Every bit pattern is a valid integer, and each load checks its bounds.
     let source = unsafe bytes.span.bytes
     let numbers = [0, 8].map {
       unsafe source.unsafeLoadUnaligned(fromByteOffset: $0, as: Int64.self)
@@ -82,7 +82,7 @@ extension CompressedTensorsSpelling {
       shape.columnCount > 0, shape.rowCount == codes.shape.rowCount
     else {
       throw ModelError(
-        .malformed, "the extents of the weight make no sense", tensor: codes.name,
+        .malformed, "the extents of the weight are invalid", tensor: codes.name,
         expected: "two, the rows of \(codes.shape) words first",
         found: (try Self.extents(found, contents)).map(\.description) ?? "none")
     }
@@ -98,7 +98,7 @@ extension CompressedTensorsSpelling {
     }
     let groups = scales.shape.columnCount
     guard
-      let scheme = quantization?.scheme(
+      let scheme = config?.scheme(
         words: codes.shape.columnCount, columns: shape.columnCount, groups: groups,
         isSymmetric: found.zeros == nil, packing),
       scales.shape.dimensions == [shape.rowCount, groups],
@@ -110,7 +110,7 @@ extension CompressedTensorsSpelling {
       throw ModelError(
         .malformed, "the tensors of the weight do not fit the schemes of the config",
         tensor: codes.name,
-        expected: quantization?.schemes.map(\.description).joined(separator: "; "),
+        expected: config?.schemes.map(\.description).joined(separator: "; "),
         found: "\(codes.shape) words for \(shape) codes, \(scales.shape) scales"
           + (found.zeros.map { ", \(stored[$0].shape) words of zero points" } ?? ""))
     }
@@ -127,7 +127,7 @@ extension CompressedTensorsSpelling {
     return GatheredTensor(info: info, parts: parts, layouts: layouts(info, grouping))
   }
 
-  /// Whether an index puts columns into groups that are no neighbours.
+  /// Whether a group index assigns columns to groups that are not runs of neighbouring columns.
   private func isScattered(
     _ found: Found, _ contents: StoredContents, _ grouping: Grouping, _ shape: Shape
   ) throws(ModelError) -> Bool {
@@ -135,7 +135,7 @@ extension CompressedTensorsSpelling {
     let tensor = contents.tensors[index]
     guard tensor.encoding == .plain(.i32), tensor.shape.dimensions == [shape.columnCount] else {
       throw ModelError(
-        .malformed, "the index of groups does not fit the weight", tensor: tensor.name,
+        .malformed, "the group index does not fit the weight", tensor: tensor.name,
         expected: "I32, \(shape.columnCount)", found: "\(tensor.encoding), \(tensor.shape)")
     }
     let numbers = GroupIndex.numbers(try contents.bytes(of: index, 0..<tensor.byteCount))
@@ -143,7 +143,7 @@ extension CompressedTensorsSpelling {
     let groups = shape.columnCount / grouping.groupSize
     if let wrong = numbers.first(where: { !(0..<groups).contains($0) }) {
       throw ModelError(
-        .malformed, "the index of groups names one that is not there", tensor: tensor.name,
+        .malformed, "the group index names a group that does not exist", tensor: tensor.name,
         expected: "0 to \(groups - 1)", found: "\(wrong)")
     }
     return true

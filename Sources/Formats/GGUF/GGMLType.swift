@@ -1,14 +1,15 @@
 internal import Kernels
 internal import TensorModel
 
-/// A tensor type of GGUF files: its number, its name and the size of its blocks.
+/// A tensor type of GGUF files: its number, its name and the layout of its blocks.
 struct GGMLType: Sendable {
   /// The number in the file.
   let id: UInt32
-  /// How the numbers are written; block types that hold groups are foreign here too.
+  /// How the numbers are stored; all block types are foreign here, including those of groups.
   let encoding: Encoding
-  /// Places of the multi-byte numbers in a block, which big-endian files hold the other way round:
-  /// nil where they are not known.
+  /// The multi-byte numbers of a block, whose bytes are reversed in big-endian files.
+  ///
+  /// Nil if they are not known.
   let swaps: [Swap]?
 
   /// A multi-byte number in a block.
@@ -17,13 +18,13 @@ struct GGMLType: Sendable {
     var width: Int
   }
 
-  /// The type of a number in a file; nil for removed and future types.
+  /// The type with a number; nil for removed and future types.
   static func with(id: UInt32) -> GGMLType? { all.first { $0.id == id } }
 
-  /// The type that holds an encoding.
+  /// The type with an encoding; nil if there is none.
   static func holding(_ encoding: Encoding) -> GGMLType? { all.first { $0.encoding == encoding } }
 
-  /// The type of llama.cpp's name, such as `Q4_1`.
+  /// The type with llama.cpp's name, such as `Q4_1`, in any case; nil if there is none.
   static func named(_ name: String) -> GGMLType? {
     all.first { $0.encoding.description.uppercased() == name.uppercased() }
   }
@@ -31,15 +32,15 @@ struct GGMLType: Sendable {
   /// The name, such as `Q4_K`.
   var name: String { encoding.description }
 
-  /// The block type whose blocks can be decoded.
+  /// The block type, if its blocks can be decoded; otherwise nil.
   var blockType: BlockType? { BlockType(rawValue: id) }
 
-  /// Numbers in a block.
+  /// The number of elements in a block.
   var elementCount: Int {
     if case .foreign(let layout) = encoding { layout.elementCount } else { 1 }
   }
 
-  /// Bytes of a block.
+  /// The length of a block in bytes.
   var byteCount: Int {
     switch encoding {
     case .foreign(let layout): layout.byteCount
@@ -48,7 +49,7 @@ struct GGMLType: Sendable {
     }
   }
 
-  /// Every type of facts: `formats/gguf.md` lists them.
+  /// Every GGML type that Pleat knows; `formats/gguf.md` lists them.
   static let all: [GGMLType] =
     [
       plain(0, .f32), plain(1, .f16), plain(24, .i8), plain(25, .i16), plain(26, .i32),
@@ -97,16 +98,16 @@ struct GGMLType: Sendable {
       id: id, encoding: .foreign(layout), swaps: halves?.map { Swap(offset: $0, width: 2) })
   }
 
-  /// Turns whole blocks from big-endian to little-endian, in place.
+  /// Converts whole blocks from big-endian to little-endian, in place.
   ///
-  /// Throws `unsupported`.
+  /// Throws `unsupported` if the numbers of a block are not known.
   func swapBytes(_ bytes: inout MutableRawSpan) throws(ModelError) {
     guard let swaps else {
       throw ModelError(.unsupported, "\(name) cannot be read from a big-endian file")
     }
     let block = byteCount
     guard !swaps.isEmpty else { return }
-    // Whole blocks are in bounds, and what is turned lies in a block.
+    // Only whole blocks are visited, and each swapped number lies within its block.
     unsafe bytes.withUnsafeMutableBytes { buffer in
       for start in stride(from: 0, to: buffer.count - block + 1, by: block) {
         for swap in swaps {

@@ -2,16 +2,19 @@ internal import Bytes
 internal import SystemPackage
 internal import TensorModel
 
-/// Files of llama.cpp: typed metadata, then aligned tensors; a large model may be several files.
+/// The GGUF container of llama.cpp: typed metadata, then aligned tensors.
+///
+/// A model may be split into several files.
 enum GGUFContainer: Container {
+  static let features: ContainerFeatures = [.shards, .typedMetadata]
   static let suffixes = ["gguf"]
 
   static func recognizes(_ head: [UInt8]) -> Bool { head.starts(with: GGUFHeader.magic) }
 
   static func open(
-    _ place: ModelPlace, limits: ReadLimits
+    _ files: ModelFiles, limits: ReadLimits
   ) throws(ModelError) -> any StoredReader {
-    try GGUFReader(place, limits: limits)
+    try GGUFReader(files, limits: limits)
   }
 
   static func layout(

@@ -2,11 +2,11 @@ internal import Bytes
 internal import SystemPackage
 internal import TensorModel
 
-/// The header of a GGUF file: metadata, tensor descriptions and where the data begins.
+/// The header of a GGUF file: metadata and tensor descriptions.
 ///
 /// The layout is in `formats/gguf.md`.
 struct GGUFHeader {
-  /// A tensor and where its bytes begin, from the start of the file.
+  /// A tensor and the offset of its first byte in the file.
   struct Entry {
     var tensor: StoredTensor
     var type: GGMLType
@@ -31,7 +31,7 @@ struct GGUFHeader {
       throw ModelError(.malformed, "not a GGUF file", file: path, expected: "the letters GGUF")
     }
     var version = try reader.integer(UInt32.self, of: "the version")
-    // A big-endian version has its significant half where a little-endian one has zeros.
+    // Versions are small. So the low half of one that is read in the wrong byte order is zero.
     isBigEndian = version != 0 && version & 0xFFFF == 0
     if isBigEndian { version = version.byteSwapped }
     guard (1...3).contains(version) else {
@@ -42,7 +42,7 @@ struct GGUFHeader {
     self.version = version
     reader.isBigEndian = isBigEndian
     var source = RecordReader(reader: reader, version: version, limits: limits)
-    // The shortest description of a tensor takes 24 bytes, the shortest record 9.
+    // A tensor description takes at least 24 bytes, or 20 in version 1; a record at least 9.
     let tensorCount = try source.length(of: "tensors", elementSize: 20)
     let entryCount = try source.length(of: "metadata entries", elementSize: 9)
     guard tensorCount <= limits.tensorCount else {
@@ -56,14 +56,14 @@ struct GGUFHeader {
     entries = try Self.entries(&source, count: tensorCount, alignment: alignment, file)
   }
 
-  /// The alignment of tensor data that metadata asks for.
+  /// The alignment of tensor data that the metadata states, or the default.
   ///
-  /// Throws `malformed` unless a power of two.
+  /// Throws `malformed` unless it is a power of two.
   static func alignment(_ metadata: Metadata, _ path: String?) throws(ModelError) -> Int {
     guard let value = metadata["general.alignment"] else { return defaultAlignment }
     guard case .unsigned(let number, .u32) = value, number > 0, number & (number - 1) == 0 else {
       throw ModelError(
-        .malformed, "the alignment is not usable", file: path, tensor: "general.alignment",
+        .malformed, "the alignment is invalid", file: path, tensor: "general.alignment",
         expected: "a power of two as u32", found: value.integer.map(String.init) ?? "\(value.type)")
     }
     return Int(number)
@@ -93,7 +93,7 @@ struct GGUFHeader {
         throw error.located(file: file.path.string, tensor: name)
       }
     }
-    try place(&entries, offsets, start: source.reader.offset, alignment, file)
+    try setOffsets(&entries, offsets, start: source.reader.offset, alignment, file)
     return entries
   }
 
@@ -113,7 +113,7 @@ struct GGUFHeader {
           ? UInt64(try source.reader.integer(UInt32.self, of: "an extent"))
           : try source.reader.integer(UInt64.self, of: "an extent"))
     }
-    // GGUF lists the fastest dimension first; everything here is row-major.
+    // GGUF lists the fastest dimension first; shapes are row-major.
     let dimensions = extents.reversed().map { Int(exactly: $0) ?? -1 }
     guard let shape = Shape(validating: dimensions) else {
       throw ModelError(.malformed, "the shape overflows", offset: start, found: "\(extents)")
@@ -139,8 +139,10 @@ struct GGUFHeader {
     return (tensor, type)
   }
 
-  /// Demands that each tensor begins where the previous one ends, rounded up to the alignment.
-  private static func place(
+  /// Sets the offsets of the tensors in the file.
+  ///
+  /// Each tensor must begin where the previous one ends, rounded up to the alignment.
+  private static func setOffsets(
     _ entries: inout [Entry], _ offsets: [UInt64], start: Int, _ alignment: Int, _ file: InputFile
   ) throws(ModelError) {
     let dataStart = start.aligned(to: alignment)
@@ -166,7 +168,9 @@ struct GGUFHeader {
 }
 
 extension Int {
-  /// The next multiple of a positive number; far from overflow, since sizes are those of files.
+  /// The number rounded up to a multiple of a positive `alignment`.
+  ///
+  /// It does not overflow for offsets in files.
   package func aligned(to alignment: Int) -> Int {
     let remainder = self % alignment
     return remainder == 0 ? self : self + (alignment - remainder)

@@ -2,7 +2,7 @@ internal import Bytes
 internal import SystemPackage
 internal import TensorModel
 
-/// The places of all bytes of a GGUF model to be written, in one file or a split set.
+/// The plan of a GGUF model to write: one file, or a split set.
 struct GGUFLayout: OutputLayout {
   /// One file to write.
   struct File {
@@ -14,7 +14,7 @@ struct GGUFLayout: OutputLayout {
   let contents: Contents
   let options: WriteOptions
   private(set) var files: [File] = []
-  private(set) var places: [ShardFiles.Place] = []
+  private(set) var locations: [ShardFiles.Location] = []
 
   let tensorByteCount: Int
   var shardCount: Int { files.count }
@@ -23,9 +23,9 @@ struct GGUFLayout: OutputLayout {
   var folder: FilePath? { nil }
   var byteCount: Int { files.reduce(0) { $0 + $1.byteCount } }
   var fileNames: [String] { files.map(\.name) }
-  var heads: [(name: String, bytes: [UInt8])] { files.map { ($0.name, $0.header) } }
+  var fileHeaders: [(name: String, bytes: [UInt8])] { files.map { ($0.name, $0.header) } }
 
-  /// Throws `unsupported` for what GGUF cannot hold.
+  /// Plans the files; throws `unsupported` for contents that GGUF cannot store.
   init(_ contents: Contents, _ options: WriteOptions) throws(ModelError) {
     self.contents = contents
     self.options = options
@@ -45,13 +45,13 @@ struct GGUFLayout: OutputLayout {
         metadata[GGUFSplit.numberKey] = .unsigned(UInt64(number), .u16)
         metadata[GGUFSplit.countKey] = .unsigned(UInt64(shards.count), .u16)
         metadata[GGUFSplit.tensorCountKey] = .signed(Int64(contents.stored.count), .i32)
-        // Every file states the alignment of its own data.
+        // Every file must state the alignment of its data.
         metadata["general.alignment"] = contents.metadata["general.alignment"]
       }
       let header = Self.header(tensors, metadata, alignment)
       var offset = header.count
       for tensor in tensors {
-        places.append(ShardFiles.Place(file: number, offset: offset))
+        locations.append(ShardFiles.Location(file: number, offset: offset))
         offset = (offset + tensor.byteCount).aligned(to: alignment)
       }
       files.append(File(name: name(number, of: shards.count), header: header, byteCount: offset))
@@ -71,7 +71,7 @@ struct GGUFLayout: OutputLayout {
     return ShardName.name(stem ?? "model", number, of: count, suffix: "gguf")
   }
 
-  // Limits of llama.cpp's reader, beyond which a file would be refused or crash it.
+  // llama.cpp's reader refuses a file beyond these limits, or crashes.
   private static func check(_ tensor: StoredTensor) throws(ModelError) {
     guard tensor.name.utf8.count < 64 else {
       throw ModelError(
@@ -80,7 +80,7 @@ struct GGUFLayout: OutputLayout {
     }
     guard tensor.shape.rank <= 4, tensor.shape.elementCount > 0 else {
       throw ModelError(
-        .unsupported, "gguf cannot hold the shape", tensor: tensor.name,
+        .unsupported, "gguf cannot store the shape", tensor: tensor.name,
         expected: "at most 4 dimensions, none of them 0", found: "\(tensor.shape)")
     }
   }

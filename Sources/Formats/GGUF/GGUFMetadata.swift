@@ -2,11 +2,11 @@ package import Bytes
 internal import SystemPackage
 package import TensorModel
 
-/// Key-value records of GGUF: read from and written to files, and kept in pleat files as well.
+/// Reads and writes the metadata records of GGUF, which pleat files contain too.
 package enum GGUFMetadata {
   /// Reads `count` records.
   ///
-  /// `version` 1 has 32-bit lengths. Throws `malformed` and `limit`.
+  /// In `version` 1 lengths have 32 bits. Throws `malformed` and `limit`.
   package static func read(
     _ reader: inout ByteReader, count: Int, version: UInt32, limits: ReadLimits
   ) throws(ModelError) -> Metadata {
@@ -36,7 +36,7 @@ package enum GGUFMetadata {
     return metadata
   }
 
-  /// Reads `count` records from memory, where they were put by `bytes(of:)`.
+  /// Reads `count` records from bytes that `bytes(of:)` made.
   package static func parse(
     _ bytes: [UInt8], count: Int, _ file: InputFile, _ limits: ReadLimits
   ) throws(ModelError) -> Metadata {
@@ -61,7 +61,7 @@ package enum GGUFMetadata {
     return bytes
   }
 
-  /// Adds a length of 64 bits and the text.
+  /// Appends the length of a text in 64 bits, and the text.
   static func append(text: [UInt8], to bytes: inout [UInt8]) {
     bytes.append(littleEndian: UInt64(text.count))
     bytes += text
@@ -89,13 +89,13 @@ package enum GGUFMetadata {
   }
 }
 
-/// Names, types and values of records, in any version and byte order.
+/// Reads the names, types and values of records, in any version and byte order.
 struct RecordReader {
   var reader: ByteReader
   let version: UInt32
   let limits: ReadLimits
 
-  /// A length or count: 32 bits in version 1, else 64.
+  /// Reads a length or a count: 32 bits in version 1, otherwise 64.
   mutating func length(of what: String, elementSize: Int) throws(ModelError) -> Int {
     if version > 1 { return try reader.count(of: what, elementSize: elementSize) }
     let count = Int(try reader.integer(UInt32.self, of: what))
@@ -103,7 +103,7 @@ struct RecordReader {
     return count
   }
 
-  /// Text that must be UTF-8.
+  /// Reads a text that must be UTF-8.
   mutating func name(of what: String) throws(ModelError) -> String {
     let start = reader.offset
     let bytes = try reader.bytes(try length(of: what, elementSize: 1), of: what)
@@ -151,7 +151,7 @@ struct RecordReader {
     return try reader.bytes(count, of: "a metadata string")
   }
 
-  /// Adds the next text to others as they are kept: its length in 64 bits before it.
+  /// Reads a text and appends it as `MetadataArray` stores texts: its length in 64 bits, then bytes.
   private mutating func copyText(to bytes: inout [UInt8]) throws(ModelError) {
     let count = try length(of: "a metadata string", elementSize: 1)
     try check(count)
@@ -162,7 +162,8 @@ struct RecordReader {
   private mutating func array() throws(ModelError) -> MetadataArray {
     let type = try type()
     guard type != .array else {
-      throw ModelError(.unsupported, "an array of arrays", offset: reader.offset)
+      throw ModelError(
+        .unsupported, "the metadata value is an array of arrays", offset: reader.offset)
     }
     let width = type.byteCount
     let lengthSize = version > 1 ? 8 : 4

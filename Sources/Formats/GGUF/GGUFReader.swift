@@ -8,36 +8,36 @@ struct GGUFReader: StoredReader {
   let metadata: Metadata
   let files: [InputFile]
   var companions: [Companion] { [] }
-  private let places: [Place]
+  private let locations: [Location]
 
-  private struct Place {
+  private struct Location {
     var file: Int
     var offset: Int
-    var swapped: GGMLType?  // set where numbers are big-endian
+    var swapped: GGMLType?  // set if numbers are big-endian
   }
 
-  init(_ place: ModelPlace, limits: ReadLimits) throws(ModelError) {
-    guard let first = place.files.first else {
-      throw ModelError(.io, "no file to read", file: place.path.string)
+  init(_ files: ModelFiles, limits: ReadLimits) throws(ModelError) {
+    guard let first = files.files.first else {
+      throw ModelError(.io, "no file to read", file: files.path.string)
     }
     let firstFile = try InputFile(first)
     let header = try GGUFHeader(firstFile, limits: limits)
     let paths = try GGUFSplit.files(of: first, header, limits: limits)
-    guard place.files.count == 1 || Set(paths) == Set(place.files) else {
-      throw place.severalModels
+    guard files.files.count == 1 || Set(paths) == Set(files.files) else {
+      throw files.severalModels
     }
-    var files: [InputFile] = []
+    var inputs: [InputFile] = []
     var headers: [GGUFHeader] = []
     for path in paths {
       let file = path == first ? firstFile : try InputFile(path)
-      files.append(file)
+      inputs.append(file)
       headers.append(path == first ? header : try GGUFHeader(file, limits: limits))
     }
     try GGUFSplit.check(headers, paths)
     var metadata = headers[0].metadata
     for key in GGUFSplit.keys { metadata[key] = nil }
     var stored: [StoredTensor] = []
-    var places: [Place] = []
+    var locations: [Location] = []
     var seen: Set<ExactName> = []
     for (index, header) in headers.enumerated() {
       for entry in header.entries {
@@ -47,29 +47,30 @@ struct GGUFReader: StoredReader {
             tensor: entry.tensor.name)
         }
         stored.append(entry.tensor)
-        places.append(
-          Place(file: index, offset: entry.offset, swapped: header.isBigEndian ? entry.type : nil))
+        locations.append(
+          Location(
+            file: index, offset: entry.offset, swapped: header.isBigEndian ? entry.type : nil))
       }
     }
-    self.files = files
+    self.files = inputs
     self.metadata = metadata
     self.stored = stored
-    self.places = places
+    self.locations = locations
   }
 
-  // Reads begin and end at whole blocks, so that numbers can be swapped in place.
+  // Reads must begin and end at block boundaries, so that numbers can be swapped in place.
   func read(_ stored: Int, at offset: Int, into bytes: inout MutableRawSpan) throws(ModelError) {
-    let place = places[stored]
-    try files[place.file].read(at: place.offset + offset, into: &bytes)
-    do throws(ModelError) { try place.swapped?.swapBytes(&bytes) } catch {
-      throw error.located(file: files[place.file].path.string, tensor: self.stored[stored].name)
+    let location = locations[stored]
+    try files[location.file].read(at: location.offset + offset, into: &bytes)
+    do throws(ModelError) { try location.swapped?.swapBytes(&bytes) } catch {
+      throw error.located(file: files[location.file].path.string, tensor: self.stored[stored].name)
     }
   }
 
-  func place(of stored: Int) -> StoredPlace? {
-    let place = places[stored]
-    return place.swapped == nil
-      ? StoredPlace(file: files[place.file], offset: place.offset) : nil
+  func location(of stored: Int) -> StoredLocation? {
+    let location = locations[stored]
+    return location.swapped == nil
+      ? StoredLocation(file: files[location.file], offset: location.offset) : nil
   }
 
   func readCompanion(

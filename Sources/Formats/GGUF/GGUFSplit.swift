@@ -2,16 +2,17 @@ internal import Bytes
 internal import SystemPackage
 internal import TensorModel
 
-/// A model cut into several GGUF files, as llama.cpp names and marks them.
+/// A model that is split into several GGUF files, with llama.cpp's names and metadata keys.
 struct GGUFSplit {
   static let numberKey = "split.no"
   static let countKey = "split.count"
   static let tensorCountKey = "split.tensors.count"
   static let keys = [numberKey, countKey, tensorCountKey]
 
-  /// All files of a set, given any one; just that one when it is not part of a set.
+  /// The files of the set that a file belongs to; only that file if it is not part of a set.
   ///
-  /// Throws `malformed` when the count in the file and its name disagree, `io` when one is missing.
+  /// Throws `malformed` if the metadata and the file name disagree, `io` if a file is missing, and
+  /// `limit` for too many files.
   static func files(
     of path: FilePath, _ header: GGUFHeader, limits: ReadLimits
   ) throws(ModelError) -> [FilePath] {
@@ -23,14 +24,14 @@ struct GGUFSplit {
     }
     guard let number = header.metadata[numberKey]?.integer, (0..<count).contains(number) else {
       throw ModelError(
-        .malformed, "the file's number in the split model is not usable", file: path.string,
+        .malformed, "the file's number in the split model is invalid", file: path.string,
         tensor: numberKey, expected: "0…\(count - 1)",
         found: header.metadata[numberKey]?.integer.map(String.init) ?? "nothing")
     }
     let ending = ShardName.ending(number, of: count, suffix: "gguf")
     guard path.name.hasSuffix(ending) else {
       throw ModelError(
-        .malformed, "the file is part of a split model, and its name says otherwise",
+        .malformed, "the file is part of a split model, but its name does not match",
         file: path.string, expected: "a name ending in \(ending)", found: path.name)
     }
     let prefix = String(path.name.dropLast(ending.count))
@@ -46,7 +47,7 @@ struct GGUFSplit {
     return paths
   }
 
-  /// Throws `malformed` unless the headers, in order, make up one model.
+  /// Throws `mismatch` unless the headers, in order, make up one model.
   static func check(_ headers: [GGUFHeader], _ paths: [FilePath]) throws(ModelError) {
     guard headers.count > 1 else { return }
     let total = headers.reduce(0) { $0 + $1.entries.count }

@@ -18,7 +18,7 @@ final class GGUFWriter: TensorSink {
     files = try ShardFiles(
       staging,
       layout.files.map { .init(name: $0.name, header: $0.header, byteCount: $0.byteCount) },
-      layout.places, layout.contents.stored)
+      layout.locations, layout.contents.stored)
   }
 
   func write(_ block: [PartBlock], ticket: Int) throws(ModelError) {
@@ -36,6 +36,6 @@ final class GGUFWriter: TensorSink {
 
   var sealedPath: FilePath { staging.path(of: layout.files[0].name) }
 
-  // A split set is opened by its first file.
+  // Readers open a split set by its first file.
   func publish() throws(ModelError) { try staging.publish(guards: [layout.files[0].name]) }
 }

@@ -2,25 +2,25 @@ internal import Bytes
 internal import Kernels
 internal import TensorModel
 
-/// The tensors of a quantized layer, and what their extents say.
+/// The tensors of a quantized layer, and the properties that follow from their shapes.
 struct GPTQLayer: Sendable {
   /// The path of the layer.
   let path: String
-  /// The index of `qweight`, words down the inputs.
+  /// The index of `qweight`, which packs codes along the inputs.
   let codes: Int
-  /// The index of `qzeros`, words along the outputs.
+  /// The index of `qzeros`, which packs zero points along the outputs.
   let zeros: Int
   /// The index of `scales`.
   let scales: Int
-  /// The index of `g_idx`, where there is one.
+  /// The index of `g_idx`; nil if there is none.
   let groupIndex: Int?
-  /// Bits of a code.
+  /// The width of a code in bits.
   let bits: Int
-  /// Columns of the weight.
+  /// The number of columns of the weight.
   let inputs: Int
-  /// Rows of the weight.
+  /// The number of rows of the weight.
   let outputs: Int
-  /// Groups of a row.
+  /// The number of groups in a row.
   let groupCount: Int
   /// The type of the scales.
   let parameters: ScalarType
@@ -31,16 +31,17 @@ struct GPTQLayer: Sendable {
   static let groupIndex = ".g_idx"
   static let weight = ".weight"
 
-  /// More inputs than any model has, whose rows would not fit memory.
+  /// The limit for inputs, which no known model reaches; longer rows might not fit memory.
   private static let inputLimit = 1 << 21
 
-  /// The layers that stored tensors make up, in the order of their codes or zero points.
+  /// The layers of some stored tensors, in the order of their codes or zero points.
   ///
-  /// Throws `malformed` when parts are missing or do not fit together.
+  /// Throws `malformed` if parts are missing or do not fit together, `unsupported` for zero points
+  /// that are not integers, and `limit` for rows that are too long.
   static func all(in stored: [StoredTensor]) throws(ModelError) -> [GPTQLayer] {
     let names = StoredNames(stored)
     var layers: [GPTQLayer] = []
-    for path in names.layers(endingIn: [codes, zeros]) {
+    for path in names.layerPaths(endingIn: [codes, zeros]) {
       layers.append(try GPTQLayer(path, stored, names))
     }
     return layers
@@ -52,7 +53,7 @@ struct GPTQLayer: Sendable {
     let found = try names.parts([Self.codes, Self.zeros, Self.scales], of: path)
     if names[path + Self.weight] != nil {
       throw ModelError(
-        .malformed, "a weight is there twice", tensor: path + Self.weight,
+        .malformed, "the weight is stored twice", tensor: path + Self.weight,
         found: "\(path)\(Self.weight) and \(path)\(Self.codes)")
     }
     self.path = path
@@ -64,9 +65,9 @@ struct GPTQLayer: Sendable {
       Grouping.supportedParameters.contains(type)
     {
       throw ModelError(
-        .unsupported, "the zero points are no whole numbers", tensor: zeros.name,
+        .unsupported, "the zero points are not whole numbers", tensor: zeros.name,
         expected: "I32 words", found: type.name,
-        hint: "forks for QA-LoRA write such, with two meanings; quantize the 16-bit model instead")
+        hint: "forks for QA-LoRA write these, with two meanings; quantize the 16-bit model instead")
     }
     guard words.contains(codes.encoding), words.contains(zeros.encoding),
       case .plain(let type) = scales.encoding, Grouping.supportedParameters.contains(type)
@@ -80,7 +81,7 @@ struct GPTQLayer: Sendable {
     guard let extents = Self.extents(codes.shape, zeros.shape, scales.shape) else {
       throw ModelError(
         .malformed, "the tensors of the weight do not fit together", tensor: codes.name,
-        expected: "words down the inputs, zero points along the outputs, one scale a group",
+        expected: "codes packed along inputs, zero points along outputs, one scale for each group",
         found: "\(codes.shape) words, \(zeros.shape) words of zero points, \(scales.shape) scales")
     }
     (bits, inputs, outputs, groupCount) = extents
@@ -89,7 +90,7 @@ struct GPTQLayer: Sendable {
         || stored[groupIndex].shape.dimensions != [inputs]
     {
       throw ModelError(
-        .malformed, "the index of groups does not fit the weight",
+        .malformed, "the group index does not fit the weight",
         tensor: stored[groupIndex].name, expected: "I32, one number for each of \(inputs) inputs",
         found: "\(stored[groupIndex].encoding), \(stored[groupIndex].shape)")
     }
@@ -100,7 +101,9 @@ struct GPTQLayer: Sendable {
     }
   }
 
-  /// What the extents say: a word of zero points is of as many outputs as it has room for.
+  /// The properties of a layer that follow from the shapes of its tensors; nil if these disagree.
+  ///
+  /// Zero points fill their words. So the words of zero points and the outputs give the width.
   private static func extents(
     _ codes: Shape, _ zeros: Shape, _ scales: Shape
   ) -> (bits: Int, inputs: Int, outputs: Int, groups: Int)? {
@@ -108,8 +111,8 @@ struct GPTQLayer: Sendable {
       codes.elementCount > 0, zeros.elementCount > 0, scales.elementCount > 0,
       case let outputs = scales.dimensions[1], codes.dimensions[1] == outputs,
       case let groups = scales.dimensions[0], zeros.dimensions[0] == groups,
-      // Whole words: what 32 codes take are as many words as a code has bits.
-      let bits = GPTQSpelling.bits.first(where: {
+      // 32 codes of b bits take b words.
+      let bits = GPTQCodec.bits.first(where: {
         outputs.multipliedReportingOverflow(by: $0) == (zeros.dimensions[1] * 32, false)
       }),
       case let wordsPerInputs = bits == 3 ? 3 : 1, codes.dimensions[0] % wordsPerInputs == 0,
@@ -119,16 +122,18 @@ struct GPTQLayer: Sendable {
     return (bits, inputs, outputs, groups)
   }
 
-  /// The columns of a group, of those that a config allows; nil when none fits.
+  /// The group size in columns, out of those that a config allows; nil if none fits.
+  ///
+  /// A size that divides the inputs is preferred.
   func groupSize(of config: GPTQConfig) -> Int? {
     let sizes = config.groupSizes.map { $0 == -1 ? inputs : min($0, inputs) }
     let fitting = sizes.filter { ($0 + inputs - 1) / $0 == groupCount }
     return fitting.first { inputs % $0 == 0 } ?? fitting.first
   }
 
-  /// Whether the groups of the columns are not one run of columns after the other.
+  /// Whether the groups are not consecutive runs of `groupSize` columns.
   ///
-  /// Throws `malformed` for an index of a group that is not there, and what reading throws.
+  /// Throws `malformed` for a group number that does not exist, and what reading throws.
   func isScattered(
     _ groupSize: Int, _ contents: StoredContents
   ) throws(ModelError) -> Bool {
@@ -137,31 +142,24 @@ struct GPTQLayer: Sendable {
     let step = 1 << 16
     for first in stride(from: 0, to: inputs, by: step) {
       let count = min(step, inputs - first)
-      let groups = Self.groups(
+      let groups = GroupIndex.numbers(
         try contents.bytes(of: groupIndex, 4 * first..<4 * (first + count)))
-      for (place, group) in groups.enumerated() {
+      for (position, group) in groups.enumerated() {
         guard (0..<groupCount).contains(group) else {
           throw ModelError(
-            .malformed, "a column is of a group that is not there", tensor: path + Self.groupIndex,
-            expected: "0 to \(groupCount - 1)", found: "\(group) for column \(first + place)")
+            .malformed, "the group index names a group that does not exist",
+            tensor: path + Self.groupIndex, expected: "0 to \(groupCount - 1)",
+            found: "\(group) for column \(first + position)")
         }
-        if group != (first + place) / groupSize { isScattered = true }
+        if group != (first + position) / groupSize { isScattered = true }
       }
     }
     return isScattered
   }
 
-  /// The numbers of an index.
-  static func groups(_ bytes: [UInt8]) -> [Int] {
-    stride(from: 0, to: bytes.count, by: 4).map { start in
-      let bits = (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[start + $1]) << (8 * $1) }
-      return Int(Int32(bitPattern: bits))
-    }
-  }
-
-  /// Whether the zero points, or those in the first bytes, are all the central code.
+  /// Whether all zero points, as `version` stores them, equal the central code.
   ///
-  /// Throws what reading throws.
+  /// Only the first `limit` bytes are examined. Throws what reading throws.
   func isCentral(
     _ version: GPTQVersion, _ contents: StoredContents, first limit: Int = .max
   ) throws(ModelError) -> Bool {

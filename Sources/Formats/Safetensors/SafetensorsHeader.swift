@@ -2,30 +2,33 @@ internal import Bytes
 internal import SystemPackage
 internal import TensorModel
 
-/// The header of a safetensors file: a JSON object of names, types, shapes and places.
+/// The header of a safetensors file: a JSON object of names, types, shapes and offsets.
 ///
 /// The layout is in `formats/safetensors.md`.
 struct SafetensorsHeader {
-  /// A tensor and where its bytes begin, from the start of the file.
+  /// A tensor and the offset of its first byte in the file.
   struct Entry {
     var tensor: StoredTensor
     var name: ExactName
     var offset: Int
   }
 
-  /// The tensors in the order of their bytes.
+  /// The tensors, by offset.
   var entries: [Entry] = []
-  /// The string pairs under `__metadata__`.
+  /// The pairs of strings under `__metadata__`.
   var metadata = Metadata()
 
-  /// Reads and checks the header: types, sizes, no gaps, no overlaps, nothing left over.
+  /// Reads and checks the header.
+  ///
+  /// Tensors must have known types and the right lengths, and must cover the data exactly, without
+  /// gaps and overlaps. Throws `malformed`, `unsupported`, `limit` and `io`.
   init(_ file: InputFile, limits: ReadLimits) throws(ModelError) {
     let path = file.path.string
     var reader = ByteReader(file)
     let length = try reader.integer(UInt64.self, of: "the header length")
     guard length <= UInt64(limits.headerByteCount) else {
       throw ModelError(
-        length > UInt64(reader.remaining) ? .malformed : .limit, "the header length is absurd",
+        length > UInt64(reader.remaining) ? .malformed : .limit, "the header length is too large",
         file: path,
         expected: "at most \(limits.headerByteCount)", found: "\(length)",
         hint: "perhaps not a safetensors file")
@@ -57,20 +60,20 @@ struct SafetensorsHeader {
       }
     }
     try scanner.end()
-    try place(drafts, dataStart: 8 + count, file)
+    try addEntries(drafts, dataStart: 8 + count, file)
   }
 
   private mutating func readMetadata(
     _ scanner: inout JSONScanner, _ path: String
   ) throws(ModelError) {
-    // MLX writes null where it has nothing to say.
+    // MLX writes null if there is no metadata.
     guard !scanner.null() else { return }
     var found: [Metadata.Entry] = []
     var seen: Set<ExactName> = []
     do throws(ModelError) {
       try scanner.object { (scanner, key) throws(ModelError) in
         guard seen.insert(ExactName(key)).inserted else {
-          throw ModelError(.malformed, "the key '\(key)' is there twice", file: path)
+          throw ModelError(.malformed, "the key '\(key)' occurs twice", file: path)
         }
         found.append(.init(key: key, value: .text(try scanner.string())))
       }
@@ -80,8 +83,8 @@ struct SafetensorsHeader {
     for entry in found { metadata.append(entry.key, entry.value) }
   }
 
-  /// Orders tensors by their bytes and demands that these tile the data exactly.
-  private mutating func place(
+  /// Orders the tensors by offset, and checks that they cover the data exactly.
+  private mutating func addEntries(
     _ drafts: [Draft], dataStart: Int, _ file: InputFile
   ) throws(ModelError) {
     let path = file.path.string
@@ -92,7 +95,7 @@ struct SafetensorsHeader {
         let problem =
           draft.end < draft.begin
           ? "the tensor ends before it begins"
-          : draft.begin > end ? "there is a hole before the tensor" : "the tensor overlaps another"
+          : draft.begin > end ? "there is a gap before the tensor" : "the tensor overlaps another"
         throw ModelError(
           .malformed, problem, file: path, tensor: draft.name,
           expected: "bytes from \(end)", found: "\(draft.begin)…\(draft.end)")
@@ -118,7 +121,7 @@ struct SafetensorsHeader {
   }
 }
 
-/// An entry of the header as it is written, before its numbers are believed.
+/// An entry of the header as the file states it, before it is checked.
 private struct Draft {
   var key: ExactName
   var type: ScalarType
@@ -163,7 +166,7 @@ private struct Draft {
         throw ModelError(
           .malformed, "the tensor's entry is incomplete",
           expected: "dtype, shape and two data_offsets",
-          found: offsets.map { "\($0.count) data_offsets" } ?? "less")
+          found: offsets.map { "\($0.count) data_offsets" } ?? "not all of them")
       }
       (self.key, self.type, self.extents) = (key, type, extents)
       (begin, end) = (offsets[0], offsets[1])

@@ -2,7 +2,7 @@ internal import Bytes
 internal import SystemPackage
 internal import TensorModel
 
-/// The index of a sharded checkpoint: which file holds which tensor.
+/// The index of a sharded checkpoint: the file of each tensor.
 struct SafetensorsIndex: Sendable {
   /// An entry of the weight map.
   struct Entry: Sendable {
@@ -15,12 +15,12 @@ struct SafetensorsIndex: Sendable {
   let path: FilePath
   /// The file of each tensor.
   private let entries: [Entry]
-  /// The names of the shards, each once, in byte order.
+  /// The names of the shards, each once, sorted.
   let fileNames: [String]
 
   /// Reads an index.
   ///
-  /// Throws `malformed`, also for file names that lead out of the folder.
+  /// Throws `malformed`, which includes file names that lead out of the folder, `limit` and `io`.
   init(reading path: FilePath, limits: ReadLimits = ReadLimits()) throws(ModelError) {
     self.path = path
     let file = try InputFile(path)
@@ -47,14 +47,14 @@ struct SafetensorsIndex: Sendable {
         expected: "an object from tensor names to file names")
     }
     fileNames = found.fileNames.sorted()
-    let places = Dictionary(uniqueKeysWithValues: zip(fileNames, fileNames.indices))
-    let numbers = found.fileNames.map { places[$0] ?? 0 }
+    let indices = Dictionary(uniqueKeysWithValues: zip(fileNames, fileNames.indices))
+    let numbers = found.fileNames.map { indices[$0] ?? 0 }
     entries = found.entries.map { Entry(tensor: $0.tensor, file: numbers[$0.file]) }
   }
 
-  /// Throws `mismatch` when a tensor is not in the file that the index names.
+  /// Throws `mismatch` if a tensor is not in the file that the index names.
   ///
-  /// `files` has for each tensor the index of the file that it is in.
+  /// `files` contains the index in `fileNames` of the file of each tensor.
   func check(_ files: [ExactName: Int]) throws(ModelError) {
     for entry in entries where files[entry.tensor] != entry.file {
       throw ModelError(
@@ -63,7 +63,7 @@ struct SafetensorsIndex: Sendable {
     }
   }
 
-  /// The text of an index, as transformers writes it: keys sorted, two spaces a level.
+  /// The text of an index, as transformers writes it: sorted keys, two spaces for each level.
   static func text(shards: [String: [StoredTensor]]) -> [UInt8] {
     let total = shards.values.joined().reduce(0) { $0 + $1.byteCount }
     let map = shards.flatMap { name, tensors in
@@ -77,7 +77,7 @@ struct SafetensorsIndex: Sendable {
   }
 }
 
-/// The weight map of an index as it is read: its files are numbered as they come.
+/// The weight map of an index as it is read; files are numbered in order of appearance.
 private struct WeightMap {
   var entries: [SafetensorsIndex.Entry] = []
   var fileNames: [String] = []
@@ -92,7 +92,7 @@ private struct WeightMap {
         throw ModelError(.malformed, "the index has the tensor twice", file: path, tensor: tensor)
       }
       var number = entries.last?.file
-      // Tensors of a file mostly follow each other.
+      // Neighbouring tensors are usually in the same file, so its number is tried first.
       if number.map({ !fileNames[$0].hasSameBytes(as: name) }) ?? true {
         guard !name.isEmpty, !name.utf8.contains(UInt8(ascii: "/")), name != ".", name != "..",
           !name.utf8.contains(0)

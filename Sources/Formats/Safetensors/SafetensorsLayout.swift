@@ -2,10 +2,10 @@ internal import Bytes
 internal import SystemPackage
 internal import TensorModel
 
-/// The places of all bytes of a checkpoint to be written: one file, or a folder of shards.
+/// The plan of a checkpoint to write: one file, or a folder of one or several shards.
 ///
-/// Within a file tensors are ordered as the reference writer orders them, by descending type and
-/// ascending name, so that all are aligned and the bytes are those it would write.
+/// Within a file, tensors are ordered by descending type and ascending name, as in the reference
+/// writer. So all tensors are aligned, and the bytes are those that the reference writer writes.
 struct SafetensorsLayout: OutputLayout {
   /// One file to write.
   struct File {
@@ -20,7 +20,7 @@ struct SafetensorsLayout: OutputLayout {
   let isFolder: Bool
   let companions: [Companion]
   private(set) var files: [File] = []
-  private(set) var places: [ShardFiles.Place]
+  private(set) var locations: [ShardFiles.Location]
   private(set) var index: [UInt8] = []
 
   var shardCount: Int { files.count }
@@ -34,7 +34,8 @@ struct SafetensorsLayout: OutputLayout {
     self.options = options
     isFolder = options.path.extension != "safetensors"
     companions = isFolder ? contents.companions : []
-    places = Array(repeating: ShardFiles.Place(file: 0, offset: 0), count: contents.stored.count)
+    locations = Array(
+      repeating: ShardFiles.Location(file: 0, offset: 0), count: contents.stored.count)
     let shards = Self.shards(contents.stored, limit: isFolder ? options.shardByteCount : nil)
     for (number, members) in shards.enumerated() {
       addFile(
@@ -57,7 +58,7 @@ struct SafetensorsLayout: OutputLayout {
     files.map(\.name) + companions.map(\.name) + (index.isEmpty ? [] : [Self.indexName])
   }
 
-  var heads: [(name: String, bytes: [UInt8])] {
+  var fileHeaders: [(name: String, bytes: [UInt8])] {
     files.map { ($0.name, $0.header) } + (index.isEmpty ? [] : [(Self.indexName, index)])
   }
 
@@ -68,7 +69,9 @@ struct SafetensorsLayout: OutputLayout {
       self, replacing: replacing, resumption: files.count > 1 ? resumption : nil)
   }
 
-  /// Cuts the tensors, in order, into files of at most `limit` bytes; a larger one gets its own.
+  /// Distributes the tensors, in order, over files of at most `limit` bytes.
+  ///
+  /// A larger tensor gets a file of its own.
   private static func shards(_ stored: [StoredTensor], limit: Int?) -> [[Int]] {
     var shards: [[Int]] = [[]]
     var size = 0
@@ -105,13 +108,13 @@ struct SafetensorsLayout: OutputLayout {
     let header = Self.header(tensors, contents.metadata)
     var offset = header.count
     for (index, tensor) in zip(sorted, tensors) {
-      places[index] = ShardFiles.Place(file: files.count, offset: offset)
+      locations[index] = ShardFiles.Location(file: files.count, offset: offset)
       offset += tensor.byteCount
     }
     files.append(File(name: name, header: header, tensors: tensors, byteCount: offset))
   }
 
-  /// The length, the JSON text, and spaces up to a multiple of eight bytes.
+  /// The header: its length, the JSON text, and spaces up to a multiple of eight bytes.
   private static func header(_ tensors: [StoredTensor], _ metadata: Metadata) -> [UInt8] {
     var json = JSONWriter()
     json.write(literal: "{\"__metadata__\":")
@@ -138,7 +141,9 @@ struct SafetensorsLayout: OutputLayout {
     return bytes + text
   }
 
-  /// Text entries only; `format` is always there, since older readers refuse files without it.
+  /// The text entries of the metadata, sorted by key.
+  ///
+  /// `format` is always written, because older readers refuse files without it.
   private static func pairs(_ metadata: Metadata) -> [JSONValue.Member] {
     let isMLX = metadata["format"]?.text == "mlx"
     var pairs = [JSONValue.Member("format", isMLX ? "mlx" : "pt")]

@@ -11,55 +11,55 @@ struct SafetensorsReader: StoredReader {
   let companions: [Companion]
   let files: [InputFile]
   let inputPaths: [FilePath]
-  private let places: [(file: Int, offset: Int)]
+  private let locations: [(file: Int, offset: Int)]
   private let companionFiles: [InputFile]
 
-  init(_ place: ModelPlace, limits: ReadLimits) throws(ModelError) {
-    guard place.files.count <= limits.shardCount else {
+  init(_ files: ModelFiles, limits: ReadLimits) throws(ModelError) {
+    guard files.files.count <= limits.shardCount else {
       throw ModelError(
-        .limit, "too many files", file: place.path.string,
-        expected: "at most \(limits.shardCount)", found: "\(place.files.count)")
+        .limit, "too many files", file: files.path.string,
+        expected: "at most \(limits.shardCount)", found: "\(files.files.count)")
     }
-    let headers = try Self.headers(of: place.files, limits)
+    let headers = try Self.headers(of: files.files, limits)
     var stored: [StoredTensor] = []
-    var places: [(Int, Int)] = []
-    var files: [InputFile] = []
+    var locations: [(Int, Int)] = []
+    var inputs: [InputFile] = []
     var metadata = Metadata()
     var owners: [ExactName: Int] = [:]
     let count = headers.reduce(0) { $0 + $1.1.entries.count }
     stored.reserveCapacity(count)
-    places.reserveCapacity(count)
-    // Within a file the header has seen to it that names differ.
-    let needsOwners = place.files.count > 1 || place.index != nil
+    locations.reserveCapacity(count)
+    // Within a file, the header has already checked that names differ.
+    let needsOwners = files.files.count > 1 || files.index != nil
     if needsOwners { owners.reserveCapacity(count) }
     for (file, header) in headers {
       for entry in header.entries {
-        if needsOwners, let owner = owners.updateValue(files.count, forKey: entry.name) {
+        if needsOwners, let owner = owners.updateValue(inputs.count, forKey: entry.name) {
           throw ModelError(
-            .mismatch, "two files hold a tensor of the same name", file: place.path.string,
-            tensor: entry.tensor.name, found: "\(place.files[owner].name) and \(file.path.name)")
+            .mismatch, "two files hold a tensor of the same name", file: files.path.string,
+            tensor: entry.tensor.name, found: "\(files.files[owner].name) and \(file.path.name)")
         }
         stored.append(entry.tensor)
-        places.append((files.count, entry.offset))
+        locations.append((inputs.count, entry.offset))
       }
       for entry in header.metadata.entries where metadata[entry.key] == nil {
         metadata.append(entry.key, entry.value)
       }
-      files.append(file)
+      inputs.append(file)
     }
-    try place.index?.check(owners)
+    try files.index?.check(owners)
     self.stored = stored
-    self.places = places
-    self.files = files
+    self.locations = locations
+    self.files = inputs
     self.metadata = metadata
     var companionFiles: [InputFile] = []
-    for path in place.companions { companionFiles.append(try InputFile(path)) }
+    for path in files.companions { companionFiles.append(try InputFile(path)) }
     self.companionFiles = companionFiles
-    inputPaths = place.files + place.companions + (place.index.map { [$0.path] } ?? [])
+    inputPaths = files.files + files.companions + (files.index.map { [$0.path] } ?? [])
     companions = companionFiles.map { Companion(name: $0.path.name, byteCount: $0.byteCount) }
   }
 
-  /// The files with their headers, which all processors read.
+  /// Opens the files and reads their headers, in parallel.
   private static func headers(
     of files: [FilePath], _ limits: ReadLimits
   ) throws(ModelError) -> [(InputFile, SafetensorsHeader)] {
@@ -78,12 +78,12 @@ struct SafetensorsReader: StoredReader {
   }
 
   func read(_ stored: Int, at offset: Int, into bytes: inout MutableRawSpan) throws(ModelError) {
-    let place = places[stored]
-    try files[place.file].read(at: place.offset + offset, into: &bytes)
+    let location = locations[stored]
+    try files[location.file].read(at: location.offset + offset, into: &bytes)
   }
 
-  func place(of stored: Int) -> StoredPlace? {
-    StoredPlace(file: files[places[stored].file], offset: places[stored].offset)
+  func location(of stored: Int) -> StoredLocation? {
+    StoredLocation(file: files[locations[stored].file], offset: locations[stored].offset)
   }
 
   func readCompanion(

@@ -20,11 +20,11 @@ final class SafetensorsWriter: TensorSink {
     files = try ShardFiles(
       staging,
       layout.files.map { .init(name: $0.name, header: $0.header, byteCount: $0.byteCount) },
-      layout.places, layout.contents.stored)
+      layout.locations, layout.contents.stored)
     var companions: [OutputFile] = []
     for companion in layout.companions { companions.append(try staging.create(companion.name)) }
     self.companions = companions
-    // Written last; until then it is of zeros, which no reader takes for an index.
+    // It is written last. Until then it contains zeros, which no reader accepts as an index.
     index = layout.index.isEmpty ? nil : try staging.create(SafetensorsLayout.indexName)
     try index?.reserve(layout.index.count)
   }
@@ -49,8 +49,7 @@ final class SafetensorsWriter: TensorSink {
   var sealedPath: FilePath { staging.path(of: layout.isFolder ? "" : layout.options.path.name) }
 
   func publish() throws(ModelError) {
-    // Without the first of several shards, how weights are quantized, and the index, no reader takes
-    // the others for a model.
+    // Without the first shard, the config and the index, no reader accepts the other files as a model.
     let guards = [layout.files[0].name, "config.json", SafetensorsLayout.indexName]
     try staging.publish(guards: guards) { name in
       name == SafetensorsLayout.indexName

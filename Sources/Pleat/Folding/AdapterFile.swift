@@ -1,33 +1,34 @@
 public import Adapters
 internal import Bytes
-public import Formats
+internal import Formats
 internal import Kernels
 internal import Quantization
 internal import SystemPackage
 public import TensorModel
+public import Weights
 
-/// An opened adapter: what it changes, and access to its numbers.
+/// An opened adapter: its changes, and access to their numbers.
 public struct AdapterFile: Sendable {
-  /// What it changes.
+  /// The changes, with the names and shapes of the tensors.
   public let adapter: Adapter
-  /// What to call it: the last part of its path, or its name in the model that carries it.
+  /// The last component of the path, or the name in the model that carries the adapter.
   public let name: String
-  /// The CRC-32C of the file with its tensors, by which a history knows it again.
+  /// The CRC-32C of the tensor file, by which a history identifies the adapter.
   public let checksum: String
-  /// The files that hold its tensors, or the model that carries it.
+  /// The files that hold the tensors, or the model that carries the adapter.
   public let model: Model
 
-  /// Whether a model carries it.
+  /// Whether a model carries the adapter.
   package internal(set) var isAttached = false
-  /// The document beside the tensors, or what a GGUF file says of them.
+  /// The config beside the tensors, or the metadata of a GGUF file as an object; null if absent.
   package let config: JSONValue
-  /// For each tensor of the adapter the index of the stored tensor.
+  /// For each tensor of the adapter, the index of the stored tensor.
   package let stored: [Int]
 
-  /// Opens a folder of PEFT or MLX, or a file of theirs or of llama.cpp; reads headers and the
-  /// checksum.
+  /// Opens an adapter of PEFT, MLX or llama.cpp: a folder or a file.
   ///
-  /// Throws `io`, `malformed`, `unsupported`, `mismatch` or `limit`.
+  /// Reads the headers, and the complete tensor file for its checksum. Throws `io`, `malformed`,
+  /// `unsupported`, `mismatch` or `limit`.
   public static func open(
     _ path: String, limits: ReadLimits = ReadLimits()
   ) throws(ModelError) -> AdapterFile {
@@ -62,7 +63,7 @@ public struct AdapterFile: Sendable {
       throw ModelError(.io, "no such file or folder", file: path.string)
     case .folder:
       let names = FileSystem.names(in: path)
-      for name in ModelPlace.adapterNames where names.contains(name) {
+      for name in ModelFiles.adapterNames where names.contains(name) {
         return path.appending(name)
       }
       let gguf = names.filter { $0.hasSuffix(".gguf") }
@@ -70,7 +71,7 @@ public struct AdapterFile: Sendable {
       throw noAdapter(path, isPickle: names.contains("adapter_model.bin"))
     default:
       guard path.extension != "bin" else { throw noAdapter(path, isPickle: true) }
-      // A config names no tensors; what is meant is the folder.
+      // The path of a config stands for its folder.
       return path.name == "adapter_config.json" ? try weights(at: path.parentFolder) : path
     }
   }
@@ -93,7 +94,7 @@ public struct AdapterFile: Sendable {
     return try JSONParser.parse(try input.bytes(at: 0, count: input.byteCount), file: path.string)
   }
 
-  /// Metadata as an object; arrays are left out.
+  /// Metadata as an object, with empty arrays in place of all arrays.
   private static func document(_ metadata: Metadata) -> JSONValue {
     .object(
       metadata.entries.compactMap { entry in
@@ -111,9 +112,9 @@ public struct AdapterFile: Sendable {
   }
 
   private static func name(of path: FilePath) -> String {
-    let place = path.name.isEmpty || path.name == "." ? path.string : path.name
-    return (ModelPlace.adapterNames + ["adapter_config.json"]).contains(place)
-      ? path.parentFolder.name : place
+    let name = path.name.isEmpty || path.name == "." ? path.string : path.name
+    return (ModelFiles.adapterNames + ["adapter_config.json"]).contains(name)
+      ? path.parentFolder.name : name
   }
 }
 
@@ -124,20 +125,20 @@ extension AdapterFile: AdapterNumbers {
 }
 
 extension Model {
-  /// Some elements of a stored tensor as floats.
+  /// A range of elements of a stored tensor, as floats.
   ///
-  /// Throws what reading throws, and `unsupported` for what is not numbers.
+  /// Throws what reading throws, and `unsupported` if Pleat does not decode the encoding.
   func numbers(
     ofStored index: Int, _ elements: Range<Int>, name: String
   ) throws(ModelError) -> [Float] {
     let stored = reader.stored[index]
     guard let decoder = RowDecoder(stored.encoding) else {
       throw ModelError(
-        .unsupported, "the tensor is not numbers that Pleat reads", file: path, tensor: name,
+        .unsupported, "Pleat cannot decode the tensor", file: path, tensor: name,
         found: stored.encoding.description)
     }
     let (count, byteCount) = stored.encoding.block
-    // Blocks that the range touches are decoded whole.
+    // Blocks are decoded completely, even if only a part of one is in the range.
     let first = elements.lowerBound / count
     let blocks = first..<(elements.upperBound + count - 1) / count
     var bytes = [UInt8](repeating: 0, count: blocks.count * byteCount)
@@ -148,16 +149,5 @@ extension Model {
     decoder.decode(bytes[...], into: &values)
     guard values.count != elements.count else { return values }
     return Array(values[(elements.lowerBound - first * count)...].prefix(elements.count))
-  }
-}
-
-extension Encoding {
-  /// The elements and bytes of the smallest piece that stands alone.
-  var block: (elementCount: Int, byteCount: Int) {
-    switch self {
-    case .plain(let type): (1, type.bitWidth / 8)
-    case .foreign(let layout): (layout.elementCount, layout.byteCount)
-    case .grouped: (1, 1)
-    }
   }
 }

@@ -1,31 +1,31 @@
 public import Adapters
 
-/// What an adapter is, for people and reports.
+/// A summary of an adapter for reports.
 public struct AdapterSummary: Sendable, Hashable {
-  /// What it is called.
+  /// The name of the adapter.
   public var name: String
-  /// Whose file it is.
+  /// The tool that wrote the file.
   public var kind: AdapterKind
-  /// The tensors of the base that it changes, in the words of its tool, by what is done to them.
+  /// The distinct tensors that the adapter changes, without layer numbers and `.weight`, sorted.
   public var targets: [String]
-  /// The ranks of the products, without repetition, in rising order.
+  /// The distinct ranks of the products, ascending.
   public var ranks: [Int]
-  /// What products are multiplied with, without repetition, in rising order.
+  /// The distinct scales of the products, ascending, without the pooling factor.
   public var scales: [Double]
-  /// How many tensors are changed by a product, by a vector, and replaced.
+  /// The number of tensors that are changed by a product.
   public var productCount = 0
-  /// How many vectors are added to.
+  /// The number of tensors that are changed by a vector.
   public var vectorCount = 0
-  /// How many tensors are replaced.
+  /// The number of tensors that are replaced.
   public var replacementCount = 0
-  /// Whether it has the magnitudes of DoRA.
+  /// Whether the adapter has the magnitudes of DoRA.
   public var hasMagnitudes = false
-  /// Columns that share a pooled input, where the config says; nil for plain LoRA, or unknown.
+  /// The number of columns that share a pooled input; nil if the config does not state it.
   public var groupSize: Int?
-  /// How inputs are pooled, where the adapter tells.
+  /// How inputs are pooled; nil if the adapter does not state it.
   public var pooling: Pooling?
 
-  /// The summary of an adapter.
+  /// Creates the summary of an adapter.
   public init(_ file: AdapterFile) {
     let adapter = file.adapter
     name = file.name
@@ -33,7 +33,7 @@ public struct AdapterSummary: Sendable, Hashable {
     pooling = adapter.pooling
     var ranks: Set<Int> = []
     var scales: Set<Double> = []
-    var words: [String: Int] = [:]
+    var targets: Set<String> = []
     for change in adapter.changes {
       guard let candidate = change.candidates.first else { continue }
       switch candidate.operation {
@@ -46,24 +46,26 @@ public struct AdapterSummary: Sendable, Hashable {
       case .vector: vectorCount += 1
       case .replacement: replacementCount += 1
       }
-      words[Self.kind(of: candidate.target), default: 0] += 1
+      targets.insert(Self.shortened(candidate.target))
     }
     self.ranks = ranks.sorted()
     self.scales = scales.sorted()
-    targets = words.keys.sorted()
+    self.targets = targets.sorted()
   }
 
-  /// The name without the numbers of layers and the ending: `self_attn.q_proj`.
-  private static func kind(of target: String) -> String {
-    var words = target.split(separator: ".").map(String.init)
-    if let place = words.lastIndex(where: { Int($0) != nil }) {
-      words.removeFirst(place + 1)
+  /// A tensor name without everything up to its last number, and without `weight`.
+  ///
+  /// `model.layers.0.self_attn.q_proj.weight` becomes `self_attn.q_proj`.
+  private static func shortened(_ target: String) -> String {
+    var components = target.split(separator: ".").map(String.init)
+    if let index = components.lastIndex(where: { Int($0) != nil }) {
+      components.removeFirst(index + 1)
     }
-    if words.count > 1, words.last == "weight" { words.removeLast() }
-    return words.joined(separator: ".")
+    if components.count > 1, components.last == "weight" { components.removeLast() }
+    return components.joined(separator: ".")
   }
 
-  /// What kind of adapter it is, in a word or two.
+  /// The method of the adapter: QA-LoRA, DoRA or LoRA.
   public var method: String {
     if pooling != nil { return "QA-LoRA" }
     return hasMagnitudes ? "DoRA" : "LoRA"

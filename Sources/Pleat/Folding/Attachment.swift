@@ -2,34 +2,35 @@ internal import Adapters
 internal import Bytes
 package import Formats
 internal import TensorModel
+package import Weights
 
-/// An adapter that is to be stored in a model, and where its bytes are now.
+/// An adapter to be stored in the output, and the source of its tensors.
 package struct Attachment: Sendable {
-  /// What the model will say of it; its range is set when the places are known.
+  /// The description for the output; `Plan` sets its range of stored tensors.
   package var adapter: AttachedAdapter
-  /// The model, or adapter file, that holds its tensors.
+  /// The model or the adapter file that holds the tensors.
   package var model: Model
-  /// The indices of its stored tensors there.
+  /// The indices of the stored tensors in `model`.
   package var stored: [Int]
 
-  /// The adapters that a model carries already.
+  /// Creates the attachment of an adapter that a model already carries.
   init(_ adapter: AttachedAdapter, of model: Model) {
     self.adapter = adapter
     self.model = model
     stored = Array(adapter.stored)
   }
 
-  /// An adapter of a file, under a name; how it pools is kept where it does.
-  init(_ use: AdapterUse, name: String, pools: Bool) {
-    let pooling = use.file.adapter.pooling ?? use.pooling
+  /// Creates the attachment of an adapter; its pooling is stored if it pools inputs.
+  init(_ applied: AppliedAdapter, name: String, pools: Bool) {
+    let pooling = applied.file.adapter.pooling ?? applied.pooling
     adapter = AttachedAdapter(
-      name: name, kind: use.file.adapter.kind.rawValue, config: use.file.config,
-      pooling: pools ? pooling?.rawValue : nil, checksum: use.file.checksum, stored: 0..<0)
-    model = use.file.model
-    stored = use.file.stored
+      name: name, kind: applied.file.adapter.kind.rawValue, config: applied.file.config,
+      pooling: pools ? pooling?.rawValue : nil, checksum: applied.file.checksum, stored: 0..<0)
+    model = applied.file.model
+    stored = applied.file.stored
   }
 
-  /// The tensors to store, in order.
+  /// The stored tensors of the output, in order.
   var tensors: [StoredTensor] {
     stored.map { index in
       var tensor = model.reader.stored[index]
@@ -39,7 +40,10 @@ package struct Attachment: Sendable {
     }
   }
 
-  /// What is copied of a tensor at a time: whole blocks, whose numbers a reader may have to swap.
+  /// The number of bytes that are copied at a time.
+  ///
+  /// It is a multiple of the block length, because a reader may have to swap the bytes of each
+  /// number.
   static func pieceByteCount(of tensor: StoredTensor) -> Int {
     let block = max(1, tensor.encoding.block.byteCount)
     return max(block, (1 << 20) / block * block)
@@ -47,9 +51,9 @@ package struct Attachment: Sendable {
 }
 
 extension AdapterFile {
-  /// An adapter that a model carries; nil when it carries none of that name.
+  /// Opens an adapter that a model carries; nil if it carries none with that name.
   ///
-  /// Throws what making sense of its tensors throws.
+  /// Throws `malformed`, `unsupported` or `mismatch` for an adapter that Pleat cannot interpret.
   public init?(attached name: String, in model: Model) throws(ModelError) {
     guard let adapter = model.reader.attached.first(where: { $0.name == name }) else { return nil }
     let tensors = adapter.stored.map { index in
@@ -59,7 +63,7 @@ extension AdapterFile {
     let pooling = adapter.pooling.flatMap(Pooling.init(rawValue:))
     guard pooling != nil || adapter.pooling == nil else {
       throw ModelError(
-        .malformed, "the way an attached adapter pools is not known", file: model.path,
+        .malformed, "the attached adapter states an unknown pooling", file: model.path,
         tensor: name, expected: Pooling.allCases.map(\.rawValue).joined(separator: ", "),
         found: adapter.pooling)
     }
@@ -72,43 +76,44 @@ extension AdapterFile {
 }
 
 extension Plan {
-  /// Plans to store adapters in a model, whose weights stay as they are.
+  /// Plans to store adapters in a model without merging them.
   ///
   /// - Parameters:
-  ///   - uses: The adapters; their scales are not stored.
-  ///   - names: A name for each, by which it is chosen later.
-  ///   - model: The base, which the adapters have to fit.
-  ///   - destination: Where the result goes: a pleat file.
-  /// - Returns: The plan, which nothing has been done for yet.
+  ///   - adapters: The adapters. Their scales are not stored.
+  ///   - names: A name for each adapter, by which it is selected later.
+  ///   - model: The base model, which the adapters must fit.
+  ///   - destination: The output: a pleat file.
+  /// - Returns: The plan. Nothing is written before it runs.
   /// - Throws: `ModelError` of kind `usage`, `unsupported` or `mismatch`.
   public static func attaching(
-    _ uses: [AdapterUse], names: [String], to model: Model, at destination: Destination
+    _ adapters: [AppliedAdapter], names: [String], to model: Model, at destination: Destination
   ) throws(ModelError) -> Plan {
-    let changes = try model.pairs(with: uses)
+    let changes = try model.pairs(with: adapters)
     var attachments = model.attachments
-    for (index, (use, name)) in zip(uses, names).enumerated() {
+    for (index, (adapter, name)) in zip(adapters, names).enumerated() {
       guard !name.isEmpty else {
-        throw ModelError(.usage, "an adapter needs a name", expected: "--name with a text")
+        throw ModelError(
+          .usage, "the name of an adapter is empty", expected: "--name with at least one character")
       }
       guard !attachments.contains(where: { $0.adapter.name == name }) else {
         throw ModelError(
-          .usage, "the model carries an adapter of that name", file: model.path, found: name,
-          hint: "--name gives it another")
+          .usage, "the model already carries an adapter with this name", file: model.path,
+          found: name, hint: "give it another name with --name")
       }
       let pools = changes.contains { $0.adapter == index && $0.groupSize != nil }
-      attachments.append(Attachment(use, name: name, pools: pools))
+      attachments.append(Attachment(adapter, name: name, pools: pools))
     }
     let planner = ConversionPlanner(format: destination.format, type: nil)
-    var tensors: [TensorPlan] = []
-    for tensor in model.catalog.tensors { tensors.append(try planner.plan(tensor)) }
+    var wishes: [TensorWish] = []
+    for tensor in model.catalog.tensors { wishes.append(try planner.decide(tensor)) }
     return try Plan(
-      model, tensors, to: destination, notes: uses.flatMap(\.file.adapter.notes),
+      model, wishes, to: destination, notes: adapters.flatMap(\.file.adapter.notes),
       history: ["action": "attach", "names": .array(names.map { .string($0) })],
       attachments: attachments)
   }
 }
 
 extension Model {
-  /// The adapters that it carries, to be carried on.
+  /// The adapters that the model carries.
   var attachments: [Attachment] { reader.attached.map { Attachment($0, of: self) } }
 }

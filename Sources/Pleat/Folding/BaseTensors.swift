@@ -1,12 +1,15 @@
 internal import Adapters
+internal import Architectures
 internal import Bytes
 internal import Formats
 internal import TensorModel
+internal import Weights
 
 extension Model {
-  /// The tensors with the names that adapters of either world may have for them.
+  /// The tensors, each with its alias: the Hugging Face name for llama.cpp's, or the reverse.
   ///
-  /// Throws `malformed` for heads that cannot be, and what reading `config.json` throws.
+  /// There are no aliases if the architecture is unknown. Throws `malformed` for impossible head
+  /// counts or sizes, and what reading `config.json` throws.
   func baseTensors() throws(ModelError) -> [BaseTensor] {
     let plain = catalog.tensors.enumerated().map { BaseTensor(index: $0.offset, info: $0.element) }
     if let name = catalog.metadata["general.architecture"]?.text {
@@ -19,32 +22,22 @@ extension Model {
     return try named(plain, architecture, heads: AttentionHeads(config["text_config"] ?? config))
   }
 
-  /// Whether stacks of experts are stored with the inputs of each as rows.
+  /// Whether the model type stores each of the stacked experts with a row for each input.
   func hasTransposedExperts() throws(ModelError) -> Bool {
-    let types = ["gpt_oss", "aria", "aria_text", "openai_privacy_filter"]
-    return try configuration()?["model_type"]?.string.map(types.contains) ?? false
+    try configuration()?["model_type"]?.string.map(Architectures.transposedExpertTypes.contains)
+      ?? false
   }
 
-  /// llama.cpp's name of the architecture; nil when neither metadata nor `config.json` tells.
+  /// llama.cpp's name of the architecture; nil if neither metadata nor `config.json` states it.
   func ggufArchitecture() throws(ModelError) -> String? {
     if let name = catalog.metadata["general.architecture"]?.text { return name }
     let type = try configuration()?["model_type"]?.string
     return type.flatMap { Architectures.forModelType($0)?.ggufName }
   }
 
-  /// The document of `config.json`; nil without one.
-  func configuration() throws(ModelError) -> JSONValue? { try document(named: "config.json") }
-
-  /// The document of a companion file; nil without one.
-  func document(named name: String) throws(ModelError) -> JSONValue? {
-    guard let bytes = try companion(named: name) else { return nil }
-    return try JSONParser.parse(bytes, file: name)
-  }
-
   private func named(
     _ tensors: [BaseTensor], _ architecture: Architecture, heads: AttentionHeads?
   ) throws(ModelError) -> [BaseTensor] {
-    let isGGUF = catalog.metadata["general.architecture"] != nil
     var result: [BaseTensor] = []
     result.reserveCapacity(tensors.count)
     for tensor in tensors {
@@ -52,7 +45,8 @@ extension Model {
       let name = tensor.info.name
       let alias = isGGUF ? architecture.huggingFaceName(of: name) : architecture.ggufName(of: name)
       if let alias {
-        // Without the heads a name of queries or keys would promise an order that is not known.
+        // Without the head counts, the row order of queries and keys is unknown. So they get no
+        // alias.
         let order =
           try architecture.rowOrder(
             ofHuggingFaceName: isGGUF ? alias : name, headCount: heads?.queryCount ?? 1,

@@ -3,30 +3,38 @@ internal import Formats
 internal import Kernels
 internal import Quantization
 internal import TensorModel
+internal import Weights
 
-/// Whether a tensor is that of the base with adapters folded in, judged weight by weight.
+/// How a tensor compares with that of the base model with adapters folded in, weight by weight.
 public struct FoldComparison: Sendable, Hashable {
-  /// ‖(W − W_base) − ΔW‖ / ‖ΔW‖ and the codes, both read from the files.
+  /// The adapter error and the changed codes, measured on the numbers in both files.
   public var measurement = FoldMeasurement()
-  /// The largest error of a weight, in halves of the step of what is stored there: the unit in the
-  /// last place of a plain number or a bias, or the scale of a whole zero point.
+  /// The largest error of a weight, in units of half a step of the stored type.
   ///
-  /// At most 1 where each number is the nearest to what it should be.
+  /// A step is one unit in the last place of a plain number or a bias, or the scale for a zero
+  /// point. The error is at most 1 if each number is the nearest that can be stored.
   public var largestError = 0.0
 
-  /// Whether no code changed and every weight is as near as its type allows.
+  /// Whether no code changed and every weight is as exact as its stored type allows.
   public var isProven: Bool { measurement.changedCodeCount == 0 && largestError <= 1 }
 }
 
-/// Compares a tensor with that of a base and what adapters add to it.
+/// Compares tensors with those of a base model after adapters were added to them.
 struct FoldComparer {
   let model: Model
   let reference: Model
   let updates: UpdateReader
 
-  /// Reads both tensors, which have the same shape, run by run.
+  /// Compares two tensors of the same shape, one run of rows at a time.
   ///
-  /// Throws what reading throws, and `mismatch` for encodings that are not decoded.
+  /// - Parameters:
+  ///   - index: The tensor of the model.
+  ///   - other: The tensor of the reference.
+  ///   - changes: The changes that adapters make to the tensor of the reference.
+  ///   - errors: Receives the difference of both tensors after the changes.
+  ///   - progress: Called with the number of weights compared since the last call.
+  /// - Returns: The comparison.
+  /// - Throws: What reading throws, and `mismatch` if Pleat does not decode an encoding.
   func compare(
     _ index: Int, with other: Int, _ changes: [PairedChange], _ errors: inout ErrorStatistics,
     _ progress: (Int) throws(ModelError) -> Void
@@ -37,7 +45,7 @@ struct FoldComparer {
       let base = right.tensor(other)
     else {
       throw ModelError(
-        .mismatch, "the tensor is not numbers that Pleat reads", file: model.path,
+        .mismatch, "Pleat cannot decode the tensor", file: model.path,
         tensor: info.name)
     }
     var result = FoldComparison()
@@ -67,20 +75,21 @@ extension FoldComparison {
     guard factor > 0, known.grouping.bits <= written.grouping.bits else {
       return measurement.add(codeCount: written.codes.count, changed: written.codes.count)
     }
-    // Only zero points are widened; other formats put narrow codes into wider ones as they are.
+    // A fold multiplies codes only with zero points. Otherwise a format may store the same codes in
+    // more bits.
     let isWidened = written.grouping.offset == .zeroPoint
     measurement.add(
       codes: written.codes, base: known.codes, factor: isWidened ? UInt8(factor) : 1)
   }
 }
 
-/// Half the distance between neighbours of a stored number.
+/// The steps between neighboring stored numbers, for the weights of some rows.
 private struct Steps {
   private let type: ScalarType
   private let rows: GroupedRows?
-  /// 1 where scales changed their type, and the smallest may have been rounded.
+  /// 1 if scales changed their type, so that subnormal scales may have been rounded; otherwise 0.
   private let scaleLoss: Double
-  /// What float32 arithmetic may add to the error of a weight, relative to its size.
+  /// The error that float32 arithmetic may add to a weight, relative to its magnitude.
   private static let slack = 0x1p-21
 
   init(_ encoding: Encoding, _ rows: GroupedRows?, of base: Encoding) {
@@ -97,25 +106,28 @@ private struct Steps {
     }
   }
 
-  /// The largest error, in halves of a step.
+  /// The largest error, in units of half a step.
   func largestError(of values: [Float], from expected: [Float]) -> Double {
     var largest = 0.0
-    let size = rows?.columnsPerParameter ?? 1
+    let columns = rows?.columnsPerParameter ?? 1
     for index in values.indices {
       let error = abs(Double(values[index]) - Double(expected[index]))
-      guard error > 0 || error.isNaN, !isAtEnd(index / size, values[index], expected[index]) else {
+      let group = index / columns
+      guard error > 0 || error.isNaN, !isClamped(group, values[index], expected[index]) else {
         continue
       }
-      let half = halfStep(at: index / size, values[index], expected[index])
+      let half = halfStep(at: group, values[index], expected[index])
       let magnitude = Double(max(abs(values[index]), abs(expected[index])))
-      let size = error / (half + magnitude * Self.slack)
-      largest = size.isNaN ? .infinity : max(largest, size)
+      let halfSteps = error / (half + magnitude * Self.slack)
+      largest = halfSteps.isNaN ? .infinity : max(largest, halfSteps)
     }
     return largest
   }
 
-  /// Whether a zero point would have to be below 0, or above all codes, to come nearer.
-  private func isAtEnd(_ group: Int, _ value: Float, _ expected: Float) -> Bool {
+  /// Whether the zero point of a group is clamped.
+  ///
+  /// Then a zero point that is nearer to the expected value is below 0 or above the largest code.
+  private func isClamped(_ group: Int, _ value: Float, _ expected: Float) -> Bool {
     guard let rows, rows.grouping.offset == .zeroPoint else { return false }
     let rises = (expected > value) == (rows.scales[group] > 0)
     return rows.zeros[group] == (rises ? 0 : Float(rows.grouping.largestCode))
@@ -126,13 +138,14 @@ private struct Steps {
     let scale = abs(Double(rows.scales[group]))
     switch rows.grouping.offset {
     case .bias:
-      // Decoding adds scale · code to the bias, each of which is larger than what they add up to.
+      // Decoding adds scale · code to the bias. Both may be much larger than their sum, so their
+      // rounding errors count.
       let bias = rows.biases[group]
       return rows.grouping.parameters.halfStep(at: abs(bias))
         + Double(BlockWorker.smallestHalfStep) * Double(rows.grouping.largestCode) * scaleLoss
         + (abs(Double(bias)) + scale * Double(rows.grouping.largestCode)) * Self.slack
     case .zeroPoint:
-      // A scale that was divided by the factor of a wider container was rounded to its type.
+      // With wider codes, the scale was divided by the factor and rounded to its type.
       let rounding = rows.grouping.parameters.halfStep(at: abs(rows.scales[group]))
       return scale / 2 + rounding * Double(rows.grouping.largestCode)
     case .none: return 0
@@ -141,7 +154,7 @@ private struct Steps {
 }
 
 extension ScalarType {
-  /// Half the unit in the last place of a number of this size.
+  /// Half a unit in the last place of a number of this magnitude.
   fileprivate func halfStep(at magnitude: Float) -> Double {
     let (digits, smallest) =
       switch self {

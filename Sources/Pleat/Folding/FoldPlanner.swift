@@ -2,10 +2,12 @@ package import Adapters
 package import Formats
 internal import Quantization
 package import TensorModel
+internal import Weights
 
-/// Decides for each tensor how its changes get into it, and what that costs.
+/// Decides for each tensor how its changes are folded in, and how exact that is.
 ///
-/// Pure: it sees descriptions only. `formats/adapters.md` has a table of what it decides.
+/// It sees descriptions only, and reads nothing. `formats/adapters.md` has a table of its
+/// decisions.
 package struct FoldPlanner: Sendable {
   private let format: Format
   private let options: FoldOptions
@@ -17,113 +19,113 @@ package struct FoldPlanner: Sendable {
     conversion = ConversionPlanner(format: format, type: nil)
   }
 
-  /// What a change comes to in the encoding of a tensor.
-  package enum Admission: Sendable, Hashable {
-    /// The stored type is all that rounds.
+  /// How exactly changes can be stored in the encoding of a tensor.
+  package enum Verdict: Sendable, Hashable {
+    /// The result is rounded only once, to the stored type.
     case exact
-    /// More is rounded, for the reason given, and the option that permits it.
+    /// More is rounded, for the given reason; `permit` is the option that allows it.
     case rounded(String, permit: Permit)
-    /// It cannot be done, for the reason given.
+    /// The changes cannot be folded in, for the given reason.
     case refused(String)
   }
 
-  /// An option without which a fold is not made.
+  /// An option that permits a fold that is not exact.
   package enum Permit: String, Sendable, Hashable {
     case requantize = "--requantize"
     case round = "--round"
   }
 
-  /// A decision about a tensor.
+  /// A decision for one tensor.
   package struct Decision: Sendable {
-    package var plan: TensorPlan
-    package var admission: Admission
+    package var wish: TensorWish
+    package var verdict: Verdict
   }
 
-  /// What happens to one tensor.
+  /// The decision for one tensor.
   ///
-  /// Throws `unsupported` when the format cannot hold a tensor that no adapter changes.
+  /// Throws `unsupported` if the format cannot store a tensor that no adapter changes.
   package func decide(
     _ tensor: TensorInfo, _ changes: [PairedChange]
   ) throws(ModelError) -> Decision {
     guard !changes.isEmpty else {
-      return Decision(plan: try unchanged(tensor), admission: .exact)
+      return Decision(wish: try unchanged(tensor), verdict: .exact)
     }
     let isReplaced = changes.contains(where: \.isReplacement)
     if changes.dropFirst().contains(where: \.isReplacement) {
-      return refuse(tensor, "an adapter replaces what another has changed")
+      return refuse(tensor, "an adapter replaces a tensor that an earlier adapter changes")
     }
     switch tensor.encoding {
     case .plain(.f64):
-      return refuse(tensor, "F64 would be rounded to F32; convert the base with --dtype F32 first")
+      return refuse(
+        tensor, "F64 would be rounded to F32 (convert the base model with --dtype F32 first)")
     case .plain(let own) where own.isDecodable:
       let type = commonType ?? own
       return decide(
-        tensor, changes, isReplaced && changes.count == 1 ? .replace(type) : .merge(type), .exact)
+        tensor, .plain(type), .encode(changes.map { .adapter($0) }, .plain(type)), .exact)
     case .plain(let type):
-      return refuse(tensor, "\(type.name) is not a type that Pleat rounds to")
+      return refuse(tensor, "Pleat cannot fold into \(type.name)")
     case .foreign(let layout):
       return refuse(
-        tensor, "\(layout.name) has no place for a fold; quantize from the 16-bit model")
+        tensor, "Pleat cannot fold into \(layout.name) (start from the 16-bit model instead)")
     case .grouped(let grouping):
       if isReplaced {
-        return refuse(tensor, "the adapter replaces it with a 16-bit tensor, and it is quantized")
+        return refuse(tensor, "the adapter replaces a quantized tensor with a 16-bit tensor")
       }
       return decide(tensor, changes, grouping)
     }
   }
 
-  /// The type that all numbers take on, where the format wants one, and the user chose it.
+  /// The type that the user chose for all numbers; nil unless the format has one type for all.
   private var commonType: ScalarType? { format.usesOneFloatType ? options.biasType : nil }
 
-  private func unchanged(_ tensor: TensorInfo) throws(ModelError) -> TensorPlan {
-    var plan = try conversion.plan(tensor)
-    guard plan.action == .copy else { return plan }
-    plan.reason = "no adapter changes it"
-    guard let type = commonType else { return plan }
+  private func unchanged(_ tensor: TensorInfo) throws(ModelError) -> TensorWish {
+    var wish = try conversion.decide(tensor)
+    guard case .copy = wish.transform else { return wish }
+    wish.reason = "no adapter changes it"
+    guard let type = commonType else { return wish }
+    let reason = "converted to the type of the changed biases"
     switch tensor.encoding {
     case .plain(let own) where own.isDecodable && own != type:
-      plan.action = .decode(type)
-      plan.target = tensor.with(.plain(type))
+      return TensorWish(decoding: tensor, to: type, reason)
     case .grouped(var grouping) where grouping.parameters != type:
       grouping.parameters = type
-      plan.action = .shift(grouping)
-      plan.target = tensor.with(.grouped(grouping))
-    default: return plan
+      return TensorWish(regrouping: tensor, to: grouping, reason)
+    default: return wish
     }
-    plan.reason = "in the type of the other biases"
-    return plan
   }
 
   private func decide(
     _ tensor: TensorInfo, _ changes: [PairedChange], _ grouping: Grouping
   ) -> Decision {
     if changes.contains(where: { $0.lowRank?.magnitude != nil }) {
-      return refuse(tensor, "DoRA scales whole rows, which needs a 16- or 32-bit base")
+      return refuse(tensor, "DoRA scales whole rows, which needs a 16- or 32-bit base model")
     }
     let groups = changes.map(\.groupSize)
     if grouping.isScattered {
       return requantize(
         tensor, changes, grouping,
-        "the base's groups are scattered over the row (desc_act), the adapter's are not")
+        "the groups of the base model are scattered over the row (desc_act), those of the adapter "
+          + "are not")
     }
     if let size = groups.compactMap({ $0 }).first(where: { $0 % grouping.groupSize != 0 }) {
       return requantize(
         tensor, changes, grouping,
-        "the adapter's groups of \(size) inputs are not whole groups of \(grouping.groupSize)")
+        "the adapter's groups of \(size) inputs are not a multiple of the base model's groups of "
+          + "\(grouping.groupSize)")
     }
     if groups.contains(nil) {
       return requantize(
-        tensor, changes, grouping, "LoRA changes each weight of a group by another number")
+        tensor, changes, grouping, "LoRA adds a different number to each weight of a group")
     }
     return shift(tensor, changes, grouping)
   }
 
-  /// Pooled inputs: one number for each group, which the offset takes up where there is one.
+  /// The decision for pooled inputs: one number for each group, which is added to the offset.
   private func shift(
     _ tensor: TensorInfo, _ changes: [PairedChange], _ grouping: Grouping
   ) -> Decision {
     var target = grouping
-    var admission = Admission.exact
+    var verdict = Verdict.exact
     switch grouping.offset {
     case .bias: target.parameters = options.biasType ?? grouping.parameters
     case .none where format.holds(.bias):
@@ -134,72 +136,65 @@ package struct FoldPlanner: Sendable {
       if let type = options.biasType {
         (target.offset, target.parameters) = (.bias, type)
       } else if !format.holds(.zeroPoint), format.holds(.bias) {
-        // A format of other groups takes the zero point and the change up in one bias.
+        // The format stores no zero points. One bias replaces the zero point and the change.
         target.offset = .bias
       } else {
         if let bits = options.widenedBits, bits > grouping.bits { target.bits = bits }
-        admission = .rounded("zero points are whole numbers", permit: .round)
+        verdict = .rounded("zero points are rounded to whole numbers", permit: .round)
       }
     }
-    // Widening is asked for by name, with its cost: no second permission is needed.
-    if target.bits > grouping.bits { admission = .exact }
-    switch format.admits(tensor.with(.grouped(target))) {
+    // --widen itself permits the rounding, so --round is not needed as well.
+    if target.bits > grouping.bits { verdict = .exact }
+    switch format.carries(.grouped(target)) {
     case .exact: break
     case .rounded(let reason):
       guard options.biasType == nil else { return refuse(tensor, reason) }
-      // The biases are rounded once anyway; that scales fit is checked when they are seen.
+      // The biases are rounded once anyway. The run checks that F16 stores the scales exactly.
       target.parameters = .f16
-    case .refused(let reason): return refuse(tensor, "the offset has no place: \(reason)")
+    case .refused(let reason):
+      return refuse(tensor, "the format cannot store the offset: \(reason)")
     }
-    return decide(tensor, changes, .shift(target), admission)
+    return decide(tensor, .grouped(target), .regroup(target, offsetMoves: changes), verdict)
   }
 
   private func requantize(
     _ tensor: TensorInfo, _ changes: [PairedChange], _ grouping: Grouping, _ reason: String
   ) -> Decision {
-    // What is rounded again gets groups of neighbours.
+    // Weights that are quantized again get groups of adjacent columns.
     var grouping = grouping
     grouping.isScattered = false
     guard tensor.shape.columnCount % grouping.groupSize == 0 else {
       return refuse(tensor, reason)
     }
-    guard let scheme = Schemes.all.first(where: { $0.offsets.contains(grouping.offset) }) else {
-      return refuse(tensor, reason)
-    }
-    if case .refused(let refusal) = format.admits(tensor.with(.grouped(grouping))) {
+    if case .refused(let refusal) = format.carries(.grouped(grouping)) {
       return refuse(tensor, refusal)
     }
+    let quantizer = Schemes.standard(for: grouping.offset).quantizer(grouping)
     return decide(
-      tensor, changes, .quantize(grouping, scheme: scheme.name),
+      tensor, .grouped(grouping), .encode(changes.map { .adapter($0) }, .groups(quantizer)),
       .rounded(reason, permit: .requantize))
   }
 
   private func decide(
-    _ tensor: TensorInfo, _ changes: [PairedChange], _ action: Action, _ admission: Admission
+    _ tensor: TensorInfo, _ encoding: Encoding, _ transform: Transform, _ verdict: Verdict
   ) -> Decision {
-    let target: TensorInfo
-    switch action {
-    case .copy, .respell, .omit: target = tensor
-    case .decode(let type), .merge(let type), .replace(let type): target = tensor.with(.plain(type))
-    case .quantize(let grouping, _), .shift(let grouping): target = tensor.with(.grouped(grouping))
-    }
-    var plan = TensorPlan(
-      source: tensor, target: target, action: action, reason: Self.reason(changes, action))
-    plan.changes = changes
-    return Decision(plan: plan, admission: admission)
+    Decision(
+      wish: TensorWish(tensor, to: encoding, transform, Self.reason(transform, on: tensor)),
+      verdict: verdict)
   }
 
   private func refuse(_ tensor: TensorInfo, _ reason: String) -> Decision {
-    let plan = TensorPlan(source: tensor, target: tensor, action: .copy, reason: reason)
-    return Decision(plan: plan, admission: .refused(reason))
+    Decision(wish: TensorWish(keeping: tensor, reason), verdict: .refused(reason))
   }
 
-  private static func reason(_ changes: [PairedChange], _ action: Action) -> String {
-    switch action {
-    case .replace: "replaced by the adapter's"
-    case .shift: "offsets moved, codes kept"
-    case .quantize: "rounded again"
-    default: changes.count == 1 ? "an adapter added" : "\(changes.count) adapters added"
+  private static func reason(_ transform: Transform, on tensor: TensorInfo) -> String {
+    switch transform.action(on: tensor.encoding) {
+    case .replace: "replaced by a tensor of the adapter"
+    case .shift: "changed offsets, unchanged codes"
+    case .quantize: "quantized again"
+    default:
+      transform.adapterEdits.count == 1
+        ? "adapter added" : "\(transform.adapterEdits.count) adapters added"
     }
   }
 }

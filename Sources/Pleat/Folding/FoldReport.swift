@@ -1,50 +1,54 @@
 internal import Kernels
 
-/// What survived of adapters, measured on what was written.
+/// How exactly adapters were folded in, measured on the written numbers.
 public struct FoldReport: Sendable, Hashable {
-  /// One tensor that adapters changed.
-  public struct Module: Sendable, Hashable {
-    /// The name of the tensor in the base.
+  /// The result for one tensor that adapters changed.
+  public struct TensorResult: Sendable, Hashable {
+    /// The name of the tensor in the base model.
     public var name: String
-    /// What was done.
+    /// What was done with the tensor.
     public var action: Action
-    /// Whether weights were rounded after the adapter was added to floats, so that the error is that
-    /// of the whole weight, which the base alone would have too.
+    /// Whether an adapter was added to floats that were quantized afterwards.
+    ///
+    /// The adapter error then includes the rounding of the whole weight, which the base model alone
+    /// would have, too.
     public var isRoundedAfter: Bool
-    /// What was measured.
+    /// The adapter error and the changed codes.
     public var measurement: FoldMeasurement
   }
 
-  /// The tensors that adapters changed, in the order of the base.
-  public var modules: [Module]
+  /// The tensors that adapters changed, in the order of the base model.
+  public var tensors: [TensorResult]
 
-  /// All tensors together.
+  /// The measurement over all tensors.
   public var total: FoldMeasurement {
-    modules.reduce(into: FoldMeasurement()) { $0.merge($1.measurement) }
+    tensors.reduce(into: FoldMeasurement()) { $0.merge($1.measurement) }
   }
 
-  /// The tensor that lost most.
-  public var worst: Module? {
-    modules.max { $0.measurement.adapterError < $1.measurement.adapterError }
+  /// The tensor with the largest adapter error.
+  public var worst: TensorResult? {
+    tensors.max { $0.measurement.adapterError < $1.measurement.adapterError }
   }
 }
 
-/// How a change came out in some weights.
+/// How exactly a change was stored in some weights.
 public struct FoldMeasurement: Sendable, Hashable {
-  /// Σ ((w_out − w_base) − Δw)², weights decoded.
+  /// Σ ((w_out − w_base) − Δw)², with decoded weights.
   public package(set) var sumOfSquaredErrors = 0.0
   /// Σ Δw².
   public package(set) var sumOfSquares = 0.0
-  /// Codes that were compared with those of the base.
+  /// The number of codes that were compared with those of the base model.
   public package(set) var codeCount = 0
-  /// Codes that are not those of the base, in a wider container those times its factor.
+  /// The number of codes that differ from those of the base model.
+  ///
+  /// Wider codes are compared with those of the base model times the factor.
   public package(set) var changedCodeCount = 0
 
   package init() {}
 
-  /// ‖(W_out − W_base) − ΔW‖ / ‖ΔW‖: 0 for an adapter that arrived whole, 1 for one that is lost.
+  /// The adapter error ‖(W_out − W_base) − ΔW‖ / ‖ΔW‖.
   ///
-  /// 0 as well for an adapter that adds nothing.
+  /// 0 if the adapter arrived completely or adds nothing, 1 if nothing of it arrived.
   public var adapterError: Double {
     sumOfSquaredErrors == 0 || sumOfSquares == 0
       ? 0 : (sumOfSquaredErrors / sumOfSquares).squareRoot()
@@ -57,14 +61,14 @@ public struct FoldMeasurement: Sendable, Hashable {
     changedCodeCount += other.changedCodeCount
   }
 
-  /// Adds weights with what they were and what was to be added.
+  /// Adds weights, with those of the base model and the change that was to be added.
   mutating func add(_ values: [Float], base: [Float], delta: [Float]) {
     let found = UpdateStatistics(of: values.span, base: base.span, delta: delta.span)
     sumOfSquaredErrors += found.sumOfSquaredErrors
     sumOfSquares += found.sumOfSquares
   }
 
-  /// Adds codes with what they were, times `factor`.
+  /// Adds codes, with those of the base model, which were multiplied by `factor`.
   mutating func add(codes: [UInt8], base: [UInt8], factor: UInt8 = 1) {
     codeCount += codes.count
     guard factor != 1 || codes != base else { return }
@@ -73,14 +77,14 @@ public struct FoldMeasurement: Sendable, Hashable {
     }
   }
 
-  /// Adds numbers that each stand for `count` weights, which change by what the number does.
+  /// Adds numbers that each stand for `count` weights with the same change, such as biases.
   mutating func add(_ values: [Float], base: [Float], delta: [Float], times count: Int) {
     let found = UpdateStatistics(of: values.span, base: base.span, delta: delta.span)
     sumOfSquaredErrors += found.sumOfSquaredErrors * Double(count)
     sumOfSquares += found.sumOfSquares * Double(count)
   }
 
-  /// Adds codes that were compared elsewhere.
+  /// Adds the counts of codes that the caller compared.
   mutating func add(codeCount: Int, changed: Int) {
     self.codeCount += codeCount
     changedCodeCount += changed

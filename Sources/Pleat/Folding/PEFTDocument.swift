@@ -2,22 +2,25 @@ internal import Adapters
 internal import Bytes
 internal import TensorModel
 
-/// The `adapter_config.json` of an adapter whose modules have one alpha.
+/// The `adapter_config.json` of an adapter with one alpha for all modules.
 struct PEFTDocument {
   private let adapter: RuntimeAdapter
   private let names: [String]
   private let base: [BaseTensor]
 
+  /// Creates the document of an adapter.
+  ///
   /// - Parameters:
-  ///   - adapter: The factors.
+  ///   - adapter: The modules and their alpha.
   ///   - names: The path of each module.
-  ///   - base: The tensors of the base, by which short names are checked.
+  ///   - base: The tensors of the base model, to check that short names match no other module.
   init(_ adapter: RuntimeAdapter, names: [String], _ base: [BaseTensor]) {
     self.adapter = adapter
     self.names = names
     self.base = base
   }
 
+  /// The JSON as UTF-8.
   var text: [UInt8] {
     let ranks = adapter.modules.map(\.product.rank)
     let counts = ranks.reduce(into: [:]) { $0[$1, default: 0] += 1 }
@@ -35,28 +38,30 @@ struct PEFTDocument {
     return Array((JSONWriter.text(document, indentation: 2) + "\n").utf8)
   }
 
-  /// A regular expression for one path alone: PEFT lets words come before it, unless it says not to.
+  /// A regular expression that matches only one of the paths.
+  ///
+  /// PEFT also accepts a match at the end of a longer path, unless the expression begins with `^`.
   private func pattern(for name: String) -> String {
-    let isEnd = names.contains { $0.hasSuffix("." + name) }
-    return (isEnd ? "^" : "") + name.split(separator: ".").joined(separator: "\\.")
+    let isEndOfOther = names.contains { $0.hasSuffix("." + name) }
+    return (isEndOfOther ? "^" : "") + name.split(separator: ".").joined(separator: "\\.")
   }
 
   private var alpha: JSONValue {
     Int(exactly: adapter.alpha).map { JSONValue($0) } ?? .number(adapter.alpha)
   }
 
-  /// The last words of the paths where they mean just the adapted modules, else whole paths.
+  /// The last components of the paths if they match only adapted modules, otherwise complete paths.
   private var targets: [String] {
     let adapted = Set(names)
     var targets: Set<String> = []
     for name in names {
-      let word = name.split(separator: ".").last.map(String.init) ?? name
-      let isWhole = base.allSatisfy { tensor in
+      let last = name.split(separator: ".").last.map(String.init) ?? name
+      let matchesOnlyAdapted = base.allSatisfy { tensor in
         [tensor.info.name, tensor.alias ?? ""].allSatisfy { other in
-          !other.hasSuffix(".\(word).weight") || adapted.contains(String(other.dropLast(7)))
+          !other.hasSuffix(".\(last).weight") || adapted.contains(String(other.dropLast(7)))
         }
       }
-      targets.insert(isWhole ? word : name)
+      targets.insert(matchesOnlyAdapted ? last : name)
     }
     return targets.sorted()
   }

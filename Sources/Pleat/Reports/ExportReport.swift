@@ -2,16 +2,16 @@ public import Bytes
 public import Formats
 
 extension AdapterExport {
-  /// What would be written, as JSON; `formats/report.md` describes it.
+  /// The plan of an export as JSON, as described in `formats/report.md`.
   ///
-  /// - Parameter path: The output as the user named it.
+  /// - Parameter path: The output path as the user gave it.
   /// - Returns: An object with the schema `pleat.plan.1`.
   public func planJSON(path: String) -> JSONValue { json("pleat.plan.1", path, byteCount) }
 
-  /// What was written, as JSON.
+  /// The result of an export as JSON, as described in `formats/report.md`.
   ///
   /// - Parameters:
-  ///   - path: The output as the user named it.
+  ///   - path: The output path as the user gave it.
   ///   - size: How much was written.
   /// - Returns: An object with the schema `pleat.result.1`.
   public func resultJSON(path: String, size: WrittenSize) -> JSONValue {

@@ -1,29 +1,29 @@
 public import Bytes
 
 extension FoldReport {
-  /// What survived of adapters, as JSON; `formats/report.md` describes it.
+  /// The report as JSON, as described in `formats/report.md`.
   public var json: JSONValue {
     .object(
       total.members + [
         .init(
           "modules",
           .array(
-            modules.map { module in
+            tensors.map { tensor in
               .object(
                 [
-                  .init("name", .string(module.name)),
-                  .init("action", .string(module.action.name)),
-                ] + module.measurement.members)
+                  .init("name", .string(tensor.name)),
+                  .init("action", .string(tensor.action.rawValue)),
+                ] + tensor.measurement.members)
             }))
       ])
   }
 }
 
 extension FoldMeasurement {
-  /// What was measured, as an object.
+  /// The measurement as a JSON object.
   var json: JSONValue { .object(members) }
 
-  /// The members of that object.
+  /// The members of the JSON object.
   var members: [JSONValue.Member] {
     [
       .init("adapterError", .number(adapterError)),

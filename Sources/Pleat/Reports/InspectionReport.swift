@@ -2,17 +2,20 @@ public import Bytes
 internal import Formats
 internal import Kernels
 public import TensorModel
+internal import Weights
 
 extension Inspection {
-  /// What was found, as JSON; `formats/report.md` describes it.
+  /// The inspection as JSON, as described in `formats/report.md`.
   ///
   /// - Parameters:
-  ///   - tensors: Indices of the tensors to list, in order; nil lists none.
-  ///   - statistics: What is known of the weights of tensors, by index.
-  ///   - showsMetadata: Whether metadata is listed in full.
+  ///   - tensors: The indices of the tensors to list, in order; nil to list none.
+  ///   - statistics: The statistics of tensors, by index.
+  ///   - showsMetadata: Whether all metadata entries are listed.
+  ///   - check: What reading the data found; nil if it was not read.
   /// - Returns: An object with the schema `pleat.inspect.1`.
   public func json(
-    tensors: [Int]?, statistics: [Int: TensorStatistics], showsMetadata: Bool
+    tensors: [Int]?, statistics: [Int: TensorStatistics], showsMetadata: Bool,
+    check: DataCheck? = nil
   ) -> JSONValue {
     var members: [JSONValue.Member] = [
       .init("schema", "pleat.inspect.1"),
@@ -24,7 +27,7 @@ extension Inspection {
       .init("byteCount", JSONValue(model.byteCount)),
       .init("weightCount", JSONValue(model.catalog.elementCount)),
       .init("bitsPerWeight", .number(bitsPerWeight)),
-      .init("encodings", .array(encodings.map(\.json))),
+      .init("encodings", .array(encodings.map(json))),
       .init("metadataCount", JSONValue(model.catalog.metadata.entries.count)),
       .init(
         "companions",
@@ -35,6 +38,9 @@ extension Inspection {
     ]
     if !adapters.isEmpty { members.append(.init("adapters", .array(adapters.map(\.json)))) }
     if let adapterFault { members.append(.init("adapterFault", adapterFault.json)) }
+    members.append(.init("tensorCount", JSONValue(model.catalog.tensors.count)))
+    members.append(.init("valid", .bool(isValid(check))))
+    if let check { members.append(.init("check", check.json)) }
     if let provenance = model.reader.provenance {
       members.append(
         .init(
@@ -68,17 +74,17 @@ extension Inspection {
     var members: [JSONValue.Member] = [
       .init("name", .string(tensor.name)), .init("shape", tensor.shape.json),
     ]
-    if model.format == .gguf {
+    if model.format.usesGGUFNames {
       members.append(
         .init("storedShape", .array(tensor.shape.dimensions.reversed().map { JSONValue($0) })))
     }
-    members.append(.init("encoding", tensor.encoding.json))
+    members.append(.init("encoding", json(tensor.encoding)))
     members.append(.init("byteCount", JSONValue(model.storedByteCount(of: index))))
     if let statistics { members.append(.init("statistics", statistics.json)) }
     return .object(members)
   }
 
-  /// Where the model comes from, a line each; empty when the file does not say.
+  /// A line for each source file and each entry of the history; empty without provenance.
   public var provenanceLines: [String] {
     guard let provenance = model.reader.provenance else { return [] }
     return provenance.sources.map {
@@ -87,24 +93,53 @@ extension Inspection {
       + provenance.history.map(Self.line)
   }
 
-  /// An entry of the history in words: its action, then what else is known of it.
+  /// An entry of the history as text: its action, then its other members.
   private static func line(_ entry: JSONValue) -> String {
-    func words(_ value: JSONValue) -> String {
-      if let list = value.array { return list.map(words).joined(separator: "; ") }
+    func text(_ value: JSONValue) -> String {
+      if let list = value.array { return list.map(text).joined(separator: "; ") }
       guard let members = value.members else { return value.string ?? JSONWriter.text(value) }
       return members.filter { $0.key != "action" }.map { member in
-        member.value.members == nil ? "\(member.key) \(words(member.value))" : words(member.value)
+        member.value.members == nil ? "\(member.key) \(text(member.value))" : text(member.value)
       }.joined(separator: ", ")
     }
-    return "\(entry["action"]?.string ?? "changed"): \(words(entry))"
+    return "\(entry["action"]?.string ?? "changed"): \(text(entry))"
   }
 }
 
-extension Inspection.EncodingSummary {
+extension Inspection {
+  private func json(_ summary: EncodingSummary) -> JSONValue {
+    [
+      "encoding": json(summary.encoding), "tensorCount": JSONValue(summary.tensorCount),
+      "weightCount": JSONValue(summary.elementCount), "byteCount": JSONValue(summary.byteCount),
+    ]
+  }
+
+  /// An encoding, with the name that the format's own tools have for it.
+  private func json(_ encoding: Encoding) -> JSONValue {
+    guard let name = typeName(of: encoding) else { return encoding.json }
+    return .object((encoding.json.members ?? []) + [.init("name", .string(name))])
+  }
+
+  /// Whether the file is valid, as far as it was read, and the adapters in it can be used.
+  public func isValid(_ check: DataCheck?) -> Bool {
+    adapterFault == nil && check?.holds ?? true
+  }
+}
+
+extension DataCheck {
   fileprivate var json: JSONValue {
     [
-      "encoding": encoding.json, "tensorCount": JSONValue(tensorCount),
-      "weightCount": JSONValue(elementCount), "byteCount": JSONValue(byteCount),
+      "checksumCount": JSONValue(checksumCount), "faults": .array(faults.map(\.json)),
+      "tensorCount": JSONValue(tensorCount), "weightCount": JSONValue(elementCount),
+      "nonFinite": .array(
+        nonFinite.map {
+          [
+            "name": .string($0.name), "nanCount": JSONValue($0.nanCount),
+            "infinityCount": JSONValue($0.infinityCount), "row": JSONValue($0.row),
+            "column": JSONValue($0.column),
+          ]
+        }),
+      "undecoded": .array(undecoded.map { .string($0) }),
     ]
   }
 }
@@ -134,7 +169,7 @@ extension TensorStatistics {
 }
 
 extension MetadataValue {
-  /// The value; of arrays the type and the length only.
+  /// The value as JSON; for an array, its element type and its length only.
   var json: JSONValue {
     switch self {
     case .unsigned(let value, _): Int64(exactly: value).map { .integer($0) } ?? .string("\(value)")
@@ -148,7 +183,7 @@ extension MetadataValue {
     }
   }
 
-  /// The value for people; of arrays the type and the length.
+  /// The value as text; for an array, its length and its element type only.
   public var summary: String {
     if case .array(let array) = self { return "\(array.count) × \(array.elementType)" }
     return text ?? JSONWriter.text(json)

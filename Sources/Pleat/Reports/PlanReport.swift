@@ -1,9 +1,10 @@
 public import Bytes
 internal import Formats
 internal import TensorModel
+internal import Weights
 
 extension Plan {
-  /// The plan as JSON; `formats/report.md` describes it.
+  /// The plan as JSON, as described in `formats/report.md`.
   public var json: JSONValue {
     .object([
       .init("schema", "pleat.plan.1"),
@@ -15,15 +16,15 @@ extension Plan {
       .init("weightCount", JSONValue(elementCount)),
       .init("bitsPerWeight", .number(bitsPerWeight)),
       .init("notes", .array(notes.map { .string($0) })),
-      .init("tensors", .array(tensors.map(\.json))),
+      .init("tensors", .array(jobs.map(\.json))),
     ])
   }
 
-  /// What was written, as JSON.
+  /// The result of a run as JSON, as described in `formats/report.md`.
   ///
   /// - Parameters:
-  ///   - path: The output as the user named it.
-  ///   - outcome: What the run has done.
+  ///   - path: The output path as the user gave it.
+  ///   - outcome: The outcome of the run.
   /// - Returns: An object with the schema `pleat.result.1`.
   public func resultJSON(path: String, _ outcome: Run.Outcome) -> JSONValue {
     let size = outcome.size
@@ -42,33 +43,16 @@ extension Plan {
   }
 }
 
-extension TensorPlan {
+extension TensorJob {
   fileprivate var json: JSONValue {
     [
       "name": .string(source.name),
       "shape": source.shape.json,
       "from": source.encoding.json,
       "to": target.encoding.json,
-      "action": .string(action.name),
+      "action": .string(action.rawValue),
       "reason": .string(reason),
     ]
-  }
-}
-
-extension Action {
-  /// The name in reports: copy, quantize, decode, respell, merge, shift, replace
-  /// or omit.
-  public var name: String {
-    switch self {
-    case .copy: "copy"
-    case .quantize: "quantize"
-    case .decode: "decode"
-    case .respell: "respell"
-    case .merge: "merge"
-    case .shift: "shift"
-    case .replace: "replace"
-    case .omit: "omit"
-    }
   }
 }
 
@@ -77,7 +61,7 @@ extension Shape {
 }
 
 extension Encoding {
-  /// An object with `type`; for grouped weights with all that describes the groups.
+  /// An object with `type`, and for grouped weights with the description of the groups.
   var json: JSONValue {
     switch self {
     case .plain(let type): ["type": .string(type.name)]

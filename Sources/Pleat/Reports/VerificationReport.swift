@@ -1,8 +1,9 @@
 public import Bytes
 internal import TensorModel
+internal import Weights
 
 extension Verification {
-  /// What was found, as JSON; `formats/report.md` describes it.
+  /// The verification as JSON, as described in `formats/report.md`.
   ///
   /// - Parameter model: The model that was checked.
   /// - Returns: An object with the schema `pleat.verify.1`.
@@ -47,7 +48,7 @@ extension Comparison {
 }
 
 extension ModelError {
-  /// The error as JSON; coordinates that are not known are left out.
+  /// The error as JSON, without the fields that are nil.
   public var json: JSONValue {
     let texts = [
       ("kind", kind.rawValue), ("what", what), ("file", file), ("tensor", tensor),

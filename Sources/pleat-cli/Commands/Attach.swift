@@ -8,9 +8,9 @@ struct Attach: ParsableCommand {
     abstract: "Store adapters beside a model without merging them.",
     usage: "pleat attach <model> --adapter <path> ... -o <path> [options]",
     discussion: """
-      A pleat file carries several adapters, each with a name by which 'pleat fold' finds it. For \
-      other runtimes the adapter is written alone, in their own form: QA-LoRA becomes plain LoRA, \
-      the same function without loss.
+      --to pleat writes the model together with its adapters. 'pleat fold' finds each adapter by \
+      its name. --to gguf and --to peft write one adapter without the model. A QA-LoRA adapter \
+      becomes plain LoRA, which computes the same function.
 
       Examples:
         pleat attach base.pleat --adapter qa-lora/ -o both.pleat
@@ -25,8 +25,8 @@ struct Attach: ParsableCommand {
     @Option(
       help: ArgumentHelp(
         """
-        The name of an adapter in the pleat file, once for each --adapter. (default: the last \
-        part of its path)
+        Name of the adapter in the pleat file. Give one for each --adapter. (default: the last \
+        part of the adapter's path)
         """, valueName: "name"))
     var name: [String] = []
   }
@@ -38,7 +38,8 @@ struct Attach: ParsableCommand {
     @Option(
       help: ArgumentHelp(
         """
-        What to write: pleat (the model with its adapters), \(Self.targets). (default: pleat)
+        The format to write: pleat (the model with its adapters), \(Self.targets). (default: \
+        pleat)
         """, valueName: "format"),
       completion: .list(["pleat"] + AdapterExport.Target.allCases.map(\.rawValue)))
     var to: String?
@@ -57,16 +58,17 @@ struct Attach: ParsableCommand {
   var output: Output
 
   @OptionGroup(title: "Console")
-  var talk: ConsoleOptions
+  var consoleOptions: ConsoleOptions
 
   func validate() throws {
     if adapters.adapters.isEmpty { throw ValidationError("Missing expected '--adapter <path>'") }
     if !attaching.name.isEmpty && attaching.name.count != adapters.adapters.count {
-      throw ValidationError("--name is given once for each --adapter")
+      throw ValidationError("give one --name for each --adapter")
     }
     guard let to = output.to, to != "pleat" else {
       if !adapters.scales.isEmpty {
-        throw ValidationError("a pleat file keeps an adapter as it is: give --scale when folding")
+        throw ValidationError(
+          "--to pleat stores adapters unscaled: give --scale to 'pleat fold' instead")
       }
       return
     }
@@ -78,11 +80,12 @@ struct Attach: ParsableCommand {
     if adapters.adapters.count > 1 {
       throw ValidationError("--to \(to) writes one adapter: give one --adapter")
     }
-    if !attaching.name.isEmpty { throw ValidationError("--name is for pleat files") }
+    if !attaching.name.isEmpty { throw ValidationError("--name needs --to pleat") }
     if output.writing.compress || output.writing.shard != nil || output.writing.threads != nil
       || output.writing.resume
     {
-      throw ValidationError("--compress, --shard, --threads and --resume are for models")
+      throw ValidationError(
+        "--compress, --shard, --threads and --resume do not work with --to \(to)")
     }
   }
 
@@ -92,11 +95,12 @@ struct Attach: ParsableCommand {
     if let target = output.to.flatMap(AdapterExport.Target.init(rawValue:)) {
       return try ExportJob(
         export: try AdapterExport(uses[0], of: base, for: target, to: output.writing.output),
-        output: output.writing, console: talk.console)()
+        output: output.writing, console: consoleOptions.console)()
     }
     let names = attaching.name.isEmpty ? uses.map(\.file.name) : attaching.name
     let plan = try Plan.attaching(
       uses, names: names, to: base, at: output.writing.destination(.pleat))
-    try WritingJob(verb: "attach", plan: plan, output: output.writing, console: talk.console)()
+    try WritingJob(
+      verb: "attach", plan: plan, output: output.writing, console: consoleOptions.console)()
   }
 }

@@ -1,15 +1,15 @@
 internal import ArgumentParser
 internal import Pleat
 
-/// `pleat convert`: rewrites a model in another format, weights unchanged.
+/// `pleat convert`: converts a model to another format, weights unchanged.
 struct Convert: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "convert",
-    abstract: "Rewrite a model in another format, weights unchanged.",
+    abstract: "Convert a model to another format, weights unchanged.",
     usage: "pleat convert <model> -o <path> --to <format> [options]",
     discussion: """
-      Refuses when the target cannot hold the weights exactly; --round permits the nearest form. \
-      Quantized weights are decoded for safetensors.
+      Quantized weights keep their codes. For safetensors, they are decoded instead. A conversion \
+      that has to round scales or biases to another type needs --round.
 
       Examples:
         pleat convert model.pleat --to safetensors -o back/
@@ -23,16 +23,17 @@ struct Convert: ParsableCommand {
     @Option(
       help: ArgumentHelp(
         """
-        Decode quantized weights to this type, F16, BF16 or F32; in safetensors and mlx all \
-        floating-point tensors become it. (default: F16, where weights must be decoded)
+        Decode quantized weights to this type: F16, BF16 or F32. In all formats but gguf and \
+        pleat, other floating-point tensors get this type, too. (default: F16 if weights must be \
+        decoded)
         """,
         valueName: "type"))
     var dtype: String?
 
-    @Flag(help: "Permit rounding where the target format needs it.")
+    @Flag(help: "Allow rounding scales and biases to a type of the target format.")
     var round = false
 
-    @Flag(help: "Leave out adapters that the model carries.")
+    @Flag(help: "Leave out the adapters that the model carries.")
     var dropAdapters = false
   }
 
@@ -43,13 +44,14 @@ struct Convert: ParsableCommand {
   var output: OutputOptions
 
   @OptionGroup(title: "Console")
-  var talk: ConsoleOptions
+  var consoleOptions: ConsoleOptions
 
   func run() throws {
     let type = try conversion.dtype.map { try Recipe.floatType(named: $0) }
     let plan = try Plan.converting(
       try Model.open(model), decodingTo: type, to: try output.destination(),
       rounding: conversion.round, droppingAdapters: conversion.dropAdapters)
-    try WritingJob(verb: "convert", plan: plan, output: output.writing, console: talk.console)()
+    try WritingJob(
+      verb: "convert", plan: plan, output: output.writing, console: consoleOptions.console)()
   }
 }

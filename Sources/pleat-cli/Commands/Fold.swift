@@ -8,10 +8,12 @@ struct Fold: ParsableCommand {
     abstract: "Merge adapters into a model's weights.",
     usage: "pleat fold <model> [--adapter <path> ...] -o <path> [options]",
     discussion: """
-      A QA-LoRA adapter folds into a quantized model exactly: the offsets of groups move, no code \
-      changes. A LoRA adapter needs a 16- or 32-bit base, or --requantize. What survived of the \
-      adapter is measured on what was written. Without --adapter, the adapters that the model \
-      carries are folded.
+      A QA-LoRA adapter folds exactly into groups with a bias: the biases change, the codes do \
+      not. Zero points need --round. A LoRA adapter needs a 16- or 32-bit base model, or --requantize. Without \
+      --adapter, the adapters that the model carries are folded.
+
+      The adapter error in the report is how far the written weights are from base model plus \
+      adapter, relative to the adapter: 0 % means that all of it arrived.
 
       Examples:
         pleat fold base.pleat --adapter qa-lora/ -o tuned.pleat
@@ -24,25 +26,28 @@ struct Fold: ParsableCommand {
   var model: String
 
   struct Permits: ParsableArguments {
-    @Flag(help: "Permit decoding, adding and rounding again, which loses precision.")
+    @Flag(help: "Allow decoding weights and quantizing them again, which loses precision.")
     var requantize = false
 
-    @Flag(help: "Permit rounding to whole zero points, where the base has them.")
+    @Flag(
+      help: """
+        Allow rounding to integer zero points, or to F16 scales, where the output stores them.
+        """)
     var round = false
 
     @Option(
       help: ArgumentHelp(
         """
-        Store the codes of weights with whole zero points in so many bits, which makes the \
-        steps of the zero points finer.
+        Store the codes of weights with zero points in this many bits, so that the zero points \
+        have finer steps.
         """, valueName: "bits"))
     var widen: Int?
 
     @Option(
       help: ArgumentHelp(
         """
-        Type of the scales and biases of the weights that are folded into: F16, BF16 or F32. \
-        (default: the base's)
+        Store scales and biases of the changed weights in this type: F16, BF16 or F32. Zero \
+        points become biases. (default: as in the base model)
         """, valueName: "type"))
     var biasType: String?
   }
@@ -50,7 +55,7 @@ struct Fold: ParsableCommand {
   @OptionGroup(title: "Folding")
   var folding: AdapterOptions
 
-  @OptionGroup(title: "Where a fold is not exact")
+  @OptionGroup(title: "Folds that are not exact")
   var permits: Permits
 
   struct Output: ParsableArguments {
@@ -59,7 +64,7 @@ struct Fold: ParsableCommand {
 
     @Option(
       help: ArgumentHelp(
-        "The format to write: \(OutputOptions.formats). (default: the base's)",
+        "The format to write: \(OutputOptions.formats). (default: that of the base model)",
         valueName: "format"),
       completion: .list(Formats.all.map(\.name)))
     var to: String?
@@ -72,7 +77,7 @@ struct Fold: ParsableCommand {
   var output: Output
 
   @OptionGroup(title: "Console")
-  var talk: ConsoleOptions
+  var consoleOptions: ConsoleOptions
 
   func validate() throws {
     if let bits = permits.widen, !Grouping.supportedBits.contains(bits) {
@@ -96,6 +101,7 @@ struct Fold: ParsableCommand {
       ? try AdapterOptions.all(in: base) : try folding.uses(in: base)
     let plan = try Plan.folding(
       uses, into: base, to: try output.tokenizer.applied(to: destination), options: options)
-    try WritingJob(verb: "fold", plan: plan, output: output.writing, console: talk.console)()
+    try WritingJob(
+      verb: "fold", plan: plan, output: output.writing, console: consoleOptions.console)()
   }
 }

@@ -1,6 +1,6 @@
 internal import Pleat
 
-/// The lines about what survived of adapters.
+/// The report of a fold: how much of the adapters was lost.
 struct FoldText {
   private let report: FoldReport
   private let console: Console
@@ -10,20 +10,20 @@ struct FoldText {
     self.console = console
   }
 
-  /// One line in all, and with `--verbose` one for each tensor.
+  /// A summary line; with `--verbose`, a line for each tensor comes before it.
   var lines: [String] {
-    (console.isVerbose ? moduleLines : []) + [
-      report.modules.contains(where: \.isRoundedAfter) ? rounding : Self.summary(report.total)
+    (console.isVerbose ? tensorLines : []) + [
+      report.tensors.contains(where: \.isRoundedAfter) ? rounding : Self.summary(report.total)
     ]
   }
 
-  // The error of the whole weight, which the base alone would have too.
+  // The error is that of rounding the whole weight. The base model alone would have it, too.
   private var rounding: String {
-    "merged, then rounded: the rounding is "
+    "merged, then rounded: the rounding error is "
       + "\(Percentage.text(report.total.adapterError)) of what the adapter adds"
   }
 
-  /// What survived, in one line.
+  /// The adapter error and the number of changed codes, in one line.
   static func summary(_ found: FoldMeasurement) -> String {
     var facts = ["adapter error \(Percentage.text(found.adapterError))"]
     if found.codeCount > 0 {
@@ -34,12 +34,12 @@ struct FoldText {
     return facts.joined(separator: ", ")
   }
 
-  private var moduleLines: [String] {
+  private var tensorLines: [String] {
     var table = Table([.left, .left, .right, .right])
-    for module in report.modules {
-      let found = module.measurement
+    for tensor in report.tensors {
+      let found = tensor.measurement
       table.add(
-        "  " + module.name.escaped, module.action.name,
+        "  " + tensor.name.escaped, tensor.action.rawValue,
         "error \(Percentage.text(found.adapterError))",
         found.codeCount == 0
           ? "" : "\(Quantities.exact(found.changedCodeCount)) codes changed")

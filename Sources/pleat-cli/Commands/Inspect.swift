@@ -5,13 +5,18 @@ internal import Pleat
 struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect",
-    abstract: "Show what a model file contains.",
+    abstract: "Show what a model file contains, and check it.",
     usage: "pleat inspect <model> ... [options]",
     discussion: """
-      Reads headers only, so it is quick on any size, unless --stats is given.
+      The last line says what was checked. Without --check and --stats only headers are read, so \
+      that large models take no longer.
+
+      Exit status: 0 when every check passes, 1 when --check finds a fault, 65 when the file \
+      cannot be read as a model.
 
       Examples:
         pleat inspect model/
+        pleat inspect model.gguf --check
         pleat inspect model.pleat --tensors --name '*.q_proj.*'
         pleat inspect model.gguf --stats --json
       """,
@@ -31,34 +36,86 @@ struct Inspect: ParsableCommand {
     @Flag(name: .shortAndLong, help: "List every tensor.")
     var tensors = false
 
-    @Flag(name: .shortAndLong, help: "List every metadata entry; of arrays the type and length.")
+    @Flag(
+      name: .shortAndLong,
+      help: "List every metadata entry. Arrays are shown by type and length.")
     var metadata = false
 
-    @Option(help: ArgumentHelp("Only tensors whose name matches.", valueName: "glob"))
+    @Option(help: ArgumentHelp("List only the tensors whose name matches.", valueName: "glob"))
     var name: String?
 
     @Option(help: ArgumentHelp("Order of the tensor list.", valueName: "order"))
     var sort = Order.file
 
     @Flag(
-      help: "Read the weights and add minimum, maximum, mean, deviation, NaN count and a histogram."
+      help: """
+        Read the weights, and show the minimum, maximum, mean, standard deviation and histogram \
+        of each tensor, and any NaN and infinite values.
+        """
     )
     var stats = false
+
+    @Flag(
+      help: """
+        Read all data: compare the checksums, and look for numbers that are NaN or infinite. \
+        (exit status 1 if a check fails)
+        """
+    )
+    var check = false
   }
 
   @OptionGroup(title: "View")
   var view: View
 
   @OptionGroup(title: "Console")
-  var talk: ConsoleOptions
+  var consoleOptions: ConsoleOptions
 
   func run() throws {
-    let console = talk.console
-    let reports = try model.map {
-      try InspectionText(Inspection(try Model.open($0)), view, console.style)
+    let console = consoleOptions.console
+    let interruption = Interruption()
+    let reports = try model.map { path throws(ModelError) in
+      try report(on: try Model.open(path), interruption, console.style)
     }
     console.print(
       Array(reports.map(\.lines).joined(separator: [""])),
       json: reports.count == 1 ? reports[0].json : .array(reports.map(\.json)))
+    if view.check, !reports.allSatisfy(\.isValid) { throw ExitStatus.negative }
+  }
+
+  /// Reads what the options ask for.
+  private func report(
+    on model: Model, _ interruption: Interruption, _ style: Style
+  ) throws(ModelError) -> InspectionText {
+    let tensors =
+      view.tensors || view.name != nil || view.stats ? listedTensors(of: model) : nil
+    var statistics: [Int: TensorStatistics] = [:]
+    for index in view.stats ? tensors ?? [] : [] {
+      statistics[index] = try TensorStatistics(of: index, in: model)
+    }
+    var check: DataCheck?
+    if view.check {
+      check = try DataCheck(of: model) { (_) throws(ModelError) in
+        guard interruption.cancellation.isRequested else { return }
+        throw ModelError(.interrupted, "stopped on request")
+      }
+    }
+    return InspectionText(
+      Inspection(model), view, style, tensors: tensors, statistics: statistics, check: check)
+  }
+
+  /// The indices of the tensors to list, in order.
+  private func listedTensors(of model: Model) -> [Int] {
+    let all = model.catalog.tensors
+    let chosen = all.indices.filter { index in
+      view.name.map { Rule(pattern: $0, choice: .keep).matches(all[index].name) } ?? true
+    }
+    switch view.sort {
+    case .file: return chosen
+    case .name: return chosen.sorted { all[$0].name < all[$1].name }
+    case .size:
+      return chosen.sorted {
+        (-model.storedByteCount(of: $0), $0) < (-model.storedByteCount(of: $1), $1)
+      }
+    }
   }
 }

@@ -1,48 +1,35 @@
 internal import Pleat
 
-/// The lines of `inspect`.
+/// The report of `inspect`.
 struct InspectionText {
   private let inspection: Inspection
   private let view: Inspect.View
   private let style: Style
   private let tensors: [Int]?
-  private var statistics: [Int: TensorStatistics] = [:]
+  private let statistics: [Int: TensorStatistics]
+  private let check: DataCheck?
 
-  /// Chooses and orders the tensors, and reads weights where asked for.
-  init(_ inspection: Inspection, _ view: Inspect.View, _ style: Style) throws(ModelError) {
+  /// A report of what was read before; it reads nothing itself.
+  init(
+    _ inspection: Inspection, _ view: Inspect.View, _ style: Style, tensors: [Int]?,
+    statistics: [Int: TensorStatistics], check: DataCheck?
+  ) {
     self.inspection = inspection
     self.view = view
     self.style = style
-    tensors =
-      view.tensors || view.name != nil || view.stats ? Self.chosen(inspection.model, view) : nil
-    guard view.stats else { return }
-    for index in tensors ?? [] {
-      statistics[index] = try TensorStatistics(of: index, in: inspection.model)
-    }
+    self.tensors = tensors
+    self.statistics = statistics
+    self.check = check
   }
 
   /// The report as JSON.
   var json: JSONValue {
-    inspection.json(tensors: tensors, statistics: statistics, showsMetadata: view.metadata)
+    inspection.json(
+      tensors: tensors, statistics: statistics, showsMetadata: view.metadata, check: check)
   }
 
   /// The report for people.
-  var lines: [String] { summary + metadataLines + tensorLines }
-
-  private static func chosen(_ model: Model, _ view: Inspect.View) -> [Int] {
-    let all = model.catalog.tensors
-    let chosen = all.indices.filter { index in
-      view.name.map { Rule(pattern: $0, choice: .keep).matches(all[index].name) } ?? true
-    }
-    switch view.sort {
-    case .file: return chosen
-    case .name: return chosen.sorted { all[$0].name < all[$1].name }
-    case .size:
-      return chosen.sorted {
-        (-model.storedByteCount(of: $0), $0) < (-model.storedByteCount(of: $1), $1)
-      }
-    }
-  }
+  var lines: [String] { summary + metadataLines + tensorLines + problemLines + [verdict] }
 
   private var summary: [String] {
     let model = inspection.model
@@ -53,7 +40,8 @@ struct InspectionText {
     var table = Table([.left, .left])
     table.add(
       "  size",
-      "\(Quantities.bytes(model.byteCount)), \(Quantities.fixed(inspection.bitsPerWeight, 2)) bits per weight"
+      "\(Quantities.bytes(model.byteCount)), "
+        + "\(Quantities.fixed(inspection.bitsPerWeight, 2)) bits per weight"
     )
     for (index, line) in encodingLines.enumerated() {
       table.add(index == 0 ? "  encoding" : "", line)
@@ -82,7 +70,8 @@ struct InspectionText {
     var table = Table([.left, .right, .right, .right])
     for summary in inspection.encodings {
       table.add(
-        summary.encoding.description, Quantities.number(summary.tensorCount, of: "tensor"),
+        inspection.description(of: summary.encoding),
+        Quantities.number(summary.tensorCount, of: "tensor"),
         "\(Quantities.count(summary.elementCount)) weights", Quantities.bytes(summary.byteCount))
     }
     return table.lines
@@ -115,6 +104,59 @@ struct InspectionText {
     return lines
   }
 
+  // MARK: - Verdict
+
+  /// Whether every check passed.
+  var isValid: Bool { inspection.isValid(check) }
+
+  /// A line for each fault that reading the data found.
+  private var problemLines: [String] {
+    guard let check, !check.holds else { return [] }
+    var lines = check.faults.map { fault in
+      var fault = fault
+      fault.file = nil
+      return "  " + style.failure(fault.description.escaped)
+    }
+    for tensor in check.nonFinite {
+      let counts = [(tensor.nanCount, "NaN"), (tensor.infinityCount, "infinite")]
+        .filter { $0.0 > 0 }.map { "\(Quantities.exact($0.0)) \($0.1)" }
+      lines.append(
+        "  "
+          + style.failure(
+            "\(tensor.name.escaped): \(counts.joined(separator: ", ")), the first in row "
+              + "\(tensor.row), column \(tensor.column)"))
+    }
+    return [""] + lines
+  }
+
+  /// What was checked, and whether it holds: the last line.
+  private var verdict: String {
+    let count = inspection.model.catalog.tensors.count
+    let headers = "headers, sizes and places of \(Quantities.number(count, of: "tensor"))"
+    guard let check else {
+      return isValid
+        ? "\(style.success("valid")): \(headers); --check reads the data too"
+        : "\(style.failure("not valid")): \(headers) are right, but Pleat cannot use the adapter"
+    }
+    guard check.holds else {
+      let faults = check.faults.count + check.nonFinite.count
+      return "\(style.failure("not valid")): \(Quantities.number(faults, of: "fault"))"
+    }
+    var facts = [headers]
+    facts.append(
+      check.checksumCount > 0
+        ? "\(Quantities.exact(check.checksumCount)) checksums" : "no checksums in the file")
+    facts.append("\(Quantities.count(check.elementCount)) finite numbers")
+    if !check.undecoded.isEmpty {
+      facts.append(
+        "\(Quantities.number(check.undecoded.count, of: "tensor")) not decoded "
+          + "(\(check.undecoded[0].escaped)\(check.undecoded.count > 1 ? " …" : ""))")
+    }
+    return isValid
+      ? "\(style.success("valid")): \(facts.joined(separator: ", "))"
+      : "\(style.failure("not valid")): the data is right, but Pleat cannot use the adapter"
+  }
+
   private var metadataLines: [String] {
     guard view.metadata else { return [] }
     var table = Table([.left, .left, .left])
@@ -133,7 +175,8 @@ struct InspectionText {
     for index in tensors {
       let tensor = model.catalog.tensors[index]
       let cells = [
-        "  " + tensor.name.escaped, tensor.shape.description, tensor.encoding.description,
+        "  " + tensor.name.escaped, tensor.shape.description,
+        inspection.description(of: tensor.encoding),
         Quantities.bytes(model.storedByteCount(of: index)),
       ]
       table.add(cells + (view.stats ? statisticsCells(statistics[index]) : []))
@@ -143,17 +186,17 @@ struct InspectionText {
 
   private func statisticsCells(_ found: TensorStatistics?) -> [String] {
     guard let found else { return ["", "", "", "", style.faint("not decoded")] }
-    var trouble = ""
-    if found.nanCount > 0 { trouble += "  \(Quantities.exact(found.nanCount)) NaN" }
-    if found.infinityCount > 0 { trouble += "  \(Quantities.exact(found.infinityCount)) infinite" }
+    var faults = ""
+    if found.nanCount > 0 { faults += "  \(Quantities.exact(found.nanCount)) NaN" }
+    if found.infinityCount > 0 { faults += "  \(Quantities.exact(found.infinityCount)) infinite" }
     return [
       Quantities.short(Double(found.minimum)), Quantities.short(Double(found.maximum)),
       Quantities.short(found.mean), "± " + Quantities.short(found.standardDeviation),
-      Self.sparkline(found.histogram) + style.failure(trouble),
+      Self.sparkline(found.histogram) + style.failure(faults),
     ]
   }
 
-  /// Bars of eight heights; an interval that is not empty shows at least the lowest.
+  /// A histogram as bars of eight heights; only empty bins have no bar.
   private static func sparkline(_ counts: [Int]) -> String {
     let bars = Array("▁▂▃▄▅▆▇█")
     let most = counts.max() ?? 0

@@ -1,14 +1,15 @@
 internal import ArgumentParser
 internal import Pleat
 
-/// `pleat quantize`: rounds a model's weights to a few bits per group.
+/// `pleat quantize`: quantizes a model's weights in groups of 2- to 8-bit codes.
 struct Quantize: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "quantize",
-    abstract: "Round a model's weights to a few bits per group.",
+    abstract: "Quantize a model's weights in groups of 2- to 8-bit codes.",
     usage: "pleat quantize <model> -o <path> --to <format> [options]",
     discussion: """
-      Norms, biases and tensors a rule keeps are copied. Rules apply in order; the last match wins.
+      The weights of linear layers are quantized; norms and biases are not. Token embeddings and \
+      the output head are quantized for gguf and mlx only. Rules change this by tensor name.
 
       Examples:
         pleat quantize model/ --to pleat -o model.pleat
@@ -25,8 +26,8 @@ struct Quantize: ParsableCommand {
     @Option(
       help: ArgumentHelp(
         """
-        All weights in blocks of llama.cpp: \(Recipe.typeNames.joined(separator: ", ")); instead \
-        of --bits and --group-size.
+        Quantize weights to this block type of llama.cpp: \
+        \(Recipe.typeNames.joined(separator: ", ")). Replaces --bits and --group-size.
         """, valueName: "name"),
       completion: .list(Recipe.typeNames))
     var type: String?
@@ -40,40 +41,46 @@ struct Quantize: ParsableCommand {
     @Option(
       name: [.customShort("g"), .long],
       help: ArgumentHelp(
-        "Weights that share one scale, along a row; or 'row'. (default: 32, mlx 64, others for vLLM 128)",
-        valueName: "count"))
+        """
+        Number of adjacent weights of a row that share one scale, or 'row' for whole rows. \
+        (default: 32; mlx 64; gptq, awq and compressed-tensors 128)
+        """, valueName: "count"))
     var groupSize: String?
 
     @Option(
       help: ArgumentHelp(
         """
         How a group's scale and offset are chosen: \
-        \(Recipe.schemeSummaries.joined(separator: ", ")). (default: the first that the format \
-        holds)
+        \(Recipe.schemeSummaries.joined(separator: ", ")). (default: the usual one of the output \
+        format)
         """, valueName: "scheme"),
       completion: .list(Recipe.schemeNames))
     var scheme: String?
 
     @Option(
       help: ArgumentHelp(
-        "The stored type of scales and biases: F16, BF16 or F32. (default: F16)",
+        "Type in which scales and biases are stored: F16, BF16 or F32. (default: F16)",
         valueName: "type"))
     var parameters: String?
 
     @Option(
       help: ArgumentHelp(
         """
-        Override by name, such as '*.down_proj=8:32', 'lm_head=keep' or '*.weight=Q8_0'. \
-        Repeatable.
+        Choice for the tensors whose name matches: '*.down_proj=8:32' (bits and group size), \
+        '*.weight=Q8_0' (block type) or 'lm_head=keep' (not quantized). Repeatable; the last \
+        matching rule applies.
         """, valueName: "glob=rule"))
     var rule: [String] = []
 
     @Option(
-      help: ArgumentHelp("Read bits, groups and rules from a JSON recipe.", valueName: "path"),
+      help: ArgumentHelp(
+        """
+        Read bits, group size, scheme and rules from this JSON file. Other options override it.
+        """, valueName: "path"),
       completion: .file(extensions: ["json"]))
     var recipe: String?
 
-    @Flag(help: "Permit rounding weights that are quantized already; this loses precision.")
+    @Flag(help: "Allow quantizing weights that are already quantized, which loses precision.")
     var requantize = false
   }
 
@@ -87,19 +94,20 @@ struct Quantize: ParsableCommand {
   var output: OutputOptions
 
   @OptionGroup(title: "Console")
-  var talk: ConsoleOptions
+  var consoleOptions: ConsoleOptions
 
   func run() throws {
     let source = try Model.open(model)
     let plan = try Plan.quantizing(
       source, try quantization.resolved(), to: try output.destination(),
       requantizing: quantization.requantize, adding: try folding.uses(in: source))
-    try WritingJob(verb: "quantize", plan: plan, output: output.writing, console: talk.console)()
+    try WritingJob(
+      verb: "quantize", plan: plan, output: output.writing, console: consoleOptions.console)()
   }
 }
 
 extension Quantize.Quantization {
-  /// The recipe file, if any, with the options on top of it.
+  /// The recipe of `--recipe`, if given, with the other options applied on top.
   fileprivate func resolved() throws(ModelError) -> Recipe {
     var result =
       try recipe.map { (path) throws(ModelError) in try Recipe(reading: path) } ?? Recipe()

@@ -1,6 +1,6 @@
 internal import Pleat
 
-/// The lines of `verify`.
+/// The report of `verify`.
 struct VerificationText {
   private let verification: Verification
   private let model: Model
@@ -13,7 +13,7 @@ struct VerificationText {
     self.console = console
   }
 
-  /// One line for each check, what failed below it, and the worst tensors.
+  /// One line for each check, then the failures, then the worst tensors.
   var lines: [String] {
     var table = Table([.left, .left, .left])
     table.add(
@@ -40,8 +40,8 @@ struct VerificationText {
       let proven = folds.count { $0.fold?.isProven ?? false }
       table.add(
         "folded", proven == folds.count ? ok(true) : ok(verification.isFaithful),
-        "\(Quantities.exact(proven)) of \(Quantities.number(folds.count, of: "tensor")) proven weight "
-          + "by weight, " + FoldText.summary(fold))
+        "\(Quantities.exact(proven)) of \(Quantities.number(folds.count, of: "tensor")) "
+          + "proven weight by weight, " + FoldText.summary(fold))
       if let first = rejected.first {
         table.add(
           "", "",
@@ -78,6 +78,6 @@ struct VerificationText {
     }
     let rest = comparisons.count - shown.count
     return [""] + table.lines
-      + (rest > 0 ? ["  \(Quantities.number(rest, of: "other")) below (--verbose shows all)"] : [])
+      + (rest > 0 ? ["  \(Quantities.number(rest, of: "more tensor")) (--verbose shows all)"] : [])
   }
 }

@@ -1,15 +1,19 @@
 internal import ArgumentParser
 internal import Pleat
 
-/// `pleat verify`: checks that a model is well formed, and faithful to its source.
+/// `pleat verify`: checks a model file, and compares its weights with a reference.
 struct Verify: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "verify",
-    abstract: "Check that a model is well formed, and faithful to its source.",
+    abstract: "Check a model file, and compare its weights with a reference.",
     usage: "pleat verify <model> [--against <model>] [options]",
     discussion: """
-      With adapters, every weight has to be the nearest that its type holds to the weight of the \
-      reference with the adapters added, and no code may differ, unless a tolerance is given.
+      Checks the structure and the checksums of the file. With --against, also compares the \
+      weights with a reference.
+
+      With --adapter, the model must equal the reference with the adapters folded in. No code may \
+      differ, and each weight must be the nearest value that its type can store. With --tolerance, \
+      only the relative error of each tensor is checked instead.
 
       Exit status: 0 when every check passes, 1 when one fails, 65 when the file cannot be read as \
       a model.
@@ -25,23 +29,24 @@ struct Verify: ParsableCommand {
 
   struct Checks: ParsableArguments {
     @Option(
-      help: ArgumentHelp("Compare the weights with this reference.", valueName: "model"),
+      help: ArgumentHelp("The reference model to compare the weights with.", valueName: "model"),
       completion: .file())
     var against: String?
 
     @Option(
-      help: ArgumentHelp("Largest relative error to accept, per tensor.", valueName: "ratio"))
+      help: ArgumentHelp(
+        "Largest accepted relative error of a tensor. (default: none)", valueName: "ratio"))
     var tolerance: Double?
   }
 
   @OptionGroup(title: "Checks")
   var checks: Checks
 
-  @OptionGroup(title: "Adapters that the reference still needs")
+  @OptionGroup(title: "Adapters to fold into the reference")
   var folding: AdapterOptions
 
   @OptionGroup(title: "Console")
-  var talk: ConsoleOptions
+  var consoleOptions: ConsoleOptions
 
   func validate() throws {
     if !folding.adapters.isEmpty && checks.against == nil {
@@ -54,7 +59,7 @@ struct Verify: ParsableCommand {
   }
 
   func run() throws {
-    let console = talk.console
+    let console = consoleOptions.console
     let opened = try Model.open(model)
     let reference = try checks.against.map { try Model.open($0) }
     let interruption = Interruption()

@@ -1,14 +1,14 @@
 internal import ArgumentParser
 internal import Pleat
 
-/// The options about adapters that are folded in, the same for every command that does.
+/// The options for adapters, shared by all commands that apply them.
 struct AdapterOptions: ParsableArguments {
   @Option(
     name: .customLong("adapter"),
     help: ArgumentHelp(
       """
-      Adapter folder or file (PEFT, MLX, llama.cpp), or the name of one in the model. Repeatable, \
-      applied in order.
+      Path of an adapter folder or file (PEFT, MLX or llama.cpp), or name of an adapter that the \
+      model carries. Repeatable; adapters are applied in the given order.
       """, valueName: "path"),
     completion: .directory)
   var adapters: [String] = []
@@ -17,14 +17,17 @@ struct AdapterOptions: ParsableArguments {
     name: .customLong("scale"), parsing: .unconditionalSingleValue,
     help: ArgumentHelp(
       """
-      Strength: multiplies the adapter's own alpha / rank; once for all adapters, or once for \
-      each. -1 takes a fold back. (default: 1)
+      Factor for the adapter's own scale (alpha / rank). Give it once, or once for each \
+      --adapter. -1 undoes a fold up to rounding. (default: 1)
       """, valueName: "factor"))
   var scales: [Double] = []
 
   @Option(
     help: ArgumentHelp(
-      "How the inputs of groups were pooled, where the adapter does not tell: \(Self.poolings).",
+      """
+      How a QA-LoRA adapter pools the inputs of a group, if its files do not state it: \
+      \(Self.poolings).
+      """,
       valueName: "how"),
     completion: .list(Pooling.allCases.map(\.rawValue)))
   var pooling: String?
@@ -34,7 +37,7 @@ struct AdapterOptions: ParsableArguments {
 
   func validate() throws {
     if scales.count > 1 && scales.count != adapters.count {
-      throw ValidationError("--scale is given once, or once for each --adapter")
+      throw ValidationError("give --scale once, or once for each --adapter")
     }
     if adapters.isEmpty && (!scales.isEmpty || pooling != nil) {
       throw ValidationError("--scale and --pooling need --adapter")
@@ -49,11 +52,11 @@ struct AdapterOptions: ParsableArguments {
     }
   }
 
-  /// The adapters, opened; a name of one that the model carries comes before a path.
+  /// Opens the adapters; names of adapters that the model carries take precedence over paths.
   ///
-  /// Throws what opening throws.
-  func uses(in base: Model) throws(ModelError) -> [AdapterUse] {
-    var uses: [AdapterUse] = []
+  /// Throws what opening an adapter throws.
+  func uses(in base: Model) throws(ModelError) -> [AppliedAdapter] {
+    var uses: [AppliedAdapter] = []
     for (index, path) in adapters.enumerated() {
       let scale = scales.count > 1 ? scales[index] : scales.first ?? 1
       let opened: AdapterFile
@@ -63,25 +66,25 @@ struct AdapterOptions: ParsableArguments {
         opened = try AdapterFile.open(path)
       }
       uses.append(
-        AdapterUse(
+        AppliedAdapter(
           opened, scale: scale,
           pooling: pooling.flatMap(Pooling.init(rawValue:))))
     }
     return uses
   }
 
-  /// The adapters that a model carries.
+  /// Opens all adapters that a model carries.
   ///
-  /// Throws `usage` when it carries none, and what opening throws.
-  static func all(in base: Model) throws(ModelError) -> [AdapterUse] {
+  /// Throws `usage` if it carries none, and what opening an adapter throws.
+  static func all(in base: Model) throws(ModelError) -> [AppliedAdapter] {
     guard !base.attachedNames.isEmpty else {
       throw ModelError(
         .usage, "there is no adapter to fold", file: base.path,
         expected: "--adapter <path>, or a model that carries adapters")
     }
-    var uses: [AdapterUse] = []
+    var uses: [AppliedAdapter] = []
     for name in base.attachedNames {
-      if let file = try AdapterFile(attached: name, in: base) { uses.append(AdapterUse(file)) }
+      if let file = try AdapterFile(attached: name, in: base) { uses.append(AppliedAdapter(file)) }
     }
     return uses
   }

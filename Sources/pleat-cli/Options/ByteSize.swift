@@ -1,6 +1,6 @@
 internal import ArgumentParser
 
-/// A size with a unit: `5GB`, `500MB`, `3000000`; in powers of 1000, `GiB` in powers of 1024.
+/// A size in bytes: `3000000`, `5GB` in powers of 1000, or `5GiB` in powers of 1024.
 struct ByteSize: ExpressibleByArgument {
   let byteCount: Int
 

@@ -1,9 +1,9 @@
 internal import ArgumentParser
 internal import Pleat
 
-/// The options about talking, the same for every command.
+/// The options for console output, shared by all commands.
 struct ConsoleOptions: ParsableArguments {
-  /// When colour is used.
+  /// When the output is colored.
   enum ColorChoice: String, ExpressibleByArgument, CaseIterable {
     case auto
     case always
@@ -16,10 +16,10 @@ struct ConsoleOptions: ParsableArguments {
   @Flag(name: .shortAndLong, help: "Print errors only.")
   var quiet = false
 
-  @Flag(name: .shortAndLong, help: "Explain each decision, tensor by tensor.")
+  @Flag(name: .shortAndLong, help: "Print details for each tensor.")
   var verbose = false
 
-  @Option(help: ArgumentHelp("When to use colour; NO_COLOR is honoured.", valueName: "when"))
+  @Option(help: ArgumentHelp("When to color the output; auto obeys NO_COLOR.", valueName: "when"))
   var color = ColorChoice.auto
 
   func validate() throws {

@@ -1,6 +1,6 @@
 internal import Pleat
 
-/// What `attach` does for a runtime of its own: prints what would be written, or writes it.
+/// Writes an adapter in the form of another runtime (`attach --to gguf`), or prints the plan.
 struct ExportJob {
   let export: AdapterExport
   let output: WritingOptions

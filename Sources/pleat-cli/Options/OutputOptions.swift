@@ -1,7 +1,7 @@
 internal import ArgumentParser
 internal import Pleat
 
-/// The options about what is written, the same for every command that has to be told the format.
+/// The output options of the commands that require `--to`.
 struct OutputOptions: ParsableArguments {
   @OptionGroup
   var writing: WritingOptions
@@ -14,10 +14,10 @@ struct OutputOptions: ParsableArguments {
   @OptionGroup
   var tokenizer: TokenizerOptions
 
-  /// All formats, each with what it is in brackets.
+  /// The names of all formats, each with its summary in parentheses.
   static let formats = Formats.all.map { "\($0.name) (\($0.summary))" }.joined(separator: ", ")
 
-  /// Where the result goes.
+  /// The destination of the output.
   ///
   /// Throws `usage` for an unknown format, and what opening a model throws.
   func destination() throws(ModelError) -> Destination {

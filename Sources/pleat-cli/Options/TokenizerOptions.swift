@@ -1,26 +1,29 @@
 internal import ArgumentParser
 internal import Pleat
 
-/// The options about the tokenizer of GGUF that is made from a checkpoint.
+/// The options for the tokenizer of GGUF output that is made from a checkpoint.
 struct TokenizerOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       """
-      For gguf made from a checkpoint: how text is split before byte pairs are merged, by \
-      llama.cpp's name. (default: as tokenizer.json defines it)
+      For gguf output from a checkpoint: llama.cpp's name of the pre-tokenizer, which splits text \
+      before byte pairs are merged. (default: recognized from tokenizer.json)
       """, valueName: "name"))
   var tokenizerPre: String?
 
   @Option(
     help: ArgumentHelp(
-      "For gguf made from a checkpoint: take the tokenizer of this GGUF model instead.",
+      """
+      For gguf output from a checkpoint: use the tokenizer of this GGUF file instead of the \
+      checkpoint's.
+      """,
       valueName: "path"),
     completion: .file(extensions: ["gguf"]))
   var tokenizerFrom: String?
 
-  /// A destination with these wishes.
+  /// Returns the destination with these options applied.
   ///
-  /// Throws what opening the model throws whose tokenizer is wanted.
+  /// Throws what opening the model of `--tokenizer-from` throws.
   func applied(to destination: Destination) throws(ModelError) -> Destination {
     var destination = destination
     destination.preTokenizer = tokenizerPre

@@ -1,29 +1,31 @@
 internal import Pleat
 
-/// What every writing command does once it has a plan: print it, or carry it out and say so.
+/// Carries out the plan of a writing command and reports the result, or prints the plan.
 struct WritingJob {
   let verb: String
   let plan: Plan
   let output: WritingOptions
   let console: Console
 
-  /// Prints the plan, or runs it.
+  /// Runs the plan, or prints it for `--dry-run`.
   ///
   /// Throws what the run throws.
   func callAsFunction() throws(ModelError) {
+    // A loss is measured once, before anything is written, and refused or announced.
+    let loss = try plan.measuredLoss(workerCount: output.threads)
+    try plan.checkPermits(loss)
     for note in plan.notes { console.note(note) }
-    // What cannot be undone is named before it is done.
-    if plan.isLossy { console.note(try lossLine()) }
+    if let loss { console.note(Self.lossLine(loss)) }
     noteSpace()
     if output.dryRun {
       console.print([], json: plan.json)
       return console.print(planTable, [plannedLine])
     }
     if console.isVerbose { console.print(planTable) }
-    // A small model may be one file however it is to be split; then there is nothing to go on from.
+    // With --shard, a small model may still fit in one file. That is no error.
     if output.resume && output.shard == nil && !plan.isResumable {
       throw ModelError(
-        .usage, "--resume is for output in several files", found: plan.fileNames.first,
+        .usage, "--resume needs output in several files", found: plan.fileNames.first,
         hint: "split it with --shard 5GB, or leave --resume out")
     }
     try Console.checkOutput()
@@ -51,26 +53,26 @@ struct WritingJob {
       json: plan.resultJSON(path: output.output, outcome))
   }
 
-  // Space of a known size is claimed before the work begins, and that fails at once.
+  // If the size is known, a run claims the space before it begins, and fails at once. The note is
+  // for all other cases.
   private func noteSpace() {
     guard output.dryRun || !plan.isExact, let free = output.destination(plan.format).freeByteCount,
       free < plan.byteCount
     else { return }
     console.note(
       "the output takes \(plan.isExact ? "" : "at most ")\(Quantities.bytes(plan.byteCount)), "
-        + "and \(Quantities.bytes(free)) of its disk are free")
+        + "but on its disk only \(Quantities.bytes(free)) are free")
   }
 
-  private func lossLine() throws(ModelError) -> String {
-    let report = try Run(plan, workerCount: output.threads).measured()
-    let worst = report.worst.map {
+  private static func lossLine(_ loss: FoldReport) -> String {
+    let worst = loss.worst.map {
       ", most at \($0.name) (\(Percentage.text($0.measurement.adapterError)))"
     }
-    return "rounding loses \(Percentage.text(report.total.adapterError)) of the adapter"
+    return "rounding loses \(Percentage.text(loss.total.adapterError)) of the adapter"
       + (worst ?? "")
   }
 
-  // A split set has no file of the name that was asked for.
+  // A split output has no file with the requested name.
   private var name: String {
     console.style.strong((plan.splitName ?? output.output).escaped)
   }
@@ -86,17 +88,17 @@ struct WritingJob {
   }
 
   private var planTable: Table {
-    var table = Table([.left, .right, .left, .left, .left], rowCount: plan.tensors.count)
-    // A model has few encodings, each in words once.
+    var table = Table([.left, .right, .left, .left, .left], rowCount: plan.jobs.count)
+    // A model has few encodings. The text for each is made once.
     var words: [Encoding: String] = [:]
-    for tensor in plan.tensors {
-      let target = tensor.target.encoding
+    for job in plan.jobs {
+      let target = job.target.encoding
       let change = words[target] ?? "→ \(target)"
       if words[target] == nil { words[target] = change }
       table.add(
-        tensor.source.name.escaped, tensor.source.shape.description,
-        tensor.source.encoding.description, tensor.action == .copy ? "kept" : change,
-        console.style.faint(tensor.reason.escaped))
+        job.source.name.escaped, job.source.shape.description,
+        job.source.encoding.description, job.action == .copy ? "kept" : change,
+        console.style.faint(job.reason.escaped))
     }
     return table
   }

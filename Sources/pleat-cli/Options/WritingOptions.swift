@@ -1,31 +1,31 @@
 internal import ArgumentParser
 internal import Pleat
 
-/// The options about writing, the same for every command that does.
+/// The output options that all writing commands share.
 struct WritingOptions: ParsableArguments {
   @Option(
     name: .shortAndLong,
-    help: ArgumentHelp("Where to write; never the input itself.", valueName: "path"),
+    help: ArgumentHelp("Path of the output; must differ from the input.", valueName: "path"),
     completion: .file())
   var output: String
 
   @Option(
     name: [.customLong("shard"), .customLong("split-max-size")],
     help: ArgumentHelp(
-      "Split safetensors, mlx or gguf output into files of at most this size, such as 5GB.",
+      "Split the output into files of at most this size, such as 5GB; not for pleat files.",
       valueName: "size"))
   var shard: ByteSize?
 
-  @Flag(help: "Compress parts of a pleat file with zstd, where that gains something.")
+  @Flag(help: "Compress the parts of a pleat file with zstd where this makes them smaller.")
   var compress = false
 
-  @Flag(help: "Read what was written back from the disk, and compare it, before it gets its name.")
+  @Flag(help: "Re-read and compare the output before it is renamed into place.")
   var verify = false
 
   @Flag(
     help: """
-      Go on from the files that a stopped run of the same command has finished, and keep those of \
-      this one when it is stopped; for output in several files.
+      Continue a stopped run of the same command: reuse the files that it finished. If this run \
+      is stopped, keep its finished files. Needs output in several files.
       """)
   var resume = false
 
@@ -34,13 +34,13 @@ struct WritingOptions: ParsableArguments {
 
   @Flag(
     name: [.customShort("n"), .long],
-    help: "Print the plan and the size to expect; write nothing.")
+    help: "Print the plan and the expected size; write nothing.")
   var dryRun = false
 
   @Option(
     name: .shortAndLong,
     help: ArgumentHelp(
-      "Worker threads; the output bytes do not depend on it. (default: one a processor)",
+      "Number of worker threads; it does not change the output. (default: one per processor)",
       valueName: "count"))
   var threads: Int?
 
@@ -48,16 +48,16 @@ struct WritingOptions: ParsableArguments {
     if let threads, threads < 1 { throw ValidationError("--threads must be at least 1") }
   }
 
-  /// What is said of reading back, where it was asked for and found nothing wrong.
+  /// The line that reports a successful `--verify`; none without `--verify`.
   var readBackLines: [String] { verify ? ["read back from the disk: equal"] : [] }
 
-  /// Where the result goes, in a format.
+  /// The destination of the output in a format.
   func destination(_ format: Format) -> Destination {
     Destination(
       path: output, format: format, shardByteCount: shard?.byteCount, compresses: compress)
   }
 
-  /// Where the result goes, in a format that the user named.
+  /// The destination of the output in the format that the user named.
   ///
   /// Throws `usage` for an unknown format.
   func destination(formatNamed name: String) throws(ModelError) -> Destination {

@@ -1,18 +1,18 @@
 internal import Bytes
 internal import TensorModel
 
-/// A token that a tokenizer looks for before it splits a text.
+/// A token that a tokenizer finds in a text before it splits the text.
 struct AddedToken {
-  /// Its id.
+  /// The id of the token.
   var id: Int
-  /// The text that stands for it.
+  /// The text of the token.
   var text: String
-  /// Whether it steers the model instead of being text.
+  /// Whether it is a control token instead of text.
   var isSpecial: Bool
-  /// Whether spaces beside it go, or it must be a word: what llama.cpp has no place for.
-  var isParticular: Bool
+  /// Whether it strips adjacent spaces or matches only whole words, which llama.cpp does not support.
+  var hasMatchingOptions: Bool
 
-  /// A token as in the `added_tokens` of tokenizer.json; `id` is given where the key has it.
+  /// Reads an added token of tokenizer.json; `id` is given if it is the key of the token.
   ///
   /// Throws `malformed`.
   init(_ value: JSONValue, id: Int? = nil, file: String) throws(ModelError) {
@@ -20,27 +20,27 @@ struct AddedToken {
       (0...Int(Int32.max)).contains(id), !text.isEmpty
     else {
       throw ModelError(
-        .malformed, "an added token is not readable", file: file,
+        .malformed, "an added token is invalid", file: file,
         expected: "an id that is not negative, and a text",
         found: String(JSONWriter.text(value).prefix(100)))
     }
     self.id = id
     self.text = text
     isSpecial = value["special"]?.bool ?? false
-    isParticular = ["lstrip", "rstrip", "single_word"].contains { value[$0]?.bool == true }
+    hasMatchingOptions = ["lstrip", "rstrip", "single_word"].contains { value[$0]?.bool == true }
   }
 
-  /// A token of added_tokens.json, which has texts and ids only.
+  /// Creates a token of added_tokens.json, which states only texts and ids.
   init(id: Int, text: String) {
     self.id = id
     self.text = text
     isSpecial = false
-    isParticular = false
+    hasMatchingOptions = false
   }
 
-  /// Whether it is made like the special tokens of models that forget to say that they are.
+  /// Whether the text looks like that of a special token.
   ///
-  /// The same list as llama.cpp's converter has.
+  /// Some models do not mark their special tokens. The list is that of llama.cpp's converter.
   var looksSpecial: Bool {
     func isBetween(_ start: String, _ end: String) -> Bool {
       text.utf8.starts(with: start.utf8) && text.utf8.reversed().starts(with: end.utf8.reversed())

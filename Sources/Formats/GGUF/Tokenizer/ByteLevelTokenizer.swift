@@ -2,18 +2,20 @@ internal import Bytes
 internal import TensorModel
 
 extension FastTokenizer {
-  /// How the text is split before bytes are joined.
+  /// The pre-tokenizer: how a text is split before merges are applied.
   var preTokenizer: PreTokenizer { PreTokenizer(parts["pre_tokenizer"] ?? .null) }
 
-  /// Whether bytes are joined, each written as a letter.
+  /// Whether the tokenizer merges bytes, each of which is written as a letter.
   var isByteLevel: Bool {
     algorithm == "BPE" && model["byte_fallback"]?.bool != true && preTokenizer.isByteLevel
   }
 
-  /// Whether a word that is a token is taken whole, without looking at merges.
+  /// Whether a word that is a token is taken whole, without applying merges.
   var ignoresMerges: Bool { model["ignore_merges"]?.bool ?? false }
 
-  /// Throws `unsupported` unless the vocabulary is one of byte pairs as llama.cpp has them.
+  /// Throws `unsupported` unless this is a BPE tokenizer that llama.cpp can represent.
+  ///
+  /// Throws `malformed` for an empty vocabulary.
   func checkAlgorithm() throws(ModelError) {
     let supported = "BPE, byte-level or with byte fallback"
     guard algorithm == "BPE" else {
@@ -24,7 +26,7 @@ extension FastTokenizer {
     for key in ["continuing_subword_prefix", "end_of_word_suffix"] {
       guard model[key]?.string ?? "" == "" else {
         throw ModelError(
-          .unsupported, "llama.cpp does not mark parts of words", file: Self.file,
+          .unsupported, "llama.cpp does not support marks on parts of words", file: Self.file,
           tensor: "model.\(key)", found: model[key]?.string, hint: GGUFTokenizer.donorHint)
       }
     }
@@ -33,9 +35,10 @@ extension FastTokenizer {
     }
   }
 
-  /// The vocabulary with ids in their places, `kind` and `score` decided by text and place in file.
+  /// The vocabulary, ordered by id.
   ///
-  /// Throws `mismatch` when there are more ids than rows, `malformed` for ids that do not fit.
+  /// `token` makes a token from its text and its index in the file. Throws `mismatch` if there are
+  /// more ids than rows, and `malformed` for conflicting ids.
   func vocabulary(
     tokenCount: Int, _ notes: inout [String],
     _ token: (ArraySlice<UInt8>, Int) -> Vocabulary.Token
@@ -48,7 +51,7 @@ extension FastTokenizer {
         throw ModelError(
           .mismatch, "the tokenizer has more tokens than the embedding has rows", file: Self.file,
           tensor: String(decoding: text, as: UTF8.self), expected: "ids below \(tokenCount)",
-          found: "\(id)", hint: "the tokenizer may be that of another model")
+          found: "\(id)", hint: "the tokenizer may belong to another model")
       }
       guard !vocabulary.has(id) else {
         throw ModelError(
@@ -80,7 +83,7 @@ extension FastTokenizer {
   }
 }
 
-/// A tokenizer that joins bytes: `gpt2` in GGUF.
+/// A byte-level BPE tokenizer: `gpt2` in GGUF.
 struct ByteLevelTokenizer {
   private(set) var vocabulary: Vocabulary
   private(set) var notes: [String] = []
@@ -88,7 +91,7 @@ struct ByteLevelTokenizer {
   let name: String
   private let merges: TextList
 
-  /// Takes over a tokenizer.json; `pre` is what the user says of how it splits.
+  /// Converts a tokenizer.json; `pre` is the name of the pre-tokenizer that the user gave.
   ///
   /// Throws `usage`, `unsupported`, `malformed` and `mismatch`.
   init(_ fast: FastTokenizer, tokenCount: Int, pre: String?) throws(ModelError) {
@@ -107,8 +110,8 @@ struct ByteLevelTokenizer {
     }
     if fast.ignoresMerges != PreTokenizerName.ignoringMerges.contains(name) {
       notes.append(
-        "for \(name) llama.cpp \(fast.ignoresMerges ? "looks at merges" : "takes a word whole")"
-          + " where a word is a token, unlike this tokenizer: ids of such words may differ")
+        "for \(name), llama.cpp \(fast.ignoresMerges ? "applies merges to" : "takes whole") a word "
+          + "that is a token, unlike this tokenizer: ids of such words may differ")
     }
     try Self.check(fast.parts["normalizer"] ?? .null, &notes)
     vocabulary = try fast.vocabulary(tokenCount: tokenCount, &notes) { text, _ in
@@ -116,14 +119,14 @@ struct ByteLevelTokenizer {
     }
     guard merges.count > 0 else {
       throw ModelError(
-        .unsupported, "there are no merges, without which llama.cpp loads no such tokenizer",
+        .unsupported, "there are no merges, which llama.cpp needs for such a tokenizer",
         file: FastTokenizer.file, hint: GGUFTokenizer.donorHint)
     }
   }
 
-  /// Adds merges to metadata, a space between the parts.
+  /// Adds the merges to metadata, with a space between their two parts.
   ///
-  /// A space in a part is written Ġ, the letter of that byte.
+  /// A space within a part is written as Ġ, the letter that stands for this byte.
   func writeMerges(to metadata: inout Metadata) {
     var bytes: [UInt8] = []
     for index in stride(from: 0, to: merges.count, by: 2) {
@@ -145,27 +148,27 @@ struct ByteLevelTokenizer {
 
   private static func unknown(_ steps: PreTokenizer) -> ModelError {
     ModelError(
-      .unsupported, "no pre-tokenizer of llama.cpp is known to split text as this tokenizer does",
+      .unsupported, "no known pre-tokenizer of llama.cpp splits text as this tokenizer does",
       file: FastTokenizer.file, tensor: "pre_tokenizer", found: steps.description,
-      hint: "--tokenizer-pre NAME, if you know that it splits as NAME does in llama.cpp; or "
+      hint: "pass --tokenizer-pre NAME if llama.cpp's NAME splits text the same way; or "
         + GGUFTokenizer.donorHint)
   }
 
-  /// llama.cpp takes text as it is.
+  /// Checks a normalizer, because llama.cpp does not normalize text.
   private static func check(_ normalizer: JSONValue, _ notes: inout [String]) throws(ModelError) {
     let type = normalizer["type"]?.string
     switch type {
-    // Text is composed nearly everywhere, and llama.cpp's own converter says nothing of it.
+    // Nearly all text is in NFC already. llama.cpp's own converter does not mention it either.
     case nil, "NFC": break
     case "Sequence":
       for part in normalizer["normalizers"]?.array ?? [] { try check(part, &notes) }
     case "NFD"?, "NFKC"?, "NFKD"?:
       notes.append(
-        "the tokenizer brings text into \(type ?? "") first, llama.cpp does not: ids of letters "
-          + "with another spelling differ")
+        "the tokenizer normalizes text to \(type ?? ""), llama.cpp does not: ids of text in another "
+          + "form differ")
     default:
       throw ModelError(
-        .unsupported, "the tokenizer changes text first in a way that llama.cpp does not",
+        .unsupported, "the tokenizer normalizes text in a way that llama.cpp does not support",
         file: FastTokenizer.file, tensor: "normalizer", found: type,
         hint: GGUFTokenizer.donorHint)
     }

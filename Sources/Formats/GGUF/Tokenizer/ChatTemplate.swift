@@ -1,13 +1,13 @@
 internal import Bytes
 internal import TensorModel
 
-/// The templates that turn chats into text.
+/// Writes the chat templates of a model as metadata.
 enum ChatTemplate {
   private static let key = "tokenizer.chat_template"
 
-  /// Adds templates to metadata: one text, or several with names.
+  /// Adds chat templates to metadata: one text, or several texts with names.
   ///
-  /// tokenizer_config.json goes before a file of its own, as in llama.cpp's converter.
+  /// tokenizer_config.json takes precedence over a separate file, as in llama.cpp's converter.
   static func write(_ files: TokenizerFiles, to metadata: inout Metadata) {
     switch files.configuration["chat_template"] ?? files.chatTemplate {
     case .string(let text): metadata.append(key, .text(text))
@@ -41,7 +41,7 @@ enum ChatTemplate {
     if let normal { metadata.append(key, .text(normal)) }
   }
 
-  // Keys of GGUF are plain: other characters become underscores.
+  // Characters of a name other than ASCII letters and digits become underscores in the key.
   private static func escaped(_ name: String) -> String {
     String(
       String.UnicodeScalarView(

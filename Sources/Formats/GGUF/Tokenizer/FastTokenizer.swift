@@ -1,9 +1,9 @@
 internal import Bytes
 internal import TensorModel
 
-/// What a `tokenizer.json` says.
+/// The contents of a `tokenizer.json`.
 ///
-/// Vocabulary and merges, of which there can be a million, are read without a tree.
+/// The vocabulary and the merges may have a million entries. They are read without a JSON tree.
 struct FastTokenizer {
   static let file = "tokenizer.json"
 
@@ -13,13 +13,13 @@ struct FastTokenizer {
   private(set) var texts = TextIndex()
   /// The id of each text.
   private(set) var ids: [Int] = []
-  /// Left and right parts of what is joined, in turn, the first merge first.
+  /// The left and right parts of the merges, alternating; the first merge comes first.
   private(set) var merges = TextList()
-  /// What remains of `model`.
+  /// The other members of `model`.
   private(set) var model: [String: JSONValue] = [:]
-  /// Tokens found before anything else, in file order.
+  /// The added tokens, in file order.
   private(set) var addedTokens: [AddedToken] = []
-  /// What remains: normalizer, pre_tokenizer, post_processor, decoder.
+  /// The values of normalizer, pre_tokenizer, post_processor and decoder.
   private(set) var parts: [String: JSONValue] = [:]
 
   /// Reads a file.
@@ -110,7 +110,7 @@ struct FastTokenizer {
     }
   }
 
-  /// The id of a text of the vocabulary; nil when it is not there.
+  /// The id of a text; nil if it is not in the vocabulary.
   func id(of text: String) -> Int? { texts.index(of: Array(text.utf8)[...]).map { ids[$0] } }
 
   private static func value(_ scanner: inout JSONScanner) throws(ModelError) -> JSONValue {
@@ -118,7 +118,7 @@ struct FastTokenizer {
   }
 
   private static func repetition(of key: String) -> ModelError {
-    ModelError(.malformed, "the key '\(key)' is there twice", file: file)
+    ModelError(.malformed, "the key '\(key)' occurs twice", file: file)
   }
 
   private static func mistake(_ what: String, token: String) -> ModelError {

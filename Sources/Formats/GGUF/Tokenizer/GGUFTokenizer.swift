@@ -1,19 +1,20 @@
+package import Architectures
 package import Bytes
 package import TensorModel
 
-/// The tokenizer of a model of Hugging Face, as the metadata that llama.cpp reads.
+/// The tokenizer of a Hugging Face model, as metadata for llama.cpp.
 ///
-/// Keys and their order are those of llama.cpp's converter. Where that writes something by which
-/// ids would differ from those of the tokenizer, the ids decide.
+/// Keys and their order are those of llama.cpp's converter. If the converter's value would change
+/// ids, Pleat writes the value that keeps the ids of the tokenizer.
 package struct GGUFTokenizer: Sendable {
-  /// Entries `tokenizer.*` only, in order.
+  /// The entries, whose keys all begin with `tokenizer.`, in order.
   package private(set) var metadata = Metadata()
-  /// What a user should know: where ids may differ, in words.
+  /// Notes for the user, such as where ids may differ.
   package private(set) var notes: [String] = []
 
   static let tokensKey = "tokenizer.ggml.tokens"
   static let donorHint =
-    "--tokenizer-from MODEL.gguf takes the tokenizer of a gguf of the same model"
+    "--tokenizer-from MODEL.gguf copies the tokenizer of a gguf of the same model"
   // An embedding without columns could have any number of rows.
   private static let tokenLimit = 1 << 24
   private static let prefix = "tokenizer."
@@ -21,15 +22,14 @@ package struct GGUFTokenizer: Sendable {
 
   /// Reads the tokenizer of a checkpoint.
   ///
-  /// Throws `unsupported` for kinds that llama.cpp lacks, `malformed`, `mismatch`, `limit` and `usage`.
-  ///
   /// - Parameters:
-  ///   - file: The content of a companion file by its name; nil when there is none.
+  ///   - file: Reads a companion file by its name; returns nil if there is none.
   ///   - config: `config.json`.
-  ///   - tokenCount: The rows of the embedding, to which the vocabulary is padded.
-  ///   - architecture: What the model is.
-  ///   - pre: How text is split, as llama.cpp calls it; nil to see from the tokenizer.
-  /// - Throws: `ModelError`.
+  ///   - tokenCount: The number of rows of the embedding; the vocabulary is padded to it.
+  ///   - architecture: The architecture of the model.
+  ///   - pre: llama.cpp's name for the pre-tokenizer; nil to derive it from the tokenizer.
+  /// - Throws: `unsupported` for tokenizers that llama.cpp does not support, `malformed`, `mismatch`,
+  ///   `limit` and `usage`.
   package init(
     _ file: (String) throws(ModelError) -> [UInt8]?, config: JSONValue, tokenCount: Int,
     architecture: Architecture, pre: String?
@@ -40,7 +40,7 @@ package struct GGUFTokenizer: Sendable {
         found: "\(tokenCount)")
     }
     let files = try TokenizerFiles(file, config: config)
-    noteParticularTokens(files)
+    noteMatchingOptions(files)
     if let fast = files.fast, files.sentencePiece == nil {
       try fast.checkAlgorithm()
       if fast.isByteLevel {
@@ -50,7 +50,7 @@ package struct GGUFTokenizer: Sendable {
     }
     guard pre == nil else {
       throw ModelError(
-        .usage, "--tokenizer-pre is for byte-level tokenizers; this is one of SentencePiece")
+        .usage, "--tokenizer-pre is for byte-level tokenizers; this is a SentencePiece tokenizer")
     }
     if let model = files.sentencePiece {
       let tokenizer = try PieceTokenizer(model, files, tokenCount: tokenCount)
@@ -61,23 +61,22 @@ package struct GGUFTokenizer: Sendable {
     }
   }
 
-  /// Takes the tokenizer of another GGUF model.
-  ///
-  /// Throws `unsupported` when it has none, and `mismatch` when it is of another size.
+  /// Copies the tokenizer of another GGUF model.
   ///
   /// - Parameters:
   ///   - donor: The metadata of that model.
   ///   - path: Its path, for messages.
-  ///   - tokenCount: The rows of the embedding.
-  /// - Throws: `ModelError`.
+  ///   - tokenCount: The number of rows of the embedding.
+  /// - Throws: `unsupported` if that model has no tokenizer, and `mismatch` if the tokenizer has
+  ///   another number of tokens.
   package init(donor: Metadata, path: String, tokenCount: Int) throws(ModelError) {
     guard case .array(let tokens)? = donor[Self.tokensKey], donor[Self.modelKey] != nil else {
       throw ModelError(
-        .unsupported, "the model has no tokenizer to take", file: path, expected: Self.tokensKey)
+        .unsupported, "the model has no tokenizer to copy", file: path, expected: Self.tokensKey)
     }
     guard tokens.count == tokenCount else {
       throw ModelError(
-        .mismatch, "the tokenizer is that of a model of another size", file: path,
+        .mismatch, "the tokenizer belongs to a model of another size", file: path,
         tensor: Self.tokensKey, expected: "\(tokenCount) tokens, the rows of the embedding",
         found: "\(tokens.count)")
     }
@@ -96,7 +95,7 @@ package struct GGUFTokenizer: Sendable {
     tokenizer.vocabulary.write(to: &metadata, scores: false)
     tokenizer.writeMerges(to: &metadata)
     var special = SpecialTokens(files, texts)
-    // The name alone would have llama.cpp begin texts with a token.
+    // With these names, llama.cpp adds a start token to texts unless the metadata forbids it.
     if PreTokenizerName.addingStart.contains(tokenizer.name) { special.setDefault("bos", false) }
     special.write(to: &metadata)
     ChatTemplate.write(files, to: &metadata)
@@ -108,28 +107,30 @@ package struct GGUFTokenizer: Sendable {
   ) throws(ModelError) {
     notes += tokenizer.notes
     let texts = try tokenizer.vocabulary.texts(file: file)
-    let isGemma = architecture.ggufName.hasPrefix("gemma")
-    let addsSpace: MetadataValue = .bool(tokenizer.addsSpace && !isGemma)
+    let addsSpace: MetadataValue = .bool(
+      tokenizer.addsSpace && !architecture.neverAddsSpacePrefix)
     let key = "tokenizer.ggml.add_space_prefix"
-    // llama.cpp's converter writes it first for Llama, where the file says so, and last for Gemma.
+    // llama.cpp's converter writes this key first for Llama, if the config states it, and last for
+    // Gemma.
     let isConfigured = files.configuration["add_prefix_space"]?.bool != nil
-    if isConfigured, !isGemma { metadata.append(key, addsSpace) }
+    if isConfigured, !architecture.neverAddsSpacePrefix { metadata.append(key, addsSpace) }
     metadata.append(Self.modelKey, .text("llama"))
     metadata.append("tokenizer.ggml.pre", .text("default"))
     tokenizer.vocabulary.write(to: &metadata, scores: true)
     var special = SpecialTokens(files, texts)
-    // Code Llama ends what it fills in with a token that llama.cpp does not know by its text.
+    // Code Llama ends an infill with a token that llama.cpp does not recognize by its text.
     special.set("eot", texts.index(of: Array("▁<EOT>".utf8)[...]))
     special.write(to: &metadata)
     ChatTemplate.write(files, to: &metadata)
     if metadata[key] == nil, addsSpace == .bool(false) { metadata.append(key, addsSpace) }
   }
 
-  private mutating func noteParticularTokens(_ files: TokenizerFiles) {
-    let count = (files.fast?.addedTokens ?? []).count { $0.isParticular }
+  private mutating func noteMatchingOptions(_ files: TokenizerFiles) {
+    let count = (files.fast?.addedTokens ?? []).count { $0.hasMatchingOptions }
     guard count > 0 else { return }
+    let (takes, matches) = count == 1 ? (" takes", "matches") : ("s take", "match")
     notes.append(
-      "\(count) added token\(count == 1 ? " takes" : "s take") away spaces beside \(count == 1 ? "it" : "them"), "
-        + "or must be words, which llama.cpp does not heed")
+      "\(count) added token\(takes) away adjacent spaces or \(matches) only whole words, which "
+        + "llama.cpp does not support")
   }
 }

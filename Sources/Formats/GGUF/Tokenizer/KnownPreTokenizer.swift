@@ -1,17 +1,17 @@
-/// A way of splitting text that llama.cpp has, and the definitions that mean the same.
+/// A pre-tokenizer of llama.cpp, and the definitions in tokenizer.json that are equivalent to it.
 struct KnownPreTokenizer {
-  /// The values of `tokenizer.ggml.pre` that split so; the first is written.
+  /// The values of `tokenizer.ggml.pre` that stand for it; Pleat writes the first one.
   let names: [String]
-  /// Patterns, one after another, as files have them.
+  /// The equivalent definitions; each is a list of patterns that are applied in order.
   let definitions: [[String]]
-  /// Whether a word that is a token is taken whole, without looking at merges.
+  /// Whether a word that is a token is taken whole, without applying merges.
   var ignoresMerges = false
-  /// What llama.cpp's own pattern does otherwise; nil when nothing.
+  /// A note on what llama.cpp's own pattern does differently; nil if nothing.
   var difference: String?
 
-  // The short forms of patterns that differ in no split: `(?i:[sdmt]|…)` has the alternatives of
-  // `(?i:'s|'t|…)`, possessive quantifiers stand where nothing could be given back, and
-  // `\s*[\r\n]` ends at the last line break just as `\s*[\r\n]+` does.
+  // The long and the short form of a pattern, which split every text alike: `(?i:[sdmt]|…)` has the
+  // alternatives of `(?i:'s|'t|…)`, backtracking into the possessive quantifiers could not succeed,
+  // and `\s*[\r\n]` ends at the last line break, as `\s*[\r\n]+` does.
   private static func words(_ letters: String, _ digits: String) -> [[String]] {
     [
       [
@@ -25,7 +25,7 @@ struct KnownPreTokenizer {
     ]
   }
 
-  // A word in letters of which the small ones come last, with what may follow it.
+  // A word is a run of letters whose lowercase ones come last, with an optional suffix.
   private static func cases(_ suffix: String, _ digits: String) -> [[String]] {
     let start = #"[^\r\n\p{L}\p{N}]?"#
     let (upper, lower) = (#"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"#, #"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"#)
@@ -38,40 +38,40 @@ struct KnownPreTokenizer {
   }
 
   private static let casesDifference =
-    "llama.cpp tells small from capital letters in ASCII only where it splits words, and ends words "
-    + "at combining marks: ids of such words may differ"
+    "when llama.cpp splits words, it distinguishes lowercase and uppercase letters only in ASCII, and "
+    + "it ends words at combining marks: ids of such words may differ"
 
-  /// All that are known; each has the pattern of src/llama-vocab.cpp under its first name.
+  /// All known pre-tokenizers; each has the pattern that src/llama-vocab.cpp has for its first name.
   static let all = [
-    // GPT-2, and whatever has ByteLevel alone: Phi-2, OLMo, MPT.
+    // GPT-2, and all tokenizers with ByteLevel alone: Phi-2, OLMo, MPT.
     KnownPreTokenizer(
       names: [
         "gpt-2", "phi-2", "olmo", "mpt", "jais", "trillion", "granite-docling", "gigachat",
         "a.x-4.0", "mellum", "modern-bert", "exaone4",
       ], definitions: [[PreTokenizer.gpt2Pattern]]),
-    // SmolLM, StarCoder, Command R: each digit apart, then GPT-2.
+    // SmolLM, StarCoder, Command R: single digits, then GPT-2.
     KnownPreTokenizer(
       names: [
         "smollm", "starcoder", "command-r", "refact", "codeshell", "exaone", "minerva-7b",
         "mellum2",
       ], definitions: [[#"\p{N}"#, PreTokenizer.gpt2Pattern]]),
-    // Llama 3: numbers in threes; words that are tokens are taken whole.
+    // Llama 3: up to three digits together; words that are tokens are taken whole.
     KnownPreTokenizer(
       names: [
         "llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
         "jina-v5-nano", "glm4", "glm5",
       ], definitions: words(#"\p{L}+"#, #"\p{N}{1,3}"#), ignoresMerges: true),
-    // GPT-4, DBRX, Phi 4: as Llama 3, but only merges make tokens.
+    // GPT-4, DBRX, Phi 4: as Llama 3, but merges apply to all words.
     KnownPreTokenizer(
       names: ["dbrx", "smaug-bpe", "chatglm-bpe"],
       definitions: words(#"\p{L}+"#, #"\p{N}{1,3}"#)),
-    // Qwen 2, 2.5 and 3, and DeepSeek R1 on Qwen: as GPT-4, each digit apart.
+    // Qwen 2, 2.5 and 3, and DeepSeek R1 on Qwen: as GPT-4, but with single digits.
     KnownPreTokenizer(
       names: [
         "qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "megrez", "stablelm2", "hunyuan",
         "solar-open", "grok-2", "bailingmoe", "bailingmoe2", "llada-moe",
       ], definitions: words(#"\p{L}+"#, #"\p{N}"#)),
-    // Qwen 3.5: as Qwen 2, combining marks are part of words.
+    // Qwen 3.5: as Qwen 2, but combining marks are part of words.
     KnownPreTokenizer(
       names: ["qwen35"],
       definitions: [
@@ -104,7 +104,7 @@ struct KnownPreTokenizer {
             + #"|\s*"# + "[\r\n]+" + #"|\s+(?!\S)|\s+"#,
         ]
       ]),
-    // Seed Coder: line breaks belong to no punctuation.
+    // Seed Coder: punctuation does not include line breaks.
     KnownPreTokenizer(
       names: ["seed-coder"],
       definitions: [
@@ -113,7 +113,7 @@ struct KnownPreTokenizer {
             + "\r\n]+" + #"|\s*"# + "[\r\n]+" + #"|\s+(?!\S)|\s+"#
         ]
       ]),
-    // MiniCPM 5: numbers in threes from the left, then words.
+    // MiniCPM 5: up to three digits together from the left, then words.
     KnownPreTokenizer(
       names: ["minicpm5"],
       definitions: words(#"\p{L}+"#, #"\p{N}+"#).map { [#"\p{N}{1,3}"#] + $0 },

@@ -1,23 +1,23 @@
 internal import TensorModel
 
-/// Scores of tokens that stand for merges.
+/// The scores of tokens that replace the merges of a tokenizer.json.
 ///
-/// llama.cpp joins any two neighbours whose text is a token, the highest score first; a
-/// tokenizer.json has a list of merges instead. Both do the same when the list has every pair that
-/// makes a token, and the merges that make one token follow each other, as in files that were made
-/// from a model of SentencePiece.
+/// llama.cpp joins any two neighbours whose text together is a token, the highest score first. A
+/// tokenizer.json has a list of merges instead. The results are the same if the list contains every
+/// pair that makes a token, and if the merges that make the same token are adjacent. This is the
+/// case in files that were made from a SentencePiece model.
 struct MergeRanks {
-  // By place in the vocabulary, the first merge that makes a token, or -1.
+  // For each token of the vocabulary the rank of the first merge that makes it, or -1.
   private var first: [Int32]
-  /// What a user should know: nil when nothing differs.
+  /// A note for the user; nil if nothing differs.
   private(set) var note: String?
 
-  /// Tokens of which more than one in so many is joined in ways that the list lacks are too many.
+  /// The vocabulary is refused if more than one token in this many has other merges in llama.cpp.
   private static let tolerance = 100
 
   /// Ranks the merges of a file.
   ///
-  /// Throws `unsupported` when llama.cpp would join other pairs.
+  /// Throws `unsupported` if llama.cpp would join other pairs for too many tokens.
   init(_ fast: FastTokenizer) throws(ModelError) {
     let texts = fast.texts
     var last = [Int32](repeating: -1, count: texts.count)
@@ -30,7 +30,8 @@ struct MergeRanks {
       last[index] = Int32(rank)
       counts[index] += 1
     }
-    let (beginnings, ends) = (Affixes(texts, atEnd: false), Affixes(texts, atEnd: true))
+    let beginnings = PrefixChains(texts, atEnd: false)
+    let ends = PrefixChains(texts, atEnd: true)
     let added = Set(fast.addedTokens.map { Array($0.text.utf8) })
     var differing = 0
     for index in 0..<texts.count {
@@ -42,27 +43,30 @@ struct MergeRanks {
     }
     guard differing <= texts.count / Self.tolerance else {
       throw ModelError(
-        .unsupported, "llama.cpp joins every two parts that make a token, this tokenizer does not",
+        .unsupported, "llama.cpp joins any two parts that make a token, this tokenizer does not",
         file: FastTokenizer.file, tensor: "model.merges",
         found: "\(differing) of \(texts.count) tokens with other merges",
         hint: GGUFTokenizer.donorHint)
     }
     if differing > 0 {
       note =
-        "llama.cpp joins every two parts that make a token, this tokenizer does not for \(differing)"
+        "llama.cpp joins any two parts that make a token, this tokenizer does not for \(differing)"
         + " of \(texts.count) tokens: their ids may differ"
     }
   }
 
-  /// The score of a token by its place in the vocabulary.
+  /// The score of a token by its index in the vocabulary.
   func score(_ index: Int) -> Float { first[index] < 0 ? 0 : -Float(first[index]) }
 
-  /// The number of ways to make a text from two tokens, of those it begins with and ends with.
+  /// The number of ways to make a text from two tokens.
+  ///
+  /// `beginnings` and `ends` are the lengths of the tokens that it begins and ends with, the longest
+  /// first. A split within a UTF-8 character does not count.
   private static func pairCount(
     _ text: ArraySlice<UInt8>, _ beginnings: [Int], _ ends: [Int]
   ) -> Int {
     var count = 0
-    // The longer a beginning, the shorter the end that goes with it.
+    // Longer beginnings need shorter ends. So both lists are passed only once.
     var next = 0
     for length in beginnings.reversed() {
       while next < ends.count, length + ends[next] > text.count { next += 1 }

@@ -1,14 +1,14 @@
 internal import Bytes
 internal import TensorModel
 
-/// A tokenizer that joins letters and falls back on bytes, of SentencePiece: `llama` in GGUF.
+/// A SentencePiece BPE tokenizer with byte fallback: `llama` in GGUF.
 struct PieceTokenizer {
   private(set) var vocabulary: Vocabulary
   private(set) var notes: [String] = []
-  /// Whether a text begins with a space that it does not have.
+  /// Whether a space is added before a text.
   private(set) var addsSpace: Bool
 
-  /// Takes over a tokenizer.model, with what other files add to it.
+  /// Converts a tokenizer.model, and the tokens that other files add to it.
   ///
   /// Throws `mismatch`, `malformed` and `unsupported`.
   init(
@@ -18,7 +18,7 @@ struct PieceTokenizer {
       throw ModelError(
         .mismatch, "the tokenizer has more tokens than the embedding has rows",
         file: SentencePieceModel.file, expected: "at most \(tokenCount)",
-        found: "\(model.pieces.count)", hint: "the tokenizer may be that of another model")
+        found: "\(model.pieces.count)", hint: "the tokenizer may belong to another model")
     }
     vocabulary = Vocabulary(count: tokenCount)
     addsSpace = files.configuration["add_prefix_space"]?.bool ?? model.addsSpace
@@ -40,7 +40,7 @@ struct PieceTokenizer {
     for token in try files.configuredTokens() {
       if token.id < tokenCount { vocabulary.add(token) } else { beyond.insert(token.id) }
     }
-    // Newer models have their added tokens in this file only.
+    // Newer models state their added tokens only in tokenizer.json.
     for token in files.fast?.addedTokens ?? [] where !vocabulary.has(token.id) {
       if token.id < tokenCount { vocabulary.add(token) } else { beyond.insert(token.id) }
     }
@@ -49,13 +49,13 @@ struct PieceTokenizer {
       if let note = fast.spacing?.note { notes.append(note) }
     } else if model.normalization ?? "identity" != "identity" || model.removesSpaces {
       notes.append(
-        "tokenizer.model brings letters and spaces into a normal form first, llama.cpp does not: "
-          + "ids of such text may differ")
+        "tokenizer.model normalizes letters and spaces, llama.cpp does not: ids of text that this "
+          + "changes may differ")
     }
     try checkBytes(file: SentencePieceModel.file)
   }
 
-  /// Takes over a tokenizer.json that was made from a model of SentencePiece.
+  /// Converts a tokenizer.json that was made from a SentencePiece model.
   ///
   /// Throws `mismatch`, `malformed` and `unsupported`.
   init(_ fast: FastTokenizer, tokenCount: Int) throws(ModelError) {
@@ -85,7 +85,9 @@ struct PieceTokenizer {
     try checkBytes(file: FastTokenizer.file)
   }
 
-  /// llama.cpp ends the program at a letter that is neither a token nor bytes that are.
+  /// Throws `unsupported` unless there is a token for every byte.
+  ///
+  /// llama.cpp aborts at a character that is not a token if its bytes have no tokens.
   private func checkBytes(file: String) throws(ModelError) {
     let bytes = Set(vocabulary.tokens.lazy.filter { $0.kind == .byte }.map(\.text))
     let digits = Array("0123456789ABCDEF".utf8)
@@ -93,7 +95,7 @@ struct PieceTokenizer {
       let text = Array("<0x".utf8) + [digits[value / 16], digits[value % 16]] + Array(">".utf8)
       guard bytes.contains(text) else {
         throw ModelError(
-          .unsupported, "the vocabulary has no token for a byte, without which llama.cpp fails",
+          .unsupported, "the vocabulary has no token for a byte, which llama.cpp needs",
           file: file, tensor: String(decoding: text, as: UTF8.self), expected: "byte fallback",
           hint: GGUFTokenizer.donorHint)
       }
@@ -101,7 +103,7 @@ struct PieceTokenizer {
   }
 }
 
-/// What the notes of several tokenizers say.
+/// The texts of notes that several tokenizers share.
 enum Notes {
   static func beyond(_ count: Int, _ tokenCount: Int) -> String {
     "left out \(count) added token\(count == 1 ? "" : "s") beyond the \(tokenCount) rows of the "

@@ -1,41 +1,44 @@
 internal import Bytes
 internal import TensorModel
 
-/// How a byte-level tokenizer splits a text before it joins bytes, as its tokenizer.json defines it.
+/// How a byte-level tokenizer splits a text before it applies merges, as tokenizer.json defines it.
 ///
-/// Recognised by definition: llama.cpp's converter instead encodes one text and looks the ids' hash
-/// up, which finds only the vocabularies that somebody has listed, and says nothing of why.
+/// Pleat recognizes a pre-tokenizer by its definition. llama.cpp's converter instead encodes a
+/// sample text and looks up the hash of its ids. That finds only vocabularies that are listed, and
+/// gives no reason for a failure.
 struct PreTokenizer: Equatable {
-  /// One step; each splits what the one before has left.
+  /// A step, which splits the parts that the previous step made.
   enum Step: Hashable {
-    /// Each match of a pattern becomes a part, and so does what is between matches.
+    /// Each match of a pattern becomes a part, and so does the text between matches.
     case split(String)
-    /// Each match becomes a part; what is between matches is lost.
+    /// Each match of a pattern becomes a part; the text between matches is dropped.
     case keep(String)
-    /// Something else, in the words of the file.
+    /// Any other step, in the words of the file.
     case other(String)
   }
 
-  /// The pattern of GPT-2, which `ByteLevel` splits by unless told otherwise.
+  /// The pattern of GPT-2, by which `ByteLevel` splits unless the file says otherwise.
   static let gpt2Pattern =
     #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
 
-  /// The steps, without the last, which turns bytes into letters.
+  /// The steps, except the last one, which turns bytes into letters.
   private(set) var steps: [Step] = []
   /// Whether the last step turns bytes into letters.
   private(set) var isByteLevel = false
 
-  /// The steps of a `pre_tokenizer`.
+  /// Reads the steps of a `pre_tokenizer`.
   init(_ value: JSONValue) { append(value) }
 
-  /// What splits so, of several rather that which takes words whole or not; nil when nothing is known.
+  /// The known pre-tokenizer with this definition; nil if there is none.
+  ///
+  /// Of several, it is the one with the same merge behavior.
   func known(ignoringMerges: Bool) -> KnownPreTokenizer? {
     guard isByteLevel else { return nil }
     var patterns: [String] = []
     for step in steps {
       switch step {
       case .split(let pattern): patterns.append(pattern)
-      // The known patterns match everything, so that nothing is between matches.
+      // Known patterns match every character, so there is no text between matches.
       case .keep(let pattern) where steps.count == 1: patterns.append(pattern)
       default: return nil
       }
@@ -46,7 +49,7 @@ struct PreTokenizer: Equatable {
 
   private mutating func append(_ value: JSONValue) {
     let type = value["type"]?.string ?? "null"
-    // Letters that stand for bytes are split by no pattern that we know.
+    // No known definition splits the letters that stand for bytes.
     guard !isByteLevel else { return steps.append(.other(type + " after ByteLevel")) }
     switch type {
     case "Sequence": for part in value["pretokenizers"]?.array ?? [] { append(part) }
@@ -67,7 +70,7 @@ struct PreTokenizer: Equatable {
     let behavior = value["behavior"]?.string ?? ""
     let inverts = value["invert"]?.bool ?? false
     guard let pattern = value["pattern"]?["Regex"]?.string else {
-      return .other("Split by a text that is no pattern")
+      return .other("Split by a text instead of a pattern")
     }
     switch (behavior, inverts) {
     case ("Isolated", _): return .split(pattern)
@@ -76,7 +79,7 @@ struct PreTokenizer: Equatable {
     }
   }
 
-  /// The steps in words, for a message.
+  /// The steps as a text for messages.
   var description: String {
     guard isByteLevel || !steps.isEmpty else { return "none" }
     var words = steps.map { step in

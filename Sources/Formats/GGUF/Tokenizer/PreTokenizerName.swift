@@ -1,8 +1,8 @@
 internal import TensorModel
 
-/// The names of ways to split text, values of `tokenizer.ggml.pre`, that llama.cpp knows.
+/// llama.cpp's names for pre-tokenizers: the values of `tokenizer.ggml.pre` that it knows.
 package enum PreTokenizerName {
-  /// All that it loads a byte-level tokenizer with; those of other kinds of tokenizer are left out.
+  /// The names of pre-tokenizers for byte-level tokenizers; those of other kinds are left out.
   package static let all = [
     "a.x-4.0", "afmoe", "bailingmoe", "bailingmoe2", "bloom", "chameleon", "chatglm-bpe",
     "codeshell", "cohere2moe", "command-r", "dbrx", "deepseek-coder", "deepseek-llm",
@@ -18,28 +18,26 @@ package enum PreTokenizerName {
     "superbpe", "talkie", "tekken", "tiny_aya", "trillion", "ufakzeka", "viking", "youtu",
   ]
 
-  /// Those with which a text begins with the token for that, unless the file says otherwise.
+  /// The names for which llama.cpp adds a start token to texts, unless the file says otherwise.
   static let addingStart: Set<String> = [
     "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
     "jina-v5-nano", "tekken", "chameleon",
   ]
 
-  /// Those with which a word that is a token is taken whole, whatever the merges say.
+  /// The names for which llama.cpp takes a word that is a token whole, without applying merges.
   static let ignoringMerges: Set<String> = [
     "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
     "jina-v5-nano", "minicpm5", "youtu", "glm4", "glm5", "tekken", "granite-embed-multi-97m",
   ]
 
-  /// Checks a name that a user gave.
-  ///
-  /// Throws `usage`.
+  /// Throws `usage` unless llama.cpp knows a name that the user gave.
   static func check(_ name: String) throws(ModelError) {
     guard !all.contains(name) else { return }
     let near = NearName.nearest(to: name, among: all, count: 3)
     throw ModelError(
-      .usage, "llama.cpp knows no pre-tokenizer of this name", found: "'\(name)'",
+      .usage, "llama.cpp knows no pre-tokenizer with this name", found: "'\(name)'",
       hint: near.isEmpty
-        ? "names are as in llama.cpp: gpt-2, llama-bpe, qwen2, …"
-        : "perhaps " + near.joined(separator: " or "))
+        ? "use a name of llama.cpp, such as gpt-2, llama-bpe or qwen2"
+        : "did you mean " + near.joined(separator: " or ") + "?")
   }
 }

@@ -1,8 +1,8 @@
 internal import TensorModel
 
-/// Reads the fields of a protobuf message, each length checked against the bytes that remain.
+/// Reads the fields of a protobuf message; each length is checked against the remaining bytes.
 struct ProtobufReader {
-  /// A field as it is on the wire.
+  /// The value of a field, by its wire type.
   enum Field {
     case number(UInt64)
     case float(Float)
@@ -15,7 +15,7 @@ struct ProtobufReader {
   private let end: Int
   private var position: Int
 
-  /// A reader of a message that takes up a range of a file's bytes.
+  /// Creates a reader of a message in a range of a file's bytes.
   init(_ bytes: [UInt8], _ range: Range<Int>, file: String) {
     self.bytes = bytes
     self.file = file
@@ -42,7 +42,7 @@ struct ProtobufReader {
       let range = try take(4)
       let pattern = range.reversed().reduce(UInt32(0)) { $0 << 8 | UInt32(bytes[$1]) }
       return (key >> 3, .float(Float(bitPattern: pattern)))
-    default: throw mistake("a field has a type that is not in use")
+    default: throw mistake("a field has a wire type that is not in use")
     }
   }
 
@@ -72,6 +72,6 @@ struct ProtobufReader {
   private func mistake(_ what: String) -> ModelError {
     ModelError(
       .malformed, what, file: file, offset: position,
-      hint: "not a model of SentencePiece, or a damaged one")
+      hint: "the file is not a SentencePiece model, or it is damaged")
   }
 }

@@ -1,6 +1,6 @@
 internal import TensorModel
 
-/// What a `tokenizer.model` of SentencePiece says, as far as llama.cpp can make use of it.
+/// The contents of a SentencePiece `tokenizer.model` that matter for llama.cpp.
 struct SentencePieceModel {
   /// A token of the vocabulary.
   struct Piece {
@@ -11,19 +11,19 @@ struct SentencePieceModel {
 
   static let file = "tokenizer.model"
 
-  /// The vocabulary; the place of a piece is its id.
+  /// The vocabulary; the index of a piece is its id.
   private(set) var pieces: [Piece] = []
-  /// How the model was trained; one when nothing is said.
+  /// The number of the training algorithm; 1 (unigram) if the file states none.
   private(set) var algorithm: UInt64 = 1
   /// Whether spaces end words instead of beginning them.
   private(set) var putsSpacesLast = false
-  /// Whether a text begins with a space that it does not have.
+  /// Whether a space is added before a text.
   private(set) var addsSpace = true
-  /// Whether runs of spaces become one.
+  /// Whether runs of spaces become one space.
   private(set) var removesSpaces = true
-  /// What is done to letters first: nil when nothing.
+  /// The name of the normalization of characters; nil if there is none.
   private(set) var normalization: String?
-  /// The ids that the trainer gave the special tokens; negative for none.
+  /// The ids of special tokens that the trainer states; negative for none.
   private(set) var special: [String: Int] = ["unk": 0, "bos": 1, "eos": 2, "pad": -1]
 
   private static let unigram: UInt64 = 1
@@ -31,7 +31,7 @@ struct SentencePieceModel {
 
   /// Reads a file.
   ///
-  /// Throws `malformed`, and `unsupported` when the vocabulary is not one of byte pairs.
+  /// Throws `malformed`, and `unsupported` if it is not a BPE model that llama.cpp supports.
   init(_ bytes: [UInt8]) throws(ModelError) {
     var reader = ProtobufReader(bytes, bytes.indices, file: Self.file)
     while let (number, field) = try reader.next() {
@@ -46,7 +46,7 @@ struct SentencePieceModel {
     guard !pieces.isEmpty else {
       throw ModelError(
         .malformed, "there are no tokens", file: Self.file,
-        hint: "not a model of SentencePiece, or a damaged one")
+        hint: "the file is not a SentencePiece model, or it is damaged")
     }
     guard algorithm == Self.bytePairs else {
       let name =
@@ -57,12 +57,12 @@ struct SentencePieceModel {
         default: "number \(algorithm)"
         }
       throw ModelError(
-        .unsupported, "llama.cpp cannot split text as this kind of SentencePiece model does",
+        .unsupported, "llama.cpp does not support this kind of SentencePiece model",
         file: Self.file, expected: "bpe", found: name, hint: GGUFTokenizer.donorHint)
     }
     guard !putsSpacesLast else {
       throw ModelError(
-        .unsupported, "words end in spaces here; in llama.cpp they begin with them",
+        .unsupported, "words end in spaces in this tokenizer, but begin with them in llama.cpp",
         file: Self.file, tensor: "treat_whitespace_as_suffix", hint: GGUFTokenizer.donorHint)
     }
   }
@@ -91,7 +91,7 @@ struct SentencePieceModel {
     }
     guard !piece.text.isEmpty, piece.score.isFinite else {
       throw ModelError(
-        .malformed, "a token has no text, or no score that is a number", file: file,
+        .malformed, "a token has no text, or no score that is finite", file: file,
         tensor: "token \(id)")
     }
     return piece
@@ -106,7 +106,7 @@ struct SentencePieceModel {
       switch number {
       case 3: algorithm = value
       case 24: putsSpacesLast = value != 0
-      // A negative number takes up all 64 bits.
+      // A negative number is stored in 64 bits.
       case 40: special["unk"] = Int(Int64(bitPattern: value))
       case 41: special["bos"] = Int(Int64(bitPattern: value))
       case 42: special["eos"] = Int(Int64(bitPattern: value))
@@ -134,7 +134,7 @@ struct SentencePieceModel {
     normalization = hasTable ? name : nil
   }
 
-  /// Whether a file holds the lines of tiktoken, which some models have under the same name.
+  /// Whether a file is a tiktoken vocabulary, which some models have under the same name.
   static func isTiktoken(_ bytes: [UInt8]) -> Bool {
     let line = bytes.prefix(200).prefix { $0 != UInt8(ascii: "\n") }
     let parts = line.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)

@@ -1,17 +1,17 @@
 internal import Bytes
 internal import TensorModel
 
-/// Whether and where a tokenizer.json made from SentencePiece puts spaces that a text does not have.
+/// How a tokenizer.json that was made from SentencePiece adds spaces to a text.
 struct Spacing {
-  /// Whether a text begins with a space of its own.
+  /// Whether a space is added before a text.
   private(set) var addsSpace = false
-  /// What llama.cpp does otherwise; nil when nothing.
+  /// A note on what llama.cpp does differently; nil if nothing.
   private(set) var note: String?
   private var marksSpaces = false
 
   private static let mark = "▁"
 
-  /// What normalizer and pre-tokenizer say; nil when they do what SentencePiece does not.
+  /// Reads a normalizer and a pre-tokenizer; nil if they do something that SentencePiece does not.
   init?(normalizer: JSONValue, preTokenizer: JSONValue) {
     guard readNormalizer(normalizer), readPreTokenizer(preTokenizer), marksSpaces else {
       return nil
@@ -40,15 +40,15 @@ struct Spacing {
     case "Sequence":
       for part in value["pretokenizers"]?.array ?? [] where !readPreTokenizer(part) { return false }
       return true
-    // Gemma splits at spaces, of which its normalizer has left none.
+    // Gemma splits at spaces, but its normalizer has replaced all of them.
     case "Split": return marksSpaces && value["pattern"]?["String"]?.string == " "
     case "Metaspace":
       marksSpaces = true
-      // Old files say whether, newer ones where.
+      // Old files state whether a space is added, newer ones where it is added.
       let adds = value["add_prefix_space"]?.bool ?? true
       let scheme = value["prepend_scheme"]?.string ?? (adds ? "always" : "never")
       addsSpace = scheme != "never"
-      // Metaspace adds no space to one that is there, as SentencePiece itself and llama.cpp do.
+      // If a text begins with a space, SentencePiece and llama.cpp add another one. Metaspace does not.
       if addsSpace {
         note =
           "llama.cpp adds a space before text that begins with one"
@@ -62,7 +62,7 @@ struct Spacing {
 }
 
 extension FastTokenizer {
-  /// Where spaces go; nil when the file was not made from SentencePiece.
+  /// How spaces are added; nil if the file was not made from SentencePiece.
   var spacing: Spacing? {
     Spacing(
       normalizer: parts["normalizer"] ?? .null, preTokenizer: parts["pre_tokenizer"] ?? .null)

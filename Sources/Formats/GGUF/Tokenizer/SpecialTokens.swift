@@ -1,27 +1,27 @@
 internal import Bytes
 internal import TensorModel
 
-/// Which tokens begin and end texts and so on, and which are added to every text.
+/// The ids of special tokens, and which of these are added to every text.
 ///
-/// What llama.cpp's converter finds comes first and in its order; what it leaves out follows, from
-/// texts that are in the vocabulary without being among the added tokens.
+/// Tokens that llama.cpp's converter finds come first, in its order. Then come tokens that it misses,
+/// because their texts are in the vocabulary but not among the added tokens.
 struct SpecialTokens {
-  /// Kinds of tokens with the keys for their ids; others have none in GGUF.
+  /// The keys for the ids of the kinds of tokens; other kinds have no key in GGUF.
   private static let keys = [
     "bos": "bos_token_id", "eos": "eos_token_id", "unk": "unknown_token_id",
-    // llama.cpp spells it so.
+    // This is the spelling of llama.cpp.
     "sep": "seperator_token_id", "pad": "padding_token_id", "mask": "mask_token_id",
     "eot": "eot_token_id", "eom": "eom_token_id",
   ]
 
-  /// The kinds that the files have names for, in the order in which they are written.
+  /// The kinds of tokens, in the order in which they are written.
   private var kinds = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"]
   private var texts: [String: String] = [:]
   private var ids: [(kind: String, id: Int)] = []
   private var additions: [(kind: String, isAdded: Bool)] = []
   private let tokenCount: Int
 
-  /// Decides from files; `vocabulary` has the texts of all tokens by id.
+  /// Finds the special tokens; `vocabulary` contains the texts of all tokens by id.
   init(_ files: TokenizerFiles, _ vocabulary: TextIndex) {
     tokenCount = vocabulary.count
     for kind in kinds { texts[kind] = Self.text(of: kind, in: files.configuration) }
@@ -47,9 +47,9 @@ struct SpecialTokens {
     for kind in kinds { set(kind, files.sentencePiece?.special[kind]) }
   }
 
-  /// Gives a kind an id, unless it has one.
+  /// Sets the id of a kind, unless the kind has one.
   ///
-  /// Ids that no token has, such as -1, are ways to say none.
+  /// Ids that no token has, such as -1, stand for none and are ignored.
   mutating func set(_ kind: String, _ id: Int?) {
     guard let id, (0..<tokenCount).contains(id), !ids.contains(where: { $0.kind == kind }) else {
       return
@@ -57,16 +57,16 @@ struct SpecialTokens {
     ids.append((kind, id))
   }
 
-  /// Says whether a token of a kind is added to texts, unless that is known.
+  /// Sets whether a token of a kind is added to texts, unless this is known.
   mutating func setDefault(_ kind: String, _ isAdded: Bool) {
     guard !additions.contains(where: { $0.kind == kind }) else { return }
     additions.append((kind, isAdded))
   }
 
-  /// Whether a token of a kind is added to texts; nil when nothing is said.
+  /// Whether a token of a kind is added to texts; nil if it is not known.
   func isAdded(_ kind: String) -> Bool? { additions.first { $0.kind == kind }?.isAdded }
 
-  /// Adds what was found to metadata.
+  /// Adds the ids, and which tokens are added to texts, to metadata.
   func write(to metadata: inout Metadata) {
     for (kind, id) in ids {
       if let key = Self.keys[kind] { metadata.append("tokenizer.ggml." + key, .u32(UInt32(id))) }
@@ -91,7 +91,7 @@ struct SpecialTokens {
   }
 }
 
-// MARK: - What is added to texts
+// MARK: - Tokens that are added to texts
 
 extension SpecialTokens {
   private mutating func readProcessors(_ value: JSONValue) {
@@ -127,7 +127,7 @@ extension SpecialTokens {
     }
     if let last {
       if last != texts["eos"] {
-        // What ends turns of a chat is then something else than what ends texts.
+        // Then the token that ends the turns of a chat differs from the one that ends texts.
         let kind = kinds.contains("eot") ? "eom" : "eot"
         if !kinds.contains(kind) {
           kinds.append(kind)
@@ -140,7 +140,7 @@ extension SpecialTokens {
     readPair(processor["pair"]?.array ?? [], first, last)
   }
 
-  /// Whether a token is put between two texts.
+  /// Finds out whether a separator is added between two texts.
   private mutating func readPair(_ pair: [JSONValue], _ first: String?, _ last: String?) {
     var pair = pair[...]
     if let first, pair.first.flatMap(Self.token) == first { pair = pair.dropFirst() }
@@ -162,6 +162,6 @@ extension SpecialTokens {
 }
 
 extension String {
-  /// For comparisons that tell spellings of é apart.
+  /// The bytes, for comparisons that distinguish the composed and the decomposed form of é.
   fileprivate var codes: [UInt8] { Array(utf8) }
 }

@@ -1,4 +1,4 @@
-/// Many short texts, one after another in memory.
+/// A list of many short texts in contiguous memory.
 struct TextList {
   private var bytes: [UInt8] = []
   private var ends: [Int] = []
@@ -6,38 +6,38 @@ struct TextList {
   /// The number of texts.
   var count: Int { ends.count }
 
-  /// A text by its place in the list.
+  /// The text at an index.
   subscript(index: Int) -> ArraySlice<UInt8> {
     bytes[(index == 0 ? 0 : ends[index - 1])..<ends[index]]
   }
 
-  /// Adds a text.
+  /// Appends a text.
   mutating func append(_ text: some Collection<UInt8>) {
     bytes.append(contentsOf: text)
     ends.append(bytes.count)
   }
 }
 
-/// Texts that differ, each found again by its bytes.
+/// A list of different texts that are found by their bytes.
 ///
-/// Strings would not do as keys: they are equal when their letters are, and é has two spellings.
+/// Strings cannot be keys: `==` equates the composed and the decomposed form of é.
 struct TextIndex {
   private var texts = TextList()
-  private var slots = [Int32](repeating: -1, count: 1024)  // the place of a text, or -1
+  private var slots = [Int32](repeating: -1, count: 1024)  // the index of a text, or -1
 
   /// The number of texts.
   var count: Int { texts.count }
 
-  /// A text by its place, in the order in which they were added.
+  /// The text at an index, in the order of insertion.
   subscript(index: Int) -> ArraySlice<UInt8> { texts[index] }
 
-  /// The place of a text; nil when it is not there.
+  /// The index of a text; nil if it is not in the list.
   func index(of text: ArraySlice<UInt8>) -> Int? {
-    let place = slots[slot(of: text)]
-    return place < 0 ? nil : Int(place)
+    let index = slots[slot(of: text)]
+    return index < 0 ? nil : Int(index)
   }
 
-  /// Adds a text, unless it is there already; says which, and its place.
+  /// Adds a text unless it is in the list; returns whether it was added, and its index.
   @discardableResult
   mutating func insert(_ text: ArraySlice<UInt8>) -> (inserted: Bool, index: Int) {
     if texts.count * 2 >= slots.count { grow() }
@@ -48,7 +48,7 @@ struct TextIndex {
     return (true, texts.count - 1)
   }
 
-  /// Where a text is, or would be.
+  /// The slot of a text, or the free slot that it would take.
   private func slot(of text: ArraySlice<UInt8>) -> Int {
     var hasher = Hasher()
     // The hasher reads the bytes during the call.

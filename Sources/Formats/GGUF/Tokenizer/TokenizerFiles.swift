@@ -1,13 +1,13 @@
 internal import Bytes
 internal import TensorModel
 
-/// The files that a model of Hugging Face may have for its tokenizer.
+/// The tokenizer files of a Hugging Face model.
 struct TokenizerFiles {
-  /// `tokenizer.model`, unless it is one of tiktoken.
+  /// `tokenizer.model`, unless it is a tiktoken vocabulary.
   var sentencePiece: SentencePieceModel?
   /// `tokenizer.json`.
   var fast: FastTokenizer?
-  /// `tokenizer_config.json`; an empty object when absent, like those that follow.
+  /// `tokenizer_config.json`; an empty object if it is absent, as for the documents below.
   var configuration: JSONValue
   /// `special_tokens_map.json`.
   var specialTokens: JSONValue
@@ -17,14 +17,14 @@ struct TokenizerFiles {
   var config: JSONValue
   /// `generation_config.json`.
   var generation: JSONValue
-  /// The template of chats, where it has a file of its own.
+  /// The chat template, if it has a file of its own; otherwise nil.
   var chatTemplate: JSONValue?
 
   private static let addedTokensFile = "added_tokens.json"
 
-  /// Reads what there is.
+  /// Reads the files that exist.
   ///
-  /// Throws `malformed`, and `unsupported` when there is no tokenizer that can be used.
+  /// Throws `malformed`, and `unsupported` if there is no usable tokenizer.
   init(
     _ file: (String) throws(ModelError) -> [UInt8]?, config: JSONValue
   ) throws(ModelError) {
@@ -35,12 +35,12 @@ struct TokenizerFiles {
     if let bytes = try file(FastTokenizer.file) { fast = try FastTokenizer(bytes) }
     let model = try file(SentencePieceModel.file)
     let isTiktoken = model.map(SentencePieceModel.isTiktoken) ?? false
-    // What splits bytes ignores a model of SentencePiece that lies beside it.
+    // A byte-level tokenizer.json takes precedence over a SentencePiece model beside it.
     if let model, !isTiktoken, fast?.isByteLevel != true {
       sentencePiece = try SentencePieceModel(model)
     }
     if fast == nil, sentencePiece == nil {
-      throw try Self.nothing(file, isTiktoken: isTiktoken)
+      throw try Self.missing(file, isTiktoken: isTiktoken)
     }
     for member in try Self.object(Self.addedTokensFile, file).members ?? [] {
       guard let id = member.value.int, (0...Int(Int32.max)).contains(id) else {
@@ -59,7 +59,7 @@ struct TokenizerFiles {
     }
   }
 
-  /// Added tokens as tokenizer_config.json has them.
+  /// The added tokens that tokenizer_config.json states.
   func configuredTokens() throws(ModelError) -> [AddedToken] {
     var tokens: [AddedToken] = []
     for member in configuration["added_tokens_decoder"]?.members ?? [] {
@@ -76,30 +76,31 @@ struct TokenizerFiles {
     let value = try JSONParser.parse(bytes, file: name)
     guard value.members != nil else {
       throw ModelError(
-        .malformed, "the file does not hold an object", file: name, found: value.kind)
+        .malformed, "the file does not contain an object", file: name, found: value.kind)
     }
     return value
   }
 
-  /// What to say when there is neither file.
-  private static func nothing(
+  /// The error for a model with neither tokenizer.model nor tokenizer.json.
+  private static func missing(
     _ file: (String) throws(ModelError) -> [UInt8]?, isTiktoken: Bool
   ) throws(ModelError) -> ModelError {
     let kinds = [
-      ("tiktoken.model", "a file of tiktoken"), ("tekken.json", "a file of Mistral's tekken"),
-      ("vocab.txt", "a WordPiece vocabulary"), ("spiece.model", "a model of SentencePiece for T5"),
-      ("vocab.json", "a vocabulary without the definition of how text is split"),
+      ("tiktoken.model", "a tiktoken vocabulary"), ("tekken.json", "a Mistral tekken vocabulary"),
+      ("vocab.txt", "a WordPiece vocabulary"), ("spiece.model", "a SentencePiece model for T5"),
+      ("vocab.json", "a vocabulary without a pre-tokenizer"),
     ]
-    var found: String? = isTiktoken ? "tokenizer.model, a file of tiktoken" : nil
+    var found: String? = isTiktoken ? "tokenizer.model, a tiktoken vocabulary" : nil
     for (name, kind) in kinds where found == nil {
       if try file(name) != nil { found = "\(name), \(kind)" }
     }
     return ModelError(
       .unsupported, "the model has no tokenizer that can be written to gguf",
       expected: "tokenizer.model of SentencePiece (bpe), or tokenizer.json (BPE)",
-      found: found ?? "no file of a tokenizer",
+      found: found ?? "no file with a tokenizer",
       hint: found == nil || isTiktoken
         ? GGUFTokenizer.donorHint
-        : "saved again by transformers it may have tokenizer.json; or " + GGUFTokenizer.donorHint)
+        : "save it again with transformers, which may write tokenizer.json; or "
+          + GGUFTokenizer.donorHint)
   }
 }

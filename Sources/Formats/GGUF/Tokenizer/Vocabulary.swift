@@ -1,14 +1,14 @@
 internal import Bytes
 internal import TensorModel
 
-/// The tokens of a model by their ids, as GGUF lists them: one for each row of the embedding.
+/// The tokens of a model by id, as GGUF lists them: one for each row of the embedding.
 struct Vocabulary {
-  /// What llama.cpp takes a token for, with its numbers.
+  /// llama.cpp's kinds of tokens, with their numbers.
   enum Kind: Int32 {
     case normal = 1
     case unknown = 2
     case control = 3
-    /// Found in a text before anything else is.
+    /// A token that is found in a text before the text is split.
     case userDefined = 4
     case unused = 5
     case byte = 6
@@ -21,14 +21,14 @@ struct Vocabulary {
     var kind: Kind
   }
 
-  /// The score of tokens that were added to a vocabulary of SentencePiece.
+  /// The score of tokens that are added to a SentencePiece vocabulary.
   static let addedScore: Float = -1000
   private static let paddingScore: Float = -10000
 
   private(set) var tokens: [Token]
   private var isSet: [Bool]
 
-  /// A vocabulary of unused tokens.
+  /// Creates a vocabulary of unused tokens.
   init(count: Int) {
     tokens = (0..<count).map {
       Token(text: Array("[PAD\($0)]".utf8), score: Self.paddingScore, kind: .unused)
@@ -39,15 +39,16 @@ struct Vocabulary {
   /// Whether an id has a token that is not padding.
   func has(_ id: Int) -> Bool { isSet.indices.contains(id) && isSet[id] }
 
-  /// Gives an id its token; the id must be one.
+  /// Sets the token of an id, which must be the number of a row.
   mutating func set(_ id: Int, _ token: Token) {
     tokens[id] = token
     isSet[id] = true
   }
 
-  /// Gives an id a token that was added to the vocabulary; the id must be one.
+  /// Sets the token of the id of an added token, which must be the number of a row.
   ///
-  /// llama.cpp looks for these in the text as it was written, where a space is a space.
+  /// llama.cpp looks for added tokens in the original text. So the ▁ of user-defined tokens becomes a
+  /// space.
   mutating func add(_ added: AddedToken) {
     let isControl = added.isSpecial || added.looksSpecial
     let text = isControl ? Array(added.text.utf8) : Array(added.text.utf8).withSpaces
@@ -56,9 +57,9 @@ struct Vocabulary {
     )
   }
 
-  /// The texts of all tokens: their places are the ids.
+  /// The texts of all tokens, by id.
   ///
-  /// Throws `unsupported` when two tokens share a text, at which llama.cpp stops.
+  /// Throws `unsupported` if two tokens have the same text, at which llama.cpp stops.
   func texts(file: String) throws(ModelError) -> TextIndex {
     var texts = TextIndex()
     for (id, token) in tokens.enumerated() {
@@ -73,7 +74,7 @@ struct Vocabulary {
     return texts
   }
 
-  /// Adds tokens, scores where asked, and types to metadata.
+  /// Adds the tokens, their types and, if `scores` is true, their scores to metadata.
   func write(to metadata: inout Metadata, scores: Bool) {
     var texts: [UInt8] = []
     var numbers: [UInt8] = []
@@ -93,10 +94,10 @@ struct Vocabulary {
 }
 
 extension [UInt8] {
-  /// The same text with spaces for the ▁ of SentencePiece.
+  /// The text with a space for each ▁ of SentencePiece.
   var withSpaces: [UInt8] { replacing("▁".utf8, with: " ".utf8) }
 
-  /// Whether it is a byte of SentencePiece, as `<0x0A>`.
+  /// Whether the text is a byte token of SentencePiece, such as `<0x0A>`.
   var isByteToken: Bool {
     count == 6 && starts(with: "<0x".utf8) && self[5] == UInt8(ascii: ">")
       && self[3...4].allSatisfy { Character(UnicodeScalar($0)).isHexDigit }

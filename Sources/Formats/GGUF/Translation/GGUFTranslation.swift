@@ -1,72 +1,86 @@
+package import Architectures
 package import Bytes
 package import TensorModel
 
-/// How a checkpoint of Hugging Face becomes a model of llama.cpp: names, the order of rows, numbers
-/// that llama.cpp wants otherwise, and metadata.
+/// How a Hugging Face checkpoint becomes a llama.cpp model.
+///
+/// It covers the names of tensors, the order of their rows, numbers that llama.cpp stores
+/// differently, and metadata.
 package struct GGUFTranslation: Sendable {
-  /// What becomes of a tensor.
+  /// What a tensor becomes.
   package struct Tensor: Sendable, Hashable {
-    /// What llama.cpp calls it, or what it is a part of.
+    /// llama.cpp's name for the tensor, or for the stack that it becomes a part of.
     package var name: String
-    /// How llama.cpp orders its rows, or the numbers of a bias; nil for as they are.
+    /// How llama.cpp orders its rows, or the numbers of a bias; nil if the order does not change.
     package var rowOrder: RotaryRowOrder?
-    /// Whether 1 is added to each number.
+    /// Whether llama.cpp stores each number plus 1.
     package var addsOne = false
-    /// Whether llama.cpp wants it in F32, whatever the type of the others.
+    /// Whether llama.cpp needs it in F32, regardless of the type of other tensors.
     package var isFloat32 = false
-    /// Which of the matrices of a stack it is; nil for a tensor of its own.
+    /// The position in a stack; nil if it becomes a tensor of its own.
     package var stack: Stack?
+
+    /// A tensor under a name, otherwise as it is.
+    package init(name: String, stack: Stack? = nil) {
+      self.name = name
+      self.stack = stack
+    }
   }
 
-  /// A place in a tensor of several matrices.
+  /// A position in a stack: one tensor of several matrices.
   package struct Stack: Sendable, Hashable {
     /// The number of the matrix.
     package var index: Int
     /// The number of matrices.
     package var count: Int
+
+    package init(index: Int, count: Int) {
+      self.index = index
+      self.count = count
+    }
   }
 
-  /// A tensor that the checkpoint has no equal of.
+  /// A tensor that llama.cpp needs and the checkpoint does not contain.
   package struct Addition: Sendable {
-    /// What is written.
+    /// The tensor to write.
     package var stored: StoredTensor
-    /// Its numbers.
+    /// Its bytes.
     package var bytes: [UInt8]
   }
 
-  /// What llama.cpp reads beside tensors.
+  /// The metadata of the llama.cpp model.
   package let metadata: Metadata
-  /// For each tensor of the checkpoint what becomes of it; nil where it is left out.
+  /// What each tensor of the checkpoint becomes; nil for tensors that are left out.
   package private(set) var tensors: [Tensor?] = []
-  /// What is written beside them.
+  /// The tensors that are written besides these.
   package private(set) var additions: [Addition] = []
-  /// What a user should know.
+  /// Notes for the user.
   package private(set) var notes: [String] = []
 
-  /// The translation of a checkpoint.
+  /// Plans the translation of a checkpoint.
   ///
   /// - Parameters:
   ///   - tensors: The tensors of the checkpoint.
   ///   - config: Its `config.json`.
-  ///   - generation: Its `generation_config.json`; nil when it has none.
-  ///   - name: What to call the model.
-  ///   - tokenizer: The tokenizer for an architecture and so many embeddings; nil for none.
+  ///   - generation: Its `generation_config.json`; nil if it has none.
+  ///   - name: The name of the model, for the metadata.
+  ///   - tokenizer: Makes the tokenizer for an architecture and a number of embedding rows; may
+  ///     return nil for none.
   /// - Throws: `unsupported` for an architecture or a tensor that Pleat does not know, `malformed`
-  ///   for a config that does not say enough, or tensors that are missing.
+  ///   for an incomplete config or missing tensors, `limit`, and what `tokenizer` throws.
   package init(
     _ tensors: [TensorInfo], config: JSONValue, generation: JSONValue?, name: String,
     tokenizer: (Architecture, Int) throws(ModelError) -> GGUFTokenizer?
   ) throws(ModelError) {
     let architecture = try Self.architecture(of: config)
-    let config = config["text_config"].map { Self.merged(config, $0) } ?? config
+    let config = config["text_config"].map { config.overridden(by: $0) } ?? config
     let embedding = architecture.modelNames[0].huggingFace + ".weight"
     guard let table = tensors.first(where: { architecture.plainName($0.name) == embedding }) else {
       throw ModelError(.malformed, "the model has no token embeddings", expected: embedding)
     }
     let tokenCount = table.shape.rowCount
-    var parameters = try Hyperparameters(
-      Self.merged(architecture.defaults, config), architecture, tokenCount: tokenCount)
-    try architecture.write(&parameters)
+    let parameters = try Hyperparameters(config, architecture, tokenCount: tokenCount)
+    let described = try GGUFHyperparameters.metadata(of: parameters, architecture)
     var metadata = Metadata()
     metadata.append("general.architecture", .text(architecture.ggufName))
     metadata.append("general.type", .text("model"))
@@ -74,7 +88,7 @@ package struct GGUFTranslation: Sendable {
     let sampling = generation.map(SamplingDefaults.metadata) ?? Metadata()
     let vocabulary = try tokenizer(architecture, tokenCount)
     notes = vocabulary?.notes ?? []
-    let entries = sampling.entries + parameters.metadata.entries
+    let entries = sampling.entries + described.entries
     for entry in entries + (vocabulary?.metadata.entries ?? []) {
       metadata.append(entry.key, entry.value)
     }
@@ -95,26 +109,18 @@ package struct GGUFTranslation: Sendable {
       hint: "make an F16 GGUF with llama.cpp's convert_hf_to_gguf; Pleat quantizes and folds that")
   }
 
-  /// A config, such as that of a text model within another, on top of what another says.
-  private static func merged(_ config: JSONValue, _ text: JSONValue) -> JSONValue {
-    let own = text.members ?? []
-    let keys = Set(own.map { ExactName($0.key) })
-    let others = (config.members ?? []).filter { !keys.contains(ExactName($0.key)) }
-    return .object(own + others)
-  }
-
   // MARK: - Tensors
 
   private mutating func translate(
     _ tensors: [TensorInfo], _ architecture: Architecture, _ parameters: Hyperparameters
   ) throws(ModelError) {
     var unknown: [String] = []
-    var pictures = 0
+    var visionCount = 0
     for tensor in tensors {
-      if Self.isOfPictures(tensor.name) {
-        pictures += 1
+      if TensorNames.isVision(tensor.name) {
+        visionCount += 1
         self.tensors.append(nil)
-      } else if Self.isNeedless(tensor.name, architecture) {
+      } else if Self.isRecomputed(tensor.name, architecture) {
         self.tensors.append(nil)
       } else if let translated = try Self.translated(tensor, architecture, parameters) {
         self.tensors.append(translated)
@@ -122,8 +128,8 @@ package struct GGUFTranslation: Sendable {
         unknown.append(tensor.name)
       }
     }
-    if pictures > 0 {
-      notes.append("the part of the model that sees pictures is left out: \(pictures) tensors")
+    if visionCount > 0 {
+      notes.append("the vision tower is left out: \(visionCount) tensors")
     }
     guard let first = unknown.first else { return }
     throw ModelError(
@@ -136,25 +142,24 @@ package struct GGUFTranslation: Sendable {
     _ tensor: TensorInfo, _ architecture: Architecture, _ parameters: Hyperparameters
   ) throws(ModelError) -> Tensor? {
     if let (name, index) = architecture.expert(ofHuggingFaceName: tensor.name) {
-      let count = try parameters.required("num_local_experts")
+      let count = parameters.expertCount ?? 0
       guard index < count else {
         throw ModelError(
-          .malformed, "there are more experts than config.json says", tensor: tensor.name,
+          .malformed, "there are more experts than config.json states", tensor: tensor.name,
           expected: "\(count)", found: "expert \(index)")
       }
       return Tensor(name: name, stack: Stack(index: index, count: count))
     }
     guard let name = architecture.ggufName(of: tensor.name) else { return nil }
     var result = Tensor(name: name)
-    let heads = try parameters.required("num_attention_heads")
     result.rowOrder = try architecture.rowOrder(
-      ofHuggingFaceName: tensor.name, headCount: heads,
-      keyValueHeadCount: try parameters.count("num_key_value_heads") ?? heads,
-      headSize: try parameters.headSize())
+      ofHuggingFaceName: tensor.name, headCount: parameters.headCount,
+      keyValueHeadCount: parameters.keyValueHeadCount, headSize: parameters.headSize)
     let rows = tensor.shape.rank == 1 ? tensor.shape.elementCount : tensor.shape.rowCount
     if let order = result.rowOrder, order.rowCount != rows {
       throw ModelError(
-        .malformed, "the tensor does not have the heads of config.json", tensor: tensor.name,
+        .malformed, "the rows of the tensor do not fit the heads of config.json",
+        tensor: tensor.name,
         expected: "\(order.headCount) heads of \(order.headSize) rows", found: "\(rows) rows")
     }
     let isNorm = name.hasSuffix("norm.weight")
@@ -163,19 +168,13 @@ package struct GGUFTranslation: Sendable {
     return result
   }
 
-  /// Whether a tensor is of the part of a larger model that llama.cpp keeps in another file.
-  private static func isOfPictures(_ name: String) -> Bool {
-    let words = name.split(separator: ".")
-    return words.contains { $0 == "vision_tower" || $0 == "multi_modal_projector" }
-  }
-
-  /// Whether llama.cpp computes a tensor itself, or takes the embeddings for it.
-  private static func isNeedless(_ name: String, _ architecture: Architecture) -> Bool {
+  /// Whether llama.cpp computes a tensor itself, or uses the embeddings instead of it.
+  private static func isRecomputed(_ name: String, _ architecture: Architecture) -> Bool {
     if name.hasSuffix(".rotary_emb.inv_freq") { return true }
-    return architecture.leavesOutHead && name == CommonNames.head[0].huggingFace + ".weight"
+    return architecture.leavesOutHead && TensorNames.isHead(name)
   }
 
-  /// Throws `malformed` when two tensors become one, or when there are too few.
+  /// Throws `malformed` if two tensors become the same one, or if a tensor is missing.
   private func check(
     _ tensors: [TensorInfo], _ architecture: Architecture, _ parameters: Hyperparameters
   ) throws(ModelError) {
@@ -189,13 +188,12 @@ package struct GGUFTranslation: Sendable {
       }
     }
     let present = Set(tensors.map { ExactName(architecture.plainName($0.name)) })
-    let layerCount = try parameters.required("num_hidden_layers")
-    let expertCount =
-      architecture.expertNames.isEmpty ? 0 : try parameters.required("num_local_experts")
-    // Each has a tensor at least, and a list of what is missing could be endless.
+    let layerCount = parameters.layerCount
+    let expertCount = parameters.expertCount ?? 0
+    // Each layer and expert has at least one tensor. This bounds the list of required names.
     guard max(1, expertCount) <= tensors.count / layerCount else {
       throw ModelError(
-        .malformed, "the model lacks tensors that config.json promises",
+        .malformed, "the model has fewer tensors than config.json requires",
         expected: expertCount > 0
           ? "\(layerCount) layers of \(expertCount) experts" : "\(layerCount) layers",
         found: "\(tensors.count) tensors")
@@ -204,19 +202,18 @@ package struct GGUFTranslation: Sendable {
     let missing = required.filter { !present.contains(ExactName($0)) }
     guard let first = missing.first else { return }
     throw ModelError(
-      .malformed, "the model lacks a tensor that config.json promises", tensor: first,
+      .malformed, "the model lacks a tensor that config.json requires", tensor: first,
       expected: "\(required.count) weights", found: "\(missing.count) are missing")
   }
 
   // MARK: - Additions
 
-  /// Adds what angles of rotary embeddings are divided by, where it depends on the place in the head.
+  /// Adds the divisors of rotary angles, if they depend on the position in the head.
   private mutating func addFactors(_ parameters: Hyperparameters) throws(ModelError) {
-    if let factors = try parameters.rope.llama3Factors(headSize: try parameters.headSize()) {
+    if let factors = parameters.rope.frequencyFactors(headSize: parameters.headSize) {
       try add("rope_freqs.weight", factors)
     }
-    let rotated = try parameters.rope.rotatedCount(headSize: try parameters.headSize())
-    if let factors = try parameters.rope.longFactors(pairCount: rotated / 2) {
+    if let factors = parameters.rope.contextFactors {
       try add("rope_factors_long.weight", factors.long)
       try add("rope_factors_short.weight", factors.short)
     }

@@ -1,7 +1,7 @@
 internal import Bytes
 internal import TensorModel
 
-/// How a model likes to be sampled, as `generation_config.json` says and llama.cpp reads it.
+/// Translates the sampling defaults of `generation_config.json` to the metadata of llama.cpp.
 enum SamplingDefaults {
   private static let wholeNumbers = [
     ("top_k", "top_k"), ("penalty_last_n", "penalty_last_n"), ("mirostat", "mirostat"),
@@ -13,7 +13,7 @@ enum SamplingDefaults {
     ("mirostat_eta", "mirostat_eta"),
   ]
 
-  /// The metadata for what the document says.
+  /// The metadata for the values that the document states.
   static func metadata(of document: JSONValue) -> Metadata {
     var metadata = Metadata()
     for (key, name) in wholeNumbers {

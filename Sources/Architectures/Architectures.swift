@@ -1,0 +1,22 @@
+/// The architectures that Pleat knows; every list of architectures is derived from this one.
+package enum Architectures {
+  /// Every architecture; of those with the same name in GGUF, the most general one comes first.
+  package static let all: [Architecture] = [
+    .llama, .mistral, .mixtral, .qwen2, .qwen3, .gemma, .gemma2, .gemma3, .phi3,
+  ]
+
+  /// The first architecture with a `general.architecture`; nil if Pleat knows none.
+  package static func named(_ generalArchitecture: String) -> Architecture? {
+    all.first { $0.ggufName == generalArchitecture }
+  }
+
+  /// Model types whose stacks of experts are stored as inputs × outputs, instead of outputs × inputs.
+  package static let transposedExpertTypes: Set<String> = [
+    "gpt_oss", "aria", "aria_text", "openai_privacy_filter",
+  ]
+
+  /// The architecture with a `model_type`; nil if Pleat knows none.
+  package static func forModelType(_ modelType: String) -> Architecture? {
+    all.first { $0.modelTypes.contains(modelType) }
+  }
+}

@@ -1,0 +1,50 @@
+/// The tensor names that several architectures share.
+enum CommonNames {
+  typealias NamePairs = [Architecture.NamePair]
+
+  /// The token embeddings and the last norm.
+  static let ends: NamePairs = [
+    ("model.embed_tokens", "token_embd"),
+    ("model.norm", "output_norm"),
+  ]
+
+  /// The output head, which computes logits.
+  static let head: NamePairs = [("lm_head", "output")]
+
+  /// Attention with separate matrices for queries, keys and values.
+  static let attention: NamePairs = [
+    ("self_attn.q_proj", "attn_q"),
+    ("self_attn.k_proj", "attn_k"),
+    ("self_attn.v_proj", "attn_v"),
+    ("self_attn.o_proj", "attn_output"),
+  ]
+
+  /// Norms of queries and keys.
+  static let attentionNorms: NamePairs = [
+    ("self_attn.q_norm", "attn_q_norm"),
+    ("self_attn.k_norm", "attn_k_norm"),
+  ]
+
+  /// A gated feed-forward network.
+  static let feedForward: NamePairs = [
+    ("mlp.gate_proj", "ffn_gate"),
+    ("mlp.up_proj", "ffn_up"),
+    ("mlp.down_proj", "ffn_down"),
+  ]
+
+  /// Norms before attention and before the feed-forward network.
+  static let normsBefore: NamePairs = [
+    ("input_layernorm", "attn_norm"),
+    ("post_attention_layernorm", "ffn_norm"),
+  ]
+
+  /// Norms before and after attention and the feed-forward network.
+  ///
+  /// Here `post_attention_layernorm` is really the norm after attention.
+  static let normsAround: NamePairs = [
+    ("input_layernorm", "attn_norm"),
+    ("post_attention_layernorm", "post_attention_norm"),
+    ("pre_feedforward_layernorm", "ffn_norm"),
+    ("post_feedforward_layernorm", "post_ffw_norm"),
+  ]
+}

@@ -1,0 +1,62 @@
+internal import TensorModel
+
+/// Typed access to the metadata of a GGUF file, under the keys of an architecture.
+struct GGUFValues {
+  private let metadata: Metadata
+  private let prefix: String
+
+  init(_ metadata: Metadata, prefix: String) {
+    self.metadata = metadata
+    self.prefix = prefix
+  }
+
+  private subscript(key: String) -> MetadataValue? { metadata["\(prefix).\(key)"] }
+
+  /// A whole number; nil if the file lacks it.
+  func wholeNumber(_ key: String) -> Int? { self[key]?.integer }
+
+  /// A whole number above zero; nil if the file lacks it.
+  ///
+  /// Throws `malformed` for another value.
+  func count(_ key: String) throws(ModelError) -> Int? {
+    guard self[key] != nil else { return nil }
+    guard let count = wholeNumber(key), count > 0 else {
+      throw fault(key, "a whole number above 0")
+    }
+    return count
+  }
+
+  /// A whole number above zero.
+  ///
+  /// Throws `malformed` if the file lacks it or states another value.
+  func required(_ key: String) throws(ModelError) -> Int {
+    if let count = try count(key) { return count }
+    throw fault(key, "a whole number above 0")
+  }
+
+  /// A number; nil if the file lacks it.
+  func number(_ key: String) -> Double? {
+    switch self[key] {
+    case .float(let value): Double(value)
+    case .double(let value): value
+    default: nil
+    }
+  }
+
+  /// A number.
+  ///
+  /// Throws `malformed` if the file lacks it.
+  func requiredNumber(_ key: String) throws(ModelError) -> Double {
+    if let number = number(key) { return number }
+    throw fault(key, "a number")
+  }
+
+  /// A text; nil if the file lacks it.
+  func text(_ key: String) -> String? { self[key]?.text }
+
+  private func fault(_ key: String, _ expected: String) -> ModelError {
+    ModelError(
+      .malformed, "the metadata has no valid value for a required key", tensor: "\(prefix).\(key)",
+      expected: expected, found: self[key].map { "\($0)" } ?? "nothing")
+  }
+}

@@ -1,0 +1,137 @@
+package import Bytes
+package import TensorModel
+
+/// The numbers that describe a decoder-only transformer, besides its tensors.
+///
+/// They are read from `config.json` or from the metadata of a GGUF file, with the same meaning.
+package struct Hyperparameters: Sendable, Hashable {
+  /// The number of layers: `num_hidden_layers`.
+  package let layerCount: Int
+  /// The number of positions that the model was trained for: `max_position_embeddings`.
+  package let contextLength: Int
+  /// The width of the residual stream: `hidden_size`.
+  package let hiddenSize: Int
+  /// The inner width of a feed-forward network: `intermediate_size`.
+  package let feedForwardSize: Int
+  /// The number of heads of queries: `num_attention_heads`.
+  package let headCount: Int
+  /// The number of heads of keys, and of values: `num_key_value_heads`.
+  package let keyValueHeadCount: Int
+  /// The number of rows of a head: `head_dim`, or else `hidden_size` divided by the heads.
+  package let headSize: Int
+  /// Whether the source states `headSize`; otherwise it was computed.
+  package let statesHeadSize: Bool
+  /// The number that a norm adds to the mean square: `rms_norm_eps`.
+  package let normEpsilon: Double
+  /// The parameters of rotary embeddings.
+  package let rope: RopeParameters
+  /// The number of rows of the token embeddings; nil if the architecture does not state it.
+  package private(set) var vocabularySize: Int?
+  /// The softcap that limits attention logits to ± this number; nil if there is none.
+  package private(set) var attentionSoftcap: Double?
+  /// The softcap that limits the logits of the head to ± this number; nil if there is none.
+  package private(set) var finalSoftcap: Double?
+  /// The window of sliding attention in positions; nil if the architecture has none.
+  package private(set) var slidingWindow: Int?
+  /// The number of experts of a layer; nil without experts.
+  package private(set) var expertCount: Int?
+  /// The number of experts that a token uses; nil without experts.
+  package private(set) var usedExpertCount: Int?
+
+  /// A hyperparameter that not all architectures have.
+  package enum Key: Sendable, Hashable, CaseIterable {
+    case vocabularySize
+    case rotatedCount
+    case originalContextLength
+    case attentionSoftcap
+    case finalSoftcap
+    case slidingWindow
+    /// Like `slidingWindow`, with 0 for none.
+    case slidingWindowOrZero
+    case ropeAttentionFactor
+    case expertCount
+    case usedExpertCount
+  }
+
+  // Tables of rotary embeddings have a number for each pair of rows; this limits their size.
+  private static let headSizeLimit = 1 << 16
+
+  /// Reads the hyperparameters that a `config.json` states.
+  ///
+  /// - Parameters:
+  ///   - config: The config; for a larger model, with the members of the config of its text model.
+  ///   - architecture: The architecture that the config names.
+  ///   - tokenCount: The number of rows of the token embeddings.
+  /// - Throws: `malformed` for values that are missing or invalid, `limit` for heads that are too
+  ///   large, and `unsupported` for a scaling of rotary embeddings without a known attention factor.
+  package init(
+    _ config: JSONValue, _ architecture: Architecture, tokenCount: Int
+  ) throws(ModelError) {
+    let values = ConfigValues(
+      config: architecture.defaults.overridden(by: config.withoutNulls))
+    layerCount = try values.required("num_hidden_layers")
+    contextLength = try values.required("max_position_embeddings")
+    hiddenSize = try values.required("hidden_size")
+    feedForwardSize = try values.required("intermediate_size")
+    headCount = try values.required("num_attention_heads")
+    keyValueHeadCount = try values.count("num_key_value_heads") ?? headCount
+    guard let epsilon = try values.number("rms_norm_eps") else {
+      throw ConfigValues.fault("rms_norm_eps", "a number", nil)
+    }
+    normEpsilon = epsilon
+    let stated = try values.count("head_dim")
+    statesHeadSize = stated != nil
+    headSize = stated ?? hiddenSize / headCount
+    guard headSize <= Self.headSizeLimit else {
+      throw ModelError(
+        .limit, "the heads are too large", expected: "at most \(Self.headSizeLimit) rows",
+        found: "\(headSize)")
+    }
+    rope = try RopeParameters(
+      values, headSize: headSize, contextLength: contextLength,
+      scalesAttention: architecture.hyperparameters.contains(.ropeAttentionFactor))
+    for key in architecture.hyperparameters { try read(key, values, tokenCount: tokenCount) }
+  }
+
+  private mutating func read(
+    _ key: Key, _ values: ConfigValues, tokenCount: Int
+  ) throws(ModelError) {
+    switch key {
+    case .vocabularySize: vocabularySize = try values.count("vocab_size") ?? tokenCount
+    case .attentionSoftcap: attentionSoftcap = try values.number("attn_logit_softcapping")
+    case .finalSoftcap: finalSoftcap = try values.number("final_logit_softcapping")
+    case .slidingWindow, .slidingWindowOrZero:
+      // With a pattern of 1, no layer has sliding attention.
+      guard values["sliding_window_pattern"]?.int != 1 else { return }
+      slidingWindow = try values.count("sliding_window")
+    case .expertCount: expertCount = try values.required("num_local_experts")
+    case .usedExpertCount: usedExpertCount = try values.required("num_experts_per_tok")
+    case .rotatedCount, .originalContextLength, .ropeAttentionFactor: break
+    }
+  }
+
+  /// Reads the hyperparameters that the metadata of a GGUF file states.
+  ///
+  /// The frequency factors of rotary embeddings are tensors in a GGUF file, and are not read. Throws
+  /// `malformed` for values that are missing or invalid.
+  package init(_ metadata: Metadata, _ architecture: Architecture) throws(ModelError) {
+    let values = GGUFValues(metadata, prefix: architecture.ggufName)
+    layerCount = try values.required("block_count")
+    contextLength = try values.required("context_length")
+    hiddenSize = try values.required("embedding_length")
+    feedForwardSize = try values.required("feed_forward_length")
+    headCount = try values.required("attention.head_count")
+    keyValueHeadCount = try values.count("attention.head_count_kv") ?? headCount
+    normEpsilon = try values.requiredNumber("attention.layer_norm_rms_epsilon")
+    let stated = try values.count("attention.key_length")
+    statesHeadSize = stated != nil
+    headSize = stated ?? hiddenSize / headCount
+    rope = try RopeParameters(values, headSize: headSize)
+    vocabularySize = try values.count("vocab_size")
+    attentionSoftcap = values.number("attn_logit_softcapping")
+    finalSoftcap = values.number("final_logit_softcapping")
+    slidingWindow = values.wholeNumber("attention.sliding_window").flatMap { $0 == 0 ? nil : $0 }
+    expertCount = try values.count("expert_count")
+    usedExpertCount = try values.count("expert_used_count")
+  }
+}

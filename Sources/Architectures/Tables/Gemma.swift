@@ -1,0 +1,11 @@
+internal import Bytes
+
+extension Architecture {
+  /// The first Gemma; its embeddings are the head.
+  static let gemma = Architecture(
+    ggufName: "gemma", modelTypes: ["gemma"], interleavesRotaryRows: false,
+    modelNames: CommonNames.ends,
+    layerNames: CommonNames.attention + CommonNames.feedForward + CommonNames.normsBefore,
+    addsOneToNorms: true, leavesOutHead: true, defaults: ["head_dim": 256], hyperparameters: [],
+    neverAddsSpacePrefix: true)
+}

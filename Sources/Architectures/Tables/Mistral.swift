@@ -1,0 +1,7 @@
+extension Architecture {
+  /// Mistral, which is the same as Llama except for its `model_type`.
+  static let mistral = Architecture(
+    ggufName: llama.ggufName, modelTypes: ["mistral"],
+    interleavesRotaryRows: llama.interleavesRotaryRows, modelNames: llama.modelNames,
+    layerNames: llama.layerNames, hyperparameters: llama.hyperparameters)
+}

@@ -1,0 +1,17 @@
+extension Architecture {
+  /// Mixtral, which is Llama with experts.
+  ///
+  /// GGUF stacks the matrices of a layer's experts into one tensor.
+  static let mixtral = Architecture(
+    ggufName: llama.ggufName, modelTypes: ["mixtral"],
+    interleavesRotaryRows: llama.interleavesRotaryRows, modelNames: llama.modelNames,
+    layerNames: CommonNames.attention + CommonNames.normsBefore + [
+      ("block_sparse_moe.gate", "ffn_gate_inp")
+    ],
+    expertNames: [
+      ("block_sparse_moe.experts.*.w1", "ffn_gate_exps"),
+      ("block_sparse_moe.experts.*.w2", "ffn_down_exps"),
+      ("block_sparse_moe.experts.*.w3", "ffn_up_exps"),
+    ],
+    hyperparameters: llama.hyperparameters + [.expertCount, .usedExpertCount])
+}

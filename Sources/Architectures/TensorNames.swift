@@ -1,0 +1,52 @@
+/// The names of tensors with special purposes, in checkpoints and in GGUF files.
+///
+/// A word is a part of a name between dots.
+package enum TensorNames {
+  /// Words for the table of token embeddings.
+  package static let embeddings: Set<String> = [
+    "embed_tokens", "token_embd", "wte", "word_embeddings", "tok_embeddings",
+  ]
+
+  /// Words for tables of positions and token types.
+  package static let otherTables: Set<String> = [
+    "wpe", "embed_positions", "position_embeddings", "position_embd", "pos_embed", "token_types",
+    "token_type_embeddings",
+  ]
+
+  /// Words for the output head, which computes logits.
+  package static let heads: Set<String> = ["lm_head", "embed_out"]
+
+  /// Words for the vision tower, and for the projector from it to the text model.
+  package static let visionTowers: Set<String> = ["vision_tower", "multi_modal_projector"]
+
+  /// The layer path of the head in Hugging Face checkpoints.
+  package static let head = "lm_head"
+
+  /// The name of the head in a GGUF file.
+  package static let ggufHead = "output.weight"
+
+  /// The name of the token embeddings in a GGUF file.
+  package static let ggufEmbeddings = "token_embd.weight"
+
+  /// Whether a layer path, or the name of its weight, is that of the token embeddings.
+  package static func isEmbedding(_ name: String) -> Bool {
+    let path = name.hasSuffix(".weight") ? name.dropLast(".weight".count) : name[...]
+    return path.split(separator: ".").last.map { embeddings.contains(String($0)) } ?? false
+  }
+
+  /// Whether a name is that of the head, in a checkpoint or in a GGUF file.
+  package static func isHead(_ name: String) -> Bool {
+    name == head + ".weight" || name == ggufHead
+  }
+
+  /// Whether a layer is a lookup table instead of a matrix that inputs are multiplied by.
+  package static func isTable(_ path: String) -> Bool {
+    guard let word = path.split(separator: ".").last.map(String.init) else { return false }
+    return embeddings.contains(word) || otherTables.contains(word)
+  }
+
+  /// Whether a tensor belongs to a vision tower or its projector.
+  package static func isVision(_ name: String) -> Bool {
+    name.split(separator: ".").contains { visionTowers.contains(String($0)) }
+  }
+}

@@ -1,0 +1,109 @@
+internal import Architectures
+package import Bytes
+package import TensorModel
+
+/// The dialect of GPTQ tools: `quantization_config` in `config.json`, and `quantize_config.json`.
+package struct GPTQDialect: ConfigDialect {
+  private let version: GPTQVersion
+
+  /// Creates the dialect of `gptq_v2`, or of the older `gptq`.
+  package init(isFirstVersion: Bool = false) { version = isFirstVersion ? .v1 : .v2 }
+
+  package func codec(
+    for config: JSONValue, _ stored: StoredContents
+  ) throws(ModelError) -> ConfiguredCodec? {
+    guard let config = try GPTQConfig(config) else { return nil }
+    let layers = try GPTQLayer.all(in: stored.tensors)
+    let found = try Self.version(config, layers, stored)
+    guard found == version else { return nil }
+    let codec = GPTQCodec(found, config)
+    guard found != config.version else { return ConfiguredCodec(codec: codec) }
+    let note =
+      "config.json says \(config.version.rawValue), but the zero points are those of "
+      + "\(found.rawValue), so they are read as \(found.rawValue)"
+    return ConfiguredCodec(codec: codec, notes: [note])
+  }
+
+  /// The version of the stored zero points, which may differ from that of the config.
+  ///
+  /// If the config does not exclude symmetric weights, and the first zero points of the first eight
+  /// layers are all what the other version stores for the central code, it is the other version.
+  private static func version(
+    _ config: GPTQConfig, _ layers: [GPTQLayer], _ stored: StoredContents
+  ) throws(ModelError) -> GPTQVersion {
+    guard config.mayBeSymmetric, !layers.isEmpty else { return config.version }
+    let other: GPTQVersion = config.version == .v1 ? .v2 : .v1
+    for layer in layers.prefix(8)
+    where try !layer.isCentral(other, stored, first: 4096 / layer.bits * layer.bits) {
+      return config.version
+    }
+    return other
+  }
+
+  package var configurationKeys: [String] { [GPTQConfig.key] }
+
+  package var documentNames: [String] { [GPTQConfig.fileName] }
+
+  /// The object for a model with these tensors; nil if none is grouped.
+  package func description(of tensors: [TensorInfo]) -> JSONValue? {
+    var layers: [(path: String, groups: LayerGroups)] = []
+    var (isSymmetric, isScattered) = (true, false)
+    for tensor in tensors {
+      guard case .grouped(let grouping) = tensor.encoding else { continue }
+      layers.append((GPTQCodec.layerPath(of: tensor.name), Self.groups(grouping, tensor.shape)))
+      // With `sym` true, some kernels do not read zero points at all.
+      if grouping.offset != .none { isSymmetric = false }
+      if grouping.isScattered { isScattered = true }
+    }
+    guard let common = LayerGroups.mostCommon(layers.map(\.groups)) else { return nil }
+    // Readers disagree about the names of two keys.
+    var members: [JSONValue.Member] = [
+      .init("quant_method", "gptq"), .init("method", "gptq"),
+      .init("checkpoint_format", .string(version.rawValue)),
+      .init("format", .string(version.rawValue)),
+      .init("bits", JSONValue(common.bits)), .init("group_size", JSONValue(common.size)),
+      .init("desc_act", .bool(isScattered)), .init("sym", .bool(isSymmetric)),
+      .init("lm_head", .bool(layers.contains { $0.path == TensorNames.head })),
+      .init("pack_dtype", "int32"),
+    ]
+    var rules: [JSONValue.Member] = []
+    for layer in layers where layer.groups != common {
+      rules.append(
+        .init(
+          "+:" + Self.pattern(layer.path),
+          ["bits": JSONValue(layer.groups.bits), "group_size": JSONValue(layer.groups.size)]))
+    }
+    for tensor in tensors where Self.isPlainLayer(tensor) {
+      rules.append(.init("-:" + Self.pattern(GPTQCodec.layerPath(of: tensor.name)), [:]))
+    }
+    if !rules.isEmpty { members.append(.init("dynamic", .object(rules))) }
+    members.append(
+      .init("meta", ["quantizer": .array([.string("pleat:\(PleatVersion.text)")])]))
+    return .object(members)
+  }
+
+  /// The code width and the group size; −1 for a row whose length is not a listed size.
+  private static func groups(_ grouping: Grouping, _ shape: Shape) -> LayerGroups {
+    let isListed = GPTQCodec.groupSizes.contains(grouping.groupSize)
+    let isRow = !isListed && grouping.groupSize == shape.columnCount
+    return LayerGroups(bits: grouping.bits, size: isRow ? -1 : grouping.groupSize)
+  }
+
+  /// Whether readers expect codes for a plain tensor unless a rule excludes it.
+  ///
+  /// They do so for matrices in numbered blocks.
+  private static func isPlainLayer(_ tensor: TensorInfo) -> Bool {
+    guard case .plain = tensor.encoding, tensor.shape.rank == 2,
+      tensor.name.hasSuffix(GPTQLayer.weight)
+    else { return false }
+    return tensor.name.split(separator: ".").contains { Int($0) != nil }
+  }
+
+  /// A regular expression that matches only this path.
+  private static func pattern(_ path: String) -> String {
+    let escaped = path.map { character in
+      "\\^$.|?*+()[]{}".contains(character) ? "\\\(character)" : String(character)
+    }
+    return "^\(escaped.joined())$"
+  }
+}

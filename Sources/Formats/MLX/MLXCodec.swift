@@ -1,0 +1,136 @@
+internal import Bytes
+package import TensorModel
+
+/// The codec of MLX folders.
+///
+/// A grouped weight consists of `weight`, which contains the codes, `scales` and `biases`. Only
+/// `config.json` states the code width and the group size.
+package struct MLXCodec: WeightCodec {
+  /// The config of a model that is read; nil for writing.
+  private let config: MLXConfig?
+  /// Codes, scales and biases have the same bytes as in the parts of a pleat file.
+  private let parts = PleatFileCodec()
+
+  /// Creates the codec for writing.
+  package init() { config = nil }
+
+  /// Creates the codec for reading a model with a config.
+  init(_ config: MLXConfig) { self.config = config }
+
+  static let bits = [2, 3, 4, 5, 6, 8]
+  static let groupSizes = [64, 32, 128]
+
+  package var groupedNameEnding: String? { Self.weight }
+
+  package func admission(of encoding: Encoding) -> Admission {
+    switch encoding {
+    case .plain(.f64): return .refused("mlx has no type F64")
+    case .plain: return .exact
+    case .foreign(let type): return .refused("mlx has no type \(type.name)")
+    case .grouped(let grouping):
+      guard !grouping.isScattered else {
+        return .refused("mlx supports only groups of neighbouring columns, found \(grouping)")
+      }
+      guard grouping.offset == .bias else {
+        return .refused("mlx needs a bias for each group, found \(grouping)")
+      }
+      guard Self.bits.contains(grouping.bits), Self.groupSizes.contains(grouping.groupSize) else {
+        let sizes = Self.groupSizes.sorted().map(String.init).joined(separator: ", ")
+        return .refused("mlx supports groups of \(sizes), found \(grouping)")
+      }
+      return .exact
+    }
+  }
+
+  package func parts(of info: TensorInfo) -> [StoredTensor] {
+    guard case .grouped(let grouping) = info.encoding else { return plainParts(of: info) }
+    let path = Self.layerPath(of: info.name)
+    let columns = info.shape.columnCount
+    let groups = columns / grouping.groupSize
+    func part(_ name: String, _ role: PartRole, _ columns: Int, _ type: ScalarType) -> StoredTensor
+    {
+      let dimensions = info.shape.dimensions.dropLast() + [columns]
+      return StoredTensor(
+        name: path + name, role: role,
+        shape: Shape(validating: Array(dimensions)) ?? info.shape, encoding: .plain(type),
+        rowByteCount: columns * type.bitWidth / 8, byteCount: nil)
+    }
+    return [
+      part(Self.weight, .codes, columns * grouping.bits / 32, .u32),
+      part(Self.scales, .scales, groups, grouping.parameters),
+      part(Self.biases, .biases, groups, grouping.parameters),
+    ]
+  }
+
+  package func gather(_ contents: StoredContents) throws(ModelError) -> [GatheredTensor] {
+    let stored = contents.tensors
+    let names = StoredNames(stored)
+    var weights: [Int: GatheredTensor] = [:]
+    // U32 tensors without scales and biases are plain numbers.
+    for path in names.layerPaths(endingIn: [Self.scales, Self.biases]) {
+      let found = try names.parts([Self.weight, Self.scales, Self.biases], of: path)
+      let info = try info(stored[found[0]], stored[found[1]], stored[found[2]], path)
+      weights[found[0]] = GatheredTensor(info: info, parts: found)
+    }
+    return contents.gathered(weights)
+  }
+
+  /// The weight that three tensors make up.
+  ///
+  /// Throws `malformed` if their types or shapes do not fit the config.
+  private func info(
+    _ codes: StoredTensor, _ scales: StoredTensor, _ biases: StoredTensor, _ path: String
+  ) throws(ModelError) -> TensorInfo {
+    guard let groups = config?.groups(of: path) else {
+      throw ModelError(
+        .malformed, "the config does not say how the weight is quantized", tensor: codes.name,
+        expected: "group_size and bits")
+    }
+    guard codes.encoding == .plain(.u32), scales.encoding == biases.encoding,
+      case .plain(let type) = scales.encoding, Grouping.supportedParameters.contains(type)
+    else {
+      throw ModelError(
+        .malformed, "the tensors of the weight have the wrong types", tensor: codes.name,
+        expected: "U32 words, scales and biases both F16, BF16 or F32",
+        found: [codes, scales, biases].map(\.encoding.description).joined(separator: ", "))
+    }
+    // 32 codes of b bits take b words.
+    let columns = codes.shape.columnCount / groups.bits * 32
+    let outer = codes.shape.dimensions.dropLast()
+    guard scales.shape == biases.shape, scales.shape.dimensions.dropLast() == outer,
+      codes.shape.rank >= 2, columns > 0, codes.shape.columnCount % groups.bits == 0,
+      columns % groups.size == 0, columns / groups.size == scales.shape.columnCount,
+      let shape = Shape(validating: outer + [columns])
+    else {
+      throw ModelError(
+        .malformed, "the tensors of the weight do not fit the bits and groups of the config",
+        tensor: codes.name,
+        expected: "\(groups.bits)-bit codes, \(scales.shape) scales of \(groups.size) columns",
+        found: "\(codes.shape) words, \(scales.shape) scales, \(biases.shape) biases")
+    }
+    let grouping = Grouping(
+      bits: groups.bits, groupSize: groups.size, offset: .bias, parameters: type)
+    return TensorInfo(name: codes.name, shape: shape, encoding: .grouped(grouping))
+  }
+
+  package func write(_ rows: GroupedRows, into parts: inout [[UInt8]], firstRow: Int) {
+    self.parts.write(rows, into: &parts, firstRow: firstRow)
+  }
+
+  package func read(_ parts: [[UInt8]], firstRow: Int, into rows: GroupedRows) {
+    self.parts.read(parts, firstRow: firstRow, into: rows)
+  }
+
+  package func biasField(of grouping: Grouping) -> ParameterField? {
+    parts.biasField(of: grouping)
+  }
+
+  // MARK: - Names
+
+  static let weight = ".weight"
+  private static let scales = ".scales"
+  private static let biases = ".biases"
+
+  /// The path of the layer that a weight belongs to.
+  static func layerPath(of name: String) -> String { String(name.dropLast(weight.count)) }
+}

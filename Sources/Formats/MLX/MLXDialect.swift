@@ -1,0 +1,39 @@
+package import Bytes
+package import TensorModel
+
+/// The dialect of MLX: the object `quantization` in `config.json`.
+///
+/// MLX writes the same object again under `quantization_config`.
+package struct MLXDialect: ConfigDialect {
+  package func codec(
+    for config: JSONValue, _ stored: StoredContents
+  ) throws(ModelError) -> ConfiguredCodec? {
+    guard let config = try MLXConfig(config) else { return nil }
+    return ConfiguredCodec(codec: MLXCodec(config))
+  }
+
+  package var configurationKeys: [String] { QuantizationKeys.all }
+
+  /// The object: the most common groups, and an object for each layer with other groups.
+  package func description(of tensors: [TensorInfo]) -> JSONValue? {
+    let layers = tensors.compactMap { tensor -> (path: String, groups: LayerGroups)? in
+      guard case .grouped(let grouping) = tensor.encoding else { return nil }
+      return (
+        MLXCodec.layerPath(of: tensor.name),
+        LayerGroups(bits: grouping.bits, size: grouping.groupSize)
+      )
+    }
+    guard let common = LayerGroups.mostCommon(layers.map(\.groups)) else { return nil }
+    let others = layers.filter { $0.groups != common }.map {
+      JSONValue.Member($0.path, .object(Self.members(of: $0.groups)))
+    }
+    return .object(Self.members(of: common) + others)
+  }
+
+  private static func members(of groups: LayerGroups) -> [JSONValue.Member] {
+    [
+      .init("group_size", JSONValue(groups.size)), .init("bits", JSONValue(groups.bits)),
+      .init("mode", "affine"),
+    ]
+  }
+}

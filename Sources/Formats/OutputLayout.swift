@@ -1,0 +1,33 @@
+package import Bytes
+package import SystemPackage
+package import TensorModel
+
+/// The plan of an output: file lengths and tensor locations, before any tensor is read.
+package protocol OutputLayout: Sendable {
+  /// The contents of the output.
+  var contents: Contents { get }
+  /// The length of all files together, in bytes; an upper bound unless `isExact`.
+  var byteCount: Int { get }
+  /// Whether `byteCount` is exact.
+  var isExact: Bool { get }
+  /// The names of the files, relative to the folder that will contain them.
+  var fileNames: [String] { get }
+  /// The folder that will contain only these files; nil if they are written beside other files.
+  var folder: FilePath? { get }
+  /// Whether the output includes companion files.
+  var holdsCompanions: Bool { get }
+  /// The first bytes of each file, for formats that have no checksum of them.
+  var fileHeaders: [(name: String, bytes: [UInt8])] { get }
+
+  /// Creates the files under temporary names. Throws `io`.
+  ///
+  /// `resumption` identifies the output, so that a later run can continue it. It is used only for
+  /// sets of several files.
+  func open(replacing: Bool, resumption: Staging.Resumption?) throws(ModelError) -> any TensorSink
+  /// The number of files that hold tensors.
+  var shardCount: Int { get }
+}
+
+extension OutputLayout {
+  package var fileHeaders: [(name: String, bytes: [UInt8])] { [] }
+}

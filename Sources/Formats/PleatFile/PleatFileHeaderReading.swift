@@ -1,0 +1,319 @@
+internal import Bytes
+internal import Kernels
+internal import TensorModel
+
+/// The state of reading the JSON of a pleat header; the format requires to ignore unknown keys.
+struct PleatFileHeaderReading {
+  let file: String
+  let limits: ReadLimits
+  var companions: [(name: String, part: PleatFileHeader.Part)] = []
+  var metadata = (count: 0, part: PleatFileHeader.Part(byteCount: 0))
+  var tensors: [PleatFileHeader.Tensor] = []
+  var adapters: [PleatFileHeader.Adapter] = []
+  var provenance = Provenance()
+  private var names: Set<ExactName> = []
+  private var keys: Set<ExactName> = []
+  // Strings are compared by Unicode equivalence here, because file systems may do the same.
+  private var companionNames: Set<String> = []
+  private var adapterNames: Set<String> = []
+  private var tensorCount = 0
+
+  init(file: String, limits: ReadLimits) {
+    self.file = file
+    self.limits = limits
+  }
+
+  mutating func member(_ key: String, _ scanner: inout JSONScanner) throws(ModelError) {
+    guard keys.insert(ExactName(key)).inserted else {
+      throw ModelError(.malformed, "the header has '\(key)' twice", file: file)
+    }
+    switch key {
+    case "requires": try requirements(&scanner)
+    case "writer": _ = try scanner.string()
+    case "companions":
+      try scanner.array { (scanner) throws(ModelError) in
+        var draft = PartDraft()
+        try scanner.members { (scanner, key) throws(ModelError) in
+          try draft.member(key, &scanner)
+        }
+        let name = try companionName(draft.name)
+        companions.append((name, try draft.part(of: name, file, limits)))
+      }
+      try checkCompanions()
+    case "metadata":
+      var draft = PartDraft()
+      try scanner.members { (scanner, key) throws(ModelError) in try draft.member(key, &scanner) }
+      metadata = (draft.count, try draft.part(of: "metadata", file, limits))
+    case "tensors":
+      names = []
+      tensors = try tensorList(&scanner)
+    case "adapters":
+      try scanner.array { (scanner) throws(ModelError) in try adapter(&scanner) }
+    case "provenance": try provenance(&scanner)
+    default: try scanner.skip()
+    }
+  }
+
+  private func checkCompanions() throws(ModelError) {
+    let total = companions.reduce(0) { $0 &+ min($1.part.byteCount, 1 << 50) }
+    guard total <= limits.companionByteCount else {
+      throw ModelError(
+        .limit, "the companions are too large", file: file,
+        expected: "at most \(limits.companionByteCount) bytes", found: "\(total)")
+    }
+  }
+
+  private func requirements(_ scanner: inout JSONScanner) throws(ModelError) {
+    try scanner.array { (scanner) throws(ModelError) in
+      let name = try scanner.string()
+      guard PleatFileHeader.Feature(rawValue: name) != nil else {
+        throw ModelError(
+          .unsupported, "the file needs a feature that this version does not know", file: file,
+          expected: PleatFileHeader.Feature.allCases.map(\.rawValue).joined(separator: ", "),
+          found: name, hint: "a newer version of Pleat reads it")
+      }
+    }
+  }
+
+  // A companion may be written as a file. So its name must not lead to another folder.
+  private mutating func companionName(_ name: String) throws(ModelError) -> String {
+    guard !name.isEmpty, name != ".", name != "..", !name.contains("/"), !name.utf8.contains(0),
+      companionNames.insert(name).inserted
+    else {
+      throw ModelError(
+        .malformed, "the name of a companion file is not usable", file: file,
+        expected: "a file name without folders, used once", found: name)
+    }
+    return name
+  }
+
+  private mutating func tensorList(
+    _ scanner: inout JSONScanner
+  ) throws(ModelError) -> [PleatFileHeader.Tensor] {
+    var list: [PleatFileHeader.Tensor] = []
+    try scanner.array { (scanner) throws(ModelError) in list.append(try tensor(&scanner)) }
+    return list
+  }
+
+  private mutating func adapter(_ scanner: inout JSONScanner) throws(ModelError) {
+    var adapter = PleatFileHeader.Adapter(
+      name: "", kind: "", config: .null, checksum: "", tensors: [])
+    // The names of an adapter's tensors are a separate namespace.
+    let outer = names
+    names = []
+    try scanner.members { (scanner, key) throws(ModelError) in
+      switch key {
+      case "name": adapter.name = try scanner.string()
+      case "kind": adapter.kind = try scanner.string()
+      case "config": adapter.config = try JSONParser.parse(try scanner.rawValue(), file: file)
+      case "pooling": adapter.pooling = try scanner.string()
+      case "crc32c": adapter.checksum = try scanner.string()
+      case "tensors": adapter.tensors = try tensorList(&scanner)
+      default: try scanner.skip()
+      }
+    }
+    names = outer
+    guard !adapter.name.isEmpty, adapterNames.insert(adapter.name).inserted,
+      adapter.tensors.allSatisfy({ !$0.info.isGrouped })
+    else {
+      throw ModelError(
+        .malformed, "an attached adapter is not usable", file: file, tensor: adapter.name,
+        expected: "a name, used once, and tensors that are not grouped")
+    }
+    adapters.append(adapter)
+  }
+
+  private mutating func tensor(
+    _ scanner: inout JSONScanner
+  ) throws(ModelError) -> PleatFileHeader.Tensor {
+    var name = ""
+    var extents: [Int] = []
+    var encoding = EncodingDraft()
+    var drafts: [(String, PartDraft)] = []
+    do throws(ModelError) {
+      try scanner.members { (scanner, key) throws(ModelError) in
+        switch key {
+        case "name": name = try scanner.string()
+        case "shape": extents = try scanner.counts()
+        case "encoding":
+          try scanner.members { (scanner, key) throws(ModelError) in
+            try encoding.member(key, &scanner)
+          }
+        case "parts":
+          try scanner.members { (scanner, role) throws(ModelError) in
+            var draft = PartDraft()
+            try scanner.members { (scanner, key) throws(ModelError) in
+              try draft.member(key, &scanner)
+            }
+            drafts.append((role, draft))
+          }
+        default: try scanner.skip()
+        }
+      }
+      guard names.insert(ExactName(name)).inserted else {
+        throw ModelError(.malformed, "the header has the tensor twice")
+      }
+      tensorCount += 1
+      guard tensorCount <= limits.tensorCount else {
+        throw ModelError(.limit, "too many tensors", expected: "at most \(limits.tensorCount)")
+      }
+      return try assemble(name, extents, encoding, drafts)
+    } catch {
+      throw error.located(file: file, tensor: name)
+    }
+  }
+
+  private func assemble(
+    _ name: String, _ extents: [Int], _ encoding: EncodingDraft, _ drafts: [(String, PartDraft)]
+  ) throws(ModelError) -> PleatFileHeader.Tensor {
+    guard let shape = Shape(validating: extents) else {
+      throw ModelError(.malformed, "the shape overflows", found: "\(extents)")
+    }
+    let info = TensorInfo(name: name, shape: shape, encoding: try encoding.encoding(shape))
+    let expected = PleatFileCodec().parts(of: info)
+    guard drafts.map(\.0) == expected.map(\.role.rawValue), !expected.isEmpty else {
+      throw ModelError(
+        .malformed, "the tensor has the wrong parts",
+        expected: expected.map(\.role.rawValue).joined(separator: ", "),
+        found: drafts.map(\.0).joined(separator: ", "))
+    }
+    var parts: [PleatFileHeader.Part] = []
+    for ((role, draft), stored) in zip(drafts, expected) {
+      let part = try draft.part(of: role, file, limits)
+      guard part.byteCount == stored.byteCount else {
+        throw ModelError(
+          .malformed, "the \(role) have the wrong size",
+          expected: "\(stored.byteCount) bytes for \(shape) \(info.encoding)",
+          found: "\(part.byteCount)")
+      }
+      parts.append(part)
+    }
+    return PleatFileHeader.Tensor(info: info, roles: expected.map(\.role), parts: parts)
+  }
+
+  private mutating func provenance(_ scanner: inout JSONScanner) throws(ModelError) {
+    let document = try JSONParser.parse(try scanner.rawValue(), file: file)
+    provenance.history = document["history"]?.array ?? []
+    for source in document["sources"]?.array ?? [] {
+      guard let name = source["name"]?.string, let byteCount = source["length"]?.int,
+        let checksum = source["crc32c"]?.string.flatMap(CRC32C.init(text:))
+      else {
+        throw ModelError(
+          .malformed, "a source in the provenance is incomplete", file: file,
+          expected: "name, length and crc32c")
+      }
+      provenance.sources.append(
+        SourceFile(name: name, byteCount: byteCount, checksum: checksum))
+    }
+  }
+}
+
+/// The members of a part, before they are checked.
+private struct PartDraft {
+  var name = ""
+  var count = 0
+  private var offset: Int?
+  private var byteCount: Int?
+  private var blockByteCount: Int?
+  private var planeCount = 1
+  private var table: [Int]?
+  private var checksum: CRC32C?
+
+  mutating func member(_ key: String, _ scanner: inout JSONScanner) throws(ModelError) {
+    switch key {
+    case "name": name = try scanner.string()
+    case "count": count = try scanner.count()
+    case "offset": offset = try scanner.count()
+    case "length": byteCount = try scanner.count()
+    case "block": blockByteCount = try scanner.count()
+    case "planes": planeCount = try scanner.count()
+    case "frames": table = try scanner.counts()
+    case "crc32c": checksum = CRC32C(text: try scanner.string())
+    default: try scanner.skip()
+    }
+  }
+
+  func part(
+    of name: String, _ file: String, _ limits: ReadLimits
+  ) throws(ModelError) -> PleatFileHeader.Part {
+    guard let byteCount, let checksum, offset != nil || table != nil else {
+      throw ModelError(
+        .malformed, "the part '\(name)' is incomplete", file: file,
+        expected: "length, crc32c, and offset or frames")
+    }
+    var part = PleatFileHeader.Part(offset: offset ?? 0, byteCount: byteCount, checksum: checksum)
+    guard let table else { return part }
+    let block = blockByteCount ?? 0
+    // A block that is larger than its part, too, is malformed: its length is not in the file.
+    guard block <= limits.blockByteCount || block > byteCount else {
+      throw ModelError(
+        .limit, "the blocks of the part '\(name)' are too large", file: file,
+        expected: "at most \(limits.blockByteCount) bytes", found: "\(block)")
+    }
+    let isSane =
+      (1...2).contains(planeCount) && (1...limits.blockByteCount).contains(block)
+      && block % planeCount == 0
+      && byteCount % planeCount == 0 && table.count % (1 + planeCount) == 0
+    let blockCount = isSane && byteCount > 0 ? (byteCount - 1) / block + 1 : 0
+    guard isSane, table.count / (1 + planeCount) == blockCount else {
+      throw ModelError(
+        .malformed, "the frames of the part '\(name)' do not make up its length", file: file,
+        expected: "\(byteCount) bytes in blocks of \(block)",
+        found: "\(table.count) numbers for \(planeCount) planes")
+    }
+    // Copied to drop the spare capacity of the array: there are many of these numbers.
+    part.frames = PleatFileHeader.Frames(
+      blockByteCount: block, planeCount: planeCount, table: table.map { $0 })
+    return part
+  }
+}
+
+/// The members of an encoding, before they are checked.
+private struct EncodingDraft {
+  private var type: String?
+  private var ggml: String?
+  private var bits = 0
+  private var groupSize = 0
+  private var offset = ""
+  private var parameters = ""
+
+  mutating func member(_ key: String, _ scanner: inout JSONScanner) throws(ModelError) {
+    switch key {
+    case "type": type = try scanner.string()
+    case "ggml": ggml = try scanner.string()
+    case "bits": bits = try scanner.count()
+    case "groupSize": groupSize = try scanner.count()
+    case "offset": offset = try scanner.string()
+    case "parameters": parameters = try scanner.string()
+    default: try scanner.skip()
+    }
+  }
+
+  func encoding(_ shape: Shape) throws(ModelError) -> Encoding {
+    if let type {
+      guard let known = ScalarType(rawValue: type) else {
+        throw ModelError(.malformed, "unknown type", found: type)
+      }
+      return .plain(known)
+    }
+    if let ggml {
+      guard let known = GGMLType.named(ggml), case .foreign(let layout) = known.encoding,
+        shape.columnCount % layout.elementCount == 0
+      else { throw ModelError(.malformed, "unknown or unsuitable block type", found: ggml) }
+      return .foreign(layout)
+    }
+    guard Grouping.supportedBits.contains(bits), groupSize > 0,
+      shape.columnCount % groupSize == 0, shape.columnCount > 0,
+      let offset = Grouping.Offset(rawValue: offset),
+      let parameters = ScalarType(rawValue: parameters),
+      Grouping.supportedParameters.contains(parameters)
+    else {
+      throw ModelError(
+        .malformed, "the encoding is invalid",
+        expected: "a type, or bits, groupSize and offset",
+        found: "\(bits) bits, groups of \(groupSize)")
+    }
+    return .grouped(
+      Grouping(bits: bits, groupSize: groupSize, offset: offset, parameters: parameters))
+  }
+}

@@ -1,0 +1,84 @@
+internal import Bytes
+internal import Formats
+package import TensorModel
+internal import Weights
+
+/// A companion file of the output.
+package struct CompanionPlan: Sendable {
+  /// The name and the length in bytes.
+  package var companion: Companion
+  /// The index of the companion in the source; nil for a new file.
+  package var source: Int?
+  /// The new content; nil if the source's companion is copied unchanged.
+  package var text: [UInt8]?
+}
+
+extension CompanionPlan {
+  /// The companion files of the output.
+  ///
+  /// `config.json` and the files beside it describe the quantization as the format requires. Throws
+  /// `unsupported` if the format needs a `config.json` and the model has none.
+  static func plans(
+    for model: Model, _ tensors: @autoclosure () -> [TensorInfo], _ format: Format
+  ) throws(ModelError) -> [CompanionPlan] {
+    var plans = model.catalog.companions.indices.map {
+      CompanionPlan(companion: model.catalog.companions[$0], source: $0)
+    }
+    guard format.isCheckpoint || model.format.needsConfig else { return plans }
+    let tensors = tensors()
+    let dialects = [model.format.dialect, format.dialect].compactMap { $0 }
+    plans.removeAll { plan in
+      dialects.contains { $0.documentNames.contains(plan.companion.name) }
+    }
+    for name in format.dialect?.documentNames ?? [] {
+      guard let description = try format.dialect?.description(of: tensors) else { continue }
+      let text = Self.text(description)
+      plans.append(
+        CompanionPlan(
+          companion: Companion(name: name, byteCount: text.count), source: nil, text: text))
+    }
+    let keys = model.format.dialect?.configurationKeys ?? []
+    let old = try model.configuration()
+    let stripped = old.flatMap(\.members).map { members in
+      JSONValue.object(
+        members.filter { !keys.contains($0.key) }.map { Self.retyped($0, for: tensors) })
+    }
+    let new =
+      try format.dialect.map { (dialect) throws(ModelError) in
+        try dialect.configuration(stripped, for: tensors, of: format.name)
+      } ?? stripped
+    guard new != old, let new,
+      let index = plans.firstIndex(where: { $0.companion.name == "config.json" })
+    else { return plans }
+    let text = Self.text(new)
+    plans[index].text = text
+    plans[index].companion.byteCount = text.count
+    return plans
+  }
+
+  private static func text(_ document: JSONValue) -> [UInt8] {
+    Array((JSONWriter.text(document, indentation: 2) + "\n").utf8)
+  }
+
+  /// A member of `config.json`, with `dtype` corrected if all tensors store numbers of one type.
+  ///
+  /// Loaders cast the weights to the type that `dtype` names.
+  private static func retyped(
+    _ member: JSONValue.Member, for tensors: [TensorInfo]
+  ) -> JSONValue.Member {
+    let names: [ScalarType: String] = [.f16: "float16", .bf16: "bfloat16", .f32: "float32"]
+    guard ["dtype", "torch_dtype"].contains(member.key), let old = member.value.string,
+      names.values.contains(old)
+    else { return member }
+    let types = Set(
+      tensors.compactMap { tensor -> ScalarType? in
+        switch tensor.encoding {
+        case .plain(let type) where type.isDecodable: type
+        case .grouped(let grouping): grouping.parameters
+        default: nil
+        }
+      })
+    guard types.count == 1, let type = types.first, let name = names[type] else { return member }
+    return JSONValue.Member(member.key, .string(name))
+  }
+}

@@ -1,0 +1,157 @@
+internal import Formats
+public import TensorModel
+public import Weights
+
+extension Plan {
+  /// Plans to rewrite a model in another format, weights unchanged.
+  ///
+  /// - Parameters:
+  ///   - model: The model to read.
+  ///   - type: The type that quantized weights are decoded to. Other floating-point tensors get it
+  ///     too, except in pleat files and from GGUF to GGUF. nil decodes weights only if the format
+  ///     cannot store groups, to F16.
+  ///   - destination: The output.
+  ///   - rounding: Whether scales and biases may be rounded if the format requires it.
+  ///   - droppingAdapters: Whether adapters that the model carries are left out.
+  /// - Returns: The plan. Nothing is written before it runs.
+  /// - Throws: `ModelError` of kind `usage` or `unsupported`.
+  public static func converting(
+    _ model: Model, decodingTo type: ScalarType? = nil, to destination: Destination,
+    rounding: Bool = false, droppingAdapters: Bool = false
+  ) throws(ModelError) -> Plan {
+    let planner = ConversionPlanner(
+      format: destination.format, type: type,
+      retypesPlain: model.needsTranslation(to: destination.format))
+    do throws(ModelError) {
+      var wishes: [TensorWish] = []
+      for tensor in model.catalog.tensors { wishes.append(try planner.decide(tensor)) }
+      return try Plan(
+        model, wishes, to: destination, notes: notes(on: wishes),
+        history: ["action": "convert", "from": .string(model.format.name)], rounding: rounding,
+        attachments: droppingAdapters ? [] : nil)
+    } catch {
+      // A usage error is about the options, so it does not name the model.
+      throw error.kind == .usage ? error : error.located(file: model.path)
+    }
+  }
+}
+
+extension Plan {
+  /// A note for each type of biases that replace zero points.
+  private static func notes(on wishes: [TensorWish]) -> [String] {
+    var types: [ScalarType: Int] = [:]
+    for wish in wishes {
+      guard case .regroup(let target, _) = wish.transform, target.offset == .bias,
+        case .grouped(let source) = wish.source.encoding, source.offset == .zeroPoint
+      else { continue }
+      types[target.parameters, default: 0] += 1
+    }
+    return types.sorted { $0.key.name < $1.key.name }.map { type, count in
+      "zero points of \(count) weight\(count == 1 ? "" : "s") become biases, each rounded once "
+        + type.roundingBound
+    }
+  }
+}
+
+extension ScalarType {
+  /// A text that names the type and the largest relative error of rounding to it.
+  fileprivate var roundingBound: String {
+    let digits =
+      switch self {
+      case .f16: 11
+      case .bf16: 8
+      default: 24
+      }
+    return "to \(name) (relative error at most 2^-\(digits))"
+  }
+}
+
+/// Decides for each tensor how it is written in another format.
+///
+/// It sees descriptions only, and reads nothing.
+package struct ConversionPlanner {
+  let format: Format
+  let type: ScalarType?
+  /// Whether plain tensors get the type too, although the format allows a type for each tensor.
+  var retypesPlain = false
+
+  package init(format: Format, type: ScalarType?, retypesPlain: Bool = false) {
+    self.format = format
+    self.type = type
+    self.retypesPlain = retypesPlain
+  }
+
+  /// The decision for one tensor.
+  ///
+  /// Throws `unsupported` if the format cannot store the tensor.
+  package func decide(_ tensor: TensorInfo) throws(ModelError) -> TensorWish {
+    var wish = try choose(tensor)
+    wish.refusalHint = decodingHint(tensor)
+    return wish
+  }
+
+  private func choose(_ tensor: TensorInfo) throws(ModelError) -> TensorWish {
+    if let type, decodes(tensor, to: type) {
+      return TensorWish(decoding: tensor, to: type, "requested by --dtype")
+    }
+    switch format.carries(tensor.encoding) {
+    case .exact: return TensorWish(keeping: tensor, "stored exactly")
+    case .rounded(let reason): return TensorWish(keeping: tensor, reason)
+    case .refused(let reason):
+      if let wish = gainingZeroPoint(tensor) ?? gainingBias(tensor) { return wish }
+      guard format.bits.isEmpty, tensor.isDecodable else {
+        throw ModelError(
+          .unsupported, reason, tensor: tensor.name, hint: decodingHint(tensor))
+      }
+      return TensorWish(decoding: tensor, to: type ?? .f16, reason)
+    }
+  }
+
+  private func decodingHint(_ tensor: TensorInfo) -> String? {
+    tensor.isDecodable ? "pleat convert --dtype F16 decodes it" : nil
+  }
+
+  /// The same codes and scales, with a zero point for each group.
+  ///
+  /// The zero point is the central code. nil if the weight stores an offset already, if its groups
+  /// are scattered, or if the format cannot store the result.
+  private func gainingZeroPoint(_ tensor: TensorInfo) -> TensorWish? {
+    guard case .grouped(var grouping) = tensor.encoding, grouping.offset == .none,
+      !grouping.isScattered
+    else { return nil }
+    grouping.offset = .zeroPoint
+    if case .refused = format.carries(.grouped(grouping)) { return nil }
+    return TensorWish(
+      regrouping: tensor, to: grouping,
+      "unchanged codes and scales, with a zero point for each group")
+  }
+
+  /// The same codes and scales, with the bias −scale · zero point for each group.
+  ///
+  /// nil if the weight has biases already, if its groups are scattered, or if the format cannot
+  /// store the result. If no zero point is stored, it is the central code. That is a power of two,
+  /// so the bias is exact. Otherwise the bias is rounded once. If the format stores scales in F16
+  /// only, the run checks that F16 represents them exactly.
+  private func gainingBias(_ tensor: TensorInfo) -> TensorWish? {
+    guard case .grouped(var grouping) = tensor.encoding, grouping.offset != .bias,
+      !grouping.isScattered
+    else { return nil }
+    let isExact = grouping.offset == .none
+    grouping.offset = .bias
+    if case .rounded = format.carries(.grouped(grouping)) { grouping.parameters = .f16 }
+    guard case .exact = format.carries(.grouped(grouping)) else { return nil }
+    let bound = isExact ? "" : ", rounded once \(grouping.parameters.roundingBound)"
+    return TensorWish(
+      regrouping: tensor, to: grouping,
+      "unchanged codes and scales, with a bias for each group\(bound)")
+  }
+
+  private func decodes(_ tensor: TensorInfo, to type: ScalarType) -> Bool {
+    guard tensor.isDecodable, tensor.encoding != .plain(type) else { return false }
+    if case .plain = tensor.encoding {
+      // These formats store plain numbers only, or should have one type for all of them.
+      return format.bits.isEmpty || format.usesOneFloatType || retypesPlain
+    }
+    return true
+  }
+}

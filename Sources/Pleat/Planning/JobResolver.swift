@@ -1,0 +1,220 @@
+package import Formats
+package import TensorModel
+package import Weights
+
+/// Resolves wishes to jobs, tensor by tensor, in four steps: translate, admit, partition, allocate.
+///
+/// It sees descriptions and locations only, and reads no numbers.
+package struct JobResolver {
+  private let model: Model
+  private let destination: Destination
+  private let permitsRounding: Bool
+  private var format: Format { destination.format }
+
+  /// The jobs so far.
+  package private(set) var jobs: [TensorJob] = []
+  /// The stored tensors of the output so far.
+  package private(set) var stored: [StoredTensor] = []
+  /// The total length of the targets so far, in bytes.
+  package private(set) var byteCount = 0
+
+  private var stacks: [ExactName: Int] = [:]  // the index in `stored` of each stack
+  private var mostParts = 0
+  private var recentLayouts: [Layouts] = []
+  // Arrays of nil by the number of parts: jobs that copy nothing share their memory.
+  private var noSources: [Int: [StoredLocation?]] = [:]
+
+  /// At least the number of different tensors in a layer.
+  private static let recentLayoutCount = 16
+
+  /// Creates a resolver for the output at a destination.
+  package init(_ model: Model, _ destination: Destination, permitsRounding: Bool) {
+    self.model = model
+    self.destination = destination
+    self.permitsRounding = permitsRounding
+  }
+
+  /// Appends the job of the next tensor of the catalog.
+  ///
+  /// - Parameters:
+  ///   - wish: The planner's decision.
+  ///   - translation: The translation to llama.cpp's names; nil if names stay the same.
+  /// - Throws: `unsupported` for a tensor that the format cannot store.
+  package mutating func append(
+    _ wish: TensorWish, _ translation: GGUFTranslation?
+  ) throws(ModelError) {
+    let index = jobs.count
+    var wish = wish
+    if let translation { wish = try wish.translated(translation.tensors[index]) }
+    let admission = try admit(wish)
+    var parts: [StoredTensor] = []
+    if case .omit = wish.transform {} else { parts = format.codec.parts(of: wish.target) }
+    let source = model.parts(of: index)
+    wish.transform = repacking(wish, source, parts)
+    let layouts = layouts(wish, source, parts)
+    let edited = editedBiases(wish)
+    let sources = copySources(wish, index, edited, source, partCount: parts.count)
+    for part in parts.indices {
+      let block = layouts.target[part].byteCount(of: 0..<layouts.source.unitsPerBlock)
+      parts[part].blockByteCount = max(1, block)
+      parts[part].checksum = sources[part]?.checksum
+    }
+    let (first, offset) = allocate(parts, for: wish)
+    jobs.append(
+      TensorJob(
+        source: wish.source, target: wish.target, reason: wish.reason, sourceIndex: index,
+        transform: wish.transform, admission: admission, allowsNonFinite: wish.isKeptByRule,
+        partition: layouts.source, targetLayouts: layouts.target, firstStoredIndex: first,
+        offset: offset, copySources: sources, rowOrder: wish.placement?.rowOrder,
+        editedBiases: edited))
+  }
+
+  // MARK: - Admit
+
+  /// Whether the format can store the target exactly or only rounded.
+  ///
+  /// Throws `unsupported` if it cannot, or if rounding is not permitted.
+  private func admit(_ wish: TensorWish) throws(ModelError) -> Admission {
+    if case .omit = wish.transform { return .exact }
+    let admission = format.admission(of: wish.target)
+    switch admission {
+    case .exact: break
+    case .rounded where permitsRounding: break
+    case .rounded(let reason):
+      throw ModelError(
+        .unsupported, "the format can store the weight only rounded: \(reason)",
+        tensor: wish.source.name, hint: "--round allows that")
+    case .refused(let reason):
+      throw ModelError(
+        .unsupported, reason, tensor: wish.source.name, hint: wish.refusalHint)
+    }
+    return admission
+  }
+
+  /// The transform of a wish, with copied groups repacked if both formats differ in the layout.
+  private func repacking(
+    _ wish: TensorWish, _ source: [StoredTensor], _ parts: [StoredTensor]
+  ) -> Transform {
+    guard case .copy = wish.transform, case .grouped(let grouping) = wish.source.encoding,
+      !format.sharesLayout(with: model.format)
+        || source.map(\.encoding) != parts.map(\.encoding)
+        || source.map(\.rows) != parts.map(\.rows)
+    else { return wish.transform }
+    return .regroup(grouping, offsetMoves: [])
+  }
+
+  // MARK: - Partition
+
+  /// How a tensor is divided into blocks, in the source and in the target.
+  private struct Layouts: Hashable {
+    var source: BlockPartition
+    var target: [RowLayout]
+  }
+
+  private mutating func layouts(
+    _ wish: TensorWish, _ source: [StoredTensor], _ target: [StoredTensor]
+  ) -> Layouts {
+    let multiple = wish.placement?.rowOrder?.headSize ?? 1
+    let layouts: Layouts
+    if let width = elementWidth(wish, source, target) {
+      let partition = BlockPartition(wish.source, source, unit: .element, multiple: multiple)
+      layouts = Layouts(
+        source: partition,
+        target: [RowLayout(rowByteCount: width, byteCount: target[0].byteCount)])
+    } else {
+      let rows = target.map(\.rows)
+      let partition = BlockPartition(
+        wish.source, source, unit: .row, fitting: rows, multiple: multiple)
+      layouts = Layouts(source: partition, target: rows)
+    }
+    // Layers repeat, so tensors with equal layouts share the memory of their layouts.
+    if let known = recentLayouts.first(where: { $0 == layouts }) { return known }
+    recentLayouts = [layouts] + recentLayouts.prefix(Self.recentLayoutCount - 1)
+    return layouts
+  }
+
+  /// The bytes of an element, or of a block of a block type, in the target.
+  ///
+  /// nil if the tensor must be divided by rows.
+  private func elementWidth(
+    _ wish: TensorWish, _ source: [StoredTensor], _ target: [StoredTensor]
+  ) -> Int? {
+    // Rows that are reordered must be complete. A vector is reordered number by number.
+    let keepsRows = wish.placement?.rowOrder == nil || wish.source.shape.rank < 2
+    guard source.count == 1, target.count == 1, keepsRows, !wish.source.isGrouped else {
+      return nil
+    }
+    let (count, byteCount) = wish.source.encoding.block
+    switch wish.transform {
+    case .copy: return max(1, byteCount)
+    case .encode(_, let encoder) where !wish.transform.foldsAdapters:
+      return encoder.plainType.map { count * $0.bitWidth / 8 }
+    case .encode, .regroup, .omit: return nil
+    }
+  }
+
+  // MARK: - Allocate
+
+  /// The biases that a fold changes in place; nil if the complete tensor is written anew.
+  private func editedBiases(_ wish: TensorWish) -> TensorJob.EditedBiases? {
+    guard case .regroup(let grouping, let moves) = wish.transform, !moves.isEmpty,
+      wish.source.encoding == .grouped(grouping), format.sharesLayout(with: model.format),
+      let field = format.codec.biasField(of: grouping)
+    else { return nil }
+    return TensorJob.EditedBiases(
+      field: field, isWholePart: field.stride == grouping.parameters.bitWidth / 8)
+  }
+
+  /// For each part of the target, the location in the source that it is copied from.
+  ///
+  /// nil for a part that a worker must read or transform.
+  private mutating func copySources(
+    _ wish: TensorWish, _ index: Int, _ edited: TensorJob.EditedBiases?, _ source: [StoredTensor],
+    partCount: Int
+  ) -> [StoredLocation?] {
+    let none = noSources[partCount] ?? Array(repeating: nil, count: partCount)
+    noSources[partCount] = none
+    let isCopied = if case .copy = wish.transform { true } else { edited?.isWholePart ?? false }
+    guard isCopied, wish.placement?.rowOrder == nil, !destination.compresses,
+      source.count == partCount
+    else { return none }
+    let statesChecksums = format.container.features.contains(.provenance)
+    let sources = source.indices.map { part -> StoredLocation? in
+      guard part != edited?.field.part, source[part].rows.isContiguous,
+        let location = model.reader.location(of: model.gathered[index].parts[part])
+      else { return nil }
+      // From pleat file to pleat file, stated checksums stay valid. Otherwise, if either side has
+      // checksums, the bytes must be read to compute or compare them.
+      return statesChecksums == (location.checksum != nil) ? location : nil
+    }
+    return sources.allSatisfy { $0 == nil } ? none : sources
+  }
+
+  /// Appends the parts to the stored tensors, or finds the stack that a matrix belongs to.
+  ///
+  /// Returns the index of the first part and the byte offset in it.
+  private mutating func allocate(
+    _ parts: [StoredTensor], for wish: TensorWish
+  ) -> (firstStoredIndex: Int, offset: Int) {
+    byteCount += parts.reduce(0) { $0 + $1.byteCount }
+    guard let stack = wish.placement?.stack else {
+      append(parts)
+      return (stored.count - parts.count, 0)
+    }
+    // The matrices of a stack share one stored tensor. The first matrix appends it.
+    let offset = stack.index * (parts.first?.byteCount ?? 0)
+    let name = ExactName(wish.target.name)
+    if let known = stacks[name] { return (known, offset) }
+    stacks[name] = stored.count
+    append(format.codec.parts(of: wish.storedTarget))
+    return (stacks[name] ?? 0, offset)
+  }
+
+  private mutating func append(_ parts: [StoredTensor]) {
+    if parts.count > mostParts {
+      mostParts = parts.count
+      stored.reserveCapacity(model.catalog.tensors.count * mostParts)
+    }
+    stored += parts
+  }
+}

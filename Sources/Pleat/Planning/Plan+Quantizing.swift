@@ -1,0 +1,105 @@
+internal import Adapters
+internal import Bytes
+internal import Formats
+internal import Quantization
+internal import TensorModel
+public import Weights
+
+extension Plan {
+  /// Plans to quantize a model's weights.
+  ///
+  /// - Parameters:
+  ///   - model: The model to read.
+  ///   - recipe: The bits, the groups, the scheme and the rules.
+  ///   - destination: The output.
+  ///   - requantizing: Whether weights that are already quantized may be quantized again.
+  ///   - adapters: Adapters that are added before rounding. One with pooled inputs changes the
+  ///     biases after rounding instead, as a fold into the quantized model does, if its groups fit.
+  /// - Returns: The plan. Nothing is written before it runs.
+  /// - Throws: `ModelError` of kind `usage`, `unsupported` or `mismatch`.
+  public static func quantizing(
+    _ model: Model, _ recipe: Recipe, to destination: Destination, requantizing: Bool = false,
+    adding adapters: [AppliedAdapter] = []
+  ) throws(ModelError) -> Plan {
+    let changes = adapters.isEmpty ? [:] : try model.changes(by: adapters)
+    var planner = try QuantizationPlanner(
+      recipe, destination.format, model.catalog, requantizing: requantizing)
+    do throws(ModelError) {
+      var wishes: [TensorWish] = []
+      wishes.reserveCapacity(model.catalog.tensors.count)
+      for (index, tensor) in model.catalog.tensors.enumerated() {
+        wishes.append(
+          try planner.decide(tensor).adding(changes[index] ?? [], to: destination.format))
+      }
+      var history: [JSONValue.Member] = [
+        .init("action", "quantize"), .init("recipe", planner.recipe.json),
+      ]
+      if !adapters.isEmpty {
+        history.append(.init("adapters", .array(adapters.map(\.record))))
+      }
+      return try Plan(
+        model, wishes, to: destination,
+        notes: QuantizationPlanner.notes(on: wishes) + model.notes(on: adapters, changes),
+        history: .object(history), adapters: adapters)
+    } catch {
+      // A usage error is about the options, so it does not name the model.
+      throw error.kind == .usage ? error : error.located(file: model.path)
+    }
+  }
+}
+
+extension TensorWish {
+  /// The wish with adapters added.
+  ///
+  /// Throws `unsupported` if they cannot be added exactly.
+  fileprivate func adding(
+    _ changes: [PairedChange], to format: Format
+  ) throws(ModelError) -> TensorWish {
+    guard !changes.isEmpty else { return self }
+    var wish = self
+    switch transform {
+    case .encode(_, .groups(let quantizer, _)):
+      wish.transform = try adding(changes, to: quantizer)
+    case .encode(_, .rows(let encoder)):
+      wish.transform = .encode(changes.map { .adapter($0) }, .rows(encoder))
+    case .copy, .regroup, .omit:
+      // An adapter is folded into a tensor that keeps its encoding.
+      let decision = try FoldPlanner(format).decide(source, changes)
+      guard case .exact = decision.verdict else {
+        throw ModelError(
+          .unsupported,
+          "the weight keeps its encoding, and the adapter cannot be added to it exactly",
+          tensor: source.name, found: source.encoding.description)
+      }
+      wish = decision.wish
+    }
+    wish.reason = reason + ", with the adapter added"
+    return wish
+  }
+
+  /// The encoding of a weight with adapters, before or after rounding.
+  ///
+  /// A pooled adapter changes the biases after rounding if the source is not quantized and the
+  /// groups of the adapter consist of whole groups of the quantizer. Other changes are added to the
+  /// floats before rounding. Throws `unsupported` for a pooled adapter if the quantizer stores no
+  /// biases.
+  private func adding(
+    _ changes: [PairedChange], to quantizer: any Quantizer
+  ) throws(ModelError) -> Transform {
+    let grouping = quantizer.grouping
+    if grouping.offset != .bias, changes.contains(where: { $0.groupSize != nil }) {
+      throw ModelError(
+        .unsupported, "the scheme stores no biases, which a QA-LoRA adapter changes",
+        tensor: source.name, expected: "a scheme with a bias, such as minmax",
+        found: quantizer.schemeName,
+        hint: "or quantize without --adapter, then use pleat fold")
+    }
+    func isAfterRounding(_ change: PairedChange) -> Bool {
+      guard let size = change.groupSize, !source.isGrouped else { return false }
+      return size % grouping.groupSize == 0
+    }
+    return .encode(
+      changes.filter { !isAfterRounding($0) }.map { .adapter($0) },
+      .groups(quantizer, offsetMoves: changes.filter(isAfterRounding)))
+  }
+}

@@ -1,0 +1,173 @@
+internal import Adapters
+internal import Bytes
+public import Formats
+internal import Kernels
+internal import SystemPackage
+internal import TensorModel
+public import Weights
+
+/// Everything that a run will do, decided without reading a weight.
+public struct Plan: Sendable {
+  /// The model that is read.
+  public let model: Model
+  /// The format that is written.
+  public let format: Format
+  /// One job for each tensor, in the order of the source.
+  public let jobs: [TensorJob]
+  /// Notes for the user before the run.
+  public let notes: [String]
+  /// The adapters that are folded in.
+  public let adapters: [AppliedAdapter]
+  /// The total length of the output files; an upper bound unless `isExact`.
+  public let byteCount: Int
+  /// Whether `byteCount` is exact.
+  public let isExact: Bool
+  /// The names of the output files, relative to their folder.
+  public let fileNames: [String]
+
+  private let tensorByteCount: Int  // of the output's weights, before compression
+  package let layout: any OutputLayout
+  package let attachments: [Attachment]
+  package let companions: [CompanionPlan]
+  /// The stored tensors of the output that have no tensor in the source.
+  package let additions: [(stored: Int, bytes: [UInt8])]
+  /// The option without which the fold must not run; nil if none is missing.
+  package let missingPermit: MissingPermit?
+
+  /// The number of elements of all tensors.
+  public var elementCount: Int { model.catalog.elementCount }
+
+  /// The bits per weight of the output, over all tensors, before compression.
+  public var bitsPerWeight: Double {
+    elementCount == 0 ? 0 : Double(tensorByteCount) * 8 / Double(elementCount)
+  }
+
+  /// A text with the first and the last file of a split set; nil for one file, or a folder.
+  public var splitName: String? {
+    guard layout.folder == nil, fileNames.count > 1, let first = fileNames.first,
+      let last = fileNames.last
+    else { return nil }
+    return "\(first) … \(last)"
+  }
+
+  /// The bits per weight of what was written: fewer than planned if it was compressed.
+  public func bitsPerWeight(of size: WrittenSize) -> Double {
+    elementCount == 0 ? 0 : Double(size.tensorByteCount) * 8 / Double(elementCount)
+  }
+}
+
+extension Plan {
+  /// Resolves a planner's decisions into a job for each tensor and the layout of the output.
+  ///
+  /// - Parameters:
+  ///   - model: The model to read.
+  ///   - wishes: The planner's decision for each tensor, in the order of the catalog.
+  ///   - destination: The output.
+  ///   - notes: The planner's notes for the user.
+  ///   - history: The entry of this step in the provenance.
+  ///   - rounding: Whether scales and biases may be rounded to a type of the format.
+  ///   - adapters: The adapters that are folded in.
+  ///   - attachments: The adapters that the output carries; nil for those that the model carries
+  ///     and that are not folded in.
+  ///   - missingPermit: The option without which the plan must not run.
+  /// - Throws: `usage` and `unsupported` for what the format cannot store.
+  init(
+    _ model: Model, _ wishes: [TensorWish], to destination: Destination, notes: [String],
+    history: JSONValue, rounding: Bool = false, adapters: [AppliedAdapter] = [],
+    attachments: [Attachment]? = nil, missingPermit: MissingPermit? = nil
+  ) throws(ModelError) {
+    try destination.check()
+    let format = destination.format
+    let attachments = attachments ?? model.attachments(besides: adapters)
+    try format.checkHolds(attachments)
+    let translation = try model.translation(for: destination)
+    var resolver = JobResolver(model, destination, permitsRounding: rounding)
+    for wish in wishes { try resolver.append(wish, translation) }
+    let jobs = resolver.jobs
+    let companions = try CompanionPlan.plans(for: model, jobs.map(\.target), format)
+    let output = PlannedContents(resolver.stored, translation, attachments)
+    var contents = Contents(
+      stored: output.stored,
+      metadata: OutputMetadata.metadata(
+        of: model, translation, jobs, format, model.history + [history]),
+      companions: companions.map(\.companion),
+      provenance: Provenance(
+        sources: model.expectedSources, history: model.history + [history]))
+    contents.attached = output.attached
+    layout = try destination.layout(contents, for: model)
+    try destination.check(
+      layout, against: [model] + (adapters.map(\.file.model) + attachments.map(\.model)))
+    tensorByteCount = resolver.byteCount
+    self.model = model
+    self.format = format
+    self.jobs = jobs
+    self.adapters = adapters
+    self.attachments = output.attachments
+    self.companions = layout.holdsCompanions ? companions : []
+    additions = output.additions
+    self.notes =
+      model.notes + (translation?.notes ?? []) + notes
+      + (translation == nil ? OutputMetadata.losses(of: model, in: layout, format) : [])
+    self.missingPermit = missingPermit
+    byteCount = layout.byteCount
+    isExact = layout.isExact
+    fileNames = layout.fileNames
+  }
+}
+
+/// The stored tensors of an output: those of weights, then additions, then attached adapters.
+private struct PlannedContents {
+  var stored: [StoredTensor]
+  var additions: [(stored: Int, bytes: [UInt8])] = []
+  var attached: [AttachedAdapter] = []
+  var attachments: [Attachment] = []
+
+  init(
+    _ weights: [StoredTensor], _ translation: GGUFTranslation?, _ attachments: [Attachment]
+  ) {
+    stored = weights
+    for addition in translation?.additions ?? [] {
+      additions.append((stored.count, addition.bytes))
+      stored.append(addition.stored)
+    }
+    for var attachment in attachments {
+      attachment.adapter.stored = stored.count..<stored.count + attachment.stored.count
+      attached.append(attachment.adapter)
+      stored += attachment.tensors
+      self.attachments.append(attachment)
+    }
+  }
+}
+
+extension Model {
+  /// The source files for the provenance.
+  ///
+  /// Checksums that are known only after reading have a placeholder of the same length.
+  fileprivate var expectedSources: [SourceFile] {
+    if let provenance = reader.provenance { return provenance.sources }
+    return reader.files.map {
+      SourceFile(name: $0.path.name, byteCount: $0.byteCount, checksum: .init())
+    }
+  }
+
+  /// The adapters that the model carries, without those in `folded`.
+  fileprivate func attachments(besides folded: [AppliedAdapter]) -> [Attachment] {
+    attachments.filter { carried in
+      !folded.contains {
+        $0.file.isAttached && $0.file.model.path == path
+          && $0.file.name == carried.adapter.name
+      }
+    }
+  }
+}
+
+extension Format {
+  /// Throws `unsupported` if the format cannot store attached adapters.
+  fileprivate func checkHolds(_ attachments: [Attachment]) throws(ModelError) {
+    guard !container.features.contains(.provenance), !attachments.isEmpty else { return }
+    throw ModelError(
+      .unsupported, "\(name) cannot store the adapters that the model carries",
+      found: attachments.map(\.adapter.name).joined(separator: ", "),
+      hint: "pleat fold folds them in; pleat convert --drop-adapters leaves them out")
+  }
+}

@@ -1,0 +1,97 @@
+internal import Formats
+internal import Quantization
+internal import TensorModel
+
+/// Chooses quantizers: a scheme and an offset that a format can store, for given bits and groups.
+struct QuantizerChoice {
+  private let format: Format
+  private let parameters: ScalarType
+  // Many weights ask for the same quantizer.
+  private var known: [Request: any Quantizer] = [:]
+
+  /// The scheme that the user prefers.
+  struct Preference: Hashable {
+    /// The name; nil for the standard scheme of each offset.
+    var name: String?
+    /// Whether the standard schemes are tried after the named one.
+    var allowsOthers = false
+  }
+
+  private struct Request: Hashable {
+    var bits: Int
+    var groupSize: Int
+    var schemes: Preference
+    var offset: Grouping.Offset?
+  }
+
+  /// Creates a choice for a format, with scales and biases of type `parameters`.
+  init(_ format: Format, _ parameters: ScalarType) {
+    self.format = format
+    self.parameters = parameters
+  }
+
+  /// The quantizer for groups of a form.
+  ///
+  /// - Parameters:
+  ///   - bits: The width of a code.
+  ///   - groupSize: The number of columns in a group, which the format must allow.
+  ///   - schemes: The scheme that the user prefers.
+  ///   - offset: What a group stores besides its scale; nil for what the format prefers.
+  /// - Returns: The quantizer.
+  /// - Throws: `usage` if no scheme makes groups that the format can store.
+  mutating func quantizer(
+    bits: Int, groupSize: Int, _ schemes: Preference, _ offset: Grouping.Offset?
+  ) throws(ModelError) -> any Quantizer {
+    let request = Request(bits: bits, groupSize: groupSize, schemes: schemes, offset: offset)
+    if let quantizer = known[request] { return quantizer }
+    let quantizer = try choose(request)
+    known[request] = quantizer
+    return quantizer
+  }
+
+  private func choose(_ request: Request) throws(ModelError) -> any Quantizer {
+    var refusals: (scheme: String?, format: String?) = (nil, nil)
+    for (scheme, offset) in try candidates(request) {
+      let grouping = Grouping(
+        bits: request.bits, groupSize: request.groupSize, offset: offset, parameters: parameters)
+      if let reason = scheme.refusal(grouping) {
+        refusals.scheme = refusals.scheme ?? reason
+        continue
+      }
+      switch format.makes(grouping) {
+      case .exact: return scheme.quantizer(grouping)
+      case .rounded(let reason), .refused(let reason): refusals.format = reason
+      }
+    }
+    if let reason = refusals.format {
+      throw ModelError(
+        .usage, "\(format.name) does not support \(request.bits) bits here: \(reason)",
+        hint: "choose other --bits, --scheme or --parameters")
+    }
+    let kind = request.offset == .bias ? "a bias" : "a scale only"
+    let reason = refusals.scheme ?? "it makes no groups with \(kind)"
+    let scheme = request.schemes.name ?? ""
+    throw ModelError(
+      .usage, "the scheme \(scheme) does not support \(request.bits) bits here: \(reason)",
+      hint: "choose another --scheme, or other --bits, --group-size or --parameters")
+  }
+
+  /// Pairs of a scheme and an offset, in the order in which they are tried.
+  ///
+  /// Pairs with the offset that the format prefers come first.
+  private func candidates(
+    _ request: Request
+  ) throws(ModelError) -> [(scheme: Scheme, offset: Grouping.Offset)] {
+    var all: [(scheme: Scheme, offset: Grouping.Offset)] = []
+    if let name = request.schemes.name {
+      let scheme = try Schemes.named(name)
+      all = scheme.offsets.map { (scheme, $0) }
+    }
+    if request.schemes.name == nil || request.schemes.allowsOthers {
+      all += Schemes.offsetPreference.map { (Schemes.standard(for: $0), $0) }
+    }
+    all = all.filter { request.offset == nil || $0.offset == request.offset }
+    return all.filter { $0.offset == format.usualOffset }
+      + all.filter { $0.offset != format.usualOffset }
+  }
+}

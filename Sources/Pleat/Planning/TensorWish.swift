@@ -1,0 +1,59 @@
+internal import Adapters
+package import Formats
+package import TensorModel
+
+/// A planner's decision for one tensor, before its stored form and its location are resolved.
+package struct TensorWish: Sendable {
+  /// The tensor in the source.
+  package let source: TensorInfo
+  /// The tensor in the output.
+  package var target: TensorInfo
+  /// The transform that turns the source into the target.
+  package var transform: Transform
+  /// The reason for the decision, in a few words.
+  package var reason: String
+  /// Why the tensor is not quantized although the recipe asks for it; nil in all other cases.
+  package var exception: Exception?
+  /// Whether a rule keeps the tensor, even with numbers that are not finite.
+  package var isKeptByRule = false
+  /// The hint for the user if the format refuses the target.
+  package var refusalHint: String?
+  /// The translation to llama.cpp's name and row order; nil if they stay the same.
+  package var placement: GGUFTranslation.Tensor?
+
+  /// The reason why a weight is not quantized.
+  package enum Exception: Sendable, Hashable {
+    /// The group size does not divide the columns.
+    case indivisible
+    /// The format cannot store its shape, for the reason given.
+    case shape(String)
+  }
+
+  /// Creates a wish for a tensor that gets `encoding`.
+  package init(
+    _ source: TensorInfo, to encoding: Encoding, _ transform: Transform, _ reason: String
+  ) {
+    self.source = source
+    target = TensorInfo(name: source.name, shape: source.shape, encoding: encoding)
+    self.transform = transform
+    self.reason = reason
+  }
+
+  /// Creates a wish for a tensor that keeps its encoding.
+  package init(keeping source: TensorInfo, _ reason: String) {
+    self.init(source, to: source.encoding, .copy, reason)
+  }
+
+  /// Creates a wish for a tensor that becomes plain numbers.
+  package init(decoding source: TensorInfo, to type: ScalarType, _ reason: String) {
+    self.init(source, to: .plain(type), .encode([], .plain(type)), reason)
+  }
+
+  /// Creates a wish for a tensor that keeps its codes, with another offset or parameter type.
+  package init(regrouping source: TensorInfo, to grouping: Grouping, _ reason: String) {
+    self.init(source, to: .grouped(grouping), .regroup(grouping, offsetMoves: []), reason)
+  }
+
+  /// The action for reports.
+  package var action: Action { transform.action(on: source.encoding) }
+}

@@ -1,0 +1,228 @@
+internal import Adapters
+internal import Bytes
+internal import Formats
+internal import Kernels
+internal import Quantization
+internal import TensorModel
+internal import Weights
+
+/// Transforms blocks of tensors; each thread has its own worker with its own buffers.
+final class BlockWorker {
+  let model: Model
+  let codec: any WeightCodec
+  let adapters: [AppliedAdapter]
+  let updates: UpdateReader
+  var source: [[UInt8]] = []
+  var values: [Float] = []
+  var measurement: FoldMeasurement?
+  var editedPart: [UInt8] = []
+  private var target: [[UInt8]] = []
+  private var rows: GroupedRows?
+
+  init(_ plan: Plan) {
+    model = plan.model
+    codec = plan.format.codec
+    adapters = plan.adapters
+    updates = UpdateReader(plan.adapters.map(\.numbers))
+  }
+
+  /// The result of processing a block.
+  struct Processed {
+    /// The bytes to write.
+    var parts: [PartBlock]
+    /// How exactly adapters were added; nil if none changes the tensor.
+    var measurement: FoldMeasurement?
+  }
+
+  /// Reads a block of a job's source and returns the bytes to write.
+  ///
+  /// Throws what reading throws, and `malformed` or `unsupported` for values that cannot be
+  /// encoded.
+  func process(_ job: TensorJob, block: Int) throws(ModelError) -> Processed {
+    let units = job.partition.units(of: block)
+    measurement = job.foldsAdapters ? FoldMeasurement() : nil
+    let parameters = parameters(of: job)
+    try model.read(
+      job.sourceIndex, job.partition, units: units, into: &source,
+      skipping: unreadParts(of: job, parameters))
+    var output: [[UInt8]]
+    do throws(ModelError) {
+      output = try transform(job, units, parameters)
+    } catch {
+      throw error.located(file: model.path, tensor: job.source.name)
+    }
+    if let order = job.rowOrder {
+      output[0] = order.interleaved(output[0], rowLength: job.targetLayouts[0].bytesPerStep)
+    }
+    let parts = parts(of: job, block, units, output)
+    return Processed(parts: parts, measurement: measurement)
+  }
+
+  /// The bytes of each part of the target: buffers of the source where nothing changes in them.
+  private func transform(
+    _ job: TensorJob, _ units: Range<Int>, _ parameters: [Parameters]
+  ) throws(ModelError) -> [[UInt8]] {
+    switch job.transform {
+    case .copy:
+      try checkCopied(job, units, parameters)
+      return source
+    case .encode(_, .rows(let encoder)):
+      return try filledTarget(job, units) { (target) throws(ModelError) in
+        if job.foldsAdapters {
+          try merge(job, units, encoder, &target[0])
+        } else {
+          try decode(job, units, encoder, &target[0])
+        }
+      }
+    case .encode(_, .groups(let quantizer, _)):
+      return try filledTarget(job, units) { (target) throws(ModelError) in
+        try quantize(job, units, quantizer, &target)
+      }
+    case .regroup(let grouping, let moves):
+      try checkParameters(parameters, job, units)
+      if let biases = job.editedBiases { return try moveBiases(job, units, grouping, biases) }
+      return try filledTarget(job, units) { (target) throws(ModelError) in
+        if moves.isEmpty, job.source.encoding == job.target.encoding {
+          try repack(job, units, grouping, &target)
+        } else {
+          try regroup(job, units, grouping, &target)
+        }
+      }
+    case .omit: preconditionFailure("a tensor that is left out has no blocks")
+    }
+  }
+
+  // MARK: - Buffers
+
+  /// The parts that are copied from file to file and whose numbers need no check.
+  private func unreadParts(of job: TensorJob, _ parameters: [Parameters]) -> Set<Int> {
+    // A part with a stated checksum is read, so that the checksum is compared.
+    Set(
+      job.copySources.indices.filter { part in
+        job.copySources[part].map { $0.checksum == nil } ?? false
+          && !isChecked(job, part, parameters)
+      })
+  }
+
+  /// The buffers of the previous block, resized for this block and filled by `fill`.
+  ///
+  /// Their old contents are overwritten completely.
+  private func filledTarget(
+    _ job: TensorJob, _ units: Range<Int>, _ fill: (inout [[UInt8]]) throws(ModelError) -> Void
+  ) throws(ModelError) -> [[UInt8]] {
+    // While the property is empty, the buffers have one owner and are filled without a copy.
+    var buffers: [[UInt8]] = []
+    swap(&buffers, &target)
+    if buffers.count != job.targetLayouts.count {
+      buffers = job.targetLayouts.map { _ in [] }
+    }
+    for (part, layout) in job.targetLayouts.enumerated() {
+      buffers[part].resize(to: layout.byteCount(of: units))
+    }
+    defer { target = buffers }
+    try fill(&buffers)
+    return buffers
+  }
+
+  /// The blocks of the stored tensors.
+  private func parts(
+    of job: TensorJob, _ block: Int, _ units: Range<Int>, _ output: [[UInt8]]
+  ) -> [PartBlock] {
+    var parts: [PartBlock] = []
+    for (part, bytes) in output.enumerated() {
+      let layout = job.targetLayouts[part]
+      // Row-independent parts are written with block 0.
+      if layout.rowsPerStep == nil, block > 0 { continue }
+      let range = layout.range(of: units)
+      let content = layout.rowsPerStep == nil ? codec.parts(of: job.target)[part].content : nil
+      var piece = PartBlock(
+        stored: job.firstStoredIndex + part, offset: job.offset + range.lowerBound,
+        bytes: content ?? bytes)
+      if !layout.isContiguous {
+        piece.stripes = .init(count: layout.stripeCount, distance: layout.stripeByteCount)
+      } else if let location = job.copySources[part] {
+        let start = location.offset + range.lowerBound
+        piece.content = .range(location.file, start..<start + range.count)
+      }
+      parts.append(piece)
+    }
+    return parts
+  }
+
+  // MARK: - Transforms without adapters
+
+  private func quantize(
+    _ job: TensorJob, _ units: Range<Int>, _ quantizer: any Quantizer, _ target: inout [[UInt8]]
+  ) throws(ModelError) {
+    let columns = job.partition.elementsPerUnit
+    for tile in job.partition.tiles(units.count) {
+      decodeSource(job, tile)
+      let firstRow = units.lowerBound + tile.lowerBound
+      let update = try updated(job, firstRow..<firstRow + tile.count)
+      let rows = rows(quantizer.grouping, columns: columns, count: tile.count)
+      do throws(GroupFault) { try quantizer.encode(values, into: rows) } catch {
+        throw explain(error, job, quantizer.grouping, firstRow: firstRow)
+      }
+      if let update {
+        try foldQuantized(job, update, rows, tile, &target)
+      } else {
+        try codec.check(rows, firstRow: firstRow)
+        codec.write(rows, into: &target, firstRow: tile.lowerBound)
+      }
+    }
+  }
+
+  private func decode(
+    _ job: TensorJob, _ units: Range<Int>, _ encoder: any RowEncoder, _ target: inout [UInt8]
+  ) throws(ModelError) {
+    let type = job.transform.plainType ?? .f32
+    for tile in job.partition.tiles(units.count) {
+      decodeSource(job, tile)
+      try checkRange(
+        values, "a weight", type,
+        first: (units.lowerBound + tile.lowerBound) * job.partition.elementsPerUnit,
+        columns: job.source.shape.columnCount,
+        hint: "use --dtype \(type == .f16 ? "BF16 or F32" : "F32")")
+      let bytes = job.targetLayouts[0].range(of: tile)
+      if job.transform.addsOne { for index in values.indices { values[index] += 1 } }
+      let values = values
+      target.change(bytes) { encoder.encode(values, into: &$0) }
+    }
+  }
+
+  private func repack(
+    _ job: TensorJob, _ units: Range<Int>, _ grouping: Grouping, _ target: inout [[UInt8]]
+  ) throws(ModelError) {
+    let isRounded = if case .rounded = job.admission { true } else { false }
+    for tile in job.partition.tiles(units.count) {
+      let rows = rows(grouping, columns: job.partition.elementsPerUnit, count: tile.count)
+      let firstRow = units.lowerBound + tile.lowerBound
+      model.readGroups(source, firstRow: tile.lowerBound, into: rows)
+      try codec.check(rows, firstRow: firstRow)
+      if isRounded {
+        let first = firstRow * rows.groupCount
+        for (what, values) in [("a scale", rows.scales), ("a bias", rows.biases)] {
+          try checkRange(
+            values, what, .f16, first: first, columns: rows.groupCount,
+            hint: "use a format that stores larger scales and biases, such as pleat")
+        }
+      }
+      codec.write(rows, into: &target, firstRow: tile.lowerBound)
+    }
+  }
+
+  /// Fills `values` with the numbers of some units of the block that was read.
+  func decodeSource(_ job: TensorJob, _ units: Range<Int>) {
+    model.decode(job.sourceIndex, job.partition, source, units: units, into: &values)
+  }
+
+  /// A buffer for rows of groups; that of the previous tile if its form and size are the same.
+  func rows(_ grouping: Grouping, columns: Int, count: Int) -> GroupedRows {
+    if let rows, rows.grouping == grouping, rows.columnCount == columns, rows.rowCount == count {
+      return rows
+    }
+    let rows = GroupedRows(grouping: grouping, columnCount: columns, rowCount: count)
+    self.rows = rows
+    return rows
+  }
+}

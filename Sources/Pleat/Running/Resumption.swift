@@ -1,0 +1,36 @@
+internal import Bytes
+internal import Formats
+internal import Kernels
+internal import Quantization
+internal import TensorModel
+internal import Weights
+
+extension Plan {
+  /// Whether a later run can reuse finished files: if tensors are written to several files.
+  public var isResumable: Bool { layout.shardCount > 1 }
+
+  /// A key that is equal only for plans that write the same bytes.
+  ///
+  /// It covers the version of Pleat, the identity of the input files and all decisions. It is empty
+  /// if the plan is not resumable.
+  var resumptionKey: String {
+    guard isResumable else { return "" }
+    let inputs = [model.reader] + adapters.map(\.file.model.reader)
+    var lines = [PleatVersion.text, format.name] + fileNames
+    lines += inputs.flatMap { $0.files.map(\.identity) }
+    lines.append(JSONWriter.text(.array(layout.contents.provenance.history)))
+    for job in jobs { lines.append(job.identity) }
+    for tensor in layout.contents.stored { lines.append("\(tensor.name) \(tensor.byteCount)") }
+    let text = Array(lines.joined(separator: "\n").utf8)
+    return "\(CRC32C(of: text.span).text) \(text.count)"
+  }
+}
+
+extension TensorJob {
+  /// A text that is equal only for jobs that make the same bytes from the same source.
+  fileprivate var identity: String {
+    var line = "\(target.name) \(target.shape) \(target.encoding) \(action)"
+    if case .encode(_, .groups(let quantizer, _)) = transform { line += " \(quantizer.schemeName)" }
+    return line
+  }
+}

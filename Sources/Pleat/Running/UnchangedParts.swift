@@ -1,0 +1,65 @@
+internal import Bytes
+internal import Formats
+internal import TensorModel
+internal import Weights
+
+/// Writes what no worker transforms: companions, attached adapters and additional tensors.
+struct UnchangedParts {
+  private let plan: Plan
+  private static let pieceByteCount = 1 << 20
+
+  init(_ plan: Plan) { self.plan = plan }
+
+  /// Copies or writes the companion files; must be called before any block is written.
+  ///
+  /// Throws `io`, and what reading throws.
+  func copyCompanions(to sink: any BlockSink) throws(ModelError) {
+    for (index, companion) in plan.companions.enumerated() {
+      if let text = companion.text {
+        try sink.writeCompanion(index, at: 0, text)
+        continue
+      }
+      guard let source = companion.source else { continue }
+      let byteCount = companion.companion.byteCount
+      for start in stride(from: 0, to: byteCount, by: Self.pieceByteCount) {
+        let count = min(Self.pieceByteCount, byteCount - start)
+        var bytes = [UInt8](repeating: 0, count: count)
+        try bytes.change(0..<count) { (span) throws(ModelError) in
+          try plan.model.reader.readCompanion(source, at: start, into: &span)
+        }
+        try sink.writeCompanion(index, at: start, bytes)
+      }
+    }
+  }
+
+  /// Writes the tensors that have no tensor in the source.
+  ///
+  /// Throws `io`.
+  func writeAdditions(to sink: any BlockSink, firstTicket: Int) throws(ModelError) {
+    for (index, addition) in plan.additions.enumerated() {
+      let block = PartBlock(stored: addition.stored, offset: 0, bytes: addition.bytes)
+      try sink.write([block], ticket: firstTicket + index)
+    }
+  }
+
+  /// Copies the tensors of attached adapters.
+  ///
+  /// Throws `io`, and what reading throws.
+  func copyAttachments(to sink: any BlockSink, firstTicket: Int) throws(ModelError) {
+    var ticket = firstTicket
+    for attachment in plan.attachments {
+      for (stored, index) in zip(attachment.adapter.stored, attachment.stored) {
+        let tensor = attachment.model.reader.stored[index]
+        let piece = Attachment.pieceByteCount(of: tensor)
+        for start in stride(from: 0, to: tensor.byteCount, by: piece) {
+          var bytes = [UInt8](repeating: 0, count: min(piece, tensor.byteCount - start))
+          try bytes.change(0..<bytes.count) { (span) throws(ModelError) in
+            try attachment.model.reader.read(index, at: start, into: &span)
+          }
+          try sink.write([PartBlock(stored: stored, offset: start, bytes: bytes)], ticket: ticket)
+          ticket += 1
+        }
+      }
+    }
+  }
+}

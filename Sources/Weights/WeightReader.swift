@@ -1,0 +1,145 @@
+internal import Formats
+internal import Kernels
+package import TensorModel
+
+/// Reads the weights of a model as floats, in runs that fit into memory regardless of tensor size.
+package struct WeightReader {
+  private let model: Model
+  private static let runElementCount = 1 << 18
+
+  /// Creates a reader of a model's weights.
+  package init(model: Model) { self.model = model }
+
+  /// A tensor that Pleat can decode.
+  package struct Tensor {
+    fileprivate let index: Int
+    fileprivate let partition: BlockPartition
+    fileprivate let shape: Shape
+    fileprivate let unitsPerRow: Int
+    /// The number of rows that can only be read together.
+    fileprivate var rowStep: Int { unitsPerRow == 1 ? partition.unitsPerStep : 1 }
+    /// The number of runs; a run is a block of the partition.
+    package var runCount: Int { partition.blockCount }
+  }
+
+  /// The tensor at an index of the catalog; nil if Pleat cannot decode its encoding.
+  package func tensor(_ index: Int) -> Tensor? {
+    let info = model.catalog.tensors[index]
+    guard info.isDecodable else { return nil }
+    let partition = BlockPartition(
+      info, model.parts(of: index), unit: info.isGrouped ? .row : .element,
+      runElementCount: Self.runElementCount)
+    let unit = partition.elementsPerUnit
+    return Tensor(
+      index: index, partition: partition, shape: info.shape,
+      unitsPerRow: unit == 0 ? 0 : max(1, info.shape.columnCount / unit))
+  }
+
+  /// Runs of whole rows that fit into memory, and that can be read from all of the tensors.
+  ///
+  /// - Parameters:
+  ///   - tensors: Tensors of the same shape, perhaps of several models.
+  ///   - multiple: The number of rows that must be in the same run for another reason.
+  /// - Returns: The runs, in order; none for a tensor without elements.
+  package static func runs(of tensors: [Tensor], multiple: Int = 1) -> [Range<Int>] {
+    guard let shape = tensors.first?.shape, shape.elementCount > 0 else { return [] }
+    let step = tensors.map(\.rowStep).reduce(multiple, BlockPartition.leastCommonMultiple)
+    let count = max(1, runElementCount / shape.columnCount / step) * step
+    return stride(from: 0, to: shape.rowCount, by: count).map {
+      $0..<min($0 + count, shape.rowCount)
+    }
+  }
+
+  /// The numbers of some rows.
+  ///
+  /// Throws what reading throws.
+  package func values(of tensor: Tensor, rows: Range<Int>) throws(ModelError) -> [Float] {
+    try values(
+      of: tensor,
+      units: rows.lowerBound * tensor.unitsPerRow..<rows.upperBound * tensor.unitsPerRow)
+  }
+
+  /// The numbers of some rows, and the groups that they were decoded from; nil for other encodings.
+  ///
+  /// Throws what reading throws.
+  package func grouped(
+    _ tensor: Tensor, rows: Range<Int>
+  ) throws(ModelError) -> (GroupedRows?, [Float]) {
+    guard case .grouped(let grouping) = model.catalog.tensors[tensor.index].encoding else {
+      return (nil, try values(of: tensor, rows: rows))
+    }
+    let parts = try model.read(tensor.index, tensor.partition, units: rows)
+    let groups = GroupedRows(
+      grouping: grouping, columnCount: tensor.partition.elementsPerUnit, rowCount: rows.count)
+    model.readGroups(parts, firstRow: 0, into: groups)
+    var values: [Float] = []
+    groups.decodeAll(into: &values)
+    return (groups, values)
+  }
+
+  /// The numbers of a run.
+  ///
+  /// Throws what reading throws.
+  package func values(of tensor: Tensor, run: Int) throws(ModelError) -> [Float] {
+    try values(of: tensor, units: tensor.partition.units(of: run))
+  }
+
+  /// The numbers of a run that are not finite.
+  ///
+  /// Doubles that are too large for a float count as finite. Throws what reading throws.
+  package func nonFinite(of tensor: Tensor, run: Int) throws(ModelError) -> NonFiniteNumbers {
+    let units = tensor.partition.units(of: run)
+    let parts = try model.read(tensor.index, tensor.partition, units: units)
+    var values: [Float] = []
+    model.decode(tensor.index, tensor.partition, parts, units: 0..<units.count, into: &values)
+    var found = NonFiniteNumbers()
+    guard !largestMagnitude(values.span).isFinite else { return found }
+    let isDouble = model.catalog.tensors[tensor.index].encoding == .plain(.f64)
+    let first = units.lowerBound * tensor.partition.elementsPerUnit
+    for (index, value) in values.enumerated() where !value.isFinite {
+      if isDouble, Double(littleEndian: parts[0], at: index).isFinite { continue }
+      if value.isNaN { found.nanCount += 1 } else { found.infinityCount += 1 }
+      found.firstIndex = found.firstIndex ?? first + index
+    }
+    return found
+  }
+
+  private func values(of tensor: Tensor, units: Range<Int>) throws(ModelError) -> [Float] {
+    let parts = try model.read(tensor.index, tensor.partition, units: units)
+    var values: [Float] = []
+    model.decode(tensor.index, tensor.partition, parts, units: 0..<units.count, into: &values)
+    return values
+  }
+}
+
+extension TensorInfo {
+  /// Whether Pleat can decode the tensor.
+  package var isDecodable: Bool { isGrouped || RowDecoder(encoding) != nil }
+}
+
+/// Numbers of a tensor that are not finite.
+package struct NonFiniteNumbers: Sendable, Hashable {
+  /// How many numbers are NaN.
+  package var nanCount = 0
+  /// How many are infinite.
+  package var infinityCount = 0
+  /// The index of the first of them in the tensor; nil without any.
+  package var firstIndex: Int?
+
+  package init() {}
+
+  /// Adds those of the next run.
+  package mutating func merge(_ next: NonFiniteNumbers) {
+    nanCount += next.nanCount
+    infinityCount += next.infinityCount
+    firstIndex = firstIndex ?? next.firstIndex
+  }
+}
+
+extension Double {
+  /// A double of a buffer, by its index in it.
+  package init(littleEndian bytes: some Collection<UInt8>, at index: Int) {
+    let number = bytes.dropFirst(8 * index).prefix(8)
+    self.init(bitPattern: number.reversed().reduce(0) { $0 << 8 | UInt64($1) })
+  }
+}

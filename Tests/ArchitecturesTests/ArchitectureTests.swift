@@ -1,0 +1,201 @@
+import Architectures
+import Formats
+import TensorModel
+import TestSupport
+import Testing
+
+@Suite struct ArchitectureTests {
+  /// A line of golden/names/gguf_names.tsv.
+  ///
+  /// It has the names of a tensor in transformers and in gguf; nil if one has no such tensor.
+  struct Row {
+    let architecture: Architecture
+    let modelType: String
+    let huggingFace: String?
+    let gguf: String?
+
+    init(_ line: Substring) throws {
+      let cells = line.split(separator: "\t").map(String.init)
+      try #require(cells.count == 3)
+      modelType = cells[0]
+      architecture = try #require(Architectures.forModelType(modelType))
+      huggingFace = cells[1] == "-" ? nil : cells[1]
+      gguf = cells[2] == "-" ? nil : cells[2]
+    }
+
+    /// The Hugging Face name in a checkpoint of the text model alone.
+    var plainName: String? {
+      let prefix = "language_model."
+      return huggingFace.map { $0.hasPrefix(prefix) ? String($0.dropFirst(prefix.count)) : $0 }
+    }
+  }
+
+  private func golden() throws -> [Row] {
+    let text = String(decoding: try Fixtures.bytes("golden/names/gguf_names.tsv"), as: UTF8.self)
+    return try text.split(separator: "\n").filter { !$0.hasPrefix("#") }.map(Row.init)
+  }
+
+  /// The pairs of names in the tables of an architecture, in layer `layer`.
+  private func names(
+    of architecture: Architecture, layer: String, ending: String
+  ) -> [(huggingFace: String, gguf: String)] {
+    let outside = architecture.modelNames.map {
+      ("\($0.huggingFace).\(ending)", "\($0.gguf).\(ending)")
+    }
+    let inside = architecture.layerNames.map {
+      ("model.layers.\(layer).\($0.huggingFace).\(ending)", "blk.\(layer).\($0.gguf).\(ending)")
+    }
+    return outside + inside
+  }
+
+  @Test("a transformers name maps to its gguf name") func toGGUF() throws {
+    for row in try golden() {
+      guard let name = row.huggingFace else { continue }
+      #expect(row.architecture.ggufName(of: name) == row.gguf, "\(row.modelType): \(name)")
+    }
+  }
+
+  @Test("a gguf name maps to its transformers name") func toHuggingFace() throws {
+    for row in try golden() {
+      guard let name = row.gguf else { continue }
+      let found = row.architecture.huggingFaceName(of: name)
+      #expect(found == row.plainName, "\(row.modelType): \(name)")
+    }
+  }
+
+  @Test("the tables have exactly the tensors that transformers and gguf share")
+  func completeness() throws {
+    let golden = try golden()
+    for architecture in Architectures.all {
+      for type in architecture.modelTypes {
+        let rows = golden.filter { $0.modelType == type && $0.gguf != nil }
+        let expected = rows.compactMap(\.plainName).filter { $0.hasSuffix(".weight") }
+        let found = names(of: architecture, layer: "11", ending: "weight").map(\.huggingFace)
+        #expect(found.sorted() == expected.sorted(), "\(type)")
+      }
+    }
+  }
+
+  @Test(
+    "the mapping of names is invertible in every layer",
+    arguments: ["0", "7", "10", "126", "18446744073709551616"], ["weight", "bias"])
+  func inverse(layer: String, ending: String) {
+    for architecture in Architectures.all {
+      let pairs = names(of: architecture, layer: layer, ending: ending)
+      for pair in pairs {
+        #expect(architecture.ggufName(of: pair.huggingFace) == pair.gguf)
+        #expect(architecture.huggingFaceName(of: pair.gguf) == pair.huggingFace)
+      }
+      #expect(Set(pairs.map(\.huggingFace)).count == pairs.count)
+      #expect(Set(pairs.map(\.gguf)).count == pairs.count)
+    }
+  }
+
+  @Test(
+    "a name that is in no table is not mapped",
+    arguments: [
+      "", ".", "weight", ".weight", "attn_q.weight", "blk", "blk.", "blk.weight", "blk.3.weight",
+      "blk.3..weight", "blk..attn_q.weight", "blk.-1.attn_q.weight", "blk.+1.attn_q.weight",
+      "blk.03.attn_q.weight", "blk.٣.attn_q.weight", "blk.1\u{301}.attn_q.weight",
+      "blk.3.attn_q", "blk.3.attn_q.scale", "blk.3.attn_q.weight.weight", "BLK.3.attn_q.weight",
+      "blk.3.attn_q.weight\u{301}", "blk.3.attn_q\u{301}.weight", "blk.3.token_embd.weight",
+      "blk.3.rope_freqs.weight", "rope_freqs.weight", "model.layers.weight",
+      "model.layers.3.weight", "model.layers..self_attn.q_proj.weight",
+      "model.layers.03.self_attn.q_proj.weight", "model.layers.3.self_attn.q_proj",
+      "model.layers.3.self_attn.q_proj.weight.", "model.layers.3.self_attn.q_proj.lora_A.weight",
+      "model.layers.3.lm_head.weight", "model.layers.3.self_attn.rotary_emb.inv_freq",
+      "self_attn.q_proj.weight", "layers.3.self_attn.q_proj.weight", "embed_tokens.weight",
+      "language_model.language_model.model.norm.weight",
+    ])
+  func unknownNames(name: String) {
+    for architecture in Architectures.all {
+      #expect(architecture.ggufName(of: name) == nil)
+      #expect(architecture.huggingFaceName(of: name) == nil)
+    }
+  }
+
+  @Test("only gemma3 accepts names with the prefix of a language model") func prefix() {
+    for architecture in Architectures.all {
+      for name in ["language_model.model.norm.weight", "model.language_model.norm.weight"] {
+        let expected = architecture.ggufName == "gemma3" ? "output_norm.weight" : nil
+        #expect(architecture.ggufName(of: name) == expected)
+      }
+    }
+  }
+
+  @Test("only llama, mistral and mixtral interleave the rows of queries and keys")
+  func rowOrder() throws {
+    for row in try golden() {
+      guard let name = row.huggingFace else { continue }
+      let order = try row.architecture.rowOrder(
+        ofHuggingFaceName: name, headCount: 6, keyValueHeadCount: 2, headSize: 8)
+      let isLlama = ["llama", "mistral", "mixtral"].contains(row.modelType)
+      let heads: Int? =
+        if name.contains(".q_proj.") { 6 } else if name.contains(".k_proj.") { 2 } else { nil }
+      let expected = isLlama ? heads.flatMap { RotaryRowOrder(headCount: $0, headSize: 8) } : nil
+      #expect(order == expected, "\(row.modelType): \(name)")
+    }
+  }
+
+  @Test("only gemma architectures store norms plus one") func norms() {
+    for architecture in Architectures.all {
+      let isGemma = architecture.modelTypes.allSatisfy { $0.hasPrefix("gemma") }
+      #expect(architecture.addsOneToNorms == isGemma, "\(architecture.modelTypes)")
+      // The name of a norm contains "norm" in both.
+      for pair in names(of: architecture, layer: "3", ending: "weight") {
+        #expect(pair.huggingFace.contains("norm") == pair.gguf.contains("norm"), "\(pair)")
+      }
+    }
+    #expect(Architectures.all.count { $0.addsOneToNorms } == 3)
+  }
+
+  @Test("an odd head size is malformed if rows are reordered")
+  func impossibleHeads() throws {
+    let llama = try #require(Architectures.named("llama"))
+    let qwen = try #require(Architectures.named("qwen2"))
+    func order(_ architecture: Architecture, _ module: String) throws(ModelError) -> RotaryRowOrder?
+    {
+      try architecture.rowOrder(
+        ofHuggingFaceName: "model.layers.0.self_attn.\(module).weight", headCount: 4,
+        keyValueHeadCount: 0, headSize: 63)
+    }
+    for module in ["q_proj", "k_proj"] {
+      let error = Laws.error { () throws(ModelError) in try order(llama, module) }
+      #expect(error?.kind == .malformed)
+      #expect(error?.tensor == "model.layers.0.self_attn.\(module).weight")
+      #expect(error?.found == "\(module == "q_proj" ? 4 : 0) heads of 63 rows")
+      #expect(try order(qwen, module) == nil)
+    }
+    #expect(try order(llama, "v_proj") == nil)
+  }
+
+  @Test(
+    "a gguf architecture name gives the most general architecture",
+    arguments: [
+      ("llama", "llama"), ("qwen2", "qwen2"), ("qwen3", "qwen3"), ("gemma", "gemma"),
+      ("gemma2", "gemma2"), ("gemma3", "gemma3_text"), ("phi3", "phi3"),
+    ])
+  func lookup(name: String, modelType: String) throws {
+    #expect(try #require(Architectures.named(name)).modelTypes.first == modelType)
+  }
+
+  @Test("an unknown architecture is nil") func unknown() {
+    for name in ["", "Llama", "mamba", "gemma3n", "qwen2moe"] {
+      #expect(Architectures.named(name) == nil)
+      #expect(Architectures.forModelType(name) == nil)
+    }
+    for name in ["mistral", "mixtral", "gemma3_text"] { #expect(Architectures.named(name) == nil) }
+  }
+
+  @Test("every architecture file is registered, and model types are unique")
+  func registry() throws {
+    let files = try Files.names(in: Fixtures.repository + "/Sources/Architectures/Tables")
+    #expect(files.count == Architectures.all.count)
+    for file in files {
+      let type = String(file.dropLast(".swift".count)).lowercased()
+      #expect(Architectures.forModelType(type) != nil, "\(file)")
+    }
+    let types = Architectures.all.flatMap(\.modelTypes)
+    #expect(Set(types).count == types.count)
+  }
+}

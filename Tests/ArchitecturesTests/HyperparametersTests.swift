@@ -1,0 +1,124 @@
+import Architectures
+import Bytes
+import Formats
+import TensorModel
+import TestSupport
+import Testing
+
+/// Hyperparameters mean the same when they are read from `config.json` and from GGUF metadata.
+@Suite struct HyperparametersTests {
+  /// A config that every architecture accepts, with more than each needs.
+  private static func config(_ architecture: Architecture, rope: JSONValue = .null) -> JSONValue {
+    [
+      "model_type": .string(architecture.modelTypes[0]), "num_hidden_layers": 2,
+      "max_position_embeddings": 131_072, "hidden_size": 96, "intermediate_size": 160,
+      "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": .number(1e-6),
+      "vocab_size": 64, "sliding_window": 512, "attn_logit_softcapping": .number(50.5),
+      "final_logit_softcapping": .number(30.25), "rope_theta": .number(500_000),
+      "num_local_experts": 3, "num_experts_per_tok": 2, "rope_scaling": rope,
+    ]
+  }
+
+  /// The metadata that a checkpoint with a config gets.
+  private static func metadata(
+    _ config: JSONValue, _ architecture: Architecture
+  ) throws(ModelError) -> Metadata {
+    let heads = try Hyperparameters(config, architecture, tokenCount: 64)
+    let tensors = architecture.requiredNames(layerCount: 2, expertCount: 3).map { name in
+      let size = heads.headSize * (name.contains("k_proj") ? 2 : 4)
+      let shape = name.contains("embed_tokens") ? Shape(64, 96) : Shape(size, 96)
+      return TensorInfo(
+        name: name, shape: name.hasSuffix("norm.weight") ? Shape(96) : shape,
+        encoding: .plain(.f16))
+    }
+    return try GGUFTranslation(
+      tensors, config: config, generation: nil, name: "test"
+    ) { (_, _) in nil }.metadata
+  }
+
+  private static func expectSame(
+    _ found: Hyperparameters, _ expected: Hyperparameters, _ architecture: Architecture
+  ) {
+    let name = "\(architecture.modelTypes)"
+    #expect(found.layerCount == expected.layerCount, "\(name)")
+    #expect(found.contextLength == expected.contextLength, "\(name)")
+    #expect(found.hiddenSize == expected.hiddenSize, "\(name)")
+    #expect(found.feedForwardSize == expected.feedForwardSize, "\(name)")
+    #expect(found.headCount == expected.headCount, "\(name)")
+    #expect(found.keyValueHeadCount == expected.keyValueHeadCount, "\(name)")
+    #expect(found.headSize == expected.headSize, "\(name)")
+    #expect(found.statesHeadSize == expected.statesHeadSize, "\(name)")
+    #expect(Float(found.normEpsilon) == Float(expected.normEpsilon), "\(name)")
+    #expect(found.vocabularySize == expected.vocabularySize, "\(name)")
+    #expect(found.attentionSoftcap == expected.attentionSoftcap, "\(name)")
+    #expect(found.finalSoftcap == expected.finalSoftcap, "\(name)")
+    #expect(found.slidingWindow == expected.slidingWindow, "\(name)")
+    #expect(found.expertCount == expected.expertCount, "\(name)")
+    #expect(found.usedExpertCount == expected.usedExpertCount, "\(name)")
+    #expect(found.rope.base == expected.rope.base, "\(name)")
+    #expect(found.rope.rotatedCount == expected.rope.rotatedCount, "\(name)")
+  }
+
+  @Test("config.json and the metadata made from it give the same hyperparameters")
+  func bothSources() throws {
+    for architecture in Architectures.all {
+      let config = Self.config(architecture)
+      let expected = try Hyperparameters(config, architecture, tokenCount: 64)
+      let metadata = try Self.metadata(config, architecture)
+      Self.expectSame(try Hyperparameters(metadata, architecture), expected, architecture)
+    }
+  }
+
+  @Test("linear and YaRN scaling survive in the metadata") func scaling() throws {
+    let llama = try #require(Architectures.forModelType("llama"))
+    let kinds: [JSONValue] = [
+      ["rope_type": "linear", "factor": .number(4)],
+      [
+        "rope_type": "yarn", "factor": .number(2.5), "original_max_position_embeddings": 4096,
+        "beta_fast": .number(32), "beta_slow": .number(1),
+      ],
+    ]
+    for rope in kinds {
+      let config = Self.config(llama, rope: rope)
+      let expected = try Hyperparameters(config, llama, tokenCount: 64)
+      let found = try Hyperparameters(try Self.metadata(config, llama), llama)
+      #expect(found.rope.scaling == expected.rope.scaling && found.rope.scaling != .none)
+      #expect(found.rope.originalContextLength == expected.rope.originalContextLength)
+    }
+  }
+
+  @Test("null in config.json means that the default holds") func nulls() throws {
+    let gemma = try #require(Architectures.forModelType("gemma2"))
+    let config = Self.config(gemma).overridden(
+      by: ["attn_logit_softcapping": .null, "sliding_window": .null, "head_dim": .null])
+    let found = try Hyperparameters(config, gemma, tokenCount: 64)
+    #expect(found.attentionSoftcap == 50 && found.slidingWindow == 4096 && found.headSize == 256)
+  }
+
+  @Test("a config without a required value is malformed, with its key") func missing() throws {
+    let llama = try #require(Architectures.forModelType("llama"))
+    for key in [
+      "num_hidden_layers", "max_position_embeddings", "hidden_size", "intermediate_size",
+      "num_attention_heads", "rms_norm_eps",
+    ] {
+      let config = Self.config(llama).overridden(by: .object([.init(key, .null)]))
+      let error = Laws.error { () throws(ModelError) in
+        try Hyperparameters(config, llama, tokenCount: 64)
+      }
+      #expect(error?.kind == .malformed && error?.tensor == key)
+    }
+  }
+
+  @Test("metadata without a required value is malformed, with its key") func missingMetadata()
+    throws
+  {
+    let llama = try #require(Architectures.forModelType("llama"))
+    let whole = try Self.metadata(Self.config(llama), llama)
+    for key in ["block_count", "embedding_length", "attention.head_count"] {
+      var metadata = whole
+      metadata["llama.\(key)"] = nil
+      let error = Laws.error { () throws(ModelError) in try Hyperparameters(metadata, llama) }
+      #expect(error?.kind == .malformed && error?.tensor == "llama.\(key)")
+    }
+  }
+}

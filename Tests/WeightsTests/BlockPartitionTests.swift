@@ -1,0 +1,57 @@
+import Formats
+import TensorModel
+import TestSupport
+import Testing
+import Weights
+
+/// How a tensor is divided into blocks.
+@Suite struct BlockPartitionUnitTests {
+  private func partition(
+    _ shape: Shape, _ encoding: Encoding, _ unit: BlockPartition.Unit,
+    fitting others: [RowLayout] = [], multiple: Int = 1
+  ) -> BlockPartition {
+    let info = TensorInfo(name: "a.weight", shape: shape, encoding: encoding)
+    let codec: any WeightCodec = info.isGrouped ? PleatFileCodec() : PlainCodec()
+    return BlockPartition(
+      info, codec.parts(of: info), unit: unit, fitting: others, multiple: multiple)
+  }
+
+  @Test(
+    "blocks and their tiles cover all units once, in order",
+    arguments: [Shape(1, 1), Shape(3, 40), Shape(4800, 256), Shape(2, 614_400), Shape(0, 8)])
+  func cover(shape: Shape) {
+    for unit in [BlockPartition.Unit.row, .element] {
+      let found = partition(shape, .plain(.f16), unit)
+      var units: [Int] = []
+      for block in 0..<found.blockCount {
+        let range = found.units(of: block)
+        units += found.tiles(range.count).flatMap { $0.map { $0 + range.lowerBound } }
+      }
+      #expect(units == Array(0..<found.unitCount))
+      #expect(found.unitCount * found.elementsPerUnit == shape.elementCount || shape.rowCount == 0)
+    }
+  }
+
+  @Test("a block has about 1 MiB of the source") func size() {
+    let found = partition(Shape(1 << 14, 1024), .plain(.f16), .row)
+    #expect(found.byteCount(of: found.units(of: 0)) == 1 << 20)
+  }
+
+  @Test("units that share words stay together, and so do the rows of a head") func steps() {
+    let stripes = RowLayout(stripeCount: 8, stripeByteCount: 400, rowsPerStep: 32, bytesPerStep: 4)
+    let shared = partition(Shape(4800, 256), .plain(.f16), .row, fitting: [stripes])
+    #expect(shared.unitsPerStep == 32 && shared.unitsPerBlock % 32 == 0)
+    let heads = partition(Shape(4800, 256), .plain(.f16), .row, multiple: 48)
+    #expect(heads.unitsPerBlock % 48 == 0)
+  }
+
+  @Test("the least common multiple is divisible by both (seed 17)") func multiples() {
+    var random = Seeded(17)
+    for _ in 0..<100 {
+      let (a, b) = (Int(random.below(60)) + 1, Int(random.below(60)) + 1)
+      let found = BlockPartition.leastCommonMultiple(a, b)
+      #expect(found % a == 0 && found % b == 0 && found <= a * b)
+      #expect(!(1..<found).contains { $0 % a == 0 && $0 % b == 0 })
+    }
+  }
+}
