@@ -92,16 +92,9 @@ package struct WeightReader {
     let parts = try model.read(tensor.index, tensor.partition, units: units)
     var values: [Float] = []
     model.decode(tensor.index, tensor.partition, parts, units: 0..<units.count, into: &values)
-    var found = NonFiniteNumbers()
-    guard !largestMagnitude(values.span).isFinite else { return found }
-    let isDouble = model.catalog.tensors[tensor.index].encoding == .plain(.f64)
-    let first = units.lowerBound * tensor.partition.elementsPerUnit
-    for (index, value) in values.enumerated() where !value.isFinite {
-      if isDouble, Double(littleEndian: parts[0], at: index).isFinite { continue }
-      if value.isNaN { found.nanCount += 1 } else { found.infinityCount += 1 }
-      found.firstIndex = found.firstIndex ?? first + index
-    }
-    return found
+    return NonFiniteNumbers(
+      in: values, decodedFrom: parts[0][...], model.catalog.tensors[tensor.index].encoding,
+      firstIndex: units.lowerBound * tensor.partition.elementsPerUnit)
   }
 
   private func values(of tensor: Tensor, units: Range<Int>) throws(ModelError) -> [Float] {
@@ -128,6 +121,26 @@ package struct NonFiniteNumbers: Sendable, Hashable {
 
   package init() {}
 
+  /// The numbers of a run that are not finite.
+  ///
+  /// - Parameters:
+  ///   - values: The decoded numbers.
+  ///   - bytes: The bytes that they were decoded from, which say whether a double is finite that
+  ///     does not fit a float.
+  ///   - encoding: The encoding of the bytes.
+  ///   - first: The index of the first number in the tensor.
+  package init(
+    in values: [Float], decodedFrom bytes: ArraySlice<UInt8>, _ encoding: Encoding,
+    firstIndex first: Int = 0
+  ) {
+    guard !largestMagnitude(values.span).isFinite else { return }
+    for (index, value) in values.enumerated() where !value.isFinite {
+      if encoding == .plain(.f64), Double(littleEndian: bytes, at: index).isFinite { continue }
+      if value.isNaN { nanCount += 1 } else { infinityCount += 1 }
+      firstIndex = firstIndex ?? first + index
+    }
+  }
+
   /// Adds those of the next run.
   package mutating func merge(_ next: NonFiniteNumbers) {
     nanCount += next.nanCount
@@ -138,7 +151,7 @@ package struct NonFiniteNumbers: Sendable, Hashable {
 
 extension Double {
   /// A double of a buffer, by its index in it.
-  package init(littleEndian bytes: some Collection<UInt8>, at index: Int) {
+  fileprivate init(littleEndian bytes: ArraySlice<UInt8>, at index: Int) {
     let number = bytes.dropFirst(8 * index).prefix(8)
     self.init(bitPattern: number.reversed().reduce(0) { $0 << 8 | UInt64($1) })
   }

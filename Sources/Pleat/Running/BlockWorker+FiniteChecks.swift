@@ -70,13 +70,10 @@ extension BlockWorker {
     guard isChecked(job, 0, parameters) else { return }
     for tile in job.partition.tiles(units.count) {
       decodeSource(job, tile)
-      guard !largestMagnitude(values.span).isFinite else { continue }
       let bytes = source[0][job.partition.layouts[0].range(of: tile)]
-      let isDouble = job.source.encoding == .plain(.f64)
-      let found = values.indices.first {
-        !values[$0].isFinite && !(isDouble && Double(littleEndian: bytes, at: $0).isFinite)
-      }
-      guard let index = found else { continue }
+      let found = NonFiniteNumbers(
+        in: values, decodedFrom: bytes, job.source.encoding)
+      guard let index = found.firstIndex else { continue }
       let first = (units.lowerBound + tile.lowerBound) * job.partition.elementsPerUnit
       throw Self.damaged(
         "a weight", values[index], position(first + index, job.source.shape.columnCount))
