@@ -46,18 +46,18 @@ package enum QuantizationKeys {
 }
 
 extension ConfigDialect {
-  /// A copy of a `config.json` that describes the quantization of the given tensors.
+  /// A copy of a `config.json` with the description of another model's quantization.
   ///
   /// Every other description of a quantization is removed.
   ///
   /// - Parameters:
   ///   - config: The document; nil if the model has none.
-  ///   - tensors: The tensors of the output.
+  ///   - description: What `description(of:)` returned for the tensors of the output.
   ///   - format: The name of the format, for the error message.
   /// - Returns: The document to write.
-  /// - Throws: `unsupported` if there is no document, and what `description(of:)` throws.
+  /// - Throws: `unsupported` if there is no document.
   package func configuration(
-    _ config: JSONValue?, for tensors: [TensorInfo], of format: String
+    _ config: JSONValue?, description: JSONValue?, of format: String
   ) throws(ModelError) -> JSONValue {
     guard case .object(let members)? = config else {
       throw ModelError(
@@ -65,7 +65,6 @@ extension ConfigDialect {
         expected: "a Hugging Face checkpoint, or a file made from one")
     }
     let others = members.filter { !QuantizationKeys.all.contains($0.key) }
-    let description = try description(of: tensors)
     return .object(
       others + (description.map { value in configurationKeys.map { .init($0, value) } } ?? []))
   }

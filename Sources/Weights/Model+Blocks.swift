@@ -57,7 +57,7 @@ extension Model {
     if case .grouped(let grouping) = encoding {
       let rows = GroupedRows(
         grouping: grouping, columnCount: partition.elementsPerUnit, rowCount: units.count)
-      format.codec.read(parts, firstRow: units.lowerBound, into: rows)
+      readGroups(parts, firstRow: units.lowerBound, into: rows)
       rows.decodeAll(into: &values)
     } else {
       let count = units.count * partition.elementsPerUnit

@@ -54,9 +54,9 @@ package struct WeightReader {
   ///
   /// Throws what reading throws.
   package func values(of tensor: Tensor, rows: Range<Int>) throws(ModelError) -> [Float] {
-    try values(
-      of: tensor,
-      units: rows.lowerBound * tensor.unitsPerRow..<rows.upperBound * tensor.unitsPerRow)
+    try decoded(
+      tensor, rows.lowerBound * tensor.unitsPerRow..<rows.upperBound * tensor.unitsPerRow
+    ).values
   }
 
   /// The numbers of some rows, and the groups that they were decoded from; nil for other encodings.
@@ -81,7 +81,7 @@ package struct WeightReader {
   ///
   /// Throws what reading throws.
   package func values(of tensor: Tensor, run: Int) throws(ModelError) -> [Float] {
-    try values(of: tensor, units: tensor.partition.units(of: run))
+    try decoded(tensor, tensor.partition.units(of: run)).values
   }
 
   /// The numbers of a run that are not finite.
@@ -89,19 +89,20 @@ package struct WeightReader {
   /// Doubles that are too large for a float count as finite. Throws what reading throws.
   package func nonFinite(of tensor: Tensor, run: Int) throws(ModelError) -> NonFiniteNumbers {
     let units = tensor.partition.units(of: run)
-    let parts = try model.read(tensor.index, tensor.partition, units: units)
-    var values: [Float] = []
-    model.decode(tensor.index, tensor.partition, parts, units: 0..<units.count, into: &values)
+    let (parts, values) = try decoded(tensor, units)
     return NonFiniteNumbers(
       in: values, decodedFrom: parts[0][...], model.catalog.tensors[tensor.index].encoding,
       firstIndex: units.lowerBound * tensor.partition.elementsPerUnit)
   }
 
-  private func values(of tensor: Tensor, units: Range<Int>) throws(ModelError) -> [Float] {
+  /// The stored bytes of some units, and the numbers that they encode.
+  private func decoded(
+    _ tensor: Tensor, _ units: Range<Int>
+  ) throws(ModelError) -> (parts: [[UInt8]], values: [Float]) {
     let parts = try model.read(tensor.index, tensor.partition, units: units)
     var values: [Float] = []
     model.decode(tensor.index, tensor.partition, parts, units: 0..<units.count, into: &values)
-    return values
+    return (parts, values)
   }
 }
 

@@ -63,7 +63,8 @@ package enum WeightCodecLaw {
     let contents = StoredContents(stored) { (tensor, range) in Array(parts[tensor][range]) }
     let codec = try unfailing("describing \(format.name)") { () -> any WeightCodec in
       guard let dialect = format.dialect else { return format.codec }
-      let config = try dialect.configuration([:], for: [info], of: format.name)
+      let config = try dialect.configuration(
+        [:], description: dialect.description(of: [info]), of: format.name)
       guard let found = try dialect.codec(for: config, contents) else {
         throw LawViolation("the dialect of \(format.name) does not know its own config")
       }

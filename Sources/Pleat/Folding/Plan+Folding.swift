@@ -128,22 +128,17 @@ private struct FoldDraft {
   /// The first option that a tensor needs and that the user did not pass; nil if none is missing.
   private func missingPermit(_ decisions: [FoldPlanner.Decision]) -> MissingPermit? {
     for decision in decisions {
-      guard case .rounded(let reason, let permit) = decision.verdict,
-        !isPermitted(permit, decision.wish)
+      guard case .rounded(let reason, let permit) = decision.verdict, !isPermitted(permit)
       else { continue }
       return MissingPermit(permit: permit, tensor: decision.wish.source.name, reason: reason)
     }
     return nil
   }
 
-  private func isPermitted(_ permit: FoldPlanner.Permit, _ wish: TensorWish) -> Bool {
+  private func isPermitted(_ permit: FoldPlanner.Permit) -> Bool {
     switch permit {
-    case .requantize: return options.requantizes
-    case .round:
-      guard case .regroup(let grouping, _) = wish.transform,
-        case .grouped(let source) = wish.source.encoding
-      else { return options.rounds }
-      return options.rounds || grouping.bits > source.bits
+    case .requantize: options.requantizes
+    case .round: options.rounds
     }
   }
 

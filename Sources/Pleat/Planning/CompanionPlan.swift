@@ -30,12 +30,13 @@ extension CompanionPlan {
     plans.removeAll { plan in
       dialects.contains { $0.documentNames.contains(plan.companion.name) }
     }
-    for name in format.dialect?.documentNames ?? [] {
-      guard let description = try format.dialect?.description(of: tensors) else { continue }
-      let text = Self.text(description)
-      plans.append(
-        CompanionPlan(
-          companion: Companion(name: name, byteCount: text.count), source: nil, text: text))
+    let description = try format.dialect?.description(of: tensors)
+    if let text = description.map(Self.text) {
+      for name in format.dialect?.documentNames ?? [] {
+        plans.append(
+          CompanionPlan(
+            companion: Companion(name: name, byteCount: text.count), source: nil, text: text))
+      }
     }
     let keys = model.format.dialect?.configurationKeys ?? []
     let old = try model.configuration()
@@ -45,7 +46,7 @@ extension CompanionPlan {
     }
     let new =
       try format.dialect.map { (dialect) throws(ModelError) in
-        try dialect.configuration(stripped, for: tensors, of: format.name)
+        try dialect.configuration(stripped, description: description, of: format.name)
       } ?? stripped
     guard new != old, let new,
       let index = plans.firstIndex(where: { $0.companion.name == "config.json" })

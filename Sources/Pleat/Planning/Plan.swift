@@ -86,13 +86,13 @@ extension Plan {
     let jobs = resolver.jobs
     let companions = try CompanionPlan.plans(for: model, jobs.map(\.target), format)
     let output = PlannedContents(resolver.stored, translation, attachments)
+    let history = model.history + [history]
     var contents = Contents(
       stored: output.stored,
       metadata: OutputMetadata.metadata(
-        of: model, translation, jobs, format, model.history + [history]),
+        of: model, translation, jobs, format, history),
       companions: companions.map(\.companion),
-      provenance: Provenance(
-        sources: model.expectedSources, history: model.history + [history]))
+      provenance: Provenance(sources: model.expectedSources, history: history))
     contents.attached = output.attached
     layout = try destination.layout(contents, for: model)
     try destination.check(

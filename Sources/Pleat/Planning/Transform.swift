@@ -41,10 +41,14 @@ package enum Encoder: Sendable {
 
   /// The type of plain numbers; nil for groups and blocks.
   var plainType: ScalarType? {
-    guard case .rows(let encoder) = self, case .plain(let type) = encoder.encoding else {
-      return nil
-    }
-    return type
+    if case .rows(let encoder) = self { encoder.plainType } else { nil }
+  }
+}
+
+extension RowEncoder {
+  /// The type of plain numbers; nil for blocks.
+  var plainType: ScalarType? {
+    if case .plain(let type) = encoding { type } else { nil }
   }
 }
 
@@ -69,11 +73,6 @@ extension Transform {
     if case .groups(_, let moves) = encoder, !moves.isEmpty { return true }
     // Workers ask for every block: nothing is allocated.
     return edits.contains { if case .adapter = $0 { true } else { false } }
-  }
-
-  /// The type of the plain numbers that rows become; nil for groups and blocks.
-  var plainType: ScalarType? {
-    if case .encode(_, let encoder) = self { encoder.plainType } else { nil }
   }
 
   /// Whether 1 is added to every number.

@@ -28,7 +28,7 @@ extension BlockWorker {
   func merge(
     _ job: TensorJob, _ units: Range<Int>, _ encoder: any RowEncoder, _ target: inout [UInt8]
   ) throws(ModelError) {
-    let type = job.transform.plainType ?? .f32
+    let type = encoder.plainType ?? .f32
     let columns = job.partition.elementsPerUnit
     for tile in job.partition.tiles(units.count) {
       decodeSource(job, tile)

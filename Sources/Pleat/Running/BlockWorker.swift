@@ -175,7 +175,7 @@ final class BlockWorker {
   private func decode(
     _ job: TensorJob, _ units: Range<Int>, _ encoder: any RowEncoder, _ target: inout [UInt8]
   ) throws(ModelError) {
-    let type = job.transform.plainType ?? .f32
+    let type = encoder.plainType ?? .f32
     for tile in job.partition.tiles(units.count) {
       decodeSource(job, tile)
       try checkRange(
@@ -203,7 +203,8 @@ final class BlockWorker {
         let first = firstRow * rows.groupCount
         for (what, values) in [("a scale", rows.scales), ("a bias", rows.biases)] {
           try checkRange(
-            values, what, .f16, first: first, columns: rows.groupCount,
+            values, what, codec.groupingAsRead(grouping).parameters, first: first,
+            columns: rows.groupCount,
             hint: "use a format that stores larger scales and biases, such as pleat")
         }
       }

@@ -1,7 +1,6 @@
 internal import Bytes
 public import Formats
 internal import Kernels
-internal import Synchronization
 public import TensorModel
 internal import Weights
 
