@@ -35,16 +35,6 @@ extension ConfigDialect {
   package var documentNames: [String] { [] }
 }
 
-/// The keys of `config.json` under which tools describe how weights are quantized.
-package enum QuantizationKeys {
-  /// The key that transformers uses.
-  package static let huggingFace = "quantization_config"
-  /// The file beside `config.json` in which older GPTQ tools store the same object.
-  package static let gptqFileName = "quantize_config.json"
-  /// All keys that can hold a description.
-  static let all = ["quantization", huggingFace]
-}
-
 extension ConfigDialect {
   /// A copy of a `config.json` with the description of another model's quantization.
   ///

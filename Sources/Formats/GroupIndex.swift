@@ -1,11 +1,14 @@
 /// The group index of a weight: the number of the group of each column.
 enum GroupIndex {
-  /// The group numbers in little-endian 32-bit words.
-  static func numbers(_ bytes: [UInt8]) -> [Int] {
+  /// The numbers in little-endian words of a type, 32 bits by default.
+  static func numbers<Word: FixedWidthInteger & BitwiseCopyable>(
+    _ bytes: [UInt8], as type: Word.Type = Int32.self
+  ) -> [Int] {
     // Every bit pattern is a valid integer, and each load checks its bounds.
     let source = unsafe bytes.span.bytes
-    return (0..<bytes.count / 4).map {
-      unsafe Int(source.unsafeLoadUnaligned(fromByteOffset: 4 * $0, as: Int32.self))
+    let size = MemoryLayout<Word>.size
+    return (0..<bytes.count / size).map {
+      unsafe Int(source.unsafeLoadUnaligned(fromByteOffset: size * $0, as: type))
     }
   }
 

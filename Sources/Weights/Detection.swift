@@ -27,49 +27,101 @@ enum Detection {
       hint: isPickle ? "save it with model.save_pretrained(path), as safetensors" : nil)
   }
 
-  /// The format that `config.json` describes, with notes for the user.
-  ///
-  /// It has the same container as the given format. If the config describes none, it is the given
-  /// format. Throws `malformed` and `unsupported` for invalid configs, and what reading throws.
-  static func refined(
-    _ format: Format, _ reader: any StoredReader
-  ) throws(ModelError) -> (format: Format, notes: [String]) {
-    guard format == .safetensors, let config = try configuration(reader) else {
-      return (format, [])
-    }
-    let contents = reader.contents
-    for other in Formats.all where other.container == format.container {
-      if let found = try other.dialect?.codec(for: config, contents) {
-        var refined = other
-        refined.codec = found.codec
-        return (refined, found.notes)
+  /// What the config of a checkpoint says about the quantization of its weights.
+  struct Refinement {
+    /// The format that the config describes; the given one if it describes none.
+    var format: Format
+    /// Notes for the user.
+    var notes: [String] = []
+    /// Why the weights cannot be decoded as the config describes them; nil if they can.
+    var fault: ModelError?
+    /// The note instead of `fault` if no tensor holds packed words; nil if `fault` stands anyway.
+    var noteIfPlain: String?
+    /// Why `config.json` cannot be read; nil if it can.
+    var configFault: ModelError?
+
+    /// Why the model cannot be read as numbers, and the notes for the user.
+    ///
+    /// - Parameter packed: The error for the first tensor with packed words; nil without one.
+    func verdict(packed: ModelError?) -> (fault: ModelError?, notes: [String]) {
+      guard let packed else {
+        // Plain numbers need no config here; whatever needs it reports that it cannot be read.
+        return noteIfPlain.map { (nil, notes + [$0]) } ?? (fault, notes)
       }
+      return ((configFault ?? fault)?.located(tensor: packed.tensor) ?? packed, notes)
     }
-    if let method = config[QuantizationKeys.huggingFace]?["quant_method"]?.string {
-      throw ModelError(
-        .unsupported, "the weights are quantized in a way that Pleat does not read",
-        found: "quant_method \(method) in config.json", hint: "start from the 16-bit model")
-    }
-    return (format, [])
   }
 
-  /// The `config.json` of a model; an older tool's `quantize_config.json` is added to it.
-  private static func configuration(
-    _ reader: any StoredReader
-  ) throws(ModelError) -> JSONValue? {
-    let config = try document("config.json", reader)
-    guard config?[QuantizationKeys.huggingFace] == nil,
-      case .object(var members)? = try document(QuantizationKeys.gptqFileName, reader)
-    else { return config }
-    if !members.contains(where: { $0.key == "quant_method" || $0.key == "method" }) {
-      members.append(.init("quant_method", "gptq"))
+  /// Finds the description of the quantization, and the format of that name.
+  ///
+  /// The format has the same container as the given one. Throws what reading files throws; faults
+  /// of the config are returned, because headers can be shown without it.
+  static func refined(
+    _ format: Format, _ reader: any StoredReader, file: String
+  ) throws(ModelError) -> Refinement {
+    var result = Refinement(format: format)
+    guard format == .safetensors else { return result }
+    let description: QuantizationDescription?
+    do throws(ModelError) {
+      description = try Self.description(of: reader, file: file)
+    } catch {
+      guard error.kind != .io else { throw error }
+      result.configFault = error
+      return result
     }
-    return .object(
-      (config?.members ?? []) + [.init(QuantizationKeys.huggingFace, .object(members))])
+    guard let description else { return result }
+    do throws(ModelError) {
+      if let (format, notes) = try configured(description.config, format, reader.contents) {
+        (result.format, result.notes) = (format, notes)
+        return result
+      }
+    } catch {
+      guard error.kind == .unsupported else { throw error }
+      result.fault = error
+      return result
+    }
+    guard let method = description.method else { return result }
+    let statement = "quant_method \(method) in \(description.place)"
+    result.fault = ModelError(
+      .unsupported, "the weights are quantized in a way that Pleat does not read",
+      found: statement, hint: "start from the 16-bit model")
+    if storageMethods.contains(method.lowercased()) {
+      result.noteIfPlain = "\(statement) is left out, because no weight is quantized"
+    }
+    return result
   }
+
+  private static func description(
+    of reader: any StoredReader, file: String
+  ) throws(ModelError) -> QuantizationDescription? {
+    try QuantizationDescription(try document("config.json", reader, file: file)) {
+      (name) throws(ModelError) in
+      try document(name, reader, file: file)
+    }
+  }
+
+  /// The format whose dialect a config is written in, with notes; nil if it is none of them.
+  private static func configured(
+    _ config: JSONValue, _ format: Format, _ contents: StoredContents
+  ) throws(ModelError) -> (format: Format, notes: [String])? {
+    for var other in Formats.all where other.container == format.container {
+      guard let found = try other.dialect?.codec(for: config, contents) else { continue }
+      other.codec = found.codec
+      return (other, found.notes)
+    }
+    return nil
+  }
+
+  /// Methods that change only how weights are stored.
+  ///
+  /// A model that states one of them and stores plain numbers was decoded. Other methods may compute
+  /// with plain numbers in another way.
+  private static let storageMethods: Set<String> = [
+    "bitsandbytes", "fp8", "fbgemm_fp8", "mxfp4", "hqq", "quanto", "eetq", "auto-round", "modelopt",
+  ]
 
   private static func document(
-    _ name: String, _ reader: any StoredReader
+    _ name: String, _ reader: any StoredReader, file: String
   ) throws(ModelError) -> JSONValue? {
     let limits = ReadLimits()
     guard let index = reader.companions.firstIndex(where: { $0.name == name }),
@@ -79,8 +131,8 @@ enum Detection {
     try bytes.change(0..<bytes.count) { (span) throws(ModelError) in
       try reader.readCompanion(index, at: 0, into: &span)
     }
-    // The tensors can be read without the config. Code that needs it reports that it is not JSON.
-    return try? JSONParser.parse(bytes, file: name)
+    return try JSONParser.parse(
+      bytes, file: Model.path(of: name, in: file), allowingNonFinite: true)
   }
 
   /// Throws `malformed` for files that failed downloads leave instead of a model.

@@ -1,5 +1,6 @@
 package import Bytes
 package import Formats
+internal import SystemPackage
 package import TensorModel
 
 extension Model {
@@ -12,10 +13,20 @@ extension Model {
 
   /// The JSON document in a companion file; nil if there is none with that name.
   ///
-  /// Throws `malformed` for a document that is not JSON, and what reading throws.
+  /// Numbers may be `NaN` and infinite, as Python writes them. Throws `malformed` for a document that
+  /// is not JSON, and what reading throws.
   package func document(named name: String) throws(ModelError) -> JSONValue? {
     guard let bytes = try companion(named: name) else { return nil }
-    return try JSONParser.parse(bytes, file: name)
+    return try JSONParser.parse(
+      bytes, file: Self.path(of: name, in: path), allowingNonFinite: true)
+  }
+
+  /// The path of a companion for messages; for a file that holds its companions, with its name.
+  static func path(of companion: String, in model: String) -> String {
+    let path = FilePath(model)
+    if FileSystem.kind(of: path) == .folder { return path.appending(companion).string }
+    return path.name.hasSuffix(".index.json")
+      ? path.sibling(companion).string : "\(model): \(companion)"
   }
 
   /// Whether the model has the tensor names, row orders and metadata of llama.cpp.

@@ -15,6 +15,11 @@ public struct Model: Sendable {
   public let isAdapter: Bool
   /// Notes for the user about the files.
   package let notes: [String]
+  /// Why some tensors cannot be read as numbers; nil if Pleat decodes all packed weights.
+  ///
+  /// `inspect` shows such a model. Everything that would take packed words for numbers calls
+  /// `requireNumbers` first.
+  public let packedFault: ModelError?
 
   package let reader: any StoredReader
   package let gathered: [GatheredTensor]
@@ -31,28 +36,34 @@ public struct Model: Sendable {
     let format = try Detection.format(of: files)
     let reader = try format.container.open(files, limits: limits)
     do throws(ModelError) {
-      let (refined, notes) = try Detection.refined(format, reader)
-      return try Model(
-        path: path, refined, reader, limits, isAdapter: files.isAdapter, notes: notes)
+      let refined = try Detection.refined(format, reader, file: path)
+      return try Model(path: path, refined, reader, limits, isAdapter: files.isAdapter)
     } catch {
       throw error.located(file: path)
     }
   }
 
   private init(
-    path: String, _ format: Format, _ reader: any StoredReader, _ limits: ReadLimits,
-    isAdapter: Bool, notes: [String]
+    path: String, _ refined: Detection.Refinement, _ reader: any StoredReader,
+    _ limits: ReadLimits, isAdapter: Bool
   ) throws(ModelError) {
     self.path = path
-    self.format = format
+    format = refined.format
     self.reader = reader
-    self.notes = notes
     self.isAdapter = isAdapter || reader.metadata["general.type"]?.text == "adapter"
+    var refined = refined
     do throws(ModelError) {
       gathered = try format.codec.gather(reader.contents)
     } catch {
-      throw error.located(file: path)
+      guard error.kind == .unsupported, format.needsConfig else {
+        throw error.located(file: path)
+      }
+      gathered = PlainCodec().gather(reader.contents)
+      refined.fault = error
     }
+    let (fault, notes) = refined.verdict(packed: Self.packedTensor(reader, gathered))
+    packedFault = fault?.located(file: path)
+    self.notes = notes
     for tensor in gathered where tensor.info.isGrouped {
       guard tensor.info.shape.columnCount <= limits.columnCount else {
         throw ModelError(
@@ -63,6 +74,22 @@ public struct Model: Sendable {
     }
     catalog = Catalog(
       tensors: gathered.map(\.info), metadata: reader.metadata, companions: reader.companions)
+  }
+
+  /// The error for the first tensor of packed words that the codec did not make a weight of.
+  private static func packedTensor(
+    _ reader: any StoredReader, _ gathered: [GatheredTensor]
+  ) -> ModelError? {
+    // Every type of a GGUF file says by itself what its bytes are.
+    guard reader.metadata["general.architecture"] == nil else { return nil }
+    let recognizer = PackedTensors(reader.stored)
+    return gathered.lazy.filter { !$0.info.isGrouped }
+      .compactMap { recognizer.fault(at: $0.parts[0]) }.first
+  }
+
+  /// Throws `packedFault`, if there is one.
+  package func requireNumbers() throws(ModelError) {
+    if let packedFault { throw packedFault }
   }
 
   /// The names of the adapters that are stored in the model.

@@ -5,13 +5,23 @@ package import TensorModel
 package enum JSONParser {
   /// Parses the JSON document in `bytes`.
   ///
-  /// `JSONScanner` checks the text first. json-c alone would accept single quotes and NaN, would
-  /// keep only the last of repeated keys, and would limit integers to 64 bits. Throws `malformed` with the offset of the mistake,
-  /// and `limit`.
+  /// `JSONScanner` checks the text first. json-c alone would accept single quotes, would keep only
+  /// the last of repeated keys, and would limit integers to 64 bits.
+  ///
+  /// - Parameters:
+  ///   - bytes: The text.
+  ///   - file: The name of the file, for messages.
+  ///   - limits: The limits of the text.
+  ///   - allowingNonFinite: Whether `NaN`, `Infinity` and `-Infinity` are numbers, as in the files
+  ///     that Python writes.
+  /// - Returns: The document.
+  /// - Throws: `malformed` with the offset of the mistake, and `limit`.
   package static func parse(
-    _ bytes: [UInt8], file: String, limits: ReadLimits = ReadLimits()
+    _ bytes: [UInt8], file: String, limits: ReadLimits = ReadLimits(),
+    allowingNonFinite: Bool = false
   ) throws(ModelError) -> JSONValue {
-    var scanner = try JSONScanner(bytes, file: file, offset: 0, limits: limits)
+    var scanner = try JSONScanner(
+      bytes, file: file, offset: 0, limits: limits, allowingNonFinite: allowingNonFinite)
     try scanner.skip()
     try scanner.end()
     guard bytes.count < Int(Int32.max) else {

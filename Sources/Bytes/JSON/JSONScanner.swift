@@ -8,6 +8,7 @@ package struct JSONScanner {
   private let file: String
   private let base: Int  // The offset of the text in the file.
   private let limits: ReadLimits
+  private let allowsNonFinite: Bool
   private var position = 0
   /// The integers in skipped values that do not fit 64 bits, by their index among all numbers.
   package private(set) var wideIntegers: [Int: Double] = [:]
@@ -15,10 +16,13 @@ package struct JSONScanner {
 
   /// Creates a scanner of UTF-8 `bytes` that were read from `file` at `offset`.
   ///
-  /// Throws `malformed` if the bytes are not UTF-8.
+  /// With `allowingNonFinite`, skipped values may be `NaN`, `Infinity` and `-Infinity`, as Python
+  /// writes them. Throws `malformed` if the bytes are not UTF-8.
   package init(
-    _ bytes: [UInt8], file: String, offset: Int, limits: ReadLimits
+    _ bytes: [UInt8], file: String, offset: Int, limits: ReadLimits,
+    allowingNonFinite: Bool = false
   ) throws(ModelError) {
+    allowsNonFinite = allowingNonFinite
     self.bytes = bytes
     self.file = file
     self.base = offset
@@ -167,9 +171,17 @@ package struct JSONScanner {
 
   // MARK: - Parts
 
+  private static let nonFinite = ["NaN", "Infinity", "-Infinity"]
+
   private mutating func skipWord() throws(ModelError) {
     for word in ["true", "false", "null"] where bytes[position...].starts(with: word.utf8) {
       position += word.utf8.count
+      return
+    }
+    for word in allowsNonFinite ? Self.nonFinite : []
+    where bytes[position...].starts(with: word.utf8) {
+      position += word.utf8.count
+      numberCount += 1
       return
     }
     try skipNumber()

@@ -4,21 +4,33 @@ public struct JSONWriter {
   public private(set) var bytes: [UInt8] = []
   private let indentation: Int?
   private let escapesControls: Bool
+  private let writesNonFinite: Bool
 
-  /// Creates a writer of one line, or of lines indented by `indentation` spaces for each level.
+  /// Creates a writer.
   ///
-  /// With `escapingControls`, characters that could control a terminal are escaped too, although
-  /// JSON does not require it.
-  public init(indentation: Int? = nil, escapingControls: Bool = false) {
+  /// - Parameters:
+  ///   - indentation: The spaces for each level; nil for one line.
+  ///   - escapingControls: Whether characters that could control a terminal are escaped too,
+  ///     although JSON does not require it.
+  ///   - writingNonFinite: Whether numbers that are not finite are written as Python writes them:
+  ///     `NaN`, `Infinity` and `-Infinity`. Otherwise they become `null`.
+  public init(
+    indentation: Int? = nil, escapingControls: Bool = false, writingNonFinite: Bool = false
+  ) {
     self.indentation = indentation
     escapesControls = escapingControls
+    writesNonFinite = writingNonFinite
   }
 
-  /// The JSON text of a value; for the parameters see `init(indentation:escapingControls:)`.
+  /// The JSON text of a value; for the parameters see
+  /// `init(indentation:escapingControls:writingNonFinite:)`.
   public static func text(
-    _ value: JSONValue, indentation: Int? = nil, escapingControls: Bool = false
+    _ value: JSONValue, indentation: Int? = nil, escapingControls: Bool = false,
+    writingNonFinite: Bool = false
   ) -> String {
-    var writer = JSONWriter(indentation: indentation, escapingControls: escapingControls)
+    var writer = JSONWriter(
+      indentation: indentation, escapingControls: escapingControls,
+      writingNonFinite: writingNonFinite)
     writer.write(value)
     return String(decoding: writer.bytes, as: UTF8.self)
   }
@@ -64,7 +76,7 @@ public struct JSONWriter {
     case .null: write(literal: "null")
     case .bool(let value): write(literal: value ? "true" : "false")
     case .integer(let value): write(literal: String(value))
-    case .number(let value): write(literal: value.isFinite ? "\(value)" : "null")
+    case .number(let value): write(literal: text(of: value))
     case .string(let text): write(string: text)
     case .array(let values):
       // Arrays of numbers, such as shapes, stay on one line.
@@ -77,6 +89,12 @@ public struct JSONWriter {
         $0.write($1.value, level: level + 1)
       }
     }
+  }
+
+  private func text(of number: Double) -> String {
+    if number.isFinite { return "\(number)" }
+    guard writesNonFinite else { return "null" }
+    return number.isNaN ? "NaN" : number < 0 ? "-Infinity" : "Infinity"
   }
 
   private mutating func list<Element>(

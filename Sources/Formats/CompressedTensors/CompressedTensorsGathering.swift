@@ -59,18 +59,18 @@ extension CompressedTensorsCodec {
   }
 
   /// The shape of a weight, as the tensor of its extents states it; nil if that is not a shape.
+  ///
+  /// Extents are two numbers of 64 bits, or of 32 bits in some models.
   private static func extents(
     _ found: Found, _ contents: StoredContents
   ) throws(ModelError) -> Shape? {
     let tensor = contents.tensors[found.extents]
-    guard tensor.encoding == .plain(.i64), tensor.byteCount == 16 else { return nil }
-    let bytes = try contents.bytes(of: found.extents, 0..<16)
-    // Every bit pattern is a valid integer, and each load checks its bounds.
-    let source = unsafe bytes.span.bytes
-    let numbers = [0, 8].map {
-      unsafe source.unsafeLoadUnaligned(fromByteOffset: $0, as: Int64.self)
-    }
-    return Shape(validating: numbers.map { Int($0) })
+    guard [.plain(.i64), .plain(.i32)].contains(tensor.encoding), tensor.shape.elementCount == 2
+    else { return nil }
+    let bytes = try contents.bytes(of: found.extents, 0..<tensor.byteCount)
+    return Shape(
+      validating: tensor.encoding == .plain(.i64)
+        ? GroupIndex.numbers(bytes, as: Int64.self) : GroupIndex.numbers(bytes))
   }
 
   private func gather(

@@ -81,6 +81,7 @@ public struct AdapterExport: Sendable {
   public init(
     _ applied: AppliedAdapter, of model: Model, for target: Target, to path: String
   ) throws(ModelError) {
+    try model.requireNumbers()
     let base = try model.baseTensors()
     let changes = try Self.withoutCopies(try model.pairs(with: [applied]), applied, of: model)
     let adapter: RuntimeAdapter

@@ -91,7 +91,8 @@ public struct AdapterFile: Sendable {
     let path = file.sibling("adapter_config.json")
     guard FileSystem.kind(of: path) == .file else { return .null }
     let input = try InputFile(path)
-    return try JSONParser.parse(try input.bytes(at: 0, count: input.byteCount), file: path.string)
+    return try JSONParser.parse(
+      try input.bytes(at: 0, count: input.byteCount), file: path.string, allowingNonFinite: true)
   }
 
   /// Metadata as an object, with empty arrays in place of all arrays.

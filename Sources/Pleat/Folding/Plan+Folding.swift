@@ -21,6 +21,7 @@ extension Plan {
     _ adapters: [AppliedAdapter], into model: Model, to destination: Destination,
     options: FoldOptions = FoldOptions()
   ) throws(ModelError) -> Plan {
+    try model.requireNumbers()
     let changes = try model.changes(by: adapters)
     var options = options
     if options.biasType == nil, needsFinerBiases(model, changes, destination.format) {

@@ -77,6 +77,7 @@ public struct Verification: Sendable {
     _ model: Model, _ reference: Model, _ adapters: [AppliedAdapter],
     _ progress: (Int) throws(ModelError) -> Void
   ) throws(ModelError) {
+    for model in [model, reference] { try model.requireNumbers() }
     let changes = adapters.isEmpty ? [:] : try reference.changes(by: adapters)
     let comparer = FoldComparer(
       model: model, reference: reference, updates: UpdateReader(adapters.map(\.numbers)))

@@ -28,7 +28,8 @@ extension CompanionPlan {
     let tensors = tensors()
     let dialects = [model.format.dialect, format.dialect].compactMap { $0 }
     plans.removeAll { plan in
-      dialects.contains { $0.documentNames.contains(plan.companion.name) }
+      QuantizationKeys.fileNames.contains(plan.companion.name)
+        || dialects.contains { $0.documentNames.contains(plan.companion.name) }
     }
     let description = try format.dialect?.description(of: tensors)
     if let text = description.map(Self.text) {
@@ -38,11 +39,9 @@ extension CompanionPlan {
             companion: Companion(name: name, byteCount: text.count), source: nil, text: text))
       }
     }
-    let keys = model.format.dialect?.configurationKeys ?? []
     let old = try model.configuration()
-    let stripped = old.flatMap(\.members).map { members in
-      JSONValue.object(
-        members.filter { !keys.contains($0.key) }.map { Self.retyped($0, for: tensors) })
+    let stripped = old.map(QuantizationDescription.removed).flatMap(\.members).map { members in
+      JSONValue.object(members.map { Self.retyped($0, for: tensors) })
     }
     let new =
       try format.dialect.map { (dialect) throws(ModelError) in
@@ -58,7 +57,7 @@ extension CompanionPlan {
   }
 
   private static func text(_ document: JSONValue) -> [UInt8] {
-    Array((JSONWriter.text(document, indentation: 2) + "\n").utf8)
+    Array((JSONWriter.text(document, indentation: 2, writingNonFinite: true) + "\n").utf8)
   }
 
   /// A member of `config.json`, with `dtype` corrected if all tensors store numbers of one type.

@@ -19,6 +19,7 @@ extension Plan {
     _ model: Model, decodingTo type: ScalarType? = nil, to destination: Destination,
     rounding: Bool = false, droppingAdapters: Bool = false
   ) throws(ModelError) -> Plan {
+    try model.requireNumbers()
     let planner = ConversionPlanner(
       format: destination.format, type: type,
       retypesPlain: model.needsTranslation(to: destination.format))

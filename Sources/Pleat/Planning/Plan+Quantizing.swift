@@ -21,6 +21,7 @@ extension Plan {
     _ model: Model, _ recipe: Recipe, to destination: Destination, requantizing: Bool = false,
     adding adapters: [AppliedAdapter] = []
   ) throws(ModelError) -> Plan {
+    try model.requireNumbers()
     let changes = adapters.isEmpty ? [:] : try model.changes(by: adapters)
     var planner = try QuantizationPlanner(
       recipe, destination.format, model.catalog, requantizing: requantizing)

@@ -76,6 +76,7 @@ extension Plan {
     history: JSONValue, rounding: Bool = false, adapters: [AppliedAdapter] = [],
     attachments: [Attachment]? = nil, missingPermit: MissingPermit? = nil
   ) throws(ModelError) {
+    try model.requireNumbers()
     try destination.check()
     let format = destination.format
     let attachments = attachments ?? model.attachments(besides: adapters)

@@ -37,6 +37,7 @@ extension Inspection {
           })),
     ]
     if !adapters.isEmpty { members.append(.init("adapters", .array(adapters.map(\.json)))) }
+    if let fault = model.packedFault { members.append(.init("packedFault", fault.json)) }
     if let adapterFault { members.append(.init("adapterFault", adapterFault.json)) }
     members.append(.init("tensorCount", JSONValue(model.catalog.tensors.count)))
     members.append(.init("valid", .bool(isValid(check))))

@@ -46,6 +46,10 @@ struct InspectionText {
     for (index, line) in encodingLines.enumerated() {
       table.add(index == 0 ? "  encoding" : "", line)
     }
+    if var fault = model.packedFault {
+      fault.file = nil
+      table.add("  not decoded", style.failure(fault.description.escaped))
+    }
     let entries = model.catalog.metadata.entries.count
     if entries > 0 {
       table.add(

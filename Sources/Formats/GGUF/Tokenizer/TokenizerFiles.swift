@@ -73,7 +73,7 @@ struct TokenizerFiles {
     _ name: String, _ file: (String) throws(ModelError) -> [UInt8]?
   ) throws(ModelError) -> JSONValue {
     guard let bytes = try file(name) else { return .object([]) }
-    let value = try JSONParser.parse(bytes, file: name)
+    let value = try JSONParser.parse(bytes, file: name, allowingNonFinite: true)
     guard value.members != nil else {
       throw ModelError(
         .malformed, "the file does not contain an object", file: name, found: value.kind)
