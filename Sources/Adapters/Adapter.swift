@@ -17,6 +17,8 @@ public struct Adapter: Sendable {
   public var pooling: Pooling?
   /// Notes for the user before the adapter is applied.
   public var notes: [String] = []
+  /// Whether a change of the embeddings is also one of the head, if the base model ties them.
+  package var tiesEmbeddings = false
 
   /// Creates an adapter without changes.
   package init(_ contents: AdapterContents, _ kind: AdapterKind) {
@@ -57,6 +59,8 @@ package struct AdapterChange: Sendable, Hashable {
     case vector(tensor: Int, scale: Double)
     /// Replaces the tensor by a tensor of the adapter.
     case replacement(tensor: Int)
+    /// Replaces the rows of the given indices, in their order, by the rows of a tensor.
+    case rows(tensor: Int, indices: [Int])
   }
 
   /// A tensor that the change may be meant for.
@@ -114,8 +118,20 @@ package enum Orientation: Sendable, Hashable {
   case straight
   /// One row for each input, if that fits; otherwise one row for each output.
   case transposedFirst
-  /// Either way, whichever fits.
-  case either
+  /// Either way, whichever fits; if both fit, the rule of the adapter's tool for square stacks.
+  ///
+  /// nil if its version, and so the rule, is unknown.
+  case either(SquareStacks?)
+
+  /// Which way square stacks of experts are stored, by the version of PEFT.
+  package enum SquareStacks: Sendable, Hashable {
+    /// A row for each input, whatever the model: before 0.19.
+    case transposed
+    /// The reverse of what the model does: 0.19.0.
+    case reversed
+    /// As the model does: since 0.19.1.
+    case asInModel
+  }
 }
 
 /// The layout of a factor in a tensor.
@@ -132,6 +148,8 @@ package struct Factor: Sendable, Hashable {
   package var rankStride: Int
   /// The distance in elements from a number to the same number of the next expert.
   package var expertStride = 0
+  /// The index of the first element.
+  package var offset = 0
 
   package init(
     tensor: Int, vectorCount: Int, vectorStride: Int, rankStride: Int, expertStride: Int = 0

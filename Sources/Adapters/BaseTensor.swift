@@ -12,6 +12,10 @@ package struct BaseTensor: Sendable {
   package var aliasRows: RowMap?
   /// Why the alias tensor holds different numbers; nil if it does not.
   package var aliasDifference: String?
+  /// Whether it is only a part of the tensor in the catalog: some of its rows.
+  package var isPart = false
+  /// The row of the tensor in the catalog where it begins.
+  package var firstRow = 0
 
   package init(
     index: Int, info: TensorInfo, alias: String? = nil, aliasRows: RowMap? = nil
@@ -67,12 +71,22 @@ package struct PairedChange: Sendable, Hashable {
   package var operation: Operation
   /// The adapter's row order; nil if it is that of the base model.
   package var rows: RowMap?
+  /// The rows of the tensor that change; nil for all rows.
+  ///
+  /// The adapter counts its rows from the first of them.
+  package var window: Range<Int>?
+  /// The rows of a table after it is replaced by a longer one; nil if it keeps its rows.
+  package var grownRowCount: Int?
 
-  package init(adapter: Int, tensor: Int, operation: Operation, rows: RowMap? = nil) {
+  package init(
+    adapter: Int, tensor: Int, operation: Operation, rows: RowMap? = nil,
+    window: Range<Int>? = nil
+  ) {
     self.adapter = adapter
     self.tensor = tensor
     self.operation = operation
     self.rows = rows
+    self.window = window
   }
 
   /// The change of a tensor; scales include the user's strength and the pooling factor.
@@ -83,7 +97,18 @@ package struct PairedChange: Sendable, Hashable {
     case vector(tensor: Int, scale: Double)
     /// The tensor is replaced by a tensor of the adapter.
     case replacement(tensor: Int)
+    /// The rows of the given indices, in their order, are replaced by the rows of a tensor.
+    case rows(tensor: Int, indices: [Int])
   }
+
+  /// Whether both changes are of the same rows.
+  func overlaps(_ other: PairedChange) -> Bool {
+    guard let window, let otherWindow = other.window else { return true }
+    return window.overlaps(otherWindow)
+  }
+
+  /// Whether a vector is added.
+  package var isVector: Bool { if case .vector = operation { true } else { false } }
 
   /// Whether the tensor is replaced.
   package var isReplacement: Bool {
@@ -105,7 +130,8 @@ package struct PairedChange: Sendable, Hashable {
     switch operation {
     case .lowRank(let product, _):
       [product.left.tensor, product.right.tensor].map { adapter.tensors[$0].name }
-    case .vector(let tensor, _), .replacement(let tensor): [adapter.tensors[tensor].name]
+    case .vector(let tensor, _), .replacement(let tensor), .rows(let tensor, _):
+      [adapter.tensors[tensor].name]
     }
   }
 }

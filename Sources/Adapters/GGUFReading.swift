@@ -5,7 +5,8 @@ internal import TensorModel
 /// Interprets the tensors of an adapter of llama.cpp.
 ///
 /// `lora_a` is [rank, inputs] and `lora_b` is [outputs, rank]. Stacks of experts have one more
-/// dimension in front. For token embeddings, `lora_a` is [tokens, rank].
+/// dimension in front. For token embeddings, `lora_a` is [tokens, rank]. Other tensors, such as
+/// norms, replace those of the base model.
 struct GGUFReading {
   private let contents: AdapterContents
 
@@ -13,7 +14,7 @@ struct GGUFReading {
 
   /// Returns the adapter.
   ///
-  /// Throws `mismatch` and `malformed`, and one `unsupported` for everything that is unsupported.
+  /// Throws `mismatch` and `malformed`, and `unsupported` for another kind of adapter.
   func adapter() throws(ModelError) -> Adapter {
     let config = contents.config
     let type = config["adapter.type"]?.string ?? ""
@@ -25,11 +26,11 @@ struct GGUFReading {
     let alpha = config["adapter.lora.alpha"]?.double ?? 0
     var modules: [(name: String, a: Int?, b: Int?)] = []
     var moduleIndices: [String: Int] = [:]
-    var problems = Problems()
+    var replacements: [AdapterChange] = []
     for (index, tensor) in contents.tensors.enumerated() {
       let isA = tensor.name.hasSuffix(".lora_a")
       guard isA || tensor.name.hasSuffix(".lora_b") else {
-        problems.add("the tensor '\(tensor.name)'")
+        replacements.append(AdapterChange(tensor.name, .replacement(tensor: index)))
         continue
       }
       let name = String(tensor.name.dropLast(7))
@@ -40,8 +41,8 @@ struct GGUFReading {
       let module = moduleIndices[name] ?? 0
       if isA { modules[module].a = index } else { modules[module].b = index }
     }
-    try problems.check()
     var adapter = Adapter(contents, .gguf)
+    adapter.changes = replacements
     for module in modules {
       adapter.changes.append(
         AdapterChange(module.name, .lowRank(try change(module.name, module.a, module.b, alpha))))

@@ -5,12 +5,15 @@ internal import TensorModel
 /// Interprets the tensors of an adapter of mlx-lm.
 ///
 /// For a linear layer, `lora_a` is [inputs, rank] and `lora_b` is [rank, outputs]. For a switch
-/// layer of experts, they are [experts, rank, inputs] and [experts, outputs, rank].
+/// layer of experts, they are [experts, rank, inputs] and [experts, outputs, rank]. After a full
+/// training, the tensors are whole weights.
 struct MLXReading {
   private let contents: AdapterContents
   private let scale: Double
   private let usesDoRA: Bool
   private var modules: [(path: String, tensors: [String: Int])] = []
+  /// Whether the tensors are whole weights.
+  private let isFull: Bool
   private var problems = Problems()
 
   /// Throws `malformed` for an invalid config, `unsupported` for another method than LoRA or DoRA.
@@ -18,12 +21,17 @@ struct MLXReading {
     self.contents = contents
     let config = contents.config
     let type = config["fine_tune_type"]?.string ?? "lora"
-    guard ["lora", "dora"].contains(type) else {
+    guard ["lora", "dora", "full"].contains(type) else {
       throw ModelError(
-        .unsupported, "not a LoRA adapter", expected: "fine_tune_type lora or dora", found: type,
-        hint: type == "full" ? "its tensors are whole weights: copy them into the model" : nil)
+        .unsupported, "not an adapter that Pleat folds",
+        expected: "fine_tune_type lora, dora or full", found: type)
     }
     usesDoRA = type == "dora"
+    isFull = type == "full"
+    guard !isFull else {
+      scale = 1
+      return
+    }
     let parameters = config["lora_parameters"]
     guard let scale = parameters?["scale"]?.double, scale.isFinite else {
       throw ModelError(
@@ -59,6 +67,12 @@ struct MLXReading {
   func adapter() throws(ModelError) -> Adapter {
     try problems.check()
     var adapter = Adapter(contents, .mlx)
+    if isFull {
+      adapter.changes = contents.tensors.enumerated().map {
+        AdapterChange($1.name, .replacement(tensor: $0))
+      }
+      return adapter
+    }
     if contents.config["lora_parameters"]?["alpha"] != nil {
       adapter.notes.append(
         "\(contents.path) has an alpha, which old versions of mlx-lm wrote; only the scale is "

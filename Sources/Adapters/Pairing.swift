@@ -3,22 +3,21 @@ package import TensorModel
 
 /// Finds the tensor of the base model for each change of an adapter.
 package struct Pairing: Sendable {
-  private let base: [BaseTensor]
+  let base: [BaseTensor]
   private let prefersTransposedExperts: Bool
-  private var names: [ExactName: (tensor: Int, isAlias: Bool)] = [:]
+  let match: NameMatching
+  /// The rows that tables have after an adapter replaced them by longer ones, by name.
+  private var grownRows: [String: Int] = [:]
 
   /// Creates a pairing with the tensors of a base model.
   ///
   /// - Parameters:
-  ///   - base: The tensors of the base model.
+  ///   - base: The tensors of the base model, and the layers that are parts of them.
   ///   - prefersTransposedExperts: Whether square stacked experts are [inputs, outputs].
   package init(_ base: [BaseTensor], prefersTransposedExperts: Bool = false) {
     self.base = base
     self.prefersTransposedExperts = prefersTransposedExperts
-    for (index, tensor) in base.enumerated() {
-      if let alias = tensor.alias { names[ExactName(alias)] = (index, true) }
-    }
-    for (index, tensor) in base.enumerated() { names[ExactName(tensor.info.name)] = (index, false) }
+    match = NameMatching(base)
   }
 
   /// How the user wants an adapter to be applied.
@@ -49,13 +48,13 @@ package struct Pairing: Sendable {
     }
     var changes: [PairedChange] = []
     var unmatched: [AdapterChange] = []
+    var pairing = self
     do throws(ModelError) {
+      pairing.grownRows = try rowCounts(ofGrownTablesIn: adapter, use)
       for change in adapter.changes {
-        guard let paired = try fit(change, adapter, use) else {
-          unmatched.append(change)
-          continue
-        }
-        changes.append(paired)
+        let paired = try pairing.fit(change, adapter, use)
+        if paired.isEmpty { unmatched.append(change) }
+        changes += paired
       }
       if let first = unmatched.first { throw missingTensor(first, count: unmatched.count) }
       changes = changes.filter(\.isReplacement) + changes.filter { !$0.isReplacement }
@@ -66,37 +65,35 @@ package struct Pairing: Sendable {
     return changes
   }
 
-  // MARK: - Names
-
-  /// The tensor that a target name means; nil if no tensor fits, or several do.
-  ///
-  /// An exact match wins. Otherwise the target and the name may differ by a prefix.
-  private func find(_ target: String) -> (tensor: Int, isAlias: Bool)? {
-    if let exact = names[ExactName(target)] { return exact }
-    // A wrapper module adds a prefix to all names, of the adapter or of the base model.
-    let ends = base.indices.filter { Self.differInPrefix(target, base[$0].info.name) }
-    if !ends.isEmpty { return ends.count == 1 ? (tensor: ends[0], isAlias: false) : nil }
-    let aliases = base.indices.filter {
-      base[$0].alias.map { Self.differInPrefix(target, $0) } ?? false
+  /// The rows of the tables that an adapter replaces by longer ones, by the name of the table.
+  private func rowCounts(
+    ofGrownTablesIn adapter: Adapter, _ use: Use
+  ) throws(ModelError) -> [String: Int] {
+    var counts: [String: Int] = [:]
+    for change in adapter.changes {
+      guard case .replacement(let tensor) = change.candidates[0].operation,
+        case .one(let index, _) = match(change.candidates[0].target)
+      else { continue }
+      let (shape, info) = (adapter.tensors[tensor].shape, base[index].info)
+      if shape.grows(info) { counts[info.name] = shape.rowCount }
     }
-    return aliases.count == 1 ? (tensor: aliases[0], isAlias: true) : nil
+    return counts
   }
 
-  private static func differInPrefix(_ target: String, _ name: String) -> Bool {
-    name.hasSuffix("." + target) || target.hasSuffix("." + name)
-  }
+  // MARK: - Errors
 
   private func missingTensor(_ change: AdapterChange, count: Int) -> ModelError {
     let target = change.candidates[0].target
-    let known = base.flatMap { [$0.info.name, $0.alias].compactMap { $0 } }
+    let known = base.filter { !$0.isPart }.flatMap {
+      [$0.info.name, $0.alias].compactMap { $0 }
+    }
     let nearest = NearName.nearest(to: target, among: known, count: 3)
-    let isStack =
-      if case .lowRank(let product) = change.candidates[0].operation {
-        product.expertCount > 1
-      } else {
-        false
-      }
-    let isTiedHead = TensorNames.isHead(target)
+    if TensorNames.isTaskHead(target) {
+      return ModelError(
+        .mismatch, "the adapter brings a head for classification or values, and the base has none",
+        tensor: target, expected: "a part of the base model", found: target,
+        hint: "fold into a base model with this head, or remove the tensor from the adapter")
+    }
     return ModelError(
       .mismatch,
       count == 1
@@ -105,21 +102,24 @@ package struct Pairing: Sendable {
       tensor: target,
       expected: nearest.isEmpty ? nil : "a name such as " + nearest.joined(separator: ", "),
       found: target,
-      hint: isTiedHead
-        ? "the base model has tied embeddings, so there is no separate head to change"
-        : isStack
-          ? "the adapter changes stacked experts: save the base model with transformers' "
-            + "save_pretrained(path, save_original_format=False), which stacks them"
-          : "was the adapter trained for another model?")
+      hint: TensorNames.isHead(target)
+        ? "the base model has neither a head nor embeddings that could serve as one"
+        : nearest.isEmpty
+          ? "was the adapter trained for another model?"
+          : "no tensor has this layer and name, whatever words stand before the layer")
   }
 
   // PEFT saves the whole embeddings beside their factors. The copy replaces the tensor of the base
   // model, and the factors are added to it.
   private func checkRepeats(_ changes: [PairedChange]) throws(ModelError) {
-    var seen: Set<Int> = []
-    let copies = Set(changes.filter(\.isReplacement).map(\.tensor))
-    for change in changes where !seen.insert(change.tensor).inserted {
-      if copies.contains(change.tensor), change.lowRank != nil { continue }
+    var seen: [Int: [PairedChange]] = [:]
+    for change in changes {
+      let others = seen[change.tensor] ?? []
+      seen[change.tensor, default: []].append(change)
+      let other = others.first {
+        $0.overlaps(change) && !($0.isReplacement && change.lowRank != nil)
+      }
+      guard other != nil else { continue }
       throw ModelError(
         .mismatch, "two parts of the adapter change the same tensor",
         tensor: base[change.tensor].info.name)
@@ -128,48 +128,98 @@ package struct Pairing: Sendable {
 
   // MARK: - Shapes
 
-  /// Pairs a change with its first candidate that fits; nil if the base model has none.
+  /// Pairs a change with its first candidate that fits; empty if the base model has none.
+  ///
+  /// A change of a fused matrix or of a stack becomes several if the base model stores the layers
+  /// one by one.
   private func fit(
     _ change: AdapterChange, _ adapter: Adapter, _ use: Use
-  ) throws(ModelError) -> PairedChange? {
+  ) throws(ModelError) -> [PairedChange] {
     var fault: ModelError?
     for candidate in change.candidates {
-      guard let (index, isAlias) = find(candidate.target) else { continue }
-      let tensor = base[index]
       do throws(ModelError) {
-        if isAlias, let difference = tensor.aliasDifference {
-          throw ModelError(
-            .unsupported,
-            "the base model stores the tensor in another form than the adapter expects",
-            found: difference, hint: "fold into the Hugging Face model, then convert the result")
+        switch match(candidate.target) {
+        case .one(let index, let isAlias):
+          return [try fit(candidate.operation, base[index], isAlias: isAlias, adapter, use)]
+        case .several(let names): throw ambiguous(candidate.target, names)
+        case .none: break
         }
-        return PairedChange(
-          adapter: use.index, tensor: tensor.index,
-          operation: try operation(candidate.operation, on: tensor.info, adapter, use),
-          rows: isAlias ? tensor.aliasRows : nil)
+        let parts = try divide(candidate, adapter, use)
+        if !parts.isEmpty { return parts }
       } catch {
-        fault = fault ?? error.located(tensor: tensor.info.name)
+        fault = fault ?? error
       }
     }
     if let fault { throw fault }
-    return nil
+    return []
   }
 
-  private func operation(
+  private func fit(
+    _ operation: AdapterChange.Operation, _ tensor: BaseTensor, isAlias: Bool, _ adapter: Adapter,
+    _ use: Use
+  ) throws(ModelError) -> PairedChange {
+    do throws(ModelError) {
+      if isAlias, let difference = tensor.aliasDifference {
+        throw ModelError(
+          .unsupported,
+          "the base model stores the tensor in another form than the adapter expects",
+          found: difference, hint: "fold into the Hugging Face model, then convert the result")
+      }
+      var change = PairedChange(
+        adapter: use.index, tensor: tensor.index,
+        operation: try self.operation(operation, on: tensor.info, adapter, use),
+        rows: isAlias ? tensor.aliasRows : nil)
+      if case .replacement(let index) = operation, adapter.tensors[index].shape.grows(tensor.info) {
+        change.grownRowCount = adapter.tensors[index].shape.rowCount
+      }
+      guard tensor.isPart else { return change }
+      guard change.lowRank != nil else {
+        throw ModelError(
+          .unsupported, "the base model stores the layer as a part of a larger tensor",
+          expected: "a low-rank change",
+          found: change.tensors(of: adapter).joined(separator: ", "))
+      }
+      change.window = tensor.firstRow..<tensor.firstRow + tensor.info.shape.rowCount
+      return change
+    } catch {
+      throw error.located(tensor: tensor.info.name)
+    }
+  }
+
+  private func ambiguous(_ target: String, _ names: [String]) -> ModelError {
+    ModelError(
+      .mismatch, "a part of the adapter could mean several tensors of the base model",
+      tensor: target, expected: "one of them", found: names.joined(separator: " and "),
+      hint: "name the tensors of the adapter as the base model names them")
+  }
+
+  func operation(
     _ operation: AdapterChange.Operation, on info: TensorInfo, _ adapter: Adapter, _ use: Use
   ) throws(ModelError) -> PairedChange.Operation {
     switch operation {
     case .replacement(let tensor):
-      guard adapter.tensors[tensor].shape == info.shape else {
+      let shape = adapter.tensors[tensor].shape
+      guard shape == info.shape || shape.grows(info) else {
         throw shapeMismatch(adapter, [tensor], info)
       }
       return .replacement(tensor: tensor)
+    case .rows(let tensor, let indices):
+      let shape = adapter.tensors[tensor].shape
+      guard shape.dimensions == [indices.count, info.shape.columnCount], info.shape.rank == 2,
+        indices.allSatisfy({ (0..<info.shape.rowCount).contains($0) })
+      else { throw shapeMismatch(adapter, [tensor], info) }
+      return .rows(tensor: tensor, indices: indices)
     case .vector(let tensor, let scale):
       guard adapter.tensors[tensor].shape == info.shape, info.shape.rank == 1 else {
         throw shapeMismatch(adapter, [tensor], info)
       }
       return .vector(tensor: tensor, scale: scale * use.strength)
     case .lowRank(var product):
+      // Factors of a table that grew have as many rows as the table after that.
+      var info = info
+      if product.left.vectorCount > info.shape.rowCount, let rows = grownRows[info.name] {
+        info.shape = Shape(rows, info.shape.columnCount)
+      }
       let groupSize = try orient(&product, to: info, adapter)
       product.scale *= use.strength
       if let groupSize {
@@ -205,12 +255,14 @@ package struct Pairing: Sendable {
       product.left.vectorCount == rows && product.right.vectorCount == info.shape.columnCount
     }
     let (straight, transposed) = (fits(product), fits(product.transposed))
-    let isTransposed =
-      switch product.orientation {
-      case .straight: false
-      case .transposedFirst: transposed
-      case .either: transposed && (!straight || prefersTransposedExperts)
-      }
+    let isTransposed: Bool
+    switch product.orientation {
+    case .straight: isTransposed = false
+    case .transposedFirst: isTransposed = transposed
+    case .either(let rule):
+      isTransposed =
+        straight && transposed ? try transposesSquare(info, rule) : transposed
+    }
     if isTransposed {
       product = product.transposed
       product.isTransposed = true
@@ -227,6 +279,27 @@ package struct Pairing: Sendable {
       throw shapeMismatch(adapter, tensors, info)
     }
     return try pooledGroup(product, info, adapter)
+  }
+
+  /// Whether a square stack has a row for each input.
+  ///
+  /// Throws `usage` if nothing can tell.
+  private func transposesSquare(
+    _ info: TensorInfo, _ rule: Orientation.SquareStacks?
+  ) throws(ModelError) -> Bool {
+    switch rule {
+    case .transposed: return true
+    case .reversed: return !prefersTransposedExperts
+    case .asInModel: return prefersTransposedExperts
+    case nil:
+      // Before 0.19 and since 0.19.1, PEFT transposes the stacks of these models.
+      guard !prefersTransposedExperts else { return true }
+      throw ModelError(
+        .usage, "the adapter fits the stack of experts in two ways, with different results",
+        expected: "peft_version in adapter_config.json: before 0.19 PEFT transposed every stack",
+        found: "\(info.shape), and no peft_version",
+        hint: "add the version of PEFT that trained the adapter to adapter_config.json")
+    }
   }
 
   /// The smallest group size that is accepted if no config states it.
@@ -279,5 +352,14 @@ package struct Pairing: Sendable {
     return ModelError(
       .mismatch, "the adapter does not fit the tensor", expected: "\(info.shape)",
       found: shapes.joined(separator: ", "))
+  }
+}
+
+extension Shape {
+  /// Whether it is that of a table with more tokens than the tensor has: of embeddings or a head.
+  fileprivate func grows(_ info: TensorInfo) -> Bool {
+    let isTable = TensorNames.isEmbedding(info.name) || TensorNames.isTextHead(info.name)
+    return isTable && rank == 2 && info.shape.rank == 2
+      && columnCount == info.shape.columnCount && rowCount > info.shape.rowCount
   }
 }

@@ -33,8 +33,12 @@ package struct RowUpdate {
       let added = try Self.product(
         change, product, groupSize: groupSize, rows: rows, columnCount: columnCount, reader)
       if let magnitude = product.magnitude {
-        let lengths = try reader.vector(change, tensor: magnitude, rows: rows)
-        rescale(added, lengths)
+        let changed = change.window.map { rows.clamped(to: $0) } ?? rows
+        let origin = change.window?.lowerBound ?? 0
+        let lengths = try reader.vector(
+          change, tensor: magnitude, rows: changed.lowerBound - origin..<changed.upperBound - origin
+        )
+        rescale(added, lengths, firstRow: changed.lowerBound - rows.lowerBound)
       } else {
         add(added)
       }
@@ -45,6 +49,16 @@ package struct RowUpdate {
       let wanted = try reader.rows(change, tensor: tensor, rows, columnCount: columnCount)
       for index in values.indices { delta[index] += wanted[index] - values[index] }
       values = wanted
+    case .rows(let tensor, let indices):
+      for (position, row) in indices.enumerated() where rows.contains(row) {
+        let wanted = try reader.rows(
+          change, tensor: tensor, position..<position + 1, columnCount: columnCount)
+        let first = (row - rows.lowerBound) * columnCount
+        for column in 0..<columnCount {
+          delta[first + column] += wanted[column] - values[first + column]
+          values[first + column] = wanted[column]
+        }
+      }
     }
   }
 
@@ -67,15 +81,16 @@ package struct RowUpdate {
 
   // W' = m · (W + ΔW) / ‖W₀ + ΔW‖ for each row. The norm is that of the base model with this
   // adapter alone (arXiv 2402.09353, equation 5).
-  private mutating func rescale(_ added: [Float], _ lengths: [Float]) {
-    for row in lengths.indices {
+  private mutating func rescale(_ added: [Float], _ lengths: [Float], firstRow: Int) {
+    for index in lengths.indices {
+      let row = firstRow + index
       let range = row * columnCount..<(row + 1) * columnCount
       var square = 0.0
       for index in range {
         let value = Double(base[index] + added[index])
         square += value * value
       }
-      let factor = Float(Double(lengths[row]) / square.squareRoot())
+      let factor = Float(Double(lengths[index]) / square.squareRoot())
       for index in range {
         let value = factor * (values[index] + added[index])
         delta[index] += value - values[index]

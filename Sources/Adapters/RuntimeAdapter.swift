@@ -32,7 +32,9 @@ package struct RuntimeAdapter: Sendable {
     var problems = Problems()
     var products: [(PairedChange, LowRank)] = []
     for change in changes {
-      if let product = change.lowRank, product.magnitude == nil, product.expertCount == 1 {
+      if let product = change.lowRank, product.magnitude == nil, product.expertCount == 1,
+        change.window == nil
+      {
         products.append((change, product))
       } else {
         problems.add(change.tensors(of: adapter)[0])

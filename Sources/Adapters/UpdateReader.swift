@@ -39,7 +39,8 @@ package final class UpdateReader {
   /// - Parameters:
   ///   - change: The change.
   ///   - product: The product of the change.
-  ///   - rows: The rows of the base tensor, counted through all experts of a stack.
+  ///   - rows: The rows of the base tensor, counted through all experts of a stack. Rows outside of
+  ///     the change's window stay as they are.
   ///   - delta: The result, as rows × columns of R; with pooled inputs, R has a column per group.
   /// - Throws: `io`, `malformed`.
   package func add(
@@ -47,11 +48,13 @@ package final class UpdateReader {
   ) throws(ModelError) {
     clearCaches(unlessFor: change.tensor)
     let width = product.right.vectorCount
-    var row = rows.lowerBound
-    while row < rows.upperBound {
-      let expert = row / product.left.vectorCount
-      let first = expert * product.left.vectorCount
-      let end = min(rows.upperBound, first + product.left.vectorCount)
+    let changed = change.window.map { rows.clamped(to: $0) } ?? rows
+    let origin = change.window?.lowerBound ?? 0
+    var row = changed.lowerBound
+    while row < changed.upperBound {
+      let expert = (row - origin) / product.left.vectorCount
+      let first = origin + expert * product.left.vectorCount
+      let end = min(changed.upperBound, first + product.left.vectorCount)
       let left = try left(change, product, vectors: row - first..<end - first, expert)
       let right = try right(change, product, expert)
       let start = (row - rows.lowerBound) * width
@@ -136,7 +139,7 @@ package final class UpdateReader {
   ) throws(ModelError) -> [Float] {
     let (factor, rank) = (product.left, product.rank)
     if factor.rankStride == 1, factor.vectorStride == rank, change.rows == nil {
-      let first = expert * factor.expertStride
+      let first = factor.offset + expert * factor.expertStride
       let range = first + vectors.lowerBound * rank..<first + vectors.upperBound * rank
       // A small factor is read once, not for each block of rows.
       guard factor.vectorCount * rank > Self.cacheLimit || factor.expertStride > 0 else {
@@ -149,7 +152,8 @@ package final class UpdateReader {
     values.reserveCapacity(vectors.count * rank)
     for vector in vectors {
       let start =
-        expert * factor.expertStride + (change.rows?(vector) ?? vector) * factor.vectorStride
+        factor.offset + expert * factor.expertStride
+        + (change.rows?(vector) ?? vector) * factor.vectorStride
       for k in 0..<rank { values.append(all[start + k * factor.rankStride]) }
     }
     return values
@@ -164,7 +168,7 @@ package final class UpdateReader {
     if let known = rightFactors[key] { return known }
     var values: [Float]
     if factor.vectorStride == 1, factor.rankStride == factor.vectorCount {
-      let first = expert * factor.expertStride
+      let first = factor.offset + expert * factor.expertStride
       values = try adapters[change.adapter].numbers.numbers(
         of: factor.tensor, first..<first + rank * factor.vectorCount)
     } else {
@@ -172,7 +176,7 @@ package final class UpdateReader {
       values = []
       values.reserveCapacity(rank * factor.vectorCount)
       for k in 0..<rank {
-        let start = expert * factor.expertStride + k * factor.rankStride
+        let start = factor.offset + expert * factor.expertStride + k * factor.rankStride
         for vector in 0..<factor.vectorCount {
           values.append(all[start + vector * factor.vectorStride])
         }

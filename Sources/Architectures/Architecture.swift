@@ -112,6 +112,18 @@ package struct Architecture: Sendable {
     return nil
   }
 
+  /// The Hugging Face names of the experts in a stack of a GGUF file, with `*` for their number.
+  ///
+  /// Empty for other tensors. Names lack the ending `.weight`.
+  package func expertPatterns(ofGGUFName name: String) -> [String] {
+    guard let parts = NameParts(name[...], layers: Self.ggufLayers), let layer = parts.layer else {
+      return []
+    }
+    return expertNames.filter { $0.gguf == parts.stem }.map {
+      "\(Self.huggingFaceLayers)\(layer).\($0.huggingFace)"
+    }
+  }
+
   /// The checkpoint names of the weights that a model with so many layers and experts must have.
   ///
   /// The head is not one of them, because the embeddings may serve as the head.

@@ -30,14 +30,33 @@ package enum TensorNames {
 
   /// Whether a layer path, or the name of its weight, is that of the token embeddings.
   package static func isEmbedding(_ name: String) -> Bool {
+    guard embeddings.contains(where: { name.hasSuffix($0) || name.hasSuffix($0 + ".weight") })
+    else { return false }
     let path = name.hasSuffix(".weight") ? name.dropLast(".weight".count) : name[...]
     return path.split(separator: ".").last.map { embeddings.contains(String($0)) } ?? false
   }
 
   /// Whether a name is that of the head, in a checkpoint or in a GGUF file.
   package static func isHead(_ name: String) -> Bool {
-    name == head + ".weight" || name == ggufHead
+    name == ggufHead || heads.contains { name == $0 + ".weight" }
   }
+
+  /// Whether a name is that of the head, also of a text model inside a larger one.
+  package static func isTextHead(_ name: String) -> Bool {
+    guard name.hasSuffix(ggufHead) || heads.contains(where: { name.hasSuffix($0 + ".weight") })
+    else { return false }
+    return isHead(TextPrefix.stripped(name).rest)
+  }
+
+  /// Whether a tensor belongs to a head for classification, for answers or for values.
+  package static func isTaskHead(_ name: String) -> Bool {
+    let words = TextPrefix.stripped(name).rest.split(separator: ".")
+    return words.first.map { taskHeads.contains(String($0)) } ?? false
+  }
+
+  private static let taskHeads: Set<String> = [
+    "score", "classifier", "classification_head", "qa_outputs", "v_head", "value_head",
+  ]
 
   /// Whether a layer is a lookup table instead of a matrix that inputs are multiplied by.
   package static func isTable(_ path: String) -> Bool {

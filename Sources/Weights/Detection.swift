@@ -42,7 +42,7 @@ enum Detection {
 
     /// Why the model cannot be read as numbers, and the notes for the user.
     ///
-    /// - Parameter packed: The error for the first tensor with packed words; nil without one.
+    /// `packed` is the error for the first tensor with packed words; nil without one.
     func verdict(packed: ModelError?) -> (fault: ModelError?, notes: [String]) {
       guard let packed else {
         // Plain numbers need no config here; whatever needs it reports that it cannot be read.

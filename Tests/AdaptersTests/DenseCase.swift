@@ -87,7 +87,7 @@ extension DenseCase {
   private static func stack(_ height: Int, _ width: Int) -> ToyAdapter {
     .peft(
       [("e.lora_A.weight", [6, width]), ("e.lora_B.weight", [height, 6])],
-      ["target_parameters": ["e.up"]])
+      ["target_parameters": ["e.up"], "peft_version": "0.20.0"])
   }
 
   private static let experts: [DenseCase] = [

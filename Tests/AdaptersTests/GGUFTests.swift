@@ -82,13 +82,16 @@ import Testing
     #expect(fault?.expected == "\(Self.name).lora_\(role == "a" ? "b" : "a")")
   }
 
-  @Test("all unknown tensors are named in one error") func unknown() {
-    let names = [
-      "", ".", "lora_a", "output_norm.weight", "q.lora_c", "q.lora_a.weight", "q.LORA_A",
-    ]
-    let fault = ToyAdapter.gguf(Self.pair + names.map { ($0, [2, 2]) }).fault
-    #expect(fault?.kind == .unsupported)
-    for name in names { #expect(fault?.found?.contains("'\(name)'") == true, "\(name)") }
+  @Test("tensors without factors, such as norms, replace those of the base model")
+  func replacements() throws {
+    let names = ["output_norm.weight", "blk.0.attn_norm.weight", "q.lora_c"]
+    let adapter = try ToyAdapter.gguf(Self.pair + names.map { ($0, [4]) }).read()
+    #expect(adapter.changes.count == names.count + 1)
+    for (index, name) in names.enumerated() {
+      #expect(adapter.changes[index].candidates[0].target == name)
+      #expect(
+        adapter.changes[index].operation == .replacement(tensor: Self.pair.count + index))
+    }
   }
 
   @Test(

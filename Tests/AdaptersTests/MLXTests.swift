@@ -95,12 +95,21 @@ import Testing
     #expect(error != nil)
   }
 
-  @Test("other kinds of fine-tuning are refused and named", arguments: ["full", "ia3", ""])
+  @Test("other kinds of fine-tuning are refused and named", arguments: ["ia3", ""])
   func tunings(type: String) {
     let fault = ToyAdapter.mlx(Self.pair, ["fine_tune_type": .string(type)]).fault
     #expect(fault?.kind == .unsupported)
     #expect(fault?.found == type)
-    #expect((fault?.hint != nil) == (type == "full"))
+  }
+
+  @Test("after a full training, tensors replace those of the base model") func full() throws {
+    let adapter = try ToyAdapter.mlx(
+      [("m.0.q.weight", [12, 16]), ("norm.weight", [16])],
+      ["fine_tune_type": "full", "lora_parameters": .null]
+    ).read()
+    #expect(adapter.changes.map(\.candidates[0].target) == ["m.0.q.weight", "norm.weight"])
+    #expect(
+      adapter.changes.map(\.operation) == [.replacement(tensor: 0), .replacement(tensor: 1)])
   }
 
   @Test(

@@ -50,16 +50,31 @@ import Testing
   }
 
   @Test(
-    "the base's architecture decides the orientation of square experts", arguments: [false, true])
-  func square(isTransposed: Bool) throws {
+    "the version of PEFT and the architecture decide the orientation of square experts",
+    arguments: [
+      ("0.17.1", false, true), ("0.18.1", true, true), ("0.19.0", false, true),
+      ("0.19.0", true, false), ("0.19.1", false, false), ("0.20.0", true, true),
+      ("1.0", false, false),
+    ])
+  func square(version: String, prefersTransposed: Bool, isTransposed: Bool) throws {
     let tensors: [(name: String, shape: [Int])] = [
       ("m.experts.lora_A.weight", [6, 16]), ("m.experts.lora_B.weight", [16, 6]),
     ]
     let found = try pairs(
-      tensors, ["target_parameters": ["experts.down_proj"]],
-      [("m.experts.down_proj", [3, 16, 16])], prefersTransposed: isTransposed)
+      tensors,
+      ["target_parameters": ["experts.down_proj"], "peft_version": .string(version)],
+      [("m.experts.down_proj", [3, 16, 16])], prefersTransposed: prefersTransposed)
     let product = try #require(found.first?.lowRank)
     #expect(product.left.tensor == (isTransposed ? 0 : 1))
+  }
+
+  @Test("without a version, square experts are a question to the user") func unknownVersion() {
+    let error = Laws.error { () throws(ModelError) in
+      try pairs(
+        [("m.experts.lora_A.weight", [6, 16]), ("m.experts.lora_B.weight", [16, 6])],
+        ["target_parameters": ["experts.down_proj"]], [("m.experts.down_proj", [3, 16, 16])])
+    }
+    #expect(error?.kind == .usage && error?.hint?.contains("version of PEFT") == true)
   }
 
   @Test("a matrix may be a target parameter, too") func matrix() throws {

@@ -16,7 +16,6 @@ import Testing
 
   static let refused: [(String, JSONValue)] = [
     ("layer_replication", [[0, 4], [2, 5]]), ("alora_invocation_tokens", [1, 2]),
-    ("trainable_token_indices", [5]), ("trainable_token_indices", ["embed_tokens": [5]]),
     ("use_bdlora", true), ("use_bdlora", ["nblocks": 2]), ("arrow_config", ["top_k": 3]),
     ("kasa_config", ["beta": 1]), ("velora_config", ["num_groups": 1]),
     ("monteclora_config", ["samples": 1]), ("megatron_config", ["heads": 1]),
@@ -93,8 +92,8 @@ import Testing
   @Test(
     "an unknown tensor is refused and named",
     arguments: [
-      "a.lora_C.weight", "a.lora_A.other.weight", "a.lora_A.weight.scale", "a.lora_A.bias",
-      "a.lora_magnitude_vector.bias", "token_adapter.trainable_tokens_delta",
+      "a.lora_C.weight", "a.lora_A.weight.scale", "a.lora_A.bias", "a.lora_A.one.two.weight",
+      "a.lora_magnitude_vector.bias", "a.other_delta",
       "embed.lora_embedding_C", "a.lora_diag", "a.lora_A.weight.weight",
     ])
   func tensors(name: String) {
@@ -108,10 +107,10 @@ import Testing
       [
         "layer_replication": [[0, 1]], "use_magic": true, "init_lora_weights": "pissa",
         "velora_config": ["a": 1],
-      ], [("a.lora_C.weight", [2, 2]), ("b.trainable_tokens_delta", [2, 2])])
+      ], [("a.lora_C.weight", [2, 2]), ("b.other_delta", [2, 2])])
     for text in [
       "layer_replication", "use_magic", "init_lora_weights", "velora_config", "a.lora_C.weight",
-      "b.trainable_tokens_delta",
+      "b.other_delta",
     ] {
       #expect(fault?.found?.contains(text) == true, "\(text)")
     }

@@ -48,12 +48,66 @@ import Testing
       ("base_model.model.lm_head.modules_to_save.weight", "lm_head.weight"),
       ("base_model.model.m.0.q.bias", "m.0.q.bias"),
       ("base_model.model.m.0.q.base_layer.bias", "m.0.q.bias"), ("norm.weight", "norm.weight"),
-      ("classifier.original_module.weight", "classifier.weight"),
+      ("lm_head.modules_to_save.tuned.weight", "lm_head.weight"),
+      ("module.base_model.model._orig_mod.norm.weight", "norm.weight"),
     ])
   func replacements(name: String, target: String) throws {
     let adapter = try ToyAdapter.peft(Self.pair + [(name, [12])]).read()
     #expect(targets(adapter) == [["a.weight"], [target]])
     #expect(adapter.changes[1].operation == .replacement(tensor: 2))
+  }
+
+  @Test("a copy of the base's tensor beside the trained one is left out") func originals() throws {
+    let adapter = try ToyAdapter.peft(
+      Self.pair + [
+        ("score.original_module.weight", [12]), ("score.modules_to_save.weight", [12]),
+      ]
+    ).read()
+    #expect(adapter.changes.map(\.operation).last == .replacement(tensor: 3))
+    #expect(adapter.changes.count == 2)
+    let alone = ToyAdapter.peft(Self.pair + [("score.original_module.weight", [12])]).fault
+    #expect(alone?.kind == .malformed && alone?.tensor == "score.original_module.weight")
+  }
+
+  @Test(
+    "words of wrappers, and the name of the adapter, are left out of names",
+    arguments: [
+      "_orig_mod.base_model.model.m.0.q.lora_%", "base_model.model.m.0._orig_mod.q.lora_%",
+      "module.base_model.model.m.0._fsdp_wrapped_module.q.lora_%.tuned",
+      "base_model.model.base_model.model.m.0._checkpoint_wrapped_module.q.lora_%.lora",
+      "pretrained_model.base_model.model.m.0.q.lora_%",
+    ])
+  func wrappers(pattern: String) throws {
+    let names = ["A", "B"].map { pattern.replacing("%", with: $0) + ".weight" }
+    let adapter = try ToyAdapter.peft([(names[0], [2, 16]), (names[1], [12, 2])]).read()
+    #expect(targets(adapter) == [["m.0.q.weight"]])
+  }
+
+  @Test("several adapters in one file are refused") func severalAdapters() {
+    let fault = ToyAdapter.peft([
+      ("a.lora_A.one.weight", [2, 16]), ("a.lora_B.two.weight", [12, 2]),
+    ]).fault
+    #expect(fault?.kind == .unsupported && fault?.found == "one, two")
+  }
+
+  @Test("tensors that DeepSpeed left empty are named as such") func emptyTensors() {
+    let fault = ToyAdapter.peft(Self.pair + [("norm.weight", [0])]).fault
+    #expect(fault?.kind == .malformed && fault?.tensor == "norm.weight")
+    #expect(fault?.hint?.contains("ZeRO-3") == true)
+  }
+
+  @Test(
+    "rows of a table are replaced by those of the adapter",
+    arguments: [[7, 2], ["embed_tokens": [7, 2], "x": [1]]] as [JSONValue])
+  func tokenRows(indices: JSONValue) throws {
+    let name = "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta"
+    let adapter = try ToyAdapter.peft(
+      Self.pair + [(name, [2, 16])], ["trainable_token_indices": indices]
+    ).read()
+    #expect(targets(adapter) == [["a.weight"], ["model.embed_tokens.weight"]])
+    #expect(adapter.changes[1].operation == .rows(tensor: 2, indices: [7, 2]))
+    let unknown = ToyAdapter.peft(Self.pair + [(name, [2, 16])]).fault
+    #expect(unknown?.kind == .malformed && unknown?.expected == "trainable_token_indices")
   }
 
   @Test("the factors of embeddings are transposed") func embeddings() throws {

@@ -37,6 +37,13 @@ import Testing
     arguments: [
       ("m.0.q", "x.m.0.q.weight"), ("x.m.0.q", "m.0.q.weight"), ("x.y.m.0.q", "m.0.q.weight"),
       ("m.0.q", "base.x.m.0.q.weight"),
+      // The words that larger models put before their text model.
+      ("model.layers.0.q", "model.language_model.layers.0.q.weight"),
+      ("model.language_model.layers.0.q", "model.layers.0.q.weight"),
+      ("model.language_model.layers.0.q", "language_model.model.layers.0.q.weight"),
+      ("language_model.model.layers.0.q", "model.language_model.layers.0.q.weight"),
+      ("language_model.layers.0.q", "thinker.model.layers.0.q.weight"),
+      ("model.layers.0.q", "layers.0.q.weight"),
     ])
   func prefixes(path: String, name: String) throws {
     #expect(try pair(adapter(path), matrices("other.weight", name)).map(\.tensor) == [1])
@@ -44,16 +51,22 @@ import Testing
 
   @Test(
     "only whole words of names are compared",
-    arguments: [("q", "mq.weight"), ("m.0.q", "m.10.q.weight"), ("0.q", "m.10.q.weight")])
+    arguments: [
+      ("q", "mq.weight"), ("m.0.q", "m.10.q.weight"), ("0.q", "m.10.q.weight"),
+      // A layer, or a tower, is no prefix.
+      ("m.0.norm", "norm.weight"), ("vision_tower.norm", "norm.weight"),
+      ("norm", "vision_tower.norm.weight"),
+    ])
   func words(path: String, name: String) {
     #expect(error(adapter(path), matrices(name))?.kind == .mismatch)
   }
 
   @Test("a name that fits several tensors matches none") func ambiguity() {
-    let error = error(adapter("q"), matrices("m.0.q.weight", "m.1.q.weight"))
+    let error = error(adapter("q"), matrices("m.a.q.weight", "m.b.q.weight"))
     #expect(error?.kind == .mismatch)
     #expect(error?.file == "toy")
-    #expect(error?.found == "q.weight")
+    #expect(error?.tensor == "q.weight")
+    #expect(error?.found == "m.a.q.weight and m.b.q.weight")
     #expect(self.error(adapter("x.y.q"), matrices("q.weight", "y.q.weight"))?.kind == .mismatch)
   }
 
@@ -64,22 +77,32 @@ import Testing
     #expect(one?.kind == .mismatch)
     #expect(one?.tensor == "m.0.q_prj.weight")
     #expect(one?.expected?.hasPrefix("a name such as m.0.q_proj.weight, m.0.k_proj.weight") == true)
-    #expect(one?.hint?.contains("another model") == true)
+    #expect(one?.hint?.contains("no tensor has this layer and name") == true)
     let several = error(adapter("m.0.q_proj", "zzz", "yyy"), base)
     #expect(several?.what.contains("2 parts") == true)
     #expect(several?.tensor == "zzz.weight")
     #expect(several?.expected == nil)
+    #expect(several?.hint?.contains("another model") == true)
   }
 
-  @Test("tied embeddings are named if the base model has no head") func tiedHead() {
+  @Test("a missing head is named if nothing could serve as one") func missingHead() {
     for adapter in [
       adapter("lm_head"),
       .gguf([("output.weight.lora_a", [2, 16]), ("output.weight.lora_b", [12, 2])]),
     ] {
       let error = error(adapter, matrices("model.embed_tokens.weight"))
       #expect(error?.kind == .mismatch)
-      #expect(error?.hint?.contains("tied embeddings") == true)
+      #expect(error?.hint?.contains("neither a head nor embeddings") == true)
     }
+  }
+
+  @Test(
+    "a head for another task is named as one",
+    arguments: ["score", "classifier.dense", "v_head.summary", "model.score"])
+  func taskHeads(path: String) {
+    let error = error(adapter(path), matrices("model.layers.0.q.weight"))
+    #expect(error?.kind == .mismatch && error?.tensor == path + ".weight")
+    #expect(error?.what.contains("head for classification or values") == true)
   }
 
   @Test("a base model without tensors matches nothing") func empty() {

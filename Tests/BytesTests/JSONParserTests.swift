@@ -67,6 +67,24 @@ import Testing
     #expect(error?.file == "text.json")
   }
 
+  @Test("numbers that are not finite are read and written as Python does, on request")
+  func nonFinite() throws {
+    let text = #"{"a":[1,Infinity,-Infinity,2.5],"b":NaN,"c":18446744073709551616}"#
+    let value = try JSONParser.parse(Array(text.utf8), file: "", allowingNonFinite: true)
+    #expect(value["a"] == [1, .number(.infinity), .number(-.infinity), .number(2.5)])
+    #expect(value["b"]?.double?.isNaN == true)
+    #expect(value["c"] == .number(0x1p64))
+    let written = JSONWriter.text(value, writingNonFinite: true)
+    #expect(written.hasPrefix(#"{"a":[1,Infinity,-Infinity,2.5],"b":NaN,"#))
+    #expect(JSONWriter.text(value).hasPrefix(#"{"a":[1,null,null,2.5],"b":null,"#))
+    for text in ["infinity", "nan", "Inf", "-NaN", "+Infinity"] {
+      let error = Laws.error { () throws(ModelError) in
+        try JSONParser.parse(Array(text.utf8), file: "", allowingNonFinite: true)
+      }
+      #expect(error?.kind == .malformed, "\(text)")
+    }
+  }
+
   @Test("bytes that are not UTF-8 are refused") func encoding() {
     let error = Laws.error { () throws(ModelError) in
       try JSONParser.parse([0x22, 0xFF, 0x22], file: "text.json")

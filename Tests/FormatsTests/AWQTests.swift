@@ -23,7 +23,7 @@ import Testing
 
   private func error(_ tensors: [Toy], _ config: String = usual) throws -> ModelError {
     let path = try scratch.checkpoint(tensors, config: config, as: "model")
-    let error = Laws.error { () throws(ModelError) in try Model.open(path) }
+    let error = Laws.error { () throws(ModelError) in try Model.open(path).requireNumbers() }
     return try #require(error, "\(config) was opened")
   }
 

@@ -16,7 +16,7 @@ import Testing
     _ tensors: [Toy] = weight.tensors, _ config: String = ToyGPTQ.config()
   ) throws -> ModelError {
     let path = try scratch.checkpoint(tensors, config: config, as: "model")
-    let error = Laws.error { () throws(ModelError) in try Model.open(path) }
+    let error = Laws.error { () throws(ModelError) in try Model.open(path).requireNumbers() }
     let found = try #require(error, "\(config) was opened")
     #expect(found.file?.contains("model") == true, "\(found)")
     return found

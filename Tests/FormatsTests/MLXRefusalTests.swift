@@ -13,7 +13,7 @@ import Testing
   private func error(_ tensors: [Toy], _ quantization: String) throws -> ModelError {
     let path = try scratch.checkpoint(
       tensors, config: "{\"quantization\":\(quantization)}", as: "model")
-    let error = Laws.error { () throws(ModelError) in try Model.open(path) }
+    let error = Laws.error { () throws(ModelError) in try Model.open(path).requireNumbers() }
     let found = try #require(error, "\(quantization) was opened")
     #expect(found.file?.contains("model") == true, "\(found)")
     return found

@@ -65,13 +65,12 @@ struct ExportModel {
 
   /// The llama.cpp model; all weights are zero.
   static func llama(in scratch: Scratch) throws -> Model {
-    let tensors = weights.map { weight in
+    let head = Toy("output.weight", .f32, [2, 64], seed: 801)
+    let toys = weights.map { weight in
       let zeros = [Float](repeating: 0, count: weight.height * weight.width)
-      return (
-        Toy("\(weight.gguf).weight", .f32, [weight.height, weight.width], zeros),
-        typeNumber: UInt32(0)
-      )
+      return Toy("\(weight.gguf).weight", .f32, [weight.height, weight.width], zeros)
     }
+    let tensors = (toys + [head]).map { ($0, typeNumber: UInt32(0)) }
     let counts: [(String, UInt32)] = [
       ("llama.attention.head_count", 4), ("llama.attention.head_count_kv", 2),
       ("llama.attention.key_length", 6), ("llama.embedding_length", 64),

@@ -47,6 +47,31 @@ struct PEFTConfig {
     parameters = document["target_parameters"]?.array?.compactMap(\.string) ?? []
   }
 
+  /// Whether a change of tied embeddings is one of the head, too.
+  var tiesEmbeddings: Bool { document["ensure_weight_tying"]?.bool ?? false }
+
+  /// How PEFT arranged the factors of square stacks of experts; nil if its version is unknown.
+  var squareStacks: Orientation.SquareStacks? {
+    let words = (document["peft_version"]?.string ?? "").split(separator: ".")
+    let numbers = words.prefix(3).map { Int($0.prefix(while: \.isNumber)) ?? 0 }
+    guard words.count >= 2 else { return nil }
+    if numbers.lexicographicallyPrecedes([0, 19]) { return .transposed }
+    return numbers.lexicographicallyPrecedes([0, 19, 1]) ? .reversed : .asInModel
+  }
+
+  /// The rows of a table that the adapter replaces; nil if the config states none.
+  ///
+  /// They are stated for each table by name, or once for the embeddings.
+  func tokenIndices(of path: String) -> [Int]? {
+    let value = document["trainable_token_indices"]
+    let list =
+      value?.members.map { members in
+        members.first { path == $0.key || path.hasSuffix("." + $0.key) }?.value.array ?? []
+      } ?? value?.array
+    let indices = (list ?? []).compactMap(\.int)
+    return indices.isEmpty || indices.count != list?.count ? nil : indices
+  }
+
   /// The rank of a module: that of the first matching pattern, otherwise `r`.
   func rank(of module: String) throws(ModelError) -> Int {
     let value = Self.first(rankPattern, module) ?? Double(rank)
@@ -100,7 +125,6 @@ struct PEFTConfig {
   private static let refused = [
     "layer_replication": "layers that the base does not have",
     "alora_invocation_tokens": "an activated LoRA, which acts on some tokens only",
-    "trainable_token_indices": "single rows of the embeddings",
     "use_bdlora": "block-diagonal LoRA", "arrow_config": "Arrow, which routes between adapters",
     "kasa_config": "KaSA, whose factors are not a plain product",
     "velora_config": "VeLoRA", "monteclora_config": "MonteCLoRA",

@@ -8,6 +8,12 @@ struct PEFTReading {
   private var modules: [Module] = []
   private var moduleIndices: [String: Int] = [:]
   private var replacements: [(target: String, tensor: Int)] = []
+  /// Copies of the base model's tensors, which PEFT does not use.
+  private var originals: [(words: [String], tensor: Int)] = []
+  /// The rows of tables that were trained, by the path of the table.
+  private var tokens: [(path: String, tensor: Int)] = []
+  private var adapterNames: Set<String> = []
+  private var emptyTensors: [String] = []
   private var problems = Problems()
 
   /// The tensors of one adapted layer or parameter.
@@ -28,19 +34,28 @@ struct PEFTReading {
   private static let roles: Set<String> = [
     "lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector",
   ]
-  private static let wrappers: Set<String> = ["base_layer", "modules_to_save", "original_module"]
+  private static let tokenRows = ["token_adapter", "trainable_tokens_delta"]
 
   private mutating func add(_ index: Int, _ name: String) {
-    var words = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-    if words.starts(with: ["base_model", "model"]) { words.removeFirst(2) }
+    let words = NameMatching.unwrapped(
+      name.split(separator: ".", omittingEmptySubsequences: false).map(String.init))
+    if contents.tensors[index].shape.dimensions == [0] { emptyTensors.append(name) }
+    if let delta = words.firstIndex(of: Self.tokenRows[1]) {
+      let path = words[..<delta].filter { $0 != Self.tokenRows[0] }
+      return tokens.append((path.joined(separator: "."), index))
+    }
     guard let role = words.firstIndex(where: Self.roles.contains) else {
       guard !words.contains(where: { $0.hasPrefix("lora_") || $0.hasSuffix("_delta") }) else {
         return problems.add("the tensor '\(name)'")
       }
-      let target = words.filter { !Self.wrappers.contains($0) }.joined(separator: ".")
-      return replacements.append((target, index))
+      return addReplacement(index, words)
     }
-    let rest = words[(role + 1)...].filter { $0 != "default" }
+    var rest = Array(words[(role + 1)...])
+    // PEFT puts the name of the adapter after the role, unless it saves the adapter alone.
+    if let first = rest.first, !["weight", "bias"].contains(first) {
+      adapterNames.insert(first)
+      rest.removeFirst()
+    }
     guard rest.isEmpty || rest == ["weight"] || rest == ["bias"] && words[role] == "lora_B" else {
       return problems.add("the tensor '\(name)'")
     }
@@ -57,18 +72,43 @@ struct PEFTReading {
     }
   }
 
+  /// Adds a whole tensor; `words` are those of its name.
+  private mutating func addReplacement(_ index: Int, _ words: [String]) {
+    if words.contains("original_module") {
+      return originals.append((words.filter { $0 != "original_module" }, index))
+    }
+    var words = words.filter { $0 != "base_layer" }
+    if let wrapper = words.firstIndex(of: "modules_to_save") {
+      words.remove(at: wrapper)
+      // The name of the adapter may follow, as in `lm_head.modules_to_save.default.weight`.
+      if words.count > wrapper + 1 { adapterNames.insert(words.remove(at: wrapper)) }
+    }
+    replacements.append((words.joined(separator: "."), index))
+  }
+
   /// Returns the adapter.
   ///
   /// Throws `mismatch` and `malformed`, and one `unsupported` for everything that is unsupported.
   func adapter() throws(ModelError) -> Adapter {
+    try checkTensors()
     var problems = problems
     config.check(&problems)
     try problems.check()
     var adapter = Adapter(contents, .peft)
+    adapter.tiesEmbeddings = config.tiesEmbeddings
     if config.groupSize != nil { adapter.pooling = adapter.pooling ?? .peft }
     for module in modules { adapter.changes += try changes(of: module) }
     adapter.changes += replacements.map {
       AdapterChange($0.target, .replacement(tensor: $0.tensor))
+    }
+    for (path, tensor) in tokens {
+      guard let indices = config.tokenIndices(of: path) else {
+        throw ModelError(
+          .malformed, "adapter_config.json does not say which rows the adapter replaces",
+          tensor: contents.tensors[tensor].name, expected: "trainable_token_indices")
+      }
+      adapter.changes.append(
+        AdapterChange(path + ".weight", .rows(tensor: tensor, indices: indices)))
     }
     let missing = config.targets(without: modules.map(\.path))
     if !missing.isEmpty {
@@ -77,6 +117,31 @@ struct PEFTReading {
           + missing.joined(separator: ", "))
     }
     return adapter
+  }
+
+  /// Throws `malformed` for an adapter that was not saved completely, and `unsupported` for a file
+  /// that holds several.
+  private func checkTensors() throws(ModelError) {
+    if let name = emptyTensors.first {
+      throw ModelError(
+        .malformed, "the adapter was saved without its numbers", tensor: name,
+        expected: "a matrix", found: "\(emptyTensors.count) empty tensors",
+        hint: "DeepSpeed ZeRO-3 leaves them empty: save with "
+          + "stage3_gather_16bit_weights_on_model_save, or run zero_to_fp32.py on the checkpoint")
+    }
+    guard adapterNames.count <= 1 else {
+      throw ModelError(
+        .unsupported, "the file holds several adapters", expected: "one",
+        found: adapterNames.sorted().joined(separator: ", "),
+        hint: "save them one by one: model.save_pretrained(path, selected_adapters=[name])")
+    }
+    let targets = Set(replacements.map(\.target))
+    for (words, tensor) in originals where !targets.contains(words.joined(separator: ".")) {
+      throw ModelError(
+        .malformed, "the adapter holds a copy of the base model's tensor, but not the trained one",
+        tensor: contents.tensors[tensor].name,
+        expected: "\(words.dropLast().joined(separator: ".")).modules_to_save.weight")
+    }
   }
 
   private func changes(of module: Module) throws(ModelError) -> [AdapterChange] {
@@ -124,7 +189,10 @@ struct PEFTReading {
         .unsupported, "a factor of the adapter is not a matrix",
         tensor: contents.tensors[tensor].name, expected: "two dimensions",
         found: contents.tensors[tensor].shape.description,
-        hint: dimensions.count == 4 ? "adapters of convolutions are not supported" : nil)
+        hint: dimensions.count == 4
+          ? "adapters of convolutions are not supported"
+          : dimensions.count == 1
+            ? "FSDP and DeepSpeed flatten matrices: save the adapter with full parameters" : nil)
     }
     return (dimensions[0], dimensions[1])
   }
@@ -211,7 +279,7 @@ struct PEFTReading {
       var change = LowRank(
         left: left, right: right, rank: rank, scale: try config.scale(of: parameter),
         expertCount: experts)
-      change.orientation = .either
+      change.orientation = .either(config.squareStacks)
       candidates.append(.init(target: parameter, operation: .lowRank(change)))
     }
     guard candidates.isEmpty else { return AdapterChange(candidates) }

@@ -12,7 +12,7 @@ package struct MLXDialect: ConfigDialect {
     return ConfiguredCodec(codec: MLXCodec(config))
   }
 
-  package var configurationKeys: [String] { QuantizationKeys.all }
+  package var configurationKeys: [String] { [QuantizationKeys.mlx, QuantizationKeys.huggingFace] }
 
   /// The object: the most common groups, and an object for each layer with other groups.
   package func description(of tensors: [TensorInfo]) -> JSONValue? {

@@ -84,6 +84,7 @@ public struct AdapterExport: Sendable {
     try model.requireNumbers()
     let base = try model.baseTensors()
     let changes = try Self.withoutCopies(try model.pairs(with: [applied]), applied, of: model)
+    try model.checkTiedExport(changes, for: target)
     let adapter: RuntimeAdapter
     do throws(ModelError) {
       adapter = try RuntimeAdapter(changes, of: applied.file.adapter)
@@ -240,5 +241,25 @@ public struct AdapterExport: Sendable {
     metadata.append("adapter.type", .text("lora"))
     metadata.append("adapter.lora.alpha", .float(Float(alpha)))
     return metadata
+  }
+}
+
+extension Model {
+  /// Throws `unsupported` if llama.cpp would apply a change of tied embeddings wrongly.
+  ///
+  /// It finds factors by the name of a tensor, so those of tied embeddings would change the head,
+  /// too, and it has no tensor for the factors of a head of its own.
+  fileprivate func checkTiedExport(
+    _ changes: [PairedChange], for target: AdapterExport.Target
+  ) throws(ModelError) {
+    guard target == .gguf, let tie = try EmbeddingTie(self), tie.head == nil else { return }
+    guard changes.contains(where: { [tie.table, unstoredHeadIndex].contains($0.tensor) }) else {
+      return
+    }
+    throw ModelError(
+      .unsupported, "llama.cpp cannot apply an adapter to tied embeddings without merging it",
+      file: path, tensor: catalog.tensors[tie.table].name,
+      expected: "a base model with a head of its own",
+      hint: "pleat fold merges the adapter, and stores the head apart if that is needed")
   }
 }

@@ -82,7 +82,7 @@ extension Model {
   ) throws(ModelError) {
     guard applied.scale != 1 else { return }
     let what: String
-    if change.isReplacement {
+    if change.lowRank == nil, !change.isVector {
       what = "an adapter that replaces tensors"
     } else if change.lowRank?.magnitude != nil {
       what = "a DoRA adapter"

@@ -44,7 +44,7 @@ public struct AdapterSummary: Sendable, Hashable {
         groupSize = groupSize ?? product.groupSize
         if product.magnitude != nil { hasMagnitudes = true }
       case .vector: vectorCount += 1
-      case .replacement: replacementCount += 1
+      case .replacement, .rows: replacementCount += 1
       }
       targets.insert(Self.shortened(candidate.target))
     }

@@ -88,6 +88,7 @@ extension Plan {
   public static func attaching(
     _ adapters: [AppliedAdapter], names: [String], to model: Model, at destination: Destination
   ) throws(ModelError) -> Plan {
+    try model.requireNumbers()
     let changes = try model.pairs(with: adapters)
     var attachments = model.attachments
     for (index, (adapter, name)) in zip(adapters, names).enumerated() {
@@ -109,6 +110,7 @@ extension Plan {
     return try Plan(
       model, wishes, to: destination, notes: adapters.flatMap(\.file.adapter.notes),
       history: ["action": "attach", "names": .array(names.map { .string($0) })],
+      head: try HeadPlan(model, to: destination.format),
       attachments: attachments)
   }
 }

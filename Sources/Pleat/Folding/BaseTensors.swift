@@ -6,20 +6,57 @@ internal import TensorModel
 internal import Weights
 
 extension Model {
-  /// The tensors, each with its alias: the Hugging Face name for llama.cpp's, or the reverse.
+  /// The tensors that adapters can change: those of the catalog, then others that are parts of them.
   ///
-  /// There are no aliases if the architecture is unknown. Throws `malformed` for impossible head
-  /// counts or sizes, and what reading `config.json` throws.
+  /// The first of the others is the head, if it is not stored because the embeddings serve as it.
+  /// Each tensor has its alias: the Hugging Face name for llama.cpp's, or the reverse. There are no
+  /// aliases if the architecture is unknown. Throws `malformed` for impossible head counts or sizes,
+  /// and what reading `config.json` throws.
   func baseTensors() throws(ModelError) -> [BaseTensor] {
-    let plain = catalog.tensors.enumerated().map { BaseTensor(index: $0.offset, info: $0.element) }
+    var plain = catalog.tensors.enumerated().map { BaseTensor(index: $0.offset, info: $0.element) }
+    if let tie = try EmbeddingTie(self), tie.head == nil {
+      plain.append(BaseTensor(index: unstoredHeadIndex, info: tie.headInfo))
+    }
+    let heads = try attentionHeads()
+    let named = try named(plain, heads)
+    return named
+      + FusedParts.parts(
+        of: named, heads: heads, dividesStacks: try !hasTransposedExperts())
+      + expertParts(of: named)
+  }
+
+  /// The layers of the experts that a GGUF file stacks, under their Hugging Face names.
+  private func expertParts(of tensors: [BaseTensor]) -> [BaseTensor] {
+    guard let name = catalog.metadata["general.architecture"]?.text else { return [] }
+    let architectures = Architectures.all.filter { $0.ggufName == name }
+    return tensors.flatMap { tensor in
+      architectures.flatMap { architecture in
+        architecture.expertPatterns(ofGGUFName: tensor.info.name).flatMap {
+          FusedParts.experts([$0], of: tensor)
+        }
+      }
+    }
+  }
+
+  /// The attention heads that metadata or `config.json` states; nil if neither does.
+  private func attentionHeads() throws(ModelError) -> AttentionHeads? {
+    if let name = catalog.metadata["general.architecture"]?.text {
+      return AttentionHeads(catalog.metadata, name)
+    }
+    return try configuration().flatMap { AttentionHeads($0["text_config"] ?? $0) }
+  }
+
+  private func named(
+    _ plain: [BaseTensor], _ heads: AttentionHeads?
+  ) throws(ModelError) -> [BaseTensor] {
     if let name = catalog.metadata["general.architecture"]?.text {
       guard let architecture = Architectures.named(name) else { return plain }
-      return try named(plain, architecture, heads: AttentionHeads(catalog.metadata, name))
+      return try named(plain, architecture, heads: heads)
     }
     guard let config = try configuration(), let type = config["model_type"]?.string,
       let architecture = Architectures.forModelType(type)
     else { return plain }
-    return try named(plain, architecture, heads: AttentionHeads(config["text_config"] ?? config))
+    return try named(plain, architecture, heads: heads)
   }
 
   /// Whether the model type stores each of the stacked experts with a row for each input.

@@ -50,9 +50,15 @@ struct FoldComparer {
     }
     var result = FoldComparison()
     let columns = info.shape.columnCount
+    let rowCount = reference.catalog.tensors[other].shape.rowCount
     for rows in WeightReader.runs(of: [source, base]) {
       let (written, found) = try left.grouped(source, rows: rows)
-      let (known, before) = try right.grouped(base, rows: rows)
+      var (known, before) = try right.grouped(base, rows: rows.clamped(to: 0..<rowCount))
+      if before.count < found.count {
+        // Rows that adapters add were zeros.
+        before += [Float](repeating: 0, count: found.count - before.count)
+        known = nil
+      }
       var update = RowUpdate(before, rows: rows, columnCount: columns)
       for change in changes { try update.apply(change, updates) }
       if !changes.isEmpty {

@@ -60,8 +60,10 @@ package struct FoldPlanner: Sendable {
         tensor, "F64 would be rounded to F32 (convert the base model with --dtype F32 first)")
     case .plain(let own) where own.isDecodable:
       let type = commonType ?? own
-      return decide(
+      var decision = decide(
         tensor, .plain(type), .encode(changes.map { .adapter($0) }, .plain(type)), .exact)
+      decision.wish.grow(for: changes)
+      return decision
     case .plain(let type):
       return refuse(tensor, "Pleat cannot fold into \(type.name)")
     case .foreign(let layout):

@@ -17,8 +17,14 @@ public struct FoldReport: Sendable, Hashable {
     public var measurement: FoldMeasurement
   }
 
+  /// The number of parts of the adapters: products, vectors and whole tensors, all of which arrived.
+  public var partCount: Int
+
   /// The tensors that adapters changed, in the order of the base model.
   public var tensors: [TensorResult]
+
+  /// Whether adapters change tensors, but every number that they add is zero.
+  public var changesNothing: Bool { !tensors.isEmpty && total.sumOfSquares == 0 }
 
   /// The measurement over all tensors.
   public var total: FoldMeasurement {

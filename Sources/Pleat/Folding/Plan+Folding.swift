@@ -76,11 +76,17 @@ private struct FoldDraft {
     for (index, tensor) in model.catalog.tensors.enumerated() {
       decisions.append(try planner.decide(tensor, changes[index] ?? []))
     }
+    let head = try HeadPlan(model, changes, by: adapters, to: destination.format)
+    if let added = head.added {
+      var decision = try planner.decide(added.info, added.changes)
+      decision.wish.sourceIndex = added.source
+      decisions.append(decision)
+    }
     try checkRefusals(decisions)
     try checkOptions(decisions)
     return try Plan(
       model, decisions.map(\.wish), to: destination, notes: notes(decisions),
-      history: ["action": "fold", "adapters": .array(adapters.map(\.record))],
+      history: ["action": "fold", "adapters": .array(adapters.map(\.record))], head: head,
       rounding: options.rounds, adapters: adapters,
       missingPermit: missingPermit(decisions))
   }

@@ -13,6 +13,8 @@ struct Counterparts {
     var index: Int
     /// The translation to llama.cpp's name and row order; nil without a translation.
     var placement: GGUFTranslation.Tensor?
+    /// The index of the changes by adapters, if it is not that of the tensor.
+    var changeIndex: Int?
   }
 
   /// Whether the names of the reference are translated to those of llama.cpp.
@@ -20,6 +22,8 @@ struct Counterparts {
   private var byName: [ExactName: [Counterpart]] = [:]
   private var order: [ExactName] = []
   private let additions: Set<ExactName>
+  /// What was compared because embeddings serve as a head; empty if no side ties them.
+  private(set) var notes: [String] = []
 
   /// Finds the counterparts of all tensors of a model.
   ///
@@ -34,6 +38,35 @@ struct Counterparts {
       let name = ExactName(placement?.name ?? tensor.name)
       if byName[name] == nil { order.append(name) }
       byName[name, default: []].append(Counterpart(index: index, placement: placement))
+    }
+    try followTies(of: model, in: reference, translation)
+  }
+
+  /// Adds what a head has to be compared with, if the embeddings of a side serve as its head.
+  private mutating func followTies(
+    of model: Model, in reference: Model, _ translation: GGUFTranslation?
+  ) throws(ModelError) {
+    guard let own = try EmbeddingTie(model), let other = try EmbeddingTie(reference) else { return }
+    let table = ExactName(model.catalog.tensors[own.table].name)
+    let otherHead = other.head.map {
+      Counterpart(index: $0, placement: translation?.tensors[$0], changeIndex: nil)
+    }
+    let tiedHead = Counterpart(
+      index: other.table, placement: nil, changeIndex: reference.unstoredHeadIndex)
+    switch (own.head, otherHead) {
+    case (let head?, nil):
+      let name = ExactName(model.catalog.tensors[head].name)
+      if byName[name] == nil { order.append(name) }
+      byName[name] = [tiedHead]
+      notes.append("the embeddings of the reference are its head")
+    case (nil, let head?):
+      let name = ExactName(
+        head.placement?.name ?? reference.catalog.tensors[head.index].name)
+      byName[name] = nil
+      byName[table, default: []].append(head)
+      notes.append("the embeddings of the model are its head")
+    case (nil, nil): byName[table, default: []].append(tiedHead)
+    case (.some, .some): break
     }
   }
 

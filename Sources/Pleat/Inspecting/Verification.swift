@@ -19,6 +19,8 @@ public struct Verification: Sendable {
   public var mismatches: [ModelError] = []
   /// The largest relative error that is accepted; for nil see `accepts`.
   public var tolerance: Double?
+  /// What was compared because embeddings serve as a head.
+  public private(set) var notes: [String] = []
   /// Whether adapters are added to the reference before the comparison.
   public private(set) var needsAdapters = false
 
@@ -77,11 +79,15 @@ public struct Verification: Sendable {
     _ model: Model, _ reference: Model, _ adapters: [AppliedAdapter],
     _ progress: (Int) throws(ModelError) -> Void
   ) throws(ModelError) {
-    for model in [model, reference] { try model.requireNumbers() }
-    let changes = adapters.isEmpty ? [:] : try reference.changes(by: adapters)
+    var changes = adapters.isEmpty ? [:] : try reference.changes(by: adapters)
+    if let tie = try EmbeddingTie(reference) {
+      let head = try reference.headChanges(tie, changes, adapters)
+      changes[tie.head ?? reference.unstoredHeadIndex] = head.isEmpty ? nil : head
+    }
     let comparer = FoldComparer(
       model: model, reference: reference, updates: UpdateReader(adapters.map(\.numbers)))
     var counterparts = try Counterparts(of: model, in: reference)
+    notes = counterparts.notes
     guard !needsAdapters || !counterparts.areTranslated else {
       throw ModelError(
         .usage, "--adapter needs a model and a reference with the same kind of tensor names",
@@ -99,7 +105,9 @@ public struct Verification: Sendable {
       }
       for other in others {
         let expected = reference.catalog.tensors[other.index]
-        guard tensor.shape == other.shape(of: expected.shape) else {
+        let grown = changes[other.changeIndex ?? other.index]?.compactMap(\.grownRowCount).max()
+        let wanted = grown.map { Shape($0, expected.shape.columnCount) }
+        guard tensor.shape == wanted ?? other.shape(of: expected.shape) else {
           mismatches.append(
             ModelError(
               .mismatch, "the shapes differ", file: model.path, tensor: tensor.name,
@@ -109,7 +117,10 @@ public struct Verification: Sendable {
         do throws(ModelError) {
           // A fold may also store unchanged tensors in another type. Their check is the same.
           let isRetyped = needsAdapters && tensor.encoding != expected.encoding
-          if let changes = changes[other.index] ?? (isRetyped ? [] : nil) {
+          let own = changes[other.changeIndex ?? other.index]
+          // The embeddings as a head were compared already, if no adapter changes the head.
+          if own == nil, other.changeIndex != nil, others.count > 1 { continue }
+          if let changes = own ?? (isRetyped ? [] : nil) {
             found.append(try Comparison(of: index, with: other.index, changes, comparer, progress))
           } else {
             found.append(try Comparison(of: index, in: model, with: other, in: reference, progress))

@@ -14,17 +14,39 @@ package struct CompanionPlan: Sendable {
 }
 
 extension CompanionPlan {
+  /// What changes in `config.json` besides the description of a quantization.
+  struct Changes {
+    /// Whether the embeddings are the head; nil if that stays.
+    var isTied: Bool?
+    /// The tokens that adapters add; nil for none.
+    var vocabulary: VocabularyGrowth?
+
+    /// A config with the changes.
+    func applied(to config: JSONValue) -> JSONValue {
+      let config = isTied.map { EmbeddingTie.stating($0, in: config) } ?? config
+      return vocabulary?.applied(to: config) ?? config
+    }
+  }
+
   /// The companion files of the output.
   ///
-  /// `config.json` and the files beside it describe the quantization as the format requires. Throws
-  /// `unsupported` if the format needs a `config.json` and the model has none.
+  /// `config.json` and the files beside it describe the quantization as the format requires, and
+  /// have the `changes`. Throws `unsupported` if the format needs a `config.json` and the model has
+  /// none.
   static func plans(
-    for model: Model, _ tensors: @autoclosure () -> [TensorInfo], _ format: Format
+    for model: Model, _ tensors: @autoclosure () -> [TensorInfo], _ format: Format,
+    _ changes: Changes = Changes()
   ) throws(ModelError) -> [CompanionPlan] {
     var plans = model.catalog.companions.indices.map {
       CompanionPlan(companion: model.catalog.companions[$0], source: $0)
     }
-    guard format.isCheckpoint || model.format.needsConfig else { return plans }
+    // The config describes packed words that are copied.
+    guard model.packedFault == nil else { return plans }
+    let old = try model.configuration()
+    guard format.isCheckpoint || model.format.needsConfig else {
+      plans.rewrite(old.map(changes.applied(to:)), ifNot: old)
+      return plans
+    }
     let tensors = tensors()
     let dialects = [model.format.dialect, format.dialect].compactMap { $0 }
     plans.removeAll { plan in
@@ -39,24 +61,19 @@ extension CompanionPlan {
             companion: Companion(name: name, byteCount: text.count), source: nil, text: text))
       }
     }
-    let old = try model.configuration()
     let stripped = old.map(QuantizationDescription.removed).flatMap(\.members).map { members in
       JSONValue.object(members.map { Self.retyped($0, for: tensors) })
     }
-    let new =
+    var new =
       try format.dialect.map { (dialect) throws(ModelError) in
         try dialect.configuration(stripped, description: description, of: format.name)
       } ?? stripped
-    guard new != old, let new,
-      let index = plans.firstIndex(where: { $0.companion.name == "config.json" })
-    else { return plans }
-    let text = Self.text(new)
-    plans[index].text = text
-    plans[index].companion.byteCount = text.count
+    new = new.map(changes.applied(to:))
+    plans.rewrite(new, ifNot: old)
     return plans
   }
 
-  private static func text(_ document: JSONValue) -> [UInt8] {
+  fileprivate static func text(_ document: JSONValue) -> [UInt8] {
     Array((JSONWriter.text(document, indentation: 2, writingNonFinite: true) + "\n").utf8)
   }
 
@@ -80,5 +97,17 @@ extension CompanionPlan {
       })
     guard types.count == 1, let type = types.first, let name = names[type] else { return member }
     return JSONValue.Member(member.key, .string(name))
+  }
+}
+
+extension [CompanionPlan] {
+  /// Gives `config.json` another content; nothing changes if it is nil or the `old` one.
+  fileprivate mutating func rewrite(_ config: JSONValue?, ifNot old: JSONValue?) {
+    guard let config, config != old,
+      let index = firstIndex(where: { $0.companion.name == "config.json" })
+    else { return }
+    let text = CompanionPlan.text(config)
+    self[index].text = text
+    self[index].companion.byteCount = text.count
   }
 }

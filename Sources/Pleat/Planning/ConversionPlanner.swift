@@ -19,7 +19,10 @@ extension Plan {
     _ model: Model, decodingTo type: ScalarType? = nil, to destination: Destination,
     rounding: Bool = false, droppingAdapters: Bool = false
   ) throws(ModelError) -> Plan {
-    try model.requireNumbers()
+    // Packed words that Pleat does not decode may be copied as they are, with their config.
+    if type != nil || !destination.format.sharesLayout(with: model.format) {
+      try model.requireNumbers()
+    }
     let planner = ConversionPlanner(
       format: destination.format, type: type,
       retypesPlain: model.needsTranslation(to: destination.format))
@@ -28,7 +31,9 @@ extension Plan {
       for tensor in model.catalog.tensors { wishes.append(try planner.decide(tensor)) }
       return try Plan(
         model, wishes, to: destination, notes: notes(on: wishes),
-        history: ["action": "convert", "from": .string(model.format.name)], rounding: rounding,
+        history: ["action": "convert", "from": .string(model.format.name)],
+        head: model.packedFault == nil ? try HeadPlan(model, to: destination.format) : HeadPlan(),
+        rounding: rounding,
         attachments: droppingAdapters ? [] : nil)
     } catch {
       // A usage error is about the options, so it does not name the model.

@@ -34,7 +34,7 @@ package struct JobResolver {
     self.permitsRounding = permitsRounding
   }
 
-  /// Appends the job of the next tensor of the catalog.
+  /// Appends the job of the next tensor of the catalog, or of one that is stored in addition.
   ///
   /// - Parameters:
   ///   - wish: The planner's decision.
@@ -43,9 +43,9 @@ package struct JobResolver {
   package mutating func append(
     _ wish: TensorWish, _ translation: GGUFTranslation?
   ) throws(ModelError) {
-    let index = jobs.count
     var wish = wish
-    if let translation { wish = try wish.translated(translation.tensors[index]) }
+    if let translation { wish = try wish.translated(translation.tensors[jobs.count]) }
+    let index = wish.sourceIndex ?? jobs.count
     let admission = try admit(wish)
     var parts: [StoredTensor] = []
     if case .omit = wish.transform {} else { parts = format.codec.parts(of: wish.target) }
@@ -123,8 +123,11 @@ package struct JobResolver {
         target: [RowLayout(rowByteCount: width, byteCount: target[0].byteCount)])
     } else {
       let rows = target.map(\.rows)
+      // A table that an adapter makes longer has blocks for all of its new rows.
+      var info = wish.source
+      info.shape = wish.target.shape
       let partition = BlockPartition(
-        wish.source, source, unit: .row, fitting: rows, multiple: multiple)
+        info, source, unit: .row, fitting: rows, multiple: multiple)
       layouts = Layouts(source: partition, target: rows)
     }
     // Layers repeat, so tensors with equal layouts share the memory of their layouts.

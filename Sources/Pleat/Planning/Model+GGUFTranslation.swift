@@ -8,9 +8,13 @@ internal import Weights
 extension Model {
   /// The translation of the model to llama.cpp's names; nil if the destination needs none.
   ///
+  /// `tensors` are those of the catalog, perhaps with more rows, then added ones.
+  ///
   /// Throws `unsupported` and `malformed` for a model that cannot be translated, `usage` for
   /// tokenizer options that do not apply, and what reading the tokenizer throws.
-  func translation(for destination: Destination) throws(ModelError) -> GGUFTranslation? {
+  func translation(
+    for destination: Destination, of tensors: [TensorInfo]
+  ) throws(ModelError) -> GGUFTranslation? {
     guard needsTranslation(to: destination.format) else {
       if destination.preTokenizer != nil || destination.tokenizerDonor != nil {
         throw ModelError(
@@ -20,7 +24,7 @@ extension Model {
       }
       return nil
     }
-    return try translation { (architecture, tokenCount) throws(ModelError) in
+    return try translation(of: tensors) { (architecture, tokenCount) throws(ModelError) in
       try tokenizer(destination, architecture, tokenCount)
     }
   }
@@ -29,6 +33,7 @@ extension Model {
   ///
   /// Throws what `translation(for:)` throws, and `unsupported` if the model has no `config.json`.
   func translation(
+    of tensors: [TensorInfo]? = nil,
     _ tokenizer: (Architecture, Int) throws(ModelError) -> GGUFTokenizer? = { (_, _) in nil }
   ) throws(ModelError) -> GGUFTranslation {
     guard let config = try configuration() else {
@@ -38,7 +43,8 @@ extension Model {
     }
     do throws(ModelError) {
       return try GGUFTranslation(
-        catalog.tensors, config: config, generation: try document(named: "generation_config.json"),
+        tensors ?? catalog.tensors, config: config,
+        generation: try document(named: "generation_config.json"),
         name: displayName, tokenizer: tokenizer)
     } catch {
       throw error.located(file: path)

@@ -23,14 +23,20 @@ extension Plan {
   ) throws(ModelError) -> Plan {
     try model.requireNumbers()
     let changes = adapters.isEmpty ? [:] : try model.changes(by: adapters)
+    let head = try HeadPlan(model, changes, by: adapters, to: destination.format)
     var planner = try QuantizationPlanner(
-      recipe, destination.format, model.catalog, requantizing: requantizing)
+      recipe, destination.format, model.catalog, head, requantizing: requantizing)
     do throws(ModelError) {
       var wishes: [TensorWish] = []
       wishes.reserveCapacity(model.catalog.tensors.count)
       for (index, tensor) in model.catalog.tensors.enumerated() {
         wishes.append(
           try planner.decide(tensor).adding(changes[index] ?? [], to: destination.format))
+      }
+      if let added = head.added {
+        var wish = try planner.decide(added.info).adding(added.changes, to: destination.format)
+        wish.sourceIndex = added.source
+        wishes.append(wish)
       }
       var history: [JSONValue.Member] = [
         .init("action", "quantize"), .init("recipe", planner.recipe.json),
@@ -41,7 +47,7 @@ extension Plan {
       return try Plan(
         model, wishes, to: destination,
         notes: QuantizationPlanner.notes(on: wishes) + model.notes(on: adapters, changes),
-        history: .object(history), adapters: adapters)
+        history: .object(history), head: head, adapters: adapters)
     } catch {
       // A usage error is about the options, so it does not name the model.
       throw error.kind == .usage ? error : error.located(file: model.path)
@@ -74,6 +80,7 @@ extension TensorWish {
       }
       wish = decision.wish
     }
+    wish.grow(for: changes)
     wish.reason = reason + ", with the adapter added"
     return wish
   }

@@ -65,6 +65,7 @@ extension Plan {
   ///   - destination: The output.
   ///   - notes: The planner's notes for the user.
   ///   - history: The entry of this step in the provenance.
+  ///   - head: What becomes of the output head. The wish for a head that is added comes last.
   ///   - rounding: Whether scales and biases may be rounded to a type of the format.
   ///   - adapters: The adapters that are folded in.
   ///   - attachments: The adapters that the output carries; nil for those that the model carries
@@ -73,19 +74,22 @@ extension Plan {
   /// - Throws: `usage` and `unsupported` for what the format cannot store.
   init(
     _ model: Model, _ wishes: [TensorWish], to destination: Destination, notes: [String],
-    history: JSONValue, rounding: Bool = false, adapters: [AppliedAdapter] = [],
+    history: JSONValue, head: HeadPlan, rounding: Bool = false, adapters: [AppliedAdapter] = [],
     attachments: [Attachment]? = nil, missingPermit: MissingPermit? = nil
   ) throws(ModelError) {
-    try model.requireNumbers()
     try destination.check()
     let format = destination.format
     let attachments = attachments ?? model.attachments(besides: adapters)
     try format.checkHolds(attachments)
-    let translation = try model.translation(for: destination)
+    let translation = try model.translation(for: destination, of: wishes.map(\.described))
     var resolver = JobResolver(model, destination, permitsRounding: rounding)
-    for wish in wishes { try resolver.append(wish, translation) }
+    for (index, wish) in wishes.enumerated() {
+      try resolver.append(index == head.dropped ? wish.omitted : wish, translation)
+    }
     let jobs = resolver.jobs
-    let companions = try CompanionPlan.plans(for: model, jobs.map(\.target), format)
+    let companions = try CompanionPlan.plans(
+      for: model, jobs.filter { $0.action != .omit }.map(\.target), format,
+      CompanionPlan.Changes(isTied: head.isTied, vocabulary: VocabularyGrowth(wishes)))
     let output = PlannedContents(resolver.stored, translation, attachments)
     let history = model.history + [history]
     var contents = Contents(
@@ -107,7 +111,7 @@ extension Plan {
     self.companions = layout.holdsCompanions ? companions : []
     additions = output.additions
     self.notes =
-      model.notes + (translation?.notes ?? []) + notes
+      model.notes + (translation?.notes ?? []) + head.notes + notes
       + (translation == nil ? OutputMetadata.losses(of: model, in: layout, format) : [])
     self.missingPermit = missingPermit
     byteCount = layout.byteCount

@@ -19,16 +19,19 @@ struct QuantizationPlanner {
   private let requantizes: Bool
   private let catalog: Catalog
   private var roles = TensorRoles()
-  /// Whether the model has a separate head; otherwise the embeddings are tied.
-  private lazy var hasHead = catalog.tensors.contains { roles.role(of: $0) == .head }
+  private let head: HeadPlan
+  /// Whether the output has a head; otherwise the embeddings serve as the head.
+  private lazy var hasHead = head.hasHead(
+    catalog.tensors.contains { roles.role(of: $0) == .head })
   private var quantizers: QuantizerChoice
 
   /// Creates a planner.
   ///
   /// Throws `usage` if the format cannot store what the recipe asks for.
   init(
-    _ recipe: Recipe, _ format: Format, _ catalog: Catalog, requantizing: Bool
+    _ recipe: Recipe, _ format: Format, _ catalog: Catalog, _ head: HeadPlan, requantizing: Bool
   ) throws(ModelError) {
+    self.head = head
     self.format = format
     quantizers = QuantizerChoice(format, recipe.parameters)
     requantizes = requantizing

@@ -48,6 +48,9 @@ public struct TensorJob: Sendable {
   /// Whether adapters change the tensor.
   package var foldsAdapters: Bool { transform.foldsAdapters }
 
+  /// Whether the target has more rows than the source: a table that an adapter makes longer.
+  package var isGrown: Bool { target.shape.rowCount > source.shape.rowCount }
+
   /// The number of blocks; 0 for a tensor that is left out.
   package var blockCount: Int {
     if case .omit = transform { 0 } else { partition.blockCount }

@@ -13,6 +13,12 @@ extension TensorWish {
   package func translated(_ placement: GGUFTranslation.Tensor?) throws(ModelError) -> TensorWish {
     var wish = self
     guard let placement else {
+      guard !transform.foldsAdapters else {
+        throw ModelError(
+          .unsupported, "the adapter changes a tensor that llama.cpp has no place for",
+          tensor: source.name,
+          hint: "fold into a safetensors folder, or remove the tensor from the adapter")
+      }
       wish.transform = .omit
       wish.reason = "llama.cpp does not use it"
       return wish

@@ -18,6 +18,8 @@ package struct TensorWish: Sendable {
   package var isKeptByRule = false
   /// The hint for the user if the format refuses the target.
   package var refusalHint: String?
+  /// The index of the tensor in the source that is read; nil for the one at the wish's position.
+  package var sourceIndex: Int?
   /// The translation to llama.cpp's name and row order; nil if they stay the same.
   package var placement: GGUFTranslation.Tensor?
 
@@ -52,6 +54,25 @@ package struct TensorWish: Sendable {
   /// Creates a wish for a tensor that keeps its codes, with another offset or parameter type.
   package init(regrouping source: TensorInfo, to grouping: Grouping, _ reason: String) {
     self.init(source, to: .grouped(grouping), .regroup(grouping, offsetMoves: []), reason)
+  }
+
+  /// The tensor under the name of the source, in the shape of the target.
+  var described: TensorInfo {
+    TensorInfo(name: source.name, shape: target.shape, encoding: source.encoding)
+  }
+
+  /// Gives the target as many rows as changes of adapters give it.
+  mutating func grow(for changes: [PairedChange]) {
+    guard let count = changes.compactMap(\.grownRowCount).max() else { return }
+    target.shape = Shape(count, target.shape.columnCount)
+  }
+
+  /// The wish to leave out a head that equals the embeddings.
+  var omitted: TensorWish {
+    var wish = self
+    wish.transform = .omit
+    wish.reason = "a copy of the embeddings"
+    return wish
   }
 
   /// The action for reports.

@@ -5,6 +5,7 @@ extension FoldReport {
   public var json: JSONValue {
     .object(
       total.members + [
+        .init("partCount", JSONValue(partCount)), .init("changesNothing", .bool(changesNothing)),
         .init(
           "modules",
           .array(
@@ -14,7 +15,7 @@ extension FoldReport {
                   .init("name", .string(tensor.name)),
                   .init("action", .string(tensor.action.rawValue)),
                 ] + tensor.measurement.members)
-            }))
+            })),
       ])
   }
 }

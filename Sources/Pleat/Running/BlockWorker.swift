@@ -16,6 +16,8 @@ final class BlockWorker {
   var values: [Float] = []
   var measurement: FoldMeasurement?
   var editedPart: [UInt8] = []
+  /// The units of the block that the source has; fewer than the target's if a table grows.
+  private var sourceUnitCount = 0
   private var target: [[UInt8]] = []
   private var rows: GroupedRows?
 
@@ -42,8 +44,10 @@ final class BlockWorker {
     let units = job.partition.units(of: block)
     measurement = job.foldsAdapters ? FoldMeasurement() : nil
     let parameters = parameters(of: job)
+    let sourceUnits = job.isGrown ? units.clamped(to: 0..<job.source.shape.rowCount) : units
+    sourceUnitCount = sourceUnits.count
     try model.read(
-      job.sourceIndex, job.partition, units: units, into: &source,
+      job.sourceIndex, job.partition, units: sourceUnits, into: &source,
       skipping: unreadParts(of: job, parameters))
     var output: [[UInt8]]
     do throws(ModelError) {
@@ -213,8 +217,13 @@ final class BlockWorker {
   }
 
   /// Fills `values` with the numbers of some units of the block that was read.
+  ///
+  /// Units that the source does not have are zeros.
   func decodeSource(_ job: TensorJob, _ units: Range<Int>) {
-    model.decode(job.sourceIndex, job.partition, source, units: units, into: &values)
+    let present = units.clamped(to: 0..<sourceUnitCount)
+    model.decode(job.sourceIndex, job.partition, source, units: present, into: &values)
+    let missing = (units.count - present.count) * job.partition.elementsPerUnit
+    if missing > 0 { values.append(contentsOf: repeatElement(0, count: missing)) }
   }
 
   /// A buffer for rows of groups; that of the previous tile if its form and size are the same.

@@ -67,7 +67,7 @@ public struct Run: Sendable {
   /// Throws what a run throws.
   package func measured() throws(ModelError) -> FoldReport {
     try WorkerPool(self).process(plan.jobBlocks { $0.foldsAdapters }, to: nil)
-      ?? FoldReport(tensors: [])
+      ?? FoldReport(partCount: 0, tensors: [])
   }
 
   /// The readers of the model, of folded adapters and of attached adapters.

@@ -75,7 +75,8 @@ struct WorkerPool {
     _ measurements: [Int: FoldMeasurement], of blocks: [JobBlock]
   ) -> FoldReport? {
     guard !plan.adapters.isEmpty else { return nil }
-    var report = FoldReport(tensors: [])
+    let partCount = plan.adapters.reduce(0) { $0 + $1.file.adapter.changes.count }
+    var report = FoldReport(partCount: partCount, tensors: [])
     var last: Int?
     for ticket in measurements.keys.sorted() {
       guard let measurement = measurements[ticket] else { continue }

@@ -12,9 +12,11 @@ struct FoldText {
 
   /// A summary line; with `--verbose`, a line for each tensor comes before it.
   var lines: [String] {
-    (console.isVerbose ? tensorLines : []) + [
+    let summary =
       report.tensors.contains(where: \.isRoundedAfter) ? rounding : Self.summary(report.total)
-    ]
+    return (console.isVerbose ? tensorLines : [])
+      + ["\(summary), \(Quantities.number(report.partCount, of: "part"))"]
+      + (report.changesNothing ? ["the adapter changes nothing: all it adds is zero"] : [])
   }
 
   // The error is that of rounding the whole weight. The base model alone would have it, too.

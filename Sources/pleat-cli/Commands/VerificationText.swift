@@ -35,6 +35,7 @@ struct VerificationText {
     } else if verification.comparisons != nil {
       table.add("faithful", ok(verification.mismatches.isEmpty), "nothing to compare")
     }
+    for note in verification.notes { table.add("tied", "", note) }
     if let fold = verification.fold {
       let folds = (verification.comparisons ?? []).filter { $0.fold != nil }
       let proven = folds.count { $0.fold?.isProven ?? false }

@@ -1,0 +1,185 @@
+import Adapters
+import Bytes
+import Formats
+import Pleat
+import TensorModel
+import TestSupport
+import Testing
+
+/// What becomes of tied embeddings when adapters change them, or the head, or both.
+@Suite struct TiedHeadTests {
+  let folder: Folder
+
+  init() throws { folder = try Folder() }
+
+  private static let tableShape = [12, 32]
+  private static let table = Toy("model.embed_tokens.weight", .f32, tableShape, seed: 3001)
+  private static let layer = Toy("model.layers.0.mlp.up_proj.weight", .f32, [6, 32], seed: 3002)
+
+  /// A checkpoint with tied embeddings; `head` is stored as a head of its own.
+  private func base(
+    head: Toy? = nil, config: String = #""tie_word_embeddings":true"#, as name: String = "base"
+  ) throws -> Model {
+    let path = try folder.scratch.checkpoint(
+      [Self.table, Self.layer] + (head.map { [$0] } ?? []),
+      config: #"{"model_type":"llama","vocab_size":12,"# + config + "}", as: name)
+    return try Model.open(path)
+  }
+
+  /// The factors of an adapter for the embeddings.
+  private static func tableFactors(seed: UInt64) -> [Toy] {
+    [
+      Toy("model.embed_tokens.lora_embedding_A", .f32, [2, 12], seed: seed),
+      Toy("model.embed_tokens.lora_embedding_B", .f32, [32, 2], seed: seed + 1),
+    ]
+  }
+
+  /// The factors of an adapter for the head.
+  private static func headFactors(seed: UInt64) -> [Toy] {
+    ToyFactors("lm_head", 12, 32, seed: seed).tensors
+  }
+
+  private func fold(_ adapter: [Toy], _ config: String = "", into base: Model) throws -> Model {
+    let path = try folder.scratch.peft(adapter, config, as: "adapter")
+    let applied = AppliedAdapter(try AdapterFile.open(path))
+    let destination = Destination(path: folder.scratch.path("out"), format: .safetensors)
+    try Run(try Plan.folding([applied], into: base, to: destination), replacing: true)()
+    let model = try Model.open(destination.path)
+    let verification = try Verification(of: model, against: base, adapters: [applied])
+    #expect(verification.holds, "\(verification.mismatches)")
+    return model
+  }
+
+  private func numbers(_ model: Model, _ name: String) throws -> [Float]? {
+    guard model.index(of: name) != nil else { return nil }
+    return Numbers.floats(try model.part(.values, of: name), .f32)
+  }
+
+  private func isTied(_ model: Model) throws -> Bool? {
+    try model.configuration()?["tie_word_embeddings"]?.bool
+  }
+
+  private static let tableName = "model.embed_tokens.weight"
+  private static let headName = "lm_head.weight"
+  private static let tableNumbers = Numbers.floats(table.bytes, .f32)
+
+  @Test("a change of the head alone leaves the embeddings as they are") func head() throws {
+    let model = try fold(Self.headFactors(seed: 3010), into: try base())
+    #expect(try numbers(model, Self.tableName) == Self.tableNumbers)
+    let head = try #require(try numbers(model, Self.headName))
+    #expect(head.count == Self.tableNumbers.count && head != Self.tableNumbers)
+    #expect(try isTied(model) == false)
+  }
+
+  @Test("a change of the embeddings alone leaves the head as it was") func embeddings() throws {
+    let model = try fold(Self.tableFactors(seed: 3020), into: try base())
+    #expect(try numbers(model, Self.headName) == Self.tableNumbers)
+    #expect(try numbers(model, Self.tableName) != Self.tableNumbers)
+    #expect(try isTied(model) == false)
+  }
+
+  @Test("an adapter that was trained with tied weights keeps them tied", arguments: [false, true])
+  func trainedTied(storesHead: Bool) throws {
+    let head = storesHead ? Toy(Self.headName, .f32, Self.tableShape, bytes: Self.table.bytes) : nil
+    let model = try fold(
+      Self.tableFactors(seed: 3030), #""ensure_weight_tying":true"#,
+      into: try base(head: head))
+    #expect(try numbers(model, Self.headName) == nil)
+    #expect(try numbers(model, Self.tableName) != Self.tableNumbers)
+    #expect(try isTied(model) == true)
+  }
+
+  @Test("equal replacements of both keep them tied, others do not", arguments: [false, true])
+  func replacements(areEqual: Bool) throws {
+    let table = Toy("model.embed_tokens.weight", .f32, Self.tableShape, seed: 3040)
+    let head = Toy(Self.headName, .f32, Self.tableShape, seed: areEqual ? 3040 : 3041)
+    let model = try fold(
+      [table, head] + ToyFactors("model.layers.0.mlp.up_proj", 6, 32, seed: 3042).tensors,
+      into: try base())
+    #expect(try numbers(model, Self.tableName) == Numbers.floats(table.bytes, .f32))
+    #expect(
+      try numbers(model, Self.headName) == (areEqual ? nil : Numbers.floats(head.bytes, .f32)))
+    #expect(try isTied(model) == areEqual)
+  }
+
+  @Test("rows of tied embeddings are rows of the head") func rows() throws {
+    let rows = Toy(
+      "model.embed_tokens.token_adapter.trainable_tokens_delta", .f32, [2, 32], seed: 3050)
+    let model = try fold([rows], #""trainable_token_indices":[7,0]"#, into: try base())
+    let found = try #require(try numbers(model, Self.tableName))
+    let new = Numbers.floats(rows.bytes, .f32)
+    #expect(Array(found[7 * 32..<8 * 32]) == Array(new[..<32]))
+    #expect(Array(found[..<32]) == Array(new[32...]))
+    #expect(found[32..<7 * 32] == Self.tableNumbers[32..<7 * 32])
+    #expect(try numbers(model, Self.headName) == nil && isTied(model) == true)
+  }
+
+  @Test("a stored copy of the embeddings is left out, another head is kept and untied")
+  func storedHeads() throws {
+    let copy = Toy(Self.headName, .f32, Self.tableShape, bytes: Self.table.bytes)
+    let other = Toy(Self.headName, .f32, Self.tableShape, seed: 3060)
+    for (head, isKept) in [(copy, false), (other, true)] {
+      let plan = try Plan.converting(
+        try base(head: head),
+        to: Destination(path: folder.scratch.path("out"), format: .safetensors))
+      #expect(plan.notes.contains { $0.contains("does not tie them") } == isKept)
+      try Run(plan, replacing: true)()
+      let model = try Model.open(folder.scratch.path("out"))
+      #expect((model.index(of: Self.headName) != nil) == isKept)
+      #expect(try isTied(model) == !isKept)
+    }
+  }
+
+  @Test("the flag is changed in the config of the text model, too") func nestedConfig() throws {
+    let config =
+      #""tie_word_embeddings":true,"text_config":{"tie_word_embeddings":true,"x":[1]},"y":2"#
+    let model = try fold(Self.headFactors(seed: 3070), into: try base(config: config))
+    let written = try #require(try model.configuration())
+    #expect(written["tie_word_embeddings"] == false)
+    #expect(written["text_config"] == ["tie_word_embeddings": false, "x": [1]])
+    #expect(written["y"] == 2)
+  }
+
+  @Test("a longer table and head replace the old ones, and vocab_size grows") func growth() throws {
+    let longer = [14, 32]
+    let adapter = [
+      Toy("model.embed_tokens.weight", .f32, longer, seed: 3080),
+      Toy(Self.headName, .f32, longer, seed: 3081),
+    ]
+    let head = Toy(Self.headName, .f32, Self.tableShape, seed: 3082)
+    let untied = try base(
+      head: head, config: #""tie_word_embeddings":false"#, as: "untied")
+    for base in [try base(), untied] {
+      let model = try fold(adapter, into: base)
+      for toy in adapter {
+        #expect(try numbers(model, toy.name) == Numbers.floats(toy.bytes, .f32))
+      }
+      #expect(try model.configuration()?["vocab_size"] == 14)
+    }
+  }
+
+  @Test("more tokens in only one of the two are refused") func uneven() throws {
+    let table = Toy("model.embed_tokens.weight", .f32, [14, 32], seed: 3090)
+    let head = Toy(Self.headName, .f32, Self.tableShape, seed: 3091)
+    let base = try base(head: head, config: #""tie_word_embeddings":false"#)
+    let error = Laws.error { () throws(ModelError) in
+      do { _ = try fold([table], into: base) } catch let error as ModelError { throw error } catch {
+        Issue.record(error)
+      }
+    }
+    #expect(error?.kind == .unsupported && error?.tensor == Self.headName)
+  }
+
+  @Test("an adapter of tied embeddings is not attached for llama.cpp") func attaching() throws {
+    let path = try folder.scratch.peft(
+      Self.tableFactors(seed: 3100), as: "adapter")
+    let applied = AppliedAdapter(try AdapterFile.open(path))
+    let base = try base()
+    let error = Laws.error { () throws(ModelError) in
+      try AdapterExport(applied, of: base, for: .gguf, to: folder.scratch.path("lora.gguf"))
+    }
+    #expect(error?.kind == .unsupported && error?.tensor == Self.tableName)
+    let peft = try AdapterExport(applied, of: base, for: .peft, to: folder.scratch.path("lora"))
+    #expect(peft.modules.map(\.name) == [Self.tableName])
+  }
+}
