@@ -64,7 +64,7 @@ struct NameMatching: Sendable {
     let (long, short) = left.utf8.count < right.utf8.count ? (right, left) : (left, right)
     guard long.hasSuffix("." + short) else { return false }
     return long.dropLast(short.count + 1).split(separator: ".").allSatisfy { word in
-      Int(word) == nil && !TensorNames.isVision(String(word))
+      Int(word) == nil && !TensorNames.isTower(String(word))
     }
   }
 

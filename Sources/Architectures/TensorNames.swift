@@ -4,20 +4,12 @@
 package enum TensorNames {
   /// Words for the table of token embeddings.
   package static let embeddings: Set<String> = [
-    "embed_tokens", "token_embd", "wte", "word_embeddings", "tok_embeddings",
-  ]
-
-  /// Words for tables of positions and token types.
-  package static let otherTables: Set<String> = [
-    "wpe", "embed_positions", "position_embeddings", "position_embd", "pos_embed", "token_types",
-    "token_type_embeddings",
+    "embed_tokens", "token_embd", "wte", "word_embeddings", "tok_embeddings", "embed_in",
+    "tokens_embed", "embed_tokens_per_layer", "per_layer_token_embd",
   ]
 
   /// Words for the output head, which computes logits.
   package static let heads: Set<String> = ["lm_head", "embed_out"]
-
-  /// Words for the vision tower, and for the projector from it to the text model.
-  package static let visionTowers: Set<String> = ["vision_tower", "multi_modal_projector"]
 
   /// The layer path of the head in Hugging Face checkpoints.
   package static let head = "lm_head"
@@ -61,11 +53,31 @@ package enum TensorNames {
   /// Whether a layer is a lookup table instead of a matrix that inputs are multiplied by.
   package static func isTable(_ path: String) -> Bool {
     guard let word = path.split(separator: ".").last.map(String.init) else { return false }
-    return embeddings.contains(word) || otherTables.contains(word)
+    return embeddings.contains(word) || isPositions(word) || isRelativeBias(word)
+      || isTokenTypes(word)
   }
 
-  /// Whether a tensor belongs to a vision tower or its projector.
-  package static func isVision(_ name: String) -> Bool {
-    name.split(separator: ".").contains { visionTowers.contains(String($0)) }
+  /// Whether a word stands for embeddings of positions, absolute or relative.
+  package static func isPositions(_ word: String) -> Bool {
+    positions.contains(word) || positionParts.contains { word.contains(bytes: $0) }
   }
+
+  private static let positions: Set<String> = [
+    "wpe", "embed_positions", "positions_embed", "distance_embedding", "rel_embeddings",
+  ]
+  private static let positionParts = [
+    "position_emb", "positional_emb", "pos_emb", "relative_pos", "rel_pos",
+  ]
+
+  /// Whether a word stands for a table of numbers that attention adds by relative position.
+  package static func isRelativeBias(_ word: String) -> Bool {
+    relativeBiases.contains { word.contains(bytes: $0) }
+  }
+
+  private static let relativeBiases = [
+    "relative_attention_bias", "relative_position_bias", "attn_rel_b",
+  ]
+
+  /// Whether a word stands for embeddings of token types, such as the segments of BERT.
+  package static func isTokenTypes(_ word: String) -> Bool { word.begins("token_type") }
 }

@@ -8,76 +8,86 @@ package enum TensorRole: Sendable, Hashable {
   case embedding
   /// The output head, which computes logits.
   case head
+  /// A weight of a tower for pictures or sound, which only a rule quantizes.
+  case tower
   /// Everything else, for the reason given.
   case other(String)
 
-  /// Derives the role of a tensor from its rank and its name in Hugging Face or llama.cpp.
-  package init(of info: TensorInfo) {
+  /// Derives the role of a tensor from its shape and its name in Hugging Face or llama.cpp.
+  ///
+  /// - Parameters:
+  ///   - info: The tensor.
+  ///   - isTower: Whether it belongs to a tower for pictures or sound.
+  ///   - architecture: llama.cpp's name of the architecture; nil for a Hugging Face checkpoint.
+  package init(of info: TensorInfo, isTower: Bool = false, architecture: String? = nil) {
     // Layer and expert numbers do not affect the role.
     let words = info.name.utf8.split(separator: UInt8(ascii: "."))
       .filter { $0.first.map { !(48...57 ~= $0) } ?? false }.map { Substring($0).lowercased() }
+    let isVector = info.shape.isVector(inGGUF: architecture != nil)
     if info.shape.rank < 2 {
       self = .other("a vector")
-    } else if info.shape.rank > 3 {
+    } else if info.shape.rank > 3 && !isVector {
       self = .other("\(info.shape.rank) dimensions")
-    } else if let role = words.lazy.compactMap(Self.role).first {
-      self = role
-    } else if words == ["output", "weight"] {
-      self = .head
-    } else if words.last == "weight" || words.contains("experts") {
-      self = .linear
+    } else if let reason = NeverRounded.reason(words, architecture) {
+      self = .other(reason)
+    } else if isVector {
+      self = .other("a vector")
+    } else if let role = Self.role(words) {
+      self = isTower ? .tower : role
     } else {
       self = .other("not a weight of a linear layer")
     }
   }
 
-  /// The role that a word of a name implies; nil if it implies none.
-  private static func role(of word: String) -> TensorRole? {
-    if let role = roles[word] { return role }
-    if word.begins("rotary") || word.begins("rope_") { return .other("a rotary table") }
-    if word.begins("conv") || word.begins("ssm_conv") { return .other("a convolution") }
-    if word.begins("ln_") || word.isNorm { return .other("a norm") }
-    return nil
+  /// The role of a matrix by the words of its name; nil if it is no weight.
+  private static func role(_ words: [String]) -> TensorRole? {
+    for word in words {
+      if TensorNames.embeddings.contains(word) { return .embedding }
+      if TensorNames.heads.contains(word) { return .head }
+    }
+    if words == ["output", "weight"] { return .head }
+    guard words.last == "weight" || words.contains("experts") else { return nil }
+    let isTable = words.dropLast().last.map(Self.tables.contains) ?? false
+    return isTable ? .embedding : .linear
   }
 
-  private static let roles: [String: TensorRole] = {
-    var roles: [String: TensorRole] = [
-      "bias": .other("a bias"),
-      "inv_freq": .other("a rotary table"),
-      // "gate" alone routes to experts; "gate_proj" is half of a feed-forward layer.
-      "gate": .other("a router"), "router": .other("a router"),
-      "ffn_gate_inp": .other("a router"), "ffn_gate_inp_shexp": .other("a router"),
-      "shared_expert_gate": .other("a router"),
-    ]
-    for word in TensorNames.embeddings { roles[word] = .embedding }
-    for word in TensorNames.heads { roles[word] = .head }
-    for word in TensorNames.otherTables {
-      let isType = word.hasPrefix("token_type")
-      roles[word] = .other(isType ? "token type embeddings" : "position embeddings")
-    }
-    return roles
-  }()
+  /// Words for token embeddings at the end of a layer path only.
+  private static let tables: Set<String> = ["embeddings", "shared"]
 }
 
-/// A cache of roles by name and rank.
+/// A cache of roles by name and shape.
 package struct TensorRoles {
   private struct Key: Hashable {
     var name: ExactName
     var rank: Int
+    var isVector: Bool
   }
 
-  private var known: [Key: TensorRole] = [:]
+  private let towers: Towers
+  private let architecture: String?
+  private var known: [Key: (role: TensorRole, isTower: Bool)] = [:]
 
-  /// Creates an empty cache.
-  package init() {}
+  /// Creates an empty cache for the tensors of a model.
+  package init(_ catalog: Catalog) {
+    towers = Towers(catalog)
+    architecture = catalog.metadata["general.architecture"]?.text
+  }
 
   /// The role of a tensor.
-  package mutating func role(of info: TensorInfo) -> TensorRole {
-    let key = Key(name: ExactName(Self.withoutNumbers(info.name)), rank: info.shape.rank)
-    if let role = known[key] { return role }
-    let role = TensorRole(of: info)
-    known[key] = role
-    return role
+  package mutating func role(of info: TensorInfo) -> TensorRole { find(info).role }
+
+  /// Whether a tensor belongs to a tower for pictures or sound, whatever its role.
+  package mutating func isTower(_ info: TensorInfo) -> Bool { find(info).isTower }
+
+  private mutating func find(_ info: TensorInfo) -> (role: TensorRole, isTower: Bool) {
+    let key = Key(
+      name: ExactName(Self.withoutNumbers(info.name)), rank: info.shape.rank,
+      isVector: info.shape.isVector(inGGUF: architecture != nil))
+    if let found = known[key] { return found }
+    let isTower = towers.contains(info.name)
+    let role = TensorRole(of: info, isTower: isTower, architecture: architecture)
+    known[key] = (role, isTower)
+    return (role, isTower)
   }
 
   /// The name without words that begin with a digit, such as layer and expert numbers.
@@ -100,17 +110,11 @@ package struct TensorRoles {
   }
 }
 
-extension String {
-  fileprivate func begins(_ prefix: String) -> Bool { utf8.starts(with: prefix.utf8) }
-
-  /// Whether the text contains "norm", as `input_layernorm`, `q_norm` and `layer_norm1` do.
-  fileprivate var isNorm: Bool {
-    var rest = utf8[...]
-    while let start = rest.firstIndex(of: UInt8(ascii: "n")) {
-      rest = rest[start...]
-      if rest.starts(with: "norm".utf8) { return true }
-      rest = rest.dropFirst()
-    }
-    return false
+extension Shape {
+  /// Whether all dimensions but one are 1, as in a vector that is stored as a stack of columns.
+  ///
+  /// A matrix of one row is a vector in GGUF only: a linear layer may have one output.
+  fileprivate func isVector(inGGUF isGGUF: Bool) -> Bool {
+    dimensions.count { $0 != 1 } < 2 && (isGGUF || rank != 2 || columnCount == 1)
   }
 }

@@ -1,3 +1,4 @@
+internal import SystemPackage
 public import TensorModel
 
 /// The formats that Pleat knows; every list of formats is derived from this one.
@@ -15,6 +16,29 @@ public enum Formats {
     throw ModelError(
       .usage, "unknown format '\(name)'",
       expected: all.map(\.name).joined(separator: ", "), found: name)
+  }
+
+  /// The first format whose files usually have the suffix of a path; nil if none has.
+  public static func suggested(byPath path: String) -> Format? {
+    guard let suffix = FilePath(path).extension else { return nil }
+    return all.first { $0.container.suffixes.contains(suffix) }
+  }
+
+  /// The suffixes of all formats, each with its dot.
+  public static var suffixes: [String] {
+    all.flatMap { $0.container.suffixes }.reduce(into: []) { suffixes, suffix in
+      if !suffixes.contains("." + suffix) { suffixes.append("." + suffix) }
+    }
+  }
+}
+
+extension Format {
+  /// Whether its files usually have the suffix of a path, or no format's files have.
+  public func suits(path: String) -> Bool {
+    guard let suffix = FilePath(path).extension, Formats.suggested(byPath: path) != nil else {
+      return true
+    }
+    return container.suffixes.contains(suffix)
   }
 }
 

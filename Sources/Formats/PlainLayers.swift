@@ -23,6 +23,25 @@ enum PlainLayers {
     return hasHead ? paths : paths + [TensorNames.head]
   }
 
+  /// The words for the towers that some plain layers belong to, such as `visual`.
+  ///
+  /// Runtimes rename the modules before such a word and join layers after it, so they find a path
+  /// of the checkpoint only by the word. A word that is also part of the path of a quantized layer
+  /// is left out.
+  static func towers(of plain: [String], quantized: [String]) -> [String] {
+    var words: [String] = []
+    for path in plain {
+      guard let word = TensorNames.tower(of: path)?.split(separator: ".").last.map(String.init),
+        !words.contains(word)
+      else { continue }
+      words.append(word)
+    }
+    return words.filter { word in !quantized.contains { $0.contains(word) } }
+  }
+
+  /// A regular expression for the paths that contain a word.
+  static func pattern(forWord word: String) -> String { "(.*\\.)?\(word)(\\..*)?$" }
+
   /// The path of the layer that a tensor belongs to, whose name ends in `.weight`.
   static func layerPath(of name: String) -> String { String(name.dropLast(weight.count)) }
 }

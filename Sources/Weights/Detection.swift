@@ -19,12 +19,46 @@ enum Detection {
     {
       return format
     }
-    let isPickle = head.starts(with: Array("PK".utf8)) || head.starts(with: [0x80, 0x02])
+    let other = OtherFile(head)
     throw ModelError(
-      isPickle ? .unsupported : .malformed, "not a model that Pleat reads", file: file.path.string,
-      expected: Formats.all.map(\.name).joined(separator: ", "),
-      found: isPickle ? "a PyTorch pickle" : nil,
-      hint: isPickle ? "save it with model.save_pretrained(path), as safetensors" : nil)
+      other == nil ? .malformed : .unsupported, "not a model that Pleat reads",
+      file: file.path.string, expected: Formats.all.map(\.name).joined(separator: ", "),
+      found: other?.rawValue, hint: other?.hint)
+  }
+
+  /// A kind of file that Pleat knows but does not read.
+  private enum OtherFile: String {
+    case pickle = "a PyTorch pickle"
+    case importanceMatrix = "an importance matrix of llama-imatrix"
+
+    /// Recognizes a file by its first bytes; nil for any other file.
+    init?(_ head: [UInt8]) {
+      // A pickle begins with its protocol, or is in a zip archive.
+      let isPickle = head.count > 1 && head[0] == 0x80 && 2...5 ~= head[1]
+      if isPickle || head.starts(with: Array("PK".utf8)) {
+        self = .pickle
+      } else if Self.isImportanceMatrix(head) {
+        self = .importanceMatrix
+      } else {
+        return nil
+      }
+    }
+
+    /// Whether a file is an older importance matrix: a count of entries, then the first name.
+    private static func isImportanceMatrix(_ head: [UInt8]) -> Bool {
+      guard head.count > 8, head[2] == 0, head[3] == 0, head[5...7].allSatisfy({ $0 == 0 }) else {
+        return false
+      }
+      let name = head[8...].prefix(Int(head[4]))
+      return name.starts(with: Array("blk.".utf8)) || name.elementsEqual("output.weight".utf8)
+    }
+
+    var hint: String {
+      switch self {
+      case .pickle: "save it with model.save_pretrained(path), as safetensors"
+      case .importanceMatrix: "name the model that it was measured on"
+      }
+    }
   }
 
   /// What the config of a checkpoint says about the quantization of its weights.

@@ -87,9 +87,16 @@ public struct Model: Sendable {
       .compactMap { recognizer.fault(at: $0.parts[0]) }.first
   }
 
-  /// Throws `packedFault`, if there is one.
+  /// What the tensors are for.
+  public var kind: ModelKind { isAdapter ? .adapter : catalog.kind }
+
+  /// Throws `packedFault`, if there is one, and `unsupported` for an importance matrix.
   package func requireNumbers() throws(ModelError) {
     if let packedFault { throw packedFault }
+    guard kind == .importanceMatrix else { return }
+    throw ModelError(
+      .unsupported, "an importance matrix of llama-imatrix, not a model", file: path,
+      expected: "the weights of a model", hint: "name the model that it was measured on")
   }
 
   /// The names of the adapters that are stored in the model.

@@ -126,9 +126,9 @@ import Testing
 
   @Test("gguf refuses parameters that do not fit F16, even with --round")
   func roundingOverflow() throws {
-    let values = (0..<64).map { Float($0) * 1e6 }
+    let values = (0..<128).map { Float($0) * 1e6 }
     let source = try Models.make(
-      [Toy("a.weight", .f32, [1, 64], values)], in: scratch,
+      [Toy("a.weight", .f32, [2, 64], values)], in: scratch,
       metadata: [("general.architecture", "llama")])
     let packed = try quantize(source, to: "1.pleat", try .with(parameters: .f32))
     let error = Laws.error { () throws(ModelError) in

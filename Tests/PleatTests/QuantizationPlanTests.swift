@@ -10,11 +10,11 @@ import Testing
 
   private func plan(
     _ model: Model, _ recipe: Recipe = Recipe(), format: Format = .pleat,
-    requantizing: Bool = false
+    requantizing: Bool = false, demanding demand: QuantizationDemand = .nothing
   ) throws(ModelError) -> Plan {
     try Plan.quantizing(
       model, recipe, to: Destination(path: scratch.path("out.\(format.name)"), format: format),
-      requantizing: requantizing)
+      requantizing: requantizing, demanding: demand)
   }
 
   @Test("a weight whose rows are not whole groups is kept, with the reason") func oddRows() throws {
@@ -169,6 +169,69 @@ import Testing
     let format = try Formats.named(format)
     let error = Laws.error { () throws(ModelError) in try plan(model, recipe, format: format) }
     #expect(error?.kind == .usage)
+  }
+
+  @Test(
+    "an error names the first weight if nothing is quantized, and says what would help",
+    arguments: [
+      ("pleat", "b.weight", 80, [], "--group-size 16 divides the columns"),
+      ("pleat", "b.weight", 90, [], "--group-size row takes whole rows"),
+      ("gguf", "b.weight", 90, [], "--to pleat --group-size row quantizes rows of any length"),
+      ("pleat", "visual.up.weight", 64, [], "--rule 'visual.up.weight=4' quantizes it"),
+      (
+        "pleat", "lm_head.weight", 64, ["norm.*=keep"],
+        "pleat convert writes a model without quantizing it"
+      ),
+    ] as [(String, String, Int, [String], String)])
+  func nothing(
+    format: String, name: String, columns: Int, rules: [String], hint: String
+  ) throws {
+    let model = try Models.named([("norm.weight", [9]), (name, [4, columns])], in: scratch)
+    let (recipe, format) = (try Recipe.with(rules: rules), try Formats.named(format))
+    for demand in [QuantizationDemand.something, .everything] {
+      let error = Laws.error { () throws(ModelError) in
+        try plan(model, recipe, format: format, demanding: demand)
+      }
+      #expect(error?.kind == .unsupported && error?.file == model.path)
+      #expect(error?.tensor == name && error?.found != nil)
+      let isStrict = demand == .everything && columns != 64
+      #expect(error?.hint == (isStrict ? "--rule '\(name)=keep' leaves it as it is" : hint))
+    }
+    #expect(try plan(model, recipe, format: format).jobs.allSatisfy { $0.action != .quantize })
+  }
+
+  @Test("rules may ask that nothing is quantized", arguments: ["*=keep", "*=F32", "b*=keep"])
+  func nothingByRules(rule: String) throws {
+    let model = try Models.named(
+      [("norm.weight", [9]), ("b.0.weight", [4, 64]), ("b.1.weight", [4, 33])], in: scratch)
+    let plan = try plan(model, try .with(rules: [rule]), demanding: .everything)
+    #expect(plan.jobs.allSatisfy { $0.action != .quantize })
+  }
+
+  @Test("with the strictest demand, each kept weight is an error unless a rule keeps it")
+  func strictness() throws {
+    let model = try Models.named(
+      [("a.weight", [8, 64]), ("b.weight", [8, 33]), ("c.weight", [8, 50]), ("d.bias", [7])],
+      in: scratch)
+    func error(_ rules: [String], _ demand: QuantizationDemand) throws -> ModelError? {
+      let recipe = try Recipe.with(rules: rules)
+      return Laws.error { () throws(ModelError) in try plan(model, recipe, demanding: demand) }
+    }
+    #expect(try error([], .something) == nil)
+    let strict = try error([], .everything)
+    #expect(strict?.kind == .unsupported && strict?.tensor == "b.weight")
+    #expect(strict?.found?.contains("33 columns") == true)
+    #expect(strict?.found?.contains("1 more such weight") == true)
+    #expect(try error(["b=keep"], .everything)?.tensor == "c.weight")
+    #expect(try error(["b=keep", "c=4:row"], .everything) == nil)
+    let words = try Models.named([("a.weight", [8, 64])], .i32, in: scratch)
+    let types = Laws.error { () throws(ModelError) in try plan(words, demanding: .everything) }
+    #expect(types?.tensor == "a.weight" && types?.found?.contains("I32") == true)
+  }
+
+  @Test("a weight of a type that Pleat does not quantize gets a note") func typeNotes() throws {
+    let plan = try plan(try Models.named([("a.weight", [4, 64])], .u8, in: scratch))
+    #expect(plan.notes == ["1 weight is not quantized: Pleat does not quantize U8 for a.weight"])
   }
 
   @Test("a plan does not check the weights and writes no files") func purity() throws {

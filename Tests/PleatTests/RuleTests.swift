@@ -64,6 +64,58 @@ import Testing
     #expect(try decisions(["layers.0.q_proj=\(choice)"])["layers.0.q_proj.weight"] == expected)
   }
 
+  @Test(
+    "a rule that matches no tensor, or none that is quantized, gets a note",
+    arguments: [
+      (
+        "*.down_prj=8",
+        "the rule '*.down_prj=8' matches no tensor; the nearest name is layers.0.down_proj.weight"
+      ),
+      (
+        "q_proj=keep",
+        "the rule 'q_proj=keep' matches no tensor; the nearest name is layers.0.q_proj.weight"
+      ),
+      (
+        "model.layers.1.Q_PROJ=Q8_0",
+        "the rule 'model.layers.1.Q_PROJ=Q8_0' matches no tensor; the nearest names are "
+          + "layers.0.q_proj.weight and layers.0.down_proj.weight"
+      ),
+      (
+        "layers.9.q_porj=4:64",
+        "the rule 'layers.9.q_porj=4:64' matches no tensor; the nearest names are "
+          + "layers.0.q_proj.weight and layers.0.down_proj.weight"
+      ),
+      (
+        "blk.*.ffn_down=8",
+        "the rule 'blk.*.ffn_down=8' matches no tensor; the source has names such as "
+          + "layers.0.q_proj.weight"
+      ),
+      (
+        "*norm*=8",
+        "the rule '*norm*=8' quantizes nothing: it matches only tensors that are never quantized, "
+          + "such as norm.weight (a vector)"
+      ),
+      ("*norm*=F32", nil), ("*=8", nil), ("lm_head=keep", nil), ("layers.?.*=3:64", nil),
+    ] as [(String, String?)])
+  func notes(rule: String, note: String?) throws {
+    let plan = try Plan.quantizing(
+      try Models.named(Self.tensors, in: scratch), try .with(rules: [rule, rule]),
+      to: Destination(path: scratch.path("out.pleat"), format: .pleat))
+    #expect(plan.notes == (note.map { [$0] } ?? []))
+  }
+
+  @Test("a rule does not quantize routers and tables, but may keep them in another type")
+  func exclusions() throws {
+    let names = ["a.mlp.gate.weight", "wpe.weight", "blk.0.laurel_l.weight", "a.conv.weight"]
+    let source = try Models.named(names.map { ($0, [64, 64]) }, in: scratch)
+    for (rule, isPlain) in [("*=8", true), ("*=F32", false)] {
+      let plan = try Plan.quantizing(
+        source, try .with(rules: [rule]),
+        to: Destination(path: scratch.path("out.pleat"), format: .pleat))
+      for name in names { #expect((plan.job(name)?.action == .copy) == isPlain, "\(name)") }
+    }
+  }
+
   @Test("a rule with a plain type applies to vectors too") func plainVectors() throws {
     #expect(try decisions(["norm.*=F32"])["norm.weight"] == "F32")
   }

@@ -31,7 +31,8 @@ package struct AWQDialect: ConfigDialect {
         .unsupported, "awq supports only one group size for all layers", tensor: other.path,
         expected: "groups of \(size)", found: "groups of \(other.grouping.groupSize)")
     }
-    let kept = PlainLayers.paths(tensors)
+    let plain = PlainLayers.paths(tensors)
+    let kept = PlainLayers.towers(of: plain, quantized: weights.map(\.path)) + plain
     // Readers treat a layer as plain if its name contains one of these names.
     let names = NamesWithin(kept)
     for (path, _) in weights {

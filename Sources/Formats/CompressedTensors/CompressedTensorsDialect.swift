@@ -43,6 +43,9 @@ package struct CompressedTensorsDialect: ConfigDialect {
       }
     }
     guard !schemes.isEmpty else { return nil }
+    let plain = PlainLayers.paths(tensors)
+    let towers = PlainLayers.towers(of: plain, quantized: schemes.flatMap(\.paths))
+    let ignored = towers.map { "re:" + PlainLayers.pattern(forWord: $0) } + plain
     if schemes.count == 1 { schemes[0].paths = ["Linear"] + tables }
     let groups = schemes.enumerated().map { index, scheme in
       JSONValue.Member("group_\(index)", Self.group(scheme.scheme, scheme.paths))
@@ -52,7 +55,7 @@ package struct CompressedTensorsDialect: ConfigDialect {
       "format": .string(Config.format),
       "quantization_status": "compressed", "global_compression_ratio": .null,
       "config_groups": .object(groups),
-      "ignore": .array(PlainLayers.paths(tensors).map { .string($0) }),
+      "ignore": .array(ignored.map { .string($0) }),
       "kv_cache_scheme": .null,
     ]
   }

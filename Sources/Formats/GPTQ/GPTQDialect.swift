@@ -73,9 +73,10 @@ package struct GPTQDialect: ConfigDialect {
           "+:" + Self.pattern(layer.path),
           ["bits": JSONValue(layer.groups.bits), "group_size": JSONValue(layer.groups.size)]))
     }
-    for tensor in tensors where Self.isPlainLayer(tensor) {
-      rules.append(.init("-:" + Self.pattern(GPTQCodec.layerPath(of: tensor.name)), [:]))
-    }
+    let plain = tensors.filter(Self.isPlainLayer).map { GPTQCodec.layerPath(of: $0.name) }
+    let towers = PlainLayers.towers(of: plain, quantized: layers.map(\.path))
+    let patterns = towers.map { "^" + PlainLayers.pattern(forWord: $0) } + plain.map(Self.pattern)
+    for pattern in patterns { rules.append(.init("-:" + pattern, [:])) }
     if !rules.isEmpty { members.append(.init("dynamic", .object(rules))) }
     members.append(
       .init("meta", ["quantizer": .array([.string("pleat:\(PleatVersion.text)")])]))
@@ -91,12 +92,13 @@ package struct GPTQDialect: ConfigDialect {
 
   /// Whether readers expect codes for a plain tensor unless a rule excludes it.
   ///
-  /// They do so for matrices in numbered blocks.
+  /// They do so for matrices in numbered blocks and, in some runtimes, in towers.
   private static func isPlainLayer(_ tensor: TensorInfo) -> Bool {
     guard case .plain = tensor.encoding, tensor.shape.rank == 2,
       tensor.name.hasSuffix(GPTQLayer.weight)
     else { return false }
-    return tensor.name.split(separator: ".").contains { Int($0) != nil }
+    return TensorNames.isTower(tensor.name)
+      || tensor.name.split(separator: ".").contains { Int($0) != nil }
   }
 
   /// A regular expression that matches only this path.

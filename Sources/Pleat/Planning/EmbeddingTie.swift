@@ -21,7 +21,9 @@ struct EmbeddingTie {
   init?(_ model: Model) throws(ModelError) {
     let tensors = model.catalog.tensors
     let tables = tensors.indices.filter {
-      TensorNames.isEmbedding(tensors[$0].name) && !TensorNames.isVision(tensors[$0].name)
+      let name = tensors[$0].name
+      return TensorNames.isEmbedding(name) && !TensorNames.isTower(name)
+        && !name.contains("per_layer")
     }
     guard tables.count == 1, let table = tables.first else { return nil }
     self.table = table

@@ -13,13 +13,15 @@ extension Plan {
   ///   - recipe: The bits, the groups, the scheme and the rules.
   ///   - destination: The output.
   ///   - requantizing: Whether weights that are already quantized may be quantized again.
+  ///   - demand: How much must be quantized.
   ///   - adapters: Adapters that are added before rounding. One with pooled inputs changes the
   ///     biases after rounding instead, as a fold into the quantized model does, if its groups fit.
   /// - Returns: The plan. Nothing is written before it runs.
-  /// - Throws: `ModelError` of kind `usage`, `unsupported` or `mismatch`.
+  /// - Throws: `ModelError` of kind `usage`, `unsupported` or `mismatch`; `unsupported` also if
+  ///   less is quantized than is demanded.
   public static func quantizing(
     _ model: Model, _ recipe: Recipe, to destination: Destination, requantizing: Bool = false,
-    adding adapters: [AppliedAdapter] = []
+    demanding demand: QuantizationDemand = .nothing, adding adapters: [AppliedAdapter] = []
   ) throws(ModelError) -> Plan {
     try model.requireNumbers()
     let changes = adapters.isEmpty ? [:] : try model.changes(by: adapters)
@@ -44,10 +46,13 @@ extension Plan {
       if !adapters.isEmpty {
         history.append(.init("adapters", .array(adapters.map(\.record))))
       }
-      return try Plan(
-        model, wishes, to: destination,
-        notes: QuantizationPlanner.notes(on: wishes) + model.notes(on: adapters, changes),
+      let notes = planner.notes(
+        on: wishes, leavesOutTowers: model.needsTranslation(to: destination.format))
+      let plan = try Plan(
+        model, wishes, to: destination, notes: notes + model.notes(on: adapters, changes),
         history: .object(history), head: head, adapters: adapters)
+      try planner.check(demand, plan.jobs, wishes)
+      return plan
     } catch {
       // A usage error is about the options, so it does not name the model.
       throw error.kind == .usage ? error : error.located(file: model.path)
@@ -79,6 +84,7 @@ extension TensorWish {
           tensor: source.name, found: source.encoding.description)
       }
       wish = decision.wish
+      wish.exception = exception
     }
     wish.grow(for: changes)
     wish.reason = reason + ", with the adapter added"

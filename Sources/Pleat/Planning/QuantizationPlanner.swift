@@ -13,12 +13,12 @@ struct QuantizationPlanner {
   private(set) var recipe: Recipe
   private let wanted: Recipe
   /// The groups of the block type that the recipe names; nil without one.
-  private let blocks: Grouping?
+  let blocks: Grouping?
   private let defaultGroup: GroupSize
-  private let format: Format
+  let format: Format
   private let requantizes: Bool
-  private let catalog: Catalog
-  private var roles = TensorRoles()
+  let catalog: Catalog
+  var roles: TensorRoles
   private let head: HeadPlan
   /// Whether the output has a head; otherwise the embeddings serve as the head.
   private lazy var hasHead = head.hasHead(
@@ -36,6 +36,7 @@ struct QuantizationPlanner {
     quantizers = QuantizerChoice(format, recipe.parameters)
     requantizes = requantizing
     self.catalog = catalog
+    roles = TensorRoles(catalog)
     guard !format.bits.isEmpty else {
       let able = Formats.all.filter { !$0.bits.isEmpty }.map(\.name)
       throw ModelError(
@@ -74,6 +75,7 @@ struct QuantizationPlanner {
       case .embedding:
         return try decide(tensor, hasHead ? format.embeddings : format.head, "token embeddings")
       case .head: return try decide(tensor, format.head, "the output head")
+      case .tower: return keep(tensor, "a vision or audio tower")
       case .other(let reason): return keep(tensor, reason)
       }
     } catch {
@@ -110,7 +112,7 @@ struct QuantizationPlanner {
         return TensorWish(keeping: tensor, reason)
       }
       return TensorWish(decoding: tensor, to: type, reason)
-    // Vectors and tables are not quantized, even if the pattern of a rule matches them.
+    // Vectors, tables and routers are not quantized, even if the pattern of a rule matches them.
     case (_, .other(let exclusion)): return keep(tensor, exclusion)
     case (.quantize(let bits, let group, let scheme), _):
       let schemes = QuantizerChoice.Preference(name: scheme ?? wanted.scheme)
@@ -147,7 +149,8 @@ struct QuantizationPlanner {
     schemes: QuantizerChoice.Preference? = nil, offset: Grouping.Offset? = nil
   ) throws(ModelError) -> TensorWish {
     if case .plain(let type) = tensor.encoding, !type.isDecodable {
-      return keep(tensor, "\(reason), but Pleat does not quantize \(type.name)")
+      let refusal = "Pleat does not quantize \(type.name)"
+      return keep(tensor, "\(reason), but \(refusal)", .type(refusal))
     }
     try checkCanRound(tensor)
     let columns = tensor.shape.columnCount
@@ -214,26 +217,5 @@ struct QuantizationPlanner {
           + (format.allowsRowGroups ? ", or 'row'" : ""), found: group.text,
         hint: "use --group-size \(format.groupSizes[0])")
     }
-  }
-
-  /// Notes about weights that are not quantized although the recipe asks for it.
-  static func notes(on wishes: [TensorWish]) -> [String] {
-    func notQuantized(_ count: Int) -> String {
-      count == 1 ? "1 weight is not quantized" : "\(count) weights are not quantized"
-    }
-    var notes: [String] = []
-    let indivisible = wishes.filter { $0.exception == .indivisible }
-    if let first = indivisible.first?.source {
-      notes.append(
-        "\(notQuantized(indivisible.count)), because the group size does not divide the number of "
-          + "columns: \(first.name) has \(first.shape.columnCount) columns")
-    }
-    let refusals = wishes.compactMap { wish -> (String, String)? in
-      if case .shape(let refusal) = wish.exception { (wish.source.name, refusal) } else { nil }
-    }
-    if let (name, refusal) = refusals.first {
-      notes.append("\(notQuantized(refusals.count)): \(refusal) for \(name)")
-    }
-    return notes
   }
 }

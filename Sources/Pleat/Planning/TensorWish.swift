@@ -29,6 +29,8 @@ package struct TensorWish: Sendable {
     case indivisible
     /// The format cannot store its shape, for the reason given.
     case shape(String)
+    /// Pleat does not quantize numbers of its type, for the reason given.
+    case type(String)
   }
 
   /// Creates a wish for a tensor that gets `encoding`.

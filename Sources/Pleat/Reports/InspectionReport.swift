@@ -21,7 +21,7 @@ extension Inspection {
       .init("schema", "pleat.inspect.1"),
       .init("path", .string(model.path)),
       .init("format", .string(model.format.name)),
-      .init("kind", .string(model.isAdapter ? "adapter" : "model")),
+      .init("kind", .string(model.kind.rawValue)),
       .init("architecture", architecture.map { .string($0) } ?? .null),
       .init("fileCount", JSONValue(model.fileCount)),
       .init("byteCount", JSONValue(model.byteCount)),

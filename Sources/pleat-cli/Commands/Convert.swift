@@ -6,7 +6,7 @@ struct Convert: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "convert",
     abstract: "Convert a model to another format, weights unchanged.",
-    usage: "pleat convert <model> -o <path> --to <format> [options]",
+    usage: "pleat convert <model> -o <path> [--to <format>] [options]",
     discussion: """
       Quantized weights keep their codes. For safetensors, they are decoded instead. A conversion \
       that has to round scales or biases to another type needs --round.

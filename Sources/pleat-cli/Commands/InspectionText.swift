@@ -33,7 +33,7 @@ struct InspectionText {
 
   private var summary: [String] {
     let model = inspection.model
-    var facts = [model.format.name + (model.isAdapter ? " adapter" : "")]
+    var facts = [model.format.name + Self.noun(model.kind)]
     if model.fileCount > 1 { facts.append("\(model.fileCount) files") }
     if let architecture = inspection.architecture { facts.append(architecture.escaped) }
     facts.append("\(Quantities.count(model.catalog.elementCount)) weights")
@@ -46,6 +46,7 @@ struct InspectionText {
     for (index, line) in encodingLines.enumerated() {
       table.add(index == 0 ? "  encoding" : "", line)
     }
+    if let purpose = Self.purpose(model.kind) { table.add("  not a model", purpose) }
     if var fault = model.packedFault {
       fault.file = nil
       table.add("  not decoded", style.failure(fault.description.escaped))
@@ -68,6 +69,25 @@ struct InspectionText {
       table.add(index == 0 ? "  made from" : "", line.escaped)
     }
     return ["\(style.strong(model.path.escaped))  " + facts.joined(separator: " · ")] + table.lines
+  }
+
+  /// What follows the name of the format, for everything but a model.
+  private static func noun(_ kind: ModelKind) -> String {
+    switch kind {
+    case .model: ""
+    case .adapter: " adapter"
+    case .importanceMatrix: " importance matrix"
+    case .projector: " projector"
+    }
+  }
+
+  /// What files are for that other tools call models; nil for models and adapters.
+  private static func purpose(_ kind: ModelKind) -> String? {
+    switch kind {
+    case .model, .adapter: nil
+    case .importanceMatrix: "measured by llama-imatrix, for llama-quantize --imatrix"
+    case .projector: "a tower for pictures or sound, which llama.cpp loads beside a model"
+    }
   }
 
   private var encodingLines: [String] {

@@ -6,10 +6,11 @@ struct Quantize: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "quantize",
     abstract: "Quantize a model's weights in groups of 2- to 8-bit codes.",
-    usage: "pleat quantize <model> -o <path> --to <format> [options]",
+    usage: "pleat quantize <model> -o <path> [--to <format>] [options]",
     discussion: """
-      The weights of linear layers are quantized; norms and biases are not. Token embeddings and \
-      the output head are quantized for gguf and mlx only. Rules change this by tensor name.
+      The weights of linear layers are quantized; norms, biases, routers and towers for pictures \
+      or sound are not. Token embeddings and the output head are quantized for gguf and mlx only. \
+      Rules change this by tensor name.
 
       Examples:
         pleat quantize model/ --to pleat -o model.pleat
@@ -80,6 +81,10 @@ struct Quantize: ParsableCommand {
       completion: .file(extensions: ["json"]))
     var recipe: String?
 
+    @Flag(
+      help: "Fail if a weight cannot be quantized as asked, instead of keeping it with a note.")
+    var strict = false
+
     @Flag(help: "Allow quantizing weights that are already quantized, which loses precision.")
     var requantize = false
   }
@@ -100,7 +105,9 @@ struct Quantize: ParsableCommand {
     let source = try Model.open(model)
     let plan = try Plan.quantizing(
       source, try quantization.resolved(), to: try output.destination(),
-      requantizing: quantization.requantize, adding: try folding.uses(in: source))
+      requantizing: quantization.requantize,
+      demanding: quantization.strict ? .everything : .something,
+      adding: try folding.uses(in: source))
     try WritingJob(
       verb: "quantize", plan: plan, output: output.writing, console: consoleOptions.console)()
   }

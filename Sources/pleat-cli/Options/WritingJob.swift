@@ -14,6 +14,7 @@ struct WritingJob {
     // A loss is measured once, before anything is written, and refused or announced.
     let loss = try plan.measuredLoss(workerCount: output.threads)
     try plan.checkPermits(loss)
+    if let note = output.suffixNote(plan.format) { console.note(note) }
     for note in plan.notes { console.note(note) }
     if let loss { console.note(Self.lossLine(loss)) }
     noteSpace()

@@ -51,6 +51,12 @@ struct WritingOptions: ParsableArguments {
   /// The line that reports a successful `--verify`; none without `--verify`.
   var readBackLines: [String] { verify ? ["read back from the disk: equal"] : [] }
 
+  /// A note if the suffix of the output belongs to another format than the one that is written.
+  func suffixNote(_ format: Format) -> String? {
+    guard !format.suits(path: output) else { return nil }
+    return "the output is written as \(format.name), although its name is \(output)"
+  }
+
   /// The destination of the output in a format.
   func destination(_ format: Format) -> Destination {
     Destination(

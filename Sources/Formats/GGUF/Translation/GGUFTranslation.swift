@@ -117,7 +117,7 @@ package struct GGUFTranslation: Sendable {
     var unknown: [String] = []
     var visionCount = 0
     for tensor in tensors {
-      if TensorNames.isVision(tensor.name) {
+      if TensorNames.isTower(tensor.name) {
         visionCount += 1
         self.tensors.append(nil)
       } else if Self.isRecomputed(tensor.name, architecture) {
