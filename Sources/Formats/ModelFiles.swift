@@ -72,6 +72,9 @@ package struct ModelFiles: Sendable {
     return (files, nil)
   }
 
+  /// Whether the model is a folder of files, and not only one file.
+  var isFolder: Bool { index != nil || FileSystem.kind(of: path) == .folder }
+
   /// The error for a folder with several files that do not belong together.
   var severalModels: ModelError {
     ModelError(

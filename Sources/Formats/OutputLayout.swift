@@ -30,4 +30,12 @@ package protocol OutputLayout: Sendable {
 
 extension OutputLayout {
   package var fileHeaders: [(name: String, bytes: [UInt8])] { [] }
+
+  /// A text with the first and the last file of a split set; nil for one file, or a folder.
+  package var splitName: String? {
+    guard folder == nil, fileNames.count > 1, let first = fileNames.first,
+      let last = fileNames.last
+    else { return nil }
+    return "\(first) … \(last)"
+  }
 }

@@ -47,6 +47,14 @@ package protocol StoredReader: Sendable {
   /// `progress` receives the number of bytes of each step. Faults are returned; throws `io`, and
   /// what `progress` throws.
   func checkIntegrity(_ progress: (Int) throws(ModelError) -> Void) throws(ModelError) -> Integrity
+
+  /// Plans a copy of the files with other metadata, in which every tensor keeps its bytes.
+  ///
+  /// `change` returns the new metadata for that of a file. Throws `unsupported` if the metadata of the
+  /// files cannot be changed, `usage` for an output path that does not suit them, and `io`.
+  func copyLayout(
+    _ options: WriteOptions, changing change: (Metadata) -> Metadata
+  ) throws(ModelError) -> any OutputLayout
 }
 
 /// The location of a stored tensor: a file and an offset.

@@ -22,7 +22,10 @@ struct PleatCommand: ParsableCommand {
     groupedSubcommands: [
       CommandGroup(name: "Read-only", subcommands: [Inspect.self, Verify.self]),
       CommandGroup(
-        name: "Writing", subcommands: [Quantize.self, Convert.self, Fold.self, Attach.self]),
+        name: "Writing",
+        subcommands: [
+          Quantize.self, Convert.self, Fold.self, Attach.self, EditMetadata.self,
+        ]),
     ])
 
   static func main() {

@@ -20,6 +20,8 @@ struct GGUFHeader {
   let version: UInt32
   let metadata: Metadata
   let entries: [Entry]
+  /// The offset of the first byte after the tensor descriptions and their padding.
+  let dataStart: Int
 
   /// Reads and checks a header.
   ///
@@ -54,6 +56,7 @@ struct GGUFHeader {
       &source.reader, count: entryCount, version: version, limits: limits)
     let alignment = try Self.alignment(metadata, path)
     entries = try Self.entries(&source, count: tensorCount, alignment: alignment, file)
+    dataStart = source.reader.offset.aligned(to: alignment)
   }
 
   /// The alignment of tensor data that the metadata states, or the default.

@@ -58,6 +58,42 @@ struct GGUFLayout: OutputLayout {
     }
   }
 
+  /// Plans a copy of the files of a model, with other metadata in the first one.
+  ///
+  /// Throws `unsupported` for big-endian files, and `io`.
+  init(
+    copying reader: GGUFReader, _ options: WriteOptions, changing change: (Metadata) -> Metadata
+  ) throws(ModelError) {
+    for (header, file) in zip(reader.headers, reader.files) where header.isBigEndian {
+      throw ModelError(
+        .unsupported, "the metadata of big-endian files cannot be changed", file: file.path.string,
+        hint: "pleat convert --to gguf makes a little-endian file")
+    }
+    contents = Contents(
+      stored: reader.stored, metadata: change(reader.metadata), companions: [],
+      provenance: Provenance())
+    self.options = options
+    tensorByteCount = reader.stored.reduce(0) { $0 + $1.byteCount }
+    for (number, header) in reader.headers.enumerated() {
+      let source = reader.files[number]
+      var file = File(
+        name: name(number, of: reader.files.count), header: [], byteCount: source.byteCount)
+      var shift = 0
+      if number == 0 {
+        let alignment = try GGUFHeader.alignment(header.metadata, source.path.string)
+        file.header = Self.header(
+          header.entries.map(\.tensor), change(header.metadata), alignment)
+        shift = file.header.count - header.dataStart
+        let end = header.entries.last.map { $0.offset + $0.tensor.byteCount } ?? header.dataStart
+        file.byteCount = end.aligned(to: alignment) + shift
+      } else {
+        file.header = try source.bytes(at: 0, count: min(header.dataStart, source.byteCount))
+      }
+      locations += header.entries.map { .init(file: number, offset: $0.offset + shift) }
+      files.append(file)
+    }
+  }
+
   func open(
     replacing: Bool, resumption: Staging.Resumption?
   ) throws(ModelError) -> any TensorSink {
@@ -67,7 +103,12 @@ struct GGUFLayout: OutputLayout {
 
   private func name(_ number: Int, of count: Int) -> String {
     guard count > 1 else { return options.path.name }
-    let stem = options.path.extension == "gguf" ? options.path.stem : options.path.name
+    // The path may be the name of the first file.
+    let ending = ShardName.ending(0, of: count, suffix: "gguf")
+    let stem =
+      options.path.name.hasSuffix(ending)
+      ? String(options.path.name.dropLast(ending.count))
+      : options.path.extension == "gguf" ? options.path.stem : options.path.name
     return ShardName.name(stem ?? "model", number, of: count, suffix: "gguf")
   }
 

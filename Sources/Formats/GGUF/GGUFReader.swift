@@ -8,6 +8,8 @@ struct GGUFReader: StoredReader {
   let metadata: Metadata
   let files: [InputFile]
   var companions: [Companion] { [] }
+  /// The header of each file, as the file states it.
+  let headers: [GGUFHeader]
   private let locations: [Location]
 
   private struct Location {
@@ -53,6 +55,7 @@ struct GGUFReader: StoredReader {
       }
     }
     self.files = inputs
+    self.headers = headers
     self.metadata = metadata
     self.stored = stored
     self.locations = locations
@@ -71,6 +74,12 @@ struct GGUFReader: StoredReader {
     let location = locations[stored]
     return location.swapped == nil
       ? StoredLocation(file: files[location.file], offset: location.offset) : nil
+  }
+
+  func copyLayout(
+    _ options: WriteOptions, changing change: (Metadata) -> Metadata
+  ) throws(ModelError) -> any OutputLayout {
+    try GGUFLayout(copying: self, options, changing: change)
   }
 
   func readCompanion(

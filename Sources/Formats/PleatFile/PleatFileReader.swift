@@ -84,6 +84,14 @@ struct PleatFileReader: StoredReader {
     return StoredLocation(file: file, offset: part.offset, checksum: part.checksum)
   }
 
+  func copyLayout(
+    _ options: WriteOptions, changing change: (Metadata) -> Metadata
+  ) throws(ModelError) -> any OutputLayout {
+    throw ModelError(
+      .unsupported, "the metadata of a pleat file cannot be changed", file: file.path.string,
+      hint: "change that of the model it was made from, or of what pleat convert makes of it")
+  }
+
   func readCompanion(
     _ index: Int, at offset: Int, into bytes: inout MutableRawSpan
   ) throws(ModelError) {

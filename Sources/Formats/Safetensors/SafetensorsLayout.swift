@@ -40,11 +40,54 @@ struct SafetensorsLayout: OutputLayout {
     for (number, members) in shards.enumerated() {
       addFile(
         name: isFolder ? shardName(number, of: shards.count) : options.path.name,
-        members: members, contents)
+        members: Self.sorted(members, of: contents.stored), Self.sortedPairs(contents.metadata))
     }
     if files.count > 1 {
       let map = Dictionary(uniqueKeysWithValues: files.map { ($0.name, $0.tensors) })
       index = SafetensorsIndex.text(shards: map)
+    }
+  }
+
+  /// Plans a copy of the files of a model, with other metadata in each of them.
+  ///
+  /// Throws `unsupported` for the folder of an adapter, `usage` for a path that does not suit the
+  /// files, and `io`.
+  init(
+    copying reader: SafetensorsReader, _ options: WriteOptions,
+    changing change: (Metadata) -> Metadata
+  ) throws(ModelError) {
+    isFolder = reader.origin.isFolder
+    try Self.check(options.path, for: reader.origin)
+    contents = Contents(
+      stored: reader.stored, metadata: change(reader.metadata), companions: reader.companions,
+      provenance: Provenance())
+    self.options = options
+    companions = isFolder ? reader.companions : []
+    locations = Array(
+      repeating: ShardFiles.Location(file: 0, offset: 0), count: contents.stored.count)
+    for (number, members) in reader.tensorsByFile.enumerated() {
+      addFile(
+        name: isFolder ? reader.files[number].path.name : options.path.name, members: members,
+        Self.pairs(change(reader.fileMetadata[number])))
+    }
+    if let path = reader.origin.index?.path {
+      let file = try InputFile(path)
+      index = try file.bytes(at: 0, count: file.byteCount)
+    }
+  }
+
+  /// Throws `usage` unless a copy of a file is a file, and a copy of a folder is a folder.
+  private static func check(_ path: FilePath, for files: ModelFiles) throws(ModelError) {
+    if files.isFolder, files.isAdapter {
+      throw ModelError(
+        .unsupported, "the metadata of an adapter folder cannot be changed",
+        file: files.path.string, hint: "pass the path of \(files.files[0].name)")
+    }
+    guard files.isFolder != (path.extension == "safetensors") else {
+      throw ModelError(
+        .usage, "the output is a copy of a \(files.isFolder ? "folder" : "file")",
+        expected: files.isFolder ? "-o folder/" : "a name ending in .safetensors",
+        found: path.string)
     }
   }
 
@@ -92,22 +135,27 @@ struct SafetensorsLayout: OutputLayout {
       : ShardName.name(options.stem, index, of: count, suffix: "safetensors")
   }
 
-  private mutating func addFile(name: String, members: [Int], _ contents: Contents) {
+  /// The positions of tensors in the order of the reference writer.
+  private static func sorted(_ members: [Int], of stored: [StoredTensor]) -> [Int] {
     let order = ScalarType.allCases
     func rank(_ tensor: StoredTensor) -> Int {
       if case .plain(let type) = tensor.encoding { order.firstIndex(of: type) ?? 0 } else { 0 }
     }
-    let sorted = members.sorted {
-      let (left, right) = (contents.stored[$0], contents.stored[$1])
+    return members.sorted {
+      let (left, right) = (stored[$0], stored[$1])
       let (leftRank, rightRank) = (rank(left), rank(right))
       return leftRank != rightRank
         ? leftRank > rightRank
         : left.name.utf8.lexicographicallyPrecedes(right.name.utf8)
     }
-    let tensors = sorted.map { contents.stored[$0] }
-    let header = Self.header(tensors, contents.metadata)
+  }
+
+  /// Appends a file with tensors in the given order, and these pairs as metadata.
+  private mutating func addFile(name: String, members: [Int], _ pairs: [JSONValue.Member]) {
+    let tensors = members.map { contents.stored[$0] }
+    let header = Self.header(tensors, pairs)
     var offset = header.count
-    for (index, tensor) in zip(sorted, tensors) {
+    for (index, tensor) in zip(members, tensors) {
       locations[index] = ShardFiles.Location(file: files.count, offset: offset)
       offset += tensor.byteCount
     }
@@ -115,11 +163,14 @@ struct SafetensorsLayout: OutputLayout {
   }
 
   /// The header: its length, the JSON text, and spaces up to a multiple of eight bytes.
-  private static func header(_ tensors: [StoredTensor], _ metadata: Metadata) -> [UInt8] {
+  private static func header(_ tensors: [StoredTensor], _ pairs: [JSONValue.Member]) -> [UInt8] {
     var json = JSONWriter()
-    json.write(literal: "{\"__metadata__\":")
-    json.write(.object(pairs(metadata)))
-    var offset = 0
+    json.write(literal: "{")
+    if !pairs.isEmpty {
+      json.write(literal: "\"__metadata__\":")
+      json.write(.object(pairs))
+    }
+    var (offset, isFirst) = (0, pairs.isEmpty)
     for tensor in tensors {
       guard case .plain(let type) = tensor.encoding else { continue }
       let entry: JSONValue = [
@@ -127,7 +178,8 @@ struct SafetensorsLayout: OutputLayout {
         "shape": .array(tensor.shape.dimensions.map { JSONValue($0) }),
         "data_offsets": [JSONValue(offset), JSONValue(offset + tensor.byteCount)],
       ]
-      json.write(literal: ",")
+      if !isFirst { json.write(literal: ",") }
+      isFirst = false
       json.write(string: tensor.name)
       json.write(literal: ":")
       json.write(entry)
@@ -141,15 +193,19 @@ struct SafetensorsLayout: OutputLayout {
     return bytes + text
   }
 
+  /// The text entries of the metadata, in their order.
+  private static func pairs(_ metadata: Metadata) -> [JSONValue.Member] {
+    metadata.entries.compactMap { entry in
+      entry.value.text.map { .init(entry.key, .string($0)) }
+    }
+  }
+
   /// The text entries of the metadata, sorted by key.
   ///
   /// `format` is always written, because older readers refuse files without it.
-  private static func pairs(_ metadata: Metadata) -> [JSONValue.Member] {
+  private static func sortedPairs(_ metadata: Metadata) -> [JSONValue.Member] {
     let isMLX = metadata["format"]?.text == "mlx"
-    var pairs = [JSONValue.Member("format", isMLX ? "mlx" : "pt")]
-    for entry in metadata.entries where entry.key != "format" {
-      if let text = entry.value.text { pairs.append(.init(entry.key, .string(text))) }
-    }
-    return pairs.sorted { $0.key < $1.key }
+    let format = JSONValue.Member("format", isMLX ? "mlx" : "pt")
+    return ([format] + pairs(metadata).filter { $0.key != "format" }).sorted { $0.key < $1.key }
   }
 }

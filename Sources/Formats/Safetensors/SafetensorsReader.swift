@@ -11,6 +11,10 @@ struct SafetensorsReader: StoredReader {
   let companions: [Companion]
   let files: [InputFile]
   let inputPaths: [FilePath]
+  /// The files that were found at the path that the user gave.
+  let origin: ModelFiles
+  /// The metadata of each file.
+  let fileMetadata: [Metadata]
   private let locations: [(file: Int, offset: Int)]
   private let companionFiles: [InputFile]
 
@@ -48,6 +52,8 @@ struct SafetensorsReader: StoredReader {
       inputs.append(file)
     }
     try files.index?.check(owners)
+    origin = files
+    fileMetadata = headers.map(\.1.metadata)
     self.stored = stored
     self.locations = locations
     self.files = inputs
@@ -84,6 +90,19 @@ struct SafetensorsReader: StoredReader {
 
   func location(of stored: Int) -> StoredLocation? {
     StoredLocation(file: files[locations[stored].file], offset: locations[stored].offset)
+  }
+
+  /// The stored tensors of each file, in file order.
+  var tensorsByFile: [[Int]] {
+    var tensors = [[Int]](repeating: [], count: files.count)
+    for (index, location) in locations.enumerated() { tensors[location.file].append(index) }
+    return tensors
+  }
+
+  func copyLayout(
+    _ options: WriteOptions, changing change: (Metadata) -> Metadata
+  ) throws(ModelError) -> any OutputLayout {
+    try SafetensorsLayout(copying: self, options, changing: change)
   }
 
   func readCompanion(

@@ -43,12 +43,7 @@ public struct Plan: Sendable {
   }
 
   /// A text with the first and the last file of a split set; nil for one file, or a folder.
-  public var splitName: String? {
-    guard layout.folder == nil, fileNames.count > 1, let first = fileNames.first,
-      let last = fileNames.last
-    else { return nil }
-    return "\(first) … \(last)"
-  }
+  public var splitName: String? { layout.splitName }
 
   /// The bits per weight of what was written: fewer than planned if it was compressed.
   public func bitsPerWeight(of size: WrittenSize) -> Double {

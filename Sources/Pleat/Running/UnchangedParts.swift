@@ -20,15 +20,24 @@ struct UnchangedParts {
         continue
       }
       guard let source = companion.source else { continue }
-      let byteCount = companion.companion.byteCount
-      for start in stride(from: 0, to: byteCount, by: Self.pieceByteCount) {
-        let count = min(Self.pieceByteCount, byteCount - start)
-        var bytes = [UInt8](repeating: 0, count: count)
-        try bytes.change(0..<count) { (span) throws(ModelError) in
-          try plan.model.reader.readCompanion(source, at: start, into: &span)
-        }
-        try sink.writeCompanion(index, at: start, bytes)
+      try Self.copyCompanion(source, of: plan.model, to: index, in: sink)
+    }
+  }
+
+  /// Copies companion `source` of a model to companion `index` of an output.
+  ///
+  /// Throws `io`, and what reading throws.
+  static func copyCompanion(
+    _ source: Int, of model: Model, to index: Int, in sink: any BlockSink
+  ) throws(ModelError) {
+    let byteCount = model.catalog.companions[source].byteCount
+    for start in stride(from: 0, to: byteCount, by: pieceByteCount) {
+      let count = min(pieceByteCount, byteCount - start)
+      var bytes = [UInt8](repeating: 0, count: count)
+      try bytes.change(0..<count) { (span) throws(ModelError) in
+        try model.reader.readCompanion(source, at: start, into: &span)
       }
+      try sink.writeCompanion(index, at: start, bytes)
     }
   }
 

@@ -3,13 +3,21 @@ internal import TensorModel
 
 /// Writes the chat templates of a model as metadata.
 enum ChatTemplate {
-  private static let key = "tokenizer.chat_template"
+  static let key = "tokenizer.chat_template"
+  static let namesKey = "tokenizer.chat_templates"
 
   /// Adds chat templates to metadata: one text, or several texts with names.
   ///
   /// tokenizer_config.json takes precedence over a separate file, as in llama.cpp's converter.
   static func write(_ files: TokenizerFiles, to metadata: inout Metadata) {
-    switch files.configuration["chat_template"] ?? files.chatTemplate {
+    write(files.configuration["chat_template"] ?? files.chatTemplate, to: &metadata)
+  }
+
+  /// Adds a chat template, as `chat_template` of tokenizer_config.json states it, to metadata.
+  ///
+  /// It is a text, or a list of texts with names. Anything else adds nothing.
+  static func write(_ template: JSONValue?, to metadata: inout Metadata) {
+    switch template {
     case .string(let text): metadata.append(key, .text(text))
     case .array(let choices): write(choices, to: &metadata)
     default: break
@@ -35,7 +43,7 @@ enum ChatTemplate {
       var bytes: [UInt8] = []
       for name in names { GGUFMetadata.append(text: Array(name.utf8), to: &bytes) }
       metadata.append(
-        "tokenizer.chat_templates",
+        namesKey,
         .array(MetadataArray(elementType: .string, count: names.count, bytes: bytes)))
     }
     if let normal { metadata.append(key, .text(normal)) }
