@@ -17,7 +17,7 @@ import numpy as np
 
 MAGIC = b"\x89PLEAT\r\n"
 ALIGNMENT = PREAMBLE = 64
-FEATURES = {"zstd", "ggml-blocks"}
+FEATURES = {"zstd", "ggml-blocks", "companion-folders"}
 MAXIMUM = 2**63 - 1
 # §6.1: the bits of an element, and the numbers that become float32.
 TYPE_BITS = (
@@ -71,6 +71,8 @@ class PleatFile:
         self._companions = {}
         for companion in checked(self.header, "companions", list, []):
             add(self._companions, usable_name(companion), companion, "a companion")
+        folders = {name.rpartition("/")[0] for name in self._companions}
+        demand(not folders & set(self._companions), "a companion named as a folder of others")
         self.tensors = tensors_of(self.header)
         self.adapters = self._read_adapters()
         for name, part in self.parts():
@@ -256,7 +258,11 @@ def checked(object: dict, key: str, kind: type, absent):
 def usable_name(companion) -> str:
     demand(type(companion) is dict and type(companion.get("name")) is str, "a companion's name")
     name = companion["name"]
-    demand(name not in ("", ".", "..") and not set(name) & {"/", "\0"}, f"not usable: {name!r}")
+    folder, slash, file = name.rpartition("/")
+    for part in (folder, file) if slash else (file,):
+        demand(part not in ("", ".", "..") and not set(part) & {"/", "\0"}, f"not usable: {name!r}")
+    known = folder == "additional_chat_templates" or folder[:1] in set("0123456789")
+    demand(not slash or known, f"not usable: {name!r}")
     return name
 
 

@@ -73,6 +73,38 @@ package enum FileSystem {
     return names.sorted()
   }
 
+  /// The names of the files of a folder and of its sub-folders, in byte order.
+  ///
+  /// A file in a sub-folder has a name such as `sub/file`. Nil if the folder holds anything else: a
+  /// device, a link to a folder, or a sub-folder that is empty or contains folders.
+  static func files(in folder: FilePath) -> [String]? {
+    var files: [String] = []
+    for name in names(in: folder) {
+      let path = folder.appending(name)
+      switch kind(of: path) {
+      case .file: files.append(name)
+      case .folder where !isLink(path):
+        let inner = names(in: path)
+        guard !inner.isEmpty, inner.allSatisfy({ kind(of: path.appending($0)) == .file }) else {
+          return nil
+        }
+        files += inner.map { "\(name)/\($0)" }
+      default: return nil
+      }
+    }
+    return files
+  }
+
+  /// Creates a folder, unless it exists.
+  ///
+  /// Throws `io`, also if something else or a link is there.
+  static func makeFolder(_ path: FilePath) throws(ModelError) {
+    guard unsafe path.withPlatformString({ unsafe mkdir($0, 0o755) }) != 0 else { return }
+    guard errno == EEXIST, kind(of: path) == .folder, !isLink(path) else {
+      throw .system("create the folder", path.string)
+    }
+  }
+
   static func rename(_ path: FilePath, to destination: FilePath) throws(ModelError) {
     let status = unsafe path.withPlatformString { old in
       #if canImport(Glibc)
@@ -92,10 +124,17 @@ package enum FileSystem {
     }
   }
 
-  /// Removes a folder and the files in it, as far as possible.
-  static func removeFolder(_ path: FilePath) {
+  /// Removes a folder, its files and those of its sub-folders, as far as possible.
+  ///
+  /// Links are removed, not followed. Sub-folders that contain folders stay.
+  static func removeFolder(_ path: FilePath) { removeFolder(path, levelCount: 2) }
+
+  private static func removeFolder(_ path: FilePath, levelCount: Int) {
     for name in names(in: path) {
-      _ = unsafe path.appending(name).withPlatformString { unsafe unlink($0) }
+      let entry = path.appending(name)
+      let isRemoved = unsafe entry.withPlatformString { unsafe unlink($0) } == 0
+      guard !isRemoved, levelCount > 1, !isLink(entry) else { continue }
+      removeFolder(entry, levelCount: levelCount - 1)
     }
     _ = unsafe path.withPlatformString { unsafe rmdir($0) }
   }

@@ -4,17 +4,23 @@ package import TensorModel
 
 /// Writes output files under temporary names, and renames them into place together.
 ///
-/// If it is released before `publish`, it removes everything that it made, unless complete files are kept
-/// for a later run.
+/// Files of a folder may be in sub-folders, with names such as `sub/file`. If it is released before
+/// `publish`, it removes everything that it made, unless complete files are kept for a later run.
 package final class Staging: Sendable {
   /// The path of the result: a file, or a folder of files.
   package let destination: FilePath
-  private let folder: StagingFolder
-  private let isFolder: Bool
-  private let files: Mutex<[OutputFile]> = Mutex([])
+  let folder: StagingFolder
+  let isFolder: Bool
+  private let files: Mutex<[File]> = Mutex([])
   private let journal: StagingJournal?
   private let kept: [String]
   private let keepsFinished: Bool
+
+  /// A file of the result.
+  private struct File {
+    var name: String
+    var output: OutputFile
+  }
 
   /// Creates the temporary folder for the files of `destination`.
   ///
@@ -41,6 +47,7 @@ package final class Staging: Sendable {
     for path in isFolder ? [destination] : names.map(destination.sibling) {
       try Self.check(path, isFolder: isFolder, replacing: replacing)
     }
+    if isFolder { try Self.checkSubfolders(of: names, in: destination) }
     folder = try StagingFolder(for: destination)
     keepsFinished = resumption?.isWanted ?? false
     var entries: [StagingJournal.Entry] = []
@@ -52,7 +59,7 @@ package final class Staging: Sendable {
     self.kept = kept
     if !kept.isEmpty { folder.stay() }
     for name in FileSystem.names(in: folder.path) where !kept.contains(name) {
-      try FileSystem.removeFile(folder.path.appending(name))
+      try Self.remove(folder.path.appending(name))
     }
     if let resumption {
       journal = try StagingJournal(in: folder.path, key: resumption.key, entries: entries)
@@ -107,6 +114,42 @@ package final class Staging: Sendable {
     }
   }
 
+  /// Throws `usage` if a sub-folder would replace something else, or if it is a link.
+  private static func checkSubfolders(
+    of names: [String], in folder: FilePath
+  ) throws(ModelError) {
+    for subfolder in subfolders(of: names) {
+      let path = folder.appending(subfolder)
+      let kind = FileSystem.kind(of: path)
+      guard FileSystem.isLink(path) || kind != nil && kind != .folder else { continue }
+      throw ModelError(
+        .usage, "something else exists at the path of an output folder", file: path.string,
+        expected: "a folder", found: FileSystem.isLink(path) ? "a link" : kind?.description,
+        hint: "remove it, or write to another path")
+    }
+  }
+
+  /// The sub-folders of files with these names, in byte order.
+  static func subfolders(of names: [String]) -> [String] {
+    // Bytes, not characters, are separated: a slash may be a part of a character.
+    Set(
+      names.compactMap { name in
+        name.utf8.firstIndex(of: UInt8(ascii: "/")).map { String(name[..<$0]) }
+      }
+    ).sorted()
+  }
+
+  /// Removes what an earlier run left.
+  ///
+  /// Throws `io`.
+  private static func remove(_ path: FilePath) throws(ModelError) {
+    if FileSystem.kind(of: path) == .folder, !FileSystem.isLink(path) {
+      FileSystem.removeFolder(path)
+    } else {
+      try FileSystem.removeFile(path)
+    }
+  }
+
   /// Creates the file `name` of the result, or opens the one that an earlier run finished.
   ///
   /// `byteCount` is the approximate length of the file. Throws `io`.
@@ -114,11 +157,14 @@ package final class Staging: Sendable {
     _ name: String, byteCount: Int = 0
   ) throws(ModelError) -> OutputFile {
     let path = path(of: name)
+    for subfolder in Self.subfolders(of: [name]) {
+      try FileSystem.makeFolder(self.path(of: subfolder))
+    }
     let file =
       isKept(name)
       ? try OutputFile(finished: path)
       : try OutputFile(creating: path, byteCount: byteCount, remembers: journal != nil)
-    files.withLock { $0.append(file) }
+    files.withLock { $0.append(File(name: name, output: file)) }
     return file
   }
 
@@ -146,78 +192,22 @@ package final class Staging: Sendable {
   ///
   /// Throws `io`.
   package func synchronize() throws(ModelError) {
-    for file in files.withLock({ $0 }) { try file.synchronize() }
+    for file in files.withLock({ $0 }) { try file.output.synchronize() }
     try journal?.remove()
-    try FileSystem.synchronizeFolder(folder.path)
+    try synchronizeFolders(in: folder.path)
   }
 
-  /// Renames every file into place; call `synchronize()` first.
-  ///
-  /// If the result is an existing folder, its other files are linked into the new folder, and the
-  /// two folders are exchanged atomically. Where the system cannot do that, the files are renamed
-  /// one by one: guards are removed from the old folder first, and renamed into place last. Without
-  /// the guards no reader accepts the other files as a model.
-  ///
-  /// - Parameters:
-  ///   - guards: The files that mark the others as complete.
-  ///   - isStale: Whether the new files make another file of an existing folder obsolete.
-  /// - Throws: `io`.
-  package func publish(
-    guards: [String] = [], removing isStale: (String) -> Bool = { _ in false }
-  ) throws(ModelError) {
-    let names = files.withLock { $0 }.compactMap { $0.path.lastComponent?.string }
-    let others = isFolder ? FileSystem.names(in: destination).filter { !names.contains($0) } : []
-    if isFolder && FileSystem.kind(of: destination) == nil {
-      try FileSystem.rename(folder.path, to: destination)
-    } else if isFolder, try adopt(others.filter { !isStale($0) }) {
-      FileSystem.removeFolder(folder.path)
-    } else {
-      try move(names, guards: guards, removing: others.filter(isStale))
-      FileSystem.removeFolder(folder.path)
-    }
-    folder.stay()
-    try FileSystem.synchronizeFolder(destination.parentFolder)
-  }
+  /// The names of the files that were created.
+  var names: [String] { files.withLock { $0.map(\.name) } }
 
-  /// Links `others` of the old folder into the new one, and exchanges the two folders atomically.
+  /// Makes the names in a folder and in its sub-folders durable.
   ///
-  /// Returns false, without a change, if the system or the file system cannot do that, or if the
-  /// old folder is a link or holds anything but files. Throws `io`.
-  private func adopt(_ others: [String]) throws(ModelError) -> Bool {
-    guard !FileSystem.isLink(destination),
-      FileSystem.names(in: destination).allSatisfy({
-        FileSystem.kind(of: destination.appending($0)) == .file
-      }),
-      others.allSatisfy({ FileSystem.link(destination.appending($0), to: path(of: $0)) })
-    else {
-      for name in others { try? FileSystem.removeFile(path(of: name)) }
-      return false
+  /// Throws `io`.
+  func synchronizeFolders(in folder: FilePath) throws(ModelError) {
+    for subfolder in Self.subfolders(of: names) {
+      try FileSystem.synchronizeFolder(folder.appending(subfolder))
     }
-    try FileSystem.synchronizeFolder(folder.path)
-    guard FileSystem.exchange(folder.path, with: destination) else {
-      for name in others { try FileSystem.removeFile(path(of: name)) }
-      return false
-    }
-    return true
-  }
-
-  private func move(
-    _ names: [String], guards: [String], removing stale: [String]
-  ) throws(ModelError) {
-    let target = isFolder ? destination : destination.parentFolder
-    let guards = names.count > 1 ? guards : []
-    for name in guards + stale where FileSystem.kind(of: target.appending(name)) != nil {
-      try FileSystem.removeFile(target.appending(name))
-    }
-    if !guards.isEmpty { try FileSystem.synchronizeFolder(target) }
-    for name in names where !guards.contains(name) {
-      try FileSystem.rename(path(of: name), to: target.appending(name))
-    }
-    if !guards.isEmpty { try FileSystem.synchronizeFolder(target) }
-    for name in names where guards.contains(name) {
-      try FileSystem.rename(path(of: name), to: target.appending(name))
-    }
-    if isFolder { try FileSystem.synchronizeFolder(target) }
+    try FileSystem.synchronizeFolder(folder)
   }
 }
 

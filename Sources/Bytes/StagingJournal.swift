@@ -73,7 +73,7 @@ final class StagingJournal: Sendable {
       let words = line.split(separator: UInt8(ascii: " "), maxSplits: 2)
         .map { String(decoding: $0, as: UTF8.self) }
       guard words.count == 3, let checksum = CRC32C(text: words[0]), let count = Int(words[1]),
-        !words[2].contains("/")
+        !words[2].utf8.contains(UInt8(ascii: "/"))
       else { return nil }
       return Entry(name: words[2], byteCount: count, checksum: checksum)
     }

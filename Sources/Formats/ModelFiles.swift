@@ -11,11 +11,7 @@ package struct ModelFiles: Sendable {
   /// The index of the shards; nil if there is none.
   let index: SafetensorsIndex?
   /// The files that belong to the model without containing weights.
-  package var companions: [FilePath] = []
-
-  private static let companionSuffixes: Set<String> = [
-    "json", "txt", "jinja", "model", "tiktoken", "py",
-  ]
+  package var companions = CompanionFiles()
 
   /// Finds the files of a model, given a file, a folder or an index of shards.
   ///
@@ -28,11 +24,11 @@ package struct ModelFiles: Sendable {
       throw ModelError(.io, "no such file or folder", file: path.string)
     case .folder:
       (files, index) = try Self.files(in: path)
-      companions = Self.companions(in: path)
+      companions = CompanionFiles(in: path)
     default:
       let isIndex = path.name.hasSuffix(".safetensors.index.json")
       (files, index) = isIndex ? try Self.files(of: path) : ([path], nil)
-      if isIndex { companions = Self.companions(in: path.parentFolder) }
+      if isIndex { companions = CompanionFiles(in: path.parentFolder) }
     }
   }
 
@@ -90,15 +86,6 @@ package struct ModelFiles: Sendable {
       found: hasPickle ? "PyTorch pickles" : names.isEmpty ? "nothing" : "other files",
       hint: hasPickle
         ? "save it again with model.save_pretrained(path), which writes safetensors" : nil)
-  }
-
-  private static func companions(in folder: FilePath) -> [FilePath] {
-    FileSystem.names(in: folder).filter { name in
-      guard let suffix = FilePath.Component(name)?.extension else { return false }
-      return companionSuffixes.contains(suffix)
-        && !name.hasSuffix(".safetensors.index.json") && !name.hasPrefix("adapter_")
-        && FileSystem.kind(of: folder.appending(name)) == .file
-    }.map(folder.appending)
   }
 
   private static func files(

@@ -16,7 +16,8 @@ package struct PackedTensors {
     // Most models have no such tensor, so nothing is gathered for them.
     let isSuspicious = stored.contains { tensor in
       guard case .plain(let type) = tensor.encoding else { return false }
-      return type.isWord || type.isTinyFloat || Self.isPacked(Self.split(tensor.name).leaf)
+      let leaf = Self.split(tensor.name).leaf
+      return type.isWord || type.isTinyFloat || Self.isPacked(leaf) || Self.partners[leaf] != nil
     }
     var leaves: [ExactName: Set<String>] = [:]
     for tensor in isSuspicious ? stored : [] {

@@ -13,6 +13,8 @@ package protocol StoredReader: Sendable {
   var metadata: Metadata { get }
   /// The files that belong to the model without containing weights.
   var companions: [Companion] { get }
+  /// Notes for the user about files that are not read.
+  var notes: [String] { get }
   /// The files that contain the weights.
   var files: [InputFile] { get }
   /// The paths of all files that are read, including companions.
@@ -88,6 +90,8 @@ package struct Integrity: Sendable {
 
 extension StoredReader {
   package var provenance: Provenance? { nil }
+
+  package var notes: [String] { [] }
 
   package var attached: [AttachedAdapter] { [] }
 

@@ -24,7 +24,7 @@ public struct Catalog: Sendable {
 
 /// A file that belongs to a model and holds no weights.
 public struct Companion: Sendable, Hashable {
-  /// The file name, without folders.
+  /// The file name, with its folder if it is in a sub-folder, as in `1_Pooling/config.json`.
   public var name: String
 
   /// The length in bytes.

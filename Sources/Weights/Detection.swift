@@ -82,7 +82,10 @@ enum Detection {
         // Plain numbers need no config here; whatever needs it reports that it cannot be read.
         return noteIfPlain.map { (nil, notes + [$0]) } ?? (fault, notes)
       }
-      return ((configFault ?? fault)?.located(tensor: packed.tensor) ?? packed, notes)
+      var error = configFault ?? fault ?? packed
+      error.tensor = error.tensor ?? packed.tensor
+      error.hint = error.hint ?? "start from the 16-bit model"
+      return (error, notes)
     }
   }
 

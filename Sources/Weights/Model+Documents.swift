@@ -8,17 +8,14 @@ extension Model {
   ///
   /// Throws `malformed` for a document that is not JSON, and what reading throws.
   package func configuration() throws(ModelError) -> JSONValue? {
-    try document(named: "config.json")
+    try companionReader.document("config.json")
   }
 
-  /// The JSON document in a companion file; nil if there is none with that name.
-  ///
-  /// Numbers may be `NaN` and infinite, as Python writes them. Throws `malformed` for a document that
-  /// is not JSON, and what reading throws.
-  package func document(named name: String) throws(ModelError) -> JSONValue? {
-    guard let bytes = try companion(named: name) else { return nil }
-    return try JSONParser.parse(
-      bytes, file: Self.path(of: name, in: path), allowingNonFinite: true)
+  /// Access to the companion files by their names.
+  package var companionReader: CompanionReader {
+    CompanionReader(
+      names: catalog.companions.map(\.name), path: { Self.path(of: $0, in: path) },
+      read: { (name) throws(ModelError) in try companion(named: name) })
   }
 
   /// The path of a companion for messages; for a file that holds its companions, with its name.

@@ -63,7 +63,7 @@ public struct Model: Sendable {
     }
     let (fault, notes) = refined.verdict(packed: Self.packedTensor(reader, gathered))
     packedFault = fault?.located(file: path)
-    self.notes = notes
+    self.notes = reader.notes + notes
     for tensor in gathered where tensor.info.isGrouped {
       guard tensor.info.shape.columnCount <= limits.columnCount else {
         throw ModelError(

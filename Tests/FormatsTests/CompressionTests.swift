@@ -21,7 +21,7 @@ import Testing
       Toy("tiny", .u8, [1], bytes: [7]),
       Toy("odd", .f16, [3], [1, 2, 3]),
     ]
-    try scratch.write(String(repeating: "{}\n", count: 1000), as: "model/config.json")
+    try scratch.write("{" + String(repeating: "\n", count: 3000) + "}", as: "model/config.json")
     try scratch.write(ToyFiles.safetensors(tensors), as: "model/model.safetensors")
     return scratch.path("model")
   }

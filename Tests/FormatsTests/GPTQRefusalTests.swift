@@ -65,7 +65,7 @@ import Testing
     #expect(error.found == name, "\(error)")
   }
 
-  @Test("an unknown method is unsupported, and the error names it", arguments: ["fp8", "bitnet"])
+  @Test("an unknown method is unsupported, and the error names it", arguments: ["higgs", "bitnet"])
   func methods(name: String) throws {
     let error = try error(
       [Toy("a.weight", .f16, [4, 4], seed: 91)],

@@ -1,3 +1,4 @@
+import Bytes
 import Formats
 import Pleat
 import TensorModel
@@ -200,6 +201,41 @@ import Testing
     let (_, header, kind) = try #require(Self.headers.first { $0.0 == what })
     let bytes = PleatText.file(header: header, body: [UInt8](repeating: 0, count: 64))
     #expect(try open(bytes, as: "wrong.pleat")?.kind == kind)
+  }
+
+  private static func companions(_ names: [String]) -> String {
+    let parts = names.map {
+      #"{"name":\#(JSONWriter.text(.string($0))),"offset":64,"length":0,"crc32c":"00000000"}"#
+    }
+    return #"{"companions":[\#(parts.joined(separator: ","))],"tensors":[]}"#
+  }
+
+  @Test(
+    "a companion cannot lead out of its folder or make a folder of another program",
+    arguments: [
+      "", ".", "..", "/", "/x", "x/", "../x", "..//x", "1_x/../x", "1_x//x", "1_x/..", "1_x/.",
+      "1_x/", "./x", "1_x/2_x/x", ".git/config", "objects/x", "refs/heads", "torch/__init__.py",
+      "onnx/model.json", "additional_chat_templates/x/y", "a\u{0}b", "1_x/a\u{0}",
+      "..\u{2f}\u{301}x",
+      "x\u{2f}\u{301}y", "/\u{301}x",
+    ])
+  func companionNames(name: String) throws {
+    let header = Self.companions([name])
+    let error = try open(PleatText.file(header: header), as: "wrong.pleat")
+    #expect(error?.kind == .malformed)
+    #expect(error?.what == "the name of a companion file is not usable")
+  }
+
+  @Test("a companion may be in the folder of a module or of chat templates, in no file's place")
+  func companionFolders() throws {
+    let names = ["modules.json", "1_Pooling/config.json", "additional_chat_templates/rag.jinja"]
+    let path = try scratch.write(
+      PleatText.file(header: Self.companions(names)), as: "folders.pleat")
+    #expect(try Model.open(path).catalog.companions.map(\.name) == names)
+    for names in [["1_x", "1_x/y"], ["1_x/y", "1_x"], ["1_x/y", "1_x/y"]] {
+      let header = Self.companions(names)
+      #expect(try open(PleatText.file(header: header), as: "wrong.pleat")?.kind == .malformed)
+    }
   }
 
   @Test("unknown keys of a pleat header are ignored")

@@ -60,6 +60,45 @@ import Testing
       ])
   }
 
+  @Test("companions are also files in sub-folders of modules and chat templates")
+  func subfolders() throws {
+    try fill(["model.safetensors"])
+    let modules = ["", "1_Pooling", "2_Dense/", "3_Absent", "pooling", "../b"].map {
+      #"{"path":"\#($0)","type":"x.Y"}"#
+    }
+    try scratch.write("[\(modules.joined(separator: ","))]", as: "m/modules.json")
+    for name in [
+      "1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors",
+      "2_Dense/pytorch_model.bin", "additional_chat_templates/rag.jinja",
+    ] {
+      try scratch.write("x", as: "m/\(name)")
+    }
+    for name in [
+      "1_Pooling/README.md", "1_Pooling/deeper/config.json", "additional_chat_templates/x.json",
+      "pooling/config.json", "4_Unlisted/config.json", "onnx/config.json", "original/params.json",
+      ".git/config.json", "../b/config.json",
+    ] {
+      try scratch.write("x", as: "m/\(name)")
+    }
+    let model = try openFolder()
+    #expect(
+      model.catalog.companions.map(\.name) == [
+        "modules.json", "1_Pooling/config.json", "2_Dense/config.json",
+        "2_Dense/model.safetensors", "2_Dense/pytorch_model.bin",
+        "additional_chat_templates/rag.jinja",
+      ])
+    #expect(model.catalog.tensors.map(\.name) == ["a.weight"])
+    #expect(model.notes.count == 2)
+    #expect(model.notes.first?.contains("names the folder pooling,") == true)
+  }
+
+  @Test("a list of modules that is not JSON names no folders") func brokenModules() throws {
+    try fill(["model.safetensors"])
+    try scratch.write("{", as: "m/modules.json")
+    try scratch.write("x", as: "m/1_Pooling/config.json")
+    #expect(try openFolder().catalog.companions.map(\.name) == ["modules.json"])
+  }
+
   @Test("a single file has no companions; an index has those of its folder") func single() throws {
     try fill(["model.safetensors"])
     try scratch.write("{}", as: "m/config.json")

@@ -128,7 +128,9 @@ import Testing
     let path = scratch.path("copy")
     try Run(try Plan.converting(model, to: Destination(path: path, format: .safetensors)))()
     let copy = try Model.open(path)
-    #expect(copy.catalog.tensors == model.catalog.tensors)
+    // The writer orders tensors by their types.
+    let tensors = [copy, model].map { $0.catalog.tensors.sorted { $0.name < $1.name } }
+    #expect(tensors[0] == tensors[1])
     if kind.packed != nil {
       #expect(String(decoding: try scratch.bytes(of: "copy/config.json"), as: UTF8.self) == config)
     }

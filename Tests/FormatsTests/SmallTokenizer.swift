@@ -7,6 +7,8 @@ import Testing
 /// Tokenizer files in memory, and their translation to GGUF.
 struct SmallTokenizer {
   var files: [String: [UInt8]] = [:]
+  /// The folder of the files for messages; nil for none.
+  var folder: String?
   var config: JSONValue = [:]
   var tokenCount = 300
   var architecture = "llama"
@@ -29,10 +31,16 @@ struct SmallTokenizer {
     guard let architecture = Architectures.forModelType(architecture) else {
       throw ModelError(.usage, "no such architecture")
     }
-    let files = files
     return try GGUFTokenizer(
-      { (name: String) throws(ModelError) -> [UInt8]? in files[name] }, config: config,
-      tokenCount: tokenCount, architecture: architecture, pre: pre)
+      reader, config: config, tokenCount: tokenCount, architecture: architecture, pre: pre)
+  }
+
+  /// Access to the files; messages call them by their paths in `folder`, or by their names.
+  var reader: CompanionReader {
+    let (files, folder) = (files, folder)
+    return CompanionReader(
+      names: files.keys.sorted(), path: { (folder.map { $0 + "/" } ?? "") + $0 },
+      read: { files[$0] })
   }
 
   /// The error of the translation; records an issue if there is none.

@@ -23,8 +23,10 @@ enum TextLaws {
       files["tokenizer.json"] = FuzzFiles.tokenizer
       let added = try? tokenizer([
         "added_tokens.json": bytes, "tokenizer.json": FuzzFiles.tokenizer,
-        "chat_template.jinja": bytes,
+        "chat_template.jinja": bytes, "additional_chat_templates/rag.jinja": bytes,
       ])
+      _ = try? SentenceModules(
+        CompanionReader(names: []) { (_: String) throws(ModelError) -> [UInt8]? in bytes })
       let law = try tokenizer(files)
       return law ?? added
     case .architecture: return try architecture(bytes)
@@ -37,7 +39,7 @@ enum TextLaws {
     let count = 300
     func read() throws(ModelError) -> GGUFTokenizer {
       try GGUFTokenizer(
-        { (name: String) throws(ModelError) -> [UInt8]? in files[name] }, config: [:],
+        CompanionReader(names: files.keys.sorted(), read: { files[$0] }), config: [:],
         tokenCount: count, architecture: Architectures.all[0], pre: nil)
     }
     let (first, second) = (try read(), try read())

@@ -45,6 +45,9 @@ ACCEPTED = [
     ("an empty part anywhere", ["companions"], [EMPTY | {"name": "x", "offset": 2**63 - 1}]),
     ("an empty part, no blocks", ["companions"], [FRAMES | EMPTY | {"name": "x", "frames": []}]),
     ("a companion with spaces and dots", ["companions"], companion("..x y")),
+    *[(f"companion {name!r}", ["companions"], companion(name))
+      for name in ("1_x/config.json", "2/..y", "additional_chat_templates/rag.jinja")],
+    ("folders of companions as a feature", ["requires"], ["companion-folders"]),
     ("an adapter of an unknown kind", ["adapters"], [{"name": "a", "kind": "new", "tensors": []}]),
     ("an adapter without tensors", ["adapters"], [{"name": "a"}]),
     ("no rows", MORE, {"name": "x"} | CODED),
@@ -58,8 +61,11 @@ REFUSED_HEADERS = [
     ("features that are not a list", ["requires"], "zstd"),
     ("a writer that is not a string", ["writer"], 7),
     *[(f"companion {name!r}", ["companions"], companion(name))
-      for name in ("", ".", "..", "a/b", "a\0b", 7, None)],
+      for name in ("", ".", "..", "a/b", "a\0b", 7, None, "/x", "1_x/", "1_x/..", "../x", "1_x/../x",
+                   "1_x/2_y/z", "1_x//y", ".git/config", "refs/x", "١/x", "../\u0301x")],
     ("a companion twice", ["companions"], companion("x") + companion("x")),
+    ("a companion twice in a folder", ["companions"], companion("1_x/y") + companion("1_x/y")),
+    ("a companion named as a folder", ["companions"], companion("1_x/y") + companion("1_x")),
     ("a companion that overlaps a tensor", ["companions"],
      [{"name": "x", "offset": 128, "length": 1, "crc32c": "00000000"}]),
     ("metadata without a count", ["metadata", "count"], None),

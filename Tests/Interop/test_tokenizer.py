@@ -192,6 +192,30 @@ def test_named_templates_keep_their_names(folder, convert):
     assert found["tokenizer.chat_templates"][1] == ["tool_use"]
 
 
+@pytest.mark.parametrize("file", [None, "J"])
+@pytest.mark.parametrize("named", [{}, {"rag": "R"}, {"default": "D", "tool_use": "T"}])
+@pytest.mark.parametrize("stated", ["absent", None, "C", [{"name": "default", "template": "L"}]])
+def test_chat_templates_are_those_of_transformers(folder, convert, file, named, stated):
+    transformers = pytest.importorskip("transformers")
+    tokenizer_models.write_byte_level(folder, "gpt-2")
+    settings = {} if stated == "absent" else {"chat_template": stated}
+    edit(folder / "tokenizer_config.json", lambda value: value.pop("chat_template"))
+    edit(folder / "tokenizer_config.json", lambda value: value.update(settings))
+    if file:
+        (folder / "chat_template.jinja").write_text(file)
+    if named:
+        (folder / "additional_chat_templates").mkdir()
+    for name, text in named.items():
+        (folder / "additional_chat_templates" / f"{name}.jinja").write_text(text)
+    template = transformers.AutoTokenizer.from_pretrained(folder).chat_template
+    expected = template if isinstance(template, dict) else {"default": template}
+    found = fields(convert(folder))
+    key = "tokenizer.chat_template"
+    for name in ("default", "rag", "tool_use"):
+        entry = found.get(key if name == "default" else f"{key}.{name}", (None, None))
+        assert entry[1] == expected.get(name)
+
+
 @pytest.mark.llama
 def test_the_tokenizer_of_tinylm_is_recognised(tinylm, convert):
     tokenizer = tokenizer_models.Tokenizer.from_file(str(tinylm / "tokenizer.json"))

@@ -147,6 +147,20 @@ import Testing
     #expect(try refusal(model).kind == .unsupported)
   }
 
+  @Test("the pooling of a model of sentence-transformers follows the hyperparameters")
+  func pooling() throws {
+    try scratch.write(
+      #"[{"path":"","type":"st.Transformer"},{"path":"1_Pooling","type":"st.models.Pooling"}]"#,
+      as: "hf/modules.json")
+    try scratch.write(#"{"pooling_mode_cls_token":true}"#, as: "hf/1_Pooling/config.json")
+    let plan = try plan(try checkpoint())
+    #expect(plan.notes == [])
+    let entries = plan.layout.contents.metadata.entries
+    let index = try #require(entries.firstIndex { $0.key == "llama.pooling_type" })
+    #expect(entries[index].value == .u32(2))
+    #expect(entries[index + 1].key.hasPrefix("tokenizer.ggml."))
+  }
+
   @Test("--tokenizer-pre is a usage error for a model that is not translated")
   func ownTokenizer() throws {
     let model = try Models.named([("token_embd.weight", [4, 32])], in: scratch)

@@ -44,8 +44,8 @@ struct CompressedTensorsConfig: Sendable {
     for group in groups {
       guard group.value.members != nil else {
         throw ModelError(
-          .unsupported, "config.json names a scheme instead of describing it", tensor: group.key,
-          expected: "an object with weights", found: group.value.kind)
+          .unsupported, "config.json names a scheme instead of describing it",
+          expected: "an object with weights", found: "\(group.value.kind) in \(group.key)")
       }
       let own = group.value["format"]?.string
       // With several formats, the model states `mixed-precision`, and each scheme its own format.
@@ -64,8 +64,8 @@ struct CompressedTensorsConfig: Sendable {
   private static func check(format: String?, _ key: String) throws(ModelError) {
     guard format != Self.format else { return }
     throw ModelError(
-      .unsupported, "config.json states a weight format that Pleat does not read", tensor: key,
-      expected: "format \(Self.format)", found: format ?? "none")
+      .unsupported, "config.json states a weight format that Pleat does not read",
+      expected: "format \(Self.format)", found: "\(format ?? "none") in \(key)")
   }
 
   /// Throws `unsupported` if the model is changed in other ways than by quantizing weights.
@@ -80,8 +80,8 @@ struct CompressedTensorsConfig: Sendable {
     ] where isPresent(value[key]) {
       if key == "sparsity_config", sparsity?["format"]?.string == "dense" { continue }
       throw ModelError(
-        .unsupported, "according to config.json, the model also \(what)", tensor: key,
-        expected: "only quantized weights")
+        .unsupported, "according to config.json, the model also \(what)",
+        expected: "only quantized weights", found: key)
     }
   }
 
@@ -90,26 +90,25 @@ struct CompressedTensorsConfig: Sendable {
       guard let value = group.value[key], value != .null else { continue }
       throw ModelError(
         .unsupported, "according to config.json, the model also quantizes activations",
-        tensor: "\(group.key).\(key)", expected: "null", found: value.kind)
+        expected: "null", found: "\(value.kind) in \(group.key).\(key)")
     }
     guard let weights = group.value["weights"], weights != .null else { return nil }
     let type = weights["type"]?.string ?? "int"
     guard type == "int" else {
       throw ModelError(
-        .unsupported, "config.json states codes that are not whole numbers", tensor: group.key,
-        expected: "type int", found: type)
+        .unsupported, "config.json states codes that are not whole numbers",
+        expected: "type int", found: "\(type) in \(group.key)")
     }
     guard let bits = weights["num_bits"]?.int else {
       throw ModelError(
-        .malformed, "the quantization in config.json is incomplete", tensor: group.key,
-        expected: "num_bits",
-        found: (weights.members ?? []).map(\.key).joined(separator: ", "))
+        .malformed, "the quantization in config.json is incomplete", expected: "num_bits",
+        found: "\((weights.members ?? []).map(\.key).joined(separator: ", ")) in \(group.key)")
     }
     guard Grouping.supportedBits.contains(bits) else {
       throw ModelError(
         (1...8).contains(bits) ? .unsupported : .malformed,
-        "config.json states an unsupported code width", tensor: group.key,
-        expected: "2, 3, 4, 5, 6 or 8 bits", found: "\(bits) bits")
+        "config.json states an unsupported code width",
+        expected: "2, 3, 4, 5, 6 or 8 bits", found: "\(bits) bits in \(group.key)")
     }
     return Scheme(
       bits: bits, groupSize: try groupSize(weights, group.key),
@@ -128,14 +127,15 @@ struct CompressedTensorsConfig: Sendable {
     case "group":
       guard let size, size > 0 else {
         throw ModelError(
-          .malformed, "the quantization in config.json is incomplete", tensor: key,
-          expected: "a positive group_size", found: size.map(String.init) ?? "none")
+          .malformed, "the quantization in config.json is incomplete",
+          expected: "a positive group_size",
+          found: "\(size.map(String.init) ?? "none") in \(key)")
       }
       return size
     default:
       throw ModelError(
-        .unsupported, "config.json states an unsupported quantization strategy", tensor: key,
-        expected: "strategy group or channel", found: strategy)
+        .unsupported, "config.json states an unsupported quantization strategy",
+        expected: "strategy group or channel", found: "\(strategy ?? "none") in \(key)")
     }
   }
 

@@ -35,20 +35,20 @@ struct MLXConfig: Sendable {
     let mode = value["mode"]?.string ?? "affine"
     guard mode == "affine" else {
       throw ModelError(
-        .unsupported, "config.json states a quantization mode without biases", tensor: key,
-        expected: "mode affine", found: mode)
+        .unsupported, "config.json states a quantization mode without biases",
+        expected: "mode affine", found: "\(mode) in \(key)")
     }
     guard let bits = value["bits"]?.int, let size = value["group_size"]?.int else {
       throw ModelError(
-        .malformed, "the quantization in config.json is incomplete", tensor: key,
+        .malformed, "the quantization in config.json is incomplete",
         expected: "group_size and bits",
-        found: (value.members ?? []).map(\.key).joined(separator: ", "))
+        found: "\((value.members ?? []).map(\.key).joined(separator: ", ")) in \(key)")
     }
     guard MLXCodec.bits.contains(bits), MLXCodec.groupSizes.contains(size) else {
       throw ModelError(
-        .malformed, "the quantization in config.json is invalid", tensor: key,
+        .malformed, "the quantization in config.json is invalid",
         expected: "2, 3, 4, 5, 6 or 8 bits, groups of 32, 64 or 128",
-        found: "\(bits) bits, groups of \(size)")
+        found: "\(bits) bits, groups of \(size) in \(key)")
     }
     return LayerGroups(bits: bits, size: size)
   }

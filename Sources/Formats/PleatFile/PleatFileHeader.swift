@@ -10,6 +10,8 @@ struct PleatFileHeader {
     case zstd
     /// Some tensors consist of GGML blocks.
     case ggmlBlocks = "ggml-blocks"
+    /// Some companion files are in sub-folders.
+    case companionFolders = "companion-folders"
   }
 
   /// The location and the checksum of a part.

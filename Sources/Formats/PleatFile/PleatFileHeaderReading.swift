@@ -61,6 +61,12 @@ struct PleatFileHeaderReading {
         .limit, "the companions are too large", file: file,
         expected: "at most \(limits.companionByteCount) bytes", found: "\(total)")
     }
+    let folders = companions.compactMap { CompanionName.folder(of: $0.name) }
+    if let folder = folders.first(where: companionNames.contains) {
+      throw ModelError(
+        .malformed, "a companion file has the name of a folder of companions", file: file,
+        found: folder)
+    }
   }
 
   private func requirements(_ scanner: inout JSONScanner) throws(ModelError) {
@@ -75,14 +81,11 @@ struct PleatFileHeaderReading {
     }
   }
 
-  // A companion may be written as a file. So its name must not lead to another folder.
   private mutating func companionName(_ name: String) throws(ModelError) -> String {
-    guard !name.isEmpty, name != ".", name != "..", !name.contains("/"), !name.utf8.contains(0),
-      companionNames.insert(name).inserted
-    else {
+    guard CompanionName.isUsable(name), companionNames.insert(name).inserted else {
       throw ModelError(
         .malformed, "the name of a companion file is not usable", file: file,
-        expected: "a file name without folders, used once", found: name)
+        expected: "a file name, used once, at most with a folder such as 1_Pooling", found: name)
     }
     return name
   }

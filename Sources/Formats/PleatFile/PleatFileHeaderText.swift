@@ -76,6 +76,8 @@ struct PleatFileHeaderText {
         layout.contents.stored.contains {
           if case .foreign = $0.encoding { true } else { false }
         }
+      case .companionFolders:
+        layout.contents.companions.contains { CompanionName.folder(of: $0.name) != nil }
       }
     }
   }

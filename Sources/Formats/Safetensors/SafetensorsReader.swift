@@ -9,6 +9,7 @@ struct SafetensorsReader: StoredReader {
   let stored: [StoredTensor]
   let metadata: Metadata
   let companions: [Companion]
+  let notes: [String]
   let files: [InputFile]
   let inputPaths: [FilePath]
   /// The files that were found at the path that the user gave.
@@ -59,10 +60,14 @@ struct SafetensorsReader: StoredReader {
     self.files = inputs
     self.metadata = metadata
     var companionFiles: [InputFile] = []
-    for path in files.companions { companionFiles.append(try InputFile(path)) }
+    for file in files.companions.files { companionFiles.append(try InputFile(file.path)) }
     self.companionFiles = companionFiles
-    inputPaths = files.files + files.companions + (files.index.map { [$0.path] } ?? [])
-    companions = companionFiles.map { Companion(name: $0.path.name, byteCount: $0.byteCount) }
+    inputPaths =
+      files.files + files.companions.files.map(\.path) + (files.index.map { [$0.path] } ?? [])
+    companions = zip(files.companions.files, companionFiles).map {
+      Companion(name: $0.name, byteCount: $1.byteCount)
+    }
+    notes = files.companions.notes
   }
 
   /// Opens the files and reads their headers, in parallel.

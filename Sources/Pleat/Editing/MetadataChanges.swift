@@ -107,7 +107,7 @@ public struct MetadataChanges: Sendable {
     let templates = try ChatTemplateFile.metadata(
       try file.bytes(at: 0, count: file.byteCount), path: path)
     for entry in metadata.entries
-    where ChatTemplateFile.isKey(entry.key) && templates[entry.key] == nil {
+    where ChatTemplates.isKey(entry.key) && templates[entry.key] == nil {
       try checkChange(of: entry.key)
       append(Change(key: entry.key, old: entry.value, new: nil))
     }

@@ -112,9 +112,12 @@ public struct AdapterFile: Sendable {
     return checksum.text
   }
 
+  /// The names of the files in an adapter folder whose paths stand for the folder.
+  static let fileNames = ModelFiles.adapterNames + ["adapter_config.json"]
+
   private static func name(of path: FilePath) -> String {
     let name = path.name.isEmpty || path.name == "." ? path.string : path.name
-    return (ModelFiles.adapterNames + ["adapter_config.json"]).contains(name)
+    return fileNames.contains(name)
       ? path.parentFolder.name : name
   }
 }

@@ -21,6 +21,8 @@ extension CompanionPlan {
     /// The tokens that adapters add; nil for none.
     var vocabulary: VocabularyGrowth?
 
+    var isEmpty: Bool { isTied == nil && vocabulary == nil }
+
     /// A config with the changes.
     func applied(to config: JSONValue) -> JSONValue {
       let config = isTied.map { EmbeddingTie.stating($0, in: config) } ?? config
@@ -28,22 +30,23 @@ extension CompanionPlan {
     }
   }
 
-  /// The companion files of the output.
+  /// The companion files of an output whose tokenizer is decided.
   ///
   /// `config.json` and the files beside it describe the quantization as the format requires, and
   /// have the `changes`. Throws `unsupported` if the format needs a `config.json` and the model has
   /// none.
   static func plans(
-    for model: Model, _ tensors: @autoclosure () -> [TensorInfo], _ format: Format,
-    _ changes: Changes = Changes()
+    for model: Model, _ tokenizer: OutputTokenizer, _ tensors: @autoclosure () -> [TensorInfo],
+    _ format: Format, _ changes: Changes
   ) throws(ModelError) -> [CompanionPlan] {
-    var plans = model.catalog.companions.indices.map {
-      CompanionPlan(companion: model.catalog.companions[$0], source: $0)
-    }
+    var plans = tokenizer.companions
     // The config describes packed words that are copied.
     guard model.packedFault == nil else { return plans }
-    let old = try model.configuration()
-    guard format.isCheckpoint || model.format.needsConfig else {
+    let isDescribed = format.isCheckpoint || model.format.needsConfig
+    // A damaged config that nothing needs is no reason to refuse.
+    guard isDescribed || !changes.isEmpty else { return plans }
+    let old = try tokenizer.document("config.json")
+    guard isDescribed else {
       plans.rewrite(old.map(changes.applied(to:)), ifNot: old)
       return plans
     }
@@ -73,7 +76,14 @@ extension CompanionPlan {
     return plans
   }
 
-  fileprivate static func text(_ document: JSONValue) -> [UInt8] {
+  /// Replaces the content by a JSON document.
+  mutating func replace(by document: JSONValue) {
+    let text = Self.text(document)
+    self.text = text
+    companion.byteCount = text.count
+  }
+
+  private static func text(_ document: JSONValue) -> [UInt8] {
     Array((JSONWriter.text(document, indentation: 2, writingNonFinite: true) + "\n").utf8)
   }
 
@@ -106,8 +116,6 @@ extension [CompanionPlan] {
     guard let config, config != old,
       let index = firstIndex(where: { $0.companion.name == "config.json" })
     else { return }
-    let text = CompanionPlan.text(config)
-    self[index].text = text
-    self[index].companion.byteCount = text.count
+    self[index].replace(by: config)
   }
 }

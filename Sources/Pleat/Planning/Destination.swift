@@ -2,7 +2,7 @@ internal import Bytes
 public import Formats
 internal import SystemPackage
 internal import TensorModel
-public import Weights
+internal import Weights
 
 /// The output of a run: its path, its format and how its files are made.
 public struct Destination: Sendable {
@@ -16,8 +16,8 @@ public struct Destination: Sendable {
   public var compresses: Bool
   /// llama.cpp's name of the pre-tokenizer, if a checkpoint becomes GGUF; nil to recognize it.
   public var preTokenizer: String?
-  /// A GGUF model whose tokenizer replaces that of the checkpoint.
-  public var tokenizerDonor: Model?
+  /// A tokenizer that replaces that of the model.
+  public var tokenizerDonor: TokenizerDonor?
 
   /// Creates a destination.
   public init(
@@ -32,6 +32,13 @@ public struct Destination: Sendable {
   /// The free space at the output path, in bytes; nil if the system does not report it.
   public var freeByteCount: Int? { FileSystem.freeByteCount(of: FilePath(path).parentFolder) }
 
+  /// Whether the output includes companion files.
+  var holdsCompanions: Bool {
+    format.isCheckpoint ? !isSafetensorsFile : !format.usesGGUFNames
+  }
+
+  private var isSafetensorsFile: Bool { FilePath(path).extension == "safetensors" }
+
   /// Throws `usage` for options that the format does not support.
   func check() throws(ModelError) {
     let features = format.container.features
@@ -43,12 +50,12 @@ public struct Destination: Sendable {
         .usage, "\(format.name) output cannot be split into several files", found: "--shard",
         hint: "leave --shard out")
     }
-    if format.needsConfig && FilePath(path).extension == "safetensors" {
+    if format.needsConfig && isSafetensorsFile {
       throw ModelError(
         .usage, "\(format.name) needs a folder for the tensors and their config",
         expected: "-o folder/", found: path)
     }
-    if shardByteCount != nil && FilePath(path).extension == "safetensors" {
+    if shardByteCount != nil && isSafetensorsFile {
       throw ModelError(
         .usage, "--shard needs a folder as output", expected: "-o folder/", found: path,
         hint: "leave --shard out, or name a folder")
@@ -74,7 +81,7 @@ public struct Destination: Sendable {
   func check(_ layout: any OutputLayout, against models: [Model]) throws(ModelError) {
     let path = FilePath(path)
     for output in layout.folder.map({ [$0] }) ?? layout.fileNames.map(path.sibling)
-    where models.contains(where: { $0.reads(output) }) {
+    where models.contains(where: { $0.reads(output) }) || tokenizerDonor?.reads(output) == true {
       throw ModelError(
         .usage, "the output is the input", file: output.string, hint: "write to another path")
     }

@@ -7,7 +7,7 @@ internal import Weights
 enum OutputMetadata {
   /// The metadata of the model, updated for the tensors and the format of the output.
   static func metadata(
-    of model: Model, _ translation: GGUFTranslation?, _ jobs: [TensorJob], _ format: Format,
+    _ metadata: Metadata, isTranslated: Bool, _ jobs: [TensorJob], _ format: Format,
     _ history: [JSONValue]
   ) -> Metadata {
     let jobs = jobs.lazy.filter { $0.action != .omit }
@@ -17,8 +17,8 @@ enum OutputMetadata {
       case .copy, .repack, .merge, .replace, .omit: false
       }
     }
-    var metadata = translation?.metadata ?? model.catalog.metadata
-    if isChanged || translation != nil {
+    var metadata = metadata
+    if isChanged || isTranslated {
       metadata = GGUFFileType.updated(metadata, for: Array(jobs.map(\.target)))
     }
     let marks = Formats.all.compactMap(\.metadataMark)

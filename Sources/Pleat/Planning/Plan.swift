@@ -76,21 +76,24 @@ extension Plan {
     let format = destination.format
     let attachments = attachments ?? model.attachments(besides: adapters)
     try format.checkHolds(attachments)
-    let translation = try model.translation(for: destination, of: wishes.map(\.described))
+    let tokenizer = try OutputTokenizer(of: model, for: destination)
+    let translation = try model.translation(
+      for: destination, of: wishes.map(\.described), tokenizer)
     var resolver = JobResolver(model, destination, permitsRounding: rounding)
     for (index, wish) in wishes.enumerated() {
       try resolver.append(index == head.dropped ? wish.omitted : wish, translation)
     }
     let jobs = resolver.jobs
     let companions = try CompanionPlan.plans(
-      for: model, jobs.filter { $0.action != .omit }.map(\.target), format,
+      for: model, tokenizer, jobs.filter { $0.action != .omit }.map(\.target), format,
       CompanionPlan.Changes(isTied: head.isTied, vocabulary: VocabularyGrowth(wishes)))
     let output = PlannedContents(resolver.stored, translation, attachments)
     let history = model.history + [history]
     var contents = Contents(
       stored: output.stored,
       metadata: OutputMetadata.metadata(
-        of: model, translation, jobs, format, history),
+        translation?.metadata ?? tokenizer.metadata, isTranslated: translation != nil, jobs, format,
+        history),
       companions: companions.map(\.companion),
       provenance: Provenance(sources: model.expectedSources, history: history))
     contents.attached = output.attached
@@ -106,7 +109,8 @@ extension Plan {
     self.companions = layout.holdsCompanions ? companions : []
     additions = output.additions
     self.notes =
-      model.notes + (translation?.notes ?? []) + head.notes + notes
+      model.notes + (translation?.notes ?? []) + tokenizer.notes
+      + (try tokenizer.notes(on: adapters)) + head.notes + notes
       + (translation == nil ? OutputMetadata.losses(of: model, in: layout, format) : [])
     self.missingPermit = missingPermit
     byteCount = layout.byteCount

@@ -19,6 +19,9 @@ extension Plan {
     var lines = [PleatVersion.text, format.name] + fileNames
     lines += inputs.flatMap { $0.files.map(\.identity) }
     lines.append(JSONWriter.text(.array(layout.contents.provenance.history)))
+    // The header of the first file holds the metadata.
+    let metadata = GGUFMetadata.bytes(of: layout.contents.metadata)
+    lines.append(CRC32C(of: metadata.span).text)
     for job in jobs { lines.append(job.identity) }
     for tensor in layout.contents.stored { lines.append("\(tensor.name) \(tensor.byteCount)") }
     let text = Array(lines.joined(separator: "\n").utf8)

@@ -15,12 +15,15 @@ struct UnchangedParts {
   /// Throws `io`, and what reading throws.
   func copyCompanions(to sink: any BlockSink) throws(ModelError) {
     for (index, companion) in plan.companions.enumerated() {
-      if let text = companion.text {
-        try sink.writeCompanion(index, at: 0, text)
+      guard let text = companion.text else {
+        guard let source = companion.source else { continue }
+        try Self.copyCompanion(source, of: plan.model, to: index, in: sink)
         continue
       }
-      guard let source = companion.source else { continue }
-      try Self.copyCompanion(source, of: plan.model, to: index, in: sink)
+      for start in stride(from: 0, to: text.count, by: Self.pieceByteCount) {
+        let end = min(text.count, start + Self.pieceByteCount)
+        try sink.writeCompanion(index, at: start, Array(text[start..<end]))
+      }
     }
   }
 

@@ -1,7 +1,7 @@
 internal import ArgumentParser
 internal import Pleat
 
-/// The options for the tokenizer of GGUF output that is made from a checkpoint.
+/// The options for the tokenizer of the output.
 struct TokenizerOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
@@ -14,21 +14,21 @@ struct TokenizerOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       """
-      For gguf output from a checkpoint: use the tokenizer of this GGUF file instead of the \
-      checkpoint's.
+      Use the tokenizer, chat template and end-of-text token of this adapter folder or model \
+      instead of those of the model that is read.
       """,
       valueName: "path"),
-    completion: .file(extensions: ["gguf"]))
+    completion: .file())
   var tokenizerFrom: String?
 
   /// Returns the destination with these options applied.
   ///
-  /// Throws what opening the model of `--tokenizer-from` throws.
+  /// Throws what opening the path of `--tokenizer-from` throws.
   func applied(to destination: Destination) throws(ModelError) -> Destination {
     var destination = destination
     destination.preTokenizer = tokenizerPre
     destination.tokenizerDonor = try tokenizerFrom.map { (path) throws(ModelError) in
-      try Model.open(path)
+      try TokenizerDonor.open(path)
     }
     return destination
   }

@@ -3,11 +3,6 @@ package import TensorModel
 
 /// A file with the chat templates of a model.
 package enum ChatTemplateFile {
-  /// Whether a metadata key belongs to chat templates: their texts, and the list of their names.
-  package static func isKey(_ key: String) -> Bool {
-    key == ChatTemplate.key || key == ChatTemplate.namesKey || key.hasPrefix(ChatTemplate.key + ".")
-  }
-
   /// The chat templates in a file, as metadata for llama.cpp.
   ///
   /// - Parameters:
@@ -19,7 +14,7 @@ package enum ChatTemplateFile {
     _ bytes: [UInt8], path: String
   ) throws(ModelError) -> Metadata {
     var metadata = Metadata()
-    ChatTemplate.write(try template(bytes, path), to: &metadata)
+    try templates(bytes, path).write(to: &metadata)
     guard !metadata.entries.isEmpty else {
       throw ModelError(
         .malformed, "the file has no chat template", file: path,
@@ -28,25 +23,24 @@ package enum ChatTemplateFile {
     return metadata
   }
 
-  private static func template(
+  private static func templates(
     _ bytes: [UInt8], _ path: String
-  ) throws(ModelError) -> JSONValue? {
+  ) throws(ModelError) -> ChatTemplates {
     if path.hasSuffix(".json") {
       let document = try JSONParser.parse(bytes, file: path, allowingNonFinite: true)
-      let template = document["chat_template"]
-      for choice in template?.array ?? []
+      for choice in document["chat_template"]?.array ?? []
       where choice["name"]?.string == nil || choice["template"]?.string == nil {
         throw ModelError(
           .malformed, "a chat template has no name or no text", file: path, tensor: "chat_template",
           expected: "objects with name and template")
       }
-      return template
+      return ChatTemplates(document, file: path)
     }
     guard !bytes.isEmpty, let text = String(validating: bytes, as: UTF8.self) else {
       throw ModelError(
         .malformed, "the file is not a chat template", file: path, expected: "text in UTF-8",
         found: bytes.isEmpty ? "an empty file" : nil)
     }
-    return .string(text)
+    return ChatTemplates(usual: text)
   }
 }

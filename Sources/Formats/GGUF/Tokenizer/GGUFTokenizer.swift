@@ -14,7 +14,7 @@ package struct GGUFTokenizer: Sendable {
 
   static let tokensKey = "tokenizer.ggml.tokens"
   static let donorHint =
-    "--tokenizer-from MODEL.gguf copies the tokenizer of a gguf of the same model"
+    "--tokenizer-from PATH uses the tokenizer of another folder, or of a gguf of the same model"
   // An embedding without columns could have any number of rows.
   private static let tokenLimit = 1 << 24
   private static let prefix = "tokenizer."
@@ -23,7 +23,7 @@ package struct GGUFTokenizer: Sendable {
   /// Reads the tokenizer of a checkpoint.
   ///
   /// - Parameters:
-  ///   - file: Reads a companion file by its name; returns nil if there is none.
+  ///   - companions: The files beside its weights.
   ///   - config: `config.json`.
   ///   - tokenCount: The number of rows of the embedding; the vocabulary is padded to it.
   ///   - architecture: The architecture of the model.
@@ -31,7 +31,7 @@ package struct GGUFTokenizer: Sendable {
   /// - Throws: `unsupported` for tokenizers that llama.cpp does not support, `malformed`, `mismatch`,
   ///   `limit` and `usage`.
   package init(
-    _ file: (String) throws(ModelError) -> [UInt8]?, config: JSONValue, tokenCount: Int,
+    _ companions: CompanionReader, config: JSONValue, tokenCount: Int,
     architecture: Architecture, pre: String?
   ) throws(ModelError) {
     guard tokenCount <= Self.tokenLimit else {
@@ -39,8 +39,19 @@ package struct GGUFTokenizer: Sendable {
         .limit, "the embedding has too many rows", expected: "at most \(Self.tokenLimit)",
         found: "\(tokenCount)")
     }
-    let files = try TokenizerFiles(file, config: config)
-    noteMatchingOptions(files)
+    do throws(ModelError) {
+      let files = try TokenizerFiles(companions, config: config)
+      noteMatchingOptions(files)
+      try write(files, tokenCount, architecture, pre)
+      notes += files.chatTemplates.notes
+    } catch {
+      throw companions.located(error)
+    }
+  }
+
+  private mutating func write(
+    _ files: TokenizerFiles, _ tokenCount: Int, _ architecture: Architecture, _ pre: String?
+  ) throws(ModelError) {
     if let fast = files.fast, files.sentencePiece == nil {
       try fast.checkAlgorithm()
       if fast.isByteLevel {
@@ -98,7 +109,7 @@ package struct GGUFTokenizer: Sendable {
     // With these names, llama.cpp adds a start token to texts unless the metadata forbids it.
     if PreTokenizerName.addingStart.contains(tokenizer.name) { special.setDefault("bos", false) }
     special.write(to: &metadata)
-    ChatTemplate.write(files, to: &metadata)
+    files.chatTemplates.write(to: &metadata)
   }
 
   private mutating func write(
@@ -121,7 +132,7 @@ package struct GGUFTokenizer: Sendable {
     // Code Llama ends an infill with a token that llama.cpp does not recognize by its text.
     special.set("eot", texts.index(of: Array("▁<EOT>".utf8)[...]))
     special.write(to: &metadata)
-    ChatTemplate.write(files, to: &metadata)
+    files.chatTemplates.write(to: &metadata)
     if metadata[key] == nil, addsSpace == .bool(false) { metadata.append(key, addsSpace) }
   }
 

@@ -21,6 +21,9 @@ struct SpecialTokens {
   private var additions: [(kind: String, isAdded: Bool)] = []
   private let tokenCount: Int
 
+  /// The key for the id of a kind of token; nil for kinds that have no key.
+  static func key(of kind: String) -> String? { keys[kind].map { "tokenizer.ggml.\($0)" } }
+
   /// Finds the special tokens; `vocabulary` contains the texts of all tokens by id.
   init(_ files: TokenizerFiles, _ vocabulary: TextIndex) {
     tokenCount = vocabulary.count
@@ -69,7 +72,7 @@ struct SpecialTokens {
   /// Adds the ids, and which tokens are added to texts, to metadata.
   func write(to metadata: inout Metadata) {
     for (kind, id) in ids {
-      if let key = Self.keys[kind] { metadata.append("tokenizer.ggml." + key, .u32(UInt32(id))) }
+      if let key = Self.key(of: kind) { metadata.append(key, .u32(UInt32(id))) }
     }
     for (kind, isAdded) in additions where ["bos", "eos", "sep"].contains(kind) {
       metadata.append("tokenizer.ggml.add_\(kind)_token", .bool(isAdded))
@@ -84,7 +87,8 @@ struct SpecialTokens {
     }
   }
 
-  private static func text(of kind: String, in file: JSONValue) -> String? {
+  /// The text of the token of a kind in tokenizer_config.json or special_tokens_map.json.
+  static func text(of kind: String, in file: JSONValue) -> String? {
     let value = file["\(kind)_token"]
     let text = value?.string ?? value?["content"]?.string
     return text?.isEmpty == true ? nil : text

@@ -63,13 +63,15 @@ package struct GGUFTranslation: Sendable {
   ///   - tensors: The tensors of the checkpoint.
   ///   - config: Its `config.json`.
   ///   - generation: Its `generation_config.json`; nil if it has none.
+  ///   - modules: Its modules of sentence-transformers.
   ///   - name: The name of the model, for the metadata.
   ///   - tokenizer: Makes the tokenizer for an architecture and a number of embedding rows; may
   ///     return nil for none.
   /// - Throws: `unsupported` for an architecture or a tensor that Pleat does not know, `malformed`
   ///   for an incomplete config or missing tensors, `limit`, and what `tokenizer` throws.
   package init(
-    _ tensors: [TensorInfo], config: JSONValue, generation: JSONValue?, name: String,
+    _ tensors: [TensorInfo], config: JSONValue, generation: JSONValue?,
+    modules: SentenceModules = SentenceModules(), name: String,
     tokenizer: (Architecture, Int) throws(ModelError) -> GGUFTokenizer?
   ) throws(ModelError) {
     let architecture = try Self.architecture(of: config)
@@ -87,8 +89,9 @@ package struct GGUFTranslation: Sendable {
     metadata.append("general.name", .text(name))
     let sampling = generation.map(SamplingDefaults.metadata) ?? Metadata()
     let vocabulary = try tokenizer(architecture, tokenCount)
-    notes = vocabulary?.notes ?? []
-    let entries = sampling.entries + described.entries
+    notes = (vocabulary?.notes ?? []) + modules.notes
+    let entries =
+      sampling.entries + described.entries + modules.metadata(of: architecture.ggufName).entries
     for entry in entries + (vocabulary?.metadata.entries ?? []) {
       metadata.append(entry.key, entry.value)
     }

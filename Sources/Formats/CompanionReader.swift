@@ -1,0 +1,84 @@
+package import Bytes
+package import TensorModel
+
+/// Access to the companion files of a model by their names.
+package struct CompanionReader {
+  /// The names of the files that can be read.
+  package let names: [String]
+  private let read: (String) throws(ModelError) -> [UInt8]?
+  private let path: (String) -> String
+
+  /// Creates access to files.
+  ///
+  /// - Parameters:
+  ///   - names: The names of the files.
+  ///   - path: What messages call a file, given its name.
+  ///   - read: Reads a file; returns nil if there is none with the name.
+  package init(
+    names: [String], path: @escaping (String) -> String = { $0 },
+    read: @escaping (String) throws(ModelError) -> [UInt8]?
+  ) {
+    self.names = names
+    self.path = path
+    self.read = read
+  }
+
+  /// What messages call a file.
+  package func path(of name: String) -> String { path(name) }
+
+  /// The bytes of a file; nil if there is none with the name.
+  ///
+  /// Throws what reading throws.
+  package func bytes(of name: String) throws(ModelError) -> [UInt8]? { try read(name) }
+
+  /// The text of a file; nil if there is none with the name.
+  ///
+  /// Throws `malformed` for a text that is not UTF-8, and what reading throws.
+  func text(of name: String) throws(ModelError) -> String? {
+    guard let bytes = try read(name) else { return nil }
+    if let text = String(validating: bytes, as: UTF8.self) { return text }
+    throw ModelError(.malformed, "the text is not UTF-8", file: path(name))
+  }
+
+  /// The JSON document in a file; nil if there is none with the name.
+  ///
+  /// Numbers may be `NaN` and infinite, as Python writes them. Throws `malformed` for a text that is
+  /// not JSON, and what reading throws.
+  package func document(_ name: String) throws(ModelError) -> JSONValue? {
+    guard let bytes = try read(name) else { return nil }
+    return try JSONParser.parse(bytes, file: path(name), allowingNonFinite: true)
+  }
+
+  /// The JSON object in a file; an empty object if there is no file with the name.
+  ///
+  /// Throws `malformed` for anything else than an object, and what reading throws.
+  package func object(_ name: String) throws(ModelError) -> JSONValue {
+    guard let value = try document(name) else { return .object([]) }
+    guard value.members != nil else {
+      throw ModelError(
+        .malformed, "the file does not contain an object", file: path(name), found: value.kind)
+    }
+    return value
+  }
+
+  /// The tokenizer in tokenizer.json; nil if there is none.
+  ///
+  /// Throws what reading it throws.
+  func fastTokenizer() throws(ModelError) -> FastTokenizer? {
+    do throws(ModelError) {
+      return try read(FastTokenizer.file).map { (bytes) throws(ModelError) in
+        try FastTokenizer(bytes)
+      }
+    } catch {
+      throw located(error)
+    }
+  }
+
+  /// The error with the path of a file instead of its name.
+  func located(_ error: ModelError) -> ModelError {
+    guard let name = error.file, names.contains(name) else { return error }
+    var error = error
+    error.file = path(name)
+    return error
+  }
+}

@@ -1,0 +1,28 @@
+/// What a file of a Hugging Face tokenizer contains.
+package enum TokenizerFileKind: Sendable {
+  /// The tokens.
+  case vocabulary
+  /// The special tokens and other settings.
+  case settings
+  /// Chat templates.
+  case template
+  /// Something that belongs to no kind and is replaced by its name only.
+  case other
+
+  /// The kind of a companion file; nil if it is not a file of a tokenizer.
+  package init?(_ name: String) {
+    switch name {
+    case FastTokenizer.file, SentencePieceModel.file, TokenizerFiles.addedTokensFile, "vocab.json",
+      "vocab.txt", "merges.txt", "tekken.json", "spiece.model", "sentencepiece.bpe.model",
+      "tiktoken.model":
+      self = .vocabulary
+    case TokenizerFiles.configurationFile, TokenizerFiles.specialTokensFile: self = .settings
+    case ChatTemplates.file, ChatTemplates.legacyFile: self = .template
+    case TokenizerFiles.generationFile: self = .other
+    case _ where CompanionName.folder(of: name) == CompanionName.templateFolder: self = .template
+    case _ where name.hasSuffix(".tiktoken"): self = .vocabulary
+    case _ where name.hasPrefix("tokenization") && name.hasSuffix(".py"): self = .other
+    default: return nil
+    }
+  }
+}
