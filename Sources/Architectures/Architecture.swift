@@ -21,8 +21,6 @@ package struct Architecture: Sendable {
   package let layerNames: [NamePair]
   /// Whether GGUF stores the weights of norms plus one, as it does for gemma.
   package var addsOneToNorms = false
-  /// A prefix that checkpoints of a larger model put before each name, or after `model.`.
-  package var huggingFacePrefix = ""
   /// The tensors of each expert, with `*` for its number.
   ///
   /// GGUF has one tensor for all experts of a layer.
@@ -36,7 +34,11 @@ package struct Architecture: Sendable {
   package let hyperparameters: [Hyperparameters.Key]
   /// Whether llama.cpp never adds a space before a text, regardless of the tokenizer.
   package var neverAddsSpacePrefix = false
+  /// What llama.cpp computes for the architecture, whatever a file states.
+  package var traits = RuntimeTraits()
 
+  private static let head = TensorNames.head + "."
+  private static let huggingFaceModel = "model."
   private static let huggingFaceLayers = "model.layers."
   private static let ggufLayers = "blk."
 
@@ -78,27 +80,52 @@ package struct Architecture: Sendable {
   }
 
   private func entry(ofHuggingFaceName name: String) -> (parts: NameParts, pair: NamePair)? {
-    guard let parts = NameParts(withoutPrefix(name)[...], layers: Self.huggingFaceLayers),
+    guard let parts = NameParts(plainName(name)[...], layers: Self.huggingFaceLayers),
       let pair = names(for: parts).first(where: { $0.huggingFace == parts.stem })
     else { return nil }
     return (parts, pair)
   }
 
-  /// The name without the prefix; in newer checkpoints, `model.` comes first and is kept.
-  private func withoutPrefix(_ name: String) -> String {
-    guard !huggingFacePrefix.isEmpty else { return name }
-    if name.hasPrefix(huggingFacePrefix) { return String(name.dropFirst(huggingFacePrefix.count)) }
-    let model = "model."
-    guard name.hasPrefix(model + huggingFacePrefix) else { return name }
-    return model + name.dropFirst(model.count + huggingFacePrefix.count)
+  /// A checkpoint name as it is in a model of text alone, whatever stands before it.
+  package func plainName(_ huggingFaceName: String) -> String {
+    let rest = TextPrefix.stripped(huggingFaceName).rest
+    return rest.hasPrefix(Self.head) ? rest : Self.huggingFaceModel + rest
+  }
+
+  /// What stands before the checkpoint name of a tensor in the tables, other than the head.
+  ///
+  /// Nil for the head and for tensors that are in no table.
+  package func prefix(ofHuggingFaceName name: String) -> String? {
+    let (prefix, rest) = TextPrefix.stripped(name)
+    guard !rest.hasPrefix(Self.head) else { return nil }
+    return place(ofHuggingFaceName: name).map { _ in prefix }
+  }
+
+  /// The layer of a checkpoint tensor, and its names in the tables.
+  ///
+  /// The layer is nil outside of layers. The whole is nil for tensors that are in no table. Names of
+  /// experts have `*` for the number.
+  package func place(ofHuggingFaceName name: String) -> (layer: Int?, names: NamePair)? {
+    let found =
+      entry(ofHuggingFaceName: name)
+      ?? expertEntry(ofHuggingFaceName: name).map { ($0.parts, $0.pair) }
+    // The layer of a number that is too large for an `Int` is beyond those of any model.
+    return found.map { parts, pair in (parts.layer.map { Int($0) ?? .max }, pair) }
   }
 
   /// llama.cpp's name for the stack of an expert's tensor, and the number of the expert.
   ///
   /// Nil for tensors of no expert.
   package func expert(ofHuggingFaceName name: String) -> (ggufName: String, index: Int)? {
+    guard let (parts, pair, index) = expertEntry(ofHuggingFaceName: name) else { return nil }
+    return (parts.name(Self.ggufLayers, pair.gguf), index)
+  }
+
+  private func expertEntry(
+    ofHuggingFaceName name: String
+  ) -> (parts: NameParts, pair: NamePair, index: Int)? {
     guard !expertNames.isEmpty,
-      let parts = NameParts(withoutPrefix(name)[...], layers: Self.huggingFaceLayers)
+      let parts = NameParts(plainName(name)[...], layers: Self.huggingFaceLayers)
     else { return nil }
     for pair in expertNames {
       let ends = pair.huggingFace.split(separator: "*", omittingEmptySubsequences: false)
@@ -107,7 +134,7 @@ package struct Architecture: Sendable {
       }
       let number = parts.stem.dropFirst(ends[0].count).dropLast(ends[1].count)
       guard NameParts.isNumber(number), let index = Int(number) else { continue }
-      return (parts.name(Self.ggufLayers, pair.gguf), index)
+      return (parts, pair, index)
     }
     return nil
   }
@@ -143,8 +170,15 @@ package struct Architecture: Sendable {
     return names.map { $0 + ".weight" }
   }
 
-  /// A checkpoint name without the prefix that a larger model puts before it.
-  package func plainName(_ huggingFaceName: String) -> String { withoutPrefix(huggingFaceName) }
+  /// The checkpoint names of the biases that a config says a model has.
+  package func requiredBiases(layerCount: Int, _ config: JSONValue) -> [String] {
+    let keys = traits.biasKeys.filter { config[$0.key]?.bool == true }
+    let tensors = keys.reduce(into: Set<String>()) { $0.formUnion($1.tensors) }
+    let stems = layerNames.filter { tensors.contains($0.gguf) }.map(\.huggingFace)
+    return (0..<layerCount).flatMap { layer in
+      stems.map { "\(Self.huggingFaceLayers)\(layer).\($0).bias" }
+    }
+  }
 
   private func names(for parts: NameParts) -> [NamePair] {
     parts.layer == nil ? modelNames : layerNames

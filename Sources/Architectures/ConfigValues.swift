@@ -10,9 +10,14 @@ struct ConfigValues {
 
   /// A whole number above zero; nil if the config lacks it.
   ///
-  /// Throws `malformed` for another value.
+  /// Throws `malformed` for another value, and `unsupported` for a list with one for each layer.
   func count(_ key: String) throws(ModelError) -> Int? {
     guard let value = self[key] else { return nil }
+    guard value.array == nil else {
+      throw ModelError(
+        .unsupported, "llama.cpp needs one value for all layers", tensor: key,
+        expected: "a whole number above 0", found: "a list")
+    }
     guard let count = value.int, count > 0, count <= Int(UInt32.max) else {
       throw Self.fault(key, "a whole number above 0", value)
     }
@@ -36,6 +41,40 @@ struct ConfigValues {
       throw Self.fault(key, "a number", value)
     }
     return number
+  }
+
+  /// A number above zero.
+  ///
+  /// Throws `malformed` if the config lacks it or states another value.
+  func positive(_ key: String) throws(ModelError) -> Double {
+    if let number = try number(key), number > 0 { return number }
+    throw Self.fault(key, "a number above 0", self[key])
+  }
+
+  /// Whether each layer has sliding attention; nil if all but each one after a period have.
+  ///
+  /// Throws `malformed` for an invalid list, and `unsupported` for other kinds of attention.
+  func slidingLayers(_ layerCount: Int, period: Int) throws(ModelError) -> [Bool]? {
+    let usual = (1...layerCount).map { $0 % period != 0 }
+    var layers = usual
+    if let list = self["layer_types"] {
+      let types = list.array ?? []
+      guard types.count == layerCount else {
+        throw Self.fault("layer_types", "a list of \(layerCount) texts", list)
+      }
+      for (index, type) in types.enumerated() {
+        guard let type = type.string, ["sliding_attention", "full_attention"].contains(type) else {
+          throw ModelError(
+            .unsupported, "llama.cpp has no such layers in this architecture",
+            tensor: "layer_types", expected: "sliding_attention or full_attention",
+            found: JSONWriter.text(type))
+        }
+        layers[index] = type == "sliding_attention"
+      }
+    } else if let stated = try count("sliding_window_pattern") {
+      layers = (1...layerCount).map { $0 % stated != 0 }
+    }
+    return layers == usual ? nil : layers
   }
 
   /// The error for a value that is missing or invalid.

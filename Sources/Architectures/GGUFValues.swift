@@ -54,6 +54,17 @@ struct GGUFValues {
   /// A text; nil if the file lacks it.
   func text(_ key: String) -> String? { self[key]?.text }
 
+  /// A boolean; nil if the file lacks it.
+  func flag(_ key: String) -> Bool? {
+    if case .bool(let flag) = self[key] { flag } else { nil }
+  }
+
+  /// A list of booleans; nil if the file lacks it.
+  func flags(_ key: String) -> [Bool]? {
+    guard case .array(let list) = self[key], list.elementType == .bool else { return nil }
+    return list.bytes.map { $0 != 0 }
+  }
+
   private func fault(_ key: String, _ expected: String) -> ModelError {
     ModelError(
       .malformed, "the metadata has no valid value for a required key", tensor: "\(prefix).\(key)",

@@ -33,6 +33,10 @@ package struct Hyperparameters: Sendable, Hashable {
   package private(set) var finalSoftcap: Double?
   /// The window of sliding attention in positions; nil if the architecture has none.
   package private(set) var slidingWindow: Int?
+  /// Whether each layer has sliding attention; nil if layers alternate as llama.cpp assumes.
+  package private(set) var slidingLayers: [Bool]?
+  /// Whether tokens attend only to earlier ones; false for some models that embed texts.
+  package let isCausal: Bool
   /// The number of experts of a layer; nil without experts.
   package private(set) var expertCount: Int?
   /// The number of experts that a token uses; nil without experts.
@@ -48,6 +52,7 @@ package struct Hyperparameters: Sendable, Hashable {
     case slidingWindow
     /// Like `slidingWindow`, with 0 for none.
     case slidingWindowOrZero
+    case slidingLayers
     case ropeAttentionFactor
     case expertCount
     case usedExpertCount
@@ -56,57 +61,84 @@ package struct Hyperparameters: Sendable, Hashable {
   // Tables of rotary embeddings have a number for each pair of rows; this limits their size.
   private static let headSizeLimit = 1 << 16
 
+  // LLAMA_MAX_LAYERS of llama.cpp.
+  private static let layerLimit = 512
+
   /// Reads the hyperparameters that a `config.json` states.
   ///
   /// - Parameters:
   ///   - config: The config; for a larger model, with the members of the config of its text model.
   ///   - architecture: The architecture that the config names.
   ///   - tokenCount: The number of rows of the token embeddings.
+  ///   - queryRowCount: The number of rows of the projection to queries; nil if it is not known.
   /// - Throws: `malformed` for values that are missing or invalid, `limit` for heads that are too
-  ///   large, and `unsupported` for a scaling of rotary embeddings without a known attention factor.
+  ///   large or too many layers, and `unsupported` for values that differ by layer.
   package init(
-    _ config: JSONValue, _ architecture: Architecture, tokenCount: Int
+    _ config: JSONValue, _ architecture: Architecture, tokenCount: Int, queryRowCount: Int? = nil
   ) throws(ModelError) {
     let values = ConfigValues(
       config: architecture.defaults.overridden(by: config.withoutNulls))
     layerCount = try values.required("num_hidden_layers")
+    try Self.check(layerCount, atMost: Self.layerLimit, "layers", "num_hidden_layers")
     contextLength = try values.required("max_position_embeddings")
     hiddenSize = try values.required("hidden_size")
     feedForwardSize = try values.required("intermediate_size")
     headCount = try values.required("num_attention_heads")
     keyValueHeadCount = try values.count("num_key_value_heads") ?? headCount
+    guard headCount % keyValueHeadCount == 0 else {
+      throw ConfigValues.fault(
+        "num_key_value_heads", "a divisor of num_attention_heads, \(headCount)",
+        JSONValue(keyValueHeadCount))
+    }
     guard let epsilon = try values.number("rms_norm_eps") else {
       throw ConfigValues.fault("rms_norm_eps", "a number", nil)
     }
     normEpsilon = epsilon
     let stated = try values.count("head_dim")
     statesHeadSize = stated != nil
-    headSize = stated ?? hiddenSize / headCount
-    guard headSize <= Self.headSizeLimit else {
-      throw ModelError(
-        .limit, "the heads are too large", expected: "at most \(Self.headSizeLimit) rows",
-        found: "\(headSize)")
-    }
+    let derived = hiddenSize / headCount
+    // A config that leaves the size out has the default of transformers. Some programs write configs
+    // for which the weights have the other default.
+    let isStated = (config["head_dim"] ?? .null) != .null
+    let isDerived = !isStated && queryRowCount == headCount * derived
+    headSize = isDerived ? derived : stated ?? derived
+    try Self.check(headSize, atMost: Self.headSizeLimit, "rows in a head", "head_dim")
     rope = try RopeParameters(
       values, headSize: headSize, contextLength: contextLength,
-      scalesAttention: architecture.hyperparameters.contains(.ropeAttentionFactor))
+      scalings: architecture.traits.ropeScalings)
+    isCausal = values["is_causal"]?.bool ?? true
     for key in architecture.hyperparameters { try read(key, values, tokenCount: tokenCount) }
+    guard case .alternating(let period) = architecture.traits.sliding else { return }
+    slidingLayers = try values.slidingLayers(layerCount, period: period)
+    if slidingLayers?.contains(true) == false { slidingWindow = nil }
+  }
+
+  private static func check(
+    _ count: Int, atMost limit: Int, _ noun: String, _ key: String
+  ) throws(ModelError) {
+    guard count > limit else { return }
+    throw ModelError(
+      .limit, "config.json states too many \(noun)", tensor: key, expected: "at most \(limit)",
+      found: "\(count)")
   }
 
   private mutating func read(
     _ key: Key, _ values: ConfigValues, tokenCount: Int
   ) throws(ModelError) {
     switch key {
-    case .vocabularySize: vocabularySize = try values.count("vocab_size") ?? tokenCount
+    case .vocabularySize: vocabularySize = tokenCount
     case .attentionSoftcap: attentionSoftcap = try values.number("attn_logit_softcapping")
     case .finalSoftcap: finalSoftcap = try values.number("final_logit_softcapping")
-    case .slidingWindow, .slidingWindowOrZero:
-      // With a pattern of 1, no layer has sliding attention.
-      guard values["sliding_window_pattern"]?.int != 1 else { return }
-      slidingWindow = try values.count("sliding_window")
+    case .slidingWindow, .slidingWindowOrZero: slidingWindow = try values.count("sliding_window")
     case .expertCount: expertCount = try values.required("num_local_experts")
-    case .usedExpertCount: usedExpertCount = try values.required("num_experts_per_tok")
-    case .rotatedCount, .originalContextLength, .ropeAttentionFactor: break
+    case .usedExpertCount:
+      let count = try values.required("num_experts_per_tok")
+      guard count <= expertCount ?? count else {
+        throw ConfigValues.fault(
+          "num_experts_per_tok", "at most num_local_experts", JSONValue(count))
+      }
+      usedExpertCount = count
+    case .rotatedCount, .originalContextLength, .ropeAttentionFactor, .slidingLayers: break
     }
   }
 
@@ -131,6 +163,8 @@ package struct Hyperparameters: Sendable, Hashable {
     attentionSoftcap = values.number("attn_logit_softcapping")
     finalSoftcap = values.number("final_logit_softcapping")
     slidingWindow = values.wholeNumber("attention.sliding_window").flatMap { $0 == 0 ? nil : $0 }
+    slidingLayers = values.flags("attention.sliding_window_pattern")
+    isCausal = values.flag("attention.causal") ?? true
     expertCount = try values.count("expert_count")
     usedExpertCount = try values.count("expert_used_count")
   }

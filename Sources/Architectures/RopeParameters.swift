@@ -1,5 +1,4 @@
 internal import Bytes
-internal import TensorModel
 
 /// The parameters of rotary embeddings: by which angles pairs of numbers in a head are rotated.
 package struct RopeParameters: Sendable, Hashable {
@@ -11,39 +10,85 @@ package struct RopeParameters: Sendable, Hashable {
   package let rotatedCount: Int
   /// How angles are scaled to reach longer contexts.
   package let scaling: Scaling
-  /// The divisors for long and for short contexts, as in Phi 3; nil if there are none.
-  package private(set) var contextFactors: ContextFactors?
   /// The context length before the context was extended; nil if it is not known.
   package let originalContextLength: Int?
-  /// The factor of attention in an extended context; nil for 1, or if it is not stated.
-  package private(set) var attentionFactor: Double?
+  /// The factor of attention in an extended context, with longrope; nil for others.
+  package var attentionFactor: Double?
 
   /// A way to scale angles.
   package enum Scaling: Sendable, Hashable {
-    /// Angles are not scaled, or only by `contextFactors`.
+    /// Angles are not scaled.
     case none
     /// Every angle is divided by a factor.
     case linear(factor: Double)
+    /// The base grows with the text, once the text is longer than the context.
+    case dynamic
     /// YaRN (arXiv 2309.00071).
     case yarn(Yarn)
     /// Long waves are stretched, short ones are not, and those between are interpolated (Llama 3.1).
     case llama3(Llama3)
+    /// Angles have divisors of their own for long and for short contexts (arXiv 2402.13753).
+    case longrope(ContextFactors)
     /// A kind that Pleat does not know.
     case unknown(String)
+
+    /// The kind without its parameters; nil for none and for unknown ones.
+    package var kind: Kind? {
+      switch self {
+      case .none, .unknown: nil
+      case .linear: .linear
+      case .dynamic: .dynamic
+      case .yarn: .yarn
+      case .llama3: .llama3
+      case .longrope: .longrope
+      }
+    }
+  }
+
+  /// A way to scale angles, with its name in transformers.
+  package enum Kind: String, Sendable, Hashable, CaseIterable {
+    case linear
+    case dynamic
+    case yarn
+    case llama3
+    case longrope
   }
 
   /// The parameters of YaRN.
   package struct Yarn: Sendable, Hashable {
     /// The factor by which the context is extended.
     package var factor: Double
-    /// `extrapolation_factor`; nil for the default, as for the numbers below.
+    /// `extrapolation_factor`, which transformers ignores; nil for the default, as below.
     package var extrapolationFactor: Double?
-    /// `attention_factor`.
+    /// The factor of attention that `attention_factor` states, or `mscale` and `mscale_all_dim`.
     package var attentionFactor: Double?
     /// `beta_fast`.
     package var betaFast: Double?
     /// `beta_slow`.
     package var betaSlow: Double?
+    /// Whether the limits between long and short waves are rounded to whole pairs of numbers.
+    package var truncates = true
+
+    static let defaultBetas = (fast: 32.0, slow: 1.0)
+
+    /// The factor of attention.
+    package var wholeAttentionFactor: Double { attentionFactor ?? Self.attention(factor, scale: 1) }
+
+    /// The factor of attention divided by the default one, which depends on the extension.
+    package var relativeAttentionFactor: Double {
+      wholeAttentionFactor / Self.attention(factor, scale: 1)
+    }
+
+    /// Whether the limits between long and short waves are the default ones.
+    package var hasDefaultLimits: Bool {
+      truncates && (betaFast ?? Self.defaultBetas.fast) == Self.defaultBetas.fast
+        && (betaSlow ?? Self.defaultBetas.slow) == Self.defaultBetas.slow
+    }
+
+    /// The factor of attention of an extension, with a weight for its logarithm.
+    static func attention(_ factor: Double, scale: Double) -> Double {
+      factor <= 1 ? 1 : 0.1 * scale * Platform.logarithm(factor) + 1
+    }
   }
 
   /// The parameters of Llama 3.1.
@@ -66,15 +111,25 @@ package struct RopeParameters: Sendable, Hashable {
     package var short: [Float]
   }
 
-  /// The divisor of the rotary angle of each pair of numbers in a head; nil if all are 1.
+  /// The divisor of the rotary angle of each pair of numbers in a head; nil if none is needed.
   ///
-  /// The formula is that of `_compute_llama3_parameters` in transformers, in float32 as there.
+  /// Llama 3.1 needs divisors, and YaRN does unless it has the default limits. Any other scaling is
+  /// described by numbers in the metadata.
   package func frequencyFactors(headSize: Int) -> [Float]? {
-    guard case .llama3(let scaling) = scaling else { return nil }
+    switch scaling {
+    case .llama3(let scaling): factors(scaling, headSize)
+    case .yarn(let yarn) where !yarn.hasDefaultLimits: factors(yarn, headSize)
+    default: nil
+    }
+  }
+
+  // The formula is that of `_compute_llama3_parameters` in transformers, in float32 as there.
+  private func factors(_ scaling: Llama3, _ headSize: Int) -> [Float] {
     let positions = Float(scaling.originalContextLength)
     let (low, high) = (scaling.lowFrequencyFactor, scaling.highFrequencyFactor)
     return stride(from: 0, to: headSize, by: 2).map { index in
-      let angle = 1 / Platform.power(Float(base ?? 10000), Float(index) / Float(headSize))
+      let angle =
+        1 / Platform.power(Float(base ?? Self.defaultBase), Float(index) / Float(headSize))
       let wave = 2 * Float.pi / angle
       if wave < positions / high { return 1 }
       if wave > positions / low { return scaling.factor }
@@ -82,144 +137,27 @@ package struct RopeParameters: Sendable, Hashable {
       return 1 / ((1 - smooth) / scaling.factor + smooth)
     }
   }
-}
 
-// MARK: - Reading
-
-extension RopeParameters {
-  /// Reads the parameters that a config states.
-  ///
-  /// They are in an object of their own, in an object for each kind of layer, or among the other
-  /// values of the config.
-  ///
-  /// - Parameters:
-  ///   - config: The config.
-  ///   - headSize: The number of rows of a head.
-  ///   - contextLength: The context length of the model.
-  ///   - scalesAttention: Whether the architecture computes `attentionFactor` from other parameters.
-  /// - Throws: `malformed` for values that are missing or invalid, `unsupported` for a scaling
-  ///   without a known attention factor.
-  init(
-    _ config: ConfigValues, headSize: Int, contextLength: Int, scalesAttention: Bool
-  ) throws(ModelError) {
-    let all = config["rope_parameters"] ?? config["rope_scaling"] ?? .null
-    guard all == .null || all.members != nil else {
-      throw ConfigValues.fault("rope_parameters", "an object", all)
+  // The formula is that of `_compute_yarn_parameters` in transformers.
+  private func factors(_ yarn: Yarn, _ headSize: Int) -> [Float] {
+    func limit(_ rotationCount: Double) -> Double {
+      let waves = Double(originalContextLength ?? 1) / (rotationCount * 2 * Double.pi)
+      return Double(headSize) * Platform.logarithm(waves)
+        / (2 * Platform.logarithm(base ?? Self.defaultBase))
     }
-    let values = all["full_attention"] ?? all
-    base = (values["rope_theta"] ?? config["rope_theta"])?.double
-    slidingBase =
-      (all["sliding_attention"]?["rope_theta"] ?? config["rope_local_base_freq"])?.double
-    originalContextLength =
-      (values["original_max_position_embeddings"] ?? config["original_max_position_embeddings"])?
-      .int
-    rotatedCount = try Self.rotatedCount(
-      values["partial_rotary_factor"] ?? config["partial_rotary_factor"], headSize: headSize)
-    let type = (values["rope_type"] ?? values["type"])?.string?.lowercased()
-    scaling = try Self.scaling(type, values, originalContextLength)
-    contextFactors = try Self.contextFactors(values, pairCount: rotatedCount / 2)
-    guard scalesAttention, contextFactors != nil else { return }
-    let original = originalContextLength ?? contextLength
-    attentionFactor = try Self.attentionFactor(
-      type, stretch: Double(contextLength) / Double(original), originalCount: original)
-  }
-
-  private static func rotatedCount(_ value: JSONValue?, headSize: Int) throws(ModelError) -> Int {
-    guard let part = value?.double else { return headSize }
-    guard (0...1).contains(part) else {
-      throw ConfigValues.fault("partial_rotary_factor", "0 to 1", value)
-    }
-    return Int(part * Double(headSize))
-  }
-
-  private static func scaling(
-    _ type: String?, _ values: JSONValue, _ originalContextLength: Int?
-  ) throws(ModelError) -> Scaling {
-    switch type {
-    case nil, "default", "dynamic", "su", "longrope": return .none
-    case "linear": return .linear(factor: try number("factor", values))
-    case "yarn":
-      let factor = try number("factor", values)
-      guard originalContextLength != nil else {
-        throw ConfigValues.fault("original_max_position_embeddings", "a whole number", nil)
-      }
-      return .yarn(
-        Yarn(
-          factor: factor, extrapolationFactor: values["extrapolation_factor"]?.double,
-          attentionFactor: values["attention_factor"]?.double,
-          betaFast: values["beta_fast"]?.double, betaSlow: values["beta_slow"]?.double))
-    case "llama3":
-      let scaling = Llama3(
-        factor: Float(try number("factor", values, or: 8)),
-        lowFrequencyFactor: Float(try number("low_freq_factor", values, or: 1)),
-        highFrequencyFactor: Float(try number("high_freq_factor", values, or: 4)),
-        originalContextLength: originalContextLength ?? 8192)
-      guard scaling.highFrequencyFactor > scaling.lowFrequencyFactor else {
-        throw ConfigValues.fault("high_freq_factor", "more than low_freq_factor", values)
-      }
-      return .llama3(scaling)
-    case let other?: return .unknown(other)
+    var (low, high) = (
+      limit(yarn.betaFast ?? Yarn.defaultBetas.fast), limit(yarn.betaSlow ?? Yarn.defaultBetas.slow)
+    )
+    if yarn.truncates { (low, high) = (low.rounded(.down), high.rounded(.up)) }
+    low = max(low, 0)
+    high = min(high, Double(headSize - 1))
+    if low == high { high += 0.001 }
+    return (0..<headSize / 2).map { index in
+      let ramp = min(max((Double(index) - low) / (high - low), 0), 1)
+      return Float(1 / (ramp / yarn.factor + 1 - ramp))
     }
   }
 
-  private static func number(
-    _ key: String, _ values: JSONValue, or fallback: Double? = nil
-  ) throws(ModelError) -> Double {
-    if let number = values[key]?.double ?? fallback, number.isFinite, number > 0 { return number }
-    throw ConfigValues.fault(key, "a number above 0", values[key])
-  }
-
-  private static func contextFactors(
-    _ values: JSONValue, pairCount: Int
-  ) throws(ModelError) -> ContextFactors? {
-    guard values["long_factor"] != nil || values["short_factor"] != nil else { return nil }
-    func factors(_ key: String) throws(ModelError) -> [Float] {
-      let found = (values[key]?.array ?? []).compactMap(\.double)
-      if found.count == pairCount { return found.map { Float($0) } }
-      throw ConfigValues.fault(key, "\(pairCount) numbers", values[key])
-    }
-    return ContextFactors(long: try factors("long_factor"), short: try factors("short_factor"))
-  }
-
-  // The formula is that of transformers for Phi 3.
-  private static func attentionFactor(
-    _ type: String?, stretch: Double, originalCount: Int
-  ) throws(ModelError) -> Double {
-    guard stretch > 1 else { return 1 }
-    switch type {
-    case "su", "longrope":
-      return (1 + Platform.logarithm(stretch) / Platform.logarithm(Double(originalCount)))
-        .squareRoot()
-    case "yarn": return 0.1 * Platform.logarithm(stretch) + 1
-    default:
-      throw ModelError(
-        .unsupported, "phi3 does not support this scaling of rotary embeddings",
-        expected: "longrope, su or yarn", found: type ?? "nothing")
-    }
-  }
-
-  /// Reads the parameters that the metadata of a GGUF file states.
-  ///
-  /// Throws `malformed` for values that are missing or invalid.
-  init(_ values: GGUFValues, headSize: Int) throws(ModelError) {
-    base = values.number("rope.freq_base")
-    slidingBase = values.number("rope.freq_base_swa")
-    rotatedCount = values.wholeNumber("rope.dimension_count") ?? headSize
-    originalContextLength = values.wholeNumber("rope.scaling.original_context_length")
-    attentionFactor = values.number("rope.scaling.attn_factor")
-    switch values.text("rope.scaling.type") {
-    case nil, "none", "longrope": scaling = .none
-    case "linear":
-      scaling = .linear(factor: try values.requiredNumber("rope.scaling.factor"))
-    case "yarn":
-      scaling = .yarn(
-        Yarn(
-          factor: try values.requiredNumber("rope.scaling.factor"),
-          extrapolationFactor: values.number("rope.scaling.yarn_ext_factor"),
-          attentionFactor: values.number("rope.scaling.yarn_attn_factor"),
-          betaFast: values.number("rope.scaling.yarn_beta_fast"),
-          betaSlow: values.number("rope.scaling.yarn_beta_slow")))
-    case let other?: scaling = .unknown(other)
-    }
-  }
+  // The default of transformers and of llama.cpp.
+  private static let defaultBase = 10_000.0
 }

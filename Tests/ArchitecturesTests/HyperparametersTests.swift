@@ -12,6 +12,7 @@ import Testing
     [
       "model_type": .string(architecture.modelTypes[0]), "num_hidden_layers": 2,
       "max_position_embeddings": 131_072, "hidden_size": 96, "intermediate_size": 160,
+      "is_causal": false, "layer_types": ["full_attention", "sliding_attention"],
       "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": .number(1e-6),
       "vocab_size": 64, "sliding_window": 512, "attn_logit_softcapping": .number(50.5),
       "final_logit_softcapping": .number(30.25), "rope_theta": .number(500_000),
@@ -23,13 +24,11 @@ import Testing
   private static func metadata(
     _ config: JSONValue, _ architecture: Architecture
   ) throws(ModelError) -> Metadata {
-    let heads = try Hyperparameters(config, architecture, tokenCount: 64)
-    let tensors = architecture.requiredNames(layerCount: 2, expertCount: 3).map { name in
-      let size = heads.headSize * (name.contains("k_proj") ? 2 : 4)
-      let shape = name.contains("embed_tokens") ? Shape(64, 96) : Shape(size, 96)
-      return TensorInfo(
-        name: name, shape: name.hasSuffix("norm.weight") ? Shape(96) : shape,
-        encoding: .plain(.f16))
+    let parameters = try Hyperparameters(config, architecture, tokenCount: 64)
+    let tensors = architecture.requiredNames(layerCount: 2, expertCount: 3).compactMap { name in
+      architecture.expectedShape(ofHuggingFaceName: name, parameters, tokenCount: 64)
+        .flatMap { Shape(validating: $0.dimensions) }
+        .map { TensorInfo(name: name, shape: $0, encoding: .plain(.f16)) }
     }
     return try GGUFTranslation(
       tensors, config: config, generation: nil, name: "test"
@@ -53,6 +52,8 @@ import Testing
     #expect(found.attentionSoftcap == expected.attentionSoftcap, "\(name)")
     #expect(found.finalSoftcap == expected.finalSoftcap, "\(name)")
     #expect(found.slidingWindow == expected.slidingWindow, "\(name)")
+    #expect(found.slidingLayers == expected.slidingLayers, "\(name)")
+    #expect(found.isCausal == expected.isCausal, "\(name)")
     #expect(found.expertCount == expected.expertCount, "\(name)")
     #expect(found.usedExpertCount == expected.usedExpertCount, "\(name)")
     #expect(found.rope.base == expected.rope.base, "\(name)")
@@ -83,16 +84,66 @@ import Testing
       let expected = try Hyperparameters(config, llama, tokenCount: 64)
       let found = try Hyperparameters(try Self.metadata(config, llama), llama)
       #expect(found.rope.scaling == expected.rope.scaling && found.rope.scaling != .none)
-      #expect(found.rope.originalContextLength == expected.rope.originalContextLength)
+      let length = expected.rope.scaling.kind == .yarn ? 4096 : nil
+      #expect(found.rope.originalContextLength == length)
     }
   }
 
   @Test("null in config.json means that the default holds") func nulls() throws {
     let gemma = try #require(Architectures.forModelType("gemma2"))
-    let config = Self.config(gemma).overridden(
-      by: ["attn_logit_softcapping": .null, "sliding_window": .null, "head_dim": .null])
+    let config = Self.config(gemma).overridden(by: ["sliding_window": .null, "head_dim": .null])
     let found = try Hyperparameters(config, gemma, tokenCount: 64)
-    #expect(found.attentionSoftcap == 50 && found.slidingWindow == 4096 && found.headSize == 256)
+    #expect(found.slidingWindow == 4096 && found.headSize == 256)
+  }
+
+  @Test(
+    "the default size of heads gives way to hidden_size / heads if the weights have that",
+    arguments: [(nil, 256), (96, 24), (1024, 256), (48, 256)] as [(Int?, Int)])
+  func headSize(rows: Int?, size: Int) throws {
+    let gemma = try #require(Architectures.forModelType("gemma"))
+    let found = try Hyperparameters(
+      Self.config(gemma), gemma, tokenCount: 64, queryRowCount: rows)
+    #expect(found.headSize == size && found.statesHeadSize)
+    let stated = Self.config(gemma).overridden(by: ["head_dim": 12])
+    #expect(
+      try Hyperparameters(stated, gemma, tokenCount: 64, queryRowCount: rows).headSize == 12)
+  }
+
+  @Test("layers with sliding attention are listed unless they alternate as in llama.cpp")
+  func slidingLayers() throws {
+    let gemma = try #require(Architectures.forModelType("gemma3_text"))
+    let (slides, attendsToAll): (JSONValue, JSONValue) = ("sliding_attention", "full_attention")
+    let usual: [JSONValue] = Array(repeating: slides, count: 5) + [attendsToAll, slides]
+    for (changes, expected) in [
+      (["layer_types": .null], nil), (["layer_types": .array(usual)], nil),
+      (["layer_types": .null, "sliding_window_pattern": 6], nil),
+      (
+        ["layer_types": .null, "sliding_window_pattern": 3],
+        [true, true, false, true, true, false, true]
+      ),
+      (
+        ["layer_types": .array(usual.reversed())], [true, false, true, true, true, true, true]
+      ),
+      (["layer_types": .null, "sliding_window_pattern": 1], Array(repeating: false, count: 7)),
+    ] as [(JSONValue, [Bool]?)] {
+      let config = Self.config(gemma).overridden(by: ["num_hidden_layers": 7])
+      let found = try Hyperparameters(
+        config.overridden(by: changes), gemma, tokenCount: 64)
+      #expect(found.slidingLayers == expected)
+      #expect(found.slidingWindow == (expected?.contains(true) == false ? nil : 512))
+    }
+  }
+
+  @Test(
+    "a list with a value for each layer is unsupported, with its key",
+    arguments: ["intermediate_size", "num_key_value_heads", "num_attention_heads"])
+  func perLayer(key: String) throws {
+    let llama = try #require(Architectures.forModelType("llama"))
+    let config = Self.config(llama).overridden(by: .object([.init(key, [4, 2])]))
+    let error = Laws.error { () throws(ModelError) in
+      try Hyperparameters(config, llama, tokenCount: 64)
+    }
+    #expect(error?.kind == .unsupported && error?.tensor == key)
   }
 
   @Test("a config without a required value is malformed, with its key") func missing() throws {

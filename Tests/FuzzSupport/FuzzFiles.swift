@@ -101,11 +101,22 @@ enum FuzzFiles {
         + vocabulary.joined(separator: ",") + #"},"merges":[]}}"#).utf8)
   }()
 
-  /// The tensors of a model with one layer and two experts.
+  /// The tensors of a model with one layer and two experts, with the sizes of the seeds.
   static func tensors(of architecture: Architecture) -> [TensorInfo] {
-    architecture.requiredNames(layerCount: 1, expertCount: 2).map { name in
-      let shape = name.hasSuffix("norm.weight") ? Shape(64) : Shape(64, 64)
+    let names = architecture.requiredNames(layerCount: 1, expertCount: 2)
+    let parameters = try? Hyperparameters(sizes, architecture, tokenCount: 64)
+    return names.map { name in
+      let expected = parameters.flatMap {
+        architecture.expectedShape(ofHuggingFaceName: name, $0, tokenCount: 64)
+      }
+      let shape = expected.flatMap { Shape(validating: $0.dimensions) } ?? Shape(64, 64)
       return TensorInfo(name: name, shape: shape, encoding: .plain(.f16))
     }
   }
+
+  private static let sizes: JSONValue = [
+    "num_hidden_layers": 1, "max_position_embeddings": 512, "hidden_size": 64,
+    "intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 16,
+    "rms_norm_eps": .number(1e-6), "num_local_experts": 2, "num_experts_per_tok": 2,
+  ]
 }

@@ -329,6 +329,100 @@ CASES = [
     ),
 ]
 
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
+
+
+def _without_model_prefix(folder: Path) -> None:
+    """Names tensors as AutoModel does, whose models have no head."""
+    path = folder / "model.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    tensors = {name.removeprefix("model."): value for name, value in tensors.items()}
+    safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+    _edit_config(architectures=["Qwen3Model"])(folder)
+
+
+# llama.cpp computes these models, but its converter refuses them or leaves something out.
+MORE_CASES = [
+    Case(
+        "llama-yarn-attention",
+        _config("LlamaConfig", rope_parameters=YARN | {"attention_factor": 1.3}, **LLAMA),
+        "sentencepiece",
+        "F32",
+    ),
+    Case(
+        "qwen2-yarn-scales",
+        _config("Qwen2Config", rope_parameters=YARN | {"mscale": 0.7, "mscale_all_dim": 1.2}, **BPE),
+        "qwen2",
+        "F32",
+    ),
+    Case(
+        "llama-yarn-limits",
+        _config(
+            "LlamaConfig",
+            rope_parameters=YARN | {"beta_fast": 8.0, "beta_slow": 0.5, "truncate": False},
+            **LLAMA,
+        ),
+        "sentencepiece",
+        "F32",
+    ),
+    Case(
+        "phi3-stated-factors",
+        _config("Phi3Config", sliding_window=4096, **PHI),
+        "sentencepiece",
+        "F32",
+        rope={"theta": 10000.0, "scaling": LONG_ROPE | {"factor": 3.0, "attention_factor": 1.4}},
+        longer={"original_max_position_embeddings": 256},
+    ),
+    Case(
+        "mixtral-default-base",
+        _config(
+            "MixtralConfig", sliding_window=None, num_local_experts=4, num_experts_per_tok=2, **LLAMA
+        ),
+        "sentencepiece",
+        "F32",
+        edit=_edit_config(remove=("rope_parameters",)),
+    ),
+    Case(
+        "gemma3-layers",
+        _config(
+            "Gemma3TextConfig",
+            sliding_window=24,
+            num_hidden_layers=3,
+            layer_types=["full_attention", "sliding_attention", "full_attention"],
+            query_pre_attn_scalar=48,
+            **GEMMA,
+        ),
+        "sentencepiece",
+        "F32",
+    ),
+    Case(
+        "gemma2-layers",
+        _config(
+            "Gemma2Config",
+            sliding_window=24,
+            num_hidden_layers=3,
+            layer_types=["full_attention"] * 2 + ["sliding_attention"],
+            query_pre_attn_scalar=48,
+            **GEMMA,
+        ),
+        "sentencepiece",
+        "F32",
+    ),
+    Case(
+        "qwen3-embedding",
+        _config("Qwen3Config", head_dim=64, tie_word_embeddings=True, **BPE),
+        "qwen2",
+        "F32",
+        edit=_without_model_prefix,
+    ),
+    Case(
+        "qwen2-all-tokens",
+        _config("Qwen2Config", is_causal=False, **BPE),
+        "qwen2",
+        "F32",
+    ),
+]
+
 
 def make(case: Case, folder: Path) -> Path:
     """Writes the model; the result is the same every time."""

@@ -15,7 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 from architecture_tokenizers import PRE_TOKENIZERS
-from architectures import CASES, VOCABULARY, Case
+from architectures import CASES, MORE_CASES, VOCABULARY, Case
 from test_llama import logits, rms
 
 pytestmark = pytest.mark.llama
@@ -162,6 +162,42 @@ def test_logits_match_transformers(pleat, model, type):
         assert rms(expected) > 2
         limit = tolerance(model.case) if type == "f32" else HALVES
         assert np.abs(found - expected).max() < limit
+
+
+@pytest.mark.parametrize("case", MORE_CASES, ids=str)
+def test_logits_match_where_the_converter_differs(pleat, case, tmp_path):
+    made = Made(case, architectures.make(case, tmp_path))
+    rows = architectures.tokens(64)
+    expected = architectures.logits(made.folder, rows)
+    assert rms(expected) > 2
+    assert np.abs(logits(made.ours(pleat, "f32"), rows) - expected).max() < tolerance(case)
+
+
+PREFIXES = ["model.language_model.", "language_model.model.", "thinker.model.", "model.text_model."]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_text_model_inside_a_larger_one(pleat, tmp_path, prefix):
+    """The larger model has the text model's config in its own, and other names."""
+    case = next(case for case in CASES if case.name == "llama-head-dim")
+    folder = architectures.make(case, tmp_path)
+    rows = architectures.tokens(64)
+    expected = architectures.logits(folder, rows)
+    larger = tmp_path / "larger"
+    shutil.copytree(folder, larger)
+    tensors = {
+        name.replace("model.", prefix): value
+        for name, value in safetensors.torch.load_file(folder / "model.safetensors").items()
+    }
+    tensors["vision_tower.layers.0.weight"] = torch.zeros(4, 4)
+    safetensors.torch.save_file(tensors, larger / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    text = {"thinker_config": {"text_config": config}} if "thinker" in prefix else {"text_config": config}
+    config = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"]} | text
+    (larger / "config.json").write_text(json.dumps(config))
+    path = tmp_path / "larger.gguf"
+    pleat.run("convert", larger, "--to", "gguf", "-o", path)
+    assert np.abs(logits(path, rows) - expected).max() < EXACT
 
 
 def decoded(path: Path, folder: Path, to: Path) -> Path:

@@ -131,15 +131,173 @@ import Testing
     #expect(error.kind == .malformed && error.tensor == key)
   }
 
-  @Test("head counts that do not match the tensors are malformed") func wrongHeads() throws {
-    let error = try refusal(try checkpoint([.init("head_dim", 32)]))
-    #expect(error.kind == .malformed && error.tensor?.hasSuffix("self_attn.q_proj.weight") == true)
+  /// Config keys that contradict the weights, and a tensor that shows it.
+  static let contradictions: [(String, JSONValue, String)] = [
+    ("hidden_size", 96, "model.embed_tokens.weight"),
+    ("intermediate_size", 64, "model.layers.0.mlp.gate_proj.weight"),
+    ("num_attention_heads", 8, "model.layers.0.self_attn.k_proj.weight"),
+    ("num_key_value_heads", 4, "model.layers.0.self_attn.k_proj.weight"),
+    ("head_dim", 32, "model.layers.0.self_attn.q_proj.weight"),
+  ]
+
+  @Test("sizes that contradict the tensors are malformed by tensor", arguments: contradictions)
+  func contradiction(key: String, value: JSONValue, tensor: String) throws {
+    let error = try refusal(try checkpoint([.init(key, value)]))
+    #expect(error.kind == .malformed && error.tensor == tensor)
+    #expect(error.expected?.contains("\u{d7}") == true)
+  }
+
+  @Test("a tensor of another size than the same one in other layers is malformed by name")
+  func pruned() throws {
+    let name = "model.layers.0.mlp.down_proj.weight"
+    let error = try refusal(try checkpoint(without: [name], adding: [(name, [64, 80])]))
+    #expect(error.kind == .malformed && error.tensor == name)
+    #expect(error.expected == "64×96, hidden_size × intermediate_size" && error.found == "64×80")
+  }
+
+  @Test("layers beyond num_hidden_layers are malformed by name") func furtherLayers() throws {
+    let name = "model.layers.1.self_attn.v_proj.weight"
+    let error = try refusal(try checkpoint(adding: [(name, [32, 64])]))
+    #expect(error.kind == .malformed && error.tensor == name && error.found == "layer 1")
+  }
+
+  @Test("a vocab_size that contradicts the embeddings gets a note, and the rows count")
+  func vocabulary() throws {
+    let plan = try plan(try checkpoint([.init("vocab_size", 52)]))
+    #expect(plan.notes.contains { $0.contains("52") && $0.contains("40 rows") })
+    try Run(plan)()
+    let written = try Model.open(scratch.path("out.gguf"))
+    #expect(written.catalog.metadata["llama.vocab_size"] == .u32(40))
+  }
+
+  @Test(
+    "a model that predicts tokens needs a head unless its embeddings are the head",
+    arguments: [
+      (["tie_word_embeddings": false], false),
+      (["tie_word_embeddings": false, "architectures": ["LlamaForCausalLM"]], false),
+      (["tie_word_embeddings": false, "architectures": ["LlamaModel"]], true),
+      (["tie_word_embeddings": true, "architectures": ["LlamaForCausalLM"]], true),
+      (["architectures": ["LlamaForCausalLM"]], true),
+    ] as [(JSONValue, Bool)])
+  func head(changes: JSONValue, isAccepted: Bool) throws {
+    let model = try checkpoint(changes.members ?? [])
+    let error = Laws.error { () throws(ModelError) in try plan(model) }
+    #expect((error == nil) == isAccepted)
+    if let error { #expect(error.kind == .malformed && error.tensor == "lm_head.weight") }
+    _ = try plan(
+      try checkpoint(changes.members ?? [], adding: [("lm_head.weight", [40, 64])]))
+  }
+
+  @Test("a head for classification is refused as such") func classifier() throws {
+    let error = try refusal(try checkpoint(adding: [("score.weight", [3, 64])]))
+    #expect(error.kind == .unsupported && error.tensor == "score.weight")
+    #expect(error.what.contains("classification"))
+  }
+
+  @Test(
+    "names may have any prefix of a text model, or none",
+    arguments: ["", "language_model.model.", "model.language_model.", "thinker.model."])
+  func prefixes(prefix: String) throws {
+    let names = Self.tensors.map(\.0)
+    let renamed = Self.tensors.map { (prefix + $0.0.dropFirst("model.".count), $0.1) }
+    let plan = try plan(try checkpoint(without: Set(names), adding: renamed))
+    #expect(plan.jobs.map(\.target.name).contains("blk.0.ffn_down.weight"))
+    let other = ("llm.layers.0.input_layernorm.weight", [64])
+    let error = try refusal(try checkpoint(without: Set(names), adding: renamed + [other]))
+    #expect(error.kind == .unsupported && error.found?.contains("llm.layers.0") == true)
+    #expect(error.found?.contains(prefix + "embed_tokens.weight") == true)
+  }
+
+  @Test("the config of the text model counts, wherever it is") func nestedConfig() throws {
+    for key in ["text_config", "llm_config", "language_config"] {
+      let model = try checkpoint([
+        .init("model_type", "larger"), .init("hidden_size", 9999),
+        .init(key, ["model_type": "llama", "hidden_size": 64]),
+      ])
+      #expect(try plan(model).jobs.count == Self.tensors.count)
+    }
+    let thinker: JSONValue = ["text_config": ["model_type": "llama"]]
+    let model = try checkpoint([.init("model_type", "larger"), .init("thinker_config", thinker)])
+    #expect(try plan(model).jobs.count == Self.tensors.count)
+    let error = try refusal(
+      try checkpoint([
+        .init("model_type", "paligemma"), .init("text_config", ["model_type": "llama"]),
+      ]))
+    #expect(error.kind == .unsupported && error.found == "model_type paligemma")
+  }
+
+  /// Values that llama.cpp does not compute in an architecture.
+  static let refused: [(String, JSONValue)] = [
+    ("hidden_act", "gelu"), ("partial_rotary_factor", .number(0.5)),
+    ("per_layer_config", ["0": ["intermediate_size": 64]]),
+    ("use_bidirectional_attention", true),
+  ]
+
+  @Test("what llama.cpp does not compute is unsupported, with its key", arguments: refused)
+  func notComputed(key: String, value: JSONValue) throws {
+    let error = try refusal(try checkpoint([.init(key, value)]))
+    #expect(error.kind == .unsupported && error.tensor == key)
+  }
+
+  @Test(
+    "a bias that config.json states must be there",
+    arguments: [
+      ("attention_bias", "model.layers.0.self_attn.q_proj.bias"),
+      ("mlp_bias", "model.layers.0.mlp.gate_proj.bias"),
+    ])
+  func biases(key: String, first: String) throws {
+    let error = try refusal(try checkpoint([.init(key, true)]))
+    #expect(error.kind == .malformed && error.tensor == first)
+  }
+
+  @Test("a bias that llama.cpp does not have is refused by name") func unknownBias() throws {
+    let name = "model.layers.0.self_attn.o_proj.bias"
+    let accepted = try plan(try checkpoint(adding: [(name, [64])]))
+    #expect(accepted.jobs.map(\.target.name).contains("blk.0.attn_output.bias"))
+    let error = try refusal(try checkpoint([.init("model_type", "qwen2")], adding: [(name, [64])]))
+    #expect(error.kind == .unsupported && error.tensor == name)
   }
 
   @Test("a RoPE scaling that llama.cpp does not support is refused") func scaling() throws {
-    let scaling: JSONValue = ["rope_type": "spiral", "factor": 2]
-    let error = try refusal(try checkpoint([.init("rope_scaling", scaling)]))
-    #expect(error.kind == .unsupported && error.found == "spiral")
+    for type in ["spiral", "longrope"] {
+      let factors: JSONValue = [1, 1, 1, 1, 1, 1, 1, 1]
+      let scaling: JSONValue = [
+        "rope_type": .string(type), "factor": 2, "long_factor": factors, "short_factor": factors,
+      ]
+      let error = try refusal(try checkpoint([.init("rope_scaling", scaling)]))
+      #expect(error.kind == .unsupported && error.found == type)
+    }
+    let scaling: JSONValue = [
+      "rope_type": "llama3", "factor": 2, "low_freq_factor": 1, "high_freq_factor": 4,
+    ]
+    _ = try plan(try checkpoint([.init("rope_scaling", scaling)]))
+    let error = try refusal(
+      try checkpoint([.init("model_type", "qwen2"), .init("rope_scaling", scaling)]))
+    #expect(error.kind == .unsupported && error.found == "llama3")
+  }
+
+  @Test("a difference in long texts gets a note with the number of tokens") func longTexts() throws
+  {
+    for (changes, count) in [
+      (["rope_scaling": ["type": "dynamic", "factor": 2]], 512),
+      (["model_type": "mistral", "sliding_window": 48], 48),
+    ] as [(JSONValue, Int)] {
+      let plan = try plan(try checkpoint(changes.members ?? []))
+      #expect(plan.notes.contains { $0.contains("up to \(count) tokens") })
+    }
+    for changes in [
+      ["model_type": "mistral", "sliding_window": .null],
+      ["model_type": "mistral", "sliding_window": 512],
+    ] as [JSONValue] {
+      #expect(
+        !(try plan(try checkpoint(changes.members ?? [])).notes.contains { $0.contains("tokens") }))
+    }
+    let error = try refusal(
+      try checkpoint([
+        .init("model_type", "qwen2"), .init("use_sliding_window", true),
+        .init("sliding_window", 48), .init("layer_types", ["sliding_attention"]),
+      ]))
+    #expect(error.kind == .unsupported && error.tensor == "use_sliding_window")
   }
 
   @Test("a checkpoint without a config is refused") func withoutConfig() throws {

@@ -7,5 +7,7 @@ extension Architecture {
     modelNames: CommonNames.ends,
     layerNames: CommonNames.attention + CommonNames.feedForward + CommonNames.normsBefore,
     addsOneToNorms: true, leavesOutHead: true, defaults: ["head_dim": 256], hyperparameters: [],
-    neverAddsSpacePrefix: true)
+    neverAddsSpacePrefix: true,
+    traits: RuntimeTraits(
+      activation: .firstGelu, biasKeys: [("attention_bias", RuntimeTraits.attention)]))
 }

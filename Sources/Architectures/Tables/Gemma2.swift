@@ -11,6 +11,11 @@ extension Architecture {
       "head_dim": 256, "attn_logit_softcapping": 50, "final_logit_softcapping": 30,
       "sliding_window": 4096,
     ],
-    hyperparameters: [.attentionSoftcap, .finalSoftcap, .slidingWindow],
-    neverAddsSpacePrefix: true)
+    hyperparameters: [.attentionSoftcap, .finalSoftcap, .slidingWindow, .slidingLayers],
+    neverAddsSpacePrefix: true,
+    traits: RuntimeTraits(
+      activation: .gelu, biasKeys: [("attention_bias", RuntimeTraits.attention)],
+      sliding: .alternating(period: 2), alwaysCaps: true, scalesQueries: true,
+      // The 27B model.
+      widthScaledLayerCount: 46))
 }

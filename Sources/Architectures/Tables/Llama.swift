@@ -4,5 +4,10 @@ extension Architecture {
     ggufName: "llama", modelTypes: ["llama"], interleavesRotaryRows: true,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.feedForward + CommonNames.normsBefore,
-    hyperparameters: [.vocabularySize, .rotatedCount])
+    hyperparameters: [.vocabularySize, .rotatedCount],
+    traits: RuntimeTraits(
+      biases: RuntimeTraits.attention.union(RuntimeTraits.feedForward),
+      biasKeys: [
+        ("attention_bias", RuntimeTraits.attention), ("mlp_bias", RuntimeTraits.feedForward),
+      ], ropeScalings: [.linear, .dynamic, .yarn, .llama3]))
 }

@@ -3,5 +3,6 @@ extension Architecture {
   static let mistral = Architecture(
     ggufName: llama.ggufName, modelTypes: ["mistral"],
     interleavesRotaryRows: llama.interleavesRotaryRows, modelNames: llama.modelNames,
-    layerNames: llama.layerNames, hyperparameters: llama.hyperparameters)
+    layerNames: llama.layerNames, hyperparameters: llama.hyperparameters,
+    traits: llama.traits.sliding(.ignored(defaultWindow: 4096)))
 }

@@ -1,3 +1,5 @@
+internal import Bytes
+
 extension Architecture {
   /// Mixtral, which is Llama with experts.
   ///
@@ -13,5 +15,8 @@ extension Architecture {
       ("block_sparse_moe.experts.*.w2", "ffn_down_exps"),
       ("block_sparse_moe.experts.*.w3", "ffn_up_exps"),
     ],
-    hyperparameters: llama.hyperparameters + [.expertCount, .usedExpertCount])
+    defaults: ["rope_theta": 1_000_000],
+    hyperparameters: llama.hyperparameters + [.expertCount, .usedExpertCount],
+    traits: RuntimeTraits(
+      ropeScalings: llama.traits.ropeScalings, sliding: .ignored(defaultWindow: nil)))
 }

@@ -4,5 +4,8 @@ extension Architecture {
     ggufName: "qwen2", modelTypes: ["qwen2"], interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.feedForward + CommonNames.normsBefore,
-    hyperparameters: [])
+    hyperparameters: [],
+    traits: RuntimeTraits(
+      biases: RuntimeTraits.attentionInputs.union(["output"]), headsFillWidth: true,
+      sliding: .unsupported))
 }

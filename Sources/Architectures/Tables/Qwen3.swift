@@ -6,5 +6,7 @@ extension Architecture {
     ggufName: "qwen3", modelTypes: ["qwen3"], interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.attentionNorms + CommonNames.feedForward
-      + CommonNames.normsBefore, defaults: ["head_dim": 128], hyperparameters: [])
+      + CommonNames.normsBefore, defaults: ["head_dim": 128], hyperparameters: [],
+    traits: RuntimeTraits(
+      biasKeys: [("attention_bias", RuntimeTraits.attention)], sliding: .unsupported))
 }

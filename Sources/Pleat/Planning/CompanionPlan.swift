@@ -89,10 +89,13 @@ extension CompanionPlan {
 
   /// A member of `config.json`, with `dtype` corrected if all tensors store numbers of one type.
   ///
-  /// Loaders cast the weights to the type that `dtype` names.
+  /// Loaders cast the weights to the type that `dtype` names, also in the config of a part.
   private static func retyped(
     _ member: JSONValue.Member, for tensors: [TensorInfo]
   ) -> JSONValue.Member {
+    if let members = member.value.members {
+      return JSONValue.Member(member.key, .object(members.map { retyped($0, for: tensors) }))
+    }
     let names: [ScalarType: String] = [.f16: "float16", .bf16: "bfloat16", .f32: "float32"]
     guard ["dtype", "torch_dtype"].contains(member.key), let old = member.value.string,
       names.values.contains(old)

@@ -4,11 +4,7 @@ internal import TensorModel
 /// Writes hyperparameters as GGUF metadata, in the order of llama.cpp's converter.
 enum GGUFHyperparameters {
   /// The metadata for the hyperparameters of a model.
-  ///
-  /// Throws `unsupported` for a scaling of rotary embeddings that llama.cpp does not support.
-  static func metadata(
-    of parameters: Hyperparameters, _ architecture: Architecture
-  ) throws(ModelError) -> Metadata {
+  static func metadata(of parameters: Hyperparameters, _ architecture: Architecture) -> Metadata {
     var writer = Writer(prefix: architecture.ggufName)
     writer.write("block_count", parameters.layerCount)
     writer.write("context_length", parameters.contextLength)
@@ -17,11 +13,12 @@ enum GGUFHyperparameters {
     writer.write("attention.head_count", parameters.headCount)
     writer.write("attention.head_count_kv", parameters.keyValueHeadCount)
     writer.write("attention.layer_norm_rms_epsilon", parameters.normEpsilon)
-    try write(parameters.rope, to: &writer)
+    write(parameters.rope, to: &writer)
     if parameters.statesHeadSize {
       writer.write("attention.key_length", parameters.headSize)
       writer.write("attention.value_length", parameters.headSize)
     }
+    if !parameters.isCausal { writer.write("attention.causal", false) }
     for key in architecture.hyperparameters { write(key, of: parameters, to: &writer) }
     return writer.metadata
   }
@@ -41,6 +38,8 @@ enum GGUFHyperparameters {
     case .slidingWindow: writer.write("attention.sliding_window", parameters.slidingWindow)
     case .slidingWindowOrZero:
       writer.write("attention.sliding_window", parameters.slidingWindow ?? 0)
+    case .slidingLayers:
+      writer.write("attention.sliding_window_pattern", parameters.slidingLayers)
     case .ropeAttentionFactor:
       writer.write("rope.scaling.attn_factor", parameters.rope.attentionFactor)
     case .expertCount: writer.write("expert_count", parameters.expertCount)
@@ -48,27 +47,26 @@ enum GGUFHyperparameters {
     }
   }
 
-  private static func write(
-    _ rope: RopeParameters, to writer: inout Writer
-  ) throws(ModelError) {
+  private static func write(_ rope: RopeParameters, to writer: inout Writer) {
     switch rope.scaling {
-    // Llama 3 scales by factors in a tensor.
-    case .none, .llama3: break
+    // Llama 3 and longrope scale by factors in tensors.
+    case .none, .dynamic, .llama3, .longrope, .unknown: break
     case .linear(let factor):
       writer.write("rope.scaling.type", "linear")
       writer.write("rope.scaling.factor", factor)
+    case .yarn(let yarn) where !yarn.hasDefaultLimits:
+      // Factors in a tensor scale the angles.
+      writer.write("rope.scaling.attn_factor", yarn.wholeAttentionFactor)
     case .yarn(let yarn):
       writer.write("rope.scaling.type", "yarn")
       writer.write("rope.scaling.factor", yarn.factor)
       writer.write("rope.scaling.original_context_length", rope.originalContextLength)
       writer.write("rope.scaling.yarn_ext_factor", yarn.extrapolationFactor)
-      writer.write("rope.scaling.yarn_attn_factor", yarn.attentionFactor)
       writer.write("rope.scaling.yarn_beta_fast", yarn.betaFast)
       writer.write("rope.scaling.yarn_beta_slow", yarn.betaSlow)
-    case .unknown(let name):
-      throw ModelError(
-        .unsupported, "llama.cpp does not support this scaling of rotary embeddings",
-        expected: "linear, yarn, llama3, longrope, or none", found: name)
+      // llama.cpp computes the default factor of attention itself, and multiplies it by this.
+      let factor = yarn.relativeAttentionFactor
+      if factor != 1 { writer.write("rope.scaling.attn_factor", factor) }
     }
     writer.write("rope.freq_base", rope.base)
     writer.write("rope.freq_base_swa", rope.slidingBase)
@@ -89,6 +87,15 @@ enum GGUFHyperparameters {
     mutating func write(_ key: String, _ number: Double?) {
       guard let number else { return }
       metadata["\(prefix).\(key)"] = .float(Float(number))
+    }
+
+    mutating func write(_ key: String, _ flag: Bool) { metadata["\(prefix).\(key)"] = .bool(flag) }
+
+    mutating func write(_ key: String, _ flags: [Bool]?) {
+      guard let flags else { return }
+      metadata["\(prefix).\(key)"] = .array(
+        MetadataArray(
+          elementType: .bool, count: flags.count, bytes: flags.map { $0 ? 1 : 0 }))
     }
 
     mutating func write(_ key: String, _ text: String) {

@@ -67,22 +67,28 @@ package struct GGUFTranslation: Sendable {
   ///   - name: The name of the model, for the metadata.
   ///   - tokenizer: Makes the tokenizer for an architecture and a number of embedding rows; may
   ///     return nil for none.
-  /// - Throws: `unsupported` for an architecture or a tensor that Pleat does not know, `malformed`
-  ///   for an incomplete config or missing tensors, `limit`, and what `tokenizer` throws.
+  /// - Throws: `unsupported` for an architecture or a tensor that Pleat does not know, and for what
+  ///   llama.cpp does not compute; `malformed` for an incomplete config, missing tensors, and tensors
+  ///   that contradict the config; `limit`, and what `tokenizer` throws.
   package init(
     _ tensors: [TensorInfo], config: JSONValue, generation: JSONValue?,
     modules: SentenceModules = SentenceModules(), name: String,
     tokenizer: (Architecture, Int) throws(ModelError) -> GGUFTokenizer?
   ) throws(ModelError) {
+    let (whole, config) = (config, TextConfig.merged(config))
     let architecture = try Self.architecture(of: config)
-    let config = config["text_config"].map { config.overridden(by: $0) } ?? config
+    let checks = CheckpointChecks(architecture, config: whole)
+    try checks.checkIsOneModel(tensors)
     let embedding = architecture.modelNames[0].huggingFace + ".weight"
     guard let table = tensors.first(where: { architecture.plainName($0.name) == embedding }) else {
       throw ModelError(.malformed, "the model has no token embeddings", expected: embedding)
     }
     let tokenCount = table.shape.rowCount
-    let parameters = try Hyperparameters(config, architecture, tokenCount: tokenCount)
-    let described = try GGUFHyperparameters.metadata(of: parameters, architecture)
+    let parameters = try Hyperparameters(
+      config, architecture, tokenCount: tokenCount,
+      queryRowCount: tensors.first { $0.name.hasSuffix(".q_proj.weight") }?.shape.rowCount)
+    let differences = try architecture.checkExpressible(config, parameters)
+    let described = GGUFHyperparameters.metadata(of: parameters, architecture)
     var metadata = Metadata()
     metadata.append("general.architecture", .text(architecture.ggufName))
     metadata.append("general.type", .text("model"))
@@ -90,6 +96,7 @@ package struct GGUFTranslation: Sendable {
     let sampling = generation.map(SamplingDefaults.metadata) ?? Metadata()
     let vocabulary = try tokenizer(architecture, tokenCount)
     notes = (vocabulary?.notes ?? []) + modules.notes
+    notes += differences + checks.notes(tensors, tokenCount: tokenCount)
     let entries =
       sampling.entries + described.entries + modules.metadata(of: architecture.ggufName).entries
     for entry in entries + (vocabulary?.metadata.entries ?? []) {
@@ -97,9 +104,10 @@ package struct GGUFTranslation: Sendable {
     }
     GGUFFileType.addVersion(to: &metadata)
     self.metadata = metadata
-    try translate(tensors, architecture, parameters)
+    try translate(tensors, architecture, parameters, checks, tokenCount: tokenCount)
     try addFactors(parameters)
-    try check(tensors, architecture, parameters)
+    try checkIsInvertible(tensors)
+    try checks.checkIsComplete(tensors, parameters)
   }
 
   private static func architecture(of config: JSONValue) throws(ModelError) -> Architecture {
@@ -115,7 +123,8 @@ package struct GGUFTranslation: Sendable {
   // MARK: - Tensors
 
   private mutating func translate(
-    _ tensors: [TensorInfo], _ architecture: Architecture, _ parameters: Hyperparameters
+    _ tensors: [TensorInfo], _ architecture: Architecture, _ parameters: Hyperparameters,
+    _ checks: CheckpointChecks, tokenCount: Int
   ) throws(ModelError) {
     var unknown: [String] = []
     var visionCount = 0
@@ -125,7 +134,9 @@ package struct GGUFTranslation: Sendable {
         self.tensors.append(nil)
       } else if Self.isRecomputed(tensor.name, architecture) {
         self.tensors.append(nil)
-      } else if let translated = try Self.translated(tensor, architecture, parameters) {
+      } else if try checks.accepts(tensor, parameters, tokenCount: tokenCount),
+        let translated = try Self.translated(tensor, architecture, parameters)
+      {
         self.tensors.append(translated)
       } else {
         unknown.append(tensor.name)
@@ -134,11 +145,7 @@ package struct GGUFTranslation: Sendable {
     if visionCount > 0 {
       notes.append("the vision tower is left out: \(visionCount) tensors")
     }
-    guard let first = unknown.first else { return }
-    throw ModelError(
-      .unsupported, "llama.cpp's \(architecture.ggufName) has no such tensor", tensor: first,
-      expected: "names as in \(architecture.modelTypes[0]) models",
-      found: unknown.count > 1 ? "\(first) and \(unknown.count - 1) more" : first)
+    try checks.refuse(unknown)
   }
 
   private static func translated(
@@ -158,13 +165,6 @@ package struct GGUFTranslation: Sendable {
     result.rowOrder = try architecture.rowOrder(
       ofHuggingFaceName: tensor.name, headCount: parameters.headCount,
       keyValueHeadCount: parameters.keyValueHeadCount, headSize: parameters.headSize)
-    let rows = tensor.shape.rank == 1 ? tensor.shape.elementCount : tensor.shape.rowCount
-    if let order = result.rowOrder, order.rowCount != rows {
-      throw ModelError(
-        .malformed, "the rows of the tensor do not fit the heads of config.json",
-        tensor: tensor.name,
-        expected: "\(order.headCount) heads of \(order.headSize) rows", found: "\(rows) rows")
-    }
     let isNorm = name.hasSuffix("norm.weight")
     result.addsOne = architecture.addsOneToNorms && isNorm
     result.isFloat32 = tensor.shape.rank == 1 || isNorm || name.hasSuffix("ffn_gate_inp.weight")
@@ -174,39 +174,21 @@ package struct GGUFTranslation: Sendable {
   /// Whether llama.cpp computes a tensor itself, or uses the embeddings instead of it.
   private static func isRecomputed(_ name: String, _ architecture: Architecture) -> Bool {
     if name.hasSuffix(".rotary_emb.inv_freq") { return true }
-    return architecture.leavesOutHead && TensorNames.isHead(name)
+    return architecture.leavesOutHead && TensorNames.isTextHead(name)
   }
 
-  /// Throws `malformed` if two tensors become the same one, or if a tensor is missing.
-  private func check(
-    _ tensors: [TensorInfo], _ architecture: Architecture, _ parameters: Hyperparameters
-  ) throws(ModelError) {
-    var seen: Set<Tensor> = []
+  /// Throws `malformed` if two tensors become the same one.
+  private func checkIsInvertible(_ tensors: [TensorInfo]) throws(ModelError) {
+    var seen: [Tensor: String] = [:]
     for (tensor, translated) in zip(tensors, self.tensors) {
       guard let translated else { continue }
-      guard seen.insert(Tensor(name: translated.name, stack: translated.stack)).inserted else {
+      let place = Tensor(name: translated.name, stack: translated.stack)
+      if let other = seen.updateValue(tensor.name, forKey: place) {
         throw ModelError(
           .malformed, "two tensors become one in llama.cpp", tensor: tensor.name,
-          found: translated.name)
+          expected: "one tensor for \(translated.name)", found: "\(other) and \(tensor.name)")
       }
     }
-    let present = Set(tensors.map { ExactName(architecture.plainName($0.name)) })
-    let layerCount = parameters.layerCount
-    let expertCount = parameters.expertCount ?? 0
-    // Each layer and expert has at least one tensor. This bounds the list of required names.
-    guard max(1, expertCount) <= tensors.count / layerCount else {
-      throw ModelError(
-        .malformed, "the model has fewer tensors than config.json requires",
-        expected: expertCount > 0
-          ? "\(layerCount) layers of \(expertCount) experts" : "\(layerCount) layers",
-        found: "\(tensors.count) tensors")
-    }
-    let required = architecture.requiredNames(layerCount: layerCount, expertCount: expertCount)
-    let missing = required.filter { !present.contains(ExactName($0)) }
-    guard let first = missing.first else { return }
-    throw ModelError(
-      .malformed, "the model lacks a tensor that config.json requires", tensor: first,
-      expected: "\(required.count) weights", found: "\(missing.count) are missing")
   }
 
   // MARK: - Additions
@@ -216,7 +198,7 @@ package struct GGUFTranslation: Sendable {
     if let factors = parameters.rope.frequencyFactors(headSize: parameters.headSize) {
       try add("rope_freqs.weight", factors)
     }
-    if let factors = parameters.rope.contextFactors {
+    if case .longrope(let factors) = parameters.rope.scaling {
       try add("rope_factors_long.weight", factors.long)
       try add("rope_factors_short.weight", factors.short)
     }

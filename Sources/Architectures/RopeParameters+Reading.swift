@@ -1,0 +1,179 @@
+internal import Bytes
+internal import TensorModel
+
+extension RopeParameters {
+  /// Reads the parameters that a config states.
+  ///
+  /// They are in an object of their own, in an object for each kind of layer, or among the other
+  /// values of the config.
+  ///
+  /// - Parameters:
+  ///   - config: The config.
+  ///   - headSize: The number of rows of a head.
+  ///   - contextLength: The context length of the model.
+  ///   - scalings: The ways to scale angles that the architecture has.
+  /// - Throws: `malformed` for values that are missing or invalid, and for a scaling without its
+  ///   type; `unsupported` for a scaling of sliding layers.
+  init(
+    _ config: ConfigValues, headSize: Int, contextLength: Int, scalings: Set<Kind>
+  ) throws(ModelError) {
+    let key = config["rope_parameters"] == nil ? "rope_scaling" : "rope_parameters"
+    let all = config[key] ?? .null
+    guard all == .null || all.members != nil else {
+      throw ConfigValues.fault(key, "an object", all)
+    }
+    let values = ConfigValues(config: (all["full_attention"] ?? all).withoutNulls)
+    base = (values["rope_theta"] ?? config["rope_theta"])?.double
+    if let base, !(base > 1) { throw ConfigValues.fault("rope_theta", "a number above 1", nil) }
+    slidingBase =
+      (all["sliding_attention"]?["rope_theta"] ?? config["rope_local_base_freq"])?.double
+    rotatedCount = try Self.rotatedCount(
+      values["partial_rotary_factor"] ?? config["partial_rotary_factor"], headSize: headSize)
+    var type = try Self.type(values, in: key)
+    try Self.checkSliding(all["sliding_attention"])
+    let original = "original_max_position_embeddings"
+    let known = (values[original] ?? config[original])?.int
+    if type == "su" { type = Kind.longrope.rawValue }
+    // Phi 3 has only longrope. Transformers reads the original length beside the object there.
+    let isPhi = scalings == [.longrope]
+    if isPhi, type == Kind.yarn.rawValue { type = Kind.longrope.rawValue }
+    let length = (isPhi ? config[original]?.int : nil) ?? known ?? contextLength
+    scaling = try Self.scaling(type, values, length, pairCount: rotatedCount / 2)
+    let needsLength = [.yarn, .longrope].contains(scaling.kind)
+    originalContextLength = needsLength ? length : known
+    guard case .longrope = scaling else { return }
+    attentionFactor = try Self.attentionFactor(values, contextLength, originalCount: length)
+  }
+
+  private static func rotatedCount(_ value: JSONValue?, headSize: Int) throws(ModelError) -> Int {
+    guard let part = value?.double else { return headSize }
+    guard (0...1).contains(part) else {
+      throw ConfigValues.fault("partial_rotary_factor", "0 to 1", value)
+    }
+    return Int(part * Double(headSize))
+  }
+
+  /// The keys that state how angles are scaled, each with a type that has it.
+  private static let scalingKeys = [
+    ("low_freq_factor", Kind.llama3), ("high_freq_factor", .llama3), ("long_factor", .longrope),
+    ("short_factor", .longrope), ("beta_fast", .yarn), ("beta_slow", .yarn),
+    ("attention_factor", .yarn), ("mscale", .yarn), ("mscale_all_dim", .yarn), ("factor", .linear),
+  ]
+
+  /// The type of the scaling in lower case; nil if angles are not scaled.
+  ///
+  /// Programs disagree about a scaling without a type: some ignore it, others refuse it.
+  private static func type(_ values: ConfigValues, in key: String) throws(ModelError) -> String? {
+    if let type = (values["rope_type"] ?? values["type"])?.string { return type.lowercased() }
+    let stated = scalingKeys.filter { values[$0.0] != nil }
+    guard let first = stated.first, first.0 != "factor" || values["factor"]?.double != 1 else {
+      return nil
+    }
+    let guess = first.0 == "factor" ? "linear, dynamic or yarn" : first.1.rawValue
+    throw ModelError(
+      .malformed, "config.json scales rotary embeddings, but does not state how", tensor: key,
+      expected: "rope_type", found: stated.map(\.0).joined(separator: ", "),
+      hint: "add rope_type to \(key), probably \(guess)")
+  }
+
+  // llama.cpp has one scaling for all layers and applies none to sliding ones.
+  private static func checkSliding(_ values: JSONValue?) throws(ModelError) {
+    guard let type = (values?["rope_type"] ?? values?["type"])?.string, type != "default" else {
+      return
+    }
+    throw ModelError(
+      .unsupported, "llama.cpp does not scale the rotary embeddings of sliding layers",
+      tensor: "sliding_attention", expected: "rope_type default", found: type)
+  }
+
+  private static func scaling(
+    _ type: String?, _ values: ConfigValues, _ originalLength: Int, pairCount: Int
+  ) throws(ModelError) -> Scaling {
+    guard let type, type != "default" else { return .none }
+    switch Kind(rawValue: type) {
+    case nil: return .unknown(type)
+    case .linear: return .linear(factor: try values.positive("factor"))
+    case .dynamic: return .dynamic
+    case .yarn: return .yarn(try Yarn(values))
+    case .llama3:
+      let scaling = Llama3(
+        factor: Float(try values.positive("factor")),
+        lowFrequencyFactor: Float(try values.positive("low_freq_factor")),
+        highFrequencyFactor: Float(try values.positive("high_freq_factor")),
+        originalContextLength: originalLength)
+      guard scaling.highFrequencyFactor > scaling.lowFrequencyFactor else {
+        throw ConfigValues.fault(
+          "high_freq_factor", "more than low_freq_factor", values["high_freq_factor"])
+      }
+      return .llama3(scaling)
+    case .longrope:
+      func factors(_ key: String) throws(ModelError) -> [Float] {
+        let found = (values[key]?.array ?? []).compactMap(\.double)
+        if found.count == pairCount { return found.map { Float($0) } }
+        throw ConfigValues.fault(key, "\(pairCount) numbers", values[key])
+      }
+      return .longrope(
+        ContextFactors(long: try factors("long_factor"), short: try factors("short_factor")))
+    }
+  }
+
+  // The formula is that of `_compute_longrope_parameters` in transformers.
+  private static func attentionFactor(
+    _ values: ConfigValues, _ contextLength: Int, originalCount: Int
+  ) throws(ModelError) -> Double {
+    if let stated = try values.number("attention_factor") { return stated }
+    let stretch =
+      try values.number("factor") ?? Double(contextLength) / Double(max(originalCount, 1))
+    guard stretch > 1, originalCount > 1 else { return 1 }
+    return (1 + Platform.logarithm(stretch) / Platform.logarithm(Double(originalCount)))
+      .squareRoot()
+  }
+
+  /// Reads the parameters that the metadata of a GGUF file states.
+  ///
+  /// Throws `malformed` for values that are missing or invalid.
+  init(_ values: GGUFValues, headSize: Int) throws(ModelError) {
+    base = values.number("rope.freq_base")
+    slidingBase = values.number("rope.freq_base_swa")
+    rotatedCount = values.wholeNumber("rope.dimension_count") ?? headSize
+    originalContextLength = values.wholeNumber("rope.scaling.original_context_length")
+    attentionFactor = values.number("rope.scaling.attn_factor")
+    switch values.text("rope.scaling.type") {
+    case nil, "none", "longrope": scaling = .none
+    case "linear":
+      scaling = .linear(factor: try values.requiredNumber("rope.scaling.factor"))
+    case "yarn":
+      let factor = try values.requiredNumber("rope.scaling.factor")
+      scaling = .yarn(
+        Yarn(
+          factor: factor, extrapolationFactor: values.number("rope.scaling.yarn_ext_factor"),
+          attentionFactor: attentionFactor.map { $0 * Yarn.attention(factor, scale: 1) },
+          betaFast: values.number("rope.scaling.yarn_beta_fast"),
+          betaSlow: values.number("rope.scaling.yarn_beta_slow")))
+    case let other?: scaling = .unknown(other)
+    }
+  }
+}
+
+extension RopeParameters.Yarn {
+  /// Reads the parameters that a config states.
+  ///
+  /// Throws `malformed` for values that are missing or invalid.
+  init(_ values: ConfigValues) throws(ModelError) {
+    factor = try values.positive("factor")
+    extrapolationFactor = try values.number("extrapolation_factor")
+    // Transformers treats 0 as if the value were missing.
+    func nonzero(_ key: String) throws(ModelError) -> Double? {
+      try values.number(key).flatMap { $0 == 0 ? nil : $0 }
+    }
+    betaFast = try nonzero("beta_fast")
+    betaSlow = try nonzero("beta_slow")
+    truncates = values["truncate"]?.bool ?? true
+    attentionFactor = try values.number("attention_factor")
+    guard attentionFactor == nil, let scale = try nonzero("mscale"),
+      let scaleOfAll = try nonzero("mscale_all_dim")
+    else { return }
+    attentionFactor =
+      Self.attention(factor, scale: scale) / Self.attention(factor, scale: scaleOfAll)
+  }
+}

@@ -1,0 +1,74 @@
+/// What llama.cpp computes for an architecture, whatever a file states.
+package struct RuntimeTraits: Sendable {
+  /// A function that a feed-forward network applies.
+  package struct Activation: Sendable {
+    /// The key of `config.json` that names the function.
+    package let key: String
+    /// Its name in transformers, which is the default there.
+    package let name: String
+    /// Its other names in transformers.
+    package let synonyms: Set<String>
+    /// Whether transformers ignored the key in some versions, so that a config may be wrong.
+    package var isUnreliable = false
+
+    /// The sigmoid linear unit.
+    package static let silu = Activation(key: "hidden_act", name: "silu", synonyms: ["swish"])
+
+    /// The Gaussian error linear unit, approximated with the hyperbolic tangent.
+    package static let gelu = Activation(
+      key: "hidden_activation", name: "gelu_pytorch_tanh",
+      synonyms: ["gelu_new", "gelu_fast", "gelu_python_tanh", "gelu_accurate"])
+
+    /// The same for the first Gemma, whose configs also call it `gelu`.
+    package static let firstGelu = Activation(
+      key: "hidden_act", name: gelu.name, synonyms: gelu.synonyms.union(["gelu"]),
+      isUnreliable: true)
+  }
+
+  /// What llama.cpp does in layers that attend to the last positions only.
+  package enum SlidingAttention: Sendable {
+    /// No model of the architecture has such layers.
+    case none
+    /// All layers are such layers, but attend to all positions. A config may leave the window out.
+    case ignored(defaultWindow: Int?)
+    /// A model has such layers if `use_sliding_window` is true. llama.cpp does not support it.
+    case unsupported
+    /// All layers are such layers except each one after a period, unless the file lists them.
+    case alternating(period: Int)
+  }
+
+  /// The function of the feed-forward network.
+  package var activation = Activation.silu
+  /// The tensors that may have a bias.
+  package var biases: Set<String> = Self.attentionInputs
+  /// The keys of `config.json` that say whether tensors have a bias, and these tensors.
+  package var biasKeys: [(key: String, tensors: Set<String>)] = []
+  /// The ways to scale rotary embeddings.
+  package var ropeScalings: Set<RopeParameters.Kind> = [.linear, .dynamic, .yarn]
+  /// Whether only the first numbers of a head may be rotated.
+  package var rotatesPartly = false
+  /// Whether the heads of queries must have as many rows together as the model is wide.
+  package var headsFillWidth = false
+  /// What becomes of sliding attention.
+  package var sliding = SlidingAttention.none
+  /// Whether logits and attention are always capped, so that a config cannot leave the caps out.
+  package var alwaysCaps = false
+  /// Whether scores are divided by `query_pre_attn_scalar` instead of the size of a head.
+  package var scalesQueries = false
+  /// The number of layers for which llama.cpp divides scores by the width of all heads instead.
+  package var widthScaledLayerCount: Int?
+
+  /// The same traits with other sliding attention.
+  package func sliding(_ sliding: SlidingAttention) -> RuntimeTraits {
+    var traits = self
+    traits.sliding = sliding
+    return traits
+  }
+
+  /// The projections to queries, keys and values.
+  package static let attentionInputs: Set<String> = ["attn_q", "attn_k", "attn_v"]
+  /// All projections of attention.
+  package static let attention = attentionInputs.union(["attn_output"])
+  /// All projections of a feed-forward network.
+  package static let feedForward: Set<String> = ["ffn_gate", "ffn_up", "ffn_down"]
+}

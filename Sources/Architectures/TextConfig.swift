@@ -1,0 +1,43 @@
+package import Bytes
+
+/// The part of a `config.json` that describes the text model.
+package enum TextConfig {
+  /// The keys under which larger models have the config of their text model, or of a part with it.
+  private static let keys = ["text_config", "llm_config", "language_config", "thinker_config"]
+
+  /// Model types whose text model computes something else than a model of that type alone.
+  ///
+  /// PaliGemma attends to all tokens of a prompt, also to later ones.
+  private static let changedTypes: Set<String> = ["paligemma"]
+
+  /// The config of the text model, with the members of the whole config that it does not state.
+  ///
+  /// A config of a text model alone is returned unchanged.
+  package static func merged(_ config: JSONValue) -> JSONValue {
+    if let type = config["model_type"]?.string, changedTypes.contains(type) { return config }
+    var result = config
+    while let inner = inner(result) {
+      let outer = (result.members ?? []).filter { !keys.contains($0.key) }
+      result = JSONValue.object(outer).overridden(by: inner)
+    }
+    return result
+  }
+
+  /// Whether a config says that the embeddings are the head; nil if it does not say.
+  ///
+  /// If the parts of the config disagree, the embeddings are the head.
+  package static func tiesEmbeddings(_ config: JSONValue) -> Bool? {
+    var flags: [Bool] = []
+    var part: JSONValue? = config
+    while let current = part {
+      if let flag = current["tie_word_embeddings"]?.bool { flags.append(flag) }
+      part = inner(current)
+    }
+    return flags.isEmpty ? nil : flags.contains(true)
+  }
+
+  private static func inner(_ config: JSONValue) -> JSONValue? {
+    for key in keys { if let value = config[key], value.members != nil { return value } }
+    return nil
+  }
+}

@@ -1,0 +1,134 @@
+internal import Architectures
+internal import Bytes
+internal import TensorModel
+
+/// Checks that the tensors of a checkpoint are those that its config and llama.cpp ask for.
+struct CheckpointChecks {
+  private let architecture: Architecture
+  /// The whole `config.json`.
+  private let whole: JSONValue
+  /// The config of the text model.
+  private let config: JSONValue
+
+  /// Creates checks for the checkpoints of an architecture with a `config.json`.
+  init(_ architecture: Architecture, config: JSONValue) {
+    self.architecture = architecture
+    whole = config
+    self.config = TextConfig.merged(config)
+  }
+
+  private var ggufName: String { architecture.ggufName }
+
+  /// Throws `unsupported` if the checkpoint has the tensors of several text models.
+  func checkIsOneModel(_ tensors: [TensorInfo]) throws(ModelError) {
+    var first: (prefix: String, name: String)?
+    for tensor in tensors {
+      guard let prefix = architecture.prefix(ofHuggingFaceName: tensor.name) else { continue }
+      guard let known = first else {
+        first = (prefix, tensor.name)
+        continue
+      }
+      guard known.prefix != prefix else { continue }
+      throw ModelError(
+        .unsupported, "the checkpoint has more than one text model", tensor: tensor.name,
+        expected: "the same words before all names",
+        found: "\(known.name) and \(tensor.name)",
+        hint: "keep the tensors of one model only")
+    }
+  }
+
+  /// Whether llama.cpp has a tensor in this architecture.
+  ///
+  /// Throws `malformed` for a tensor that contradicts the config.
+  func accepts(
+    _ tensor: TensorInfo, _ parameters: Hyperparameters, tokenCount: Int
+  ) throws(ModelError) -> Bool {
+    guard let place = architecture.place(ofHuggingFaceName: tensor.name),
+      let expected = architecture.expectedShape(
+        ofHuggingFaceName: tensor.name, parameters, tokenCount: tokenCount),
+      !tensor.name.hasSuffix(".bias") || architecture.traits.biases.contains(place.names.gguf)
+    else { return false }
+    if let layer = place.layer, layer >= parameters.layerCount {
+      throw ModelError(
+        .malformed, "the model has more layers than config.json states", tensor: tensor.name,
+        expected: "layers 0 to \(parameters.layerCount - 1), as num_hidden_layers states",
+        found: "layer \(layer)",
+        hint: "correct num_hidden_layers, or remove the tensors of the other layers")
+    }
+    guard tensor.shape.dimensions != expected.dimensions else { return true }
+    let dimensions = expected.dimensions.map(String.init).joined(separator: "×")
+    throw ModelError(
+      .malformed, "the tensor does not have the shape that config.json states",
+      tensor: tensor.name, expected: "\(dimensions), \(expected.formula)",
+      found: "\(tensor.shape)",
+      hint: "correct config.json if all layers have this size; llama.cpp has no layers of "
+        + "different sizes in this architecture")
+  }
+
+  /// Throws `unsupported` if there are tensors that llama.cpp does not have.
+  func refuse(_ names: [String]) throws(ModelError) {
+    guard let first = names.first else { return }
+    if let head = names.first(where: TensorNames.isTaskHead) {
+      throw ModelError(
+        .unsupported, "llama.cpp's \(ggufName) has no head for classification or values",
+        tensor: head, expected: "\(TensorNames.head).weight, or no head", found: head,
+        hint: "write another format, such as --to safetensors")
+    }
+    throw ModelError(
+      .unsupported, "llama.cpp's \(ggufName) has no such tensor", tensor: first,
+      expected: "names as in \(architecture.modelTypes[0]) models",
+      found: names.count > 1 ? "\(first) and \(names.count - 1) more" : first)
+  }
+
+  /// Throws `malformed` if a tensor is missing.
+  func checkIsComplete(
+    _ tensors: [TensorInfo], _ parameters: Hyperparameters
+  ) throws(ModelError) {
+    let present = Set(tensors.map { ExactName(architecture.plainName($0.name)) })
+    let layerCount = parameters.layerCount
+    let expertCount = parameters.expertCount ?? 0
+    // Each layer and expert has at least one tensor. This bounds the list of required names.
+    guard max(1, expertCount) <= tensors.count / layerCount else {
+      throw ModelError(
+        .malformed, "the model has fewer tensors than config.json requires",
+        expected: expertCount > 0
+          ? "\(layerCount) layers of \(expertCount) experts" : "\(layerCount) layers",
+        found: "\(tensors.count) tensors")
+    }
+    let weights = architecture.requiredNames(layerCount: layerCount, expertCount: expertCount)
+    let required = weights + architecture.requiredBiases(layerCount: layerCount, config)
+    let missing = required.filter { !present.contains(ExactName($0)) }
+    if let first = missing.first {
+      throw ModelError(
+        .malformed, "the model lacks a tensor that config.json requires", tensor: first,
+        expected: "\(required.count) tensors", found: "\(missing.count) are missing")
+    }
+    guard needsHead, !hasHead(tensors), TextConfig.tiesEmbeddings(whole) == false else { return }
+    throw ModelError(
+      .malformed,
+      "the model has no head, and config.json says that the embeddings are not the head",
+      tensor: "\(TensorNames.head).weight", expected: "a head, or tie_word_embeddings true",
+      found: "tie_word_embeddings false",
+      hint: "restore the head, or correct config.json if the embeddings are the head")
+  }
+
+  private func hasHead(_ tensors: [TensorInfo]) -> Bool {
+    tensors.contains { TensorNames.isTextHead($0.name) }
+  }
+
+  /// Whether the model predicts tokens; models that only embed texts do not.
+  private var needsHead: Bool {
+    let classes = (whole["architectures"]?.array ?? []).compactMap(\.string)
+    let suffixes = ["ForCausalLM", "ForConditionalGeneration", "LMHeadModel"]
+    return classes.isEmpty || classes.contains { name in suffixes.contains(where: name.hasSuffix) }
+  }
+
+  /// Notes about a config that does not describe the tensors, though the output does.
+  func notes(_ tensors: [TensorInfo], tokenCount: Int) -> [String] {
+    guard let stated = config["vocab_size"]?.int, stated != tokenCount else { return [] }
+    return [
+      "config.json states a vocab_size of \(stated), but the embeddings have \(tokenCount) rows: the "
+        + "output has \(tokenCount) tokens"
+    ]
+  }
+}
