@@ -135,3 +135,10 @@ package struct PairedChange: Sendable, Hashable {
     }
   }
 }
+
+extension [PairedChange] {
+  /// The shape of a table after changes that make it longer; nil if none does.
+  package func grownShape(of table: Shape) -> Shape? {
+    compactMap(\.grownRowCount).max().map { Shape($0, table.columnCount) }
+  }
+}

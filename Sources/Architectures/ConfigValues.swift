@@ -96,3 +96,16 @@ extension JSONValue {
   /// The object without members that are null.
   var withoutNulls: JSONValue { .object((members ?? []).filter { $0.value != .null }) }
 }
+
+extension JSONValue {
+  /// The object with a value for a key: in place of the old one, or else at the end.
+  package func setting(_ key: String, to value: JSONValue) -> JSONValue {
+    var members = members ?? []
+    if let index = members.firstIndex(where: { $0.key.hasSameBytes(as: key) }) {
+      members[index].value = value
+    } else {
+      members.append(Member(key, value))
+    }
+    return .object(members)
+  }
+}

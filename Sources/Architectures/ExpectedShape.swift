@@ -18,12 +18,13 @@ package struct ExpectedShape: Sendable, Hashable {
 }
 
 extension Architecture {
-  /// The shape of a tensor of a checkpoint; nil for tensors that are in no table.
+  /// The shape that a tensor of a checkpoint must have.
   ///
   /// - Parameters:
   ///   - name: The name in the checkpoint.
   ///   - parameters: The hyperparameters of the model.
   ///   - tokenCount: The number of rows of the token embeddings.
+  /// - Returns: The shape; nil for tensors that are in no table.
   package func expectedShape(
     ofHuggingFaceName name: String, _ parameters: Hyperparameters, tokenCount: Int
   ) -> ExpectedShape? {

@@ -21,6 +21,14 @@ package protocol ConfigDialect: Sendable {
 
   /// The names of files beside `config.json` that contain the same description.
   var documentNames: [String] { get }
+
+  /// A `config.json` with all keys that the runtime of the format needs.
+  ///
+  /// Throws `unsupported` and `malformed` for a model with these tensors that the runtime cannot
+  /// load.
+  func completed(
+    _ config: JSONValue, for tensors: [TensorInfo]
+  ) throws(ModelError) -> JSONValue
 }
 
 /// A codec that was chosen from the config of a model.
@@ -33,6 +41,8 @@ package struct ConfiguredCodec: Sendable {
 
 extension ConfigDialect {
   package var documentNames: [String] { [] }
+
+  package func completed(_ config: JSONValue, for tensors: [TensorInfo]) -> JSONValue { config }
 }
 
 extension ConfigDialect {
@@ -42,12 +52,13 @@ extension ConfigDialect {
   ///
   /// - Parameters:
   ///   - config: The document; nil if the model has none.
-  ///   - description: What `description(of:)` returned for the tensors of the output.
+  ///   - tensors: The tensors of the output.
+  ///   - description: What `description(of:)` returned for them.
   ///   - format: The name of the format, for the error message.
   /// - Returns: The document to write.
-  /// - Throws: `unsupported` if there is no document.
+  /// - Throws: `unsupported` if there is no document, and what `completed(_:for:)` throws.
   package func configuration(
-    _ config: JSONValue?, description: JSONValue?, of format: String
+    _ config: JSONValue?, for tensors: [TensorInfo], description: JSONValue?, of format: String
   ) throws(ModelError) -> JSONValue {
     guard case .object(let members)? = config else {
       throw ModelError(
@@ -55,8 +66,11 @@ extension ConfigDialect {
         expected: "a Hugging Face checkpoint, or a file made from one")
     }
     let others = members.filter { !QuantizationKeys.all.contains($0.key) }
-    return .object(
-      others + (description.map { value in configurationKeys.map { .init($0, value) } } ?? []))
+    let completed = try completed(.object(others), for: tensors)
+    let own = description.map { value in
+      configurationKeys.map { JSONValue.Member($0, value) }
+    }
+    return .object((completed.members ?? []) + (own ?? []))
   }
 }
 

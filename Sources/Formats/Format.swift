@@ -39,6 +39,9 @@ public struct Format: Sendable {
   /// Whether its tensors have the names and row orders of llama.cpp.
   package var usesGGUFNames = false
 
+  /// Whether its tensors have the names of mlx-lm.
+  package var usesMLXNames = false
+
   package let container: any Container.Type
   package var codec: any WeightCodec
   /// How `config.json` describes the quantization; nil if the tensors describe themselves.
@@ -82,6 +85,13 @@ extension Format {
 
   /// Whether its files are a Hugging Face checkpoint, which `config.json` describes.
   package var isCheckpoint: Bool { container == SafetensorsContainer.self }
+
+  /// The format for the same model without groups.
+  ///
+  /// It is another one if the format is named after a layout of groups.
+  public var forPlainNumbers: Format {
+    dialect == nil || usesMLXNames ? self : .safetensors
+  }
 
   /// Whether a model in this format needs a `config.json`.
   package var needsConfig: Bool { dialect != nil }

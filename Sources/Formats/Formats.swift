@@ -61,7 +61,8 @@ extension Format {
     name: "mlx", summary: "a folder that mlx-lm runs",
     bits: MLXCodec.bits, groupSizes: MLXCodec.groupSizes, allowsRowGroups: false,
     embeddings: .quantize, head: .quantize, usesOneFloatType: true, metadataMark: "mlx",
-    container: SafetensorsContainer.self, codec: MLXCodec(), dialect: MLXDialect())
+    usesMLXNames: true, container: SafetensorsContainer.self, codec: MLXCodec(),
+    dialect: MLXDialect())
 
   /// GPTQ checkpoints of the second version, which store zero points unchanged.
   public static let gptq = gptq(

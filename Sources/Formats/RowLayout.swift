@@ -34,6 +34,9 @@ package struct RowLayout: Sendable, Hashable {
     (stripeCount, stripeByteCount, rowsPerStep, bytesPerStep) = (1, byteCount, nil, byteCount)
   }
 
+  /// The length of the tensor in bytes.
+  package var byteCount: Int { stripeCount * stripeByteCount }
+
   /// Whether consecutive rows are consecutive bytes.
   package var isContiguous: Bool { stripeCount == 1 }
 

@@ -89,7 +89,7 @@ package struct StoredTensor: Sendable, Hashable {
     self.shape = shape
     self.encoding = encoding
     self.rows = rows
-    byteCount = rows.stripeCount * rows.stripeByteCount
+    byteCount = rows.byteCount
     storedByteCount = byteCount
     blockByteCount = byteCount
   }

@@ -38,15 +38,19 @@ package struct WeightReader {
   /// Runs of whole rows that fit into memory, and that can be read from all of the tensors.
   ///
   /// - Parameters:
-  ///   - tensors: Tensors of the same shape, perhaps of several models.
+  ///   - tensors: Tensors with rows that correspond, perhaps of several models.
+  ///   - rows: The rows of the first tensor to divide; nil for all.
   ///   - multiple: The number of rows that must be in the same run for another reason.
-  /// - Returns: The runs, in order; none for a tensor without elements.
-  package static func runs(of tensors: [Tensor], multiple: Int = 1) -> [Range<Int>] {
+  /// - Returns: The runs of rows of the first tensor, in order; none for one without elements.
+  package static func runs(
+    of tensors: [Tensor], in rows: Range<Int>? = nil, multiple: Int = 1
+  ) -> [Range<Int>] {
     guard let shape = tensors.first?.shape, shape.elementCount > 0 else { return [] }
+    let rows = rows ?? 0..<shape.rowCount
     let step = tensors.map(\.rowStep).reduce(multiple, BlockPartition.leastCommonMultiple)
     let count = max(1, runElementCount / shape.columnCount / step) * step
-    return stride(from: 0, to: shape.rowCount, by: count).map {
-      $0..<min($0 + count, shape.rowCount)
+    return stride(from: rows.lowerBound, to: rows.upperBound, by: count).map {
+      $0..<min($0 + count, rows.upperBound)
     }
   }
 

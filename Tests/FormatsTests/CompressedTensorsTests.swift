@@ -128,7 +128,7 @@ import Testing
       + #""config_groups":{"g":\#(Self.group())}}}"#
     let error = try error(Self.weight.compressed(), config)
     #expect(error.kind == .unsupported)
-    #expect(error.found == name)
+    #expect(error.found == "\(name) in g")
   }
 
   @Test(

@@ -61,7 +61,7 @@ enum TextLaws {
       }
     }
     let (first, second) = (try translate(), try translate())
-    return Laws.areEqual(first.metadata, second.metadata) && first.tensors == second.tensors
+    return Laws.areEqual(first.metadata, second.metadata) && first.placements == second.placements
       ? nil : "a config differs when it is read a second time"
   }
 

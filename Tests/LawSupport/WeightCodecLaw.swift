@@ -64,7 +64,7 @@ package enum WeightCodecLaw {
     let codec = try unfailing("describing \(format.name)") { () -> any WeightCodec in
       guard let dialect = format.dialect else { return format.codec }
       let config = try dialect.configuration(
-        [:], description: dialect.description(of: [info]), of: format.name)
+        [:], for: [info], description: dialect.description(of: [info]), of: format.name)
       guard let found = try dialect.codec(for: config, contents) else {
         throw LawViolation("the dialect of \(format.name) does not know its own config")
       }

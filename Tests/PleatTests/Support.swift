@@ -44,6 +44,18 @@ extension Plan {
   }
 }
 
+extension TensorWish {
+  /// Groups of 32 and 4 bits with F16 biases.
+  static let grouping = Grouping(bits: 4, groupSize: 32, offset: .bias, parameters: .f16)
+
+  /// A wish for a tensor that is quantized to these groups.
+  static func quantized(_ info: TensorInfo) -> TensorWish {
+    TensorWish(
+      info, to: .grouped(grouping),
+      .encode([], .groups(Schemes.standard(for: .bias).quantizer(grouping))), "test")
+  }
+}
+
 extension TensorJob {
   /// The grouping and the scheme of the quantizer; nil if the job has none.
   var quantizer: (grouping: Grouping, scheme: String)? {

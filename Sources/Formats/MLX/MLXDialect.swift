@@ -1,3 +1,4 @@
+internal import Architectures
 package import Bytes
 package import TensorModel
 
@@ -28,6 +29,12 @@ package struct MLXDialect: ConfigDialect {
       JSONValue.Member($0.path, .object(Self.members(of: $0.groups)))
     }
     return .object(Self.members(of: common) + others)
+  }
+
+  package func completed(
+    _ config: JSONValue, for tensors: [TensorInfo]
+  ) throws(ModelError) -> JSONValue {
+    try MLXConfiguration.completed(config, for: tensors)
   }
 
   private static func members(of groups: LayerGroups) -> [JSONValue.Member] {

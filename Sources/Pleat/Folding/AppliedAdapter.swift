@@ -41,6 +41,8 @@ public struct AppliedAdapter: Sendable {
 public struct FoldOptions: Sendable, Hashable {
   /// Whether weights may be decoded, changed and quantized again.
   public var requantizes = false
+  /// Whether all quantized weights become plain numbers of the type of their scales.
+  public var dequantizes = false
   /// Whether zero points may be rounded to integers, and scales and biases to a type of the format.
   public var rounds = false
   /// The code width for changed weights with zero points; nil to keep it.

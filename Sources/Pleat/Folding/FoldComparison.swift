@@ -25,51 +25,55 @@ struct FoldComparer {
   let reference: Model
   let updates: UpdateReader
 
-  /// Compares two tensors of the same shape, one run of rows at a time.
+  /// Compares two tensors, one run of rows at a time.
   ///
   /// - Parameters:
   ///   - index: The tensor of the model.
-  ///   - other: The tensor of the reference.
+  ///   - other: The tensor of the reference, or a part of it.
   ///   - changes: The changes that adapters make to the tensor of the reference.
   ///   - errors: Receives the difference of both tensors after the changes.
   ///   - progress: Called with the number of weights compared since the last call.
   /// - Returns: The comparison.
   /// - Throws: What reading throws, and `mismatch` if Pleat does not decode an encoding.
   func compare(
-    _ index: Int, with other: Int, _ changes: [PairedChange], _ errors: inout ErrorStatistics,
-    _ progress: (Int) throws(ModelError) -> Void
+    _ index: Int, with other: Counterparts.Counterpart, _ changes: [PairedChange],
+    _ errors: inout ErrorStatistics, _ progress: (Int) throws(ModelError) -> Void
   ) throws(ModelError) -> FoldComparison {
     let (left, right) = (WeightReader(model: model), WeightReader(model: reference))
     let info = model.catalog.tensors[index]
     guard let source = left.tensor(index),
-      let base = right.tensor(other)
+      let base = right.tensor(other.index)
     else {
       throw ModelError(
         .mismatch, "Pleat cannot decode the tensor", file: model.path,
         tensor: info.name)
     }
     var result = FoldComparison()
-    let columns = info.shape.columnCount
-    let rowCount = reference.catalog.tensors[other].shape.rowCount
-    for rows in WeightReader.runs(of: [source, base]) {
-      let (written, found) = try left.grouped(source, rows: rows)
-      var (known, before) = try right.grouped(base, rows: rows.clamped(to: 0..<rowCount))
-      if before.count < found.count {
-        // Rows that adapters add were zeros.
-        before += [Float](repeating: 0, count: found.count - before.count)
-        known = nil
+    let expected = reference.catalog.tensors[other.index]
+    let columns = expected.shape.columnCount
+    // Rows that adapters add were zeros.
+    let shape = changes.grownShape(of: expected.shape) ?? expected.shape
+    for pair in RowPair.all(of: shape, with: other, info.shape) {
+      for rows in WeightReader.runs(of: [base, source], in: pair.own) {
+        let (written, found) = try left.grouped(source, rows: pair.others(rows))
+        let stored = rows.clamped(to: 0..<expected.shape.rowCount)
+        var (known, before) = try right.grouped(base, rows: stored)
+        if stored.count < rows.count {
+          before += [Float](repeating: 0, count: found.count - before.count)
+          known = nil
+        }
+        var update = RowUpdate(before, rows: rows, columnCount: columns)
+        for change in changes { try update.apply(change, updates) }
+        if !changes.isEmpty {
+          result.measurement.add(found, base: before, delta: update.delta)
+        }
+        if let written, let known { result.addCodes(written, known) }
+        let steps = Steps(info.encoding, written, of: expected.encoding)
+        result.largestError = max(
+          result.largestError, steps.largestError(of: found, from: update.values))
+        errors.merge(ErrorStatistics(of: found.span, from: update.values.span))
+        try progress(found.count)
       }
-      var update = RowUpdate(before, rows: rows, columnCount: columns)
-      for change in changes { try update.apply(change, updates) }
-      if !changes.isEmpty {
-        result.measurement.add(found, base: before, delta: update.delta)
-      }
-      if let written, let known { result.addCodes(written, known) }
-      let steps = Steps(info.encoding, written, of: reference.catalog.tensors[other].encoding)
-      result.largestError = max(
-        result.largestError, steps.largestError(of: found, from: update.values))
-      errors.merge(ErrorStatistics(of: found.span, from: update.values.span))
-      try progress(found.count)
     }
     return result
   }

@@ -69,6 +69,12 @@ package struct FoldPlanner: Sendable {
     case .foreign(let layout):
       return refuse(
         tensor, "Pleat cannot fold into \(layout.name) (start from the 16-bit model instead)")
+    case .grouped(let grouping) where options.dequantizes:
+      let type = grouping.parameters
+      var decision = decide(
+        tensor, .plain(type), .encode(changes.map { .adapter($0) }, .plain(type)), .exact)
+      decision.wish.grow(for: changes)
+      return decision
     case .grouped(let grouping):
       if isReplaced {
         return refuse(tensor, "the adapter replaces a quantized tensor with a 16-bit tensor")
@@ -81,6 +87,9 @@ package struct FoldPlanner: Sendable {
   private var commonType: ScalarType? { format.usesOneFloatType ? options.biasType : nil }
 
   private func unchanged(_ tensor: TensorInfo) throws(ModelError) -> TensorWish {
+    if options.dequantizes, case .grouped(let grouping) = tensor.encoding {
+      return TensorWish(decoding: tensor, to: grouping.parameters, "decoded")
+    }
     var wish = try conversion.decide(tensor)
     guard case .copy = wish.transform else { return wish }
     wish.reason = "no adapter changes it"

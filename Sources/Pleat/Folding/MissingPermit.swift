@@ -53,7 +53,7 @@ extension Plan {
   private func hint(for permit: FoldPlanner.Permit) -> String {
     switch permit {
     case .requantize:
-      return "--requantize quantizes the weights again; "
+      return "--dequantize writes 16-bit weights; --requantize quantizes the weights again; "
         + "folding into the 16-bit model before quantizing loses less"
     case .round:
       return "--round accepts the loss"

@@ -24,7 +24,9 @@ extension Plan {
     try model.requireNumbers()
     let changes = try model.changes(by: adapters)
     var options = options
-    if options.biasType == nil, needsFinerBiases(model, changes, destination.format) {
+    if options.biasType == nil, !options.dequantizes,
+      needsFinerBiases(model, changes, destination.format)
+    {
       options.biasType = .f16
     }
     let draft = FoldDraft(adapters, model, destination, options, changes)
@@ -118,6 +120,7 @@ private struct FoldDraft {
         .usage, "--bias-type has no effect, because the fold changes no offsets",
         found: "--bias-type \(type.name)", hint: "leave --bias-type out")
     }
+    try checkDequantizing()
     guard let bits = options.widenedBits else { return }
     let isUsed = decisions.contains {
       guard case .regroup(let grouping, _) = $0.wish.transform,
@@ -130,6 +133,27 @@ private struct FoldDraft {
       .usage, "--widen has no effect, because no changed weight can be widened",
       expected: "weights with zero points and codes below \(bits) bits", found: "--widen \(bits)",
       hint: "leave --widen out")
+  }
+
+  /// Throws `usage` if `--dequantize` has no effect, or contradicts another option.
+  private func checkDequantizing() throws(ModelError) {
+    guard options.dequantizes else { return }
+    if options.requantizes {
+      throw ModelError(
+        .usage, "--requantize and --dequantize exclude each other",
+        hint: "--dequantize loses less; --requantize writes a smaller file")
+    }
+    guard model.catalog.tensors.contains(where: \.isGrouped) else {
+      throw ModelError(
+        .usage, "--dequantize has no effect, because no weight of the base model is quantized",
+        hint: "leave --dequantize out")
+    }
+    let plain = destination.format.forPlainNumbers
+    guard plain == destination.format else {
+      throw ModelError(
+        .usage, "--dequantize writes plain numbers, and \(destination.format.name) is for groups",
+        hint: "--to \(plain.name)")
+    }
   }
 
   /// The first option that a tensor needs and that the user did not pass; nil if none is missing.
@@ -171,11 +195,23 @@ private struct FoldDraft {
         "biases are stored in BF16, which rounds the fold 8 times coarser than F16; "
           + "--bias-type F16 avoids that")
     }
+    notes += dequantizingNotes(decisions)
     let gained = shifted.count { $0.0.offset != .bias && $0.1.offset == .bias }
     if gained > 0 {
       let weights = gained == 1 ? "1 weight gets" : "\(gained) weights get"
       notes.append("\(weights) a bias for each group; codes and scales are unchanged")
     }
     return notes
+  }
+
+  /// What `--dequantize` loses: nothing of the quantization is undone, and sums are rounded.
+  private func dequantizingNotes(_ decisions: [FoldPlanner.Decision]) -> [String] {
+    let decoded = decisions.filter { $0.wish.source.isGrouped && !$0.wish.target.isGrouped }
+    guard let first = decoded.first else { return [] }
+    let weights = decoded.count == 1 ? "1 weight becomes" : "\(decoded.count) weights become"
+    return [
+      "\(weights) \(first.wish.target.encoding), with the errors that quantizing the base model "
+        + "made; the sums with the adapter are rounded once"
+    ]
   }
 }

@@ -92,7 +92,7 @@ public struct Verification: Sendable {
       model: model, reference: reference, updates: UpdateReader(adapters.map(\.numbers)))
     var counterparts = try Counterparts(of: model, in: reference)
     notes = counterparts.notes
-    guard !needsAdapters || !counterparts.areTranslated else {
+    guard !needsAdapters || counterparts.runtime != .llamaCpp else {
       throw ModelError(
         .usage, "--adapter needs a model and a reference with the same kind of tensor names",
         expected: "Hugging Face names in both, or llama.cpp names in both",
@@ -108,27 +108,11 @@ public struct Verification: Sendable {
         continue
       }
       for other in others {
-        let expected = reference.catalog.tensors[other.index]
-        let grown = changes[other.changeIndex ?? other.index]?.compactMap(\.grownRowCount).max()
-        let wanted = grown.map { Shape($0, expected.shape.columnCount) }
-        guard tensor.shape == wanted ?? other.shape(of: expected.shape) else {
-          mismatches.append(
-            ModelError(
-              .mismatch, "the shapes differ", file: model.path, tensor: tensor.name,
-              expected: "\(other.shape(of: expected.shape))", found: "\(tensor.shape)"))
-          continue
-        }
+        let own = changes[other.changeIndex ?? other.index]
+        // The embeddings as a head were compared already, if no adapter changes the head.
+        if own == nil, other.changeIndex != nil, others.count > 1 { continue }
         do throws(ModelError) {
-          // A fold may also store unchanged tensors in another type. Their check is the same.
-          let isRetyped = needsAdapters && tensor.encoding != expected.encoding
-          let own = changes[other.changeIndex ?? other.index]
-          // The embeddings as a head were compared already, if no adapter changes the head.
-          if own == nil, other.changeIndex != nil, others.count > 1 { continue }
-          if let changes = own ?? (isRetyped ? [] : nil) {
-            found.append(try Comparison(of: index, with: other.index, changes, comparer, progress))
-          } else {
-            found.append(try Comparison(of: index, in: model, with: other, in: reference, progress))
-          }
+          found.append(try compared(index, with: other, own, comparer, progress))
         } catch  where error.kind == .mismatch {
           mismatches.append(error)
         }
@@ -152,110 +136,30 @@ public struct Verification: Sendable {
       return (right.relativeError, left.name) < (left.relativeError, right.name)
     }
   }
-}
 
-/// The difference of the weights of one tensor from those of a reference.
-public struct Comparison: Sendable, Hashable {
-  /// The name of the tensor; with the index of the matrix if it is a stack.
-  public var name: String
-  /// The encoding of the tensor in the model.
-  public var encoding: Encoding
-  /// ‖w − reference‖ / ‖reference‖: the relative root-mean-square error.
-  public var relativeError: Double
-  /// The largest absolute difference of a weight.
-  public var largestError: Double
-  /// The check of a fold, weight by weight; nil if the tensor was compared without one.
-  public var fold: FoldComparison?
-
-  /// The signal-to-noise ratio in decibels; infinite without an error.
-  public var decibels: Double { Platform.decibels(ofNoise: relativeError) }
-
-  /// Compares two tensors of the same shape, one run of rows at a time.
+  /// Compares a tensor of the model with one of the reference, or a part of it.
   ///
-  /// Compares bytes if Pleat does not decode the encoding. Throws what reading throws, and
-  /// `mismatch` if these bytes differ.
-  init(
-    of index: Int, in model: Model, with other: Counterparts.Counterpart, in reference: Model,
-    _ progress: (Int) throws(ModelError) -> Void
-  ) throws(ModelError) {
-    let info = model.catalog.tensors[index]
+  /// `changes` are those that adapters make; nil for none. Throws `mismatch` for other shapes and
+  /// for bytes that cannot be compared and differ, and what reading throws.
+  private func compared(
+    _ index: Int, with other: Counterparts.Counterpart, _ changes: [PairedChange]?,
+    _ comparer: FoldComparer, _ progress: (Int) throws(ModelError) -> Void
+  ) throws(ModelError) -> Comparison {
+    let (model, reference) = (comparer.model, comparer.reference)
+    let tensor = model.catalog.tensors[index]
     let expected = reference.catalog.tensors[other.index]
-    name = other.placement?.stack.map { "\(info.name)[\($0.index)]" } ?? info.name
-    encoding = info.encoding
-    let (left, right) = (WeightReader(model: model), WeightReader(model: reference))
-    guard let source = left.tensor(index), let target = right.tensor(other.index) else {
-      (relativeError, largestError) = (0, 0)
-      guard info.encoding == expected.encoding,
-        try Self.hasSameBytes(index, in: model, other.index, in: reference)
-      else {
-        throw ModelError(
-          .mismatch, "Pleat cannot decode the tensors, and their bytes differ", file: model.path,
-          tensor: info.name)
-      }
-      return
+    let shape = changes?.grownShape(of: expected.shape) ?? other.shape(of: expected.shape)
+    guard tensor.shape == shape else {
+      throw ModelError(
+        .mismatch, "the shapes differ", file: model.path, tensor: tensor.name,
+        expected: "\(shape)", found: "\(tensor.shape)")
     }
-    var total = ErrorStatistics()
-    let isVector = expected.shape.rank < 2
-    let firstRow = other.firstRow(of: expected.shape)
-    let headSize = isVector ? 1 : other.placement?.rowOrder?.headSize ?? 1
-    for rows in WeightReader.runs(of: [target, source], multiple: headSize) {
-      let modelRows = firstRow + rows.lowerBound..<firstRow + rows.upperBound
-      let values = try left.values(of: source, rows: modelRows)
-      let expected = other.translated(
-        try right.values(of: target, rows: rows),
-        columnCount: isVector ? 1 : expected.shape.columnCount)
-      total.merge(ErrorStatistics(of: values.span, from: expected.span))
-      try progress(values.count)
+    // A fold may also store unchanged tensors in another type. Their check is the same.
+    let isRetyped =
+      needsAdapters && tensor.encoding != expected.encoding && other.placement?.addsOne != true
+    if let changes = changes ?? (isRetyped ? [] : nil) {
+      return try Comparison(of: index, with: other, changes, comparer, progress)
     }
-    largestError = Double(total.maximumError)
-    relativeError = total.relativeError
-  }
-
-  /// Compares a tensor with one of the reference to which changes are applied first.
-  ///
-  /// Throws what reading throws, and `mismatch` if Pleat does not decode an encoding.
-  init(
-    of index: Int, with other: Int, _ changes: [PairedChange], _ comparer: FoldComparer,
-    _ progress: (Int) throws(ModelError) -> Void
-  ) throws(ModelError) {
-    let info = comparer.model.catalog.tensors[index]
-    name = info.name
-    encoding = info.encoding
-    var total = ErrorStatistics()
-    fold = try comparer.compare(index, with: other, changes, &total, progress)
-    largestError = Double(total.maximumError)
-    relativeError = total.relativeError
-  }
-
-  private static func hasSameBytes(
-    _ index: Int, in model: Model, _ other: Int, in reference: Model
-  ) throws(ModelError) -> Bool {
-    let byteCount = model.parts(of: index)[0].byteCount
-    guard byteCount == reference.parts(of: other)[0].byteCount else { return false }
-    for start in stride(from: 0, to: byteCount, by: 1 << 20) {
-      let count = min(1 << 20, byteCount - start)
-      let left = try model.bytes(of: index, at: start, count: count)
-      guard try left == reference.bytes(of: other, at: start, count: count) else { return false }
-    }
-    return true
-  }
-}
-
-extension ErrorStatistics {
-  /// The relative root-mean-square error.
-  fileprivate var relativeError: Double {
-    sumOfSquaredErrors == 0 ? 0 : (sumOfSquaredErrors / sumOfSquares).squareRoot()
-  }
-}
-
-extension Model {
-  fileprivate func bytes(
-    of tensor: Int, at offset: Int, count: Int
-  ) throws(ModelError) -> [UInt8] {
-    var bytes = [UInt8](repeating: 0, count: count)
-    try bytes.change(0..<count) { (bytes) throws(ModelError) in
-      try reader.read(gathered[tensor].parts[0], at: offset, into: &bytes)
-    }
-    return bytes
+    return try Comparison(of: index, in: model, with: other, in: reference, progress)
   }
 }

@@ -64,14 +64,15 @@ extension CompanionPlan {
             companion: Companion(name: name, byteCount: text.count), source: nil, text: text))
       }
     }
-    let stripped = old.map(QuantizationDescription.removed).flatMap(\.members).map { members in
+    let changed = old.map { changes.applied(to: QuantizationDescription.removed(from: $0)) }
+    let stripped = changed?.members.map { members in
       JSONValue.object(members.map { Self.retyped($0, for: tensors) })
     }
-    var new =
+    let new =
       try format.dialect.map { (dialect) throws(ModelError) in
-        try dialect.configuration(stripped, description: description, of: format.name)
+        try dialect.configuration(
+          stripped, for: tensors, description: description, of: format.name)
       } ?? stripped
-    new = new.map(changes.applied(to:))
     plans.rewrite(new, ifNot: old)
     return plans
   }

@@ -15,10 +15,13 @@ package struct JobResolver {
   package private(set) var jobs: [TensorJob] = []
   /// The stored tensors of the output so far.
   package private(set) var stored: [StoredTensor] = []
+  /// The weights of the output so far: a stack is one, and so is each tensor of a divided one.
+  package private(set) var targets: [TensorInfo] = []
   /// The total length of the targets so far, in bytes.
   package private(set) var byteCount = 0
 
-  private var stacks: [ExactName: Int] = [:]  // the index in `stored` of each stack
+  // The index in `stored` of each stack, and the form of its matrices.
+  private var stacks: [ExactName: (first: Int, matrix: TensorInfo)] = [:]
   private var mostParts = 0
   private var recentLayouts: [Layouts] = []
   // Arrays of nil by the number of parts: jobs that copy nothing share their memory.
@@ -38,13 +41,15 @@ package struct JobResolver {
   ///
   /// - Parameters:
   ///   - wish: The planner's decision.
-  ///   - translation: The translation to llama.cpp's names; nil if names stay the same.
+  ///   - translation: The translation to the names of a runtime; nil if names stay the same.
   /// - Throws: `unsupported` for a tensor that the format cannot store.
   package mutating func append(
-    _ wish: TensorWish, _ translation: GGUFTranslation?
+    _ wish: TensorWish, _ translation: (any Translation)?
   ) throws(ModelError) {
     var wish = wish
-    if let translation { wish = try wish.translated(translation.tensors[jobs.count]) }
+    if let translation {
+      wish = try wish.translated(translation.placements[jobs.count], for: translation.runtime)
+    }
     let index = wish.sourceIndex ?? jobs.count
     let admission = try admit(wish)
     var parts: [StoredTensor] = []
@@ -59,14 +64,13 @@ package struct JobResolver {
       parts[part].blockByteCount = max(1, block)
       parts[part].checksum = sources[part]?.checksum
     }
-    let (first, offset) = allocate(parts, for: wish)
+    let place = try allocate(parts, for: wish)
     jobs.append(
       TensorJob(
         source: wish.source, target: wish.target, reason: wish.reason, sourceIndex: index,
         transform: wish.transform, admission: admission, allowsNonFinite: wish.isKeptByRule,
-        partition: layouts.source, targetLayouts: layouts.target, firstStoredIndex: first,
-        offset: offset, copySources: sources, rowOrder: wish.placement?.rowOrder,
-        editedBiases: edited))
+        partition: layouts.source, targetLayouts: layouts.target, place: place,
+        copySources: sources, rowOrder: wish.placement?.rowOrder, editedBiases: edited))
   }
 
   // MARK: - Admit
@@ -125,7 +129,7 @@ package struct JobResolver {
       let rows = target.map(\.rows)
       // A table that an adapter makes longer has blocks for all of its new rows.
       var info = wish.source
-      info.shape = wish.target.shape
+      if wish.placement?.shape == nil { info.shape = wish.target.shape }
       let partition = BlockPartition(
         info, source, unit: .row, fitting: rows, multiple: multiple)
       layouts = Layouts(source: partition, target: rows)
@@ -195,22 +199,44 @@ package struct JobResolver {
 
   /// Appends the parts to the stored tensors, or finds the stack that a matrix belongs to.
   ///
-  /// Returns the index of the first part and the byte offset in it.
+  /// Throws `unsupported` for a matrix that differs from others of the stack.
   private mutating func allocate(
     _ parts: [StoredTensor], for wish: TensorWish
-  ) -> (firstStoredIndex: Int, offset: Int) {
+  ) throws(ModelError) -> TensorJob.Place {
     byteCount += parts.reduce(0) { $0 + $1.byteCount }
-    guard let stack = wish.placement?.stack else {
-      append(parts)
-      return (stored.count - parts.count, 0)
+    var place = TensorJob.Place(firstStoredIndex: stored.count)
+    if case .omit = wish.transform { return place }
+    let targets = wish.storedTargets
+    if targets.count > 1 {
+      place.pieceCount = targets.count
+      place.matrixCount = wish.target.shape.dimensions.dropLast(2).reduce(1, *)
     }
-    // The matrices of a stack share one stored tensor. The first matrix appends it.
-    let offset = stack.index * (parts.first?.byteCount ?? 0)
+    guard let stack = wish.placement?.stack else {
+      self.targets += targets
+      append(targets.count > 1 ? targets.flatMap { format.codec.parts(of: $0) } : parts)
+      return place
+    }
+    // The matrices of a stack share its stored tensors. The first matrix appends them.
+    place.stackIndex = stack.index
     let name = ExactName(wish.target.name)
-    if let known = stacks[name] { return (known, offset) }
-    stacks[name] = stored.count
-    append(format.codec.parts(of: wish.storedTarget))
-    return (stacks[name] ?? 0, offset)
+    if let known = stacks[name] {
+      try Self.check(wish, fits: known.matrix)
+      place.firstStoredIndex = known.first
+    } else {
+      stacks[name] = (stored.count, wish.target)
+      self.targets += targets
+      append(targets.flatMap { format.codec.parts(of: $0) })
+    }
+    return place
+  }
+
+  private static func check(_ wish: TensorWish, fits matrix: TensorInfo) throws(ModelError) {
+    guard wish.target != matrix else { return }
+    throw ModelError(
+      .unsupported, "the matrices of a stack must have the same shape and encoding",
+      tensor: wish.source.name, expected: "\(matrix.shape) in \(matrix.encoding)",
+      found: "\(wish.target.shape) in \(wish.target.encoding)",
+      hint: "a rule must match all experts of a layer, as '*.experts.*.up_proj=8' does")
   }
 
   private mutating func append(_ parts: [StoredTensor]) {

@@ -14,7 +14,8 @@ enum OutputMetadata {
     let isChanged = jobs.contains {
       switch $0.action {
       case .quantize, .decode, .shift: true
-      case .copy, .repack, .merge, .replace, .omit: false
+      case .merge, .replace: $0.source.isGrouped
+      case .copy, .repack, .omit: false
       }
     }
     var metadata = metadata

@@ -1,4 +1,5 @@
 internal import Adapters
+internal import Architectures
 internal import Bytes
 public import Formats
 internal import Kernels
@@ -85,15 +86,15 @@ extension Plan {
     }
     let jobs = resolver.jobs
     let companions = try CompanionPlan.plans(
-      for: model, tokenizer, jobs.filter { $0.action != .omit }.map(\.target), format,
+      for: model, tokenizer, resolver.targets, format,
       CompanionPlan.Changes(isTied: head.isTied, vocabulary: VocabularyGrowth(wishes)))
     let output = PlannedContents(resolver.stored, translation, attachments)
     let history = model.history + [history]
     var contents = Contents(
       stored: output.stored,
       metadata: OutputMetadata.metadata(
-        translation?.metadata ?? tokenizer.metadata, isTranslated: translation != nil, jobs, format,
-        history),
+        translation?.newMetadata ?? tokenizer.metadata,
+        isTranslated: translation?.newMetadata != nil, jobs, format, history),
       companions: companions.map(\.companion),
       provenance: Provenance(sources: model.expectedSources, history: history))
     contents.attached = output.attached
@@ -111,7 +112,9 @@ extension Plan {
     self.notes =
       model.notes + (translation?.notes ?? []) + tokenizer.notes
       + (try tokenizer.notes(on: adapters)) + head.notes + notes
-      + (translation == nil ? OutputMetadata.losses(of: model, in: layout, format) : [])
+      + format.notes(on: resolver.targets)
+      + (translation?.newMetadata == nil
+        ? OutputMetadata.losses(of: model, in: layout, format) : [])
     self.missingPermit = missingPermit
     byteCount = layout.byteCount
     isExact = layout.isExact
@@ -127,7 +130,7 @@ private struct PlannedContents {
   var attachments: [Attachment] = []
 
   init(
-    _ weights: [StoredTensor], _ translation: GGUFTranslation?, _ attachments: [Attachment]
+    _ weights: [StoredTensor], _ translation: (any Translation)?, _ attachments: [Attachment]
   ) {
     stored = weights
     for addition in translation?.additions ?? [] {
@@ -166,6 +169,16 @@ extension Model {
 }
 
 extension Format {
+  /// A note about names that the programs that load the format do not know.
+  fileprivate func notes(on tensors: [TensorInfo]) -> [String] {
+    guard isCheckpoint, !usesMLXNames,
+      let stack = tensors.first(where: { MLXNames.isStack($0.name) })
+    else { return [] }
+    return [
+      "experts keep the names of mlx-lm, which transformers does not load, such as \(stack.name)"
+    ]
+  }
+
   /// Throws `unsupported` if the format cannot store attached adapters.
   fileprivate func checkHolds(_ attachments: [Attachment]) throws(ModelError) {
     guard !container.features.contains(.provenance), !attachments.isEmpty else { return }

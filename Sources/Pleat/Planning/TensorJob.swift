@@ -23,16 +23,28 @@ public struct TensorJob: Sendable {
   package let partition: BlockPartition
   /// How units are arranged in each part of the target.
   package let targetLayouts: [RowLayout]
-  /// The index of the first stored tensor of the target; its other parts follow.
-  package let firstStoredIndex: Int
-  /// The byte offset of the target in its stored tensor: 0 unless it is a matrix of a stack.
-  package let offset: Int
+  /// The stored tensors that the target is written to.
+  package let place: Place
   /// For each part of the target, the location of the same bytes in the source; nil if none.
   package let copySources: [StoredLocation?]
-  /// The row order of llama.cpp; nil if the rows are not reordered.
+  /// The order of the rows in the target; nil if the rows are not reordered.
   package let rowOrder: RotaryRowOrder?
   /// The biases that are changed in place; nil unless a fold changes nothing else.
   package let editedBiases: EditedBiases?
+
+  /// Where a target is in the stored tensors.
+  package struct Place: Sendable, Hashable {
+    /// The index of the first stored tensor of the target; its other parts follow.
+    package var firstStoredIndex: Int
+    /// The index of the target in a stack of matrices; 0 unless it is a matrix of one.
+    package var stackIndex = 0
+    /// The number of tensors that the rows of each matrix are divided among.
+    ///
+    /// The parts of the second tensor follow those of the first.
+    package var pieceCount = 1
+    /// The number of matrices; counts only if they are divided.
+    package var matrixCount = 1
+  }
 
   /// Biases that are changed in place.
   package struct EditedBiases: Sendable, Hashable {
@@ -56,8 +68,48 @@ public struct TensorJob: Sendable {
     if case .omit = transform { 0 } else { partition.blockCount }
   }
 
+  /// The indices of all stored tensors that the target is written to.
+  package var storedIndices: Range<Int> {
+    let count = targetLayouts.count * place.pieceCount
+    return place.firstStoredIndex..<place.firstStoredIndex + count
+  }
+
   /// The length of a block in the source, in bytes.
   package func sourceByteCount(of block: Int) -> Int {
     partition.byteCount(of: partition.units(of: block))
+  }
+}
+
+extension TensorJob {
+  /// Units of a target that are adjacent in a stored tensor.
+  package struct Run: Sendable, Hashable {
+    /// The units in the target.
+    package var units: Range<Int>
+    /// The index of the tensor, if the target is divided among several; otherwise 0.
+    package var piece: Int
+    /// The position of the first unit in that tensor, or in the matrix of a stack.
+    package var first: Int
+
+    package init(units: Range<Int>, piece: Int = 0, first: Int) {
+      self.units = units
+      self.piece = piece
+      self.first = first
+    }
+  }
+
+  /// Divides units of the target into runs that are adjacent in a stored tensor.
+  package func runs(of units: Range<Int>) -> [Run] {
+    guard place.pieceCount > 1 else { return [Run(units: units, first: units.lowerBound)] }
+    let length = partition.unitCount / (place.pieceCount * place.matrixCount)
+    var runs: [Run] = []
+    var start = units.lowerBound
+    while start < units.upperBound {
+      let index = start / length
+      let end = min(units.upperBound, (index + 1) * length)
+      let first = index / place.pieceCount * length + start % length
+      runs.append(Run(units: start..<end, piece: index % place.pieceCount, first: first))
+      start = end
+    }
+    return runs
   }
 }

@@ -1,16 +1,21 @@
 internal import Adapters
 package import Formats
+internal import Quantization
 package import TensorModel
 internal import Weights
 
 extension TensorWish {
-  /// The wish under llama.cpp's name, with the row order and the numbers that llama.cpp expects.
+  /// The wish under the name of a runtime, with the row order and the numbers that it expects.
   ///
-  /// - Parameter placement: The translation of the tensor; nil if it is left out.
+  /// - Parameters:
+  ///   - placement: The translation of the tensor; nil if it is left out.
+  ///   - runtime: The runtime.
   /// - Returns: The wish.
-  /// - Throws: `unsupported` if llama.cpp needs a form that the tensor cannot get, or if an adapter
-  ///   changes a norm that 1 is added to.
-  package func translated(_ placement: GGUFTranslation.Tensor?) throws(ModelError) -> TensorWish {
+  /// - Throws: `unsupported` if the runtime needs a form that the tensor cannot get, or if an
+  ///   adapter changes a norm that 1 is added to.
+  package func translated(
+    _ placement: TensorPlacement?, for runtime: Runtime
+  ) throws(ModelError) -> TensorWish {
     var wish = self
     guard let placement else {
       guard !transform.foldsAdapters else {
@@ -20,38 +25,65 @@ extension TensorWish {
           hint: "fold into a safetensors folder, or remove the tensor from the adapter")
       }
       wish.transform = .omit
-      wish.reason = "llama.cpp does not use it"
+      wish.reason = "\(runtime.rawValue) does not use it"
       return wish
+    }
+    if case .omit = transform { return wish }
+    if let refusal = placement.refusal {
+      throw ModelError(
+        .unsupported, "\(runtime.rawValue) cannot read the tensor", tensor: source.name,
+        found: refusal)
     }
     wish.placement = placement
     wish.target.name = placement.name
     if placement.isFloat32 {
-      try wish.becomeFloat32(addingOne: placement.addsOne)
-    } else if case .plain(.f64) = target.encoding {
+      try wish.becomeFloat32()
+    } else if runtime == .llamaCpp, case .plain(.f64) = target.encoding {
       wish.retype(to: .f32)
     }
+    try wish.checkGroups(placement.groups)
+    if placement.addsOne { try wish.addOne(for: runtime) }
+    if let shape = placement.shape { try wish.reshape(to: shape, for: runtime) }
     return wish
   }
 
-  private mutating func becomeFloat32(addingOne addsOne: Bool) throws(ModelError) {
+  private mutating func becomeFloat32() throws(ModelError) {
     guard source.isDecodable else {
       throw ModelError(
         .unsupported, "llama.cpp needs the tensor in F32", tensor: source.name,
         found: source.encoding.description)
     }
-    if addsOne, transform.foldsAdapters {
+    switch transform {
+    case .copy where source.encoding == .plain(.f32): break
+    case .copy, .encode(_, .rows): retype(to: .f32)
+    case .encode(_, .groups), .regroup, .omit: break
+    }
+  }
+
+  /// Adds 1 to every number of a target that is not quantized.
+  private mutating func addOne(for runtime: Runtime) throws(ModelError) {
+    guard !transform.foldsAdapters else {
       throw ModelError(
-        .unsupported, "the adapter changes a norm, and GGUF stores this norm plus 1",
+        .unsupported, "the adapter changes a norm, and \(runtime.rawValue) stores it plus 1",
         tensor: source.name,
         hint: "fold into a safetensors folder first, then convert the result")
     }
-    switch transform {
-    case .copy where source.encoding == .plain(.f32) && !addsOne: break
-    case .copy, .encode(_, .rows): retype(to: .f32)
-    case .encode(_, .groups), .regroup, .omit: return
-    }
-    guard addsOne, case .encode(let edits, let encoder) = transform else { return }
+    guard case .plain(let type) = target.encoding, RowEncoders.encoder(for: .plain(type)) != nil
+    else { return }
+    if case .copy = transform { retype(to: type) }
+    guard case .encode(let edits, let encoder) = transform else { return }
     transform = .encode(edits + [.addOne], encoder)
+  }
+
+  private mutating func reshape(to shape: Shape, for runtime: Runtime) throws(ModelError) {
+    guard !transform.foldsAdapters else {
+      throw ModelError(
+        .unsupported,
+        "the adapter changes a tensor that \(runtime.rawValue) stores in another shape",
+        tensor: source.name, expected: shape.description, found: source.shape.description,
+        hint: "fold into a safetensors folder first, then convert the result")
+    }
+    target.shape = shape
   }
 
   /// Makes the target plain numbers of a type, and keeps the edits.
@@ -62,11 +94,41 @@ extension TensorWish {
     target.encoding = .plain(type)
   }
 
-  /// The tensor that is stored: the stack if the target is a matrix of one, otherwise the target.
-  var storedTarget: TensorInfo {
-    guard let stack = placement?.stack,
-      let shape = Shape(validating: [stack.count] + target.shape.dimensions)
-    else { return target }
-    return TensorInfo(name: target.name, shape: shape, encoding: target.encoding)
+  // MARK: - Groups
+
+  /// Makes a grouped target plain numbers if the runtime needs these.
+  ///
+  /// Throws `unsupported` if it must not be quantized.
+  private mutating func checkGroups(_ groups: TensorPlacement.Groups) throws(ModelError) {
+    guard case .grouped(let grouping) = target.encoding else { return }
+    switch groups {
+    case .allowed: break
+    case .refused(let why):
+      throw ModelError(
+        .unsupported, "the weight must not be quantized", tensor: source.name, found: why,
+        hint: source.isGrouped
+          ? "--dtype F16 decodes the weights" : "--rule '\(source.name)=keep' leaves it as it is")
+    case .plain(let why):
+      var edits = transform.offsetMoves.map { RowEdit.adapter($0) }
+      if case .encode(let known, _) = transform { edits = known + edits }
+      transform = .encode(edits, .plain(grouping.parameters))
+      target.encoding = .plain(grouping.parameters)
+      reason += ", but \(why)"
+    }
+  }
+
+  // MARK: - Stored tensors
+
+  /// The tensors that are stored: one, unless the rows of the target are divided among several.
+  ///
+  /// It is the whole stack if the target is a matrix of one.
+  var storedTargets: [TensorInfo] {
+    guard let placement else { return [target] }
+    var extents = target.shape.dimensions
+    let count = placement.names.count
+    if count > 1 { extents[extents.count - 2] /= count }
+    if let stack = placement.stack { extents = [stack.count] + extents }
+    guard let shape = Shape(validating: extents) else { return [target] }
+    return placement.names.map { TensorInfo(name: $0, shape: shape, encoding: target.encoding) }
   }
 }

@@ -20,8 +20,8 @@ package struct TensorWish: Sendable {
   package var refusalHint: String?
   /// The index of the tensor in the source that is read; nil for the one at the wish's position.
   package var sourceIndex: Int?
-  /// The translation to llama.cpp's name and row order; nil if they stay the same.
-  package var placement: GGUFTranslation.Tensor?
+  /// The name and the form in the runtime; nil if they stay the same.
+  package var placement: TensorPlacement?
 
   /// The reason why a weight is not quantized.
   package enum Exception: Sendable, Hashable {
@@ -65,8 +65,7 @@ package struct TensorWish: Sendable {
 
   /// Gives the target as many rows as changes of adapters give it.
   mutating func grow(for changes: [PairedChange]) {
-    guard let count = changes.compactMap(\.grownRowCount).max() else { return }
-    target.shape = Shape(count, target.shape.columnCount)
+    target.shape = changes.grownShape(of: target.shape) ?? target.shape
   }
 
   /// The wish to leave out a head that equals the embeddings.

@@ -133,24 +133,43 @@ final class BlockWorker {
     of job: TensorJob, _ block: Int, _ units: Range<Int>, _ output: [[UInt8]]
   ) -> [PartBlock] {
     var parts: [PartBlock] = []
-    for (part, bytes) in output.enumerated() {
-      let layout = job.targetLayouts[part]
-      // Row-independent parts are written with block 0.
-      if layout.rowsPerStep == nil, block > 0 { continue }
-      let range = layout.range(of: units)
-      let content = layout.rowsPerStep == nil ? codec.parts(of: job.target)[part].content : nil
-      var piece = PartBlock(
-        stored: job.firstStoredIndex + part, offset: job.offset + range.lowerBound,
-        bytes: content ?? bytes)
-      if !layout.isContiguous {
-        piece.stripes = .init(count: layout.stripeCount, distance: layout.stripeByteCount)
-      } else if let location = job.copySources[part] {
-        let start = location.offset + range.lowerBound
-        piece.content = .range(location.file, start..<start + range.count)
+    for run in job.runs(of: units) {
+      for part in output.indices {
+        // Row-independent parts are written with block 0.
+        if job.targetLayouts[part].rowsPerStep == nil, block > 0 { continue }
+        parts.append(piece(of: job, part, run, of: units, output[part]))
       }
-      parts.append(piece)
     }
     return parts
+  }
+
+  /// The bytes of a run of units in one part, from the bytes of all units of the block.
+  private func piece(
+    of job: TensorJob, _ part: Int, _ run: TensorJob.Run, of units: Range<Int>, _ bytes: [UInt8]
+  ) -> PartBlock {
+    let layout = job.targetLayouts[part]
+    let range = layout.range(of: run.units)
+    let start = layout.range(of: run.first..<run.first + run.units.count).lowerBound
+    let stored = job.place.firstStoredIndex + run.piece * job.targetLayouts.count + part
+    let offset = job.place.stackIndex * layout.byteCount + start
+    if layout.rowsPerStep == nil, let content = codec.parts(of: job.target)[part].content {
+      return PartBlock(stored: stored, offset: offset, bytes: content)
+    }
+    if layout.isContiguous, let location = job.copySources[part] {
+      let start = location.offset + range.lowerBound
+      return PartBlock(
+        stored: stored, offset: offset, .range(location.file, start..<start + range.count))
+    }
+    guard run.units == units else {
+      let first = range.lowerBound - layout.range(of: units).lowerBound
+      return PartBlock(
+        stored: stored, offset: offset, bytes: Array(bytes[first..<first + range.count]))
+    }
+    var piece = PartBlock(stored: stored, offset: offset, bytes: bytes)
+    if !layout.isContiguous {
+      piece.stripes = .init(count: layout.stripeCount, distance: layout.stripeByteCount)
+    }
+    return piece
   }
 
   // MARK: - Transforms without adapters

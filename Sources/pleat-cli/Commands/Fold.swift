@@ -9,8 +9,9 @@ struct Fold: ParsableCommand {
     usage: "pleat fold <model> [--adapter <path> ...] -o <path> [options]",
     discussion: """
       A QA-LoRA adapter folds exactly into groups with a bias: the biases change, the codes do \
-      not. Zero points need --round. A LoRA adapter needs a 16- or 32-bit base model, or --requantize. Without \
-      --adapter, the adapters that the model carries are folded.
+      not. Zero points need --round. A LoRA adapter needs a 16- or 32-bit base model; or --dequantize, \
+      which writes 16-bit weights; or --requantize. Without --adapter, the adapters that the model \
+      carries are folded.
 
       The adapter error in the report is how far the written weights are from base model plus \
       adapter, relative to the adapter: 0 % means that all of it arrived.
@@ -28,6 +29,13 @@ struct Fold: ParsableCommand {
   struct Permits: ParsableArguments {
     @Flag(help: "Allow decoding weights and quantizing them again, which loses precision.")
     var requantize = false
+
+    @Flag(
+      help: """
+        Write all quantized weights as plain numbers, in the type of their scales. Takes any \
+        adapter, and more space.
+        """)
+    var dequantize = false
 
     @Flag(
       help: """
@@ -89,13 +97,16 @@ struct Fold: ParsableCommand {
     let base = try Model.open(model)
     var options = FoldOptions()
     options.requantizes = permits.requantize
+    options.dequantizes = permits.dequantize
     options.rounds = permits.round
     options.widenedBits = permits.widen
     options.biasType = try permits.biasType.map { try Recipe.floatType(named: $0) }
     let destination =
       try output.to.map { (name) throws(ModelError) in
         try output.writing.destination(formatNamed: name)
-      } ?? output.writing.destination(base.format)
+      }
+      ?? output.writing.destination(
+        permits.dequantize ? base.format.forPlainNumbers : base.format)
     let uses =
       folding.adapters.isEmpty
       ? try AdapterOptions.all(in: base) : try folding.uses(in: base)

@@ -6,56 +6,18 @@ package import TensorModel
 ///
 /// It covers the names of tensors, the order of their rows, numbers that llama.cpp stores
 /// differently, and metadata.
-package struct GGUFTranslation: Sendable {
-  /// What a tensor becomes.
-  package struct Tensor: Sendable, Hashable {
-    /// llama.cpp's name for the tensor, or for the stack that it becomes a part of.
-    package var name: String
-    /// How llama.cpp orders its rows, or the numbers of a bias; nil if the order does not change.
-    package var rowOrder: RotaryRowOrder?
-    /// Whether llama.cpp stores each number plus 1.
-    package var addsOne = false
-    /// Whether llama.cpp needs it in F32, regardless of the type of other tensors.
-    package var isFloat32 = false
-    /// The position in a stack; nil if it becomes a tensor of its own.
-    package var stack: Stack?
-
-    /// A tensor under a name, otherwise as it is.
-    package init(name: String, stack: Stack? = nil) {
-      self.name = name
-      self.stack = stack
-    }
-  }
-
-  /// A position in a stack: one tensor of several matrices.
-  package struct Stack: Sendable, Hashable {
-    /// The number of the matrix.
-    package var index: Int
-    /// The number of matrices.
-    package var count: Int
-
-    package init(index: Int, count: Int) {
-      self.index = index
-      self.count = count
-    }
-  }
-
-  /// A tensor that llama.cpp needs and the checkpoint does not contain.
-  package struct Addition: Sendable {
-    /// The tensor to write.
-    package var stored: StoredTensor
-    /// Its bytes.
-    package var bytes: [UInt8]
-  }
-
+package struct GGUFTranslation: Translation {
+  package let runtime = Runtime.llamaCpp
   /// The metadata of the llama.cpp model.
   package let metadata: Metadata
   /// What each tensor of the checkpoint becomes; nil for tensors that are left out.
-  package private(set) var tensors: [Tensor?] = []
+  package private(set) var placements: [TensorPlacement?] = []
   /// The tensors that are written besides these.
-  package private(set) var additions: [Addition] = []
+  package private(set) var additions: [TensorAddition] = []
   /// Notes for the user.
   package private(set) var notes: [String] = []
+
+  package var newMetadata: Metadata? { metadata }
 
   /// Plans the translation of a checkpoint.
   ///
@@ -131,13 +93,13 @@ package struct GGUFTranslation: Sendable {
     for tensor in tensors {
       if TensorNames.isTower(tensor.name) {
         visionCount += 1
-        self.tensors.append(nil)
+        placements.append(nil)
       } else if Self.isRecomputed(tensor.name, architecture) {
-        self.tensors.append(nil)
+        placements.append(nil)
       } else if try checks.accepts(tensor, parameters, tokenCount: tokenCount),
         let translated = try Self.translated(tensor, architecture, parameters)
       {
-        self.tensors.append(translated)
+        placements.append(translated)
       } else {
         unknown.append(tensor.name)
       }
@@ -150,7 +112,7 @@ package struct GGUFTranslation: Sendable {
 
   private static func translated(
     _ tensor: TensorInfo, _ architecture: Architecture, _ parameters: Hyperparameters
-  ) throws(ModelError) -> Tensor? {
+  ) throws(ModelError) -> TensorPlacement? {
     if let (name, index) = architecture.expert(ofHuggingFaceName: tensor.name) {
       let count = parameters.expertCount ?? 0
       guard index < count else {
@@ -158,10 +120,10 @@ package struct GGUFTranslation: Sendable {
           .malformed, "there are more experts than config.json states", tensor: tensor.name,
           expected: "\(count)", found: "expert \(index)")
       }
-      return Tensor(name: name, stack: Stack(index: index, count: count))
+      return TensorPlacement(name: name, stack: .init(index: index, count: count))
     }
     guard let name = architecture.ggufName(of: tensor.name) else { return nil }
-    var result = Tensor(name: name)
+    var result = TensorPlacement(name: name)
     result.rowOrder = try architecture.rowOrder(
       ofHuggingFaceName: tensor.name, headCount: parameters.headCount,
       keyValueHeadCount: parameters.keyValueHeadCount, headSize: parameters.headSize)
@@ -179,10 +141,10 @@ package struct GGUFTranslation: Sendable {
 
   /// Throws `malformed` if two tensors become the same one.
   private func checkIsInvertible(_ tensors: [TensorInfo]) throws(ModelError) {
-    var seen: [Tensor: String] = [:]
-    for (tensor, translated) in zip(tensors, self.tensors) {
+    var seen: [TensorPlacement: String] = [:]
+    for (tensor, translated) in zip(tensors, placements) {
       guard let translated else { continue }
-      let place = Tensor(name: translated.name, stack: translated.stack)
+      let place = TensorPlacement(name: translated.name, stack: translated.stack)
       if let other = seen.updateValue(tensor.name, forKey: place) {
         throw ModelError(
           .malformed, "two tensors become one in llama.cpp", tensor: tensor.name,
@@ -210,6 +172,6 @@ package struct GGUFTranslation: Sendable {
     else { throw ModelError(.malformed, "too many factors of rotary embeddings", tensor: name) }
     var bytes: [UInt8] = []
     for factor in factors { bytes.append(littleEndian: factor.bitPattern) }
-    additions.append(Addition(stored: stored, bytes: bytes))
+    additions.append(TensorAddition(stored: stored, bytes: bytes))
   }
 }

@@ -6,15 +6,17 @@ internal import TensorModel
 internal import Weights
 
 extension Model {
-  /// The translation of the model to llama.cpp's names; nil if the destination needs none.
+  /// The translation of tensors to the names of a runtime; nil if the destination needs none.
   ///
   /// `tensors` are those of the catalog, perhaps with more rows, then added ones. Throws
   /// `unsupported` and `malformed` for a model that cannot be translated, and what reading the
   /// tokenizer throws.
   func translation(
     for destination: Destination, of tensors: [TensorInfo], _ output: OutputTokenizer
-  ) throws(ModelError) -> GGUFTranslation? {
-    guard needsTranslation(to: destination.format) else { return nil }
+  ) throws(ModelError) -> (any Translation)? {
+    guard needsTranslation(to: destination.format) else {
+      return try mlxTranslation(to: destination.format, of: tensors)
+    }
     return try translation(of: tensors, output) { (architecture, tokenCount) throws(ModelError) in
       try output.ggufTokenizer(architecture, tokenCount)
     }
@@ -44,6 +46,17 @@ extension Model {
     } catch {
       throw error.located(file: path)
     }
+  }
+
+  /// The translation of tensors to the names of mlx-lm; nil if the format has other names.
+  ///
+  /// Throws `malformed` for a model whose experts are incomplete, and what reading `config.json`
+  /// throws.
+  func mlxTranslation(
+    to format: Format, of tensors: [TensorInfo]
+  ) throws(ModelError) -> MLXTranslation? {
+    guard format.usesMLXNames, let config = try configuration() else { return nil }
+    return try MLXTranslation(tensors, config: config)
   }
 
   /// The name of the model: that of its file or folder.

@@ -1,0 +1,40 @@
+package import TensorModel
+
+/// A program that runs models, and has its own names and forms for their tensors.
+package enum Runtime: String, Sendable, Hashable {
+  case llamaCpp = "llama.cpp"
+  case mlxLM = "mlx-lm"
+}
+
+/// How the tensors of a Hugging Face checkpoint become those of a runtime.
+package protocol Translation: Sendable {
+  /// The runtime.
+  var runtime: Runtime { get }
+  /// What each tensor becomes; nil for tensors that are left out.
+  var placements: [TensorPlacement?] { get }
+  /// The metadata of the output; nil if it keeps that of the checkpoint.
+  var newMetadata: Metadata? { get }
+  /// The tensors that are written besides these.
+  var additions: [TensorAddition] { get }
+  /// Notes for the user.
+  var notes: [String] { get }
+}
+
+/// A tensor that a runtime needs and the checkpoint does not contain.
+package struct TensorAddition: Sendable {
+  /// The tensor to write.
+  package var stored: StoredTensor
+  /// Its bytes.
+  package var bytes: [UInt8]
+
+  package init(stored: StoredTensor, bytes: [UInt8]) {
+    self.stored = stored
+    self.bytes = bytes
+  }
+}
+
+extension Translation {
+  package var newMetadata: Metadata? { nil }
+  package var additions: [TensorAddition] { [] }
+  package var notes: [String] { [] }
+}
