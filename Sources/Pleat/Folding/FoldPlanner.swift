@@ -77,7 +77,8 @@ package struct FoldPlanner: Sendable {
       return decision
     case .grouped(let grouping):
       if isReplaced {
-        return refuse(tensor, "the adapter replaces a quantized tensor with a 16-bit tensor")
+        return refuse(
+          tensor, "the adapter replaces a quantized tensor with a 16-bit tensor (--dequantize)")
       }
       return decide(tensor, changes, grouping)
     }
@@ -109,7 +110,8 @@ package struct FoldPlanner: Sendable {
     _ tensor: TensorInfo, _ changes: [PairedChange], _ grouping: Grouping
   ) -> Decision {
     if changes.contains(where: { $0.lowRank?.magnitude != nil }) {
-      return refuse(tensor, "DoRA scales whole rows, which needs a 16- or 32-bit base model")
+      return refuse(
+        tensor, "DoRA scales whole rows, which needs a 16- or 32-bit base model, or --dequantize")
     }
     let groups = changes.map(\.groupSize)
     if grouping.isScattered {
