@@ -98,7 +98,7 @@ let package = Package(
     tests(of: "Architectures", ["TensorModel", "Bytes", "Architectures", "Formats"]),
     tests(of: "Quantization", ["TensorModel", "Kernels", "Quantization", "LawSupport"]),
     tests(of: "Weights", ["TensorModel", "Kernels", "Formats", "Weights", "LawSupport"]),
-    tests(of: "Adapters", ["TensorModel", "Bytes", "Kernels", "Adapters"]),
+    tests(of: "Adapters", ["TensorModel", "Bytes", "Kernels", "Architectures", "Adapters"]),
     tests(
       of: "Pleat",
       [

@@ -1,10 +1,10 @@
-internal import Architectures
+package import Architectures
 package import TensorModel
 
 /// Finds the tensor of the base model for each change of an adapter.
 package struct Pairing: Sendable {
   let base: [BaseTensor]
-  private let prefersTransposedExperts: Bool
+  private let transposed: TransposedLayers
   let match: NameMatching
   /// The rows that tables have after an adapter replaced them by longer ones, by name.
   private var grownRows: [String: Int] = [:]
@@ -13,10 +13,12 @@ package struct Pairing: Sendable {
   ///
   /// - Parameters:
   ///   - base: The tensors of the base model, and the layers that are parts of them.
-  ///   - prefersTransposedExperts: Whether square stacked experts are [inputs, outputs].
-  package init(_ base: [BaseTensor], prefersTransposedExperts: Bool = false) {
+  ///   - transposed: Which layers of its model type are stored as inputs × outputs.
+  package init(
+    _ base: [BaseTensor], transposed: TransposedLayers = TransposedLayers(modelType: nil)
+  ) {
     self.base = base
-    self.prefersTransposedExperts = prefersTransposedExperts
+    self.transposed = transposed
     match = NameMatching(base)
   }
 
@@ -109,15 +111,15 @@ package struct Pairing: Sendable {
           : "no tensor has this layer and name, whatever words stand before the layer")
   }
 
-  // PEFT saves the whole embeddings beside their factors. The copy replaces the tensor of the base
-  // model, and the factors are added to it.
+  // PEFT saves the whole embeddings beside their factors and rows. The copy replaces the tensor of
+  // the base model, and the other changes are applied to it.
   private func checkRepeats(_ changes: [PairedChange]) throws(ModelError) {
     var seen: [Int: [PairedChange]] = [:]
     for change in changes {
       let others = seen[change.tensor] ?? []
       seen[change.tensor, default: []].append(change)
       let other = others.first {
-        $0.overlaps(change) && !($0.isReplacement && change.lowRank != nil)
+        $0.overlaps(change) && !($0.isReplacement && !change.isReplacement)
       }
       guard other != nil else { continue }
       throw ModelError(
@@ -206,7 +208,7 @@ package struct Pairing: Sendable {
     case .rows(let tensor, let indices):
       let shape = adapter.tensors[tensor].shape
       guard shape.dimensions == [indices.count, info.shape.columnCount], info.shape.rank == 2,
-        indices.allSatisfy({ (0..<info.shape.rowCount).contains($0) })
+        indices.allSatisfy({ (0..<(grownRows[info.name] ?? info.shape.rowCount)).contains($0) })
       else { throw shapeMismatch(adapter, [tensor], info) }
       return .rows(tensor: tensor, indices: indices)
     case .vector(let tensor, let scale):
@@ -254,14 +256,15 @@ package struct Pairing: Sendable {
     func fits(_ product: LowRank) -> Bool {
       product.left.vectorCount == rows && product.right.vectorCount == info.shape.columnCount
     }
-    let (straight, transposed) = (fits(product), fits(product.transposed))
+    let (straight, reversed) = (fits(product), fits(product.transposed))
     let isTransposed: Bool
     switch product.orientation {
+    // PEFT decides this for each layer, and the config states only what the last one was.
+    case _ where transposed.contains(info.name): isTransposed = reversed
     case .straight: isTransposed = false
-    case .transposedFirst: isTransposed = transposed
+    case .transposedFirst: isTransposed = reversed
     case .either(let rule):
-      isTransposed =
-        straight && transposed ? try transposesSquare(info, rule) : transposed
+      isTransposed = straight && reversed ? try transposesSquare(info, rule) : reversed
     }
     if isTransposed {
       product = product.transposed
@@ -289,11 +292,11 @@ package struct Pairing: Sendable {
   ) throws(ModelError) -> Bool {
     switch rule {
     case .transposed: return true
-    case .reversed: return !prefersTransposedExperts
-    case .asInModel: return prefersTransposedExperts
+    case .reversed: return !transposed.experts
+    case .asInModel: return transposed.experts
     case nil:
       // Before 0.19 and since 0.19.1, PEFT transposes the stacks of these models.
-      guard !prefersTransposedExperts else { return true }
+      guard !transposed.experts else { return true }
       throw ModelError(
         .usage, "the adapter fits the stack of experts in two ways, with different results",
         expected: "peft_version in adapter_config.json: before 0.19 PEFT transposed every stack",

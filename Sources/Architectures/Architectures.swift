@@ -10,11 +10,6 @@ package enum Architectures {
     all.first { $0.ggufName == generalArchitecture }
   }
 
-  /// Model types whose stacks of experts are stored as inputs × outputs, instead of outputs × inputs.
-  package static let transposedExpertTypes: Set<String> = [
-    "gpt_oss", "aria", "aria_text", "openai_privacy_filter",
-  ]
-
   /// The architecture with a `model_type`; nil if Pleat knows none.
   package static func forModelType(_ modelType: String) -> Architecture? {
     all.first { $0.modelTypes.contains(modelType) }

@@ -27,13 +27,19 @@ package enum TextConfig {
   ///
   /// If the parts of the config disagree, the embeddings are the head.
   package static func tiesEmbeddings(_ config: JSONValue) -> Bool? {
+    let flags = tieFlags(config)
+    return flags.isEmpty ? nil : flags.contains(true)
+  }
+
+  /// What each part of a config says about the embeddings being the head, the whole first.
+  package static func tieFlags(_ config: JSONValue) -> [Bool] {
     var flags: [Bool] = []
     var part: JSONValue? = config
     while let current = part {
       if let flag = current["tie_word_embeddings"]?.bool { flags.append(flag) }
       part = inner(current)
     }
-    return flags.isEmpty ? nil : flags.contains(true)
+    return flags
   }
 
   private static func inner(_ config: JSONValue) -> JSONValue? {

@@ -1,4 +1,5 @@
 import Adapters
+import Architectures
 import Bytes
 import TensorModel
 import Testing
@@ -34,7 +35,8 @@ struct DenseCase: Sendable, CustomTestStringConvertible {
 
   /// The change, paired with the base tensor.
   func change() throws(ModelError) -> PairedChange {
-    let pairing = Pairing([base], prefersTransposedExperts: prefersTransposed)
+    let pairing = Pairing(
+      [base], transposed: TransposedLayers(modelType: prefersTransposed ? "gpt_oss" : nil))
     return try pairing.pair(try adapter.read(), Pairing.Use(index: 0, pooling: pooling))[0]
   }
 

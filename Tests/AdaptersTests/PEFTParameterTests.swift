@@ -1,4 +1,5 @@
 import Adapters
+import Architectures
 import Bytes
 import TensorModel
 import TestSupport
@@ -22,8 +23,11 @@ import Testing
     _ tensors: [(name: String, shape: [Int])], _ config: JSONValue,
     _ shapes: [(name: String, shape: [Int])], prefersTransposed: Bool = false
   ) throws(ModelError) -> [PairedChange] {
-    try Pairing(base(shapes), prefersTransposedExperts: prefersTransposed)
-      .pair(try ToyAdapter.peft(tensors, config).read(), Pairing.Use(index: 0))
+    try Pairing(
+      base(shapes),
+      transposed: TransposedLayers(modelType: prefersTransposed ? "gpt_oss" : nil)
+    )
+    .pair(try ToyAdapter.peft(tensors, config).read(), Pairing.Use(index: 0))
   }
 
   @Test("shapes decide which parameter of a layer is meant", arguments: [false, true])

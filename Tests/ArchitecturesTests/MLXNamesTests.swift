@@ -99,6 +99,16 @@ import Testing
     }
   }
 
+  @Test("rotary tables are left out of every model, further layers of one") func leftOut() {
+    for type in ["llama", "mixtral", "qwen3_next"] {
+      let names = MLXNames.forConfig(["model_type": .string(type)])
+      #expect(names.leavesOut("model.layers.0.self_attn.rotary_emb.inv_freq"))
+      #expect(!names.leavesOut("model.layers.0.self_attn.q_proj.weight"))
+      #expect(names.leavesOut("mtp.layers.0.mlp.gate.weight") == (type == "qwen3_next"))
+      #expect(names.keepsTensors == (type == "llama"))
+    }
+  }
+
   @Test("the text model of a larger model decides if that has no line") func nested() {
     let config: JSONValue = [
       "model_type": "mistral3", "text_config": ["model_type": "mistral4"],

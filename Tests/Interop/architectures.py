@@ -45,7 +45,7 @@ class Case:
         return self.name
 
 
-def _config(name: str, **values) -> Callable[[], transformers.PretrainedConfig]:
+def config_of(name: str, **values) -> Callable[[], transformers.PretrainedConfig]:
     return lambda: getattr(transformers, name)(**(SHAPE | dict(vocab_size=VOCABULARY) | values))
 
 
@@ -74,7 +74,7 @@ GEMMA = dict(pad_token_id=0, eos_token_id=1, bos_token_id=2, head_dim=48, tie_wo
 
 
 
-def _edit_config(remove: tuple[str, ...] = (), **values) -> Callable[[Path], None]:
+def edited(remove: tuple[str, ...] = (), **values) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
         path = folder / "config.json"
         config = json.loads(path.read_text())
@@ -139,34 +139,34 @@ def _publish_gemma3(folder: Path) -> None:
 
 
 CASES = [
-    Case("llama", _config("LlamaConfig", **LLAMA), "sentencepiece", "F16", {"theta": 10000.0}),
+    Case("llama", config_of("LlamaConfig", **LLAMA), "sentencepiece", "F16", {"theta": 10000.0}),
     Case(
         "llama-head-dim",
-        _config("LlamaConfig", head_dim=48, attention_bias=True, mlp_bias=True, **LLAMA),
+        config_of("LlamaConfig", head_dim=48, attention_bias=True, mlp_bias=True, **LLAMA),
         "sentencepiece",
         "F32",
     ),
     Case(
         "llama3-tied",
-        _config("LlamaConfig", tie_word_embeddings=True, rms_norm_eps=1e-5, **BPE),
+        config_of("LlamaConfig", tie_word_embeddings=True, rms_norm_eps=1e-5, **BPE),
         "llama3",
         rope={"theta": 500000.0, "scaling": LLAMA3_ROPE},
     ),
     Case(
         "llama-linear-rope",
-        _config("LlamaConfig", rms_norm_eps=1e-5, **BPE),
+        config_of("LlamaConfig", rms_norm_eps=1e-5, **BPE),
         "llama3",
         rope={"theta": 10000.0, "scaling": {"type": "linear", "factor": 2.0}},
     ),
     Case(
         "mistral",
-        _config("MistralConfig", sliding_window=None, head_dim=32, **LLAMA),
+        config_of("MistralConfig", sliding_window=None, head_dim=32, **LLAMA),
         "sentencepiece",
         rope={"theta": 1000000.0},
     ),
     Case(
         "mixtral",
-        _config(
+        config_of(
             "MixtralConfig",
             sliding_window=None,
             num_local_experts=4,
@@ -176,16 +176,16 @@ CASES = [
         "sentencepiece",
         rope={"theta": 1000000.0},
     ),
-    Case("qwen2", _config("Qwen2Config", **BPE), "qwen2", rope={"theta": 1000000.0}),
+    Case("qwen2", config_of("Qwen2Config", **BPE), "qwen2", rope={"theta": 1000000.0}),
     Case(
         "qwen2-tied",
-        _config("Qwen2Config", tie_word_embeddings=True, **BPE),
+        config_of("Qwen2Config", tie_word_embeddings=True, **BPE),
         "qwen2",
         "F16",
     ),
     Case(
         "qwen2-yarn",
-        _config("Qwen2Config", **BPE),
+        config_of("Qwen2Config", **BPE),
         "qwen2",
         rope={
             "theta": 1000000.0,
@@ -198,20 +198,20 @@ CASES = [
     ),
     Case(
         "qwen3",
-        _config("Qwen3Config", head_dim=64, **BPE),
+        config_of("Qwen3Config", head_dim=64, **BPE),
         "qwen2",
         rope={"theta": 1000000.0},
     ),
     Case(
         "qwen3-tied",
-        _config("Qwen3Config", head_dim=32, tie_word_embeddings=True, **BPE),
+        config_of("Qwen3Config", head_dim=32, tie_word_embeddings=True, **BPE),
         "qwen2",
         "F32",
     ),
-    Case("gemma", _config("GemmaConfig", **GEMMA), "sentencepiece", rope={"theta": 10000.0}),
+    Case("gemma", config_of("GemmaConfig", **GEMMA), "sentencepiece", rope={"theta": 10000.0}),
     Case(
         "gemma2",
-        _config(
+        config_of(
             "Gemma2Config",
             sliding_window=24,
             num_hidden_layers=3,
@@ -223,7 +223,7 @@ CASES = [
     ),
     Case(
         "gemma3",
-        _config(
+        config_of(
             "Gemma3TextConfig",
             sliding_window=24,
             num_hidden_layers=7,
@@ -234,14 +234,14 @@ CASES = [
     ),
     Case(
         "phi3",
-        _config("Phi3Config", sliding_window=511, **PHI),
+        config_of("Phi3Config", sliding_window=511, **PHI),
         "sentencepiece",
         rope={"theta": 10000.0},
         longer={"original_max_position_embeddings": 512},
     ),
     Case(
         "phi3-longrope",
-        _config("Phi3Config", sliding_window=4096, **PHI),
+        config_of("Phi3Config", sliding_window=4096, **PHI),
         "sentencepiece",
         rope={"theta": 10000.0, "scaling": LONG_ROPE},
         longer={"original_max_position_embeddings": 256},
@@ -249,10 +249,10 @@ CASES = [
     # Configs and files as in published models.
     Case(
         "llama2",
-        _config("LlamaConfig", **(LLAMA | {"num_key_value_heads": 4})),
+        config_of("LlamaConfig", **(LLAMA | {"num_key_value_heads": 4})),
         "sentencepiece",
         "F16",
-        edit=_edit_config(
+        edit=edited(
             remove=(
                 "rope_parameters",
                 "num_key_value_heads",
@@ -272,7 +272,7 @@ CASES = [
     ),
     Case(
         "llama3-sampling",
-        _config(
+        config_of(
             "LlamaConfig",
             rope_parameters=LLAMA3_ROPE | {"rope_theta": 500000.0},
             head_dim=64,
@@ -283,35 +283,35 @@ CASES = [
     ),
     Case(
         "llama-leftovers",
-        _config("LlamaConfig", tie_word_embeddings=True, **LLAMA),
+        config_of("LlamaConfig", tie_word_embeddings=True, **LLAMA),
         "sentencepiece",
         "F16",
         edit=_with_leftovers,
     ),
     Case(
         "qwen3-shards",
-        _config("Qwen3Config", head_dim=128, **BPE),
+        config_of("Qwen3Config", head_dim=128, **BPE),
         "qwen2",
         shard="200KB",
-        edit=_edit_config(remove=("head_dim",)),
+        edit=edited(remove=("head_dim",)),
     ),
     Case(
         "mistral-sliding",
-        _config("MistralConfig", sliding_window=4096, **LLAMA),
+        config_of("MistralConfig", sliding_window=4096, **LLAMA),
         "sentencepiece",
         rope={"theta": 10000.0},
-        edit=_edit_config(remove=("head_dim", "rope_scaling", "tie_word_embeddings")),
+        edit=edited(remove=("head_dim", "rope_scaling", "tie_word_embeddings")),
     ),
     Case(
         "phi4-mini",
-        _config("Phi3Config", tie_word_embeddings=True, partial_rotary_factor=0.75, **BPE_PHI),
+        config_of("Phi3Config", tie_word_embeddings=True, partial_rotary_factor=0.75, **BPE_PHI),
         "llama3",
         rope={"theta": 10000.0, "scaling": PARTIAL_ROPE},
         longer={"original_max_position_embeddings": 256, "partial_rotary_factor": 0.75},
     ),
     Case(
         "gemma3-linear",
-        _config(
+        config_of(
             "Gemma3TextConfig",
             sliding_window=24,
             num_hidden_layers=7,
@@ -319,107 +319,13 @@ CASES = [
             **GEMMA,
         ),
         "sentencepiece",
-        edit=_edit_config(
+        edit=edited(
             remove=("rope_parameters", "layer_types"),
             rope_theta=1000000.0,
             rope_local_base_freq=10000.0,
             rope_scaling={"factor": 8.0, "rope_type": "linear"},
             sliding_window_pattern=6,
         ),
-    ),
-]
-
-YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
-
-
-def _without_model_prefix(folder: Path) -> None:
-    """Names tensors as AutoModel does, whose models have no head."""
-    path = folder / "model.safetensors"
-    tensors = safetensors.torch.load_file(path)
-    tensors = {name.removeprefix("model."): value for name, value in tensors.items()}
-    safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
-    _edit_config(architectures=["Qwen3Model"])(folder)
-
-
-# llama.cpp computes these models, but its converter refuses them or leaves something out.
-MORE_CASES = [
-    Case(
-        "llama-yarn-attention",
-        _config("LlamaConfig", rope_parameters=YARN | {"attention_factor": 1.3}, **LLAMA),
-        "sentencepiece",
-        "F32",
-    ),
-    Case(
-        "qwen2-yarn-scales",
-        _config("Qwen2Config", rope_parameters=YARN | {"mscale": 0.7, "mscale_all_dim": 1.2}, **BPE),
-        "qwen2",
-        "F32",
-    ),
-    Case(
-        "llama-yarn-limits",
-        _config(
-            "LlamaConfig",
-            rope_parameters=YARN | {"beta_fast": 8.0, "beta_slow": 0.5, "truncate": False},
-            **LLAMA,
-        ),
-        "sentencepiece",
-        "F32",
-    ),
-    Case(
-        "phi3-stated-factors",
-        _config("Phi3Config", sliding_window=4096, **PHI),
-        "sentencepiece",
-        "F32",
-        rope={"theta": 10000.0, "scaling": LONG_ROPE | {"factor": 3.0, "attention_factor": 1.4}},
-        longer={"original_max_position_embeddings": 256},
-    ),
-    Case(
-        "mixtral-default-base",
-        _config(
-            "MixtralConfig", sliding_window=None, num_local_experts=4, num_experts_per_tok=2, **LLAMA
-        ),
-        "sentencepiece",
-        "F32",
-        edit=_edit_config(remove=("rope_parameters",)),
-    ),
-    Case(
-        "gemma3-layers",
-        _config(
-            "Gemma3TextConfig",
-            sliding_window=24,
-            num_hidden_layers=3,
-            layer_types=["full_attention", "sliding_attention", "full_attention"],
-            query_pre_attn_scalar=48,
-            **GEMMA,
-        ),
-        "sentencepiece",
-        "F32",
-    ),
-    Case(
-        "gemma2-layers",
-        _config(
-            "Gemma2Config",
-            sliding_window=24,
-            num_hidden_layers=3,
-            layer_types=["full_attention"] * 2 + ["sliding_attention"],
-            query_pre_attn_scalar=48,
-            **GEMMA,
-        ),
-        "sentencepiece",
-        "F32",
-    ),
-    Case(
-        "qwen3-embedding",
-        _config("Qwen3Config", head_dim=64, tie_word_embeddings=True, **BPE),
-        "qwen2",
-        "F32",
-        edit=_without_model_prefix,
-    ),
-    Case(
-        "qwen2-all-tokens",
-        _config("Qwen2Config", is_causal=False, **BPE),
-        "qwen2",
-        "F32",
     ),
 ]
 

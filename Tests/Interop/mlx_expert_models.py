@@ -1,6 +1,5 @@
 """Small random models with experts, in each form that transformers saves them in."""
 
-import json
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +63,35 @@ LINEAR = dict(
     linear_value_head_dim=16,
     layer_types=["linear_attention", "full_attention"],
 )
+EXAONE = dict(
+    num_experts=4,
+    num_shared_experts=1,
+    is_moe_layer=[False, True],
+    sliding_window=64,
+    layer_types=["sliding_attention", "full_attention"],
+)
+LIQUID = dict(
+    num_experts=4,
+    num_experts_per_tok=2,
+    moe_intermediate_size=32,
+    num_dense_layers=1,
+    layer_types=["conv", "full_attention"],
+)
+NEMOTRON = dict(
+    num_hidden_layers=3,
+    layers_block_type=["mamba", "moe", "attention"],
+    n_routed_experts=4,
+    n_shared_experts=1,
+    num_experts_per_tok=2,
+    moe_intermediate_size=32,
+    moe_shared_expert_intermediate_size=64,
+    head_dim=16,
+    mamba_num_heads=8,
+    mamba_head_dim=16,
+    ssm_state_size=16,
+    n_groups=1,
+    chunk_size=16,
+)
 
 
 @dataclass(frozen=True)
@@ -91,23 +119,12 @@ CASES = [
     Case("glm4_moe", SHARED),
     Case("glm4_moe_lite", LATENT, plain=("kv_b_proj",)),
     Case("dots1", SHARED),
-    Case("exaone_moe", SHARED | dict(
-        num_experts=4, num_shared_experts=1, is_moe_layer=[False, True], sliding_window=64,
-        layer_types=["sliding_attention", "full_attention"],
-    )),
+    Case("exaone_moe", SHARED | EXAONE),
     Case("laguna", QWEN),
     Case("mellum", QWEN),
     Case("granitemoe", LOCAL),
-    Case("lfm2_moe", dict(
-        num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32, num_dense_layers=1,
-        layer_types=["conv", "full_attention"],
-    )),
-    Case("nemotron_h", dict(
-        num_hidden_layers=3, layers_block_type=["mamba", "moe", "attention"], n_routed_experts=4,
-        n_shared_experts=1, num_experts_per_tok=2, moe_intermediate_size=32, head_dim=16,
-        moe_shared_expert_intermediate_size=64, mamba_num_heads=8, mamba_head_dim=16,
-        ssm_state_size=16, n_groups=1, chunk_size=16,
-    )),
+    Case("lfm2_moe", LIQUID),
+    Case("nemotron_h", NEMOTRON),
 ]
 
 
@@ -122,7 +139,3 @@ def make(case: Case, folder: Path) -> dict[str, Path]:
         paths[form] = folder / form
         model.save_pretrained(paths[form], save_original_format=is_original)
     return paths
-
-
-def has_key(folder: Path, key: str) -> bool:
-    return key in json.loads((folder / "config.json").read_text())

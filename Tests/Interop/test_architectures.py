@@ -15,7 +15,8 @@ import pytest
 import safetensors.torch
 import torch
 from architecture_tokenizers import PRE_TOKENIZERS
-from architectures import CASES, MORE_CASES, VOCABULARY, Case
+from architectures import CASES, VOCABULARY, Case
+from more_architectures import MORE_CASES
 from test_llama import logits, rms
 
 pytestmark = pytest.mark.llama
@@ -192,8 +193,10 @@ def test_text_model_inside_a_larger_one(pleat, tmp_path, prefix):
     tensors["vision_tower.layers.0.weight"] = torch.zeros(4, 4)
     safetensors.torch.save_file(tensors, larger / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((folder / "config.json").read_text())
-    text = {"thinker_config": {"text_config": config}} if "thinker" in prefix else {"text_config": config}
-    config = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"]} | text
+    parts = {"text_config": config}
+    if "thinker" in prefix:
+        parts = {"thinker_config": parts}
+    config = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"]} | parts
     (larger / "config.json").write_text(json.dumps(config))
     path = tmp_path / "larger.gguf"
     pleat.run("convert", larger, "--to", "gguf", "-o", path)

@@ -26,6 +26,11 @@ struct Folder {
     return AppliedAdapter(try AdapterFile.open(path), scale: scale, pooling: pooling)
   }
 
+  /// An output in the format that its suffix names.
+  func destination(_ name: String) throws(ModelError) -> Destination {
+    Destination(path: scratch.path(name), format: try Formats.named(Files.suffix(of: name)))
+  }
+
   /// Folds adapters into a model and opens the output.
   func fold(
     _ adapters: [AppliedAdapter], into base: Model, to name: String,

@@ -182,4 +182,51 @@ import Testing
     let peft = try AdapterExport(applied, of: base, for: .peft, to: folder.scratch.path("lora"))
     #expect(peft.modules.map(\.name) == [Self.tableName])
   }
+
+  @Test("longer tables are not attached, even if the old rows are unchanged", arguments: [0, 1])
+  func attachingLongerTables(added: Int) throws {
+    let head = Toy(Self.headName, .f32, Self.tableShape, seed: 3110)
+    let base = try base(head: head, config: #""tie_word_embeddings":false"#)
+    let more = [UInt8](repeating: 1, count: added * 32 * 4)
+    let tables = [Self.table, head].map {
+      Toy($0.name, .f32, [12 + added, 32], bytes: $0.bytes + more)
+    }
+    let factors = ToyFactors("model.layers.0.mlp.up_proj", 6, 32, seed: 3111).tensors
+    let path = try folder.scratch.peft(factors + tables, as: "adapter")
+    let applied = AppliedAdapter(try AdapterFile.open(path))
+    for target in AdapterExport.Target.allCases {
+      let out = folder.scratch.path("lora.\(target)")
+      let error = Laws.error { () throws(ModelError) in
+        try AdapterExport(applied, of: base, for: target, to: out)
+      }
+      #expect((error == nil) == (added == 0), "\(target)")
+    }
+  }
+
+  @Test("a model type that mlx-lm cannot tie gets a head of its own", arguments: [true, false])
+  func ownHead(isStored: Bool) throws {
+    let head = Toy(Self.headName, .f32, Self.tableShape, bytes: Self.table.bytes)
+    let path = try folder.scratch.checkpoint(
+      [Self.table, Self.layer] + (isStored ? [head] : []),
+      config: #"{"model_type":"qwen2_moe","tie_word_embeddings":true}"#, as: "base")
+    let base = try Model.open(path)
+    let jobs = [
+      try Plan.converting(base, to: try folder.destination("1.mlx")),
+      try Plan.quantizing(
+        base, try .with(group: .columns(32), rules: ["lm_head=keep", "*embed*=keep"]),
+        to: try folder.destination("2.mlx")),
+    ]
+    for plan in jobs {
+      try Run(plan)()
+      #expect(plan.notes.contains { $0.contains("mlx-lm needs one") } != isStored)
+    }
+    for name in ["1.mlx", "2.mlx"] {
+      let model = try Model.open(folder.scratch.path(name))
+      #expect(try model.parts(Self.headName) == model.parts(Self.tableName), "\(name)")
+      #expect(try Verification(of: model, against: base, tolerance: 0.1).holds)
+    }
+    let plain = try folder.destination("3.safetensors")
+    try Run(try Plan.converting(base, to: plain))()
+    #expect(try Model.open(plain.path).index(of: Self.headName) == nil)
+  }
 }

@@ -79,6 +79,35 @@ import Testing
     #expect(generation?["eos_token_id"] == [12, 3])
   }
 
+  @Test("an adapter that adds tokens brings their tokenizer") func growth() throws {
+    let table = ["model.embed_tokens.weight", "lm_head.weight"].map {
+      Toy($0, .f16, [42, 64], seed: 731)
+    }
+    let tokenizer = DonorSupport.tokenizer(added: [("</s>", 3), ("<new>", 41)])
+    try support.adapter(["tokenizer.json": tokenizer], table)
+    for name in ["out", "out.pleat", "out.gguf"] {
+      let plan = try support.fold(to: name)
+      #expect(plan.notes.contains("the tokenizer is that of lora, which adds 2 tokens"))
+      try Run(plan)()
+    }
+    for name in ["out", "out.pleat"] {
+      let model = try Model.open(support.scratch.path(name))
+      #expect(try model.companion(named: "tokenizer.json") == Array(tokenizer.utf8))
+      #expect(try model.configuration()?["vocab_size"] == 42)
+    }
+    let tokens = try Model.open(support.scratch.path("out.gguf")).catalog.metadata[
+      "tokenizer.ggml.tokens"]
+    guard case .array(let list)? = tokens else {
+      Issue.record("there are no tokens")
+      return
+    }
+    #expect(list.count == 42)
+    try support.adapter([:], table)
+    #expect(
+      try support.fold(to: "out2").notes.first
+        == "lora adds 2 tokens and brings no tokenizer: --tokenizer-from names one")
+  }
+
   @Test("a template alone replaces only the template") func templateAlone() throws {
     try support.adapter(["chat_template.jinja": "{{ new }}"])
     let plan = try support.fold(to: "out", from: "lora")
@@ -226,10 +255,10 @@ struct DonorSupport {
   }
 
   /// Writes the adapter, with files of a tokenizer beside it.
-  func adapter(_ files: [String: String]) throws {
+  func adapter(_ files: [String: String], _ more: [Toy] = []) throws {
     try? scratch.remove("lora")
     try scratch.peft(
-      ToyFactors("model.layers.0.self_attn.q_proj", 64, 64, seed: 730).tensors, as: "lora")
+      ToyFactors("model.layers.0.self_attn.q_proj", 64, 64, seed: 730).tensors + more, as: "lora")
     for (name, text) in files { try scratch.write(text, as: "lora/\(name)") }
   }
 

@@ -19,20 +19,13 @@ package final class DamagedFile {
 
   deinit { try? handle.close() }
 
-  // Every step takes ten times as long under a sanitizer. Tests then use one position in 29, which
-  // differ from file to file. All other runs use every position.
-  private static let step =
-    ProcessInfo.processInfo.environment["PLEAT_SANITIZED"] == nil ? 1 : 29
-
-  private func isChosen(_ offset: Int) -> Bool { (offset + whole.count) % Self.step == 0 }
-
   /// Truncates the file to `length` bytes.
   package func truncate(to length: Int) throws { try handle.truncate(atOffset: UInt64(length)) }
 
   /// Truncates the file to each shorter length, the longest first, and calls `body` with the
   /// length.
   package func forEachTruncation(_ body: (Int) throws -> Void) throws {
-    for length in whole.indices.reversed() where isChosen(length) {
+    for length in whole.indices.reversed() {
       try truncate(to: length)
       try body(length)
     }
@@ -43,14 +36,12 @@ package final class DamagedFile {
   package func forEachFlip(
     of mask: UInt8, in offsets: some Sequence<Int>, _ body: (Int) throws -> Void
   ) throws {
-    for offset in offsets where isChosen(offset) {
+    for offset in offsets {
       try withFlip(of: mask, at: offset) { try body(offset) }
     }
   }
 
   /// Flips the bits of `mask` in the byte at `offset`, calls `body`, and restores the byte.
-  ///
-  /// Unlike `forEachFlip`, it calls `body` in every run, even under a sanitizer.
   package func withFlip(of mask: UInt8, at offset: Int, _ body: () throws -> Void) throws {
     try put([whole[offset] ^ mask], at: offset)
     try body()

@@ -77,7 +77,8 @@ struct PEFTReading {
     if words.contains("original_module") {
       return originals.append((words.filter { $0 != "original_module" }, index))
     }
-    var words = words.filter { $0 != "base_layer" }
+    // PEFT saves the whole table beside its factors or rows if tokens were added.
+    var words = words.filter { $0 != "base_layer" && $0 != Self.tokenRows[0] }
     if let wrapper = words.firstIndex(of: "modules_to_save") {
       words.remove(at: wrapper)
       // The name of the adapter may follow, as in `lm_head.modules_to_save.default.weight`.

@@ -15,7 +15,7 @@ extension MLXNames {
         ".input_layernorm", ".post_attention_layernorm", "model.norm", ".q_norm", ".k_norm",
       ],
       movesConvolutions: true,
-      leftOut: [MLXNameRule("mtp"), MLXNameRule("rotary_emb.inv_freq")]),
+      leftOut: ["mtp."]),
     MLXNames(
       modelTypes: [
         "deepseek_v3", "kimi_k2", "joyai_llm_flash", "kimi_k25", "deepseek_v32", "glm_moe_dsa",
@@ -108,9 +108,11 @@ extension MLXNames {
         Exclusion("mlp.experts.\($0)$", "mlx-lm reads these experts in MXFP4 only")
       }),
     MLXNames(
-      modelTypes: ["gpt2"],
-      refusedGroups: ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"].map {
-        Exclusion("^h.*.\($0)", "mlx-lm transposes the matrix when it loads the model")
+      modelTypes: ["gpt2"], rules: [MLXNameRule("^transformer", "")],
+      refusedGroups: ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"].flatMap { layer in
+        ["^h.*", "^transformer.h.*"].map {
+          Exclusion("\($0).\(layer)", "mlx-lm transposes the matrix when it loads the model")
+        }
       }),
     MLXNames(modelTypes: ["falcon_h1"], multipliesWeights: true),
   ]

@@ -23,8 +23,8 @@ package struct MLXNames: Sendable {
   package var movesConvolutions = false
   /// Whether mlx-lm multiplies weights when it loads a model whose convolutions were not moved.
   package var multipliesWeights = false
-  /// Tensors that mlx-lm does not use, and does not skip.
-  var leftOut: [MLXNameRule] = [MLXNameRule("rotary_emb.inv_freq")]
+  /// The beginnings of names of tensors that mlx-lm does not use, and does not skip.
+  var leftOut: [String] = []
   /// Whether published models store experts as inputs × outputs, which mlx-lm transposes.
   package var mayStoreTransposed = false
 
@@ -78,6 +78,13 @@ package struct MLXNames: Sendable {
     MLXNames(modelTypes: modelTypes, refusedGroups: Self.transposedExperts)
   }
 
+  /// The line for a checkpoint whose names lack the word `model` in front.
+  package var prefixed: MLXNames {
+    var line = self
+    line.rules += ["embed_tokens", "layers", "norm"].map { MLXNameRule("^\($0)", "model.\($0)") }
+    return line
+  }
+
   private func applying(_ config: JSONValue) -> MLXNames {
     var line = self
     line.plain.removeAll { exclusion in
@@ -105,7 +112,20 @@ package struct MLXNames: Sendable {
   }
 
   /// Whether mlx-lm does not use a tensor, so that it must be left out.
-  package func leavesOut(_ name: String) -> Bool { leftOut.contains { $0.matches(name.words) } }
+  package func leavesOut(_ name: String) -> Bool {
+    Self.isRotaryTable(name) || leftOut.contains(where: name.hasPrefix)
+  }
+
+  /// Whether a tensor is a rotary table, which mlx-lm computes itself.
+  package static func isRotaryTable(_ name: String) -> Bool {
+    name.hasSuffix(".rotary_emb.inv_freq")
+  }
+
+  /// Whether all tensors keep their names and forms, apart from those that are left out.
+  package var keepsTensors: Bool {
+    rules.isEmpty && plain.isEmpty && refusedGroups.isEmpty && refused.isEmpty
+      && !movesConvolutions && !multipliesWeights
+  }
 
   /// Why a tensor must be stored as plain numbers; nil if groups are possible.
   package func plainReason(_ name: String) -> String? { plain.reason(for: name) }

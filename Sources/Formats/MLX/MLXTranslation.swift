@@ -19,6 +19,14 @@ package struct MLXTranslation: Translation {
   /// - Throws: `malformed` if experts are missing, or if two tensors become one.
   package init(_ tensors: [TensorInfo], config: JSONValue) throws(ModelError) {
     let names = Self.names(tensors, config)
+    notes = Self.notes(tensors, names)
+    let copiesEmbeddings = Self.copiesEmbeddings(tensors, config)
+    if names.keepsTensors, !copiesEmbeddings {
+      placements = tensors.map {
+        names.leavesOut($0.name) ? nil : TensorPlacement(name: $0.name)
+      }
+      return
+    }
     let renamed = tensors.map { names.leavesOut($0.name) ? nil : names.renamed($0.name) }
     let counts = try Self.expertCounts(tensors, renamed, config)
     let hasOldConvolutions = tensors.contains(where: Self.isConvolution)
@@ -27,8 +35,8 @@ package struct MLXTranslation: Translation {
         renamed.map { $0.names != [tensor.name] } ?? false
       } || names.movesConvolutions && hasOldConvolutions
     let exclusions = Exclusions(
-      names, tensors, config, multiplies: names.multipliesWeights && hasOldConvolutions)
-    notes = Self.notes(tensors.map(\.name).filter(names.leavesOut))
+      names: names, multiplies: names.multipliesWeights && hasOldConvolutions,
+      copiesEmbeddings: copiesEmbeddings)
     for (tensor, renamed) in zip(tensors, renamed) {
       guard let renamed else {
         placements.append(nil)
@@ -52,17 +60,29 @@ package struct MLXTranslation: Translation {
   }
 
   /// A note about tensors that are left out; none about rotary tables, which are computed again.
-  private static func notes(_ names: [String]) -> [String] {
-    let names = names.filter { !$0.hasSuffix(".inv_freq") }
-    guard let first = names.first else { return [] }
-    return ["tensors that mlx-lm does not use are left out: \(names.count), such as \(first)"]
+  private static func notes(_ tensors: [TensorInfo], _ names: MLXNames) -> [String] {
+    let found = tensors.lazy.map(\.name).filter {
+      names.leavesOut($0) && !MLXNames.isRotaryTable($0)
+    }
+    guard let first = found.first else { return [] }
+    return ["tensors that mlx-lm does not use are left out: \(found.count), such as \(first)"]
+  }
+
+  /// Whether mlx-lm makes the head from the embeddings when it loads the model.
+  private static func copiesEmbeddings(_ tensors: [TensorInfo], _ config: JSONValue) -> Bool {
+    guard let type = config["model_type"]?.string, MLXHead(ofModelType: type) == .copied else {
+      return false
+    }
+    return !tensors.contains { TensorNames.isHead($0.name) }
   }
 
   // MARK: - Names
 
   /// The line of the table for a checkpoint.
   private static func names(_ tensors: [TensorInfo], _ config: JSONValue) -> MLXNames {
-    let names = MLXNames.forConfig(config)
+    var names = MLXNames.forConfig(config)
+    // Models that embed texts are saved without the word that mlx-lm has before all layers.
+    if tensors.contains(where: { $0.name == "embed_tokens.weight" }) { names = names.prefixed }
     let hiddenSize = (config["text_config"] ?? config)["hidden_size"]?.int
     guard names.mayStoreTransposed, let hiddenSize else { return names }
     let isTransposed = tensors.contains { tensor in
@@ -136,20 +156,11 @@ package struct MLXTranslation: Translation {
 
 /// The tensors of a model that mlx-lm does not read in groups.
 private struct Exclusions {
-  private let names: MLXNames
-  private let multiplies: Bool
-  private let copiesEmbeddings: Bool
-
-  init(
-    _ names: MLXNames, _ tensors: [TensorInfo], _ config: JSONValue, multiplies: Bool
-  ) {
-    self.names = names
-    self.multiplies = multiplies
-    let type = config["model_type"]?.string
-    copiesEmbeddings =
-      type.map { MLXHead(ofModelType: $0) == .copied } ?? false
-      && !tensors.contains { TensorNames.isHead($0.name) }
-  }
+  var names: MLXNames
+  /// Whether mlx-lm multiplies weights when it loads the model.
+  var multiplies: Bool
+  /// Whether mlx-lm copies the embeddings when it loads the model.
+  var copiesEmbeddings: Bool
 
   /// Whether mlx-lm reads a tensor in groups.
   func groups(_ name: String) -> TensorPlacement.Groups {

@@ -150,7 +150,9 @@ public struct AdapterExport: Sendable {
     _ tensor: Int, _ change: PairedChange, _ applied: AppliedAdapter, of model: Model
   ) throws(ModelError) -> Bool {
     let weights = WeightReader(model: model)
-    guard change.rows == nil, let base = weights.tensor(change.tensor) else { return false }
+    guard change.rows == nil, change.window == nil, change.grownRowCount == nil,
+      let index = try model.storedIndex(of: change.tensor), let base = weights.tensor(index)
+    else { return false }
     var first = 0
     for run in 0..<base.runCount {
       let values = try weights.values(of: base, run: run)

@@ -18,8 +18,7 @@ extension Model {
   ///
   /// Throws `mismatch` and `usage` for adapters that do not fit.
   func pairs(with adapters: [AppliedAdapter]) throws(ModelError) -> [PairedChange] {
-    let pairing = Pairing(
-      try baseTensors(), prefersTransposedExperts: try hasTransposedExperts())
+    let pairing = Pairing(try baseTensors(), transposed: try transposedLayers())
     let architecture = try ggufArchitecture()
     var pairs: [PairedChange] = []
     for (index, applied) in adapters.enumerated() {

@@ -21,7 +21,7 @@ extension Model {
     let named = try named(plain, heads)
     return named
       + FusedParts.parts(
-        of: named, heads: heads, dividesStacks: try !hasTransposedExperts())
+        of: named, heads: heads, dividesStacks: try !transposedLayers().experts)
       + expertParts(of: named)
   }
 
@@ -43,7 +43,7 @@ extension Model {
     if let name = catalog.metadata["general.architecture"]?.text {
       return AttentionHeads(catalog.metadata, name)
     }
-    return try configuration().flatMap { AttentionHeads($0["text_config"] ?? $0) }
+    return try configuration().flatMap { AttentionHeads(TextConfig.merged($0)) }
   }
 
   private func named(
@@ -59,10 +59,9 @@ extension Model {
     return try named(plain, architecture, heads: heads)
   }
 
-  /// Whether the model type stores each of the stacked experts with a row for each input.
-  func hasTransposedExperts() throws(ModelError) -> Bool {
-    try configuration()?["model_type"]?.string.map(Architectures.transposedExpertTypes.contains)
-      ?? false
+  /// The layers that are stored as inputs × outputs, by the model type.
+  func transposedLayers() throws(ModelError) -> TransposedLayers {
+    TransposedLayers(modelType: try configuration()?["model_type"]?.string)
   }
 
   /// llama.cpp's name of the architecture; nil if neither metadata nor `config.json` states it.

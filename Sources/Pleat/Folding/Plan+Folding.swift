@@ -45,9 +45,9 @@ extension Plan {
   ) -> Bool {
     guard format.usesOneFloatType, format.holds(.bias) else { return false }
     return changes.contains { index, changes in
-      guard case .grouped(let grouping) = model.catalog.tensors[index].encoding else {
-        return false
-      }
+      guard index < model.unstoredHeadIndex,
+        case .grouped(let grouping) = model.catalog.tensors[index].encoding
+      else { return false }
       return grouping.parameters == .bf16 && changes.allSatisfy { $0.groupSize != nil }
     }
   }

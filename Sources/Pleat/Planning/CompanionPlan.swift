@@ -14,40 +14,27 @@ package struct CompanionPlan: Sendable {
 }
 
 extension CompanionPlan {
-  /// What changes in `config.json` besides the description of a quantization.
-  struct Changes {
-    /// Whether the embeddings are the head; nil if that stays.
-    var isTied: Bool?
-    /// The tokens that adapters add; nil for none.
-    var vocabulary: VocabularyGrowth?
-
-    var isEmpty: Bool { isTied == nil && vocabulary == nil }
-
-    /// A config with the changes.
-    func applied(to config: JSONValue) -> JSONValue {
-      let config = isTied.map { EmbeddingTie.stating($0, in: config) } ?? config
-      return vocabulary?.applied(to: config) ?? config
-    }
-  }
-
   /// The companion files of an output whose tokenizer is decided.
   ///
   /// `config.json` and the files beside it describe the quantization as the format requires, and
-  /// have the `changes`. Throws `unsupported` if the format needs a `config.json` and the model has
-  /// none.
+  /// whether the embeddings are the head; nil leaves that as it is. Throws `unsupported` if the
+  /// format needs a `config.json` and the model has none.
   static func plans(
     for model: Model, _ tokenizer: OutputTokenizer, _ tensors: @autoclosure () -> [TensorInfo],
-    _ format: Format, _ changes: Changes
+    _ format: Format, isTied: Bool?
   ) throws(ModelError) -> [CompanionPlan] {
     var plans = tokenizer.companions
     // The config describes packed words that are copied.
     guard model.packedFault == nil else { return plans }
     let isDescribed = format.isCheckpoint || model.format.needsConfig
     // A damaged config that nothing needs is no reason to refuse.
-    guard isDescribed || !changes.isEmpty else { return plans }
+    guard isDescribed || isTied != nil else { return plans }
     let old = try tokenizer.document("config.json")
+    let tied = old.map { config in
+      isTied.map { EmbeddingTie.stating($0, in: config) } ?? config
+    }
     guard isDescribed else {
-      plans.rewrite(old.map(changes.applied(to:)), ifNot: old)
+      plans.rewrite(tied, ifNot: old)
       return plans
     }
     let tensors = tensors()
@@ -64,8 +51,7 @@ extension CompanionPlan {
             companion: Companion(name: name, byteCount: text.count), source: nil, text: text))
       }
     }
-    let changed = old.map { changes.applied(to: QuantizationDescription.removed(from: $0)) }
-    let stripped = changed?.members.map { members in
+    let stripped = tied.map(QuantizationDescription.removed).flatMap(\.members).map { members in
       JSONValue.object(members.map { Self.retyped($0, for: tensors) })
     }
     let new =

@@ -27,12 +27,18 @@ extension Plan {
       format: destination.format, type: type,
       retypesPlain: model.needsTranslation(to: destination.format))
     do throws(ModelError) {
+      let head =
+        model.packedFault == nil ? try HeadPlan(model, to: destination.format) : HeadPlan()
       var wishes: [TensorWish] = []
       for tensor in model.catalog.tensors { wishes.append(try planner.decide(tensor)) }
+      if let added = head.added {
+        var wish = try planner.decide(added.info)
+        wish.sourceIndex = added.source
+        wishes.append(wish)
+      }
       return try Plan(
         model, wishes, to: destination, notes: notes(on: wishes),
-        history: ["action": "convert", "from": .string(model.format.name)],
-        head: model.packedFault == nil ? try HeadPlan(model, to: destination.format) : HeadPlan(),
+        history: ["action": "convert", "from": .string(model.format.name)], head: head,
         rounding: rounding,
         attachments: droppingAdapters ? [] : nil)
     } catch {

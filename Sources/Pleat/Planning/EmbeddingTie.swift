@@ -42,7 +42,7 @@ struct EmbeddingTie {
         name: model.isGGUF ? TensorNames.ggufHead : plain + ".weight",
         shape: tensors[table].shape, encoding: tensors[table].encoding)
     let config = try model.configuration() ?? .null
-    let flags = [config, config["text_config"] ?? .null].compactMap { $0[Self.key]?.bool }
+    let flags = TextConfig.tieFlags(config)
     isStated = flags.contains(true) && !flags.contains(false)
   }
 

@@ -39,7 +39,7 @@ struct HeadPlan {
       let isRefused = try model.leavesOutHead(format)
       guard tie.isStated || isRefused else { return }
       if isSame, try model.hasSameNumbers(tie.table, stored) {
-        dropped = stored
+        dropped = try model.needsOwnHead(format) ? nil : stored
         return
       }
       if tie.isStated {
@@ -51,7 +51,10 @@ struct HeadPlan {
         }
       }
     } else {
-      guard !isSame else { return }
+      if isSame {
+        guard try model.needsOwnHead(format) else { return }
+        notes.append("\(tie.headInfo.name) is a copy of the embeddings, because mlx-lm needs one")
+      }
       added = (tie.headInfo, tie.table, head)
       isTied = false
     }
@@ -70,6 +73,13 @@ struct HeadPlan {
 extension Model {
   /// The index of the changes of a head that is not stored: that after the last tensor.
   var unstoredHeadIndex: Int { catalog.tensors.count }
+
+  /// The index of the tensor with the numbers: the embeddings for a head that is not stored.
+  ///
+  /// Nil if there are none. Throws what reading `config.json` throws.
+  func storedIndex(of tensor: Int) throws(ModelError) -> Int? {
+    tensor == unstoredHeadIndex ? try EmbeddingTie(self)?.table : tensor
+  }
 
   /// The changes of the head by adapters, stored or not.
   ///
@@ -137,6 +147,14 @@ extension Model {
       }
     }
     return true
+  }
+
+  /// Whether a file of the format has a head even if it equals the embeddings.
+  func needsOwnHead(_ format: Format) throws(ModelError) -> Bool {
+    guard format.usesMLXNames, let type = try configuration()?["model_type"]?.string else {
+      return false
+    }
+    return MLXHead(ofModelType: type) == .own
   }
 
   /// Whether a file of the format has no head, because llama.cpp uses the embeddings.

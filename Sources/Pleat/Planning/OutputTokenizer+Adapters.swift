@@ -34,7 +34,7 @@ extension OutputTokenizer {
 
 extension AdapterFile {
   /// The folder of the adapter; nil if a model carries it, or if it is a file of llama.cpp.
-  fileprivate var folder: String? {
+  var folder: String? {
     guard !isAttached else { return nil }
     let path = FilePath(adapter.path)
     if FileSystem.kind(of: path) == .folder { return adapter.path }

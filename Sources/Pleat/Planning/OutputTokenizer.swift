@@ -20,6 +20,7 @@ struct OutputTokenizer {
   private let preTokenizer: String?
   private let holdsCompanions: Bool
   private static let prefix = "tokenizer."
+  private static let configFile = "config.json"
   private static let generationFile = "generation_config.json"
 
   /// The tokenizer of a model itself.
@@ -31,18 +32,36 @@ struct OutputTokenizer {
     companions = model.companionCopies
   }
 
-  /// The tokenizer that a destination asks for.
+  /// The tokenizer that a destination asks for, or else that of an adapter that adds tokens.
   ///
   /// Throws `usage` for options that do not apply, and what reading the files throws.
-  init(of model: Model, for destination: Destination) throws(ModelError) {
+  init(
+    of model: Model, for destination: Destination, growing growth: VocabularyGrowth? = nil,
+    by adapters: [AppliedAdapter] = []
+  ) throws(ModelError) {
     self.model = model
-    donor = destination.tokenizerDonor
     preTokenizer = destination.preTokenizer
     metadata = model.catalog.metadata
     companions = model.companionCopies
     holdsCompanions = !model.isGGUF && destination.holdsCompanions
     isStored = holdsCompanions || model.storesTokenizerAsMetadata(in: destination.format)
+    var donor = destination.tokenizerDonor
+    if donor == nil, isStored, let growth {
+      let adapter = adapters[growth.adapter].file
+      let count = "\(growth.tokenCount) token\(growth.tokenCount == 1 ? "" : "s")"
+      donor = try adapter.folder.flatMap { (path) throws(ModelError) in
+        try TokenizerDonor(folder: path)
+      }
+      notes.append(
+        donor == nil
+          ? "\(adapter.name) adds \(count) and brings no tokenizer: --tokenizer-from names one"
+          : "the tokenizer is that of \(adapter.name), which adds \(count)")
+    }
+    self.donor = donor
     try checkOptions(destination)
+    if let growth, let config = try document(Self.configFile) {
+      replace(Self.configFile, by: growth.applied(to: config))
+    }
     guard let donor else { return }
     if model.isGGUF {
       try replaceMetadata()
@@ -104,8 +123,9 @@ struct OutputTokenizer {
       return try GGUFTokenizer(donor: metadata, path: donor.path, tokenCount: tokenCount)
     }
     return try GGUFTokenizer(
-      model.isGGUF ? donor?.reader ?? reader : reader, config: try document("config.json") ?? .null,
-      tokenCount: tokenCount, architecture: architecture, pre: preTokenizer)
+      model.isGGUF ? donor?.reader ?? reader : reader,
+      config: try document(Self.configFile) ?? .null, tokenCount: tokenCount,
+      architecture: architecture, pre: preTokenizer)
   }
 
   /// Throws `usage` for tokenizer options that do not apply.
@@ -214,20 +234,23 @@ extension OutputTokenizer {
       }
       return
     }
-    try change("config.json", end, end.replacing)
+    try change(Self.configFile, end, end.replacing)
     if !isReplaced { try change(Self.generationFile, end, end.adding) }
   }
 
   private mutating func change(
     _ name: String, _ end: EndToken, _ change: (JSONValue) -> JSONValue
   ) throws(ModelError) {
-    guard let index = companions.firstIndex(where: { $0.companion.name == name }),
-      let old = try document(name)
-    else { return }
+    guard let old = try document(name) else { return }
     let new = change(old)
     guard new != old else { return }
-    companions[index].replace(by: new)
+    replace(name, by: new)
     if holdsCompanions { notes.append("eos_token_id in \(name) becomes \(end.id)") }
+  }
+
+  private mutating func replace(_ name: String, by document: JSONValue) {
+    guard let index = companions.firstIndex(where: { $0.companion.name == name }) else { return }
+    companions[index].replace(by: document)
   }
 }
 

@@ -77,7 +77,8 @@ extension Plan {
     let format = destination.format
     let attachments = attachments ?? model.attachments(besides: adapters)
     try format.checkHolds(attachments)
-    let tokenizer = try OutputTokenizer(of: model, for: destination)
+    let tokenizer = try OutputTokenizer(
+      of: model, for: destination, growing: VocabularyGrowth(wishes), by: adapters)
     let translation = try model.translation(
       for: destination, of: wishes.map(\.described), tokenizer)
     var resolver = JobResolver(model, destination, permitsRounding: rounding)
@@ -86,8 +87,7 @@ extension Plan {
     }
     let jobs = resolver.jobs
     let companions = try CompanionPlan.plans(
-      for: model, tokenizer, resolver.targets, format,
-      CompanionPlan.Changes(isTied: head.isTied, vocabulary: VocabularyGrowth(wishes)))
+      for: model, tokenizer, resolver.targets, format, isTied: head.isTied)
     let output = PlannedContents(resolver.stored, translation, attachments)
     let history = model.history + [history]
     var contents = Contents(

@@ -61,7 +61,7 @@ public struct TensorJob: Sendable {
   package var foldsAdapters: Bool { transform.foldsAdapters }
 
   /// Whether the target has more rows than the source: a table that an adapter makes longer.
-  package var isGrown: Bool { target.shape.rowCount > source.shape.rowCount }
+  package var isGrown: Bool { target.shape.elementCount > source.shape.elementCount }
 
   /// The number of blocks; 0 for a tensor that is left out.
   package var blockCount: Int {

@@ -20,7 +20,7 @@ extension TensorWish {
     guard let placement else {
       guard !transform.foldsAdapters else {
         throw ModelError(
-          .unsupported, "the adapter changes a tensor that llama.cpp has no place for",
+          .unsupported, "the adapter changes a tensor that \(runtime.rawValue) has no place for",
           tensor: source.name,
           hint: "fold into a safetensors folder, or remove the tensor from the adapter")
       }
@@ -123,7 +123,9 @@ extension TensorWish {
   ///
   /// It is the whole stack if the target is a matrix of one.
   var storedTargets: [TensorInfo] {
-    guard let placement else { return [target] }
+    guard let placement, placement.stack != nil || !placement.otherNames.isEmpty else {
+      return [target]
+    }
     var extents = target.shape.dimensions
     let count = placement.names.count
     if count > 1 { extents[extents.count - 2] /= count }

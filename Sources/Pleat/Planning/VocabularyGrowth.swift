@@ -3,17 +3,26 @@ internal import TensorModel
 
 /// Tokens that adapters add: more rows in the embeddings and the head.
 struct VocabularyGrowth {
+  /// The index of the adapter.
+  let adapter: Int
   private let oldCount: Int
   private let newCount: Int
   private static let key = "vocab_size"
 
   /// The growth of the table that has more rows in the output; nil if none has.
   init?(_ wishes: [TensorWish]) {
-    guard
-      let wish = wishes.first(where: { $0.target.shape.rowCount > $0.source.shape.rowCount })
-    else { return nil }
-    (oldCount, newCount) = (wish.source.shape.rowCount, wish.target.shape.rowCount)
+    for wish in wishes where wish.target.shape.rowCount > wish.source.shape.rowCount {
+      let change = wish.transform.adapterEdits.first { $0.grownRowCount != nil }
+      guard let change else { continue }
+      adapter = change.adapter
+      (oldCount, newCount) = (wish.source.shape.rowCount, wish.target.shape.rowCount)
+      return
+    }
+    return nil
   }
+
+  /// The number of tokens that are added.
+  var tokenCount: Int { newCount - oldCount }
 
   /// A `config.json` with the new `vocab_size`, wherever it states the old one.
   func applied(to config: JSONValue) -> JSONValue {

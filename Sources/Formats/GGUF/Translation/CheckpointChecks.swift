@@ -101,7 +101,8 @@ struct CheckpointChecks {
     if let first = missing.first {
       throw ModelError(
         .malformed, "the model lacks a tensor that config.json requires", tensor: first,
-        expected: "\(required.count) tensors", found: "\(missing.count) are missing")
+        expected: "\(required.count) tensors", found: "\(missing.count) are missing",
+        hint: "add the missing files, or correct config.json if the model has fewer layers")
     }
     guard needsHead, !hasHead(tensors), TextConfig.tiesEmbeddings(whole) == false else { return }
     throw ModelError(

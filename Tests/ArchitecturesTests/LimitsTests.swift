@@ -1,0 +1,177 @@
+import Architectures
+import Bytes
+import TensorModel
+import TestSupport
+import Testing
+
+/// Configs that ask for something that llama.cpp does not compute in an architecture.
+///
+/// The expectations come from the sources of llama.cpp and the config classes of transformers.
+@Suite struct LimitsTests {
+  /// A config of 4 heads of 16 rows that every architecture accepts.
+  private static let config: JSONValue = [
+    "num_hidden_layers": 2, "max_position_embeddings": 1024, "hidden_size": 64,
+    "intermediate_size": 96, "num_attention_heads": 4, "head_dim": 16,
+    "rms_norm_eps": .number(1e-6), "sliding_window": 1024, "query_pre_attn_scalar": 16,
+    "num_local_experts": 4, "num_experts_per_tok": 2,
+  ]
+
+  private func notes(
+    _ type: String, _ changes: JSONValue = [:]
+  ) throws(ModelError) -> [String] {
+    guard let architecture = Architectures.forModelType(type) else {
+      throw ModelError(.usage, "no such type")
+    }
+    let config = Self.config.overridden(by: changes)
+    return try architecture.checkExpressible(
+      config, try Hyperparameters(config, architecture, tokenCount: 10))
+  }
+
+  private func refusedKey(_ type: String, _ changes: JSONValue) -> String? {
+    let error = Laws.error { () throws(ModelError) in try notes(type, changes) }
+    return error?.kind == .unsupported ? error?.tensor : nil
+  }
+
+  @Test("a usual config is accepted without notes") func usual() throws {
+    for type in Architectures.all.flatMap(\.modelTypes) {
+      #expect(try notes(type) == [], "\(type)")
+    }
+  }
+
+  @Test("every architecture has one activation") func activations() throws {
+    let silu = ["llama", "mistral", "mixtral", "qwen2", "qwen3", "phi3"]
+    for type in silu {
+      #expect(try notes(type, ["hidden_act": "swish"]) == [])
+      for name in ["gelu", "relu", "gelu_pytorch_tanh", "quick_gelu"] {
+        #expect(refusedKey(type, ["hidden_act": .string(name)]) == "hidden_act", "\(type)")
+      }
+    }
+    for type in ["gemma2", "gemma3_text"] {
+      #expect(try notes(type, ["hidden_activation": "gelu_fast", "hidden_act": "silu"]) == [])
+      for name in ["gelu", "silu", "relu"] {
+        let changes = JSONValue.object([.init("hidden_activation", .string(name))])
+        #expect(refusedKey(type, changes) == "hidden_activation", "\(type)")
+      }
+    }
+    #expect(try notes("gemma", ["hidden_act": "gelu"]) == [])
+    let notes = try notes("gemma", ["hidden_act": "silu"])
+    #expect(notes.count == 1 && notes[0].contains("silu"))
+  }
+
+  @Test("Gemma 2 and 3 divide scores by the size of a head, or by the width in the largest models")
+  func queryScale() throws {
+    for (type, count) in [("gemma2", 46), ("gemma3_text", 62)] {
+      let key = "query_pre_attn_scalar"
+      #expect(refusedKey(type, ["query_pre_attn_scalar": 24]) == key)
+      #expect(refusedKey(type, ["query_pre_attn_scalar": .null]) == key)
+      let large: JSONValue = [
+        "num_hidden_layers": JSONValue(count), "head_dim": 8, "query_pre_attn_scalar": 16,
+      ]
+      #expect(try notes(type, large) == [])
+      #expect(refusedKey(type, large.overridden(by: ["query_pre_attn_scalar": 8])) == key)
+    }
+    #expect(try notes("gemma", ["query_pre_attn_scalar": 24]) == [])
+  }
+
+  @Test("Gemma 2 cannot leave its caps out") func caps() throws {
+    for key in ["attn_logit_softcapping", "final_logit_softcapping"] {
+      let null = JSONValue.object([.init(key, .null)])
+      #expect(refusedKey("gemma2", null) == key)
+      #expect(try notes("gemma3_text", null) == [])
+    }
+  }
+
+  @Test("the heads of Qwen 2 and Phi 3 are as wide as the model") func width() throws {
+    for type in Architectures.all.map({ $0.modelTypes[0] }) {
+      let isFixed = ["qwen2", "phi3"].contains(type)
+      let wide: JSONValue = ["head_dim": 32, "query_pre_attn_scalar": 32]
+      #expect(refusedKey(type, wide) == (isFixed ? "head_dim" : nil), "\(type)")
+    }
+  }
+
+  @Test("biases that llama.cpp does not have are refused by their key") func biases() throws {
+    for type in ["qwen3", "gemma", "gemma2", "gemma3_text"] {
+      #expect(refusedKey(type, ["attention_bias": true]) == "attention_bias")
+      #expect(try notes(type, ["attention_bias": false]) == [])
+    }
+    #expect(try notes("llama", ["attention_bias": true, "mlp_bias": true]) == [])
+    // Transformers ignores the key for these.
+    #expect(try notes("qwen2", ["attention_bias": true]) == [])
+  }
+
+  @Test("only Phi 3 rotates parts of heads") func partialRotation() throws {
+    for type in Architectures.all.map({ $0.modelTypes[0] }) {
+      let key = refusedKey(type, ["partial_rotary_factor": .number(0.75)])
+      #expect(key == (type == "phi3" ? nil : "partial_rotary_factor"), "\(type)")
+    }
+  }
+
+  @Test("every architecture has its own ways to scale rotary embeddings") func scalings() throws {
+    let factors = JSONValue.array(Array(repeating: 1, count: 8))
+    let ropes: [String: JSONValue] = [
+      "linear": ["factor": 2], "dynamic": ["factor": 2], "yarn": ["factor": 2],
+      "llama3": ["factor": 2, "low_freq_factor": 1, "high_freq_factor": 4],
+      "longrope": ["long_factor": factors, "short_factor": factors],
+    ]
+    for type in Architectures.all.map({ $0.modelTypes[0] }) {
+      for (name, rope) in ropes where type != "phi3" || name != "yarn" {
+        let scaling = rope.overridden(by: ["rope_type": .string(name)])
+        let isLlama = ["llama", "mistral", "mixtral"].contains(type)
+        let isAccepted =
+          switch name {
+          case "longrope": type == "phi3"
+          case "llama3": isLlama
+          default: type != "phi3"
+          }
+        let changes = JSONValue.object([.init("rope_scaling", scaling)])
+        #expect(refusedKey(type, changes) == (isAccepted ? nil : "rope_scaling"), "\(type) \(name)")
+        if isAccepted { #expect(try notes(type, changes).count == (name == "dynamic" ? 1 : 0)) }
+      }
+    }
+  }
+
+  @Test("other limits of YaRN need a tensor, which only llama has") func yarn() throws {
+    let rope: JSONValue = ["rope_type": "yarn", "factor": 2, "beta_fast": 16]
+    let changes = JSONValue.object([.init("rope_scaling", rope)])
+    for type in ["llama", "mistral", "mixtral"] { #expect(try notes(type, changes) == []) }
+    for type in ["qwen2", "qwen3", "gemma", "gemma2"] {
+      #expect(refusedKey(type, changes) == "rope_scaling")
+    }
+    let stated: JSONValue = [
+      "rope_parameters": [
+        "full_attention": ["rope_type": "yarn", "factor": 2, "attention_factor": 2],
+        "sliding_attention": ["rope_theta": 10000],
+      ]
+    ]
+    #expect(refusedKey("gemma3_text", stated) == "attention_factor")
+  }
+
+  @Test("a window that is shorter than the context is noted, or refused by its key")
+  func windows() throws {
+    let short: JSONValue = ["sliding_window": 100]
+    for type in ["mistral", "mixtral", "phi3"] {
+      let notes = try notes(type, short)
+      #expect(notes.count == 1 && notes[0].contains("100 tokens"), "\(type)")
+    }
+    for type in ["llama", "gemma", "gemma2", "gemma3_text", "qwen2", "qwen3"] {
+      #expect(try notes(type, short) == [], "\(type)")
+    }
+    let far: JSONValue = ["max_position_embeddings": 8192]
+    let null = far.overridden(by: ["sliding_window": .null])
+    for type in ["mistral", "mixtral"] { #expect(try notes(type, null) == []) }
+    for type in ["qwen2", "qwen3"] {
+      let used = short.overridden(by: ["use_sliding_window": true])
+      // The default of transformers for the first layer with a window is 28.
+      #expect(try notes(type, used) == [])
+      #expect(
+        refusedKey(type, used.overridden(by: ["max_window_layers": 1])) == "use_sliding_window")
+      #expect(
+        refusedKey(type, used.overridden(by: ["layer_types": ["sliding_attention"]]))
+          == "use_sliding_window")
+      #expect(
+        try notes(
+          type, used.overridden(by: ["max_window_layers": 1, "layer_types": ["full_attention"]]))
+          == [])
+    }
+  }
+}

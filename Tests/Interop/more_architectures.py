@@ -1,0 +1,108 @@
+"""More models of the architectures that pleat converts, for llama.cpp alone.
+
+llama.cpp computes them, but its converter refuses them or leaves something out.
+"""
+
+from pathlib import Path
+
+import safetensors.torch
+from architectures import BPE, GEMMA, LLAMA, LONG_ROPE, PHI, Case, config_of, edited
+
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
+
+
+def _without_model_prefix(folder: Path) -> None:
+    """Names tensors as AutoModel does, whose models have no head."""
+    path = folder / "model.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    tensors = {name.removeprefix("model."): value for name, value in tensors.items()}
+    safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+    edited(architectures=["Qwen3Model"])(folder)
+
+
+MORE_CASES = [
+    Case(
+        "llama-yarn-attention",
+        config_of("LlamaConfig", rope_parameters=YARN | {"attention_factor": 1.3}, **LLAMA),
+        "sentencepiece",
+        "F32",
+    ),
+    Case(
+        "qwen2-yarn-scales",
+        config_of(
+            "Qwen2Config", rope_parameters=YARN | {"mscale": 0.7, "mscale_all_dim": 1.2}, **BPE
+        ),
+        "qwen2",
+        "F32",
+    ),
+    Case(
+        "llama-yarn-limits",
+        config_of(
+            "LlamaConfig",
+            rope_parameters=YARN | {"beta_fast": 8.0, "beta_slow": 0.5, "truncate": False},
+            **LLAMA,
+        ),
+        "sentencepiece",
+        "F32",
+    ),
+    Case(
+        "phi3-stated-factors",
+        config_of("Phi3Config", sliding_window=4096, **PHI),
+        "sentencepiece",
+        "F32",
+        rope={"theta": 10000.0, "scaling": LONG_ROPE | {"factor": 3.0, "attention_factor": 1.4}},
+        longer={"original_max_position_embeddings": 256},
+    ),
+    Case(
+        "mixtral-default-base",
+        config_of(
+            "MixtralConfig",
+            sliding_window=None,
+            num_local_experts=4,
+            num_experts_per_tok=2,
+            **LLAMA,
+        ),
+        "sentencepiece",
+        "F32",
+        edit=edited(remove=("rope_parameters",)),
+    ),
+    Case(
+        "gemma3-layers",
+        config_of(
+            "Gemma3TextConfig",
+            sliding_window=24,
+            num_hidden_layers=3,
+            layer_types=["full_attention", "sliding_attention", "full_attention"],
+            query_pre_attn_scalar=48,
+            **GEMMA,
+        ),
+        "sentencepiece",
+        "F32",
+    ),
+    Case(
+        "gemma2-layers",
+        config_of(
+            "Gemma2Config",
+            sliding_window=24,
+            num_hidden_layers=3,
+            layer_types=["full_attention"] * 2 + ["sliding_attention"],
+            query_pre_attn_scalar=48,
+            **GEMMA,
+        ),
+        "sentencepiece",
+        "F32",
+    ),
+    Case(
+        "qwen3-embedding",
+        config_of("Qwen3Config", head_dim=64, tie_word_embeddings=True, **BPE),
+        "qwen2",
+        "F32",
+        edit=_without_model_prefix,
+    ),
+    Case(
+        "qwen2-all-tokens",
+        config_of("Qwen2Config", is_causal=False, **BPE),
+        "qwen2",
+        "F32",
+    ),
+]
