@@ -118,9 +118,9 @@ package enum Orientation: Sendable, Hashable {
   case straight
   /// One row for each input, if that fits; otherwise one row for each output.
   case transposedFirst
-  /// Either way, whichever fits; if both fit, the rule of the adapter's tool for square stacks.
-  ///
-  /// nil if its version, and so the rule, is unknown.
+  /// For a stack, either way, whichever fits; if both fit, the rule of the adapter's tool for square
+  /// stacks, or nil if its version, and so the rule, is unknown. For a matrix, one row for each
+  /// output.
   case either(SquareStacks?)
 
   /// Which way square stacks of experts are stored, by the version of PEFT.

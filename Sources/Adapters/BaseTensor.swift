@@ -115,6 +115,9 @@ package struct PairedChange: Sendable, Hashable {
     if case .replacement = operation { true } else { false }
   }
 
+  /// Whether rows of the tensor are replaced.
+  package var replacesRows: Bool { if case .rows = operation { true } else { false } }
+
   /// The low-rank product; nil for other changes.
   package var lowRank: LowRank? {
     if case .lowRank(let product, _) = operation { product } else { nil }

@@ -48,6 +48,37 @@ package enum FusedParts {
     }
   }
 
+  /// The layers of some tensors under the names of mlx-lm, which adapters of both forms share.
+  ///
+  /// - Parameters:
+  ///   - tensors: The tensors of the base model, and their parts.
+  ///   - names: The names of mlx-lm.
+  ///   - dividesStacks: Whether the rows of stacked experts are outputs.
+  /// - Returns: Entries for matching, without those of names that `tensors` has.
+  package static func layers(
+    of tensors: [BaseTensor], named names: MLXNames, dividesStacks: Bool
+  ) -> [BaseTensor] {
+    var known = Set(tensors.map { ExactName($0.info.name) })
+    return tensors.flatMap { tensor in
+      let extents = tensor.info.shape.dimensions
+      let isStack = extents.count == 3
+      guard !isStack || dividesStacks else { return [BaseTensor]() }
+      let whole = names.layers(of: tensor.info.name, expertCount: nil)
+      let layers =
+        isStack && isExperts(whole[0])
+        ? names.layers(of: tensor.info.name, expertCount: extents[0]) : whole
+      var entries = layers.count > 1 ? tensor.parts(layers) : []
+      if whole.count == 1 { entries.append(tensor.renamed(whole[0])) }
+      return entries.filter { known.insert(ExactName($0.info.name)).inserted }
+    }
+  }
+
+  /// Whether a weight is that of a stack of experts, as transformers or mlx-lm names it.
+  private static func isExperts(_ name: String) -> Bool {
+    name.hasSuffix(".weight")
+      && (MLXNames.isStack(name) || name.split(separator: ".").contains("experts"))
+  }
+
   private static func isFused(_ name: String) -> Bool {
     guard let rest = FusedLayers.split(name)?.rest else { return false }
     return FusedLayers.matrices.contains { "\($0.fused).weight" == rest }
@@ -70,6 +101,23 @@ package enum FusedParts {
 }
 
 extension BaseTensor {
+  /// The tensor under another name.
+  fileprivate func renamed(_ name: String) -> BaseTensor {
+    var other = self
+    (other.info.name, other.alias, other.aliasRows) = (name, nil, nil)
+    return other
+  }
+
+  /// Entries for layers that share the rows of the tensor in equal runs; none if they cannot.
+  fileprivate func parts(_ names: [String]) -> [BaseTensor] {
+    let rows = info.shape.rowCount
+    guard rows % names.count == 0 else { return [] }
+    let count = rows / names.count
+    return names.enumerated().map {
+      part($1, firstRow: firstRow + $0 * count, rowCount: count)
+    }
+  }
+
   /// An entry for some rows of the tensor.
   fileprivate func part(_ name: String, firstRow: Int, rowCount: Int) -> BaseTensor {
     let shape = Shape(rowCount, info.shape.columnCount)

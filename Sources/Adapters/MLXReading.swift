@@ -67,6 +67,8 @@ struct MLXReading {
   func adapter() throws(ModelError) -> Adapter {
     try problems.check()
     var adapter = Adapter(contents, .mlx)
+    // mlx-lm computes the logits of tied embeddings with the changed ones.
+    adapter.tiesEmbeddings = true
     if isFull {
       adapter.changes = contents.tensors.enumerated().map {
         AdapterChange($1.name, .replacement(tensor: $0))

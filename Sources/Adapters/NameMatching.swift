@@ -51,8 +51,10 @@ struct NameMatching: Sendable {
     }
     for isAlias in [false, true] {
       let found = Set((same + similar).filter { $0.isAlias == isAlias }.map(\.tensor)).sorted()
-      if found.count == 1 { return .one(tensor: found[0], isAlias: isAlias) }
-      if found.count > 1 { return .several(found.map { base[$0].info.name }) }
+      // Several names of one tensor leave no doubt.
+      let places = Set(found.map { [base[$0].index, base[$0].firstRow] })
+      if places.count == 1 { return .one(tensor: found[0], isAlias: isAlias) }
+      if places.count > 1 { return .several(found.map { base[$0].info.name }) }
     }
     return .none
   }
@@ -68,9 +70,13 @@ struct NameMatching: Sendable {
     }
   }
 
-  /// The last two words of a name, which names that differ in a prefix share.
-  private static func end(_ name: String) -> String {
-    name.split(separator: ".").suffix(2).joined(separator: ".")
+  /// The end of a name that names share if they differ in the words before the layer only.
+  ///
+  /// It begins with the first number. Names without one share the last two words.
+  static func end(_ name: String) -> String {
+    let words = name.split(separator: ".")
+    let start = words.firstIndex { Int($0) != nil } ?? max(0, words.count - 2)
+    return words[start...].joined(separator: ".")
   }
 
   /// The name without the words before the text model.

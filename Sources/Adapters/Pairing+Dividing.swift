@@ -7,18 +7,8 @@ extension Pairing {
   func divide(
     _ candidate: AdapterChange.Candidate, _ adapter: Adapter, _ use: Use
   ) throws(ModelError) -> [PairedChange] {
-    guard case .lowRank(let product) = candidate.operation,
-      let (path, rest) = FusedLayers.split(candidate.target)
-    else { return [] }
-    let experts = product.expertCount
-    let layers =
-      experts > 1 || !rest.hasSuffix(".weight")
-      ? FusedLayers.stacks.filter { $0.fused == rest }
-      : FusedLayers.matrices.filter { "\($0.fused).weight" == rest }
-    for (_, parts) in layers {
-      let names = (0..<experts).flatMap { expert in
-        parts.map { path + $0.split(separator: "*").joined(separator: "\(expert)") + ".weight" }
-      }
+    guard case .lowRank(let product) = candidate.operation else { return [] }
+    for names in layers(of: candidate.target, expertCount: product.expertCount) {
       let found = names.compactMap { name -> BaseTensor? in
         if case .one(let index, _) = match(name) { base[index] } else { nil }
       }
@@ -28,17 +18,36 @@ extension Pairing {
     return []
   }
 
+  /// The names of the layers that a fused matrix or a stack consists of, in several forms.
+  private func layers(of target: String, expertCount: Int) -> [[String]] {
+    let isStack = expertCount > 1 || !target.hasSuffix(".weight")
+    let own = names.layers(of: target, expertCount: isStack ? expertCount : nil)
+    guard let (path, rest) = FusedLayers.split(target) else { return [own] }
+    let layers =
+      isStack
+      ? FusedLayers.stacks.filter { $0.fused == rest }
+      : FusedLayers.matrices.filter { "\($0.fused).weight" == rest }
+    let others = layers.map { _, parts in
+      (0..<expertCount).flatMap { expert in
+        parts.map { path + $0.split(separator: "*").joined(separator: "\(expert)") + ".weight" }
+      }
+    }
+    return own == [target] ? others : others + [own]
+  }
+
   private func divide(
     _ candidate: AdapterChange.Candidate, among tensors: [BaseTensor], _ adapter: Adapter,
     _ use: Use
   ) throws(ModelError) -> [PairedChange] {
     guard case .lowRank(let product) = candidate.operation else { return [] }
     let experts = product.expertCount
+    // Only names of stacks lack the ending.
+    let isStack = experts > 1 || !candidate.target.hasSuffix(".weight")
     let rows = tensors.reduce(0) { $0 + $1.info.shape.rowCount }
     let columns = tensors[0].info.shape.columnCount
     let whole = TensorInfo(
       name: candidate.target,
-      shape: experts > 1
+      shape: isStack
         ? Shape(experts, rows / experts, columns) : Shape(rows, columns),
       encoding: tensors[0].info.encoding)
     guard tensors.allSatisfy({ $0.info.shape.columnCount == columns }), rows % experts == 0,
@@ -48,7 +57,8 @@ extension Pairing {
     else {
       throw ModelError(
         .unsupported, "the base model stores the parts of the layer one by one",
-        tensor: candidate.target, expected: "a low-rank change without DoRA")
+        tensor: candidate.target, expected: "a low-rank change without DoRA",
+        hint: "fold into a base model that stores the layer as the adapter names it")
     }
     var first = 0
     return tensors.map { tensor in

@@ -5,6 +5,7 @@ package import TensorModel
 package struct Pairing: Sendable {
   let base: [BaseTensor]
   private let transposed: TransposedLayers
+  let names: MLXNames
   let match: NameMatching
   /// The rows that tables have after an adapter replaced them by longer ones, by name.
   private var grownRows: [String: Int] = [:]
@@ -14,11 +15,14 @@ package struct Pairing: Sendable {
   /// - Parameters:
   ///   - base: The tensors of the base model, and the layers that are parts of them.
   ///   - transposed: Which layers of its model type are stored as inputs × outputs.
+  ///   - names: How mlx-lm names the tensors of its model type.
   package init(
-    _ base: [BaseTensor], transposed: TransposedLayers = TransposedLayers(modelType: nil)
+    _ base: [BaseTensor], transposed: TransposedLayers = TransposedLayers(modelType: nil),
+    names: MLXNames = .unknown
   ) {
     self.base = base
     self.transposed = transposed
+    self.names = names
     match = NameMatching(base)
   }
 
@@ -74,41 +78,12 @@ package struct Pairing: Sendable {
     var counts: [String: Int] = [:]
     for change in adapter.changes {
       guard case .replacement(let tensor) = change.candidates[0].operation,
-        case .one(let index, _) = match(change.candidates[0].target)
+        case .one(let index, _) = find(change.candidates[0].target)
       else { continue }
       let (shape, info) = (adapter.tensors[tensor].shape, base[index].info)
       if shape.grows(info) { counts[info.name] = shape.rowCount }
     }
     return counts
-  }
-
-  // MARK: - Errors
-
-  private func missingTensor(_ change: AdapterChange, count: Int) -> ModelError {
-    let target = change.candidates[0].target
-    let known = base.filter { !$0.isPart }.flatMap {
-      [$0.info.name, $0.alias].compactMap { $0 }
-    }
-    let nearest = NearName.nearest(to: target, among: known, count: 3)
-    if TensorNames.isTaskHead(target) {
-      return ModelError(
-        .mismatch, "the adapter brings a head for classification or values, and the base has none",
-        tensor: target, expected: "a part of the base model", found: target,
-        hint: "fold into a base model with this head, or remove the tensor from the adapter")
-    }
-    return ModelError(
-      .mismatch,
-      count == 1
-        ? "the base model has no tensor for a part of the adapter"
-        : "the base model has no tensors for \(count) parts of the adapter",
-      tensor: target,
-      expected: nearest.isEmpty ? nil : "a name such as " + nearest.joined(separator: ", "),
-      found: target,
-      hint: TensorNames.isHead(target)
-        ? "the base model has neither a head nor embeddings that could serve as one"
-        : nearest.isEmpty
-          ? "was the adapter trained for another model?"
-          : "no tensor has this layer and name, whatever words stand before the layer")
   }
 
   // PEFT saves the whole embeddings beside their factors and rows. The copy replaces the tensor of
@@ -130,6 +105,14 @@ package struct Pairing: Sendable {
 
   // MARK: - Shapes
 
+  /// The tensor that a name means, also if it has another name in mlx-lm.
+  private func find(_ target: String) -> NameMatching.Match {
+    let found = match(target)
+    guard found == .none else { return found }
+    let layers = names.layers(of: target, expertCount: nil)
+    return layers.count > 1 || layers == [target] ? .none : match(layers[0])
+  }
+
   /// Pairs a change with its first candidate that fits; empty if the base model has none.
   ///
   /// A change of a fused matrix or of a stack becomes several if the base model stores the layers
@@ -140,7 +123,7 @@ package struct Pairing: Sendable {
     var fault: ModelError?
     for candidate in change.candidates {
       do throws(ModelError) {
-        switch match(candidate.target) {
+        switch find(candidate.target) {
         case .one(let index, let isAlias):
           return [try fit(candidate.operation, base[index], isAlias: isAlias, adapter, use)]
         case .several(let names): throw ambiguous(candidate.target, names)
@@ -149,7 +132,8 @@ package struct Pairing: Sendable {
         let parts = try divide(candidate, adapter, use)
         if !parts.isEmpty { return parts }
       } catch {
-        fault = fault ?? error
+        // A question to the user about one candidate counts more than a shape of another one.
+        if fault == nil || error.kind == .usage { fault = error }
       }
     }
     if let fault { throw fault }
@@ -186,13 +170,6 @@ package struct Pairing: Sendable {
     } catch {
       throw error.located(tensor: tensor.info.name)
     }
-  }
-
-  private func ambiguous(_ target: String, _ names: [String]) -> ModelError {
-    ModelError(
-      .mismatch, "a part of the adapter could mean several tensors of the base model",
-      tensor: target, expected: "one of them", found: names.joined(separator: " and "),
-      hint: "name the tensors of the adapter as the base model names them")
   }
 
   func operation(
@@ -259,12 +236,13 @@ package struct Pairing: Sendable {
     let (straight, reversed) = (fits(product), fits(product.transposed))
     let isTransposed: Bool
     switch product.orientation {
+    case .either(let rule) where info.shape.rank == 3:
+      isTransposed = straight && reversed ? try transposesSquare(info, rule) : reversed
+    case .either: isTransposed = false
     // PEFT decides this for each layer, and the config states only what the last one was.
     case _ where transposed.contains(info.name): isTransposed = reversed
     case .straight: isTransposed = false
     case .transposedFirst: isTransposed = reversed
-    case .either(let rule):
-      isTransposed = straight && reversed ? try transposesSquare(info, rule) : reversed
     }
     if isTransposed {
       product = product.transposed
@@ -347,22 +325,19 @@ package struct Pairing: Sendable {
         + Pooling.allCases.map { "\($0.rawValue) (\($0.summary))" }.joined(separator: ", "),
       hint: "see the training code for how it pools inputs and scales the result")
   }
-
-  private func shapeMismatch(
-    _ adapter: Adapter, _ tensors: [Int], _ info: TensorInfo
-  ) -> ModelError {
-    let shapes = tensors.map { "\(adapter.tensors[$0].name) \(adapter.tensors[$0].shape)" }
-    return ModelError(
-      .mismatch, "the adapter does not fit the tensor", expected: "\(info.shape)",
-      found: shapes.joined(separator: ", "))
-  }
 }
 
 extension Shape {
   /// Whether it is that of a table with more tokens than the tensor has: of embeddings or a head.
-  fileprivate func grows(_ info: TensorInfo) -> Bool {
+  func grows(_ info: TensorInfo) -> Bool { isTable(like: info) && rowCount > info.shape.rowCount }
+
+  /// Whether it is that of a table with fewer tokens than the tensor has.
+  func isShorterTable(than info: TensorInfo) -> Bool {
+    isTable(like: info) && rowCount < info.shape.rowCount
+  }
+
+  private func isTable(like info: TensorInfo) -> Bool {
     let isTable = TensorNames.isEmbedding(info.name) || TensorNames.isTextHead(info.name)
-    return isTable && rank == 2 && info.shape.rank == 2
-      && columnCount == info.shape.columnCount && rowCount > info.shape.rowCount
+    return isTable && rank == 2 && info.shape.rank == 2 && columnCount == info.shape.columnCount
   }
 }

@@ -28,6 +28,7 @@ package struct RowUpdate {
   package mutating func apply(
     _ change: PairedChange, _ reader: UpdateReader
   ) throws(ModelError) {
+    if let window = change.window, !window.overlaps(rows) { return }
     switch change.operation {
     case .lowRank(let product, let groupSize):
       let added = try Self.product(

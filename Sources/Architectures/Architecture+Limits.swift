@@ -33,7 +33,7 @@ extension Architecture {
     ModelError(
       .unsupported, "llama.cpp does not compute this for \(modelTypes[0])", tensor: key,
       expected: expected, found: found,
-      hint: "write another format, such as --to safetensors or --to mlx")
+      hint: "write another format, such as --to safetensors")
   }
 
   private func checkHeads(
@@ -113,7 +113,7 @@ extension Architecture {
     return ModelError(
       .unsupported, "llama.cpp does not scale rotary embeddings this way for \(modelTypes[0])",
       tensor: "rope_scaling", expected: (known + ["default"]).joined(separator: ", "), found: found,
-      hint: "write another format, such as --to safetensors or --to mlx")
+      hint: "write another format, such as --to safetensors")
   }
 
   private func checkSliding(

@@ -170,10 +170,22 @@ package struct Architecture: Sendable {
     return names.map { $0 + ".weight" }
   }
 
-  /// The checkpoint names of the biases that a config says a model has.
-  package func requiredBiases(layerCount: Int, _ config: JSONValue) -> [String] {
+  /// The tensors that have a bias by the keys of a config, by their names in llama.cpp.
+  package func statedBiases(_ config: JSONValue) -> Set<String> {
     let keys = traits.biasKeys.filter { config[$0.key]?.bool == true }
-    let tensors = keys.reduce(into: Set<String>()) { $0.formUnion($1.tensors) }
+    return keys.reduce(into: Set<String>()) { $0.formUnion($1.tensors) }
+  }
+
+  /// The tensors that may have a bias in llama.cpp, by their names there.
+  ///
+  /// Transformers ignores biases that the config does not state.
+  package func possibleBiases(_ config: JSONValue) -> Set<String> {
+    let keyed = traits.biasKeys.reduce(into: Set<String>()) { $0.formUnion($1.tensors) }
+    return traits.biases.subtracting(keyed).union(traits.biases.intersection(statedBiases(config)))
+  }
+
+  /// The checkpoint names of the biases of tensors in all layers.
+  package func biasNames(of tensors: Set<String>, layerCount: Int) -> [String] {
     let stems = layerNames.filter { tensors.contains($0.gguf) }.map(\.huggingFace)
     return (0..<layerCount).flatMap { layer in
       stems.map { "\(Self.huggingFaceLayers)\(layer).\($0).bias" }

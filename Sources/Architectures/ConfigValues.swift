@@ -5,6 +5,14 @@ internal import TensorModel
 struct ConfigValues {
   let config: JSONValue
 
+  /// Access to the values of a config as they are.
+  init(config: JSONValue) { self.config = config }
+
+  /// Access to the values of a config, with the defaults of an architecture.
+  init(_ config: JSONValue, _ architecture: Architecture) {
+    self.config = architecture.defaults.overridden(by: config.withoutNulls)
+  }
+
   /// A value; nil if the config lacks it or states null.
   subscript(key: String) -> JSONValue? { config[key].flatMap { $0 == .null ? nil : $0 } }
 
@@ -15,7 +23,7 @@ struct ConfigValues {
     guard let value = self[key] else { return nil }
     guard value.array == nil else {
       throw ModelError(
-        .unsupported, "llama.cpp needs one value for all layers", tensor: key,
+        .unsupported, "one value is needed for all layers", tensor: key,
         expected: "a whole number above 0", found: "a list")
     }
     guard let count = value.int, count > 0, count <= Int(UInt32.max) else {

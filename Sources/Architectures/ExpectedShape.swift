@@ -22,20 +22,20 @@ extension Architecture {
   ///
   /// - Parameters:
   ///   - name: The name in the checkpoint.
-  ///   - parameters: The hyperparameters of the model.
+  ///   - sizes: The sizes of the model.
   ///   - tokenCount: The number of rows of the token embeddings.
   /// - Returns: The shape; nil for tensors that are in no table.
   package func expectedShape(
-    ofHuggingFaceName name: String, _ parameters: Hyperparameters, tokenCount: Int
+    ofHuggingFaceName name: String, _ sizes: ModelSizes, tokenCount: Int
   ) -> ExpectedShape? {
     guard let place = place(ofHuggingFaceName: name),
-      let extents = parameters.extents(of: place.names.huggingFace, tokenCount: tokenCount)
+      let extents = sizes.extents(of: place.names.huggingFace, tokenCount: tokenCount)
     else { return nil }
     return ExpectedShape(name.hasSuffix(".bias") ? Array(extents.prefix(1)) : extents)
   }
 }
 
-extension Hyperparameters {
+extension ModelSizes {
   fileprivate func extents(of stem: String, tokenCount: Int) -> [ExpectedShape.Extent]? {
     typealias Extent = ExpectedShape.Extent
     let hidden = Extent(count: hiddenSize, formula: "hidden_size")

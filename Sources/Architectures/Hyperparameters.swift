@@ -4,23 +4,12 @@ package import TensorModel
 /// The numbers that describe a decoder-only transformer, besides its tensors.
 ///
 /// They are read from `config.json` or from the metadata of a GGUF file, with the same meaning.
+@dynamicMemberLookup
 package struct Hyperparameters: Sendable, Hashable {
-  /// The number of layers: `num_hidden_layers`.
-  package let layerCount: Int
+  /// The numbers that determine the shapes of the tensors; their names are also names here.
+  package let sizes: ModelSizes
   /// The number of positions that the model was trained for: `max_position_embeddings`.
   package let contextLength: Int
-  /// The width of the residual stream: `hidden_size`.
-  package let hiddenSize: Int
-  /// The inner width of a feed-forward network: `intermediate_size`.
-  package let feedForwardSize: Int
-  /// The number of heads of queries: `num_attention_heads`.
-  package let headCount: Int
-  /// The number of heads of keys, and of values: `num_key_value_heads`.
-  package let keyValueHeadCount: Int
-  /// The number of rows of a head: `head_dim`, or else `hidden_size` divided by the heads.
-  package let headSize: Int
-  /// Whether the source states `headSize`; otherwise it was computed.
-  package let statesHeadSize: Bool
   /// The number that a norm adds to the mean square: `rms_norm_eps`.
   package let normEpsilon: Double
   /// The parameters of rotary embeddings.
@@ -37,8 +26,6 @@ package struct Hyperparameters: Sendable, Hashable {
   package private(set) var slidingLayers: [Bool]?
   /// Whether tokens attend only to earlier ones; false for some models that embed texts.
   package let isCausal: Bool
-  /// The number of experts of a layer; nil without experts.
-  package private(set) var expertCount: Int?
   /// The number of experts that a token uses; nil without experts.
   package private(set) var usedExpertCount: Int?
 
@@ -58,8 +45,10 @@ package struct Hyperparameters: Sendable, Hashable {
     case usedExpertCount
   }
 
-  // Tables of rotary embeddings have a number for each pair of rows; this limits their size.
-  private static let headSizeLimit = 1 << 16
+  /// One of the sizes.
+  package subscript<Value>(dynamicMember size: KeyPath<ModelSizes, Value>) -> Value {
+    sizes[keyPath: size]
+  }
 
   // LLAMA_MAX_LAYERS of llama.cpp.
   private static let layerLimit = 512
@@ -76,50 +65,23 @@ package struct Hyperparameters: Sendable, Hashable {
   package init(
     _ config: JSONValue, _ architecture: Architecture, tokenCount: Int, queryRowCount: Int? = nil
   ) throws(ModelError) {
-    let values = ConfigValues(
-      config: architecture.defaults.overridden(by: config.withoutNulls))
-    layerCount = try values.required("num_hidden_layers")
-    try Self.check(layerCount, atMost: Self.layerLimit, "layers", "num_hidden_layers")
+    sizes = try ModelSizes(config, architecture, queryRowCount: queryRowCount)
+    try ModelSizes.check(
+      sizes.layerCount, atMost: Self.layerLimit, "layers", "num_hidden_layers")
+    let values = ConfigValues(config, architecture)
     contextLength = try values.required("max_position_embeddings")
-    hiddenSize = try values.required("hidden_size")
-    feedForwardSize = try values.required("intermediate_size")
-    headCount = try values.required("num_attention_heads")
-    keyValueHeadCount = try values.count("num_key_value_heads") ?? headCount
-    guard headCount % keyValueHeadCount == 0 else {
-      throw ConfigValues.fault(
-        "num_key_value_heads", "a divisor of num_attention_heads, \(headCount)",
-        JSONValue(keyValueHeadCount))
-    }
     guard let epsilon = try values.number("rms_norm_eps") else {
       throw ConfigValues.fault("rms_norm_eps", "a number", nil)
     }
     normEpsilon = epsilon
-    let stated = try values.count("head_dim")
-    statesHeadSize = stated != nil
-    let derived = hiddenSize / headCount
-    // A config that leaves the size out has the default of transformers. Some programs write configs
-    // for which the weights have the other default.
-    let isStated = (config["head_dim"] ?? .null) != .null
-    let isDerived = !isStated && queryRowCount == headCount * derived
-    headSize = isDerived ? derived : stated ?? derived
-    try Self.check(headSize, atMost: Self.headSizeLimit, "rows in a head", "head_dim")
     rope = try RopeParameters(
-      values, headSize: headSize, contextLength: contextLength,
+      values, headSize: sizes.headSize, contextLength: contextLength,
       scalings: architecture.traits.ropeScalings)
     isCausal = values["is_causal"]?.bool ?? true
     for key in architecture.hyperparameters { try read(key, values, tokenCount: tokenCount) }
     guard case .alternating(let period) = architecture.traits.sliding else { return }
-    slidingLayers = try values.slidingLayers(layerCount, period: period)
+    slidingLayers = try values.slidingLayers(sizes.layerCount, period: period)
     if slidingLayers?.contains(true) == false { slidingWindow = nil }
-  }
-
-  private static func check(
-    _ count: Int, atMost limit: Int, _ noun: String, _ key: String
-  ) throws(ModelError) {
-    guard count > limit else { return }
-    throw ModelError(
-      .limit, "config.json states too many \(noun)", tensor: key, expected: "at most \(limit)",
-      found: "\(count)")
   }
 
   private mutating func read(
@@ -130,15 +92,15 @@ package struct Hyperparameters: Sendable, Hashable {
     case .attentionSoftcap: attentionSoftcap = try values.number("attn_logit_softcapping")
     case .finalSoftcap: finalSoftcap = try values.number("final_logit_softcapping")
     case .slidingWindow, .slidingWindowOrZero: slidingWindow = try values.count("sliding_window")
-    case .expertCount: expertCount = try values.required("num_local_experts")
     case .usedExpertCount:
       let count = try values.required("num_experts_per_tok")
-      guard count <= expertCount ?? count else {
+      guard count <= sizes.expertCount ?? count else {
         throw ConfigValues.fault(
           "num_experts_per_tok", "at most num_local_experts", JSONValue(count))
       }
       usedExpertCount = count
-    case .rotatedCount, .originalContextLength, .ropeAttentionFactor, .slidingLayers: break
+    case .rotatedCount, .originalContextLength, .ropeAttentionFactor, .slidingLayers, .expertCount:
+      break
     }
   }
 
@@ -148,24 +110,16 @@ package struct Hyperparameters: Sendable, Hashable {
   /// `malformed` for values that are missing or invalid.
   package init(_ metadata: Metadata, _ architecture: Architecture) throws(ModelError) {
     let values = GGUFValues(metadata, prefix: architecture.ggufName)
-    layerCount = try values.required("block_count")
+    sizes = try ModelSizes(values)
     contextLength = try values.required("context_length")
-    hiddenSize = try values.required("embedding_length")
-    feedForwardSize = try values.required("feed_forward_length")
-    headCount = try values.required("attention.head_count")
-    keyValueHeadCount = try values.count("attention.head_count_kv") ?? headCount
     normEpsilon = try values.requiredNumber("attention.layer_norm_rms_epsilon")
-    let stated = try values.count("attention.key_length")
-    statesHeadSize = stated != nil
-    headSize = stated ?? hiddenSize / headCount
-    rope = try RopeParameters(values, headSize: headSize)
+    rope = try RopeParameters(values, headSize: sizes.headSize)
     vocabularySize = try values.count("vocab_size")
     attentionSoftcap = values.number("attn_logit_softcapping")
     finalSoftcap = values.number("final_logit_softcapping")
     slidingWindow = values.wholeNumber("attention.sliding_window").flatMap { $0 == 0 ? nil : $0 }
     slidingLayers = values.flags("attention.sliding_window_pattern")
     isCausal = values.flag("attention.causal") ?? true
-    expertCount = try values.count("expert_count")
     usedExpertCount = try values.count("expert_used_count")
   }
 }

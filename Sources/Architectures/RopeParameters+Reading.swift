@@ -17,14 +17,17 @@ extension RopeParameters {
   init(
     _ config: ConfigValues, headSize: Int, contextLength: Int, scalings: Set<Kind>
   ) throws(ModelError) {
-    let key = config["rope_parameters"] == nil ? "rope_scaling" : "rope_parameters"
-    let all = config[key] ?? .null
-    guard all == .null || all.members != nil else {
-      throw ConfigValues.fault(key, "an object", all)
+    for key in ["rope_scaling", "rope_parameters"] {
+      if let value = config[key], value.members == nil {
+        throw ConfigValues.fault(key, "an object", value)
+      }
     }
+    let (key, all) = Self.object(in: config.config)
     let values = ConfigValues(config: (all["full_attention"] ?? all).withoutNulls)
     base = (values["rope_theta"] ?? config["rope_theta"])?.double
-    if let base, !(base > 1) { throw ConfigValues.fault("rope_theta", "a number above 1", nil) }
+    if let base, !(base > 1 && base.isFinite) {
+      throw ConfigValues.fault("rope_theta", "a number above 1", nil)
+    }
     slidingBase =
       (all["sliding_attention"]?["rope_theta"] ?? config["rope_local_base_freq"])?.double
     rotatedCount = try Self.rotatedCount(
@@ -43,6 +46,20 @@ extension RopeParameters {
     originalContextLength = needsLength ? length : known
     guard case .longrope = scaling else { return }
     attentionFactor = try Self.attentionFactor(values, contextLength, originalCount: length)
+  }
+
+  /// The object of the parameters in a config, and its key; null if there is none.
+  ///
+  /// As in transformers, `rope_scaling` of older configs comes before `rope_parameters`. If these
+  /// have an object for each kind of layer, it changes that of full attention.
+  static func object(in config: JSONValue) -> (key: String, value: JSONValue) {
+    let parameters = config["rope_parameters"] ?? .null
+    guard let scaling = config["rope_scaling"], !(scaling.members ?? []).isEmpty else {
+      return ("rope_parameters", parameters)
+    }
+    guard let full = parameters["full_attention"] else { return ("rope_scaling", scaling) }
+    let changed = full.overridden(by: scaling)
+    return ("rope_scaling", parameters.setting("full_attention", to: changed))
   }
 
   private static func rotatedCount(_ value: JSONValue?, headSize: Int) throws(ModelError) -> Int {

@@ -14,6 +14,16 @@ package enum TensorNames {
   /// The layer path of the head in Hugging Face checkpoints.
   package static let head = "lm_head"
 
+  /// The name of a head in a checkpoint, from the name of the table of embeddings.
+  ///
+  /// A model with a head has it beside its part `model`, also inside a larger one: `thinker.model`
+  /// and `thinker.lm_head`.
+  package static func head(besideTable name: String) -> String {
+    let words = TextPrefix.stripped(name).prefix.split(separator: ".")
+    let outer = words.count > 1 && words.last == "model" ? words.dropLast() : []
+    return (outer.map(String.init) + [head, "weight"]).joined(separator: ".")
+  }
+
   /// The name of the head in a GGUF file.
   package static let ggufHead = "output.weight"
 

@@ -12,15 +12,18 @@ package enum TextConfig {
 
   /// The config of the text model, with the members of the whole config that it does not state.
   ///
-  /// A config of a text model alone is returned unchanged.
+  /// Sizes that neither states are the defaults of transformers. A config of a text model alone is
+  /// returned unchanged.
   package static func merged(_ config: JSONValue) -> JSONValue {
     if let type = config["model_type"]?.string, changedTypes.contains(type) { return config }
+    guard inner(config) != nil else { return config }
     var result = config
     while let inner = inner(result) {
       let outer = (result.members ?? []).filter { !keys.contains($0.key) }
       result = JSONValue.object(outer).overridden(by: inner)
     }
-    return result
+    guard let type = result["model_type"]?.string else { return result }
+    return ClassDefaults.sizes(ofModelType: type).overridden(by: result)
   }
 
   /// Whether a config says that the embeddings are the head; nil if it does not say.
@@ -40,6 +43,16 @@ package enum TextConfig {
       part = inner(current)
     }
     return flags
+  }
+
+  /// Whether a model of the classes in a config predicts tokens; nil if the config states no class.
+  ///
+  /// Models that only embed texts do not.
+  package static func predictsTokens(_ config: JSONValue) -> Bool? {
+    let classes = (config["architectures"]?.array ?? []).compactMap(\.string)
+    let suffixes = ["ForCausalLM", "ForConditionalGeneration", "LMHeadModel"]
+    return classes.isEmpty
+      ? nil : classes.contains { name in suffixes.contains(where: name.hasSuffix) }
   }
 
   private static func inner(_ config: JSONValue) -> JSONValue? {

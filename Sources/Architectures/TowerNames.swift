@@ -23,10 +23,15 @@ extension TensorNames {
     return words.count > 2 && ggufTowers.contains(words[0])
   }
 
+  /// Whether a word is one for a tower, or begins with one before `_`.
   private static func isTowerWord(_ word: Substring) -> Bool {
+    let word = word.lowercased()[...]
     if towers.contains(word) { return true }
-    guard let end = word.firstIndex(of: "_") else { return false }
-    return senses.contains(word[..<end])
+    return word.indices.contains { word[$0] == "_" && isBeginning(word[..<$0]) }
+  }
+
+  private static func isBeginning(_ word: Substring) -> Bool {
+    senses.contains(word) || towers.contains(word)
   }
 
   /// Words that stand before the number of a layer.
@@ -44,12 +49,14 @@ extension TensorNames {
   private static let towers: Set<Substring> = [
     // Towers.
     "vision", "visual", "audio", "speech", "vit", "vpm", "apm", "siglip2", "sam_model", "whisper",
-    "conformer", "perception", "high_res_vision_model", "grounding_encoder", "patch_embed",
+    "conformer", "perception", "vte", "moonvit", "siglip", "vae", "time_embedder",
+    "high_res_vision_model", "grounding_encoder", "patch_embed",
     // Between a tower and the text model.
     "multi_modal_projector", "multimodal_projector", "multimodal_embedder", "mm_projector",
-    "mm_input_projection", "pre_mm_projector_norm", "modality_projection", "language_projection",
+    "mm_input_projection", "pre_mm_projector_norm", "vq_adaptor", "vision2text", "vae2llm",
+    "llm2vae", "modality_projection", "language_projection",
     "projector", "layerwise_projectors", "spatial_projectors", "vit_large_projector",
-    "linear_proj", "mlp1", "mlp_AR", "connector", "vl_connector", "aligner", "abstractor",
+    "linear_proj", "mlp1", "mlp_ar", "connector", "vl_connector", "aligner", "abstractor",
     "qformer", "query_tokens", "resampler", "resampler_model", "perceive", "perceiver_resampler",
     "merger", "vit_merger", "patch_merger", "patch_merge", "patch_merge_mlp",
     "deepstack_merger_list", "embed_vision", "embed_audio", "embed_image", "embed_tokens_extend",
@@ -75,18 +82,23 @@ package struct Towers: Sendable {
   /// Whether the text model has a word of its own, so that `encoder` belongs to a tower.
   private let hasLanguageModel: Bool
 
+  private static let languageModels = [
+    "language_model.", "model.language_model.", "model.layers.",
+  ]
+  private static let encoders = ["encoder.", "model.encoder.", "adapter."]
+
   /// Finds out how the tensors of a model are named.
   package init(_ catalog: Catalog) {
     isGGUF = catalog.metadata["general.architecture"] != nil
     isProjector = catalog.kind == .projector
-    hasLanguageModel = catalog.tensors.contains {
-      $0.name.hasPrefix("language_model.") || $0.name.hasPrefix("model.language_model.")
+    hasLanguageModel = catalog.tensors.contains { tensor in
+      Self.languageModels.contains { tensor.name.hasPrefix($0) }
     }
   }
 
   /// Whether a tensor belongs to a tower, a projector or a merging layer.
   package func contains(_ name: String) -> Bool {
     isProjector || TensorNames.isTower(name) || isGGUF && TensorNames.isGGUFTower(name)
-      || hasLanguageModel && (name.hasPrefix("encoder.") || name.hasPrefix("model.encoder."))
+      || hasLanguageModel && Self.encoders.contains { name.hasPrefix($0) }
   }
 }

@@ -19,9 +19,10 @@ enum AutoRoundConfig {
       return .object([.init("quant_method", "awq")] + others)
     }
     guard packing.contains("gptq"), !packing.contains("gptqmodel") else { return value }
-    // GPTQ states the layers with other groups as rules.
+    // GPTQ states the layers with other groups, or with none, as rules.
     let layers = (value["extra_config"]?.members ?? []).map { layer in
-      JSONValue.Member("+:" + layer.key, layer.value)
+      let isPlain = (layer.value["bits"]?.int ?? 0) >= 16
+      return JSONValue.Member((isPlain ? "-:" : "+:") + layer.key, layer.value)
     }
     return .object(
       [.init("quant_method", "gptq"), .init("dynamic", .object(layers))] + others)

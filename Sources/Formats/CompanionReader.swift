@@ -61,17 +61,26 @@ package struct CompanionReader {
     return value
   }
 
-  /// The tokenizer in tokenizer.json; nil if there is none.
+  /// The tokenizer in tokenizer.json, with the tokens that other files add; nil if there is none.
   ///
-  /// Throws what reading it throws.
+  /// Throws what reading the files throws.
   func fastTokenizer() throws(ModelError) -> FastTokenizer? {
     do throws(ModelError) {
-      return try read(FastTokenizer.file).map { (bytes) throws(ModelError) in
-        try FastTokenizer(bytes)
-      }
+      guard let bytes = try read(FastTokenizer.file) else { return nil }
+      var tokenizer = try FastTokenizer(bytes)
+      try addTokens(to: &tokenizer)
+      return tokenizer
     } catch {
       throw located(error)
     }
+  }
+
+  /// The number of tokens in tokenizer.json, and those that other files add, beyond some rows.
+  ///
+  /// Throws what reading the files throws.
+  package func tokenCount(beyond rowCount: Int) throws(ModelError) -> Int {
+    guard let tokenizer = try fastTokenizer() else { return 0 }
+    return Set(tokenizer.ids + tokenizer.addedTokens.map(\.id)).count { $0 >= rowCount }
   }
 
   /// The error with the path of a file instead of its name.

@@ -20,7 +20,7 @@ public enum Formats {
 
   /// The first format whose files usually have the suffix of a path; nil if none has.
   public static func suggested(byPath path: String) -> Format? {
-    guard let suffix = FilePath(path).extension else { return nil }
+    guard let suffix = FilePath(path).extension?.lowercased() else { return nil }
     return all.first { $0.container.suffixes.contains(suffix) }
   }
 
@@ -35,9 +35,9 @@ public enum Formats {
 extension Format {
   /// Whether its files usually have the suffix of a path, or no format's files have.
   public func suits(path: String) -> Bool {
-    guard let suffix = FilePath(path).extension, Formats.suggested(byPath: path) != nil else {
-      return true
-    }
+    guard let suffix = FilePath(path).extension?.lowercased(),
+      Formats.suggested(byPath: path) != nil
+    else { return true }
     return container.suffixes.contains(suffix)
   }
 }

@@ -17,7 +17,8 @@ package struct PackedTensors {
     let isSuspicious = stored.contains { tensor in
       guard case .plain(let type) = tensor.encoding else { return false }
       let leaf = Self.split(tensor.name).leaf
-      return type.isWord || type.isTinyFloat || Self.isPacked(leaf) || Self.partners[leaf] != nil
+      return type.isWord || type == .i64 || type.isTinyFloat || Self.isPacked(leaf)
+        || Self.partners[leaf] != nil
     }
     var leaves: [ExactName: Set<String>] = [:]
     for tensor in isSuspicious ? stored : [] {
@@ -52,10 +53,16 @@ package struct PackedTensors {
       return true
     }
     if type.isTinyFloat { return tensor.shape.rank > 0 }
-    guard type.isWord, tensor.shape.rank >= 2 else { return false }
+    // Weights of 64-bit integers are no weights either.
+    if type == .i64 { return tensor.shape.rank >= 2 && leaf == "weight" }
+    guard type.isWord, tensor.shape.rank > 0 else { return false }
     // At the place of a weight, or beside scales.
-    if leaf.contains("weight") || leaf.hasSuffix("_proj") || leaf == "kernel" { return true }
-    let stem = leaf.hasSuffix("_blocks") ? String(leaf.dropLast("_blocks".count)) : leaf
+    if tensor.shape.rank >= 2 || leaf == "weight" && type.bitWidth == 8 {
+      if leaf.contains("weight") || leaf.hasSuffix("_proj") || leaf == "kernel" { return true }
+    }
+    guard tensor.shape.rank >= 2 else { return false }
+    let ending = ["_blocks", "_packed"].first(where: leaf.hasSuffix) ?? ""
+    let stem = String(leaf.dropLast(ending.count))
     return beside.contains { other in
       other != leaf && Self.isScale(other)
         || ["_scale", "_scales", "_scale_inv"].contains { other == stem + $0 }
@@ -76,7 +83,7 @@ package struct PackedTensors {
     "W_q", "weight_packed", "scale_packed", "absmax", "nested_absmax", "quant_map",
     "nested_quant_map", "SCB", "_data", "embedding_quantized", "weight_scale_inv",
     "weight_scale_2", "weight_global_scale", "trellis", "dense_weights", "s_channel",
-    "comfy_quant", "scaled_fp8",
+    "comfy_quant", "scaled_fp8", "B_24", "B_meta", "encoded_exponent", "sign_mantissa",
   ]
 
   private static func isPacked(_ leaf: String) -> Bool {

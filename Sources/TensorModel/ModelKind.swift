@@ -8,6 +8,10 @@ public enum ModelKind: String, Sendable, Hashable, CaseIterable {
   case importanceMatrix
   /// The towers for pictures and sound of a llama.cpp model, without its text model.
   case projector
+  /// Directions that llama.cpp adds to the hidden states of a model.
+  case controlVector
+  /// The tokenizer of a llama.cpp model, without its weights.
+  case vocabulary
 }
 
 extension Catalog {
@@ -19,7 +23,12 @@ extension Catalog {
     case "mmproj": return .projector
     default: break
     }
-    if metadata["general.architecture"]?.text == "clip" { return .projector }
+    switch metadata["general.architecture"]?.text {
+    case "clip": return .projector
+    case "controlvector": return .controlVector
+    default: break
+    }
+    if tensors.isEmpty, metadata["tokenizer.ggml.tokens"] != nil { return .vocabulary }
     let isMeasured = tensors.allSatisfy {
       $0.name.hasSuffix(".in_sum2") || $0.name.hasSuffix(".counts")
     }

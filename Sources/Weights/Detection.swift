@@ -19,7 +19,7 @@ enum Detection {
     {
       return format
     }
-    let other = OtherFile(head)
+    let other = file.path.extension == "npz" ? OtherFile.arrays : OtherFile(head)
     throw ModelError(
       other == nil ? .malformed : .unsupported, "not a model that Pleat reads",
       file: file.path.string, expected: Formats.all.map(\.name).joined(separator: ", "),
@@ -29,6 +29,7 @@ enum Detection {
   /// A kind of file that Pleat knows but does not read.
   private enum OtherFile: String {
     case pickle = "a PyTorch pickle"
+    case arrays = "an archive of NumPy arrays"
     case importanceMatrix = "an importance matrix of llama-imatrix"
 
     /// Recognizes a file by its first bytes; nil for any other file.
@@ -56,6 +57,7 @@ enum Detection {
     var hint: String {
       switch self {
       case .pickle: "save it with model.save_pretrained(path), as safetensors"
+      case .arrays: "load it in MLX or NumPy and save its arrays as safetensors"
       case .importanceMatrix: "name the model that it was measured on"
       }
     }

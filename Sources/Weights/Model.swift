@@ -90,13 +90,34 @@ public struct Model: Sendable {
   /// What the tensors are for.
   public var kind: ModelKind { isAdapter ? .adapter : catalog.kind }
 
-  /// Throws `packedFault`, if there is one, and `unsupported` for an importance matrix.
+  /// Throws `packedFault`, if there is one, and what `requireModel` throws.
   package func requireNumbers() throws(ModelError) {
     if let packedFault { throw packedFault }
-    guard kind == .importanceMatrix else { return }
+    try requireModel()
+  }
+
+  /// Throws `unsupported` unless the tensors are weights: of a model or of the towers beside it.
+  package func requireModel() throws(ModelError) {
+    let (what, hint): (String, String)
+    switch kind {
+    case .model, .projector: return
+    case .adapter:
+      (what, hint) = ("an adapter", "name its base model, and this one with --adapter")
+    case .importanceMatrix:
+      (what, hint) = (
+        "an importance matrix of llama-imatrix", "name the model that it was measured on"
+      )
+    case .controlVector:
+      (what, hint) = ("a control vector of llama.cpp", "name the model that it was made for")
+    case .vocabulary:
+      (what, hint) = (
+        "a vocabulary of llama.cpp without weights",
+        "name the model that it belongs to; --tokenizer-from takes its tokenizer"
+      )
+    }
     throw ModelError(
-      .unsupported, "an importance matrix of llama-imatrix, not a model", file: path,
-      expected: "the weights of a model", hint: "name the model that it was measured on")
+      .unsupported, "\(what), not a model", file: path, expected: "the weights of a model",
+      hint: hint)
   }
 
   /// The names of the adapters that are stored in the model.

@@ -31,6 +31,16 @@ import Testing
     #expect(product.right == Factor(tensor: 1, vectorCount: 16, vectorStride: 1, rankStride: 16))
   }
 
+  @Test("a change of tied embeddings is one of the head", arguments: ["lora", "full"])
+  func tiedEmbeddings(type: String) throws {
+    let adapter = ToyAdapter.mlx(
+      type == "full"
+        ? [("m.embed_tokens.weight", [50, 16])]
+        : [("m.embed_tokens.lora_a", [50, 2]), ("m.embed_tokens.lora_b", [2, 16])],
+      ["fine_tune_type": .string(type)])
+    #expect(try adapter.read().tiesEmbeddings)
+  }
+
   @Test("experts are [experts, rank, inputs] and [experts, outputs, rank]") func experts() throws {
     let adapter = try ToyAdapter.mlx([("m.up.lora_a", [3, 2, 16]), ("m.up.lora_b", [3, 12, 2])])
       .read()

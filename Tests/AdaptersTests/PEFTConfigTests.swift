@@ -169,6 +169,9 @@ private let queries = "model.layers.2.self_attn.q_proj"
     #expect(notes.count == 1)
     #expect(notes.first?.hasSuffix(": v_proj, lm_head") == true)
     #expect(try adapter(["target_modules": ["q_proj"]]).read().notes == [])
-    #expect(try adapter(["target_modules": "all-linear"]).read().notes == [])
+    let saved: JSONValue = ["modules_to_save": ["score", "classifier", "embed_tokens"]]
+    let missing = try adapter(saved).read().notes
+    #expect(missing.count == 1)
+    #expect(missing.first?.hasSuffix("these modules_to_save: embed_tokens") == true)
   }
 }

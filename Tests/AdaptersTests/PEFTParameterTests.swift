@@ -81,6 +81,35 @@ import Testing
     #expect(error?.kind == .usage && error?.hint?.contains("version of PEFT") == true)
   }
 
+  @Test("a question to the user counts more than the shape of another parameter")
+  func unknownVersionOfOne() {
+    let error = Laws.error { () throws(ModelError) in
+      try pairs(
+        Self.tensors.map { ($0.name, $0.shape.map { $0 == 10 ? 16 : $0 }) }, Self.config,
+        [
+          ("m.0.mlp.experts.gate_up_proj", [3, 20, 16]),
+          ("m.0.mlp.experts.down_proj", [3, 16, 16]),
+        ])
+    }
+    #expect(error?.kind == .usage && error?.tensor == "m.0.mlp.experts.down_proj")
+  }
+
+  @Test(
+    "the product of a square matrix is not transposed, whatever the version and the model",
+    arguments: [nil, "0.17.1", "0.18.1", "0.19.0", "0.20.0"], ["gpt_oss", "gpt2", nil])
+  func squareMatrix(version: String?, modelType: String?) throws {
+    let adapter = ToyAdapter.peft(
+      [("h.0.c_proj.lora_A.weight", [2, 12]), ("h.0.c_proj.lora_B.weight", [12, 2])],
+      [
+        "target_parameters": ["c_proj.weight"],
+        "peft_version": version.map { .string($0) } ?? .null,
+      ])
+    let found = try Pairing(
+      base([("h.0.c_proj.weight", [12, 12])]), transposed: TransposedLayers(modelType: modelType)
+    ).pair(try adapter.read(), Pairing.Use(index: 0))
+    #expect(found.first?.lowRank?.left.tensor == 1 && found.first?.lowRank?.isTransposed == false)
+  }
+
   @Test("a matrix may be a target parameter, too") func matrix() throws {
     let found = try pairs(
       [("m.q.lora_A.weight", [2, 16]), ("m.q.lora_B.weight", [12, 2])],
@@ -125,12 +154,12 @@ import Testing
     #expect(error?.tensor == "m.0.mlp.experts.gate_up_proj")
   }
 
-  @Test("empty factors are a mismatch, however large the rank is") func emptyFactors() {
+  @Test("empty factors are malformed, however large the rank is") func emptyFactors() {
     let tensors: [(name: String, shape: [Int])] = [
       ("m.experts.lora_A.weight", [0, 4]), ("m.experts.lora_B.weight", [4, 0]),
     ]
     let config: JSONValue = ["target_parameters": ["experts.up"], "r": JSONValue(1 << 62)]
-    #expect(ToyAdapter.peft(tensors, config).fault?.kind == .mismatch)
+    #expect(ToyAdapter.peft(tensors, config).fault?.kind == .malformed)
   }
 
   @Test("factors without a whole number of experts are a mismatch") func rank() {

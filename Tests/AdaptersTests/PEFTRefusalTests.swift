@@ -14,6 +14,15 @@ import Testing
     ).fault
   }
 
+  @Test(
+    "a tensor without numbers is one that DeepSpeed did not gather",
+    arguments: [[0], [0, 16], [2, 0]])
+  func emptyTensors(shape: [Int]) {
+    let fault = fault([:], [("b.lora_A.weight", shape), ("b.lora_B.weight", [12, 2])])
+    #expect(fault?.kind == .malformed && fault?.tensor == "b.lora_A.weight")
+    #expect(fault?.hint?.contains("ZeRO-3") == true)
+  }
+
   static let refused: [(String, JSONValue)] = [
     ("layer_replication", [[0, 4], [2, 5]]), ("alora_invocation_tokens", [1, 2]),
     ("use_bdlora", true), ("use_bdlora", ["nblocks": 2]), ("arrow_config", ["top_k": 3]),

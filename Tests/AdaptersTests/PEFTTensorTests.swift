@@ -108,6 +108,9 @@ import Testing
     #expect(adapter.changes[1].operation == .rows(tensor: 2, indices: [7, 2]))
     let unknown = ToyAdapter.peft(Self.pair + [(name, [2, 16])]).fault
     #expect(unknown?.kind == .malformed && unknown?.expected == "trainable_token_indices")
+    let without = ToyAdapter.peft(Self.pair, ["trainable_token_indices": indices]).fault
+    #expect(without?.kind == .malformed)
+    #expect(without?.expected == "token_adapter.trainable_tokens_delta")
   }
 
   @Test("the factors of embeddings are transposed") func embeddings() throws {

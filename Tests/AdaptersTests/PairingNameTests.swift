@@ -85,6 +85,19 @@ import Testing
     #expect(several?.hint?.contains("another model") == true)
   }
 
+  @Test(
+    "the tensor with the same layer and name is shown if other words stand before the layer",
+    arguments: [
+      ("transformer.layers.0.q", "model.layers.0.q.weight"),
+      ("model.decoder.layers.0.q", "model.layers.0.q.weight"),
+      ("backbone.embed_tokens", "model.embed_tokens.weight"),
+    ])
+  func otherWords(path: String, name: String) {
+    let error = error(adapter(path), matrices(name, "model.layers.1.q.weight"))
+    #expect(error?.kind == .mismatch && error?.tensor == path + ".weight")
+    #expect(error?.hint?.hasPrefix("\(name) has this layer and name") == true)
+  }
+
   @Test("a missing head is named if nothing could serve as one") func missingHead() {
     for adapter in [
       adapter("lm_head"),

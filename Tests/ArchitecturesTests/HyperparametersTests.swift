@@ -26,7 +26,7 @@ import Testing
   ) throws(ModelError) -> Metadata {
     let parameters = try Hyperparameters(config, architecture, tokenCount: 64)
     let tensors = architecture.requiredNames(layerCount: 2, expertCount: 3).compactMap { name in
-      architecture.expectedShape(ofHuggingFaceName: name, parameters, tokenCount: 64)
+      architecture.expectedShape(ofHuggingFaceName: name, parameters.sizes, tokenCount: 64)
         .flatMap { Shape(validating: $0.dimensions) }
         .map { TensorInfo(name: name, shape: $0, encoding: .plain(.f16)) }
     }

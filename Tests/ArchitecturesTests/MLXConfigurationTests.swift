@@ -30,7 +30,7 @@ import Testing
 
   @Test("a missing tie_word_embeddings is stated by the tensors", arguments: [true, false])
   func missing(hasHead: Bool) throws {
-    for type in ["llama", "olmo2", "qwen3_moe", "granitemoe", "something new"] {
+    for type in ["mimo", "olmo3", "granitemoe", "something new"] {
       let found = try completed(["model_type": .string(type)], hasHead: hasHead)
       #expect(
         found == ["model_type": .string(type), "tie_word_embeddings": .bool(!hasHead)], "\(type)")
@@ -44,7 +44,7 @@ import Testing
 
   @Test("a stated tie_word_embeddings stays, unless the whole model overrules its text model")
   func stated() throws {
-    let tied: JSONValue = ["model_type": "llama", "tie_word_embeddings": true]
+    let tied: JSONValue = ["model_type": "mimo", "tie_word_embeddings": true]
     #expect(try completed(tied) == tied)
     #expect(try completed(tied, hasHead: false) == tied)
     let overruled = try completed([
@@ -52,14 +52,29 @@ import Testing
       "text_config": ["tie_word_embeddings": true],
     ])
     #expect(overruled["text_config"]?["tie_word_embeddings"] == false)
+    // The class of the whole model decides in transformers.
+    let whole: JSONValue = [
+      "model_type": "mistral3", "tie_word_embeddings": true,
+      "text_config": ["tie_word_embeddings": false],
+    ]
+    #expect(
+      try completed(whole, hasHead: false)["text_config"]?["tie_word_embeddings"] == true)
+    #expect(try completed(whole)["text_config"]?["tie_word_embeddings"] == false)
   }
 
   @Test("a head that the config states and the tensors lack is malformed") func noHead() {
     let config: JSONValue = ["model_type": "llama", "tie_word_embeddings": false]
     let found = error(config, hasHead: false)
     #expect(found?.kind == .malformed && found?.tensor == "lm_head.weight")
-    let encoder = config.setting("architectures", to: ["LlamaModel"])
-    #expect(error(encoder, hasHead: false) == nil)
+  }
+
+  @Test("a model that needs no head is tied, because mlx-lm computes one") func encoder() throws {
+    for config: JSONValue in [
+      ["model_type": "llama", "tie_word_embeddings": false], ["model_type": "qwen3"],
+    ] {
+      let encoder = config.setting("architectures", to: ["LlamaModel"])
+      #expect(try completed(encoder, hasHead: false)["tie_word_embeddings"] == true)
+    }
   }
 
   @Test(
@@ -79,10 +94,10 @@ import Testing
   @Test("types that look for the head in the file, and models without one, get no key") func found()
     throws
   {
-    let config: JSONValue = ["model_type": "gemma3_text"]
+    let config: JSONValue = ["model_type": "recurrent_gemma"]
     for hasHead in [true, false] { #expect(try completed(config, hasHead: hasHead) == config) }
     let norm = TensorInfo(name: "norm.weight", shape: Shape(4), encoding: .plain(.f16))
-    let plain: JSONValue = ["model_type": "llama"]
+    let plain: JSONValue = ["model_type": "mimo"]
     #expect(try MLXConfiguration.completed(plain, for: [norm]) == plain)
     #expect(try MLXConfiguration.completed(["a": 1], for: [Self.table]) == ["a": 1])
   }
@@ -104,12 +119,83 @@ import Testing
     #expect(try value("partial_rotary_factor", config) == 1)
     #expect(
       try value("rope_scaling", config) == ["type": "yarn", "rope_type": "yarn", "factor": 2])
-    #expect(try value("rope_theta", config.setting("rope_theta", to: 7)) == 7)
+    // Transformers prefers the values inside, and ignores a null beside them.
+    let stale = config.setting("rope_theta", to: 7).setting("rope_scaling", to: .null)
+    #expect(try value("rope_theta", stale) == 5000)
+    #expect(try value("rope_scaling", stale)?["factor"] == 2)
+    let old = config.setting("rope_scaling", to: ["rope_type": "linear", "factor": 3])
+    #expect(try value("rope_scaling", old)?["factor"] == 3)
     let plain: JSONValue = [
       "model_type": "qwen3", "rope_parameters": ["rope_theta": 5, "rope_type": "default"],
     ]
     #expect(try value("rope_scaling", plain) == nil)
     #expect(try value("rope_scaling", plain.setting("model_type", to: "solar_open")) == .null)
+  }
+
+  @Test("the length before an extension is stated, because mlx-lm has another default")
+  func originalLength() throws {
+    let key = "original_max_position_embeddings"
+    let config: JSONValue = [
+      "model_type": "qwen2", "max_position_embeddings": 320,
+      "rope_scaling": ["type": "yarn", "factor": 2],
+    ]
+    #expect(try value("rope_scaling", config)?[key] == 320)
+    #expect(try value("rope_scaling", config.setting(key, to: 160))?[key] == 160)
+    let stated = config.setting(
+      "rope_scaling", to: .object([.init("type", "yarn"), .init(key, 80)]))
+    #expect(try value("rope_scaling", stated)?[key] == 80)
+  }
+
+  @Test(
+    "keys that mlx-lm requires follow from others",
+    arguments: [
+      (
+        "gpt_neox", ["rope_parameters": ["rope_theta": 9, "partial_rotary_factor": 1]],
+        "rotary_emb_base", 9
+      ),
+      (
+        "minimax_m2", ["head_dim": 24, "rope_parameters": ["partial_rotary_factor": .number(0.5)]],
+        "rotary_dim", 12
+      ),
+      ("minimax", ["hidden_size": 60, "num_attention_heads": 4], "rotary_dim", 15),
+      ("solar_open", [:], "first_k_dense_replace", 0),
+      ("exaone4", ["hidden_size": 60, "num_attention_heads": 5], "head_dim", 12),
+      (
+        "exaone4", ["sliding_window": 8, "sliding_window_pattern": 3], "sliding_window_pattern",
+        "LLG"
+      ),
+      (
+        "exaone4", ["sliding_window": .null, "sliding_window_pattern": 3],
+        "sliding_window_pattern", .null
+      ),
+      ("exaone_moe", ["mlp_layer_types": ["dense", "sparse"]], "is_moe_layer", [false, true]),
+      ("apertus", [:], "qk_norm", true), ("apertus", [:], "rms_norm_eps", .number(1e-5)),
+      ("granitemoehybrid", ["position_embedding_type": .null], "position_embedding_type", "nope"),
+      (
+        "granitemoehybrid", ["num_local_experts": 0, "shared_intermediate_size": 7],
+        "intermediate_size", 7
+      ),
+      ("qwen3", ["num_attention_heads": 6], "num_key_value_heads", 6),
+      ("qwen3", [:], "head_dim", 128), ("llama", [:], "rms_norm_eps", .number(1e-6)),
+      ("gemma3_text", [:], "sliding_window", 4096),
+    ] as [(String, JSONValue, String, JSONValue)])
+  func required(type: String, config: JSONValue, key: String, expected: JSONValue) throws {
+    let config = config.setting("model_type", to: .string(type))
+    #expect(try value(key, config) == expected)
+  }
+
+  @Test("model types that mlx-lm always ties or that have no head get their keys too")
+  func requiredWithoutHead() throws {
+    for (type, source, key) in [
+      ("gpt2", "n_positions", "n_ctx"), ("lfm2", "hidden_size", "block_dim"),
+    ] {
+      let config = JSONValue.object([
+        .init("model_type", .string(type)), .init(source, 33),
+      ])
+      #expect(try completed(config, hasHead: false)[key] == 33)
+    }
+    let mixer: JSONValue = ["model_type": "mamba2", "hidden_size": 20, "expand": 3]
+    #expect(try value("intermediate_size", mixer) == 60)
   }
 
   @Test("of rotary embeddings for two kinds of layers, each gets its key") func localRope() throws {

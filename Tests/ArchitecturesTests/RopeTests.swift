@@ -145,6 +145,24 @@ import Testing
     #expect(error?.kind == .malformed && error?.tensor == key)
   }
 
+  @Test("as in transformers, rope_scaling comes before rope_parameters") func bothObjects() throws {
+    let old: JSONValue = ["rope_type": "linear", "factor": 4]
+    let both = try parameters(
+      old, with: ["rope_parameters": ["rope_type": "default", "rope_theta": 777]])
+    #expect(both.rope.scaling == .linear(factor: 4) && both.rope.base == nil)
+    for empty in [.null, [:]] as [JSONValue] {
+      let newer = try parameters(
+        empty, with: ["rope_parameters": ["rope_type": "linear", "factor": 2, "rope_theta": 777]])
+      #expect(newer.rope.scaling == .linear(factor: 2) && newer.rope.base == 777)
+    }
+    let layers: JSONValue = [
+      "full_attention": ["rope_type": "default", "rope_theta": 888],
+      "sliding_attention": ["rope_type": "default", "rope_theta": 99],
+    ]
+    let gemma = try parameters(old, type: "gemma3_text", with: ["rope_parameters": layers]).rope
+    #expect(gemma.scaling == .linear(factor: 4) && gemma.base == 888 && gemma.slidingBase == 99)
+  }
+
   @Test("a scaling of sliding layers is unsupported") func sliding() {
     let rope: JSONValue = [
       "full_attention": ["rope_type": "linear", "factor": 8],

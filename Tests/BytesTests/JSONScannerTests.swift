@@ -109,6 +109,13 @@ import Testing
     #expect(error?.kind == .malformed)
   }
 
+  @Test("repeated keys and byte order marks get a next step") func hints() {
+    let marked = error(skipping: [0xEF, 0xBB, 0xBF] + Array("{}".utf8))
+    #expect(marked?.hint == "save it without a byte order mark")
+    #expect(error(skipping: Array(#"{"a":1,"a":2}"#.utf8))?.hint == "remove one of the two")
+    #expect(error(skipping: Array("{".utf8))?.hint == nil)
+  }
+
   @Test("the caller sees every key in order, including repeated ones")
   func duplicates() throws {
     var scanner = try scanner(Array(#"{"b":1,"a":2,"b":3,"\u0062":4}"#.utf8))

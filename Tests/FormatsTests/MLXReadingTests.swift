@@ -89,6 +89,23 @@ import Testing
     for weight in weights { try expect(weight, in: model) }
   }
 
+  @Test("bits and groups follow from known columns if the config states others (seed 44)")
+  func knownColumns() throws {
+    let weights = [
+      ToyMLX("model.layers.0.mlp.gate_proj", [128, 192], bits: 8, groupSize: 32, seed: 44),
+      ToyMLX("model.layers.0.mlp.down_proj", [3, 128], bits: 8, groupSize: 32, seed: 45),
+      ToyMLX("model.layers.0.self_attn.q_proj", [2, 192], bits: 2, groupSize: 64, seed: 46),
+      ToyMLX("model.layers.0.self_attn.o_proj", [2, 256], bits: 8, groupSize: 32, seed: 47),
+      // No columns are known here.
+      ToyMLX("a", [2, 128], bits: 4, groupSize: 64, seed: 48),
+    ]
+    let sizes = "\"hidden_size\":192,\"num_attention_heads\":4,\"head_dim\":64"
+    let named = "\"language_model.model.layers.0.mlp.down_proj\":{\"bits\":8,\"group_size\":32}"
+    let config = "{\(sizes),\"quantization\":{\"bits\":4,\"group_size\":64,\(named)}}"
+    let model = try open(weights, config: config)
+    for weight in weights { try expect(weight, in: model) }
+  }
+
   @Test("a layer that is true or false in the config is read as its tensors are stored")
   func truths() throws {
     let weight = ToyMLX("a", [2, 64], seed: 36)

@@ -54,6 +54,17 @@ import Testing
     Kind(
       "rotations beside codes", [("q.pairs", .i16, [4, 8]), ("q.scales", .f16, [2, 8])],
       "q.pairs"),
+    Kind(
+      "2:4 sparse Marlin", [("q.B_24", .i32, [2, 16]), ("q.s", .f16, [2, 8])], "q.B_24"),
+    Kind(
+      "DFloat11", [("q.encoded_exponent", .u8, [77]), ("q.sign_mantissa", .u8, [512])],
+      "q.encoded_exponent"),
+    Kind(
+      "packed experts",
+      [("e.up_proj_packed", .i32, [2, 8, 4]), ("e.up_proj_scale", .f16, [2, 8])],
+      "e.up_proj_packed"),
+    Kind("flat codes", [("q.weight", .u8, [512]), ("q.scale", .f32, [8])], "q.weight"),
+    Kind("codes of 64 bits", [("q.weight", .i64, [8, 4])], "q.weight"),
     // Unquantized models.
     Kind(
       "integers and masks",
@@ -197,7 +208,8 @@ import Testing
   func autoRound(packing: String, isRead: Bool) throws {
     let config =
       #"{"quantization_config":{"quant_method":"auto-round","packing_format":"\#(packing)","#
-      + #""bits":8,"group_size":32,"sym":false,"data_type":"int","extra_config":{"a":{"bits":4}}}}"#
+      + #""bits":8,"group_size":32,"sym":false,"data_type":"int","#
+      + #""extra_config":{"a":{"bits":4},"b":{"bits":16,"data_type":"float"}}}}"#
     var weight = Self.weight
     weight.isFirstVersion = true
     let model = try Model.open(try scratch.checkpoint(weight.tensors, config: config, as: "model"))

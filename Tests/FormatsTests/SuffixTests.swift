@@ -7,7 +7,7 @@ import Testing
     "a suffix stands for the first format that has it",
     arguments: [
       ("a.gguf", "gguf"), ("b/c.pleat", "pleat"), ("d.e.safetensors", "safetensors"), ("gguf", nil),
-      ("a.gguf/", "gguf"), ("a.bin", nil), ("", nil), (".pleat", nil), ("x.GGUF", nil),
+      ("a.gguf/", "gguf"), ("a.bin", nil), ("", nil), (".pleat", nil), ("x.GGUF", "gguf"),
     ] as [(String, String?)])
   func suggestion(path: String, name: String?) {
     #expect(Formats.suggested(byPath: path)?.name == name)

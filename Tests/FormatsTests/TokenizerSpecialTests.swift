@@ -97,6 +97,38 @@ import Testing
     #expect(result.value("unknown_token_id") == nil)
   }
 
+  @Test(
+    "ids in a list, and in the config of the text model, are read",
+    arguments: [
+      (["eos_token_id": [259, 260]], [:], 259), (["eos_token_id": [300, -1, 260]], [:], 260),
+      (["thinker_config": ["text_config": ["eos_token_id": 258]]], [:], 258),
+      (["llm_config": ["eos_token_id": [260]]], [:], 260),
+      (["eos_token_id": [259, 260]], ["eos_token_id": [301, 258]], 258),
+    ] as [(JSONValue, JSONValue, UInt32)])
+  func lists(config: JSONValue, generation: JSONValue, id: UInt32) throws {
+    var tokenizer = Self.tokenizer(.null, [:]).with("generation_config.json", generation)
+    tokenizer.config = config
+    #expect(try tokenizer().value("eos_token_id") == .u32(id))
+  }
+
+  @Test("a new end-of-text token replaces the old one in every part of a config")
+  func replacement() throws {
+    let tokenizer = Self.tokenizer(.null, [:])
+    let end = try #require(try EndToken("<|im_end|>", in: tokenizer.reader))
+    #expect(
+      end.replacing(in: [
+        "llm_config": ["eos_token_id": [258, 259]], "eos_token_id": 258,
+        "other": ["eos_token_id": 7],
+      ])
+        == [
+          "llm_config": ["eos_token_id": 260], "eos_token_id": 260, "other": ["eos_token_id": 7],
+        ])
+    let known: JSONValue = ["eos_token_id": [258, 260]]
+    #expect(end.replacing(in: known) == known)
+    #expect(end.adding(to: ["eos_token_id": 258]) == ["eos_token_id": [260, 258]])
+    #expect(end.adding(to: ["top_k": 5]) == ["top_k": 5])
+  }
+
   @Test("special tokens of SentencePiece have the ids of the trainer by default")
   func trainer() throws {
     // unk_id 2, bos_id 1, eos_id -1, pad_id 0: fields 40 to 43 of the trainer.

@@ -107,7 +107,7 @@ enum FuzzFiles {
     let parameters = try? Hyperparameters(sizes, architecture, tokenCount: 64)
     return names.map { name in
       let expected = parameters.flatMap {
-        architecture.expectedShape(ofHuggingFaceName: name, $0, tokenCount: 64)
+        architecture.expectedShape(ofHuggingFaceName: name, $0.sizes, tokenCount: 64)
       }
       let shape = expected.flatMap { Shape(validating: $0.dimensions) } ?? Shape(64, 64)
       return TensorInfo(name: name, shape: shape, encoding: .plain(.f16))

@@ -67,12 +67,20 @@ def model(request, tmp_path_factory):
 # Against the converter
 
 
+def without_copied_head(tensors: dict, content) -> dict:
+    """Leaves out a head that equals the embeddings: llama.cpp then uses these."""
+    head = tensors.get("output.weight")
+    copied = head is not None and content(head) == content(tensors["token_embd.weight"])
+    return {name: value for name, value in tensors.items() if not copied or value is not head}
+
+
 @pytest.mark.parametrize("type", TYPES)
 def test_tensors_match_the_converter(pleat, model, type):
     found, expected = (
         {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
         for path in (model.ours(pleat, type), model.theirs(type))
     )
+    expected = without_copied_head(expected, lambda tensor: tensor.data.tobytes())
     assert sorted(found) == sorted(expected)
     assert len(expected) >= 7 * 2 + 1
     for name, tensor in expected.items():
@@ -264,6 +272,7 @@ def test_blocks_match_llama_quantize(pleat, model, tmp_path, type):
     options = ["--to", "gguf", "--scheme", "ggml", "--type", type]
     pleat.run("quantize", model.folder, *options, "-o", tmp_path / "ours.gguf")
     found, expected = (ggml.blocks(tmp_path / f"{name}.gguf") for name in ("ours", "theirs"))
+    expected = without_copied_head(expected, lambda blocks: blocks)
     assert sorted(found) == sorted(expected)
     # At least four matrices per layer (if attention and feed-forward are fused), and embeddings.
     assert sum(name == type for name, _ in expected.values()) >= 4 * 2 + 1

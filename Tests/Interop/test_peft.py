@@ -8,6 +8,7 @@ import peft_models
 import pytest
 import safetensors.torch
 import torch
+from peft import PeftModel
 from peft_models import Case
 
 F16, BF16, F32 = torch.float16, torch.bfloat16, torch.float32
@@ -44,7 +45,6 @@ CASES = {
     "dora-F32": Case("llama", F32, [PLAIN | {"use_dora": True}]),
     "embedding": Case("llama", F16, [{"target_modules": ["embed_tokens", "q_proj"]}]),
     "embedding-F32": Case("llama", F32, [{"target_modules": ["embed_tokens", "lm_head"]}]),
-    "embedding-tied": Case("tied", F32, [{"target_modules": ["embed_tokens", "q_proj"]}]),
     "modules-to-save": Case("llama", F16, [PLAIN | {"modules_to_save": ["lm_head"]}]),
     "saved-embedding-and-norm": Case(
         "llama", BF16, [PLAIN | {"modules_to_save": ["embed_tokens", "input_layernorm"]}]
@@ -61,6 +61,8 @@ CASES = {
     "experts-one": Case("qwen3_moe", F32, [ATTENTION | {"target_parameters": EXPERTS[1:]}]),
     "experts-alphas": Case("qwen3_moe", F32, [STACKS | {"alpha_pattern": {EXPERTS[1]: 4}}]),
     "experts-ranks": Case("qwen3_moe", F32, [STACKS | {"rank_pattern": {EXPERTS[0]: 4}}]),
+    "experts-apart": Case("qwen3_moe", F32, [STACKS], fused_experts=False),
+    "experts-apart-mixtral": Case("mixtral", F32, [STACKS], fused_experts=False),
     "scaled": Case("llama", F16, [PLAIN], scales=[0.5]),
     "two": Case("llama", F16, [PLAIN, ATTENTION | {"r": 4}], [1, 1], merge_type=F32),
     "dora-and-plain": Case("llama", F32, [PLAIN | {"use_dora": True}, PLAIN | {"r": 4}]),
@@ -176,11 +178,17 @@ def test_unsupported_adapters_are_refused_by_name(pleat, tmp_path, name):
     assert not out.exists()
 
 
-@pytest.mark.parametrize("model", ["qwen3_moe", "mixtral"])
-def test_a_fused_experts_adapter_is_refused_for_separate_experts(pleat, tmp_path, model):
-    """The checkpoint has a tensor for each expert, but the adapter has one parameter for all."""
-    adapter = {"target_modules": [], "target_parameters": EXPERTS}
-    files = peft_models.make(Case(model, F32, [adapter], fused_experts=False), tmp_path)
-    result = pleat.attempt("fold", files.base, "--adapter", files.adapters[0], "-o", tmp_path / "o")
-    assert result.returncode == 65 and "mlp.experts." in result.stderr, result.stderr
-    assert not (tmp_path / "o").exists()
+@pytest.mark.parametrize("target", ["embed_tokens", "lm_head"])
+def test_a_fold_of_tied_embeddings_computes_what_peft_does_unmerged(pleat, tmp_path, target):
+    """PEFT changes one of them; its merge would change both."""
+    case = Case("tied", F32, [{"target_modules": [target, "q_proj"]}])
+    files, out = peft_models.make(case, tmp_path), tmp_path / "out"
+    pleat.run("fold", files.base, "--adapter", files.adapters[0], "-o", out)
+    base = peft_models.load(files.base, F32)
+    unmerged = PeftModel.from_pretrained(base, files.adapters[0])
+    rows = torch.arange(48).reshape(2, 24)
+    with torch.no_grad():
+        before = peft_models.load(files.base, F32)(rows).logits
+        expected, found = unmerged(rows).logits, peft_models.load(out, F32)(rows).logits
+    assert (expected - before).abs().max() > 100 * (found - expected).abs().max()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

@@ -128,6 +128,8 @@ CLEAR = {"plain", "rslora", "patterns", "all-linear", "bias-lora-only"}
 CLEAR |= {f"names-{name}" for name in ("orig_mod", "module", "default", "tuned", "version-4")}
 # The same for tables that are stored separately.
 TABLES = {"lora-embed", "lora-head", "saved-embed", "saved-head"}
+# Both tables are trained and longer.
+GROWN = {"resized", "saved-embed", "saved-head"}
 
 
 def has_gguf_form(model: Model) -> bool:
@@ -152,6 +154,8 @@ def always(drawn: Drawn, what: str) -> str | None:
         return "a norm is replaced"
     if what == "safetensors" and traits <= CLEAR | {"vision"}:
         return "linear layers of both parts change"
+    if GROWN <= traits <= CLEAR | GROWN and (what == "safetensors" or model.tying == "no"):
+        return "the adapter brings both longer tables"
     if model.tying == "no" and traits <= CLEAR | TABLES:
         return "embeddings and head are stored separately"
     return None

@@ -157,6 +157,8 @@ def write_model(folder: Path, model_type: str = "llama", rows: int = ROWS, **set
         "num_key_value_heads": 2,
         "head_dim": 16,
     }
+    if model_type.startswith("gemma"):
+        sizes["query_pre_attn_scalar"] = 16
     ids = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
     config = AutoConfig.for_model(model_type, **{**sizes, **ids, **settings})
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)

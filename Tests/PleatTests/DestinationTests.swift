@@ -100,6 +100,18 @@ import Testing
     #expect(errors.contains { $0?.kind == .usage })
   }
 
+  @Test("any file of a set names the set as output") func setMembers() throws {
+    let model = try Model.open(Fixtures.path("golden/gguf/split/model-00001-of-00003.gguf"))
+    let names = try [200, 300, 400, 450, 500, 600].map { limit in
+      let path = scratch.path("set-00002-of-00003.gguf")
+      return try Plan.converting(
+        model, to: Destination(path: path, format: .gguf, shardByteCount: limit)
+      ).fileNames
+    }
+    let three = try #require(names.first { $0.count == 3 })
+    #expect(three == (1...3).map { "set-0000\($0)-of-00003.gguf" })
+  }
+
   @Test("only pleat files can be compressed, and they cannot be split") func features() throws {
     let model = try model()
     for format in Formats.all {

@@ -36,6 +36,9 @@ import Testing
       (Self.weights, [("general.architecture", "clip")], .projector),
       (Self.weights, [("general.type", "mmproj")], .projector),
       (Self.weights, [("general.type", "adapter")], .adapter), ([], [("other", "x")], .model),
+      (Self.weights, [("general.architecture", "controlvector")], .controlVector),
+      ([], [("tokenizer.ggml.tokens", "x")], .vocabulary),
+      (Self.weights, [("tokenizer.ggml.tokens", "x")], .model),
     ]
     for (tensors, metadata, kind) in cases {
       let model = try gguf(tensors, metadata)
@@ -45,21 +48,41 @@ import Testing
     }
   }
 
-  @Test("an importance matrix is neither converted, nor quantized, nor folded into")
-  func importanceMatrix() throws {
-    let model = try gguf(Self.measured, [("general.type", "imatrix")])
-    let destination = Destination(path: scratch.path("out.pleat"), format: .pleat)
-    let errors = [
-      Laws.error { () throws(ModelError) in try Plan.converting(model, to: destination) },
-      Laws.error { () throws(ModelError) in
-        try Plan.quantizing(model, Recipe(), to: destination)
-      },
-      Laws.error { () throws(ModelError) in try Plan.folding([], into: model, to: destination) },
-    ]
+  @Test(
+    "what is no model is neither converted, nor quantized, nor folded into",
+    arguments: [
+      ("imatrix", "x", "an importance matrix of llama-imatrix"), ("adapter", "llama", "an adapter"),
+      ("model", "controlvector", "a control vector of llama.cpp"),
+    ])
+  func noModel(type: String, architecture: String, what: String) throws {
+    let model = try gguf(
+      Self.measured, [("general.type", type), ("general.architecture", architecture)])
+    var errors: [ModelError?] = []
+    for format in [Format.pleat, .gguf, .safetensors] {
+      let destination = Destination(path: scratch.path("out"), format: format)
+      errors += [
+        Laws.error { () throws(ModelError) in try Plan.converting(model, to: destination) },
+        Laws.error { () throws(ModelError) in
+          try Plan.quantizing(model, Recipe(), to: destination)
+        },
+        Laws.error { () throws(ModelError) in try Plan.folding([], into: model, to: destination) },
+      ]
+    }
     for error in errors {
       #expect(error?.kind == .unsupported && error?.file == model.path)
-      #expect(error?.what == "an importance matrix of llama-imatrix, not a model")
+      #expect(error?.what == what + ", not a model" && error?.hint != nil)
     }
+  }
+
+  @Test("a file that holds only a tokenizer is no model, and names its next step")
+  func vocabulary() throws {
+    let model = try gguf([], [("tokenizer.ggml.tokens", "x")])
+    let error = Laws.error { () throws(ModelError) in
+      try Plan.quantizing(
+        model, Recipe(), to: Destination(path: scratch.path("out"), format: .gguf))
+    }
+    #expect(error?.what == "a vocabulary of llama.cpp without weights, not a model")
+    #expect(error?.hint?.contains("--tokenizer-from") == true)
   }
 
   @Test("pickles and older importance matrices are called what they are")
@@ -79,5 +102,10 @@ import Testing
       #expect(error?.kind == (found == nil ? .malformed : .unsupported))
       #expect(error?.found == found)
     }
+  }
+  @Test("an archive of arrays is not called a pickle") func arrays() throws {
+    let path = try scratch.write(Array("PK\u{3}\u{4}".utf8), as: "weights.npz")
+    let error = Laws.error { () throws(ModelError) in try Model.open(path) }
+    #expect(error?.kind == .unsupported && error?.found == "an archive of NumPy arrays")
   }
 }

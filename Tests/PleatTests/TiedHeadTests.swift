@@ -1,4 +1,5 @@
 import Adapters
+import Architectures
 import Bytes
 import Formats
 import Pleat
@@ -78,6 +79,49 @@ import Testing
     #expect(try isTied(model) == false)
   }
 
+  @Test("embeddings that stay tied although only they were changed are no fold") func leftTied()
+    throws
+  {
+    let factors = Self.tableFactors(seed: 3025)
+    let folded = try fold(factors, into: try base())
+    let changed = Toy(
+      Self.tableName, .f32, Self.tableShape, bytes: try folded.part(.values, of: Self.tableName))
+    let tied = try Model.open(
+      try folder.scratch.checkpoint(
+        [changed, Self.layer], config: #"{"tie_word_embeddings":true}"#, as: "tied"))
+    let applied = AppliedAdapter(try AdapterFile.open(folder.scratch.path("adapter")))
+    #expect(try !Verification(of: tied, against: try base(), adapters: [applied]).holds)
+    #expect(try Verification(of: folded, against: try base(), adapters: [applied]).holds)
+  }
+
+  @Test("a new head is beside the part that holds the embeddings")
+  func headNames() throws {
+    let names = [
+      "thinker.model.embed_tokens.weight": "thinker.lm_head.weight",
+      "language_model.model.embed_tokens.weight": "language_model.lm_head.weight",
+      "model.language_model.embed_tokens.weight": "lm_head.weight",
+      "transformer.wte.weight": "lm_head.weight", "model.embed_tokens.weight": "lm_head.weight",
+    ]
+    for (table, head) in names { #expect(TensorNames.head(besideTable: table) == head) }
+    let table = Toy("thinker.model.embed_tokens.weight", .f32, Self.tableShape, seed: 3026)
+    let path = try folder.scratch.checkpoint(
+      [table, Self.layer], config: #"{"tie_word_embeddings":true}"#, as: "inside")
+    let factors = ToyFactors("thinker.lm_head", 12, 32, seed: 3027).tensors
+    let model = try fold(factors, into: try Model.open(path))
+    #expect(try numbers(model, table.name) == Numbers.floats(table.bytes, .f32))
+    #expect(model.index(of: "thinker.lm_head.weight") != nil)
+    #expect(model.index(of: Self.headName) == nil)
+  }
+
+  @Test("a head that is added counts as weights") func addedHead() throws {
+    let path = try folder.scratch.peft(Self.headFactors(seed: 3028), as: "adapter")
+    let applied = AppliedAdapter(try AdapterFile.open(path))
+    let plan = try Plan.folding(
+      [applied], into: try base(), to: try folder.destination("safetensors"))
+    #expect(plan.elementCount == 2 * 12 * 32 + 6 * 32)
+    #expect(plan.bitsPerWeight == 32)
+  }
+
   @Test("an adapter that was trained with tied weights keeps them tied", arguments: [false, true])
   func trainedTied(storesHead: Bool) throws {
     let head = storesHead ? Toy(Self.headName, .f32, Self.tableShape, bytes: Self.table.bytes) : nil
@@ -112,6 +156,34 @@ import Testing
     #expect(Array(found[..<32]) == Array(new[32...]))
     #expect(found[32..<7 * 32] == Self.tableNumbers[32..<7 * 32])
     #expect(try numbers(model, Self.headName) == nil && isTied(model) == true)
+  }
+
+  @Test("rows of the embeddings are rows of another head, too, if the config ties them")
+  func rowsOfAnotherHead() throws {
+    let rows = Toy(
+      "model.embed_tokens.token_adapter.trainable_tokens_delta", .f32, [1, 32], seed: 3055)
+    let head = Toy(Self.headName, .f32, Self.tableShape, seed: 3056)
+    let model = try fold([rows], #""trainable_token_indices":[4]"#, into: try base(head: head))
+    let new = Numbers.floats(rows.bytes, .f32)
+    for (name, old) in [(Self.tableName, Self.table), (Self.headName, head)] {
+      var expected = Numbers.floats(old.bytes, .f32)
+      expected.replaceSubrange(4 * 32..<5 * 32, with: new)
+      #expect(try numbers(model, name) == expected)
+    }
+    #expect(try isTied(model) == false)
+  }
+
+  @Test("bare names with a class that predicts tokens are followed as tied") func bareNames() throws
+  {
+    let copy = Toy(Self.headName, .f32, Self.tableShape, bytes: Self.table.bytes)
+    let table = Toy("embed_tokens.weight", .f32, Self.tableShape, bytes: Self.table.bytes)
+    let layer = Toy("layers.0.mlp.up_proj.weight", .f32, [6, 32], seed: 3057)
+    let path = try folder.scratch.checkpoint(
+      [table, layer, copy],
+      config: #"{"architectures":["LlamaForCausalLM"],"tie_word_embeddings":true}"#, as: "bare")
+    let factors = ToyFactors("layers.0.mlp.up_proj", 6, 32, seed: 3058).tensors
+    let model = try fold(factors, into: try Model.open(path))
+    #expect(model.index(of: Self.headName) == nil)
   }
 
   @Test("a stored copy of the embeddings is left out, another head is kept and untied")

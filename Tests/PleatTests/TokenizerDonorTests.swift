@@ -25,6 +25,13 @@ import Testing
     #expect(
       try support.fold(to: "out").notes.first?.hasPrefix(
         "lora comes with another chat template than") == true)
+    // This file alone is no tokenizer to take.
+    try support.adapter(["generation_config.json": #"{"eos_token_id":[3,14]}"#])
+    #expect(
+      try support.fold(to: "out").notes == [
+        "lora comes with another end-of-text token than the output has; without its tokenizer, the "
+          + "output keeps its own"
+      ])
   }
 
   @Test("an adapter with the same tokenizer, written otherwise, gets no note") func equal() throws {
@@ -79,6 +86,18 @@ import Testing
     #expect(generation?["eos_token_id"] == [12, 3])
   }
 
+  @Test("tokens beyond the rows of the embeddings are noted") func tooManyTokens() throws {
+    for (last, note) in [
+      (39, nil), (41, "the tokenizer of lora has 2 tokens beyond the 40 rows of the embeddings"),
+    ] as [(Int, String?)] {
+      try support.adapter(["tokenizer.json": DonorSupport.tokenizer(added: [("</s>", last)])])
+      let notes = try support.fold(to: "out", from: "lora").notes.map {
+        $0.replacing(support.scratch.path("lora"), with: "lora")
+      }
+      #expect(notes.first { $0.contains("beyond") } == note)
+    }
+  }
+
   @Test("an adapter that adds tokens brings their tokenizer") func growth() throws {
     let table = ["model.embed_tokens.weight", "lm_head.weight"].map {
       Toy($0, .f16, [42, 64], seed: 731)
@@ -119,6 +138,13 @@ import Testing
       #expect(isSame, "\(name)")
     }
     #expect(try support.scratch.bytes(of: "out/chat_template.jinja") == Array("{{ new }}".utf8))
+  }
+
+  @Test("special tokens alone leave the other settings") func specialTokensAlone() throws {
+    try support.adapter(["special_tokens_map.json": #"{"eos_token":"</s>"}"#])
+    try Run(try support.fold(to: "out", from: "lora"))()
+    let settings = try support.scratch.bytes(of: "out/tokenizer_config.json")
+    #expect(settings == (try support.scratch.bytes(of: "hf/tokenizer_config.json")))
   }
 
   @Test("a complete tokenizer without a template leaves none, with a note") func withoutTemplate()
@@ -244,13 +270,17 @@ struct DonorSupport {
     }
   }
 
-  /// A tokenizer.json with three tokens and added ones.
+  /// A tokenizer.json with added tokens, and others in the vocabulary, up to the largest id.
   static func tokenizer(added: [(String, Int)] = [("</s>", 3)]) -> String {
+    let ids = Set(added.map(\.1))
+    let vocabulary = (0..<(ids.max() ?? 3)).filter { !ids.contains($0) }.map { id in
+      #""\#(id < 3 ? ["a", "b", "ab"][id] : "w\(id)")":\#(id)"#
+    }
     let tokens = added.map { #"{"id":\#($0.1),"content":"\#($0.0)","special":true}"# }
     return """
       {"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"use_regex":true},\
       "added_tokens":[\(tokens.joined(separator: ","))],\
-      "model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2},"merges":["a b"]}}
+      "model":{"type":"BPE","vocab":{\(vocabulary.joined(separator: ","))},"merges":["a b"]}}
       """
   }
 

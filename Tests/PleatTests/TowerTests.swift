@@ -23,7 +23,9 @@ import Testing
     "transformer.vision.linear_proj.gate_proj.weight", "talker.model.layers.0.mlp.up_proj.weight",
     "acoustic_connector.fc1.weight", "model.multi_modal_projector.linear_1.weight",
     "video_tower.blocks.0.attn.proj.weight", "v.blk.0.ffn_up.weight", "mm.2.weight",
-    "a.blk.5.attn_out.weight",
+    "a.blk.5.attn_out.weight", "vte.weight", "model.mm_projector_aux_1.2.weight",
+    "speech_Qformer.bert.encoder.layer.0.output.dense.weight", "vae2llm.weight",
+    "model.vq_adaptor.layers.0.weight", "time_embedder.mlp.0.weight",
   ]
 
   @Test("weights of towers, projectors and merging layers stay plain") func towerNames() throws {
@@ -31,6 +33,17 @@ import Testing
     let plan = try Plan.quantizing(
       source, Recipe(), to: Destination(path: scratch.path("out.pleat"), format: .pleat))
     for name in Self.towers { #expect(plan.decisions[name] == Self.tower, "\(name)") }
+  }
+
+  @Test("an encoder beside the layers of a text model is a tower") func encoders() throws {
+    let tower = ["encoder.blocks.0.attn.query.weight", "adapter.linear1.weight"]
+    let decoder = "decoder.block.0.layer.0.SelfAttention.q.weight"
+    for (text, isTower) in [("model.layers.0.mlp.up_proj.weight", true), (decoder, false)] {
+      let source = try Models.named((tower + [text]).map { ($0, [64, 64]) }, in: scratch)
+      let plan = try Plan.quantizing(
+        source, Recipe(), to: Destination(path: scratch.path("out.pleat"), format: .pleat))
+      for name in tower { #expect((plan.decisions[name] == Self.tower) == isTower, "\(name)") }
+    }
   }
 
   @Test(

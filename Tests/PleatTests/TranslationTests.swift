@@ -25,7 +25,7 @@ import Testing
     .init("model_type", "llama"), .init("hidden_size", 64), .init("num_hidden_layers", 1),
     .init("intermediate_size", 96), .init("max_position_embeddings", 512),
     .init("num_attention_heads", 4), .init("num_key_value_heads", 2),
-    .init("rms_norm_eps", .number(1e-5)), .init("vocab_size", 40),
+    .init("rms_norm_eps", .number(1e-5)), .init("vocab_size", 40), .init("eos_token_id", 2),
   ]
 
   private static let tokenizer = """
@@ -252,8 +252,15 @@ import Testing
 
   @Test("a bias that llama.cpp does not have is refused by name") func unknownBias() throws {
     let name = "model.layers.0.self_attn.o_proj.bias"
-    let accepted = try plan(try checkpoint(adding: [(name, [64])]))
+    let others = [("q", [64]), ("k", [32]), ("v", [32])].map {
+      ("model.layers.0.self_attn.\($0.0)_proj.bias", $0.1)
+    }
+    let accepted = try plan(
+      try checkpoint([.init("attention_bias", true)], adding: others + [(name, [64])]))
     #expect(accepted.jobs.map(\.target.name).contains("blk.0.attn_output.bias"))
+    let ignored = try refusal(try checkpoint(adding: [(name, [64])]))
+    #expect(ignored.kind == .malformed && ignored.tensor == name)
+    #expect(ignored.expected?.contains("attention_bias true") == true)
     let error = try refusal(try checkpoint([.init("model_type", "qwen2")], adding: [(name, [64])]))
     #expect(error.kind == .unsupported && error.tensor == name)
   }
@@ -298,6 +305,16 @@ import Testing
         .init("sliding_window", 48), .init("layer_types", ["sliding_attention"]),
       ]))
     #expect(error.kind == .unsupported && error.tensor == "use_sliding_window")
+  }
+
+  @Test("a note says so if no file states the end-of-text token", arguments: [false, true])
+  func end(isStated: Bool) throws {
+    let value: JSONValue = isStated ? [40, 1, 2] : 40
+    let plan = try plan(try checkpoint([.init("eos_token_id", value)]))
+    #expect(
+      plan.notes.count { $0.contains("tokenizer.ggml.eos_token_id=ID") } == (isStated ? 0 : 1))
+    let metadata = plan.layout.contents.metadata
+    #expect(metadata["tokenizer.ggml.eos_token_id"] == (isStated ? .u32(1) : nil))
   }
 
   @Test("a checkpoint without a config is refused") func withoutConfig() throws {

@@ -59,6 +59,9 @@ struct PEFTConfig {
     return numbers.lexicographicallyPrecedes([0, 19, 1]) ? .reversed : .asInModel
   }
 
+  /// Whether the adapter replaces rows of a table.
+  var hasTrainedTokens: Bool { document["trainable_token_indices"].map { !$0.isNothing } ?? false }
+
   /// The rows of a table that the adapter replaces; nil if the config states none.
   ///
   /// They are stated for each table by name, or once for the embeddings.
@@ -90,10 +93,12 @@ struct PEFTConfig {
     return usesRSLoRA ? alpha / rank.squareRoot() : alpha / rank
   }
 
-  /// The names in `target_modules` that match no module.
-  func targets(without modules: [String]) -> [String] {
-    (document["target_modules"]?.array ?? []).compactMap(\.string).filter { target in
-      !modules.contains { $0 == target || $0.hasSuffix("." + target) }
+  /// The names in a list of the config that match no module or tensor of the adapter.
+  func names(_ key: String, without paths: [String]) -> [String] {
+    (document[key]?.array ?? []).compactMap(\.string).filter { name in
+      // PEFT adds these by itself, whether or not the model has them.
+      guard !["classifier", "score"].contains(name) else { return false }
+      return !paths.contains { ".\($0).".contains(".\(name).") }
     }
   }
 

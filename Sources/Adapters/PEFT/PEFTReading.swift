@@ -39,7 +39,7 @@ struct PEFTReading {
   private mutating func add(_ index: Int, _ name: String) {
     let words = NameMatching.unwrapped(
       name.split(separator: ".", omittingEmptySubsequences: false).map(String.init))
-    if contents.tensors[index].shape.dimensions == [0] { emptyTensors.append(name) }
+    if contents.tensors[index].shape.elementCount == 0 { emptyTensors.append(name) }
     if let delta = words.firstIndex(of: Self.tokenRows[1]) {
       let path = words[..<delta].filter { $0 != Self.tokenRows[0] }
       return tokens.append((path.joined(separator: "."), index))
@@ -111,11 +111,13 @@ struct PEFTReading {
       adapter.changes.append(
         AdapterChange(path + ".weight", .rows(tensor: tensor, indices: indices)))
     }
-    let missing = config.targets(without: modules.map(\.path))
-    if !missing.isEmpty {
-      adapter.notes.append(
-        "\(contents.path) has no tensors for these target_modules: "
-          + missing.joined(separator: ", "))
+    let saved = replacements.map(\.target)
+    for (key, paths) in [("target_modules", modules.map(\.path)), ("modules_to_save", saved)] {
+      let missing = config.names(key, without: paths)
+      if !missing.isEmpty {
+        adapter.notes.append(
+          "\(contents.path) has no tensors for these \(key): " + missing.joined(separator: ", "))
+      }
     }
     return adapter
   }
@@ -129,6 +131,12 @@ struct PEFTReading {
         expected: "a matrix", found: "\(emptyTensors.count) empty tensors",
         hint: "DeepSpeed ZeRO-3 leaves them empty: save with "
           + "stage3_gather_16bit_weights_on_model_save, or run zero_to_fp32.py on the checkpoint")
+    }
+    guard !tokens.isEmpty || !config.hasTrainedTokens else {
+      throw ModelError(
+        .malformed, "the adapter has no tensor for its trainable_token_indices",
+        expected: Self.tokenRows.joined(separator: "."),
+        hint: "save it again with model.save_pretrained(path)")
     }
     guard adapterNames.count <= 1 else {
       throw ModelError(

@@ -24,26 +24,52 @@ struct MLXConfigKey: Sendable {
   }
 
   private static let slidingTypes: Set<String> = [
-    "cohere2", "exaone4", "gemma3", "gemma3_text", "gemma4", "gemma4_text",
+    "cohere2", "gemma3", "gemma3_text", "gemma4", "gemma4_text",
   ]
 
+  private static let knownTypes = Set(Architectures.all.flatMap(\.modelTypes))
+
   private static let all: [MLXConfigKey] = [
-    // Newer configs have `rope_parameters` instead of these.
-    MLXConfigKey("rope_theta") { $0.rope?["rope_theta"] },
-    MLXConfigKey("partial_rotary_factor") { $0.rope?["partial_rotary_factor"] },
-    MLXConfigKey("rope_scaling") { $0.ropeScaling },
-    MLXConfigKey("rope_local_base_freq") { $0.ropeParameters?["sliding_attention"]?["rope_theta"] },
-    MLXConfigKey("rope_scaling", of: ["glm4_moe", "solar_open", "llama4"]) { _ in .null },
+    // Newer configs have `rope_parameters` instead of these, which win over old keys beside them.
+    MLXConfigKey("rope_theta", replaces: true) { MLXRope($0).base },
+    MLXConfigKey("rope_theta", of: knownTypes) { $0.defaultBase },
+    MLXConfigKey("partial_rotary_factor", replaces: true) { MLXRope($0).rotatedPart },
+    MLXConfigKey("rope_scaling", replaces: true) { MLXRope($0).scaling },
+    MLXConfigKey("rope_local_base_freq", replaces: true) { MLXRope($0).sliding?["rope_theta"] },
+    MLXConfigKey("rope_scaling", of: ["glm4_moe", "solar_open", "llama4", "exaone4"]) { _ in .null
+    },
     MLXConfigKey("partial_rotary_factor", of: ["solar_open"]) { _ in .number(1) },
+    MLXConfigKey("rotary_emb_base", of: ["gpt_neox"]) { MLXRope($0).base },
+    MLXConfigKey("rotary_pct", of: ["gpt_neox"]) { MLXRope($0).rotatedPart },
+    MLXConfigKey("rotary_dim", of: ["minimax", "minimax_m2"]) { $0.rotatedCount },
+    MLXConfigKey("position_embedding_type", of: ["granitemoehybrid"], replaces: true) {
+      $0["position_embedding_type"] == "rope" ? nil : "nope"
+    },
 
     // They list the kind of each layer instead of the distance of layers of the same kind.
-    MLXConfigKey("sliding_window_pattern", of: slidingTypes) {
+    MLXConfigKey("sliding_window_pattern", of: slidingTypes, replaces: true) {
       $0.interval(of: "full_attention", "sliding_attention")
     },
+    MLXConfigKey("sliding_window_pattern", of: ["exaone4"], replaces: true) { $0.layerLetters },
     MLXConfigKey("full_attention_interval", of: ["qwen3_next", "qwen3_5", "qwen3_5_moe"]) {
       $0.interval(of: "full_attention", "linear_attention")
     },
     MLXConfigKey("layer_types", of: ["granitemoehybrid"], replaces: true) { $0.graniteLayers },
+    MLXConfigKey("is_moe_layer", of: ["exaone_moe"]) {
+      $0["mlp_layer_types"]?.array.map { .array($0.map { .bool($0 == "sparse") }) }
+    },
+
+    // They leave out what follows from other keys.
+    MLXConfigKey("num_key_value_heads", of: ["qwen2", "qwen3", "gemma", "gemma2"]) {
+      $0["num_attention_heads"]
+    },
+    MLXConfigKey("head_dim", of: ["exaone4"]) { $0.dividedWidth },
+    MLXConfigKey("n_ctx", of: ["gpt2"]) { $0["n_positions"] },
+    MLXConfigKey("intermediate_size", of: ["mamba2"]) { $0.expandedWidth },
+    MLXConfigKey("intermediate_size", of: ["granitemoehybrid"], replaces: true) {
+      MLXNames.expertCount($0) == 0 ? $0["shared_intermediate_size"] : nil
+    },
+    MLXConfigKey("block_dim", of: ["lfm2"]) { $0["hidden_size"] },
 
     // They have one name for the number of experts, and no keys for what is always the same.
     MLXConfigKey("num_experts", of: ["qwen3_moe", "qwen3_vl_moe", "mellum"]) {
@@ -54,51 +80,112 @@ struct MLXConfigKey: Sendable {
     MLXConfigKey("topk_method", of: ["glm_moe_dsa"]) { _ in "noaux_tc" },
     MLXConfigKey("scoring_func", of: ["glm_moe_dsa"]) { _ in "sigmoid" },
     MLXConfigKey("moe_layer_freq", of: ["glm_moe_dsa"]) { _ in 1 },
+    MLXConfigKey("first_k_dense_replace", of: ["solar_open"]) { _ in 0 },
+    MLXConfigKey("mlp_bias", of: ["apertus"]) { _ in false },
+    MLXConfigKey("post_norm", of: ["apertus"]) { _ in false },
+    MLXConfigKey("qk_norm", of: ["apertus"]) { _ in true },
+
+    // The defaults of transformers for keys that mlx-lm requires, or has another default for.
+    MLXConfigKey("rms_norm_eps", of: smallEpsilonTypes) { _ in .number(1e-6) },
+    MLXConfigKey("rms_norm_eps", of: ["phi3", "olmo2", "olmoe", "apertus", "exaone4"]) { _ in
+      .number(1e-5)
+    },
+    MLXConfigKey("query_pre_attn_scalar", of: ["gemma2"]) { _ in 256 },
 
     // mlx-lm ignores the size of the vocabulary in the config of the text model.
-    MLXConfigKey("vocab_size", of: ["gemma3", "gemma4", "gemma4_unified"], isAtTop: true) {
-      $0["vocab_size"]
-    },
+    MLXConfigKey(
+      "vocab_size", of: ["gemma3", "gemma4", "gemma4_unified"], isAtTop: true, replaces: true
+    ) { $0["vocab_size"] },
+  ]
+
+  private static let smallEpsilonTypes: Set<String> = [
+    "llama", "mistral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "gemma", "gemma2", "granite",
+    "smollm3", "seed_oss",
   ]
 
   /// A config with the keys that mlx-lm reads and that follow from the others.
   static func completed(_ config: JSONValue, modelType: String) -> JSONValue {
-    all.reduce(config) { config, key in
-      guard key.modelTypes.isEmpty || key.modelTypes.contains(modelType) else { return config }
-      let text = config["text_config"] ?? config
-      let isNested = config["text_config"]?.members != nil && !key.isAtTop
-      let old = isNested ? text[key.key] : config[key.key]
+    let types = [modelType, config.textConfig?["model_type"]?.string ?? modelType]
+    let config = all.reduce(config) { config, key in
+      guard key.modelTypes.isEmpty || types.contains(where: key.modelTypes.contains) else {
+        return config
+      }
+      let text = config.textConfig ?? config
+      let old = (key.isAtTop ? config : text)[key.key]
       guard old == nil || key.replaces, let value = key.value(text) else { return config }
-      guard isNested else { return config.setting(key.key, to: value) }
-      return config.setting("text_config", to: text.setting(key.key, to: value))
+      return key.isAtTop
+        ? config.setting(key.key, to: value) : config.settingText(key.key, to: value)
+    }
+    // Values that transformers takes for granted.
+    let text = TextConfig.merged(config)
+    let architecture = text["model_type"]?.string.flatMap(Architectures.forModelType)
+    return (architecture?.defaults.members ?? []).reduce(config) { config, usual in
+      text[usual.key] == nil ? config.settingText(usual.key, to: usual.value) : config
     }
   }
 }
 
 extension JSONValue {
-  fileprivate var ropeParameters: JSONValue? { self["rope_parameters"] }
+  /// The config of the text model, if it is a part of this config.
+  var textConfig: JSONValue? { self["text_config"].flatMap { $0.members == nil ? nil : $0 } }
 
-  /// The rotary embeddings of layers that see the whole context.
-  fileprivate var rope: JSONValue? { ropeParameters?["full_attention"] ?? ropeParameters }
+  /// The config with a value for a key of its text model.
+  func settingText(_ key: String, to value: JSONValue) -> JSONValue {
+    guard let text = textConfig else { return setting(key, to: value) }
+    return setting("text_config", to: text.setting(key, to: value))
+  }
 
-  /// `rope_scaling` as older versions of transformers wrote it; nil if nothing is scaled.
-  fileprivate var ropeScaling: JSONValue? {
-    guard let rope, let type = rope["rope_type"]?.string, type != "default",
-      let members = rope.members
+  /// The base of the angles if the config does not state it; nil for a text model of unknown type.
+  ///
+  /// The defaults of mlx-lm are not those of transformers.
+  fileprivate var defaultBase: JSONValue? {
+    guard let type = self["model_type"]?.string,
+      let architecture = Architectures.forModelType(type)
     else { return nil }
-    let others = members.filter {
-      !["rope_theta", "partial_rotary_factor", "type"].contains($0.key)
-    }
-    return .object([Member("type", .string(type))] + others)
+    return architecture.defaults["rope_theta"] ?? 10_000
   }
 
   /// The distance of layers of a kind, if all others before the first are of another kind.
-  fileprivate func interval(of kind: String, _ other: String) -> JSONValue? {
+  func interval(of kind: String, _ other: String) -> JSONValue? {
     let kinds = (self["layer_types"]?.array ?? []).map(\.string)
-    guard let first = kinds.firstIndex(of: kind), first > 0 else { return nil }
+    guard let first = kinds.firstIndex(of: kind) else { return nil }
     let expected = kinds.indices.map { ($0 + 1) % (first + 1) == 0 ? kind : other }
     guard kinds == expected else { return nil }
     return JSONValue(first + 1)
+  }
+
+  /// A letter for each layer, L for sliding and G for full attention; nil if no layer slides.
+  fileprivate var layerLetters: JSONValue? {
+    guard self["sliding_window"] ?? .null != .null else { return .null }
+    if let kinds = self["layer_types"]?.array {
+      return .string(kinds.map { $0 == "sliding_attention" ? "L" : "G" }.joined())
+    }
+    guard let period = self["sliding_window_pattern"]?.int, 2...1024 ~= period else { return nil }
+    return .string(String(repeating: "L", count: period - 1) + "G")
+  }
+
+  /// The width of a head if all heads together are as wide as the model.
+  private var headWidth: Int? {
+    guard let width = self["hidden_size"]?.int, let count = self["num_attention_heads"]?.int,
+      count > 0
+    else { return nil }
+    return width / count
+  }
+
+  fileprivate var dividedWidth: JSONValue? { headWidth.map { JSONValue($0) } }
+
+  /// The number of rows of a head that are rotated.
+  fileprivate var rotatedCount: JSONValue? {
+    guard let size = self["head_dim"]?.int ?? headWidth else { return nil }
+    let rotated = (MLXRope(self).rotatedPart?.double ?? 1) * Double(size)
+    return Int(exactly: rotated.rounded(.towardZero)).map { JSONValue($0) }
+  }
+
+  /// The width of a mixer with states.
+  fileprivate var expandedWidth: JSONValue? {
+    guard let width = self["hidden_size"]?.int else { return nil }
+    let (product, isTooLarge) = width.multipliedReportingOverflow(by: self["expand"]?.int ?? 2)
+    return isTooLarge ? nil : JSONValue(product)
   }
 
   /// The kinds of layers under the names that mlx-lm has for them; nil if they have these names.

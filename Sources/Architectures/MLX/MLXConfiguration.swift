@@ -14,13 +14,19 @@ package enum MLXConfiguration {
     _ config: JSONValue, for tensors: [TensorInfo]
   ) throws(ModelError) -> JSONValue {
     guard let type = config["model_type"]?.string else { return config }
-    let config = MLXConfigKey.completed(config, modelType: type)
+    let config = MLXConfigKey.completed(
+      stating(headSizeOf: tensors, in: config), modelType: type)
     let head = tensors.first { TensorNames.isTextHead($0.name) }
     let hasEmbeddings = tensors.contains {
       TensorNames.isEmbedding($0.name) && !TensorNames.isTower($0.name)
     }
-    guard hasEmbeddings, !isEncoder(config) else { return config }
-    switch MLXHead(ofModelType: type) {
+    guard hasEmbeddings else { return config }
+    let origin = MLXHead(ofModelType: type)
+    guard !isEncoder(config) else {
+      // It needs no head, but mlx-lm always computes one.
+      return head == nil && origin == .stated ? stating(config, isTied: true) : config
+    }
+    switch origin {
     case .own where head == nil: throw missingHead(type)
     case .tied:
       if let head { throw unusedHead(head, type) }
@@ -35,7 +41,8 @@ package enum MLXConfiguration {
   /// Whether the model computes embeddings of texts, and so has no head.
   private static func isEncoder(_ config: JSONValue) -> Bool {
     let classes = (config["architectures"]?.array ?? []).compactMap(\.string)
-    return !classes.isEmpty && classes.allSatisfy { $0.hasSuffix("Model") }
+    return !classes.isEmpty
+      && classes.allSatisfy { $0.hasSuffix("Model") && !$0.hasSuffix("LMHeadModel") }
   }
 
   // MARK: - Ties
@@ -46,25 +53,34 @@ package enum MLXConfiguration {
   private static func stating(
     _ config: JSONValue, isTied: Bool, _ type: String
   ) throws(ModelError) -> JSONValue {
-    let stated = (text(config) ?? config)[tie]?.bool
-    if isTied, stated == false {
+    let stated = (config.textConfig ?? config)[tie]?.bool
+    if isTied, TextConfig.tiesEmbeddings(config) == false {
       throw ModelError(
         .malformed, "config.json states a head of its own, and the model has none",
         tensor: headName, expected: "\(headName), or \(tie) true", found: "\(tie) false")
     }
-    // Where the config of the text model is tied and the whole model is not, the whole model counts.
-    let isOverruled = !isTied && stated == true && config[tie]?.bool == false
+    // Where the config of the text model states something else, the whole model counts.
+    let isOverruled = stated == !isTied && config[tie]?.bool == isTied
     return stated == nil || isOverruled ? stating(config, isTied: isTied) : config
   }
 
   private static func stating(_ config: JSONValue, isTied: Bool) -> JSONValue {
-    guard let text = text(config) else { return config.setting(tie, to: .bool(isTied)) }
-    return config.setting("text_config", to: text.setting(tie, to: .bool(isTied)))
+    config.settingText(tie, to: .bool(isTied))
   }
 
-  /// The config of the text model, if it is a part of a larger one.
-  private static func text(_ config: JSONValue) -> JSONValue? {
-    config["text_config"].flatMap { $0.members == nil ? nil : $0 }
+  // MARK: - Heads of attention
+
+  /// A config with `head_dim`, if the architecture has a default for it.
+  ///
+  /// Some programs leave it out where the weights have another size than the default.
+  private static func stating(headSizeOf tensors: [TensorInfo], in config: JSONValue) -> JSONValue {
+    let (text, key) = (TextConfig.merged(config), "head_dim")
+    guard text[key] ?? .null == .null,
+      let architecture = text["model_type"]?.string.flatMap(Architectures.forModelType),
+      architecture.defaults[key] != nil,
+      let sizes = try? ModelSizes(text, architecture, queryRowCount: tensors.queryRowCount)
+    else { return config }
+    return config.settingText(key, to: JSONValue(sizes.headSize))
   }
 
   // MARK: - Refusals
@@ -84,4 +100,9 @@ package enum MLXConfiguration {
       found: "a head of its own",
       hint: "use --to safetensors, or remove the head if it equals the embeddings")
   }
+}
+
+extension [TensorInfo] {
+  /// The number of rows of the projection to queries; nil if there is none.
+  package var queryRowCount: Int? { first { $0.name.hasSuffix(".q_proj.weight") }?.shape.rowCount }
 }

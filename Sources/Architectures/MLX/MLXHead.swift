@@ -27,7 +27,7 @@ package enum MLXHead: Sendable, Hashable {
   private static let ownTypes: Set<String> = [
     "Klear", "dbrx", "deepseek", "deepseek_v2", "deepseek_v3", "deepseek_v32", "deepseek_v41",
     "glm4", "glm4_moe", "glm4_moe_lite", "glm_moe_dsa", "gpt_neox", "gpt_oss", "gptj",
-    "joyai_llm_flash", "kimi_k2", "kimi_k25", "kimi_vl", "llama4", "longcat_flash",
+    "helium", "joyai_llm_flash", "kimi_k2", "kimi_k25", "kimi_vl", "llama4", "longcat_flash",
     "longcat_flash_ngram", "mimo_v2_flash", "muse_spark", "nanochat", "nemotron_h", "phi",
     "phimoe", "phixtral", "pixtral", "plamo", "qwen", "qwen2_moe", "qwen3_vl_moe", "solar_open",
     "stablelm", "step3p5", "talkie",

@@ -114,6 +114,12 @@ extension MLXNames {
           Exclusion("\($0).\(layer)", "mlx-lm transposes the matrix when it loads the model")
         }
       }),
+    MLXNames(
+      modelTypes: ["seed_oss"],
+      plain: [
+        Exclusion(
+          "embed_tokens", "mlx-lm multiplies by their numbers as head", key: "tie_word_embeddings")
+      ]),
     MLXNames(modelTypes: ["falcon_h1"], multipliesWeights: true),
   ]
 

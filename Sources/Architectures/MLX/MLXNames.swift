@@ -52,6 +52,9 @@ package struct MLXNames: Sendable {
     package var expert: Int?
   }
 
+  /// The line for model types that the table does not have.
+  package static let unknown = MLXNames(modelTypes: [])
+
   /// The line for a model with a config; one that changes no names if the table has none for it.
   package static func forConfig(_ config: JSONValue) -> MLXNames {
     let text = config["text_config"]
@@ -64,7 +67,7 @@ package struct MLXNames: Sendable {
       }
       return line.applying(config)
     }
-    return MLXNames(modelTypes: [])
+    return unknown
   }
 
   /// The number of experts that a config of a text model states; nil if it states none.
@@ -111,9 +114,39 @@ package struct MLXNames: Sendable {
     return Renamed(names: names.map { $0.joined(separator: ".") }, expert: expert)
   }
 
+  /// The names that mlx-lm gives the layers of a tensor, each with the number of its expert if any.
+  ///
+  /// Expert 3 of `switch_mlp.up_proj.weight` is `switch_mlp.3.up_proj.weight`.
+  ///
+  /// - Parameters:
+  ///   - name: The name of the tensor, as Hugging Face or mlx-lm writes it.
+  ///   - expertCount: The number of experts that the tensor stacks; nil if it is no stack.
+  /// - Returns: The layers, in the order of their rows in the tensor.
+  package func layers(of name: String, expertCount: Int?) -> [String] {
+    let renamed = renamed(name)
+    guard let expertCount else {
+      return renamed.names.map { Self.numbered($0, renamed.expert) }
+    }
+    return (0..<expertCount).flatMap { expert in
+      renamed.names.map { Self.numbered($0, expert) }
+    }
+  }
+
+  private static func numbered(_ name: String, _ expert: Int?) -> String {
+    guard let expert else { return name }
+    var words = name.words
+    words.insert(Substring("\(expert)"), at: max(0, words.count - 2))
+    return words.joined(separator: ".")
+  }
+
   /// Whether mlx-lm does not use a tensor, so that it must be left out.
   package func leavesOut(_ name: String) -> Bool {
-    Self.isRotaryTable(name) || leftOut.contains(where: name.hasPrefix)
+    Self.isRotaryTable(name) || Self.isCacheScale(name) || leftOut.contains(where: name.hasPrefix)
+  }
+
+  /// Whether a tensor is the scale of a cache of keys and values in FP8, which mlx-lm has not.
+  private static func isCacheScale(_ name: String) -> Bool {
+    name.hasSuffix(".k_scale") || name.hasSuffix(".v_scale")
   }
 
   /// Whether a tensor is a rotary table, which mlx-lm computes itself.
@@ -147,6 +180,12 @@ package struct MLXNames: Sendable {
   /// Whether a name is that of a stack of experts in mlx-lm, which transformers does not know.
   package static func isStack(_ name: String) -> Bool {
     name.words.contains { $0 == "switch_mlp" || $0 == "switch_glu" }
+  }
+
+  /// The line for GGUF models of an architecture; one that changes no names if there is none.
+  package static func forArchitecture(_ ggufName: String) -> MLXNames {
+    let types = Architectures.all.filter { $0.ggufName == ggufName }.flatMap(\.modelTypes)
+    return all.first { !Set($0.modelTypes).isDisjoint(with: types) } ?? unknown
   }
 }
 

@@ -7,11 +7,8 @@ extension Architecture {
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.attentionNorms + CommonNames.feedForward
       + CommonNames.normsAround, addsOneToNorms: true,
-    // The config of the 4B model states little more than its width and its number of layers.
     defaults: [
-      "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
-      "rms_norm_eps": .number(1e-6),
-      "max_position_embeddings": 131_072, "rope_theta": 1_000_000, "rope_local_base_freq": 10_000,
+      "head_dim": 256, "rope_theta": 1_000_000, "rope_local_base_freq": 10_000,
       "sliding_window": 4096,
     ],
     hyperparameters: [.finalSoftcap, .slidingWindow, .slidingLayers], neverAddsSpacePrefix: true,

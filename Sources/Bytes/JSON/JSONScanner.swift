@@ -293,7 +293,8 @@ package struct JSONScanner {
 
   private func repetition(of key: String) -> ModelError {
     ModelError(
-      .malformed, "the key '\(key)' occurs twice", file: file, offset: base + position)
+      .malformed, "the key '\(key)' occurs twice", file: file, offset: base + position,
+      hint: "remove one of the two")
   }
 
   private func mistake(_ expected: String) -> ModelError {
@@ -306,6 +307,9 @@ package struct JSONScanner {
     }
     return ModelError(
       .malformed, "the text is not valid JSON", file: file, offset: base + position,
-      expected: expected, found: found)
+      expected: expected, found: found,
+      hint: bytes.starts(with: Self.byteOrderMark) ? "save it without a byte order mark" : nil)
   }
+
+  private static let byteOrderMark: [UInt8] = [0xEF, 0xBB, 0xBF]
 }

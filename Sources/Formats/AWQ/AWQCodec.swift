@@ -102,7 +102,7 @@ package struct AWQCodec: WeightCodec {
 
   /// The weight that codes, scales and zero points make up, and the type of its scales.
   ///
-  /// Throws `malformed` if their types or shapes do not fit the config.
+  /// Throws `malformed` if their shapes do not fit the config, and `unsupported` for other types.
   private func info(
     _ parts: [StoredTensor], _ path: String
   ) throws(ModelError) -> (TensorInfo, ScalarType) {
@@ -111,9 +111,10 @@ package struct AWQCodec: WeightCodec {
       case .plain(let type) = scales.encoding, Grouping.supportedParameters.contains(type)
     else {
       throw ModelError(
-        .malformed, "the tensors of the weight have the wrong types", tensor: codes.name,
+        .unsupported, "the tensors of the weight do not have the types of AWQ", tensor: codes.name,
         expected: "I32 words, scales in F16, BF16 or F32, I32 words",
-        found: parts.map(\.encoding.description).joined(separator: ", "))
+        found: parts.map(\.encoding.description).joined(separator: ", "),
+        hint: "another tool packed them: start from the 16-bit model")
     }
     // A word contains eight rows, so the product of rows and columns may overflow although that of
     // the words does not.

@@ -22,7 +22,7 @@ struct AWQConfig: Sendable {
       guard let found = value[key]?.string?.lowercased(), found != Self.version else { continue }
       throw ModelError(
         .unsupported, "config.json states an AWQ layout that Pleat does not read",
-        tensor: key, expected: Self.version, found: found)
+        expected: "\(key) \(Self.version)", found: found)
     }
     guard let bits = value["bits"]?.int ?? value["w_bit"]?.int,
       let size = value["group_size"]?.int ?? value["q_group_size"]?.int

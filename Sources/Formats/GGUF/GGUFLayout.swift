@@ -103,12 +103,12 @@ struct GGUFLayout: OutputLayout {
 
   private func name(_ number: Int, of count: Int) -> String {
     guard count > 1 else { return options.path.name }
-    // The path may be the name of the first file.
-    let ending = ShardName.ending(0, of: count, suffix: "gguf")
+    // The path may be the name of one of the files.
+    let ending = (0..<count).lazy.map { ShardName.ending($0, of: count, suffix: "gguf") }
+      .first(where: options.path.name.hasSuffix)
     let stem =
-      options.path.name.hasSuffix(ending)
-      ? String(options.path.name.dropLast(ending.count))
-      : options.path.extension == "gguf" ? options.path.stem : options.path.name
+      ending.map { String(options.path.name.dropLast($0.count)) }
+      ?? (options.path.extension == "gguf" ? options.path.stem : options.path.name)
     return ShardName.name(stem ?? "model", number, of: count, suffix: "gguf")
   }
 

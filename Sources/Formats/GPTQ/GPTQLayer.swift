@@ -36,8 +36,8 @@ struct GPTQLayer: Sendable {
 
   /// The layers of some stored tensors, in the order of their codes or zero points.
   ///
-  /// Throws `malformed` if parts are missing or do not fit together, `unsupported` for zero points
-  /// that are not integers, and `limit` for rows that are too long.
+  /// Throws `malformed` if parts are missing or do not fit together, `unsupported` for words and
+  /// zero points of other tools, and `limit` for rows that are too long.
   static func all(in stored: [StoredTensor]) throws(ModelError) -> [GPTQLayer] {
     let names = StoredNames(stored)
     var layers: [GPTQLayer] = []
@@ -73,9 +73,10 @@ struct GPTQLayer: Sendable {
       case .plain(let type) = scales.encoding, Grouping.supportedParameters.contains(type)
     else {
       throw ModelError(
-        .malformed, "the tensors of the weight have the wrong types", tensor: codes.name,
+        .unsupported, "the tensors of the weight do not have the types of GPTQ", tensor: codes.name,
         expected: "I32 words, scales in F16, BF16 or F32",
-        found: [codes, zeros, scales].map(\.encoding.description).joined(separator: ", "))
+        found: [codes, zeros, scales].map(\.encoding.description).joined(separator: ", "),
+        hint: "another tool packed them: start from the 16-bit model")
     }
     parameters = type
     guard let extents = Self.extents(codes.shape, zeros.shape, scales.shape) else {

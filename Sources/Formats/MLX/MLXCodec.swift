@@ -3,8 +3,8 @@ package import TensorModel
 
 /// The codec of MLX folders.
 ///
-/// A grouped weight consists of `weight`, which contains the codes, `scales` and `biases`. Only
-/// `config.json` states the code width and the group size.
+/// A grouped weight consists of `weight`, which contains the codes, `scales` and `biases`. The
+/// tensors determine the product of code width and group size; `config.json` states both.
 package struct MLXCodec: WeightCodec {
   /// The config of a model that is read; nil for writing.
   private let config: MLXConfig?
@@ -69,7 +69,11 @@ package struct MLXCodec: WeightCodec {
     // U32 tensors without scales and biases are plain numbers.
     for path in names.layerPaths(endingIn: [Self.scales, Self.biases]) {
       let found = try names.parts([Self.weight, Self.scales, Self.biases], of: path)
-      let info = try info(stored[found[0]], stored[found[1]], stored[found[2]], path)
+      let known = config?.columnCount(of: path) { path in
+        names[path + Self.weight].flatMap { stored[$0].shape.dimensions.dropLast().last }
+      }
+      let info = try info(
+        stored[found[0]], stored[found[1]], stored[found[2]], path, columnCount: known)
       weights[found[0]] = GatheredTensor(info: info, parts: found)
     }
     return contents.gathered(weights)
@@ -77,11 +81,14 @@ package struct MLXCodec: WeightCodec {
 
   /// The weight that three tensors make up.
   ///
-  /// Throws `malformed` if their types or shapes do not fit the config.
+  /// If the number of columns is known, bits and groups follow from it, as in mlx-lm. Throws
+  /// `malformed` if types or shapes do not fit the config.
   private func info(
-    _ codes: StoredTensor, _ scales: StoredTensor, _ biases: StoredTensor, _ path: String
+    _ codes: StoredTensor, _ scales: StoredTensor, _ biases: StoredTensor, _ path: String,
+    columnCount: Int?
   ) throws(ModelError) -> TensorInfo {
-    guard let groups = config?.groups(of: path) else {
+    let fitting = columnCount.flatMap { Self.groups(of: codes, scales, columnCount: $0) }
+    guard let groups = fitting ?? config?.groups(of: path) else {
       throw ModelError(
         .malformed, "the config does not say how the weight is quantized", tensor: codes.name,
         expected: "group_size and bits")
@@ -94,8 +101,7 @@ package struct MLXCodec: WeightCodec {
         expected: "U32 words, scales and biases both F16, BF16 or F32",
         found: [codes, scales, biases].map(\.encoding.description).joined(separator: ", "))
     }
-    // 32 codes of b bits take b words.
-    let columns = codes.shape.columnCount / groups.bits * 32
+    let columns = Self.columnCount(of: codes, bits: groups.bits)
     let outer = codes.shape.dimensions.dropLast()
     guard scales.shape == biases.shape, scales.shape.dimensions.dropLast() == outer,
       codes.shape.rank >= 2, columns > 0, codes.shape.columnCount % groups.bits == 0,
@@ -111,6 +117,26 @@ package struct MLXCodec: WeightCodec {
     let grouping = Grouping(
       bits: groups.bits, groupSize: groups.size, offset: .bias, parameters: type)
     return TensorInfo(name: codes.name, shape: shape, encoding: .grouped(grouping))
+  }
+
+  // 32 codes of b bits take b words.
+  private static func columnCount(of codes: StoredTensor, bits: Int) -> Int {
+    codes.shape.columnCount / bits * 32
+  }
+
+  /// The bits and groups with which codes have a number of columns; nil if there are none.
+  private static func groups(
+    of codes: StoredTensor, _ scales: StoredTensor, columnCount: Int
+  ) -> LayerGroups? {
+    for bits in bits where Self.columnCount(of: codes, bits: bits) == columnCount {
+      let size = groupSizes.first {
+        columnCount % $0 == 0 && columnCount / $0 == scales.shape.columnCount
+      }
+      if let size, codes.shape.columnCount % bits == 0 {
+        return LayerGroups(bits: bits, size: size)
+      }
+    }
+    return nil
   }
 
   package func write(_ rows: GroupedRows, into parts: inout [[UInt8]], firstRow: Int) {

@@ -1,3 +1,4 @@
+internal import Architectures
 internal import Bytes
 internal import TensorModel
 
@@ -8,6 +9,8 @@ internal import TensorModel
 struct MLXConfig: Sendable {
   private let common: LayerGroups?
   private let layers: [ExactName: LayerGroups]
+  /// The config of the text model.
+  private let text: JSONValue
 
   /// Reads the object of a config; nil if the model is not an MLX model.
   ///
@@ -24,9 +27,31 @@ struct MLXConfig: Sendable {
       layers[ExactName(member.key)] = try Self.groups(member.value, member.key)
     }
     self.layers = layers
+    text = TextConfig.merged(config)
   }
 
-  /// The code width and the group size of a layer; nil if the config does not state them.
+  /// The number of columns of a matrix; nil if it does not follow from the config.
+  ///
+  /// `rowCount` returns the number of rows of the matrix with a path; nil if there is none.
+  func columnCount(of path: String, rowCount: (String) -> Int?) -> Int? {
+    guard !TensorNames.isTower(path + MLXCodec.weight) else { return nil }
+    let words = path.split(separator: ".")
+    switch words.last {
+    case "embed_tokens", "lm_head", "q_proj", "k_proj", "v_proj", "qkv_proj", "gate_proj",
+      "up_proj", "gate_up_proj":
+      return text["hidden_size"]?.int
+    case "down_proj":
+      return rowCount((words.dropLast() + ["gate_proj"]).joined(separator: "."))
+    case "o_proj":
+      // Values have another size than queries where they are compressed.
+      guard text["kv_lora_rank"] == nil, let heads = AttentionHeads(text) else { return nil }
+      let (count, isTooLarge) = heads.queryCount.multipliedReportingOverflow(by: heads.size)
+      return isTooLarge ? nil : count
+    default: return nil
+    }
+  }
+
+  /// The code width and the group size that the config states for a layer; nil if it states none.
   func groups(of path: String) -> LayerGroups? { layers[ExactName(path)] ?? common }
 
   private static func groups(

@@ -59,6 +59,14 @@ package struct MLXTranslation: Translation {
     }
   }
 
+  /// Checks that mlx-lm loads the checkpoint and computes what its config describes.
+  ///
+  /// Adds notes about differences that do not matter for all uses. Throws `unsupported` for what
+  /// mlx-lm does not compute, and `malformed` for tensors that contradict the config.
+  package mutating func check(_ tensors: [TensorInfo], config: JSONValue) throws(ModelError) {
+    notes += try MLXChecks(tensors, config: config).notes()
+  }
+
   /// A note about tensors that are left out; none about rotary tables, which are computed again.
   private static func notes(_ tensors: [TensorInfo], _ names: MLXNames) -> [String] {
     let found = tensors.lazy.map(\.name).filter {

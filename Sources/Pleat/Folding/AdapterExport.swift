@@ -83,7 +83,7 @@ public struct AdapterExport: Sendable {
   ) throws(ModelError) {
     try model.requireNumbers()
     let base = try model.baseTensors()
-    let changes = try Self.withoutCopies(try model.pairs(with: [applied]), applied, of: model)
+    let changes = try model.changesApart(by: applied)
     try model.checkTiedExport(changes, for: target)
     let adapter: RuntimeAdapter
     do throws(ModelError) {
@@ -126,41 +126,6 @@ public struct AdapterExport: Sendable {
     layout = try target.format.container.layout(contents, options)
     let destination = Destination(path: path, format: target.format)
     try destination.check(layout, against: [model, applied.file.model])
-  }
-
-  /// The changes without replacements by an equal tensor.
-  ///
-  /// PEFT saves a copy of the embeddings beside their factors.
-  private static func withoutCopies(
-    _ changes: [PairedChange], _ applied: AppliedAdapter, of model: Model
-  ) throws(ModelError) -> [PairedChange] {
-    var kept: [PairedChange] = []
-    for change in changes {
-      if case .replacement(let tensor) = change.operation,
-        try isCopy(tensor, change, applied, of: model)
-      {
-        continue
-      }
-      kept.append(change)
-    }
-    return kept
-  }
-
-  private static func isCopy(
-    _ tensor: Int, _ change: PairedChange, _ applied: AppliedAdapter, of model: Model
-  ) throws(ModelError) -> Bool {
-    let weights = WeightReader(model: model)
-    guard change.rows == nil, change.window == nil, change.grownRowCount == nil,
-      let index = try model.storedIndex(of: change.tensor), let base = weights.tensor(index)
-    else { return false }
-    var first = 0
-    for run in 0..<base.runCount {
-      let values = try weights.values(of: base, run: run)
-      let other = try applied.file.numbers(of: tensor, first..<first + values.count)
-      guard values == other else { return false }
-      first += values.count
-    }
-    return true
   }
 
   /// The total length of the output files, in bytes.
@@ -247,6 +212,24 @@ public struct AdapterExport: Sendable {
 }
 
 extension Model {
+  /// The changes by an adapter as a runtime applies them to embeddings and head, each by itself.
+  ///
+  /// Replacements by an equal tensor are left out. Changes of tied embeddings that are also changes
+  /// of the head are there for both.
+  fileprivate func changesApart(by applied: AppliedAdapter) throws(ModelError) -> [PairedChange] {
+    var changes: [PairedChange] = []
+    for change in try pairs(with: [applied]) where try !isCopy(change, by: [applied]) {
+      changes.append(change)
+    }
+    guard let tie = try EmbeddingTie(self) else { return changes }
+    let head = try headChanges(tie, Dictionary(grouping: changes, by: \.tensor), [applied])
+    for var change in head where change.tensor == tie.table {
+      change.tensor = tie.head ?? unstoredHeadIndex
+      changes.append(change)
+    }
+    return changes
+  }
+
   /// Throws `unsupported` if llama.cpp would apply a change of tied embeddings wrongly.
   ///
   /// It finds factors by the name of a tensor, so those of tied embeddings would change the head,

@@ -10,7 +10,7 @@ public import Weights
 /// An opened adapter: its changes, and access to their numbers.
 public struct AdapterFile: Sendable {
   /// The changes, with the names and shapes of the tensors.
-  public let adapter: Adapter
+  public private(set) var adapter: Adapter
   /// The last component of the path, or the name in the model that carries the adapter.
   public let name: String
   /// The CRC-32C of the tensor file, by which a history identifies the adapter.
@@ -53,6 +53,26 @@ public struct AdapterFile: Sendable {
     self.checksum = checksum
     self.model = model
     self.stored = stored
+    try leaveOutRepeats()
+  }
+
+  /// Leaves out whole tensors that equal another one for the same tensor of the base model.
+  ///
+  /// If tokens were added, PEFT saves the tables of `modules_to_save` twice. Throws what reading
+  /// throws.
+  private mutating func leaveOutRepeats() throws(ModelError) {
+    var first: [ExactName: Int] = [:]
+    var kept: [AdapterChange] = []
+    for change in adapter.changes {
+      let candidate = change.candidates[0]
+      if case .replacement(let tensor) = candidate.operation {
+        let target = ExactName(candidate.target)
+        if let other = first[target], try areEqual(tensor, other) { continue }
+        first[target] = tensor
+      }
+      kept.append(change)
+    }
+    adapter.changes = kept
   }
 
   // MARK: - Finding the files
@@ -123,6 +143,19 @@ public struct AdapterFile: Sendable {
 }
 
 extension AdapterFile: AdapterNumbers {
+  /// Whether two tensors of the adapter have the same numbers, as many and in the same order.
+  ///
+  /// Throws what reading throws.
+  func areEqual(_ tensor: Int, _ other: Int) throws(ModelError) -> Bool {
+    let count = adapter.tensors[tensor].shape.elementCount
+    guard adapter.tensors[other].shape.elementCount == count else { return false }
+    for first in stride(from: 0, to: count, by: 1 << 18) {
+      let range = first..<min(first + (1 << 18), count)
+      guard try numbers(of: tensor, range) == numbers(of: other, range) else { return false }
+    }
+    return true
+  }
+
   package func numbers(of tensor: Int, _ elements: Range<Int>) throws(ModelError) -> [Float] {
     try model.numbers(ofStored: stored[tensor], elements, name: adapter.tensors[tensor].name)
   }

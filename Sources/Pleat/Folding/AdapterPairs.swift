@@ -11,6 +11,11 @@ extension Model {
   func changes(by adapters: [AppliedAdapter]) throws(ModelError) -> [Int: [PairedChange]] {
     var changes: [Int: [PairedChange]] = [:]
     for change in try pairs(with: adapters) { changes[change.tensor, default: []].append(change) }
+    // A stored head shares changes of the embeddings, too.
+    if let tie = try EmbeddingTie(self), let head = tie.head {
+      let all = try headChanges(tie, changes, adapters)
+      changes[head] = all.isEmpty ? nil : all
+    }
     return changes
   }
 
@@ -18,7 +23,8 @@ extension Model {
   ///
   /// Throws `mismatch` and `usage` for adapters that do not fit.
   func pairs(with adapters: [AppliedAdapter]) throws(ModelError) -> [PairedChange] {
-    let pairing = Pairing(try baseTensors(), transposed: try transposedLayers())
+    let pairing = Pairing(
+      try baseTensors(), transposed: try transposedLayers(), names: try mlxNames())
     let architecture = try ggufArchitecture()
     var pairs: [PairedChange] = []
     for (index, applied) in adapters.enumerated() {
@@ -26,9 +32,10 @@ extension Model {
       let paired = try pairing.pair(
         applied.file.adapter,
         Pairing.Use(index: index, strength: applied.scale, pooling: applied.pooling))
-      for change in paired { try Self.checkStrength(change, applied) }
       pairs += paired
     }
+    pairs = try withoutCopies(pairs, by: adapters)
+    for change in pairs { try Self.checkStrength(change, adapters[change.adapter]) }
     if let applied = adapters.first(where: { $0.pooling != nil }),
       !pairs.contains(where: { $0.groupSize != nil })
     {
@@ -37,6 +44,43 @@ extension Model {
         found: "--pooling \(applied.pooling?.rawValue ?? "")", hint: "leave --pooling out")
     }
     return pairs
+  }
+
+  /// Changes without replacements by an equal tensor, where another change is of the same tensor.
+  ///
+  /// PEFT saves a copy of the embeddings and of the head beside their factors. Other adapters may
+  /// change the tensor too, and each adapter may have such a copy.
+  private func withoutCopies(
+    _ changes: [PairedChange], by adapters: [AppliedAdapter]
+  ) throws(ModelError) -> [PairedChange] {
+    let counts = changes.reduce(into: [:]) { $0[$1.tensor, default: 0] += 1 }
+    var kept: [PairedChange] = []
+    for change in changes {
+      let isAlone = counts[change.tensor] == 1
+      if change.isReplacement, !isAlone, try isCopy(change, by: adapters) { continue }
+      kept.append(change)
+    }
+    return kept
+  }
+
+  /// Whether a change replaces a tensor by an equal one.
+  ///
+  /// Throws what reading throws.
+  func isCopy(_ change: PairedChange, by adapters: [AppliedAdapter]) throws(ModelError) -> Bool {
+    let weights = WeightReader(model: self)
+    guard case .replacement(let tensor) = change.operation, change.rows == nil,
+      change.grownRowCount == nil, let index = try storedIndex(of: change.tensor),
+      let base = weights.tensor(index)
+    else { return false }
+    let file = adapters[change.adapter].file
+    var first = 0
+    for run in 0..<base.runCount {
+      let values = try weights.values(of: base, run: run)
+      let other = try file.numbers(of: tensor, first..<first + values.count)
+      guard values == other else { return false }
+      first += values.count
+    }
+    return true
   }
 
   /// Notes about adapters that are folded into the model.

@@ -19,10 +19,20 @@ extension Model {
     }
     let heads = try attentionHeads()
     let named = try named(plain, heads)
-    return named
-      + FusedParts.parts(
-        of: named, heads: heads, dividesStacks: try !transposedLayers().experts)
+    let dividesStacks = try !transposedLayers().experts
+    let tensors =
+      named + FusedParts.parts(of: named, heads: heads, dividesStacks: dividesStacks)
       + expertParts(of: named)
+    return tensors
+      + FusedParts.layers(of: tensors, named: try mlxNames(), dividesStacks: dividesStacks)
+  }
+
+  /// How mlx-lm names the tensors of the model type.
+  func mlxNames() throws(ModelError) -> MLXNames {
+    if let name = catalog.metadata["general.architecture"]?.text {
+      return .forArchitecture(name)
+    }
+    return .forConfig(try configuration() ?? .null)
   }
 
   /// The layers of the experts that a GGUF file stacks, under their Hugging Face names.

@@ -7,7 +7,7 @@ public import Weights
 extension Plan {
   /// Plans to fold adapters into a model.
   ///
-  /// It reads no weights. If the fold is not exact, `measuredLoss` measures the loss, and
+  /// It reads only weights that an adapter both replaces and changes. If the fold is not exact, `measuredLoss` measures the loss, and
   /// `checkPermits` throws if the options do not permit it.
   ///
   /// - Parameters:

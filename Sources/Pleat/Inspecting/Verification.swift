@@ -109,8 +109,10 @@ public struct Verification: Sendable {
       }
       for other in others {
         let own = changes[other.changeIndex ?? other.index]
-        // The embeddings as a head were compared already, if no adapter changes the head.
-        if own == nil, other.changeIndex != nil, others.count > 1 { continue }
+        // The embeddings as a head were compared already, if no adapter changes either.
+        if own == nil, changes[other.index] == nil, other.changeIndex != nil, others.count > 1 {
+          continue
+        }
         do throws(ModelError) {
           found.append(try compared(index, with: other, own, comparer, progress))
         } catch  where error.kind == .mismatch {

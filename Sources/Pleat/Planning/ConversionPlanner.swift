@@ -19,6 +19,7 @@ extension Plan {
     _ model: Model, decodingTo type: ScalarType? = nil, to destination: Destination,
     rounding: Bool = false, droppingAdapters: Bool = false
   ) throws(ModelError) -> Plan {
+    try model.requireModel()
     // Packed words that Pleat does not decode may be copied as they are, with their config.
     if type != nil || !destination.format.sharesLayout(with: model.format) {
       try model.requireNumbers()

@@ -31,17 +31,15 @@ struct EmbeddingTie {
     self.head = head
     let name = tensors[table].name
     let (prefix, rest) = TextPrefix.stripped(name)
+    let config = try model.configuration() ?? .null
     // Models that make embeddings of texts have no head.
-    if head == nil, !model.isGGUF, prefix.isEmpty, rest == "embed_tokens.weight" { return nil }
-    let language = "language_model."
-    let plain =
-      prefix.hasPrefix(language) ? language + TensorNames.head : TensorNames.head
+    let isBare = prefix.isEmpty && rest == "embed_tokens.weight"
+    if head == nil, !model.isGGUF, isBare, TextConfig.predictsTokens(config) != true { return nil }
     headInfo =
       head.map { tensors[$0] }
       ?? TensorInfo(
-        name: model.isGGUF ? TensorNames.ggufHead : plain + ".weight",
+        name: model.isGGUF ? TensorNames.ggufHead : TensorNames.head(besideTable: name),
         shape: tensors[table].shape, encoding: tensors[table].encoding)
-    let config = try model.configuration() ?? .null
     let flags = TextConfig.tieFlags(config)
     isStated = flags.contains(true) && !flags.contains(false)
   }

@@ -83,20 +83,27 @@ extension Model {
 
   /// The changes of the head by adapters, stored or not.
   ///
-  /// Rows of tied embeddings are rows of the head, too. So is every change if the adapter was
-  /// trained with tied weights.
+  /// Rows of tied embeddings are rows of the head, too, unless the adapter replaces rows of the head
+  /// itself. PEFT adds products to them, whatever the order of the adapters. Every change is one of
+  /// the head if the adapter was trained with tied weights.
   func headChanges(
     _ tie: EmbeddingTie, _ changes: [Int: [PairedChange]], _ adapters: [AppliedAdapter]
   ) throws(ModelError) -> [PairedChange] {
     let own = changes[tie.head ?? unstoredHeadIndex] ?? []
     guard tie.head == nil || tie.isStated else { return own }
     let changed = Set(own.map(\.adapter))
+    let replaced = Set(own.filter { $0.isReplacement || $0.replacesRows }.map(\.adapter))
+    // mlx-lm trains models of some types with a copy of the embeddings as their head.
+    let hasCopy = try needsOwnHead(.mlx)
     let shared = (changes[tie.table] ?? []).filter { change in
-      guard !changed.contains(change.adapter) else { return false }
-      if case .rows = change.operation { return true }
-      return adapters[change.adapter].file.adapter.tiesEmbeddings
+      if change.replacesRows { return !replaced.contains(change.adapter) }
+      let adapter = adapters[change.adapter].file.adapter
+      return adapter.tiesEmbeddings && !changed.contains(change.adapter)
+        && !(adapter.kind == .mlx && hasCopy)
     }
-    return (own + shared).sorted { $0.adapter < $1.adapter }
+    guard !own.isEmpty else { return shared }
+    let others = (own + shared.filter { !$0.replacesRows }).sorted { $0.adapter < $1.adapter }
+    return shared.filter(\.replacesRows) + others
   }
 
   /// Throws `unsupported` if adapters add rows to only one of the embeddings and the head, or if the
@@ -112,7 +119,8 @@ extension Model {
       throw ModelError(
         .unsupported, "the adapter adds tokens to only one of the embeddings and the head",
         file: path, tensor: tie.headInfo.name, expected: "as many rows in both",
-        found: "\(texts[0]) in the embeddings, \(texts[1]) in the head")
+        found: "\(texts[0]) in the embeddings, \(texts[1]) in the head",
+        hint: "train with both in modules_to_save: embed_tokens and lm_head")
     }
     guard !isGGUF else {
       throw ModelError(
@@ -138,11 +146,7 @@ extension Model {
           try reader.factors(first, one) == reader.factors(second, other)
         else { return false }
       case (.replacement(let one), .replacement(let other)):
-        let file = adapters[first.adapter].file
-        let count = file.adapter.tensors[one].shape.elementCount
-        guard file.adapter.tensors[other].shape.elementCount == count,
-          try file.numbers(of: one, 0..<count) == file.numbers(of: other, 0..<count)
-        else { return false }
+        guard try adapters[first.adapter].file.areEqual(one, other) else { return false }
       case (let one, let other): if one != other { return false }
       }
     }

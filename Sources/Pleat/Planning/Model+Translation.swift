@@ -15,7 +15,7 @@ extension Model {
     for destination: Destination, of tensors: [TensorInfo], _ output: OutputTokenizer
   ) throws(ModelError) -> (any Translation)? {
     guard needsTranslation(to: destination.format) else {
-      return try mlxTranslation(to: destination.format, of: tensors)
+      return try checkedMLXTranslation(to: destination.format, of: tensors, output)
     }
     return try translation(of: tensors, output) { (architecture, tokenCount) throws(ModelError) in
       try output.ggufTokenizer(architecture, tokenCount)
@@ -57,6 +57,20 @@ extension Model {
   ) throws(ModelError) -> MLXTranslation? {
     guard format.usesMLXNames, let config = try configuration() else { return nil }
     return try MLXTranslation(tensors, config: config)
+  }
+
+  /// The same for an output that mlx-lm must load.
+  ///
+  /// Also throws `unsupported` for what mlx-lm does not compute, and `malformed` for tensors that
+  /// contradict the config of the output.
+  private func checkedMLXTranslation(
+    to format: Format, of tensors: [TensorInfo], _ output: OutputTokenizer
+  ) throws(ModelError) -> MLXTranslation? {
+    guard var translation = try mlxTranslation(to: format, of: tensors),
+      let config = try output.document("config.json")
+    else { return nil }
+    try translation.check(tensors, config: config)
+    return translation
   }
 
   /// The name of the model: that of its file or folder.

@@ -13,7 +13,7 @@ extension OutputTokenizer {
     guard isStored else { return [] }
     var notes: [String] = []
     for adapter in adapters {
-      guard let folder = adapter.file.folder, let donor = try TokenizerDonor(folder: folder) else {
+      guard let folder = adapter.file.folder, let donor = try TokenizerDonor(partIn: folder) else {
         continue
       }
       do throws(ModelError) {
@@ -22,7 +22,10 @@ extension OutputTokenizer {
         let list = differences.dropLast().joined(separator: ", ")
         notes.append(
           "\(adapter.file.name) comes with another \(list)\(list.isEmpty ? "" : " and ")\(last) "
-            + "than the output has; --tokenizer-from \(folder) takes what it comes with")
+            + "than the output has; "
+            + (donor.isTokenizer
+              ? "--tokenizer-from \(folder) takes what it comes with"
+              : "without its tokenizer, the output keeps its own"))
       } catch {
         guard error.kind != .io else { throw error }
         notes.append("the tokenizer of \(adapter.file.name) cannot be read: \(error)")

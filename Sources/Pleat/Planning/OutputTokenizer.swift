@@ -113,19 +113,41 @@ struct OutputTokenizer {
     return comparison.differences
   }
 
+  /// A note if the tokenizer of a donor has tokens without a row in the embeddings of an output.
+  ///
+  /// Throws what reading the tokenizer throws.
+  func notes(on tensors: [TensorInfo]) throws(ModelError) -> [String] {
+    guard let donor, holdsCompanions,
+      let table = tensors.first(where: {
+        TensorNames.isEmbedding($0.name) && !TensorNames.isTower($0.name)
+      })
+    else { return [] }
+    let rowCount = table.shape.rowCount
+    let count = try reader.tokenCount(beyond: rowCount)
+    guard count > 0 else { return [] }
+    return [
+      "the tokenizer of \(donor.path) has \(count) token\(count == 1 ? "" : "s") beyond the "
+        + "\(rowCount) rows of the embeddings"
+    ]
+  }
+
   /// The tokenizer as metadata for llama.cpp.
   ///
   /// Throws what making it throws.
   func ggufTokenizer(
     _ architecture: Architecture, _ tokenCount: Int
   ) throws(ModelError) -> GGUFTokenizer {
+    var tokenizer: GGUFTokenizer
     if let donor, case .metadata(let metadata) = donor.contents {
-      return try GGUFTokenizer(donor: metadata, path: donor.path, tokenCount: tokenCount)
+      tokenizer = try GGUFTokenizer(donor: metadata, path: donor.path, tokenCount: tokenCount)
+    } else {
+      tokenizer = try GGUFTokenizer(
+        model.isGGUF ? donor?.reader ?? reader : reader,
+        config: try document(Self.configFile) ?? .null, tokenCount: tokenCount,
+        architecture: architecture, pre: preTokenizer)
     }
-    return try GGUFTokenizer(
-      model.isGGUF ? donor?.reader ?? reader : reader,
-      config: try document(Self.configFile) ?? .null, tokenCount: tokenCount,
-      architecture: architecture, pre: preTokenizer)
+    tokenizer.noteMissingEnd()
+    return tokenizer
   }
 
   /// Throws `usage` for tokenizer options that do not apply.
@@ -200,6 +222,8 @@ extension OutputTokenizer {
     }
     kinds.remove(.other)
     let names = Set(files.map(\.name))
+    // Special tokens alone leave the other settings as they are.
+    if !names.contains(TokenizerFileKind.settingsFile) { kinds.remove(.settings) }
     companions.removeAll { plan in
       let name = plan.companion.name
       return names.contains(name) || TokenizerFileKind(name).map(kinds.contains) ?? false

@@ -26,6 +26,9 @@ public struct Plan: Sendable {
   /// The names of the output files, relative to their folder.
   public let fileNames: [String]
 
+  /// The number of elements of the output's tensors.
+  public let elementCount: Int
+
   private let tensorByteCount: Int  // of the output's weights, before compression
   package let layout: any OutputLayout
   package let attachments: [Attachment]
@@ -34,9 +37,6 @@ public struct Plan: Sendable {
   package let additions: [(stored: Int, bytes: [UInt8])]
   /// The option without which the fold must not run; nil if none is missing.
   package let missingPermit: MissingPermit?
-
-  /// The number of elements of all tensors.
-  public var elementCount: Int { model.catalog.elementCount }
 
   /// The bits per weight of the output, over all tensors, before compression.
   public var bitsPerWeight: Double {
@@ -102,6 +102,7 @@ extension Plan {
     try destination.check(
       layout, against: [model] + (adapters.map(\.file.model) + attachments.map(\.model)))
     tensorByteCount = resolver.byteCount
+    elementCount = resolver.targets.reduce(0) { $0 + $1.shape.elementCount }
     self.model = model
     self.format = format
     self.jobs = jobs
@@ -111,7 +112,8 @@ extension Plan {
     additions = output.additions
     self.notes =
       model.notes + (translation?.notes ?? []) + tokenizer.notes
-      + (try tokenizer.notes(on: adapters)) + head.notes + notes
+      + (try tokenizer.notes(on: adapters)) + (try tokenizer.notes(on: resolver.targets))
+      + head.notes + notes
       + format.notes(on: resolver.targets)
       + (translation?.newMetadata == nil
         ? OutputMetadata.losses(of: model, in: layout, format) : [])

@@ -32,7 +32,7 @@ extension TensorWish {
     if let refusal = placement.refusal {
       throw ModelError(
         .unsupported, "\(runtime.rawValue) cannot read the tensor", tensor: source.name,
-        found: refusal)
+        found: refusal, hint: "write another format, such as --to safetensors")
     }
     wish.placement = placement
     wish.target.name = placement.name

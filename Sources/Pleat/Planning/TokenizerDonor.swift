@@ -42,7 +42,8 @@ public struct TokenizerDonor: Sendable {
     guard isTokenizer(files.map(\.name)) else {
       throw ModelError(
         .unsupported, "there is no tokenizer to take", file: path,
-        expected: "a folder with tokenizer.json or tokenizer.model, or a gguf model")
+        expected: "a folder with tokenizer.json or tokenizer.model, or a gguf model",
+        hint: "name the folder in which the trainer saved the tokenizer")
     }
     return TokenizerDonor(path: path, contents: .files(files.sorted { $0.name < $1.name }))
   }
@@ -51,12 +52,26 @@ public struct TokenizerDonor: Sendable {
   ///
   /// Throws `io` and `limit`.
   init?(folder path: String) throws(ModelError) {
-    guard FileSystem.kind(of: FilePath(path)) == .folder else { return nil }
-    let files = CompanionFiles(in: FilePath(path)).files.filter { Self.belongs($0.name) }
-    guard Self.isTokenizer(files.map(\.name)) else { return nil }
+    try self.init(partIn: path)
+    guard isTokenizer else { return nil }
+  }
+
+  /// Reads what a folder has of a tokenizer, perhaps only generation_config.json; nil if it has nothing.
+  ///
+  /// Throws `io` and `limit`.
+  init?(partIn folder: String) throws(ModelError) {
+    guard FileSystem.kind(of: FilePath(folder)) == .folder else { return nil }
+    let files = CompanionFiles(in: FilePath(folder)).files.filter { Self.belongs($0.name) }
+    guard !files.isEmpty else { return nil }
     var contents: [File] = []
     for file in files { contents.append(try Self.read(file)) }
-    self.init(path: path, contents: .files(contents))
+    self.init(path: folder, contents: .files(contents))
+  }
+
+  /// Whether there is more than files of no kind, such as generation_config.json.
+  var isTokenizer: Bool {
+    guard case .files(let files) = contents else { return true }
+    return Self.isTokenizer(files.map(\.name))
   }
 
   private init(path: String, contents: Contents) {

@@ -78,6 +78,8 @@ struct InspectionText {
     case .adapter: " adapter"
     case .importanceMatrix: " importance matrix"
     case .projector: " projector"
+    case .controlVector: " control vector"
+    case .vocabulary: " vocabulary"
     }
   }
 
@@ -87,6 +89,8 @@ struct InspectionText {
     case .model, .adapter: nil
     case .importanceMatrix: "measured by llama-imatrix, for llama-quantize --imatrix"
     case .projector: "a tower for pictures or sound, which llama.cpp loads beside a model"
+    case .controlVector: "directions that llama.cpp adds to hidden states (--control-vector)"
+    case .vocabulary: "the tokenizer of a model, without its weights"
     }
   }
 

@@ -3,8 +3,10 @@ internal import TensorModel
 
 /// A token that a tokenizer finds in a text before it splits the text.
 struct AddedToken {
-  /// The id of the token.
+  /// The id of the token; -1 until it gets one if no file states it.
   var id: Int
+  /// Whether a file states an id of the token.
+  let isStated: Bool
   /// The text of the token.
   var text: String
   /// Whether it is a control token instead of text.
@@ -25,16 +27,18 @@ struct AddedToken {
         found: String(JSONWriter.text(value).prefix(100)))
     }
     self.id = id
+    isStated = true
     self.text = text
     isSpecial = value["special"]?.bool ?? false
     hasMatchingOptions = ["lstrip", "rstrip", "single_word"].contains { value[$0]?.bool == true }
   }
 
-  /// Creates a token of added_tokens.json, which states only texts and ids.
-  init(id: Int, text: String) {
+  /// Creates a token of a file that states only its text, and perhaps its id.
+  init(id: Int = -1, text: String, isSpecial: Bool = false) {
     self.id = id
+    isStated = id >= 0
     self.text = text
-    isSpecial = false
+    self.isSpecial = isSpecial
     hasMatchingOptions = false
   }
 

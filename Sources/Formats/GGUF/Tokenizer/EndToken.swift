@@ -1,3 +1,4 @@
+internal import Architectures
 package import Bytes
 package import TensorModel
 
@@ -13,10 +14,7 @@ package struct EndToken: Sendable, Hashable {
   ///
   /// Throws what reading them throws.
   package static func text(in companions: CompanionReader) throws(ModelError) -> String? {
-    for name in [TokenizerFiles.configurationFile, TokenizerFiles.specialTokensFile] {
-      if let text = SpecialTokens.text(of: "eos", in: try companions.object(name)) { return text }
-    }
-    return nil
+    try SpecialTokens.text(of: "eos", in: companions)
   }
 
   /// Finds the token with a text; nil if no token has it, or if another token has its id.
@@ -40,38 +38,40 @@ package struct EndToken: Sendable, Hashable {
   // MARK: - Configs
 
   /// The ids of the tokens that end a text according to a config.
-  package static func ids(in config: JSONValue) -> [Int] {
-    let value = config[key]
-    return value?.int.map { [$0] } ?? (value?.array ?? []).compactMap(\.int)
+  package static func ids(in config: JSONValue) -> [Int] { ids(config[key]) }
+
+  private static func ids(_ value: JSONValue?) -> [Int] {
+    value?.int.map { [$0] } ?? (value?.array ?? []).compactMap(\.int)
   }
 
   /// A `config.json` that states this token where it states another one.
   package func replacing(in config: JSONValue) -> JSONValue {
-    changing(config) { _ in JSONValue(id) }.changing("text_config") { text in
-      changing(text) { _ in JSONValue(id) }
+    let others = [config, TextConfig.merged(config)].map { Self.ids(in: $0) }.filter {
+      !$0.contains(id)
     }
+    return replacing(others.filter { !$0.isEmpty }, in: config)
+  }
+
+  /// A config that states this token in every part that has one of the lists of ids.
+  private func replacing(_ others: [[Int]], in config: JSONValue) -> JSONValue {
+    guard let members = config.members else { return config }
+    return .object(
+      members.map { member in
+        guard member.key == Self.key else {
+          return .init(member.key, replacing(others, in: member.value))
+        }
+        return others.contains(Self.ids(member.value)) ? .init(member.key, JSONValue(id)) : member
+      })
   }
 
   /// A `generation_config.json` that also states this token where it states others.
   package func adding(to generation: JSONValue) -> JSONValue {
-    changing(generation) { ids in .array(([id] + ids).map { JSONValue($0) }) }
-  }
-
-  private func changing(
-    _ config: JSONValue, _ value: ([Int]) -> JSONValue
-  ) -> JSONValue {
-    let ids = Self.ids(in: config)
-    guard !ids.isEmpty, !ids.contains(id) else { return config }
-    return config.changing(Self.key) { _ in value(ids) }
-  }
-}
-
-extension JSONValue {
-  /// The object with a changed value of a key; the same value if it lacks the key.
-  fileprivate func changing(_ key: String, _ change: (JSONValue) -> JSONValue) -> JSONValue {
-    guard let members else { return self }
-    return .object(
-      members.map { $0.key == key ? Member($0.key, change($0.value)) : $0 })
+    let ids = Self.ids(in: generation)
+    guard !ids.isEmpty, !ids.contains(id), let members = generation.members else {
+      return generation
+    }
+    let list = JSONValue.array(([id] + ids).map { JSONValue($0) })
+    return .object(members.map { $0.key == Self.key ? .init($0.key, list) : $0 })
   }
 }
 
@@ -81,9 +81,9 @@ extension FastTokenizer {
   /// Also nil if an added token has the id of another text: then the file contradicts itself.
   fileprivate func id(ofAddedOrOther text: String) -> Int? {
     if let id = id(of: text) { return id }
-    guard let id = addedTokens.first(where: { $0.text.hasSameBytes(as: text) })?.id,
-      !ids.contains(id)
+    guard let token = addedTokens.first(where: { $0.text.hasSameBytes(as: text) }),
+      token.isStated, !ids.contains(token.id)
     else { return nil }
-    return id
+    return token.id
   }
 }

@@ -17,8 +17,11 @@ struct FastTokenizer {
   private(set) var merges = TextList()
   /// The other members of `model`.
   private(set) var model: [String: JSONValue] = [:]
-  /// The added tokens, in file order.
+  /// The added tokens: first those of this file, by id, then those that other files add.
   private(set) var addedTokens: [AddedToken] = []
+  private var ownTokenCount = 0
+  /// Notes on added tokens whose id differs from the one that a file states.
+  private(set) var notes: [String] = []
   /// The values of normalizer, pre_tokenizer, post_processor and decoder.
   private(set) var parts: [String: JSONValue] = [:]
 
@@ -45,6 +48,10 @@ struct FastTokenizer {
     }
     try scanner.end()
     try checkMerges()
+    let own = addedTokens.sorted { $0.id < $1.id }
+    addedTokens = []
+    add(own, from: Self.file)
+    ownTokenCount = addedTokens.count
   }
 
   private mutating func readModel(_ scanner: inout JSONScanner) throws(ModelError) {
@@ -68,6 +75,7 @@ struct FastTokenizer {
   private mutating func readVocabulary(_ scanner: inout JSONScanner) throws(ModelError) {
     try scanner.object { (scanner, text) throws(ModelError) in
       let id = try scanner.count()
+      guard id <= Int(Int32.max) else { throw Self.mistake("an id is too large", token: text) }
       guard texts.insert(Array(text.utf8)[...]).inserted else {
         throw Self.mistake("the vocabulary has a token twice", token: text)
       }
@@ -109,6 +117,40 @@ struct FastTokenizer {
       }
     }
   }
+
+  /// Adds tokens that a file states, unless the tokenizer has them already.
+  ///
+  /// Tokens outside the vocabulary get the next ids, as in transformers, whatever the file states.
+  mutating func add(_ tokens: [AddedToken], from file: String) {
+    let (used, isOwn) = (Set(ids), file == Self.file)
+    var known = Set(addedTokens.map { ExactName($0.text) })
+    var next = max(texts.count, (addedTokens.map(\.id).max() ?? -1) + 1)
+    var moved: [String] = []
+    for var token in tokens where known.insert(ExactName(token.text)).inserted {
+      // The vocabulary of a unigram model is not read, so that its next id is not known.
+      guard texts.count > 0 || token.isStated else { continue }
+      // An id that contradicts the vocabulary of the same file, or is taken there, is an error later.
+      if let id = id(of: token.text) {
+        if !isOwn { token.id = id }
+      } else if texts.count > 0, !used.contains(next),
+        !isOwn || token.id > next && !used.contains(token.id)
+      {
+        if token.isStated, token.id != next {
+          moved.append("\(token.text) \(next), not \(token.id)")
+        }
+        token.id = next
+      }
+      next = max(next, token.id + 1)
+      addedTokens.append(token)
+    }
+    guard let first = moved.first else { return }
+    notes.append(
+      "added tokens get the next ids, as in transformers, whatever \(file) states: \(first)"
+        + (moved.count > 1 ? ", and \(moved.count - 1) more" : ""))
+  }
+
+  /// The added tokens of this file, by id.
+  var ownTokens: ArraySlice<AddedToken> { addedTokens.prefix(ownTokenCount) }
 
   /// The id of a text; nil if it is not in the vocabulary.
   func id(of text: String) -> Int? { texts.index(of: Array(text.utf8)[...]).map { ids[$0] } }

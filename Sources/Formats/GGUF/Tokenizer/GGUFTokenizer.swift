@@ -54,6 +54,7 @@ package struct GGUFTokenizer: Sendable {
   ) throws(ModelError) {
     if let fast = files.fast, files.sentencePiece == nil {
       try fast.checkAlgorithm()
+      notes += fast.notes
       if fast.isByteLevel {
         try write(ByteLevelTokenizer(fast, tokenCount: tokenCount, pre: pre), files)
         return
@@ -134,6 +135,14 @@ package struct GGUFTokenizer: Sendable {
     special.write(to: &metadata)
     files.chatTemplates.write(to: &metadata)
     if metadata[key] == nil, addsSpace == .bool(false) { metadata.append(key, addsSpace) }
+  }
+
+  /// Adds a note if the metadata does not say which token ends a text.
+  package mutating func noteMissingEnd() {
+    guard let key = SpecialTokens.key(of: "eos"), metadata[key] == nil else { return }
+    notes.append(
+      "no file says which token ends a text, so llama.cpp takes a fixed id; pleat metadata --set "
+        + "\(key)=ID states it")
   }
 
   private mutating func noteMatchingOptions(_ files: TokenizerFiles) {

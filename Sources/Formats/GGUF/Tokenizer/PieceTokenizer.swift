@@ -37,11 +37,11 @@ struct PieceTokenizer {
         Vocabulary.Token(
           text: Array(token.text.utf8), score: Vocabulary.addedScore, kind: .userDefined))
     }
-    for token in try files.configuredTokens() {
+    for token in files.configuredTokens {
       if token.id < tokenCount { vocabulary.add(token) } else { beyond.insert(token.id) }
     }
     // Newer models state their added tokens only in tokenizer.json.
-    for token in files.fast?.addedTokens ?? [] where !vocabulary.has(token.id) {
+    for token in files.fast?.ownTokens ?? [] where !vocabulary.has(token.id) {
       if token.id < tokenCount { vocabulary.add(token) } else { beyond.insert(token.id) }
     }
     if !beyond.isEmpty { notes.append(Notes.beyond(beyond.count, tokenCount)) }

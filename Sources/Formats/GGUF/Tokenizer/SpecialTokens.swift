@@ -1,3 +1,4 @@
+internal import Architectures
 internal import Bytes
 internal import TensorModel
 
@@ -14,8 +15,10 @@ struct SpecialTokens {
     "eot": "eot_token_id", "eom": "eom_token_id",
   ]
 
+  /// The kinds of tokens that transformers names.
+  static let usualKinds = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"]
   /// The kinds of tokens, in the order in which they are written.
-  private var kinds = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"]
+  private var kinds = usualKinds
   private var texts: [String: String] = [:]
   private var ids: [(kind: String, id: Int)] = []
   private var additions: [(kind: String, isAdded: Bool)] = []
@@ -29,25 +32,32 @@ struct SpecialTokens {
     tokenCount = vocabulary.count
     for kind in kinds { texts[kind] = Self.text(of: kind, in: files.configuration) }
     if let fast = files.fast { readProcessors(fast.parts["post_processor"] ?? .null) }
-    let added = files.fast?.addedTokens ?? []
+    let added = files.fast?.ownTokens ?? []
     for kind in kinds {
       if let value = files.configuration["add_\(kind)_token"]?.bool { setDefault(kind, value) }
       if let text = texts[kind] { set(kind, added.first { $0.text.codes == text.codes }?.id) }
     }
-    let inner = files.config["text_config"] ?? .object([])
-    for kind in kinds {
-      let key = "\(kind)_token_id"
-      set(kind, (files.config[key].flatMap { $0 == .null ? nil : $0 } ?? inner[key])?.int)
-    }
+    let stated = kinds.map { Self.id(of: $0, in: files) }
+    for (kind, value) in zip(kinds, stated) { set(kind, value?.int) }
     for kind in kinds {
       guard let text = texts[kind] ?? Self.text(of: kind, in: files.specialTokens) else { continue }
       set(kind, vocabulary.index(of: Array(text.utf8)[...]))
     }
-    for kind in kinds {
-      let value = files.generation["\(kind)_token_id"]
-      set(kind, (value?.array?.first ?? value)?.int)
+    for (kind, value) in zip(kinds, stated) {
+      for list in [files.generation["\(kind)_token_id"], value] {
+        for id in list?.array ?? [list ?? .null] { set(kind, id.int) }
+      }
     }
     for kind in kinds { set(kind, files.sentencePiece?.special[kind]) }
+  }
+
+  /// What config.json states as the id of a kind of token, or as a list of ids.
+  private static func id(of kind: String, in files: TokenizerFiles) -> JSONValue? {
+    let key = "\(kind)_token_id"
+    guard let value = files.config[key], value != .null else {
+      return TextConfig.merged(files.config)[key]
+    }
+    return value
   }
 
   /// Sets the id of a kind, unless the kind has one.
@@ -87,10 +97,35 @@ struct SpecialTokens {
     }
   }
 
+  /// The texts of the special tokens that a file states, or else another one.
+  static func texts(in file: JSONValue, or other: JSONValue) -> [String] {
+    let named = usualKinds.compactMap { text(of: $0, in: file) ?? text(of: $0, in: other) }
+    let lists = ["extra_special_tokens", "additional_special_tokens"].flatMap { key in
+      let value = file[key] ?? other[key]
+      return value?.array ?? value?.members?.map(\.value) ?? []
+    }
+    return named + lists.compactMap(text)
+  }
+
   /// The text of the token of a kind in tokenizer_config.json or special_tokens_map.json.
   static func text(of kind: String, in file: JSONValue) -> String? {
-    let value = file["\(kind)_token"]
-    let text = value?.string ?? value?["content"]?.string
+    file["\(kind)_token"].flatMap(text)
+  }
+
+  /// The text of the token of a kind, as the files of a tokenizer state it; nil if they state none.
+  ///
+  /// Throws what reading them throws.
+  static func text(
+    of kind: String, in companions: CompanionReader
+  ) throws(ModelError) -> String? {
+    for name in [TokenizerFiles.configurationFile, TokenizerFiles.specialTokensFile] {
+      if let text = text(of: kind, in: try companions.object(name)) { return text }
+    }
+    return nil
+  }
+
+  private static func text(_ value: JSONValue) -> String? {
+    let text = value.string ?? value["content"]?.string
     return text?.isEmpty == true ? nil : text
   }
 }

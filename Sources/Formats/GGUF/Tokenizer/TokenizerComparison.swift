@@ -1,3 +1,4 @@
+internal import Architectures
 internal import Bytes
 package import TensorModel
 
@@ -16,35 +17,100 @@ package struct TokenizerComparison {
   package init(
     of tokenizer: CompanionReader, with model: CompanionReader
   ) throws(ModelError) {
-    if try Self.hasOtherVocabulary(tokenizer, model) { differences.append("tokenizer") }
+    try compareVocabulary(tokenizer, model)
     let templates = try ChatTemplates(tokenizer).templates
     if !templates.isEmpty, try Set(templates) != Set(ChatTemplates(model).templates) {
       differences.append("chat template")
     }
     if try Self.hasOtherEnd(tokenizer, model) { differences.append("end-of-text token") }
+    try compareSpecialTokens(tokenizer, model)
   }
 
   /// Compares the files that a tokenizer brings with the metadata of a llama.cpp model.
   ///
   /// Of the vocabulary, only added tokens are compared. Throws `malformed`, and what reading throws.
   package init(of tokenizer: CompanionReader, with metadata: Metadata) throws(ModelError) {
+    let fast = try tokenizer.fastTokenizer()
     let texts = try Self.tokens(in: metadata)
     func isToken(_ id: Int, _ text: String) -> Bool {
       let bytes = Array(text.utf8)
       return texts.indices.contains(id) && [bytes, bytes.withSpaces].contains(texts[id])
     }
-    let added = try tokenizer.fastTokenizer()?.addedTokens ?? []
-    if !added.allSatisfy({ isToken($0.id, $0.text) }) {
+    if !(fast?.addedTokens ?? []).allSatisfy({ isToken($0.id, $0.text) }) {
       differences.append("tokenizer")
+    } else if let fast, Self.splitsOtherwise(fast, metadata) {
+      differences.append("pre-tokenizer")
     }
     let template = try ChatTemplates(tokenizer).usual
     if let template, template != metadata[ChatTemplates.metadataKey]?.text {
       differences.append("chat template")
     }
-    if let text = try EndToken.text(in: tokenizer) {
-      let id = SpecialTokens.key(of: "eos").flatMap { metadata[$0]?.integer }
-      if !isToken(id ?? -1, text) { differences.append("end-of-text token") }
+    func id(of kind: String) -> Int? {
+      SpecialTokens.key(of: kind).flatMap { metadata[$0]?.integer }
     }
+    let end = id(of: "eos") ?? -1
+    let ends = EndToken.ids(in: try tokenizer.object(TokenizerFiles.generationFile))
+    let isEnd = try EndToken.text(in: tokenizer).map { isToken(end, $0) }
+    if !(isEnd ?? (ends.isEmpty || ends.contains(end))) { differences.append("end-of-text token") }
+    try compareAdditions(tokenizer, fast, metadata)
+    for kind in SpecialTokens.usualKinds where kind != "eos" {
+      guard let text = try SpecialTokens.text(of: kind, in: tokenizer) else { continue }
+      if id(of: kind).map({ !isToken($0, text) }) ?? (kind == "pad") {
+        differences.append("\(kind) token")
+      }
+    }
+  }
+
+  /// Compares whether texts begin and end with a token, as far as both state it.
+  private mutating func compareAdditions(
+    _ tokenizer: CompanionReader, _ fast: FastTokenizer?, _ metadata: Metadata
+  ) throws(ModelError) {
+    var special: SpecialTokens?
+    if fast != nil {
+      let files = try TokenizerFiles(tokenizer, config: .object([]))
+      special = SpecialTokens(files, TextIndex())
+    }
+    let configuration = try tokenizer.object(TokenizerFiles.configurationFile)
+    for kind in ["bos", "eos"] {
+      let key = "add_\(kind)_token"
+      guard let isAdded = special?.isAdded(kind) ?? configuration[key]?.bool,
+        metadata["tokenizer.ggml.\(key)"] == .bool(!isAdded)
+      else { continue }
+      differences.append(key)
+    }
+  }
+
+  /// Compares what the files state about other special tokens than the one that ends a text.
+  private mutating func compareSpecialTokens(
+    _ tokenizer: CompanionReader, _ model: CompanionReader
+  ) throws(ModelError) {
+    let configuration = try tokenizer.object(TokenizerFiles.configurationFile)
+    let others = try model.object(TokenizerFiles.configurationFile)
+    // Every tokenizer class adds no end unless the file says so; for the start, classes differ.
+    for (key, usual) in [("add_bos_token", nil), ("add_eos_token", false)] {
+      guard let isAdded = configuration[key]?.bool, let other = others[key]?.bool ?? usual,
+        isAdded != other
+      else { continue }
+      differences.append(key)
+    }
+    // A model that states no special token has those of its class; one that states some has no pad.
+    let statesSome = try EndToken.text(in: model) != nil
+    for kind in SpecialTokens.usualKinds where kind != "eos" {
+      guard let text = try SpecialTokens.text(of: kind, in: tokenizer) else { continue }
+      let other = try SpecialTokens.text(of: kind, in: model)
+      if other.map({ !$0.hasSameBytes(as: text) }) ?? (kind == "pad" && statesSome) {
+        differences.append("\(kind) token")
+      }
+    }
+  }
+
+  /// Whether a tokenizer splits texts otherwise than the pre-tokenizer that metadata names.
+  private static func splitsOtherwise(_ fast: FastTokenizer, _ metadata: Metadata) -> Bool {
+    guard let known = fast.preTokenizer.known(ignoringMerges: fast.ignoresMerges),
+      let name = metadata["tokenizer.ggml.pre"]?.text,
+      let other = KnownPreTokenizer.all.first(where: { $0.names.contains(name) })
+    else { return false }
+    return known.definitions != other.definitions
   }
 
   private static func hasOtherEnd(
@@ -54,27 +120,34 @@ package struct TokenizerComparison {
       return true
     }
     let ids = EndToken.ids(in: try tokenizer.object(TokenizerFiles.generationFile))
-    let others = EndToken.ids(in: try model.object(TokenizerFiles.generationFile))
-    return !ids.isEmpty && Set(ids) != Set(others)
+    guard !ids.isEmpty else { return false }
+    let generation = EndToken.ids(in: try model.object(TokenizerFiles.generationFile))
+    let config = EndToken.ids(in: TextConfig.merged(try model.object("config.json")))
+    return Set(ids) != Set(generation.isEmpty ? config : generation)
   }
 
-  private static func hasOtherVocabulary(
+  private mutating func compareVocabulary(
     _ tokenizer: CompanionReader, _ model: CompanionReader
-  ) throws(ModelError) -> Bool {
-    let brought = vocabularyFiles.filter(tokenizer.names.contains)
-    guard !brought.isEmpty else { return false }
+  ) throws(ModelError) {
+    let brought = Self.vocabularyFiles.filter(tokenizer.names.contains)
+    guard !brought.isEmpty else { return }
     // A model may have the same vocabulary in several files. One that both have is compared.
     guard let name = brought.first(where: model.names.contains),
       let own = try tokenizer.bytes(of: name), let other = try model.bytes(of: name)
-    else { return true }
-    if name == FastTokenizer.file {
-      guard own != other, let own = try tokenizer.fastTokenizer(),
-        let other = try model.fastTokenizer()
-      else { return false }
-      return !own.hasSameTokens(as: other)
+    else { return differences.append("tokenizer") }
+    guard name == FastTokenizer.file else {
+      let (added, known) = (try Self.addedTokens(tokenizer), try Self.addedTokens(model))
+      if own != other || !known.isEmpty && !added.isSubset(of: known) {
+        differences.append("tokenizer")
+      }
+      return
     }
-    let (added, known) = (try addedTokens(tokenizer), try addedTokens(model))
-    return own != other || !known.isEmpty && !added.isSubset(of: known)
+    guard own != other, let own = try tokenizer.fastTokenizer(),
+      let other = try model.fastTokenizer()
+    else { return }
+    guard own.hasSameTokens(as: other) else { return differences.append("tokenizer") }
+    if !own.splitsAlike(other) { differences.append("pre-tokenizer") }
+    if own.postProcessing != other.postProcessing { differences.append("post-processor") }
   }
 
   /// The texts of the tokens of a llama.cpp model, by id.
@@ -97,25 +170,5 @@ package struct TokenizerComparison {
     let configuration = try companions.object(TokenizerFiles.configurationFile)
     let decoder = configuration["added_tokens_decoder"]?.members ?? []
     return Set(decoder.map { .init($0.key, $0.value["content"] ?? .null) })
-  }
-}
-
-extension FastTokenizer {
-  /// Whether another tokenizer has the same tokens, ids and merges.
-  ///
-  /// The order of tokens in the file, and options that programs write in different ways, may differ.
-  fileprivate func hasSameTokens(as other: FastTokenizer) -> Bool {
-    guard texts.count == other.texts.count, merges.count == other.merges.count,
-      addedTokens.count == other.addedTokens.count
-    else { return false }
-    for index in 0..<texts.count {
-      guard let found = other.texts.index(of: texts[index]), other.ids[found] == ids[index] else {
-        return false
-      }
-    }
-    return (0..<merges.count).allSatisfy { merges[$0] == other.merges[$0] }
-      && zip(addedTokens, other.addedTokens).allSatisfy {
-        $0.id == $1.id && $0.text.hasSameBytes(as: $1.text)
-      }
   }
 }

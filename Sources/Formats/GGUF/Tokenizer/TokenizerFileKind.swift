@@ -9,6 +9,9 @@ package enum TokenizerFileKind: Sendable {
   /// Something that belongs to no kind and is replaced by its name only.
   case other
 
+  /// The file with all settings of a tokenizer.
+  package static let settingsFile = TokenizerFiles.configurationFile
+
   /// The kind of a companion file; nil if it is not a file of a tokenizer.
   package init?(_ name: String) {
     switch name {

@@ -12,7 +12,9 @@ struct TokenizerFiles {
   /// `special_tokens_map.json`.
   var specialTokens: JSONValue
   /// `added_tokens.json`.
-  var addedTokens: [AddedToken] = []
+  var addedTokens: [AddedToken]
+  /// The added tokens of `tokenizer_config.json`.
+  var configuredTokens: [AddedToken]
   /// `config.json`.
   var config: JSONValue
   /// `generation_config.json`.
@@ -44,23 +46,8 @@ struct TokenizerFiles {
     if fast == nil, sentencePiece == nil {
       throw Self.missing(companions, isTiktoken: isTiktoken)
     }
-    for member in try companions.object(Self.addedTokensFile).members ?? [] {
-      guard let id = member.value.int, (0...Int(Int32.max)).contains(id) else {
-        throw ModelError(
-          .malformed, "an added token has no id", file: Self.addedTokensFile, tensor: member.key)
-      }
-      addedTokens.append(AddedToken(id: id, text: member.key))
-    }
-  }
-
-  /// The added tokens that tokenizer_config.json states.
-  func configuredTokens() throws(ModelError) -> [AddedToken] {
-    var tokens: [AddedToken] = []
-    for member in configuration["added_tokens_decoder"]?.members ?? [] {
-      tokens.append(
-        try AddedToken(member.value, id: Int(member.key) ?? -1, file: Self.configurationFile))
-    }
-    return tokens
+    addedTokens = try companions.listedTokens()
+    configuredTokens = try companions.configuredTokens()
   }
 
   /// The error for a model with neither tokenizer.model nor tokenizer.json.

@@ -39,7 +39,7 @@ package struct GGUFTranslation: Translation {
   ) throws(ModelError) {
     let (whole, config) = (config, TextConfig.merged(config))
     let architecture = try Self.architecture(of: config)
-    let checks = CheckpointChecks(architecture, config: whole)
+    let checks = CheckpointChecks(architecture, config: whole, for: .llamaCpp)
     try checks.checkIsOneModel(tensors)
     let embedding = architecture.modelNames[0].huggingFace + ".weight"
     guard let table = tensors.first(where: { architecture.plainName($0.name) == embedding }) else {
@@ -48,7 +48,7 @@ package struct GGUFTranslation: Translation {
     let tokenCount = table.shape.rowCount
     let parameters = try Hyperparameters(
       config, architecture, tokenCount: tokenCount,
-      queryRowCount: tensors.first { $0.name.hasSuffix(".q_proj.weight") }?.shape.rowCount)
+      queryRowCount: tensors.queryRowCount)
     let differences = try architecture.checkExpressible(config, parameters)
     let described = GGUFHyperparameters.metadata(of: parameters, architecture)
     var metadata = Metadata()
@@ -69,7 +69,7 @@ package struct GGUFTranslation: Translation {
     try translate(tensors, architecture, parameters, checks, tokenCount: tokenCount)
     try addFactors(parameters)
     try checkIsInvertible(tensors)
-    try checks.checkIsComplete(tensors, parameters)
+    try checks.checkIsComplete(tensors, parameters.sizes)
   }
 
   private static func architecture(of config: JSONValue) throws(ModelError) -> Architecture {
@@ -96,7 +96,7 @@ package struct GGUFTranslation: Translation {
         placements.append(nil)
       } else if Self.isRecomputed(tensor.name, architecture) {
         placements.append(nil)
-      } else if try checks.accepts(tensor, parameters, tokenCount: tokenCount),
+      } else if try checks.accepts(tensor, parameters.sizes, tokenCount: tokenCount),
         let translated = try Self.translated(tensor, architecture, parameters)
       {
         placements.append(translated)

@@ -2,8 +2,9 @@ internal import Architectures
 internal import Bytes
 internal import TensorModel
 
-/// Checks that the tensors of a checkpoint are those that its config and llama.cpp ask for.
+/// Checks that the tensors of a checkpoint are those that its config and a runtime ask for.
 struct CheckpointChecks {
+  private let runtime: Runtime
   private let architecture: Architecture
   /// The whole `config.json`.
   private let whole: JSONValue
@@ -11,13 +12,36 @@ struct CheckpointChecks {
   private let config: JSONValue
 
   /// Creates checks for the checkpoints of an architecture with a `config.json`.
-  init(_ architecture: Architecture, config: JSONValue) {
+  init(_ architecture: Architecture, config: JSONValue, for runtime: Runtime) {
+    self.runtime = runtime
     self.architecture = architecture
     whole = config
     self.config = TextConfig.merged(config)
   }
 
-  private var ggufName: String { architecture.ggufName }
+  /// The runtime, and its name of the architecture.
+  private var model: String {
+    switch runtime {
+    case .llamaCpp: "llama.cpp's \(architecture.ggufName)"
+    case .mlxLM: "mlx-lm's \(architecture.modelTypes[0])"
+    }
+  }
+
+  /// The tensors that may have a bias, by their names in llama.cpp.
+  private var biases: Set<String> {
+    switch runtime {
+    case .llamaCpp: architecture.possibleBiases(config)
+    case .mlxLM: architecture.mlxBiases(config)
+    }
+  }
+
+  /// The tensors that must have a bias, by their names in llama.cpp.
+  private var requiredBiases: Set<String> {
+    switch runtime {
+    case .llamaCpp: architecture.statedBiases(config)
+    case .mlxLM: architecture.mlxBiases(config)
+    }
+  }
 
   /// Throws `unsupported` if the checkpoint has the tensors of several text models.
   func checkIsOneModel(_ tensors: [TensorInfo]) throws(ModelError) {
@@ -37,21 +61,21 @@ struct CheckpointChecks {
     }
   }
 
-  /// Whether llama.cpp has a tensor in this architecture.
+  /// Whether the runtime has a tensor in this architecture.
   ///
   /// Throws `malformed` for a tensor that contradicts the config.
   func accepts(
-    _ tensor: TensorInfo, _ parameters: Hyperparameters, tokenCount: Int
+    _ tensor: TensorInfo, _ sizes: ModelSizes, tokenCount: Int
   ) throws(ModelError) -> Bool {
     guard let place = architecture.place(ofHuggingFaceName: tensor.name),
       let expected = architecture.expectedShape(
-        ofHuggingFaceName: tensor.name, parameters, tokenCount: tokenCount),
-      !tensor.name.hasSuffix(".bias") || architecture.traits.biases.contains(place.names.gguf)
+        ofHuggingFaceName: tensor.name, sizes, tokenCount: tokenCount),
+      !tensor.name.hasSuffix(".bias") || biases.contains(place.names.gguf)
     else { return false }
-    if let layer = place.layer, layer >= parameters.layerCount {
+    if let layer = place.layer, layer >= sizes.layerCount {
       throw ModelError(
         .malformed, "the model has more layers than config.json states", tensor: tensor.name,
-        expected: "layers 0 to \(parameters.layerCount - 1), as num_hidden_layers states",
+        expected: "layers 0 to \(sizes.layerCount - 1), as num_hidden_layers states",
         found: "layer \(layer)",
         hint: "correct num_hidden_layers, or remove the tensors of the other layers")
     }
@@ -61,32 +85,47 @@ struct CheckpointChecks {
       .malformed, "the tensor does not have the shape that config.json states",
       tensor: tensor.name, expected: "\(dimensions), \(expected.formula)",
       found: "\(tensor.shape)",
-      hint: "correct config.json if all layers have this size; llama.cpp has no layers of "
+      hint:
+        "correct config.json if all layers have this size; \(runtime.rawValue) has no layers of "
         + "different sizes in this architecture")
   }
 
-  /// Throws `unsupported` if there are tensors that llama.cpp does not have.
+  /// Throws `unsupported` if there are tensors that the runtime does not have.
   func refuse(_ names: [String]) throws(ModelError) {
     guard let first = names.first else { return }
     if let head = names.first(where: TensorNames.isTaskHead) {
       throw ModelError(
-        .unsupported, "llama.cpp's \(ggufName) has no head for classification or values",
+        .unsupported, "\(model) has no head for classification or values",
         tensor: head, expected: "\(TensorNames.head).weight, or no head", found: head,
         hint: "write another format, such as --to safetensors")
     }
+    let found = names.count > 1 ? "\(first) and \(names.count - 1) more" : first
+    if let key = biasKey(of: first), config[key]?.bool != true {
+      throw ModelError(
+        .malformed, "config.json says that the layer has no bias", tensor: first,
+        expected: "\(key) true, or no bias", found: found,
+        hint: "set \(key) to true in config.json if the biases belong to the model")
+    }
     throw ModelError(
-      .unsupported, "llama.cpp's \(ggufName) has no such tensor", tensor: first,
-      expected: "names as in \(architecture.modelTypes[0]) models",
-      found: names.count > 1 ? "\(first) and \(names.count - 1) more" : first)
+      .unsupported, "\(model) has no such tensor", tensor: first,
+      expected: "names as in \(architecture.modelTypes[0]) models", found: found)
+  }
+
+  /// The key of the config that says whether the model has a bias; nil for other tensors.
+  private func biasKey(of name: String) -> String? {
+    guard name.hasSuffix(".bias"), let place = architecture.place(ofHuggingFaceName: name) else {
+      return nil
+    }
+    return architecture.traits.biasKeys.first { $0.tensors.contains(place.names.gguf) }?.key
   }
 
   /// Throws `malformed` if a tensor is missing.
   func checkIsComplete(
-    _ tensors: [TensorInfo], _ parameters: Hyperparameters
+    _ tensors: [TensorInfo], _ sizes: ModelSizes
   ) throws(ModelError) {
     let present = Set(tensors.map { ExactName(architecture.plainName($0.name)) })
-    let layerCount = parameters.layerCount
-    let expertCount = parameters.expertCount ?? 0
+    let layerCount = sizes.layerCount
+    let expertCount = sizes.expertCount ?? 0
     // Each layer and expert has at least one tensor. This bounds the list of required names.
     guard max(1, expertCount) <= tensors.count / layerCount else {
       throw ModelError(
@@ -96,7 +135,7 @@ struct CheckpointChecks {
         found: "\(tensors.count) tensors")
     }
     let weights = architecture.requiredNames(layerCount: layerCount, expertCount: expertCount)
-    let required = weights + architecture.requiredBiases(layerCount: layerCount, config)
+    let required = weights + architecture.biasNames(of: requiredBiases, layerCount: layerCount)
     let missing = required.filter { !present.contains(ExactName($0)) }
     if let first = missing.first {
       throw ModelError(
@@ -118,11 +157,7 @@ struct CheckpointChecks {
   }
 
   /// Whether the model predicts tokens; models that only embed texts do not.
-  private var needsHead: Bool {
-    let classes = (whole["architectures"]?.array ?? []).compactMap(\.string)
-    let suffixes = ["ForCausalLM", "ForConditionalGeneration", "LMHeadModel"]
-    return classes.isEmpty || classes.contains { name in suffixes.contains(where: name.hasSuffix) }
-  }
+  private var needsHead: Bool { TextConfig.predictsTokens(whole) ?? true }
 
   /// Notes about a config that does not describe the tensors, though the output does.
   func notes(_ tensors: [TensorInfo], tokenCount: Int) -> [String] {

@@ -1,0 +1,86 @@
+package import Bytes
+package import TensorModel
+
+/// The numbers that determine the shapes of a model's tensors.
+package struct ModelSizes: Sendable, Hashable {
+  /// The number of layers: `num_hidden_layers`.
+  package let layerCount: Int
+  /// The width of the residual stream: `hidden_size`.
+  package let hiddenSize: Int
+  /// The inner width of a feed-forward network: `intermediate_size`.
+  package let feedForwardSize: Int
+  /// The number of heads of queries: `num_attention_heads`.
+  package let headCount: Int
+  /// The number of heads of keys, and of values: `num_key_value_heads`.
+  package let keyValueHeadCount: Int
+  /// The number of rows of a head: `head_dim`, or else `hidden_size` divided by the heads.
+  package let headSize: Int
+  /// Whether the source states `headSize`; otherwise it was computed.
+  package let statesHeadSize: Bool
+  /// The number of experts of a layer; nil without experts.
+  package let expertCount: Int?
+
+  // Tables of rotary embeddings have a number for each pair of rows; this limits their size.
+  private static let headSizeLimit = 1 << 16
+
+  /// Reads the sizes that a `config.json` states.
+  ///
+  /// - Parameters:
+  ///   - config: The config of the text model.
+  ///   - architecture: The architecture that the config names.
+  ///   - queryRowCount: The number of rows of the projection to queries; nil if it is not known.
+  /// - Throws: `malformed` for values that are missing or invalid, `limit` for heads that are too
+  ///   large, and `unsupported` for values that differ by layer.
+  package init(
+    _ config: JSONValue, _ architecture: Architecture, queryRowCount: Int? = nil
+  ) throws(ModelError) {
+    let values = ConfigValues(config, architecture)
+    layerCount = try values.required("num_hidden_layers")
+    hiddenSize = try values.required("hidden_size")
+    feedForwardSize = try values.required("intermediate_size")
+    headCount = try values.required("num_attention_heads")
+    keyValueHeadCount = try values.count("num_key_value_heads") ?? headCount
+    guard headCount % keyValueHeadCount == 0 else {
+      throw ConfigValues.fault(
+        "num_key_value_heads", "a divisor of num_attention_heads, \(headCount)",
+        JSONValue(keyValueHeadCount))
+    }
+    let stated = try values.count("head_dim")
+    statesHeadSize = stated != nil
+    let derived = hiddenSize / headCount
+    // A config that leaves the size out has the default of transformers. Some programs write configs
+    // for which the weights have the other default.
+    let isStated = (config["head_dim"] ?? .null) != .null
+    let isDerived = !isStated && queryRowCount == headCount * derived
+    headSize = isDerived ? derived : stated ?? derived
+    try Self.check(headSize, atMost: Self.headSizeLimit, "rows in a head", "head_dim")
+    expertCount =
+      architecture.hyperparameters.contains(.expertCount)
+      ? try values.required("num_local_experts") : nil
+  }
+
+  /// Throws `limit` for a number of the config that is too large.
+  static func check(
+    _ count: Int, atMost limit: Int, _ noun: String, _ key: String
+  ) throws(ModelError) {
+    guard count > limit else { return }
+    throw ModelError(
+      .limit, "config.json states too many \(noun)", tensor: key, expected: "at most \(limit)",
+      found: "\(count)")
+  }
+
+  /// Reads the sizes that the metadata of a GGUF file states.
+  ///
+  /// Throws `malformed` for values that are missing or invalid.
+  init(_ values: GGUFValues) throws(ModelError) {
+    layerCount = try values.required("block_count")
+    hiddenSize = try values.required("embedding_length")
+    feedForwardSize = try values.required("feed_forward_length")
+    headCount = try values.required("attention.head_count")
+    keyValueHeadCount = try values.count("attention.head_count_kv") ?? headCount
+    let stated = try values.count("attention.key_length")
+    statesHeadSize = stated != nil
+    headSize = stated ?? hiddenSize / headCount
+    expertCount = try values.count("expert_count")
+  }
+}
