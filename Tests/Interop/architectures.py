@@ -375,9 +375,9 @@ def tokens(count: int) -> np.ndarray:
     return np.random.default_rng(1).integers(4, 380, (2, count))
 
 
-def logits(folder: Path, rows: np.ndarray):
-    """The logits that transformers computes in float32."""
-    model, report = transformers.AutoModelForCausalLM.from_pretrained(
+def load(folder: Path, auto=transformers.AutoModelForCausalLM):
+    """The model in float32, as transformers loads it; all tensors must be used."""
+    model, report = auto.from_pretrained(
         folder,
         dtype=torch.float32,
         attn_implementation="eager",
@@ -386,5 +386,10 @@ def logits(folder: Path, rows: np.ndarray):
     )
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         assert not report[problem], f"transformers: {problem} {report[problem]}"
+    return model.eval()
+
+
+def logits(folder: Path, rows: np.ndarray):
+    """The logits that transformers computes in float32."""
     with torch.no_grad():
-        return model.eval()(torch.from_numpy(rows)).logits.numpy()
+        return load(folder)(torch.from_numpy(rows)).logits.numpy()

@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import architectures
 import numpy as np
 import safetensors.torch
 import torch
@@ -362,16 +363,7 @@ def _tokenizer(kind: str, name: str) -> dict[str, bytes]:
 def load(folder: Path):
     """The model in float32, as transformers loads it; all tensors must be used."""
     larger = "vision_config" in json.loads((folder / "config.json").read_text())
-    model, report = _auto(larger).from_pretrained(
-        folder,
-        dtype=torch.float32,
-        attn_implementation="eager",
-        local_files_only=True,
-        output_loading_info=True,
-    )
-    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        assert not report[problem], f"transformers: {problem} {report[problem]}"
-    return model.eval()
+    return architectures.load(folder, _auto(larger))
 
 
 def logits(model, rows: np.ndarray) -> np.ndarray:
