@@ -60,6 +60,11 @@ package enum TensorNames {
     "score", "classifier", "classification_head", "qa_outputs", "v_head", "value_head",
   ]
 
+  /// Whether a tensor is a rotary table of an old checkpoint; runtimes compute it themselves.
+  package static func isRotaryTable(_ name: String) -> Bool {
+    name.hasSuffix(".rotary_emb.inv_freq")
+  }
+
   /// Whether a layer is a lookup table instead of a matrix that inputs are multiplied by.
   package static func isTable(_ path: String) -> Bool {
     guard let word = path.split(separator: ".").last.map(String.init) else { return false }

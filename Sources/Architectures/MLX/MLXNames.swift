@@ -141,17 +141,13 @@ package struct MLXNames: Sendable {
 
   /// Whether mlx-lm does not use a tensor, so that it must be left out.
   package func leavesOut(_ name: String) -> Bool {
-    Self.isRotaryTable(name) || Self.isCacheScale(name) || leftOut.contains(where: name.hasPrefix)
+    TensorNames.isRotaryTable(name) || Self.isCacheScale(name)
+      || leftOut.contains(where: name.hasPrefix)
   }
 
   /// Whether a tensor is the scale of a cache of keys and values in FP8, which mlx-lm has not.
   private static func isCacheScale(_ name: String) -> Bool {
     name.hasSuffix(".k_scale") || name.hasSuffix(".v_scale")
-  }
-
-  /// Whether a tensor is a rotary table, which mlx-lm computes itself.
-  package static func isRotaryTable(_ name: String) -> Bool {
-    name.hasSuffix(".rotary_emb.inv_freq")
   }
 
   /// Whether all tensors keep their names and forms, apart from those that are left out.

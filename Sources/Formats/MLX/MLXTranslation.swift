@@ -70,7 +70,7 @@ package struct MLXTranslation: Translation {
   /// A note about tensors that are left out; none about rotary tables, which are computed again.
   private static func notes(_ tensors: [TensorInfo], _ names: MLXNames) -> [String] {
     let found = tensors.lazy.map(\.name).filter {
-      names.leavesOut($0) && !MLXNames.isRotaryTable($0)
+      names.leavesOut($0) && !TensorNames.isRotaryTable($0)
     }
     guard let first = found.first else { return [] }
     return ["tensors that mlx-lm does not use are left out: \(found.count), such as \(first)"]

@@ -135,7 +135,7 @@ package struct GGUFTranslation: Translation {
 
   /// Whether llama.cpp computes a tensor itself, or uses the embeddings instead of it.
   private static func isRecomputed(_ name: String, _ architecture: Architecture) -> Bool {
-    if name.hasSuffix(".rotary_emb.inv_freq") { return true }
+    if TensorNames.isRotaryTable(name) { return true }
     return architecture.leavesOutHead && TensorNames.isTextHead(name)
   }
 
