@@ -342,6 +342,9 @@ def test_honest_integers_are_copied(bench, control):
         assert result.returncode == 0, (command, result.stderr)
         if command == "attach":
             continue
+        if "mlx" in command and control == "scales of a cache":  # mlx-lm has no such cache
+            assert "k_scale" in result.stderr
+            continue
         back = bench.fresh()
         bench.pleat.run("convert", out, "--to", "safetensors", "-o", back)
         found = safetensors.torch.load_file(back / "model.safetensors")
