@@ -1,4 +1,4 @@
-internal import Kernels
+package import Kernels
 package import TensorModel
 
 /// Writes rows of floats as bytes of an encoding without groups: plain numbers, or blocks of another
@@ -9,30 +9,32 @@ package protocol RowEncoder: Sendable {
   /// The encoding of the bytes.
   var encoding: Encoding { get }
 
-  /// Encodes `values`, whole blocks of the encoding, into just as many bytes as they take.
-  func encode(_ values: [Float], into bytes: inout MutableRawSpan)
-}
-
-/// The row encoders that Pleat knows; whatever makes an encoding without groups comes from here.
-package enum RowEncoders {
-  /// Every row encoder.
-  package static let all: [any RowEncoder] = Grouping.supportedParameters.map {
-    PlainEncoder(type: $0)
-  }
-
-  /// The encoder that makes an encoding; nil if Pleat only copies it.
-  package static func encoder(for encoding: Encoding) -> (any RowEncoder)? {
-    all.first { $0.encoding == encoding }
-  }
+  /// Encodes whole blocks of the encoding into just as many bytes as they take.
+  ///
+  /// - Parameters:
+  ///   - values: The numbers; for blocks, whole rows of the tensor.
+  ///   - firstRow: The number of the first row in the tensor, counted through all its matrices.
+  ///   - bytes: Receives the bytes.
+  /// - Throws: The fault of the first block with a value that is not finite, or with a scale that
+  ///   is too large for F16. Plain numbers throw nothing: they may become infinite.
+  func encode(
+    _ values: [Float], firstRow: Int, into bytes: inout MutableRawSpan) throws(GroupFault)
 }
 
 /// Writes plain numbers, each rounded half to even.
-private struct PlainEncoder: RowEncoder {
-  let type: ScalarType
+package struct PlainEncoder: RowEncoder {
+  /// The type of the numbers: F16, BF16 or F32.
+  package let type: ScalarType
 
-  var encoding: Encoding { .plain(type) }
+  /// Creates an encoder; nil for types that Pleat only copies.
+  package init?(_ type: ScalarType) {
+    guard Grouping.supportedParameters.contains(type) else { return nil }
+    self.type = type
+  }
 
-  func encode(_ values: [Float], into bytes: inout MutableRawSpan) {
+  package var encoding: Encoding { .plain(type) }
+
+  package func encode(_ values: [Float], firstRow: Int, into bytes: inout MutableRawSpan) {
     FloatFormat(type).encode(values.span, into: &bytes)
   }
 }

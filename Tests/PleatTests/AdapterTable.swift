@@ -63,8 +63,11 @@ struct AdapterTable {
     .groups("Q8_0", .none, bits: 8, in: .gguf),
     .groups("Q8_0, `--to pleat`", .none, bits: 8),
     Row(
-      "Q4_K and other blocks",
-      .foreign(BlockLayout(name: "Q4_K", elementCount: 256, byteCount: 144)), .gguf),
+      "Q2_K, Q4_K, Q5_K", .foreign(BlockLayout(name: "Q4_K", elementCount: 256, byteCount: 144)),
+      .gguf),
+    Row(
+      "Q6_K and other blocks without offsets",
+      .foreign(BlockLayout(name: "Q6_K", elementCount: 256, byteCount: 210)), .gguf),
   ]
 
   private static let shape = Shape(64, 256)

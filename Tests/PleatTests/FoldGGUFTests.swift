@@ -142,7 +142,7 @@ import Testing
     #expect(packed.model.catalog.tensors[0].encoding.description.contains("8-bit"))
   }
 
-  @Test("folding into K-quants is refused, and the error counts all tensors")
+  @Test("folding LoRA into K-quants is refused, and the error counts all tensors")
   func otherLayouts() throws {
     let bytes = [UInt8](repeating: 0, count: 144)
     let base = try Model.open(
@@ -153,7 +153,7 @@ import Testing
     let applied = try folder.applied((0..<3).map { ToyFactors("m.\($0)", 1, 256, seed: 567) })
     let found = try folder.error([applied], into: base, to: "out.gguf")
     #expect(found.error?.kind == .unsupported)
-    let reason = "m.0.weight and 2 more: Pleat cannot fold into Q4_K"
+    let reason = "m.0.weight and 2 more: Pleat folds only QA-LoRA adapters into Q4_K"
     #expect(found.error?.found?.contains(reason) == true)
     #expect(found.isClean)
   }

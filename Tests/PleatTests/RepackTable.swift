@@ -66,7 +66,7 @@ struct RepackTable {
       }
       return (source.offset == .zeroPoint ? "bias rounded" : "same, with bias") + type
     case .encode(_, .rows): return "decoded"
-    case .encode, .omit: return "?"
+    case .encode, .moveMinima, .omit: return "?"
     }
   }
 

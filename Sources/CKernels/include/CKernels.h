@@ -107,6 +107,13 @@ bool pleat_ggml_unpack(pleat_instructions set, uint32_t type, const void *blocks
 int64_t pleat_ggml_encode(pleat_instructions set, uint32_t type, const float *values,
                           ptrdiff_t block_count, uint8_t *codes, float *scales, float *biases);
 
+/* ggml_minima.c: adds one number to all weights of each sub-block of Q2_K, Q4_K or Q5_K, as nearly as
+   the integers of its minima allow. It changes these and the step of the minima, in place. `delta`
+   has one finite number per sub-block. A block with zeros only is unchanged. False for other types. */
+
+bool pleat_ggml_move_minima(pleat_instructions set, uint32_t type, void *blocks,
+                            ptrdiff_t block_count, const float *delta);
+
 /* statistics.c: value i goes to partial sum i mod 8; the eight are added as
    ((0+4)+(2+6)) + ((1+5)+(3+7)). */
 

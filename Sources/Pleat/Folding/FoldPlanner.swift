@@ -1,5 +1,6 @@
 package import Adapters
 package import Formats
+internal import Kernels
 internal import Quantization
 package import TensorModel
 internal import Weights
@@ -50,7 +51,6 @@ package struct FoldPlanner: Sendable {
     guard !changes.isEmpty else {
       return Decision(wish: try unchanged(tensor), verdict: .exact)
     }
-    let isReplaced = changes.contains(where: \.isReplacement)
     if changes.dropFirst().contains(where: \.isReplacement) {
       return refuse(tensor, "an adapter replaces a tensor that an earlier adapter changes")
     }
@@ -66,30 +66,64 @@ package struct FoldPlanner: Sendable {
       return decision
     case .plain(let type):
       return refuse(tensor, "Pleat cannot fold into \(type.name)")
-    case .foreign(let layout):
-      return refuse(
-        tensor, "Pleat cannot fold into \(layout.name) (start from the 16-bit model instead)")
-    case .grouped(let grouping) where options.dequantizes:
-      let type = grouping.parameters
+    case .foreign, .grouped:
+      return decideQuantized(tensor, changes)
+    }
+  }
+
+  /// The decision for a quantized tensor.
+  private func decideQuantized(_ tensor: TensorInfo, _ changes: [PairedChange]) -> Decision {
+    if options.dequantizes, let type = tensor.encoding.decodedType {
       var decision = decide(
         tensor, .plain(type), .encode(changes.map { .adapter($0) }, .plain(type)), .exact)
       decision.wish.grow(for: changes)
       return decision
-    case .grouped(let grouping):
-      if isReplaced {
-        return refuse(
-          tensor, "the adapter replaces a quantized tensor with a 16-bit tensor (--dequantize)")
-      }
-      return decide(tensor, changes, grouping)
     }
+    if changes.contains(where: \.isReplacement) {
+      return refuse(
+        tensor, "the adapter replaces a quantized tensor with a 16-bit tensor (--dequantize)")
+    }
+    switch tensor.encoding {
+    case .grouped(let grouping): return decide(tensor, changes, grouping)
+    case .foreign(let layout): return decide(tensor, changes, layout)
+    case .plain: return refuse(tensor, "it is not quantized")
+    }
+  }
+
+  /// The decision for blocks of llama.cpp: those with minima can take pooled adapters, rounded.
+  private func decide(
+    _ tensor: TensorInfo, _ changes: [PairedChange], _ layout: BlockLayout
+  ) -> Decision {
+    guard let type = BlockType(layout) else {
+      return refuse(
+        tensor, "Pleat cannot fold into \(layout.name) (start from the 16-bit model instead)")
+    }
+    guard let size = type.minimumSize else {
+      return refuse(
+        tensor,
+        "\(layout.name) stores no offsets (--dequantize; a base in Q4_1 or Q5_1 takes a "
+          + "QA-LoRA adapter exactly)")
+    }
+    guard changes.allSatisfy({ $0.groupSize.map { $0 % size == 0 } ?? false }) else {
+      return refuse(
+        tensor,
+        "Pleat folds only QA-LoRA adapters into \(layout.name), with groups that are a "
+          + "multiple of \(size) inputs (--dequantize, or start from the 16-bit model)")
+    }
+    if case .refused(let reason) = format.carries(tensor.encoding) { return refuse(tensor, reason) }
+    return decide(
+      tensor, tensor.encoding, .moveMinima(changes),
+      .rounded(
+        "the minima of \(layout.name) are small integers, which are chosen anew; Q4_1 and Q5_1 "
+          + "are exact", permit: .round))
   }
 
   /// The type that the user chose for all numbers; nil unless the format has one type for all.
   private var commonType: ScalarType? { format.usesOneFloatType ? options.biasType : nil }
 
   private func unchanged(_ tensor: TensorInfo) throws(ModelError) -> TensorWish {
-    if options.dequantizes, case .grouped(let grouping) = tensor.encoding {
-      return TensorWish(decoding: tensor, to: grouping.parameters, "decoded")
+    if options.dequantizes, let type = tensor.encoding.decodedType {
+      return TensorWish(decoding: tensor, to: type, "decoded")
     }
     var wish = try conversion.decide(tensor)
     guard case .copy = wish.transform else { return wish }
@@ -208,6 +242,17 @@ package struct FoldPlanner: Sendable {
     default:
       transform.adapterEdits.count == 1
         ? "adapter added" : "\(transform.adapterEdits.count) adapters added"
+    }
+  }
+}
+
+extension Encoding {
+  /// The type of the weights after decoding; nil if they are not quantized, or cannot be decoded.
+  var decodedType: ScalarType? {
+    switch self {
+    case .grouped(let grouping): grouping.parameters
+    case .foreign(let layout): BlockType(layout) == nil ? nil : .f16
+    case .plain: nil
     }
   }
 }

@@ -15,9 +15,10 @@ extension Plan {
   /// Whether a fold rounds codes or zero points, beyond the one rounding to the stored type.
   public var isLossy: Bool {
     jobs.contains { job in
-      guard job.foldsAdapters, job.source.isGrouped else { return false }
+      guard job.foldsAdapters else { return false }
       switch job.transform {
-      case .encode(_, .groups): return true
+      case .encode(_, .groups): return job.source.isGrouped
+      case .moveMinima: return true
       case .regroup(let grouping, _): return grouping.offset == .zeroPoint
       case .encode(_, .rows), .copy, .omit: return false
       }
@@ -50,11 +51,19 @@ extension Plan {
       expected: "\(missing.permit.rawValue) to accept the loss", hint: hint(for: missing.permit))
   }
 
+  private var movesMinima: Bool {
+    jobs.contains { if case .moveMinima = $0.transform { true } else { false } }
+  }
+
   private func hint(for permit: FoldPlanner.Permit) -> String {
     switch permit {
     case .requantize:
       return "--dequantize writes 16-bit weights; --requantize quantizes the weights again; "
         + "folding into the 16-bit model before quantizing loses less"
+    case .round where movesMinima:
+      return
+        "--round accepts the loss; a base in Q4_1 or Q5_1, as --type Q4_1 --pure makes it, takes "
+        + "the adapter exactly"
     case .round:
       return "--round accepts the loss"
         + (format.bits.contains(8) ? "; --widen 8 makes the steps of zero points finer" : "")

@@ -143,7 +143,7 @@ private struct FoldDraft {
         .usage, "--requantize and --dequantize exclude each other",
         hint: "--dequantize loses less; --requantize writes a smaller file")
     }
-    guard model.catalog.tensors.contains(where: \.isGrouped) else {
+    guard model.catalog.tensors.contains(where: { $0.encoding.decodedType != nil }) else {
       throw ModelError(
         .usage, "--dequantize has no effect, because no weight of the base model is quantized",
         hint: "leave --dequantize out")
@@ -206,7 +206,9 @@ private struct FoldDraft {
 
   /// What `--dequantize` loses: nothing of the quantization is undone, and sums are rounded.
   private func dequantizingNotes(_ decisions: [FoldPlanner.Decision]) -> [String] {
-    let decoded = decisions.filter { $0.wish.source.isGrouped && !$0.wish.target.isGrouped }
+    let decoded = decisions.filter {
+      $0.wish.source.encoding.decodedType != nil && $0.wish.target.encoding.decodedType == nil
+    }
     guard let first = decoded.first else { return [] }
     let weights = decoded.count == 1 ? "1 weight becomes" : "\(decoded.count) weights become"
     return [

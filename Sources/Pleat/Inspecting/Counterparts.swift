@@ -138,10 +138,10 @@ extension Counterparts.Counterpart {
     var result = placement.rowOrder?.interleaved(values, rowLength: columnCount) ?? values
     guard placement.addsOne else { return result }
     for index in result.indices { result[index] += 1 }
-    if case .plain(let type) = encoding, let encoder = RowEncoders.encoder(for: encoding) {
+    if case .plain(let type) = encoding, let encoder = PlainEncoder(type) {
       let sums = result
       var bytes = [UInt8](repeating: 0, count: sums.count * type.bitWidth / 8)
-      bytes.change(bytes.indices) { encoder.encode(sums, into: &$0) }
+      bytes.change(bytes.indices) { encoder.encode(sums, firstRow: 0, into: &$0) }
       RowDecoder(encoding)?.decode(bytes[...], into: &result)
     }
     return result

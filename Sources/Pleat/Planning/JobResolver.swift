@@ -156,7 +156,7 @@ package struct JobResolver {
     case .copy: return max(1, byteCount)
     case .encode(_, let encoder) where !wish.transform.foldsAdapters:
       return encoder.plainType.map { count * $0.bitWidth / 8 }
-    case .encode, .regroup, .omit: return nil
+    case .encode, .regroup, .moveMinima, .omit: return nil
     }
   }
 

@@ -74,7 +74,7 @@ extension TensorWish {
       wish.transform = try adding(changes, to: quantizer)
     case .encode(_, .rows(let encoder)):
       wish.transform = .encode(changes.map { .adapter($0) }, .rows(encoder))
-    case .copy, .regroup, .omit:
+    case .copy, .regroup, .moveMinima, .omit:
       // An adapter is folded into a tensor that keeps its encoding.
       let decision = try FoldPlanner(format).decide(source, changes)
       guard case .exact = decision.verdict else {

@@ -56,7 +56,7 @@ extension TensorWish {
     switch transform {
     case .copy where source.encoding == .plain(.f32): break
     case .copy, .encode(_, .rows): retype(to: .f32)
-    case .encode(_, .groups), .regroup, .omit: break
+    case .encode(_, .groups), .regroup, .moveMinima, .omit: break
     }
   }
 
@@ -68,8 +68,7 @@ extension TensorWish {
         tensor: source.name,
         hint: "fold into a safetensors folder first, then convert the result")
     }
-    guard case .plain(let type) = target.encoding, RowEncoders.encoder(for: .plain(type)) != nil
-    else { return }
+    guard case .plain(let type) = target.encoding, PlainEncoder(type) != nil else { return }
     if case .copy = transform { retype(to: type) }
     guard case .encode(let edits, let encoder) = transform else { return }
     transform = .encode(edits + [.addOne], encoder)

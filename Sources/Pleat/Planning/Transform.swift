@@ -12,6 +12,8 @@ package enum Transform: Sendable {
   ///
   /// Adapters with pooled inputs change the offsets.
   case regroup(Grouping, offsetMoves: [PairedChange])
+  /// Blocks keep their codes and scales, and adapters with pooled inputs change the minima.
+  case moveMinima([PairedChange])
   /// The tensor is left out, because the target computes it or cannot store it.
   case omit
 }
@@ -33,7 +35,7 @@ package enum Encoder: Sendable {
 
   /// As plain numbers of F16, BF16 or F32.
   package static func plain(_ type: ScalarType) -> Encoder {
-    guard let encoder = RowEncoders.encoder(for: .plain(type)) else {
+    guard let encoder = PlainEncoder(type) else {
       preconditionFailure("planners decode to F16, BF16 and F32 only")
     }
     return .rows(encoder)
@@ -62,7 +64,7 @@ extension Transform {
   /// The changes that adapters make to the offsets of groups, in order.
   package var offsetMoves: [PairedChange] {
     switch self {
-    case .encode(_, .groups(_, let moves)), .regroup(_, let moves): moves
+    case .encode(_, .groups(_, let moves)), .regroup(_, let moves), .moveMinima(let moves): moves
     case .encode, .copy, .omit: []
     }
   }
@@ -108,6 +110,7 @@ extension Transform {
     switch self {
     case .copy: return .copy
     case .omit: return .omit
+    case .moveMinima: return .shift
     case .encode(_, .groups): return .quantize
     case .encode(_, let encoder):
       guard encoder.plainType != nil else { return .quantize }

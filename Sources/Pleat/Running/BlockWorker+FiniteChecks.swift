@@ -80,6 +80,13 @@ extension BlockWorker {
     }
   }
 
+  /// Throws `malformed` if a number of the source in `values` is not finite.
+  func checkFiniteSource(_ job: TensorJob, firstRow: Int) throws(ModelError) {
+    guard let index = Self.nonFinite(values) else { return }
+    let columns = job.partition.elementsPerUnit
+    throw Self.damaged("a weight", values[index], position(firstRow * columns + index, columns))
+  }
+
   /// The index of the first number that is not finite; nil if all are finite.
   static func nonFinite(_ values: [Float]) -> Int? {
     largestMagnitude(values.span).isFinite ? nil : values.firstIndex { !$0.isFinite }
@@ -98,23 +105,32 @@ extension BlockWorker {
         + "pleat quantize --rule 'name=keep' copies the tensor unchanged")
   }
 
-  /// The error for a group that a scheme could not encode.
+  /// The error for a group, or a block, that a scheme could not encode.
   func explain(
-    _ fault: GroupFault, _ job: TensorJob, _ grouping: Grouping, firstRow: Int
+    _ fault: GroupFault, _ job: TensorJob, _ encoding: Encoding, firstRow: Int
   ) -> ModelError {
-    let first = fault.group * grouping.groupSize
-    let group = values[first..<first + grouping.groupSize]
+    let (size, parameters) =
+      switch encoding {
+      case .grouped(let grouping): (grouping.groupSize, grouping.parameters)
+      case .foreign(let layout): (layout.elementCount, .f16)
+      case .plain(let type): (1, type)
+      }
+    let first = fault.group * size
+    let group = values[first..<first + size]
     let columns = job.partition.elementsPerUnit
     switch fault.kind {
     case .nonFiniteValue:
       let index = group.firstIndex { !$0.isFinite } ?? first
       return Self.damaged("a weight", values[index], position(firstRow * columns + index, columns))
     case .parameterOverflow:
+      let isBlock = if case .foreign = encoding { true } else { false }
       return ModelError(
-        .unsupported, "the scale or bias of a group does not fit \(grouping.parameters.name)",
+        .unsupported,
+        "the scale or bias of a \(isBlock ? "block" : "group") does not fit \(parameters.name)",
         found: "weights from \(group.min() ?? 0) to \(group.max() ?? 0) in "
           + position(firstRow * columns + first, columns),
-        hint: "use --parameters BF16 or F32")
+        hint: isBlock
+          ? "--rule '\(job.source.name)=keep' leaves it as it is" : "use --parameters BF16 or F32")
     }
   }
 

@@ -28,18 +28,17 @@ extension BlockWorker {
   func merge(
     _ job: TensorJob, _ units: Range<Int>, _ encoder: any RowEncoder, _ target: inout [UInt8]
   ) throws(ModelError) {
-    let type = encoder.plainType ?? .f32
     let columns = job.partition.elementsPerUnit
     for tile in job.partition.tiles(units.count) {
       decodeSource(job, tile)
       let firstRow = units.lowerBound + tile.lowerBound
       guard let update = try updated(job, firstRow..<firstRow + tile.count) else { continue }
-      let bytes = job.targetLayouts[0].range(of: tile)
-      let wanted = values
-      target.change(bytes) { encoder.encode(wanted, into: &$0) }
-      RowDecoder(encoder.encoding)?.decode(target[bytes], into: &values)
+      try encode(job, encoder, tile, firstUnit: firstRow, &target)
+      let bytes = target[job.targetLayouts[0].range(of: tile)]
+      RowDecoder(encoder.encoding)?.decode(bytes, into: &values)
       try checkStored(
-        values, "a merged weight", type, first: firstRow * columns, columns: columns)
+        values, "a merged weight", encoder.plainType ?? .f16, first: firstRow * columns,
+        columns: columns)
       measurement?.add(values, base: update.base, delta: update.delta)
     }
   }
@@ -150,6 +149,32 @@ extension BlockWorker {
     var output = source
     output[field.part] = edited
     return output
+  }
+
+  /// Copies blocks, and chooses the minima of their sub-blocks anew.
+  func moveMinima(
+    _ job: TensorJob, _ units: Range<Int>, _ moves: [PairedChange], _ target: inout [UInt8]
+  ) throws(ModelError) {
+    guard case .foreign(let layout) = job.source.encoding, let type = BlockType(layout),
+      let size = type.minimumSize
+    else { preconditionFailure("the planner moves only minima that blocks have") }
+    let columns = job.partition.elementsPerUnit
+    Self.copy(source[0], to: &target)
+    for tile in job.partition.tiles(units.count) {
+      let firstRow = units.lowerBound + tile.lowerBound
+      decodeSource(job, tile)
+      try checkFiniteSource(job, firstRow: firstRow)
+      let base = values
+      let groups = try groupDelta(moves, firstRow..<firstRow + tile.count, columns: columns)
+      let delta = GroupShift.spread(groups.delta, columnsPerGroup: groups.size / size)
+      let bytes = job.targetLayouts[0].range(of: tile)
+      target.change(bytes) { type.moveMinima(by: delta.span, in: &$0) }
+      RowDecoder(job.source.encoding)?.decode(target[bytes], into: &values)
+      measurement?.add(
+        values, base: base, delta: GroupShift.spread(delta, columnsPerGroup: size))
+      let changed = type.differingCodeBytes(source[0][bytes], target[bytes])
+      measurement?.add(codeCount: values.count, changed: changed)
+    }
   }
 
   private static func copy(_ bytes: [UInt8], to target: inout [UInt8]) {

@@ -92,6 +92,10 @@ final class BlockWorker {
           try regroup(job, units, grouping, &target)
         }
       }
+    case .moveMinima(let moves):
+      return try filledTarget(job, units) { (target) throws(ModelError) in
+        try moveMinima(job, units, moves, &target[0])
+      }
     case .omit: preconditionFailure("a tensor that is left out has no blocks")
     }
   }
@@ -184,7 +188,7 @@ final class BlockWorker {
       let update = try updated(job, firstRow..<firstRow + tile.count)
       let rows = rows(quantizer.grouping, columns: columns, count: tile.count)
       do throws(GroupFault) { try quantizer.encode(values, into: rows) } catch {
-        throw explain(error, job, quantizer.grouping, firstRow: firstRow)
+        throw explain(error, job, .grouped(quantizer.grouping), firstRow: firstRow)
       }
       if let update {
         try foldQuantized(job, update, rows, tile, &target)
@@ -198,18 +202,35 @@ final class BlockWorker {
   private func decode(
     _ job: TensorJob, _ units: Range<Int>, _ encoder: any RowEncoder, _ target: inout [UInt8]
   ) throws(ModelError) {
-    let type = encoder.plainType ?? .f32
     for tile in job.partition.tiles(units.count) {
       decodeSource(job, tile)
-      try checkRange(
-        values, "a weight", type,
-        first: (units.lowerBound + tile.lowerBound) * job.partition.elementsPerUnit,
-        columns: job.source.shape.columnCount,
-        hint: "use --dtype \(type == .f16 ? "BF16 or F32" : "F32")")
-      let bytes = job.targetLayouts[0].range(of: tile)
+      let firstUnit = units.lowerBound + tile.lowerBound
+      if let type = encoder.plainType {
+        try checkRange(
+          values, "a weight", type, first: firstUnit * job.partition.elementsPerUnit,
+          columns: job.source.shape.columnCount,
+          hint: "use --dtype \(type == .f16 ? "BF16 or F32" : "F32")")
+      }
       if job.transform.addsOne { for index in values.indices { values[index] += 1 } }
-      let values = values
-      target.change(bytes) { encoder.encode(values, into: &$0) }
+      try encode(job, encoder, tile, firstUnit: firstUnit, &target)
+    }
+  }
+
+  /// Writes `values` as some units of the block, of which the first has the number `firstUnit`.
+  ///
+  /// Throws `malformed` for a number that is not finite, and `unsupported` for scales that are too
+  /// large, both for blocks only.
+  func encode(
+    _ job: TensorJob, _ encoder: any RowEncoder, _ tile: Range<Int>, firstUnit: Int,
+    _ target: inout [UInt8]
+  ) throws(ModelError) {
+    let (bytes, values) = (job.targetLayouts[0].range(of: tile), values)
+    do throws(GroupFault) {
+      try target.change(bytes) { (bytes) throws(GroupFault) in
+        try encoder.encode(values, firstRow: firstUnit, into: &bytes)
+      }
+    } catch {
+      throw explain(error, job, encoder.encoding, firstRow: firstUnit)
     }
   }
 
