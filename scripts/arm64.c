@@ -99,6 +99,37 @@ static void groups(void) {
   }
 }
 
+/* Groups in lanes and groups spread over lanes, with and without weights. */
+static void searches(void) {
+  static float scratch[3 * 8 * 128], importance[COUNT];
+  const int sizes[] = {32, 100, 520, 1024};
+  for (int i = 0; i < COUNT; i++) importance[i] = others[i] * others[i];
+  for (int k = 0; k < 4; k++) {
+    for (int bits = 2; bits <= 8; bits += 2) {
+      for (int type = PLEAT_FLOAT16; type <= PLEAT_FLOAT32; type++) {
+        for (int effort = 0; effort <= 2; effort++) {
+          const int size = sizes[k], count = COUNT / size;
+          const int number = ((size * 10 + bits) * 10 + type) * 10 + effort;
+          const pleat_format format = (pleat_format)type;
+          const float *weights = (k + bits / 2 + type) % 2 == 0 ? importance : NULL;
+          clear();
+          tell_groups("search", number,
+                      pleat_search_affine(set, values, count, size, bits, format, weights, 3, effort,
+                                          scratch, codes, scales, biases));
+          clear();
+          tell_groups("search symmetric", number,
+                      pleat_search_symmetric(set, values, count, size, bits, format, weights, 3,
+                                             effort, scratch, codes, scales));
+          clear();
+          tell_groups("search zero point", number,
+                      pleat_search_zero_point(set, values, count, size, bits, format, weights, 3,
+                                              effort, scratch, codes, scales, biases));
+        }
+      }
+    }
+  }
+}
+
 static void ggml(void) {
   const uint32_t grouped[] = {2, 3, 6, 7, 8};
   for (int k = 0; k < 5; k++) {
@@ -116,6 +147,26 @@ static void ggml(void) {
     /* Blocks of 32 or 256 values have at most 292 bytes. */
     if (pleat_ggml_decode(set, type, random_bytes, COUNT / 256, floats)) {
       tell("ggml decode", (int)type, floats, sizeof floats);
+    }
+  }
+}
+
+static void rows(void) {
+  const uint32_t types[] = {2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 20, 23, 34, 35, 39};
+  float importance[COLUMNS];
+  for (int k = 0; k < COLUMNS; k++) importance[k] = others[k] * others[k];
+  for (int k = 0; k < 15; k++) {
+    const int type = (int)types[k];
+    for (int weighted = 0; weighted < 2; weighted++) {
+      const float *weights = weighted ? importance : NULL;
+      clear();
+      printf("ggml rows %d fault %lld\n", type,
+             (long long)pleat_ggml_encode_rows(set, types[k], values, ROWS, COLUMNS, weights, bytes));
+      tell(weighted ? "ggml weighted rows" : "ggml rows", type, bytes, sizeof bytes), clear();
+      printf("ggml search %d fault %lld\n", type,
+             (long long)pleat_ggml_search_rows(set, types[k], 2, values, ROWS, COLUMNS, weights,
+                                               bytes));
+      tell(weighted ? "ggml weighted search" : "ggml search", type, bytes, sizeof bytes);
     }
   }
 }
@@ -151,6 +202,6 @@ int main(int count, char **arguments) {
   if (!pleat_has_instructions(set)) return 2;
   for (int i = 0; i < COUNT; i++) values[i] = weight(i), others[i] = weight(i);
   for (size_t i = 0; i < sizeof random_bytes; i++) random_bytes[i] = (uint8_t)next_bits();
-  formats(), packing(), groups(), ggml(), statistics(), others_too();
+  formats(), packing(), groups(), searches(), ggml(), rows(), statistics(), others_too();
   return 0;
 }

@@ -37,11 +37,15 @@ ALWAYS_INLINE void decode_iq4_xs(const uint8_t *restrict block, float *restrict 
   }
 }
 
-/* exponent, nibbles[16]; the scale is 2^(exponent - 128), subnormal at 0 and 1 */
+/* 2^(exponent - 128), subnormal at 0 and 1 */
+ALWAYS_INLINE float e8m0_half(uint8_t exponent) {
+  uint32_t e = exponent;
+  return float_of_bits(e < 2 ? 0x00200000u << e : (e - 1) << 23);
+}
+
+/* exponent, nibbles[16] */
 ALWAYS_INLINE void decode_mxfp4(const uint8_t *restrict block, float *restrict out) {
-  uint32_t e = block[0];
-  float scale = float_of_bits(e < 2 ? 0x00200000u << e : (e - 1) << 23);
-  look_up(block + 1, e2m1_doubles, scale, out);
+  look_up(block + 1, e2m1_doubles, e8m0_half(block[0]), out);
 }
 
 /* Decodes `count` bytes of ternary digits; each digit gives a run of `count` values. A byte is a

@@ -16,10 +16,6 @@ typedef struct {
   float scales[BATCH], biases[BATCH], divisors[BATCH];
 } batch_state;
 
-ALWAYS_INLINE bool is_finite(float value) {
-  return (bits_of_float(value) & 0x7fffffff) < 0x7f800000;
-}
-
 ALWAYS_INLINE void find_extremes(const float *restrict values, ptrdiff_t groups, ptrdiff_t size,
                                  batch_state *restrict batch) {
   for (ptrdiff_t k = 0; k < groups; k++, values += size) {

@@ -5,6 +5,7 @@
 #ifndef PLEAT_HALF_H
 #define PLEAT_HALF_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -20,6 +21,10 @@ ALWAYS_INLINE uint32_t bits_of_float(float value) {
   uint32_t bits;
   memcpy(&bits, &value, sizeof bits);
   return bits;
+}
+
+ALWAYS_INLINE bool is_finite(float value) {
+  return (bits_of_float(value) & 0x7fffffff) < 0x7f800000;
 }
 
 /* Keys are signed integers that have the order of the floats: -0 is below +0, and infinities and
@@ -82,6 +87,12 @@ ALWAYS_INLINE uint64_t load64(const void *bytes) {
 
 ALWAYS_INLINE float load_f16(const void *bytes) {
   return float_of_bits(f32_bits_of_f16(load16(bytes)));
+}
+
+/* Rounds to the nearest half, ties to even. */
+ALWAYS_INLINE void store_f16(void *bytes, float value) {
+  uint16_t half = f16_of_f32_bits(bits_of_float(value));
+  memcpy(bytes, &half, sizeof half);
 }
 
 #endif

@@ -261,13 +261,13 @@ package struct GroupKernel: Sendable, Hashable {
     try check(outcome)
   }
 
-  private func groupCount(values: Int, codes: Int, scales: Int) -> Int {
+  func groupCount(values: Int, codes: Int, scales: Int) -> Int {
     precondition(values == codes, "expected one code per value")
     precondition(values == scales * groupSize, "expected one scale per whole group")
     return scales
   }
 
-  private func check(_ outcome: Int64) throws(GroupFault) {
+  func check(_ outcome: Int64) throws(GroupFault) {
     if let fault = GroupFault(outcome: outcome) { throw fault }
   }
 }

@@ -22,4 +22,9 @@ extension BlockType {
 
   /// The name of the type in GGML, such as `Q4_K`.
   package var name: String { "\(self)".uppercased() }
+
+  /// The encoding of a tensor of these blocks.
+  package var encoding: Encoding {
+    .foreign(BlockLayout(name: name, elementCount: elementCount, byteCount: byteCount))
+  }
 }

@@ -73,6 +73,28 @@ int64_t pleat_encode_mlx(pleat_instructions set, const float *values, ptrdiff_t 
 int64_t pleat_encode_zero_point(pleat_instructions set, const float *values, ptrdiff_t group_count,
                                 ptrdiff_t group_size, int bits, pleat_format format,
                                 uint8_t *codes, float *scales, float *zeros);
+/* search_affine.c, search_centered.c: the same forms of groups, with a smaller squared error: never
+   larger than that of minmax, symmetric or zero_point. They return the same faults as these.
+   `importance` has a weight for each value of a row of `groups_per_row` groups, the same for all
+   rows, or is null. It is finite and not negative. Group k is in column k mod groups_per_row. Within
+   a group, weights count relative to their mean, and at least 1e-6 of it; if all are 0, they count
+   as equal. `effort` is 0, 1 or 2; a higher one is never worse in any group. `scratch` is
+   overwritten; pleat_search_scratch is the number of its floats. */
+
+ptrdiff_t pleat_search_scratch(ptrdiff_t group_size);
+int64_t pleat_search_affine(pleat_instructions set, const float *values, ptrdiff_t group_count,
+                            ptrdiff_t group_size, int bits, pleat_format format,
+                            const float *importance, ptrdiff_t groups_per_row, int effort,
+                            float *scratch, uint8_t *codes, float *scales, float *biases);
+int64_t pleat_search_symmetric(pleat_instructions set, const float *values, ptrdiff_t group_count,
+                               ptrdiff_t group_size, int bits, pleat_format format,
+                               const float *importance, ptrdiff_t groups_per_row, int effort,
+                               float *scratch, uint8_t *codes, float *scales);
+int64_t pleat_search_zero_point(pleat_instructions set, const float *values, ptrdiff_t group_count,
+                                ptrdiff_t group_size, int bits, pleat_format format,
+                                const float *importance, ptrdiff_t groups_per_row, int effort,
+                                float *scratch, uint8_t *codes, float *scales, float *zeros);
+
 /* out = scale * code + bias */
 void pleat_decode_affine(pleat_instructions set, const uint8_t *codes, ptrdiff_t group_count,
                          ptrdiff_t group_size, const float *scales, const float *biases,
@@ -113,6 +135,20 @@ int64_t pleat_ggml_encode(pleat_instructions set, uint32_t type, const float *va
 
 bool pleat_ggml_move_minima(pleat_instructions set, uint32_t type, void *blocks,
                             ptrdiff_t block_count, const float *delta);
+
+/* ggml_rows.c: encodes rows of whole blocks as llama-quantize does. `importance` has a weight for
+   each column, finite and not negative, or is null. Knows all types that decode knows. Returns the
+   same as the group encoders, counting blocks. */
+
+int64_t pleat_ggml_encode_rows(pleat_instructions set, uint32_t type, const float *values,
+                               ptrdiff_t row_count, ptrdiff_t column_count,
+                               const float *importance, void *out);
+/* The same types with smaller errors: squared, and weighted by importance alone. In no block is the
+   error above that of encode_rows. `rounds` is at least 1. Types without such a search get the
+   blocks of encode_rows. */
+int64_t pleat_ggml_search_rows(pleat_instructions set, uint32_t type, int rounds,
+                               const float *values, ptrdiff_t row_count, ptrdiff_t column_count,
+                               const float *importance, void *out);
 
 /* statistics.c: value i goes to partial sum i mod 8; the eight are added as
    ((0+4)+(2+6)) + ((1+5)+(3+7)). */

@@ -1,0 +1,108 @@
+#pragma STDC FP_CONTRACT OFF
+
+#include "CKernels.h"
+#include "ggml_affine_encode.h"
+#include "ggml_iq4.h"
+#include "ggml_k_encode.h"
+#include "ggml_mxfp4.h"
+#include "ggml_q0.h"
+#include "ggml_q3_k.h"
+#include "ggml_q6_k.h"
+#include "ggml_ternary.h"
+
+/* Types whose blocks without importance are those of the group encoders. A stack buffer holds the
+   codes of BATCH blocks. */
+enum { BLOCK = 32, BATCH = 64 };
+
+static int64_t encode_groups(pleat_instructions set, uint32_t type, ptrdiff_t size,
+                             weight_rows rows, uint8_t *out) {
+  const ptrdiff_t block_count = rows.row_count * rows.column_count / BLOCK;
+  uint8_t codes[BATCH * BLOCK];
+  float scales[BATCH], biases[BATCH];
+  for (ptrdiff_t k = 0; k < block_count; k += BATCH) {
+    ptrdiff_t count = block_count - k < BATCH ? block_count - k : BATCH;
+    int64_t fault =
+        pleat_ggml_encode(set, type, rows.values + k * BLOCK, count, codes, scales, biases);
+    if (fault >= 0) return 2 * k + fault;
+    pleat_ggml_pack(set, type, codes, scales, biases, count, out + k * size);
+  }
+  return -1;
+}
+
+/* The fault for blocks whose numbers depend on the mean square of their row: a value that is not
+   finite spoils the scales of other blocks, too, and is the fault itself. */
+static int64_t fault_of_row(int64_t fault, weight_rows rows) {
+  if (fault < 0 || fault % 2 == 0) return fault;
+  const ptrdiff_t start = fault / 2 * BLOCK / rows.column_count * rows.column_count;
+  for (ptrdiff_t i = start; i < start + rows.column_count; i++) {
+    if (!is_finite(rows.values[i])) return 2 * (i / BLOCK);
+  }
+  return fault;
+}
+
+/* The encoders of all other types. Each returns like pleat_ggml_encode_rows. */
+#define ENCODER(name, call)                                                        \
+  static int64_t name##_portable(weight_rows rows, uint8_t *out) { return call; }  \
+  AVX2_PATH static int64_t name##_avx2(weight_rows rows, uint8_t *out) { return call; }
+
+ENCODER(q4_0, fault_of_row(encode_q0(4, rows, out), rows))
+ENCODER(q4_1, fault_of_row(encode_affine_blocks(4, rows, out), rows))
+ENCODER(q5_0, fault_of_row(encode_q0(5, rows, out), rows))
+ENCODER(q5_1, fault_of_row(encode_affine_blocks(5, rows, out), rows))
+ENCODER(q2_k, encode_q2_k(rows, out))
+ENCODER(q3_k, encode_q3_k(rows, out))
+ENCODER(q4_k, encode_q4_k(rows, out))
+ENCODER(q5_k, encode_q5_k(rows, out))
+ENCODER(q6_k, encode_q6_k(rows, out))
+ENCODER(iq4_nl, encode_iq4_nl(rows, out))
+ENCODER(iq4_xs, encode_iq4_xs(rows, out))
+ENCODER(tq1_0, encode_ternary(true, rows, out))
+ENCODER(tq2_0, encode_ternary(false, rows, out))
+ENCODER(mxfp4, encode_mxfp4(rows, out))
+
+static int64_t encode_rows(pleat_instructions set, uint32_t type, weight_rows rows,
+                           uint8_t *out) {
+#define CASE(number, name) \
+  case number: return set == PLEAT_AVX2 ? name##_avx2(rows, out) : name##_portable(rows, out)
+  /* Q4_0 and Q5_0 have a search, Q4_1 and Q5_1 have none. */
+  const bool is_plain = !rows.importance && (rows.search_rounds == 0 || type == 3 || type == 7);
+  switch (is_plain || type == 8 ? type : 0) {
+    case 2: return encode_groups(set, type, 18, rows, out);
+    case 3: return encode_groups(set, type, 20, rows, out);
+    case 6: return encode_groups(set, type, 22, rows, out);
+    case 7: return encode_groups(set, type, 24, rows, out);
+    case 8: return encode_groups(set, type, 34, rows, out);
+    default: break;
+  }
+  switch (type) {
+    CASE(2, q4_0);
+    CASE(3, q4_1);
+    CASE(6, q5_0);
+    CASE(7, q5_1);
+    CASE(10, q2_k);
+    CASE(11, q3_k);
+    CASE(12, q4_k);
+    CASE(13, q5_k);
+    CASE(14, q6_k);
+    CASE(20, iq4_nl);
+    CASE(23, iq4_xs);
+    CASE(34, tq1_0);
+    CASE(35, tq2_0);
+    CASE(39, mxfp4);
+    default: return 0;
+  }
+#undef CASE
+}
+
+int64_t pleat_ggml_encode_rows(pleat_instructions set, uint32_t type, const float *values,
+                               ptrdiff_t row_count, ptrdiff_t column_count,
+                               const float *importance, void *out) {
+  return encode_rows(set, type, (weight_rows){values, importance, row_count, column_count, 0}, out);
+}
+
+int64_t pleat_ggml_search_rows(pleat_instructions set, uint32_t type, int rounds,
+                               const float *values, ptrdiff_t row_count, ptrdiff_t column_count,
+                               const float *importance, void *out) {
+  const weight_rows rows = {values, importance, row_count, column_count, rounds};
+  return encode_rows(set, type, rows, out);
+}
