@@ -1,7 +1,7 @@
 /// The tensors that llama-quantize never rounds, and the same tensors in Hugging Face checkpoints.
 ///
 /// They are small, and a rounded one costs accuracy, or is read by runtimes as plain numbers only.
-enum NeverRounded {
+package enum NeverRounded {
   /// Why a tensor is never rounded.
   ///
   /// - Parameters:
@@ -14,9 +14,14 @@ enum NeverRounded {
       if let reason = reason(word, after: previous) { return reason }
       previous = word
     }
-    guard architecture == "glm5-next" else { return nil }
-    let name = words.joined(separator: ".")
-    return glm5.contains { name.contains(bytes: $0) } ? "a small matrix of GLM 5" : nil
+    return architecture.flatMap { Self.reason(words.joined(separator: "."), inGGUFOf: $0) }
+  }
+
+  /// Why llama-quantize does not round a tensor of one architecture only; nil for other tensors.
+  package static func reason(_ name: String, inGGUFOf architecture: String) -> String? {
+    guard architecture == "glm5-next", glm5.contains(where: { name.contains(bytes: $0) })
+    else { return nil }
+    return "a small matrix of GLM 5"
   }
 
   private static func reason(_ word: String, after previous: String) -> String? {
@@ -93,7 +98,7 @@ extension String {
   func begins(_ prefix: String) -> Bool { utf8.starts(with: prefix.utf8) }
 
   /// Whether the text contains another, byte by byte.
-  func contains(bytes part: String) -> Bool {
+  package func contains(bytes part: String) -> Bool {
     var rest = utf8[...]
     while rest.count >= part.utf8.count {
       if rest.starts(with: part.utf8) { return true }

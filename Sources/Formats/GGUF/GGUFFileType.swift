@@ -1,31 +1,75 @@
 internal import Architectures
+internal import Kernels
 package import TensorModel
 
 /// `general.file_type`: llama.cpp's number for the type of most weights of a model.
 package enum GGUFFileType {
-  private static let key = "general.file_type"
+  /// The key in the metadata.
+  package static let key = "general.file_type"
   private static let versionKey = "general.quantization_version"
 
-  /// The numbers of file types that are named after a single tensor type.
-  private static let numbers: [String: UInt32] = [
-    "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "BF16": 32,
-  ]
+  /// The numbers of file types without blocks.
+  private static let plainNumbers: [String: UInt32] = ["F32": 0, "F16": 1, "BF16": 32]
+
+  /// llama.cpp's name for a number; nil for removed and future numbers.
+  package static func name(of number: UInt32) -> String? {
+    Mix.withFileType(number)?.name
+      ?? plainNumbers.first { $0.value == number }?.key
+      ?? Mix.unwritten.first { $0.fileType == number }?.name
+  }
+
+  /// The number of a model most of whose weights have a type; nil if the type has none.
+  ///
+  /// A mix of the type stays what it is. Otherwise the number is the one that llama.cpp assumes for
+  /// a file without a number.
+  private static func number(of type: String, unless current: UInt32?) -> UInt32? {
+    if let number = plainNumbers[type] { return number }
+    let mixes = Mix.all.filter { $0.base.name == type }
+    let same = mixes.first { $0.fileType == current }
+    return
+      (same ?? mixes.first { $0.name == type } ?? mixes.first { $0.name == type + "_M" }
+      ?? mixes.first)?.fileType
+  }
 
   /// Updates the metadata of a GGUF model whose weights get other types.
   ///
-  /// The file type becomes that of most elements in layers. It does not change if that type has no
-  /// number here, as in mixtures that Pleat does not make (`Q4_K_M`). Metadata of models without
-  /// `general.architecture` does not change.
+  /// The file type becomes that of most elements in layers. It does not change if it is a mix of
+  /// that type, or if the type has no number. Metadata of models without `general.architecture` does
+  /// not change.
   package static func updated(
     _ metadata: Metadata, for tensors: @autoclosure () -> [TensorInfo]
   ) -> Metadata {
     guard metadata["general.architecture"] != nil else { return metadata }
     let stored = tensors().compactMap(stored)
     var metadata = metadata
-    if let name = mostCommonType(stored), let number = numbers[name] {
+    let current = metadata[key]?.integer.flatMap(UInt32.init(exactly:))
+    if let type = mostCommonType(stored), let number = number(of: type, unless: current) {
       metadata[key] = .u32(number)
     }
     if stored.contains(where: { $0.role == .blocks }) { addVersion(to: &metadata) }
+    return metadata
+  }
+
+  /// Updates the metadata of a GGUF model that a mix quantizes, with entries in the order of
+  /// llama-quantize.
+  ///
+  /// - Parameters:
+  ///   - metadata: The metadata of the source.
+  ///   - mix: The mix.
+  ///   - matrix: The importance matrix that was used; nil without one.
+  /// - Returns: The metadata of the output.
+  package static func updated(
+    _ metadata: Metadata, for mix: Mix, matrix: MatrixRecord? = nil
+  ) -> Metadata {
+    var metadata = metadata
+    // An entry that is removed and set again becomes the last one, as in llama-quantize.
+    for name in GGUFSplit.keys + [versionKey, key] { metadata[name] = nil }
+    addVersion(to: &metadata)
+    metadata[key] = .u32(mix.fileType)
+    for entry in matrix?.entries ?? [] {
+      metadata[entry.key] = nil
+      metadata[entry.key] = entry.value
+    }
     return metadata
   }
 
