@@ -12,7 +12,7 @@ enum Fuzzing {
     target = try FuzzTarget(reader)
     switch reader {
     case .safetensors: mutation = SafetensorsMutation()
-    case .gguf: mutation = GGUFMutation()
+    case .gguf, .importance: mutation = GGUFMutation()
     case .pleat: mutation = PleatFileMutation()
     case .sentencePiece: mutation = PlainMutation()
     default: mutation = TextMutation()

@@ -169,6 +169,12 @@ package enum FileSystem {
   package static func matches(_ name: String, glob: String) -> Bool {
     unsafe fnmatch(glob, name, 0) == 0
   }
+
+  /// Whether the name of a tensor matches a shell pattern, which may leave out a final `.weight`.
+  package static func matches(weight name: String, glob: String) -> Bool {
+    matches(name, glob: glob)
+      || name.hasSuffix(".weight") && matches(String(name.dropLast(7)), glob: glob)
+  }
 }
 
 extension FilePath {

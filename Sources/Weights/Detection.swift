@@ -38,20 +38,11 @@ enum Detection {
       let isPickle = head.count > 1 && head[0] == 0x80 && 2...5 ~= head[1]
       if isPickle || head.starts(with: Array("PK".utf8)) {
         self = .pickle
-      } else if Self.isImportanceMatrix(head) {
+      } else if ImportanceMatrix.recognizes(head) {
         self = .importanceMatrix
       } else {
         return nil
       }
-    }
-
-    /// Whether a file is an older importance matrix: a count of entries, then the first name.
-    private static func isImportanceMatrix(_ head: [UInt8]) -> Bool {
-      guard head.count > 8, head[2] == 0, head[3] == 0, head[5...7].allSatisfy({ $0 == 0 }) else {
-        return false
-      }
-      let name = head[8...].prefix(Int(head[4]))
-      return name.starts(with: Array("blk.".utf8)) || name.elementsEqual("output.weight".utf8)
     }
 
     var hint: String {

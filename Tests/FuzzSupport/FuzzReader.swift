@@ -8,6 +8,8 @@ package enum FuzzReader: String, CaseIterable, Sendable {
   case gguf
   /// A pleat file.
   case pleat
+  /// An importance matrix in either form.
+  case importance
   /// `config.json` of an MLX model.
   case mlx
   /// `config.json` of a GPTQ model.
@@ -40,6 +42,7 @@ package enum FuzzReader: String, CaseIterable, Sendable {
     case .safetensorsIndex: "model.safetensors.index.json"
     case .gguf: "model-00001-of-00003.gguf"
     case .pleat: "input.pleat"
+    case .importance: "imatrix"
     case .mlx, .gptq, .awq, .compressedTensors: "config.json"
     case .peft, .mlxAdapter: "adapter_config.json"
     case .sentencePiece, .tokenizer, .tokenizerConfig, .architecture, .recipe, .json: nil

@@ -38,7 +38,7 @@ package final class FuzzTarget {
     }
     file = try FileDescriptor.open(
       FilePath(scratch.path(name)), .readWrite, options: .create, permissions: .ownerReadWrite)
-    let isFile = [.safetensors, .safetensorsIndex, .gguf, .pleat].contains(reader)
+    let isFile = [.safetensors, .safetensorsIndex, .gguf, .pleat, .importance].contains(reader)
     path = isFile ? scratch.path(name) : scratch.folder
   }
 
@@ -57,6 +57,8 @@ package final class FuzzTarget {
       case .safetensors, .safetensorsIndex, .gguf, .pleat, .mlx, .gptq, .awq, .compressedTensors:
         return try brokenLawOfModel()
       case .peft, .mlxAdapter: return try brokenLawOfAdapter()
+      case .importance:
+        return try MatrixLaws.broken(by: path, in: scratch, limits: Self.limits)
       default: return try TextLaws.broken(by: reader, with: bytes)
       }
     } catch {
@@ -68,7 +70,7 @@ package final class FuzzTarget {
   private func judgement(on error: ModelError) -> String? {
     var kinds: [ModelError.Kind] = [.malformed, .unsupported, .limit, .mismatch]
     // A shard may be missing.
-    if reader == .safetensorsIndex || reader == .gguf { kinds.append(.io) }
+    if [.safetensorsIndex, .gguf, .importance].contains(reader) { kinds.append(.io) }
     if reader == .recipe { kinds.append(.usage) }
     let isClear = kinds.contains(error.kind) && !error.what.isEmpty
     return isClear ? nil : "a file causes an error of an unexpected kind: \(error)"

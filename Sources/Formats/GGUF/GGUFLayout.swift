@@ -112,8 +112,8 @@ struct GGUFLayout: OutputLayout {
     return ShardName.name(stem ?? "model", number, of: count, suffix: "gguf")
   }
 
-  // llama.cpp's reader refuses a file beyond these limits, or crashes.
-  private static func check(_ tensor: StoredTensor) throws(ModelError) {
+  /// Throws `unsupported` for a tensor that llama.cpp's reader refuses, or crashes on.
+  static func check(_ tensor: StoredTensor) throws(ModelError) {
     guard tensor.name.utf8.count < 64 else {
       throw ModelError(
         .unsupported, "the name is too long for gguf", tensor: tensor.name,
@@ -142,7 +142,8 @@ struct GGUFLayout: OutputLayout {
     return shards + [start..<stored.count]
   }
 
-  private static func header(
+  /// The bytes of a file up to its first tensor.
+  static func header(
     _ tensors: [StoredTensor], _ metadata: Metadata, _ alignment: Int
   ) -> [UInt8] {
     var bytes = GGUFHeader.magic

@@ -52,8 +52,7 @@ public struct Rule: Sendable, Hashable {
 
   /// Whether the pattern matches the name of a tensor.
   public func matches(_ name: String) -> Bool {
-    FileSystem.matches(name, glob: pattern)
-      || name.hasSuffix(".weight") && FileSystem.matches(String(name.dropLast(7)), glob: pattern)
+    FileSystem.matches(weight: name, glob: pattern)
   }
 }
 

@@ -11,13 +11,17 @@ struct Convert: ParsableCommand {
       Quantized weights keep their codes. For safetensors, they are decoded instead. A conversion \
       that has to round scales or biases to another type needs --round.
 
+      Importance matrices of llama-imatrix become its GGUF form (.gguf) or its older form (.dat); \
+      several are added up.
+
       Examples:
         pleat convert model.pleat --to safetensors -o back/
         pleat convert model-q4_1.gguf --to pleat -o model.pleat
+        pleat convert imatrix-a.gguf imatrix-b.dat -o imatrix.gguf
       """)
 
-  @Argument(help: "The model to read.", completion: .file())
-  var model: String
+  @Argument(help: "The model to read, or one or more importance matrices.", completion: .file())
+  var model: [String]
 
   struct Conversion: ParsableArguments {
     @Option(
@@ -47,11 +51,43 @@ struct Convert: ParsableCommand {
   var consoleOptions: ConsoleOptions
 
   func run() throws {
+    let inputs = try model.map { (path) throws(ModelError) in try Input.open(path) }
+    let matrices = inputs.compactMap(\.importance)
+    if !matrices.isEmpty, matrices.count == inputs.count { return try convert(matrices) }
+    guard case .model(let source)? = inputs.first, inputs.count == 1 else {
+      throw ModelError(
+        .usage, "only importance matrices can be added up",
+        expected: "one model, or importance matrices alone",
+        found: model.joined(separator: ", "))
+    }
     let type = try conversion.dtype.map { try Recipe.floatType(named: $0) }
     let plan = try Plan.converting(
-      try Model.open(model), decodingTo: type, to: try output.destination(),
+      source, decodingTo: type, to: try output.destination(),
       rounding: conversion.round, droppingAdapters: conversion.dropAdapters)
     try WritingJob(
       verb: "convert", plan: plan, output: output.writing, console: consoleOptions.console)()
+  }
+
+  private func convert(_ matrices: [ImportanceMatrix]) throws(ModelError) {
+    let others = conversion.named + output.modelOptions
+    guard others.isEmpty else {
+      throw ModelError(
+        .usage, "an option for models does not apply to importance matrices",
+        found: others.joined(separator: ", "), hint: "leave it out")
+    }
+    let form = try output.to.map { (name) throws(ModelError) in
+      try ImportanceCopy.form(named: name)
+    }
+    try ImportanceJob(
+      copy: try ImportanceCopy(of: matrices, to: output.writing.output, as: form),
+      output: output.writing, console: consoleOptions.console)()
+  }
+}
+
+extension Convert.Conversion {
+  /// The names of the options that were given.
+  fileprivate var named: [String] {
+    [("--dtype", dtype != nil), ("--round", round), ("--drop-adapters", dropAdapters)]
+      .filter(\.1).map(\.0)
   }
 }

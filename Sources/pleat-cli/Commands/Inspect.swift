@@ -19,6 +19,7 @@ struct Inspect: ParsableCommand {
         pleat inspect model.gguf --check
         pleat inspect model.pleat --tensors --name '*.q_proj.*'
         pleat inspect model.gguf --stats --json
+        pleat inspect imatrix.gguf --tensors
       """,
     aliases: ["dump", "show"])
 
@@ -29,7 +30,9 @@ struct Inspect: ParsableCommand {
     case size
   }
 
-  @Argument(help: "One or more models or adapters.", completion: .file())
+  @Argument(
+    help: "One or more models, adapters, or importance matrices of llama-imatrix.",
+    completion: .file())
   var model: [String]
 
   struct View: ParsableArguments {
@@ -73,8 +76,12 @@ struct Inspect: ParsableCommand {
   func run() throws {
     let console = consoleOptions.console
     let interruption = Interruption()
-    let reports = try model.map { path throws(ModelError) in
-      try report(on: try Model.open(path), interruption, console.style)
+    let reports = try model.map { (path) throws(ModelError) -> any InspectionReport in
+      switch try Input.open(path) {
+      case .model(let model): try report(on: model, interruption, console.style)
+      case .importance(let matrix):
+        ImportanceText(try ImportanceInspection(matrix), view, console.style)
+      }
     }
     console.print(
       Array(reports.map(\.lines).joined(separator: [""])),
@@ -86,8 +93,7 @@ struct Inspect: ParsableCommand {
   private func report(
     on model: Model, _ interruption: Interruption, _ style: Style
   ) throws(ModelError) -> InspectionText {
-    let tensors =
-      view.tensors || view.name != nil || view.stats ? listedTensors(of: model) : nil
+    let tensors = view.listsTensors ? listedTensors(of: model) : nil
     var statistics: [Int: TensorStatistics] = [:]
     for index in view.stats ? tensors ?? [] : [] {
       statistics[index] = try TensorStatistics(of: index, in: model)
@@ -105,17 +111,33 @@ struct Inspect: ParsableCommand {
 
   /// The indices of the tensors to list, in order.
   private func listedTensors(of model: Model) -> [Int] {
-    let all = model.catalog.tensors
-    let chosen = all.indices.filter { index in
-      view.name.map { Rule(pattern: $0, choice: .keep).matches(all[index].name) } ?? true
+    view.listed(model.catalog.tensors.map(\.name)) { model.storedByteCount(of: $0) }
+  }
+}
+
+extension Inspect.View {
+  /// Whether anything is listed.
+  var listsTensors: Bool { tensors || name != nil || stats }
+
+  /// The indices of the names to list, in order; `size` returns the size of each.
+  func listed(_ names: [String], size: (Int) -> Int) -> [Int] {
+    let chosen = names.indices.filter { index in
+      name.map { Rule(pattern: $0, choice: .keep).matches(names[index]) } ?? true
     }
-    switch view.sort {
+    switch sort {
     case .file: return chosen
-    case .name: return chosen.sorted { all[$0].name < all[$1].name }
-    case .size:
-      return chosen.sorted {
-        (-model.storedByteCount(of: $0), $0) < (-model.storedByteCount(of: $1), $1)
-      }
+    case .name: return chosen.sorted { names[$0] < names[$1] }
+    case .size: return chosen.sorted { (-size($0), $0) < (-size($1), $1) }
     }
   }
+}
+
+/// What `inspect` shows about one file.
+protocol InspectionReport {
+  /// The report for people.
+  var lines: [String] { get }
+  /// The report as JSON.
+  var json: JSONValue { get }
+  /// Whether every check passed.
+  var isValid: Bool { get }
 }

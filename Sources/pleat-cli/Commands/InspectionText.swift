@@ -1,7 +1,7 @@
 internal import Pleat
 
-/// The report of `inspect`.
-struct InspectionText {
+/// The report of `inspect` about a model.
+struct InspectionText: InspectionReport {
   private let inspection: Inspection
   private let view: Inspect.View
   private let style: Style
@@ -84,7 +84,7 @@ struct InspectionText {
   }
 
   /// What files are for that other tools call models; nil for models and adapters.
-  private static func purpose(_ kind: ModelKind) -> String? {
+  static func purpose(_ kind: ModelKind) -> String? {
     switch kind {
     case .model, .adapter: nil
     case .importanceMatrix: "measured by llama-imatrix, for llama-quantize --imatrix"

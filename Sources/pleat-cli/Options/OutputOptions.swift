@@ -22,18 +22,32 @@ struct OutputOptions: ParsableArguments {
   private static let suffixes = Formats.suffixes.choices
 
   func validate() throws {
-    guard to == nil, Formats.suggested(byPath: writing.output) == nil else { return }
-    throw ValidationError(
-      "Missing expected argument '--to <format>': "
-        + "\(Formats.all.map(\.name).choices), or an output that ends in \(Self.suffixes)")
+    guard to == nil, Formats.suggested(byPath: writing.output) == nil,
+      ImportanceCopy.form(suggestedBy: writing.output) == nil
+    else { return }
+    throw ValidationError(Self.missingFormat)
+  }
+
+  private static let missingFormat =
+    "Missing expected argument '--to <format>': "
+    + "\(Formats.all.map(\.name).choices), or an output that ends in \(suffixes)"
+
+  /// The names of the given options that matter for models only.
+  var modelOptions: [String] {
+    [
+      ("--shard", writing.shard != nil), ("--compress", writing.compress),
+      ("--resume", writing.resume), ("--tokenizer-pre", tokenizer.tokenizerPre != nil),
+      ("--tokenizer-from", tokenizer.tokenizerFrom != nil),
+    ].filter(\.1).map(\.0)
   }
 
   /// The destination of the output.
   ///
   /// Throws `usage` for an unknown format, and what opening a model throws.
   func destination() throws(ModelError) -> Destination {
-    let suggested = Formats.suggested(byPath: writing.output)
-    let name = to ?? suggested?.name ?? ""
+    guard let name = to ?? Formats.suggested(byPath: writing.output)?.name else {
+      throw ModelError(.usage, Self.missingFormat)
+    }
     return try tokenizer.applied(to: try writing.destination(formatNamed: name))
   }
 }

@@ -1,0 +1,135 @@
+/// The names under which llama.cpp knows the inputs of a model's weights.
+///
+/// llama-imatrix measures inputs of matrices, so weights with the same inputs have the same columns,
+/// however they are named, stacked or fused.
+package struct InputNames: Sendable {
+  /// llama.cpp's names for a weight.
+  package struct Place: Sendable, Hashable {
+    /// The names of weights with these inputs, the best one first; never empty.
+    package var names: [String]
+    /// The number of the matrix in the stack that the names mean; nil for all of it.
+    package var expert: Int?
+  }
+
+  private let architecture: Architecture?
+  private let transposesExperts: Bool
+
+  /// Creates the names of a GGUF model.
+  package init() {
+    (architecture, transposesExperts) = (nil, false)
+  }
+
+  /// Creates the names of a checkpoint; most are the same for all model types.
+  package init(modelType: String?) {
+    architecture = modelType.flatMap(Architectures.forModelType) ?? Self.usual
+    transposesExperts = TransposedLayers(modelType: modelType).experts
+  }
+
+  /// The place of a weight; nil if llama.cpp's name for it is not known.
+  package func place(of name: String) -> Place? {
+    guard let architecture else { return Place(names: Self.related(name)) }
+    if let found = architecture.ggufName(of: name) { return Place(names: Self.related(found)) }
+    if let (stack, expert) = architecture.expert(ofHuggingFaceName: name) {
+      return Place(names: Self.related(stack), expert: expert)
+    }
+    return matrix(name, architecture) ?? stack(name, architecture)
+  }
+
+  /// The place of a matrix that a checkpoint fuses from several.
+  private func matrix(_ name: String, _ architecture: Architecture) -> Place? {
+    guard let (path, rest) = FusedLayers.split(name) else { return nil }
+    for (fused, parts) in FusedLayers.matrices where rest == fused + ".weight" {
+      let names = parts.compactMap { architecture.ggufName(of: "\(path)\($0).weight") }
+      if !names.isEmpty { return Place(names: names.flatMap(Self.related).withoutRepeats) }
+    }
+    return nil
+  }
+
+  /// The place of a stack of all experts, as transformers or mlx-lm names it.
+  private func stack(_ name: String, _ architecture: Architecture) -> Place? {
+    guard !transposesExperts, let (path, rest) = FusedLayers.split(name) else { return nil }
+    let isNamed = rest.hasSuffix(".weight")
+    let stem = isNamed ? String(rest.dropLast(".weight".count)) : rest
+    var names: [String] = []
+    for (fused, parts) in FusedLayers.stacks where stem == fused {
+      names += parts.compactMap { part in
+        let first = part.split(separator: "*", omittingEmptySubsequences: false)
+          .joined(separator: "0")
+        return architecture.expert(ofHuggingFaceName: "\(path)\(first).weight")?.ggufName
+      }
+    }
+    if isNamed, MLXNames.isStack(name), let last = stem.split(separator: ".").last,
+      let layer = architecture.ggufLayer(ofPath: path), let own = Self.mlxStacks[String(last)]
+    {
+      names.append("\(layer)\(own).weight")
+    }
+    return names.isEmpty ? nil : Place(names: names.flatMap(Self.related).withoutRepeats)
+  }
+
+  /// The last words of the names of stacks in mlx-lm, and llama.cpp's names.
+  private static let mlxStacks = [
+    "gate_proj": "ffn_gate_exps", "up_proj": "ffn_up_exps", "down_proj": "ffn_down_exps",
+  ]
+
+  /// Weights of llama.cpp that some models fuse into one.
+  private static let fused: [(whole: String, parts: [String])] = [
+    ("attn_qkv", ["attn_q", "attn_k", "attn_v"]),
+    ("ffn_gate_up_exps", ["ffn_gate_exps", "ffn_up_exps"]),
+  ]
+
+  /// A name of llama.cpp, and those of the same inputs in models that fuse weights, or do not.
+  private static func related(_ name: String) -> [String] {
+    var words = name.split(separator: ".").map(String.init)
+    guard words.count == 4, words[0] == "blk", words[3] == "weight" else { return [name] }
+    let stem = words[2]
+    let others = fused.flatMap { whole, parts in
+      whole == stem ? parts : parts.contains(stem) ? [whole] : []
+    }
+    return [name]
+      + others.map { other in
+        words[2] = other
+        return words.joined(separator: ".")
+      }
+  }
+
+  /// The names that llama.cpp's converter gives the weights of most model types.
+  private static let usual = Architecture(
+    ggufName: "", modelTypes: [], interleavesRotaryRows: false,
+    modelNames: CommonNames.ends + CommonNames.head,
+    layerNames: CommonNames.attention + CommonNames.feedForward + [
+      ("self_attn.q_a_proj", "attn_q_a"),
+      ("self_attn.q_b_proj", "attn_q_b"),
+      ("self_attn.kv_a_proj_with_mqa", "attn_kv_a_mqa"),
+      ("mlp.gate", "ffn_gate_inp"),
+      ("block_sparse_moe.gate", "ffn_gate_inp"),
+      ("mlp.shared_expert.gate_proj", "ffn_gate_shexp"),
+      ("mlp.shared_expert.up_proj", "ffn_up_shexp"),
+      ("mlp.shared_expert.down_proj", "ffn_down_shexp"),
+      ("mlp.shared_experts.gate_proj", "ffn_gate_shexp"),
+      ("mlp.shared_experts.up_proj", "ffn_up_shexp"),
+      ("mlp.shared_experts.down_proj", "ffn_down_shexp"),
+    ],
+    expertNames: [
+      ("mlp.experts.*.gate_proj", "ffn_gate_exps"),
+      ("mlp.experts.*.up_proj", "ffn_up_exps"),
+      ("mlp.experts.*.down_proj", "ffn_down_exps"),
+      ("block_sparse_moe.experts.*.w1", "ffn_gate_exps"),
+      ("block_sparse_moe.experts.*.w2", "ffn_down_exps"),
+      ("block_sparse_moe.experts.*.w3", "ffn_up_exps"),
+    ], hyperparameters: [])
+}
+
+extension Architecture {
+  /// llama.cpp's path of a layer, such as `blk.3.`, from that of a checkpoint with a final dot.
+  fileprivate func ggufLayer(ofPath path: String) -> String? {
+    let name = plainName(path + "weight")
+    return NameParts(name[...], layers: "model.layers.")?.layer.map { "blk.\($0)." }
+  }
+}
+
+extension [String] {
+  /// The texts without those that occur before.
+  fileprivate var withoutRepeats: [String] {
+    reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+  }
+}

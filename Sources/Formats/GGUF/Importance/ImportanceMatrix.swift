@@ -1,0 +1,179 @@
+public import Bytes
+internal import SystemPackage
+public import TensorModel
+
+/// What llama-imatrix measured about the inputs of a model's weights: the importance of each column.
+///
+/// `formats/importance.md` describes the files.
+public struct ImportanceMatrix: Sendable {
+  /// A kind of file that holds an importance matrix.
+  public enum Form: String, Sendable, Hashable, CaseIterable {
+    /// A GGUF file, since July 2025. Its counts are numbers of tokens.
+    case gguf
+    /// The older file, whose counts are numbers of chunks.
+    case dat
+  }
+
+  /// What was measured about the inputs of one weight.
+  public struct Entry: Sendable, Hashable {
+    /// llama.cpp's name of the weight.
+    public var name: String
+    /// For each column, the sum of the squares of its inputs; matrix after matrix.
+    ///
+    /// In a `.dat` file it is the sum over chunks of the mean square in each chunk.
+    public var sums: [Float]
+    /// How many tokens, or chunks of a `.dat` file, each matrix has seen.
+    ///
+    /// One count if that number is the same, or not known, for each matrix; never empty.
+    public var counts: [Int]
+
+    /// Creates an entry; the caller guarantees that the counts divide the sums evenly.
+    public init(name: String, sums: [Float], counts: [Int]) {
+      (self.name, self.sums, self.counts) = (name, sums, counts)
+    }
+  }
+
+  /// The path of the file; several paths after a merge.
+  public var path: String
+  /// The form of the file that it was read from, which is also the unit of the counts.
+  public var form: Form
+  /// The entries, sorted by the bytes of their names; no two have the same name.
+  public var entries: [Entry]
+  /// The paths of the texts that were measured with.
+  public var datasets: [String]
+  /// How many chunks of text were measured with.
+  public var chunkCount: Int
+  /// The number of tokens in a chunk; nil for a `.dat` file, which does not state it.
+  public var chunkSize: Int?
+  /// What is wrong with the numbers: one error for each entry with numbers that cannot be.
+  public var faults: [ModelError] = []
+
+  /// Creates a matrix from its parts.
+  public init(
+    path: String, form: Form, entries: [Entry], datasets: [String], chunkCount: Int,
+    chunkSize: Int?
+  ) {
+    self.path = path
+    self.form = form
+    self.entries = entries.sorted {
+      $0.name.utf8.lexicographicallyPrecedes($1.name.utf8)
+    }
+    self.datasets = datasets
+    self.chunkCount = chunkCount
+    self.chunkSize = chunkSize
+  }
+
+  /// The size of a chunk that llama-imatrix uses unless it is told another one.
+  public static let usualChunkSize = 512
+
+  // MARK: - Reading
+
+  /// Reads a file of either form, recognized by its content, and refuses numbers that cannot be.
+  ///
+  /// Throws what `open` throws, and the first of `faults`.
+  public static func read(
+    _ path: String, limits: ReadLimits = ReadLimits()
+  ) throws(ModelError) -> ImportanceMatrix {
+    let matrix = try open(path, limits: limits)
+    try matrix.checkNumbers()
+    return matrix
+  }
+
+  /// Reads a file of either form, recognized by its content; lists bad numbers in `faults`.
+  ///
+  /// Throws `io`, `malformed`, `limit`, and `unsupported` for another kind of file.
+  public static func open(
+    _ path: String, limits: ReadLimits = ReadLimits()
+  ) throws(ModelError) -> ImportanceMatrix {
+    let file = try InputFile(FilePath(path))
+    let head = try file.bytes(at: 0, count: min(headByteCount, file.byteCount))
+    if head.starts(with: GGUFHeader.magic) { return try readGGUF(path, limits) }
+    if recognizes(head) { return try readData(file, limits) }
+    throw ModelError(
+      file.byteCount == 0 ? .malformed : .unsupported, "not an importance matrix", file: path,
+      expected: "a .gguf or .dat file of llama-imatrix",
+      found: file.byteCount == 0 ? "an empty file" : "another kind of file")
+  }
+
+  /// Throws the first of `faults`, if there is one.
+  public func checkNumbers() throws(ModelError) {
+    if let fault = faults.first { throw fault }
+  }
+
+  /// Whether two matrices hold the same numbers with the same origin, wherever they were read from.
+  package func hasSameContents(as other: ImportanceMatrix) -> Bool {
+    form == other.form && entries == other.entries && datasets == other.datasets
+      && chunkCount == other.chunkCount && chunkSize == other.chunkSize
+  }
+
+  /// The number of numbers, without counts.
+  public var valueCount: Int { entries.reduce(0) { $0 + $1.sums.count } }
+
+  /// The index of the entry with a name; nil if there is none.
+  ///
+  /// Takes a number of steps that is logarithmic in the number of entries.
+  public func index(of name: String) -> Int? {
+    var (low, high) = (0, entries.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if entries[middle].name.utf8.lexicographicallyPrecedes(name.utf8) {
+        low = middle + 1
+      } else {
+        high = middle
+      }
+    }
+    return low < entries.count && entries[low].name.hasSameBytes(as: name) ? low : nil
+  }
+
+  /// The matrix with the entries that some patterns include and others do not exclude.
+  ///
+  /// Patterns are shell patterns that may leave out a final `.weight`. Without patterns that include,
+  /// all entries are included.
+  public func filtered(including: [String] = [], excluding: [String] = []) -> ImportanceMatrix {
+    var matrix = self
+    matrix.entries.removeAll { entry in
+      let isIncluded =
+        including.isEmpty || including.contains { FileSystem.matches(weight: entry.name, glob: $0) }
+      return !isIncluded || excluding.contains { FileSystem.matches(weight: entry.name, glob: $0) }
+    }
+    return matrix
+  }
+}
+
+extension ImportanceMatrix.Entry {
+  /// The number of matrices with a count of their own.
+  public var matrixCount: Int { counts.count }
+
+  /// The number of columns that share a count.
+  public var columnCount: Int { sums.count / counts.count }
+
+  /// The largest number of tokens that a file may state.
+  static let largestCount = 1 << 53
+
+  /// Throws `limit` for a sum or a count that is too large for a file.
+  func checkRange() throws(ModelError) {
+    guard sums.allSatisfy(\.isFinite), counts.allSatisfy({ $0 <= Self.largestCount }) else {
+      throw ModelError(
+        .limit, "a sum or a count becomes too large", tensor: name,
+        expected: "sums within F32, and at most \(Self.largestCount) tokens")
+    }
+  }
+
+  /// The matrices that saw no token.
+  public var unseen: [Int] { counts.indices.filter { counts[$0] == 0 } }
+
+  /// Whether no matrix saw a token.
+  public var isUnseen: Bool { counts.allSatisfy { $0 == 0 } }
+
+  /// The importance of every column: its mean square, and 1 in a matrix that saw no token.
+  public var weights: [Float] { weights(in: sums.indices) }
+
+  /// The importance of a range of the columns of all matrices.
+  public func weights(in range: Range<Int>) -> [Float] {
+    let columnCount = columnCount
+    return range.map { index in
+      let count = counts[index / columnCount]
+      return count == 0 ? 1 : sums[index] / Float(count)
+    }
+  }
+}
