@@ -56,7 +56,7 @@ def memory(place: Place, writes_large: bool) -> Part:
             ),
         ]  # fmt: skip
         raw = place.pleat(f"{size}.pleat", f"{billions}, quantize", "quantize", model, *every)
-        blocks = ["--type", "Q4_1", "--rule", "*=Q4_1", "--to", "gguf"]
+        blocks = ["--type", "Q4_1", "--pure", "--to", "gguf"]
         gguf = place.pleat(f"{size}.gguf", f"{billions}, to Q4_1 GGUF", "quantize", model, *blocks)
         for job in (raw, gguf):
             job.room = sizes.weights() * BITS // 8

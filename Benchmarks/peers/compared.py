@@ -16,8 +16,7 @@ def quantize(place: Place) -> Part:
         target = place.out / f"{peer}.gguf"
         for scheme in schemes:
             key, title = f"{type}-{scheme}.gguf", f"F16 GGUF → {type}, {scheme}"
-            # Like --pure, this gives embeddings and the head the same type as all other tensors.
-            how = ["--type", type, "--scheme", scheme, "--rule", f"*={type}"]
+            how = ["--type", type, "--scheme", scheme, "--pure"]
             jobs.append(place.pleat(key, title, "quantize", place.gguf, "--to", "gguf", *how))
             rows.append(Row(title, key, yardstick, (Goal("ratio", 0.8),)))
             rows.append(Row(title, key, peer, (Goal("times", 6),)))
@@ -34,7 +33,7 @@ def quantize(place: Place) -> Part:
 def gguf(place: Place) -> Part:
     title, type = "Hugging Face → Q4_1 GGUF, one pass", "Q4_1"
     key, model = "hf.gguf", place.huggingface
-    how = ["--to", "gguf", "--type", type, "--rule", f"*={type}"]
+    how = ["--to", "gguf", "--type", type, "--pure"]
     half, target = place.out / "converted.gguf", place.out / "llama-hf.gguf"
     tools = place.tools
     convert = [tools.python, tools.convert, model, "--outtype", "f16", "--outfile", half]

@@ -1,3 +1,4 @@
+internal import Kernels
 public import TensorModel
 
 /// A container, a weight codec and a config dialect under a name that users give after `--to`.
@@ -32,6 +33,9 @@ public struct Format: Sendable {
 
   /// The offset that `quantize` tries first among those that the user's options allow.
   public var usualOffset: Grouping.Offset?
+
+  /// The mix of llama.cpp that `quantize` makes if the user chooses nothing; nil for groups.
+  public var usualMix: String?
 
   /// The value of the metadata key `format` that marks its files; nil for no mark.
   package var metadataMark: String?
@@ -79,6 +83,9 @@ extension Format {
       return carries(.grouped(grouping)) == .exact
     }
   }
+
+  /// Whether it stores the blocks of llama.cpp that are no groups.
+  package var holdsBlocks: Bool { carries(BlockType.q4_K.encoding) == .exact }
 
   /// Whether both formats store a weight as the same bytes.
   package func sharesLayout(with other: Format) -> Bool { self == other }

@@ -53,7 +53,7 @@ extension Format {
   public static let gguf = Format(
     name: "gguf", summary: "a file that llama.cpp runs",
     bits: [4, 5, 8], groupSizes: [32], allowsRowGroups: false, embeddings: .quantize,
-    head: .eightBits,
+    head: .eightBits, usualMix: "Q4_K_M",
     usesGGUFNames: true, container: GGUFContainer.self, codec: GGMLCodec())
 
   /// MLX folders.

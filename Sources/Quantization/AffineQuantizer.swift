@@ -15,7 +15,7 @@ struct AffineQuantizer: Quantizer {
     case fromFarthest
   }
 
-  func encode(_ values: [Float], into rows: GroupedRows) throws(GroupFault) {
+  func encode(_ values: [Float], into rows: GroupedRows, firstRow: Int) throws(GroupFault) {
     try encode(values, rows.kernel, &rows.codes, &rows.scales, &rows.biases)
   }
 
@@ -45,7 +45,9 @@ extension Scheme {
   package static let minMax = Scheme(
     name: "minmax", summary: "from the smallest to the largest value, with a bias",
     offsets: [.bias]
-  ) { AffineQuantizer(schemeName: "minmax", grouping: $0, range: .fromMinimum) }
+  ) {
+    AffineQuantizer(schemeName: "minmax", grouping: $0, range: .fromMinimum)
+  }
 
   /// Covers the value farthest from zero to the other end, as `mx.quantize` of MLX does on a CPU.
   ///

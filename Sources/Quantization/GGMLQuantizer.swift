@@ -6,8 +6,12 @@ struct GGMLQuantizer: Quantizer {
   let schemeName = "ggml"
   let grouping: Grouping
   let type: BlockType
+  let importance: ImportanceRows?
 
-  func encode(_ values: [Float], into rows: GroupedRows) throws(GroupFault) {
+  func encode(_ values: [Float], into rows: GroupedRows, firstRow: Int) throws(GroupFault) {
+    guard importance == nil else {
+      return try encodeWeighted(values, rows, firstRow: firstRow)
+    }
     try encode(values, &rows.codes, &rows.scales, &rows.biases)
   }
 
@@ -19,19 +23,47 @@ struct GGMLQuantizer: Quantizer {
     var biasSpan = biases.mutableSpan
     try type.encode(values.span, codes: &codeSpan, scales: &scaleSpan, biases: &biasSpan)
   }
+
+  // The kernels with importance make whole blocks, because they look at whole rows.
+  private func encodeWeighted(
+    _ values: [Float], _ rows: GroupedRows, firstRow: Int
+  ) throws(GroupFault) {
+    let encoder = BlockEncoder(
+      type: type, method: .ggml, columnCount: rows.columnCount, importance: importance)
+    var blocks = [UInt8](
+      repeating: 0, count: values.count / type.elementCount * type.byteCount)
+    var bytes = blocks.mutableSpan
+    // Every bit pattern is a valid byte.
+    var raw = unsafe bytes.mutableBytes
+    try encoder.encode(values, firstRow: firstRow, into: &raw)
+    unpack(blocks, &rows.codes, &rows.scales, &rows.biases)
+  }
+
+  private func unpack(
+    _ blocks: [UInt8], _ codes: inout [UInt8], _ scales: inout [Float], _ biases: inout [Float]
+  ) {
+    var codeSpan = codes.mutableSpan
+    var scaleSpan = scales.mutableSpan
+    guard grouping.offset == .bias else {
+      return type.unpack(blocks.span, codes: &codeSpan, scales: &scaleSpan)
+    }
+    var biasSpan = biases.mutableSpan
+    type.unpack(blocks.span, codes: &codeSpan, scales: &scaleSpan, biases: &biasSpan)
+  }
 }
 
 extension Scheme {
   /// Makes the blocks of llama.cpp.
   ///
-  /// Scales and biases are computed as in minmax and symmetric. Codes are computed with the
-  /// reciprocal of the scale before it is rounded to F16.
+  /// Without importance, scales and biases are computed as in minmax and symmetric, and codes with
+  /// the reciprocal of the scale before it is rounded to F16. With importance, and for other blocks,
+  /// `BlockType.encodeRows` says what is computed.
   package static let ggml = Scheme(
     name: "ggml", summary: "with or without a bias, to the bytes of llama-quantize",
-    offsets: [.bias, .none], refusal: refusalOfBlocks
-  ) { grouping in
+    offsets: [.bias, .none], blocks: { _ in .ggml }, refusal: refusalOfBlocks
+  ) { grouping, importance, _ in
     guard let type = blockType(of: grouping) else { preconditionFailure("refused") }
-    return GGMLQuantizer(grouping: grouping, type: type)
+    return GGMLQuantizer(grouping: grouping, type: type, importance: importance)
   }
 
   private static func refusalOfBlocks(_ grouping: Grouping) -> String? {

@@ -13,7 +13,8 @@ package protocol Quantizer: Sendable {
 
   /// Encodes rows of floats; `values` and `rows` must have the same number of rows and columns.
   ///
-  /// Throws the fault of the first group with a value that is not finite, or with parameters that
-  /// are too large for their type.
-  func encode(_ values: [Float], into rows: GroupedRows) throws(GroupFault)
+  /// `firstRow` is the position of the first row in the tensor; in a stack of matrices, rows are
+  /// numbered through all of them. Throws the fault of the first group with a value that is not
+  /// finite, or with parameters that are too large for their type.
+  func encode(_ values: [Float], into rows: GroupedRows, firstRow: Int) throws(GroupFault)
 }

@@ -5,7 +5,7 @@ package enum Schemes {
   /// Every scheme, as the documentation lists them.
   ///
   /// The order has no other meaning.
-  package static let all: [Scheme] = [.minMax, .zeroPoint, .symmetric, .mlx, .ggml]
+  package static let all: [Scheme] = [.minMax, .zeroPoint, .symmetric, .search, .mlx, .ggml]
 
   /// The scheme with a name.
   ///
@@ -25,6 +25,10 @@ package enum Schemes {
     case .none: .symmetric
     }
   }
+
+  /// The scheme for blocks of llama.cpp that store no groups, if the user names no scheme that makes
+  /// them.
+  package static let standardForBlocks = Scheme.search
 
   /// The offsets in the order in which they are tried if neither user nor format prefers one.
   package static let offsetPreference: [Grouping.Offset] = [.bias, .zeroPoint, .none]

@@ -4,6 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import ggml
 import pytest
 import tinylm_gguf
 
@@ -63,15 +64,18 @@ def tinylm_f16_gguf(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def quantized_gguf(pleat, tinylm_f16_gguf, tmp_path_factory):
-    """Quantizes tinylm to GGUF with a type such as Q4_1, once for each type."""
+    """Quantizes tinylm to GGUF with groups such as Q4_1 or a mix such as Q4_K_M, once for each."""
     folder = tmp_path_factory.mktemp("quantized")
 
     def make(type: str) -> Path:
         path = folder / f"{type}.gguf"
         if not path.exists():
-            bits = type[1]
-            scheme = ["--scheme", "symmetric"] if type.endswith("_0") else []
-            pleat.run("quantize", tinylm_f16_gguf, "--to", "gguf", "-b", bits, *scheme, "-o", path)
+            how = ["-b", type[1]]
+            if type not in ggml.TYPES:
+                how = ["--type", type]
+            elif type.endswith("_0"):
+                how += ["--scheme", "symmetric"]
+            pleat.run("quantize", tinylm_f16_gguf, "--to", "gguf", *how, "-o", path)
         return path
 
     return make

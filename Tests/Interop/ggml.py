@@ -6,9 +6,19 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-# The numbers of the types in ggml, and of the file types in llama.cpp.
+# The numbers in ggml of the types that store groups.
 TYPES = {"Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8}
-FILE_TYPES = {"Q4_0": 2, "Q4_1": 3, "Q5_0": 8, "Q5_1": 9, "Q8_0": 7}
+# The numbers in general.file_type of llama.cpp's mixes.
+MIXES = {
+    **{"Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_S": 11},
+    **{"Q3_K_M": 12, "Q3_K_L": 13, "Q4_K_S": 14, "Q4_K_M": 15, "Q5_K_S": 16, "Q5_K_M": 17},
+    **{"Q6_K": 18, "Q2_K_S": 21, "IQ4_NL": 25, "IQ4_XS": 30, "TQ1_0": 36, "TQ2_0": 37},
+    "MXFP4_MOE": 38,
+}
+INTEGER, TEXT = 0, 3  # tags of llama_model_kv_override
+# The block types of ggml that Pleat makes.
+BLOCK_TYPES = [*TYPES, "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"]
+BLOCK_TYPES += ["TQ1_0", "TQ2_0", "MXFP4"]
 
 
 def library() -> ctypes.CDLL:
@@ -18,8 +28,8 @@ def library() -> ctypes.CDLL:
     return ctypes.CDLL(str(next(folder.glob("libggml-base.*"))))
 
 
-def quantized(values: np.ndarray, type: str) -> bytes:
-    """The blocks of a float32 matrix, quantized by ggml."""
+def quantized(values: np.ndarray, type: str, importance: np.ndarray | None = None) -> bytes:
+    """The blocks of a float32 matrix, quantized by ggml with one weight per column or none."""
     ggml = library()
     ggml.ggml_quantize_chunk.restype = ctypes.c_size_t
     ggml.ggml_quantize_chunk.argtypes = [
@@ -30,23 +40,103 @@ def quantized(values: np.ndarray, type: str) -> bytes:
     ]
     assert values.dtype == np.float32 and values.flags.c_contiguous
     rows, columns = values.shape
-    elements, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[type]]
+    number = gguf.GGMLQuantizationType[type]
+    elements, size = gguf.GGML_QUANT_SIZES[number]
     blocks = ctypes.create_string_buffer(values.size // elements * size)
+    weights = None if importance is None else importance.ctypes.data
     count = ggml.ggml_quantize_chunk(
-        TYPES[type], values.ctypes.data, blocks, 0, rows, columns, None
+        int(number), values.ctypes.data, blocks, 0, rows, columns, weights
     )
     assert count == len(blocks)
     return blocks.raw
 
 
-def quantize_file(source: Path, path: Path, type: str) -> None:
-    """Quantizes like `llama-quantize --pure`: every matrix gets the same type."""
+class Matrix:
+    """An importance matrix in GGUF, as llama-imatrix writes it, and as llama-quantize reads it."""
+
+    DATASET, CHUNKS, SIZE = "calibration.txt", 7, 512
+
+    def __init__(self, path: Path, weights: dict[str, np.ndarray]):
+        """`weights`: the importance of each column, as matrices × columns."""
+        self.path = path
+        count = np.float32(self.CHUNKS * self.SIZE)
+        writer = gguf.GGUFWriter(path, "")
+        writer.kv_data[0].clear()
+        writer.add_type("imatrix")
+        writer.add_array("imatrix.datasets", [self.DATASET])
+        writer.add_uint32("imatrix.chunk_count", self.CHUNKS)
+        writer.add_uint32("imatrix.chunk_size", self.SIZE)
+        self.weights = {}
+        for name in sorted(weights):
+            sums = (weights[name].astype(np.float32) * count).astype(np.float32)
+            sums = np.atleast_2d(sums)
+            counts = np.full((len(sums), 1), count, np.float32)
+            writer.add_tensor(f"{name}.in_sum2", sums)
+            writer.add_tensor(f"{name}.counts", counts)
+            self.weights[name] = np.ascontiguousarray(sums / counts)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+
+    def records(self) -> list[tuple[str, str | int]]:
+        """What llama-quantize writes about it into the metadata."""
+        return [
+            ("quantize.imatrix.file", str(self.path)),
+            ("quantize.imatrix.dataset", self.DATASET),
+            ("quantize.imatrix.entries_count", len(self.weights)),
+            ("quantize.imatrix.chunks_count", self.CHUNKS),
+        ]
+
+
+def overrides(records: list[tuple[str, str | int]]) -> ctypes.Array:
+    """Metadata for llama_model_quantize, ended by an empty key."""
+    import llama_cpp
+
+    result = (llama_cpp.llama_model_kv_override * (len(records) + 1))()
+    for item, (key, value) in zip(result, records):
+        item.key = key.encode()
+        if isinstance(value, int):
+            item.tag, item.value.val_i64 = INTEGER, value
+        else:
+            item.tag, item.value.val_str = TEXT, value.encode()[:127]
+    return result
+
+
+def quantize_file(
+    source: Path,
+    path: Path,
+    mix: str,
+    *,
+    pure: bool = False,
+    matrix: Matrix | None = None,
+    types: dict[str, str] | None = None,
+    output: str | None = None,
+    embeddings: str | None = None,
+) -> None:
+    """Quantizes like `llama-quantize`; `types` are its --tensor-type patterns."""
     import llama_cpp
 
     parameters = llama_cpp.llama_model_quantize_default_params()
-    parameters.ftype = FILE_TYPES[type]
-    parameters.pure = True
+    parameters.ftype = MIXES[mix]
+    parameters.pure = pure
     parameters.nthread = 2
+    if output:
+        parameters.output_tensor_type = gguf.GGMLQuantizationType[output]
+    if embeddings:
+        parameters.token_embedding_type = gguf.GGMLQuantizationType[embeddings]
+    if types:
+        patterns = (llama_cpp.llama_model_tensor_override * (len(types) + 1))()
+        for item, (pattern, type) in zip(patterns, types.items()):
+            item.pattern, item.type = pattern.encode(), gguf.GGMLQuantizationType[type]
+        parameters.tt_overrides = patterns
+    if matrix:
+        entries = (llama_cpp.llama_model_imatrix_data * (len(matrix.weights) + 1))()
+        for item, (name, values) in zip(entries, matrix.weights.items()):
+            item.name, item.size = name.encode(), values.size
+            item.data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        parameters.imatrix = entries
+        parameters.kv_overrides = overrides(matrix.records())
     status = llama_cpp.llama_model_quantize(
         str(source).encode(), str(path).encode(), ctypes.byref(parameters)
     )

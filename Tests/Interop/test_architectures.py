@@ -252,10 +252,11 @@ def decoded(path: Path, folder: Path, to: Path) -> Path:
     return to
 
 
-@pytest.mark.parametrize("type", ["Q8_0", "Q4_1"])
+@pytest.mark.parametrize("type", ["Q8_0", "Q4_1", "Q4_K_M"])
 def test_logits_of_blocks_match_transformers(pleat, model, tmp_path, type):
     path = tmp_path / "quantized.gguf"
-    pleat.run("quantize", model.folder, "--to", "gguf", "--type", type, "-o", path)
+    pure = ["--pure"] if type in ggml.TYPES else []
+    pleat.run("quantize", model.folder, "--to", "gguf", "--type", type, *pure, "-o", path)
     rows = architectures.tokens(64)
     found = logits(path, rows)
     expected = architectures.logits(decoded(path, model.folder, tmp_path / "decoded"), rows)
@@ -266,15 +267,20 @@ def test_logits_of_blocks_match_transformers(pleat, model, tmp_path, type):
     assert np.median(noise) < ACTIVATION_NOISE
 
 
-@pytest.mark.parametrize("type", sorted(ggml.TYPES))
+@pytest.mark.parametrize("type", [*sorted(ggml.TYPES), "Q3_K_M", "Q4_K_M"])
 def test_blocks_match_llama_quantize(pleat, model, tmp_path, type):
-    ggml.quantize_file(model.theirs("f32"), tmp_path / "theirs.gguf", type)
-    options = ["--to", "gguf", "--scheme", "ggml", "--type", type]
+    is_pure = type in ggml.TYPES
+    ggml.quantize_file(model.theirs("f32"), tmp_path / "theirs.gguf", type, pure=is_pure)
+    options = ["--to", "gguf", "--scheme", "ggml", "--type", type] + ["--pure"] * is_pure
     pleat.run("quantize", model.folder, *options, "-o", tmp_path / "ours.gguf")
     found, expected = (ggml.blocks(tmp_path / f"{name}.gguf") for name in ("ours", "theirs"))
+    if not is_pure and "output.weight" in set(expected) - set(found):
+        pytest.skip("the converter keeps a copy of the embeddings, which a mix rounds otherwise")
     expected = without_copied_head(expected, lambda blocks: blocks)
     assert sorted(found) == sorted(expected)
     # At least four matrices per layer (if attention and feed-forward are fused), and embeddings.
-    assert sum(name == type for name, _ in expected.values()) >= 4 * 2 + 1
+    # Rows of less than 256 columns have the replacements of K types.
+    types = [type] if is_pure else list(ggml.TYPES)
+    assert sum(name in types for name, _ in expected.values()) >= 4 * 2 + 1
     differing = {name for name in expected if found[name] != expected[name]}
     assert differing <= {"rope_freqs.weight"}

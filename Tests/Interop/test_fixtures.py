@@ -11,7 +11,7 @@ def test_fixtures_and_manifest_match(fixtures):
         if not line.startswith("#"):
             digest, path = line.split()[:2]
             listed[path] = digest
-    folders = ["adapters", "bad", "golden", "seeds", "tinylm", "tinylm-reference"]
+    folders = ["adapters", "bad", "golden", "importance", "seeds", "tinylm", "tinylm-reference"]
     found = {
         path.relative_to(fixtures).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for folder in folders

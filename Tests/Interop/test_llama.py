@@ -14,6 +14,7 @@ pytestmark = pytest.mark.llama
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 TYPES = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]
+MIXES = ["Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS"]
 HEADS = (4, 2)
 
 # llama.cpp rounds activations to eight bits (Q8_0 or Q8_1 blocks) before it multiplies them with
@@ -24,6 +25,8 @@ HEADS = (4, 2)
 # therefore be far above this limit. At eight bits (0.017) it detects only large mistakes. The limit
 # leaves room for the kernels of other processors.
 ACTIVATION_NOISE = 0.04
+# For types with blocks of 256 it rounds activations 256 at a time; measured: 0.045 to 0.048.
+WIDE_ACTIVATION_NOISE = 0.07
 # With F32 weights and an F32 cache only the order of sums differs; measured: at most 2e-5.
 EXACT = 1e-3
 F32 = 0  # the number of the type in ggml, for the KV cache
@@ -67,7 +70,7 @@ def test_llama_and_transformers_agree_on_the_source(tinylm, tmp_path, rows):
     assert np.abs(found - models.logits(models.load(tinylm, tinylm), rows)).max() < EXACT
 
 
-@pytest.mark.parametrize("type", TYPES)
+@pytest.mark.parametrize("type", TYPES + MIXES)
 def test_logits_match_the_decoded_weights(pleat, quantized_gguf, tmp_path, rows, type):
     """Compares our file in the kernels of llama.cpp with our decoding of it in F32."""
     path = quantized_gguf(type)
@@ -75,7 +78,8 @@ def test_logits_match_the_decoded_weights(pleat, quantized_gguf, tmp_path, rows,
     decoded = gguf_files.under_gguf_names(checkpoint(tmp_path / "decoded"), *HEADS)
     gguf_files.write_float32(tmp_path / "f32.gguf", path, decoded)
     found, expected = logits(path, rows), logits(tmp_path / "f32.gguf", rows)
-    assert rms(found - expected) < ACTIVATION_NOISE
+    is_wide = type in MIXES and type != "IQ4_NL"
+    assert rms(found - expected) < (WIDE_ACTIVATION_NOISE if is_wide else ACTIVATION_NOISE)
     assert np.mean(found.argmax(-1) == expected.argmax(-1)) > 0.97
 
 
@@ -124,6 +128,6 @@ def test_llama_refuses_bad_files(path):
     assert not opened_by_ggml(path)
 
 
-@pytest.mark.parametrize("type", TYPES)
+@pytest.mark.parametrize("type", TYPES + MIXES)
 def test_ggml_opens_files_of_pleat(quantized_gguf, type):
     assert opened_by_ggml(quantized_gguf(type))

@@ -4,7 +4,8 @@ internal import TensorModel
 internal import TestSupport
 
 /// What holds of every quantizer: codes fit their bits, parameters are numbers of their type, rows do
-/// not influence each other, and every number is about as near as a code can be.
+/// not influence each other, and every number is about as near as a code can be; where a search cuts
+/// numbers off, the error of each group is at most that of the standard scheme.
 package enum QuantizerLaw {
   /// Checks the law for some rows of finite numbers.
   ///
@@ -31,22 +32,62 @@ package enum QuantizerLaw {
       "a zero point of \(quantizer.schemeName) is not a code")
     for row in 0..<rowCount {
       let alone = try encode(
-        quantizer, Array(values[row * columns..<(row + 1) * columns]), rowCount: 1)
+        quantizer, Array(values[row * columns..<(row + 1) * columns]), rowCount: 1, firstRow: row)
       let together = rows.rows(row..<row + 1)
       try require(
         alone.codes == together.codes && alone.values.bits == together.values.bits,
         "\(quantizer.schemeName) encodes row \(row) otherwise beside others")
     }
-    try checkErrors(quantizer, values, rows)
+    if quantizer.schemeName == Scheme.search.name {
+      try checkSearch(quantizer, values, rows)
+    } else {
+      try checkErrors(quantizer, values, rows)
+    }
   }
 
   private static func encode(
-    _ quantizer: any Quantizer, _ values: [Float], rowCount: Int
+    _ quantizer: any Quantizer, _ values: [Float], rowCount: Int, firstRow: Int = 0
   ) throws(LawViolation) -> GroupedRows {
     let rows = GroupedRows(
       grouping: quantizer.grouping, columnCount: values.count / rowCount, rowCount: rowCount)
-    try unfailing("\(quantizer.schemeName)") { try quantizer.encode(values, into: rows) }
+    try unfailing("\(quantizer.schemeName)") {
+      try quantizer.encode(values, into: rows, firstRow: firstRow)
+    }
     return rows
+  }
+
+  /// A search may cut off values, but its groups have no larger error than the standard ones.
+  private static func checkSearch(
+    _ quantizer: any Quantizer, _ values: [Float], _ rows: GroupedRows
+  ) throws(LawViolation) {
+    let grouping = quantizer.grouping
+    let standard = Schemes.standard(for: grouping.offset).quantizer(grouping)
+    let others = try encode(standard, values, rowCount: rows.rowCount)
+    let size = grouping.groupSize
+    for group in rows.scales.indices {
+      let (found, most) = (error(rows, values, group, size), error(others, values, group, size))
+      // The search adds the errors in another order.
+      try require(
+        found <= most * (1 + 1e-12),
+        "\(quantizer.schemeName) has error \(found) in group \(group), standard is \(most)")
+    }
+  }
+
+  /// The sum of squared errors of a group, from its stored parameters in double precision.
+  private static func error(
+    _ rows: GroupedRows, _ values: [Float], _ group: Int, _ size: Int
+  ) -> Double {
+    let zero: Double =
+      switch rows.grouping.offset {
+      case .bias: 0
+      case .zeroPoint: Double(rows.zeros[group])
+      case .none: Double(rows.grouping.centralCode)
+      }
+    let bias = rows.grouping.offset == .bias ? Double(rows.biases[group]) : 0
+    return (group * size..<(group + 1) * size).reduce(0) { sum, index in
+      let decoded = Double(rows.scales[group]) * (Double(rows.codes[index]) - zero) + bias
+      return sum + (Double(values[index]) - decoded) * (Double(values[index]) - decoded)
+    }
   }
 
   /// The error is at most half a step, and what rounding the parameters costs.

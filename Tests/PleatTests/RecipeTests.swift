@@ -19,7 +19,7 @@ import Testing
 
   @Test("an empty recipe has the default values") func empty() throws {
     #expect(try recipe("{}") == Recipe())
-    #expect(Recipe().bits == 4)
+    #expect(Recipe().bits == nil && Recipe().type == nil && !Recipe().isPure)
     #expect(Recipe().parameters == .f16)
   }
 
@@ -67,7 +67,8 @@ import Testing
     "a recipe with an unknown or impossible value is a usage error",
     arguments: [
       #"{"bits": 7}"#, #"{"bits": 0}"#, #"{"bits": -4}"#, #"{"bits": 9223372036854775807}"#,
-      #"{"type": "Q4_K"}"#, #"{"type": "F16"}"#, #"{"type": ""}"#,
+      #"{"type": "Q9_K"}"#, #"{"effort": "much"}"#, #"{"outputType": "Q4_K_M"}"#,
+      #"{"type": "F16"}"#, #"{"type": ""}"#,
       #"{"type": "Q4_0", "bits": 4}"#, #"{"groupSize": 32, "type": "Q4_0"}"#,
       #"{"groupSize": 0}"#, #"{"groupSize": -32}"#, #"{"groupSize": "column"}"#,
       #"{"scheme": "best"}"#, #"{"parameters": "F64"}"#, #"{"parameters": "I8"}"#,

@@ -53,7 +53,7 @@ struct RepackTable {
   }
 
   private static func words(_ wish: TensorWish, _ format: Format) -> String {
-    let type = format == .gguf ? " \(GGMLCodec.name(of: wish.target))" : ""
+    let type = format == .gguf ? " \(GGMLCodec.name(of: wish.target.encoding))" : ""
     let admission = format.admission(of: wish.target)
     if case .refused = admission { return "–" }
     let isRounded = if case .rounded = admission { true } else { false }
@@ -81,12 +81,5 @@ struct RepackTable {
         "| \(row.name) | " + formats.map { cell(row, $0) }.joined(separator: " | ") + " |")
     }
     return lines.joined(separator: "\n") + "\n"
-  }
-}
-
-extension GGMLCodec {
-  fileprivate static func name(of info: TensorInfo) -> String {
-    guard case .grouped(let grouping) = info.encoding else { return "" }
-    return name(of: grouping)
   }
 }

@@ -78,12 +78,14 @@ extension Recipe {
 
   /// A recipe with some values set.
   static func with(
-    type: String? = nil, bits: Int = 4, group: GroupSize? = nil, scheme: String? = nil,
+    type: String? = nil, isPure: Bool = false, bits: Int = 4, group: GroupSize? = nil,
+    scheme: String? = nil,
     parameters: ScalarType = .f16, rules: [String] = []
   ) throws(ModelError) -> Recipe {
     var recipe = Recipe()
     recipe.type = type
-    recipe.bits = bits
+    recipe.isPure = isPure
+    recipe.bits = type == nil ? bits : nil
     recipe.group = group
     recipe.scheme = scheme
     recipe.parameters = parameters

@@ -43,7 +43,7 @@ import Testing
   private static func encode(_ values: [Float], _ item: Case) throws -> GroupedRows {
     let rows = GroupedRows(
       grouping: item.grouping, columnCount: values.count / rowCount, rowCount: rowCount)
-    try item.scheme.quantizer(item.grouping).encode(values, into: rows)
+    try item.scheme.quantizer(item.grouping).encode(values, into: rows, firstRow: 0)
     return rows
   }
 
@@ -97,11 +97,11 @@ import Testing
 
   // Excluded: a BF16 scale is off by up to 2^-9, which is more than half a step at the last of many
   // codes. With a zero point, both ends of a group may round inwards, which leaves codes unused; in
-  // MLX, the nearer end may.
+  // MLX, the nearer end may. A search may leave codes unused, too.
   @Test(
     "encoding a decoded matrix again gives the same codes (seed 42)",
     arguments: cases.filter {
-      $0.grouping.offset != .zeroPoint && $0.scheme.name != "mlx"
+      $0.grouping.offset != .zeroPoint && $0.scheme.name != "mlx" && $0.scheme.name != "search"
         && ($0.grouping.parameters != .bf16 || $0.grouping.bits <= 4)
     })
   func idempotence(item: Case) throws {
@@ -114,7 +114,7 @@ import Testing
 
   @Test(
     "groups with a bias keep the bias exactly, and all other groups keep 0 exactly",
-    arguments: cases)
+    arguments: cases.filter { $0.scheme.name != "search" || $0.grouping.offset != .bias })
   func exactValues(item: Case) throws {
     let size = item.grouping.groupSize
     let values = (0..<Self.rowCount * 2 * size).map {

@@ -73,17 +73,32 @@ package struct GGMLCodec: WeightCodec {
     }
   }
 
-  /// The grouping of a type by llama.cpp's name for it, such as `Q4_1`; nil if it has no groups.
-  package static func grouping(named name: String) -> Grouping? {
-    GGMLType.named(name).flatMap { grouping(of: $0.encoding) }
+  /// The encoding of a block type by llama.cpp's name for it, in any case; nil if Pleat only copies it.
+  ///
+  /// It is groups for types that store groups, such as `Q4_1`, and otherwise blocks.
+  package static func encoding(named name: String) -> Encoding? {
+    guard let type = GGMLType.named(name), type.blockType != nil else { return nil }
+    return grouping(of: type.encoding).map { .grouped($0) } ?? type.encoding
   }
 
-  /// llama.cpp's names for the types that store groups.
-  package static let typeNames = BlockType.allCases.filter { $0.groupForm != nil }.map(\.name)
+  /// The encoding that a block type has here: groups for types that store groups.
+  package static func encoding(of blocks: Encoding) -> Encoding {
+    grouping(of: blocks).map { .grouped($0) } ?? blocks
+  }
 
-  /// llama.cpp's name for the type that stores a grouping.
-  package static func name(of grouping: Grouping) -> String {
-    GGMLCodec().typeName(of: grouping) ?? grouping.description
+  /// The encoding as blocks of a type that stores groups; other encodings stay the same.
+  package static func blocks(of encoding: Encoding) -> Encoding {
+    guard case .grouped = encoding else { return encoding }
+    return GGMLType.named(name(of: encoding))?.encoding ?? encoding
+  }
+
+  /// llama.cpp's names for the block types that Pleat makes.
+  package static let typeNames = BlockType.allCases.map(\.name)
+
+  /// llama.cpp's name for the type that stores an encoding.
+  package static func name(of encoding: Encoding) -> String {
+    guard case .grouped(let grouping) = encoding else { return encoding.description }
+    return GGMLCodec().typeName(of: grouping) ?? grouping.description
   }
 
   package func typeName(of grouping: Grouping) -> String? { blockType(for: grouping)?.name }

@@ -43,7 +43,8 @@ public struct FoldOptions: Sendable, Hashable {
   public var requantizes = false
   /// Whether all quantized weights become plain numbers of the type of their scales.
   public var dequantizes = false
-  /// Whether zero points may be rounded to integers, and scales and biases to a type of the format.
+  /// Whether zero points and minima may be rounded to integers, and scales and biases to a type of
+  /// the format.
   public var rounds = false
   /// The code width for changed weights with zero points; nil to keep it.
   ///

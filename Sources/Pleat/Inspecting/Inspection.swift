@@ -76,6 +76,17 @@ public struct Inspection: Sendable {
     return model.format.codec.typeName(of: grouping)
   }
 
+  /// llama.cpp's name for the types of the tensors, such as `Q4_K_M`; nil if none is stated.
+  ///
+  /// The metadata may state a mix although tensors were changed later.
+  public var mixName: String? {
+    guard encodings.contains(where: { if case .plain = $0.encoding { false } else { true } }) else {
+      return nil
+    }
+    let number = model.catalog.metadata[GGUFFileType.key]?.integer.flatMap(UInt32.init(exactly:))
+    return number.flatMap(GGUFFileType.name) ?? MixRecord(model.history)?.mix.name
+  }
+
   /// The bits per weight, over all tensors.
   public var bitsPerWeight: Double {
     let count = model.catalog.elementCount

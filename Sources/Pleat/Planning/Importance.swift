@@ -72,8 +72,13 @@ public struct Importance: Sendable {
 
   // MARK: - Finding
 
+  private static let expertLimit = 1 << 20
+
   private mutating func find(_ catalog: Catalog, _ names: InputNames) throws(ModelError) {
-    let places = catalog.tensors.map { names.place(of: $0.name) }
+    let places = catalog.tensors.map { tensor in
+      // A name may contain any number; no matrix has so many experts.
+      names.place(of: tensor.name).flatMap { ($0.expert ?? 0) < Self.expertLimit ? $0 : nil }
+    }
     var expertCounts: [ExactName: Int] = [:]
     for place in places {
       guard let place, let expert = place.expert else { continue }

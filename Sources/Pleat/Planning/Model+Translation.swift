@@ -26,7 +26,12 @@ extension Model {
   ///
   /// Throws what `translation(for:)` throws, and `unsupported` if the model has no `config.json`.
   func translation() throws(ModelError) -> GGUFTranslation {
-    try translation(of: catalog.tensors, OutputTokenizer(of: self)) { (_, _) in nil }
+    try translation(of: catalog.tensors)
+  }
+
+  /// The same for tensors that are those of the catalog, perhaps with more rows, then added ones.
+  func translation(of tensors: [TensorInfo]) throws(ModelError) -> GGUFTranslation {
+    try translation(of: tensors, OutputTokenizer(of: self)) { (_, _) in nil }
   }
 
   private func translation(

@@ -6,9 +6,11 @@ internal import Weights
 /// The metadata of an output, and the notes about what it cannot store.
 enum OutputMetadata {
   /// The metadata of the model, updated for the tensors and the format of the output.
+  ///
+  /// `record` is the mix of the output; nil without one.
   static func metadata(
     _ metadata: Metadata, isTranslated: Bool, _ jobs: [TensorJob], _ format: Format,
-    _ history: [JSONValue]
+    _ history: [JSONValue], _ record: MixRecord?
   ) -> Metadata {
     let jobs = jobs.lazy.filter { $0.action != .omit }
     let isChanged = jobs.contains {
@@ -19,7 +21,9 @@ enum OutputMetadata {
       }
     }
     var metadata = metadata
-    if isChanged || isTranslated {
+    if let record, isChanged || isTranslated, metadata["general.architecture"] != nil {
+      metadata = GGUFFileType.updated(metadata, for: record.mix, matrix: record.matrix)
+    } else if isChanged || isTranslated {
       metadata = GGUFFileType.updated(metadata, for: Array(jobs.map(\.target)))
     }
     let marks = Formats.all.compactMap(\.metadataMark)

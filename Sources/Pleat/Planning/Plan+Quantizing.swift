@@ -12,6 +12,7 @@ extension Plan {
   ///   - model: The model to read.
   ///   - recipe: The bits, the groups, the scheme and the rules.
   ///   - destination: The output.
+  ///   - importance: How much errors in each column of a weight count; nil if all count the same.
   ///   - requantizing: Whether weights that are already quantized may be quantized again.
   ///   - demand: How much must be quantized.
   ///   - adapters: Adapters that are added before rounding. One with pooled inputs changes the
@@ -20,29 +21,38 @@ extension Plan {
   /// - Throws: `ModelError` of kind `usage`, `unsupported` or `mismatch`; `unsupported` also if
   ///   less is quantized than is demanded.
   public static func quantizing(
-    _ model: Model, _ recipe: Recipe, to destination: Destination, requantizing: Bool = false,
+    _ model: Model, _ recipe: Recipe, to destination: Destination,
+    weighing importance: Importance? = nil, requantizing: Bool = false,
     demanding demand: QuantizationDemand = .nothing, adding adapters: [AppliedAdapter] = []
   ) throws(ModelError) -> Plan {
     try model.requireNumbers()
     let changes = adapters.isEmpty ? [:] : try model.changes(by: adapters)
     let head = try HeadPlan(model, changes, by: adapters, to: destination.format)
+    let subject = MixPlan.Subject(
+      model: model, tensors: model.catalog.tensors + (head.added.map { [$0.info] } ?? []),
+      dropped: head.dropped, importance: importance)
     var planner = try QuantizationPlanner(
-      recipe, destination.format, model.catalog, head, requantizing: requantizing)
+      recipe.choosingMix(for: model, destination.format, adding: changes), destination.format,
+      subject,
+      head, requantizing: requantizing)
     do throws(ModelError) {
       var wishes: [TensorWish] = []
       wishes.reserveCapacity(model.catalog.tensors.count)
       for (index, tensor) in model.catalog.tensors.enumerated() {
         wishes.append(
-          try planner.decide(tensor).adding(changes[index] ?? [], to: destination.format))
+          try planner.decide(tensor, at: index).adding(
+            changes[index] ?? [], to: destination.format))
       }
       if let added = head.added {
-        var wish = try planner.decide(added.info).adding(added.changes, to: destination.format)
+        var wish = try planner.decide(added.info, at: wishes.count).adding(
+          added.changes, to: destination.format)
         wish.sourceIndex = added.source
         wishes.append(wish)
       }
       var history: [JSONValue.Member] = [
         .init("action", "quantize"), .init("recipe", planner.recipe.json),
       ]
+      if let importance { history.append(.init("importance", importance.record)) }
       if !adapters.isEmpty {
         history.append(.init("adapters", .array(adapters.map(\.record))))
       }
@@ -57,6 +67,24 @@ extension Plan {
       // A usage error is about the options, so it does not name the model.
       throw error.kind == .usage ? error : error.located(file: model.path)
     }
+  }
+}
+
+extension Recipe {
+  /// The recipe with the usual mix of a format, if the user leaves the choice to the format.
+  ///
+  /// Adapters with pooled inputs move the biases of groups, which most types of a mix lack. A GGUF
+  /// file that states no layers is no model that a mix is for.
+  fileprivate func choosingMix(
+    for model: Model, _ format: Format, adding changes: [Int: [PairedChange]]
+  ) -> Recipe {
+    guard isOpen, let mix = format.usualMix,
+      !model.isGGUF || MixModel.statesLayers(model.catalog.metadata),
+      !changes.values.joined().contains(where: { $0.groupSize != nil })
+    else { return self }
+    var recipe = self
+    recipe.type = mix
+    return recipe
   }
 }
 
@@ -104,7 +132,7 @@ extension TensorWish {
     if grouping.offset != .bias, changes.contains(where: { $0.groupSize != nil }) {
       throw ModelError(
         .unsupported, "the scheme stores no biases, which a QA-LoRA adapter changes",
-        tensor: source.name, expected: "a scheme with a bias, such as minmax",
+        tensor: source.name, expected: "groups with a bias: scheme minmax, or --type Q4_1",
         found: quantizer.schemeName,
         hint: "or quantize without --adapter, then use pleat fold")
     }

@@ -85,16 +85,19 @@ extension Plan {
     for (index, wish) in wishes.enumerated() {
       try resolver.append(index == head.dropped ? wish.omitted : wish, translation)
     }
-    let jobs = resolver.jobs
+    var jobs = resolver.jobs
     let companions = try CompanionPlan.plans(
       for: model, tokenizer, resolver.targets, format, isTied: head.isTied)
-    let output = PlannedContents(resolver.stored, translation, attachments)
+    var output = PlannedContents(resolver.stored, translation, attachments)
     let history = model.history + [history]
+    // Blocks that a mix has made, now or earlier.
+    let record = resolver.targets.contains(where: \.isQuantized) ? MixRecord(history) : nil
+    if record != nil, format.usesGGUFNames { output.sort(placing: &jobs) }
     var contents = Contents(
       stored: output.stored,
       metadata: OutputMetadata.metadata(
         translation?.newMetadata ?? tokenizer.metadata,
-        isTranslated: translation?.newMetadata != nil, jobs, format, history),
+        isTranslated: translation?.newMetadata != nil, jobs, format, history, record),
       companions: companions.map(\.companion),
       provenance: Provenance(sources: model.expectedSources, history: history))
     contents.attached = output.attached
@@ -145,6 +148,26 @@ private struct PlannedContents {
       stored += attachment.tensors
       self.attachments.append(attachment)
     }
+  }
+
+  /// Puts the tensors of a GGUF model in the order of llama-quantize, and updates their places.
+  mutating func sort(placing jobs: inout [TensorJob]) {
+    let order = GGUFTensorOrder.indices(of: stored.map(\.name))
+    var places = Array(repeating: 0, count: stored.count)
+    for (place, index) in order.enumerated() { places[index] = place }
+    stored = order.map { stored[$0] }
+    for index in additions.indices { additions[index].stored = places[additions[index].stored] }
+    for index in jobs.indices where jobs[index].blockCount > 0 {
+      precondition(jobs[index].storedIndices.count == 1, "a tensor of gguf has one part")
+      jobs[index].place.firstStoredIndex = places[jobs[index].place.firstStoredIndex]
+    }
+  }
+}
+
+extension TensorInfo {
+  /// Whether it consists of groups or blocks.
+  fileprivate var isQuantized: Bool {
+    if case .plain = encoding { false } else { true }
   }
 }
 

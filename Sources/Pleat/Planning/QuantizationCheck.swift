@@ -1,5 +1,6 @@
 internal import Architectures
 internal import Formats
+internal import Kernels
 internal import TensorModel
 
 /// How much of a model must be quantized; otherwise planning fails.
@@ -64,16 +65,24 @@ extension QuantizationPlanner {
     recipe.rules.last { $0.matches(tensor.name) }.map { !$0.choice.isGrouped } ?? false
   }
 
+  /// What a rule must say to quantize a tensor like most others.
+  private var usualChoice: String {
+    let base = recipe.type.flatMap { try? Mix.named($0) }?.base.name
+    return base ?? String(recipe.bits ?? Recipe.usualBits)
+  }
+
   private mutating func hint(for wish: TensorWish) -> String {
     if wish.exception == .indivisible {
       let columns = wish.source.shape.columnCount
       let size = format.groupSizes.first { columns > 0 && columns % $0 == 0 }
-      if blocks == nil, let size { return "--group-size \(size) divides the columns" }
-      if blocks == nil, format.allowsRowGroups { return "--group-size row takes whole rows" }
+      if blocks == nil, mix == nil, let size { return "--group-size \(size) divides the columns" }
+      if blocks == nil, mix == nil, format.allowsRowGroups {
+        return "--group-size row takes whole rows"
+      }
       return "--to pleat --group-size row quantizes rows of any length"
     }
     if roles.role(of: wish.source) == .tower, !isKeptByRule(wish.source) {
-      return "--rule '\(wish.source.name)=\(recipe.type ?? String(recipe.bits))' quantizes it"
+      return "--rule '\(wish.source.name)=\(usualChoice)' quantizes it"
     }
     return "pleat convert writes a model without quantizing it"
   }

@@ -28,11 +28,18 @@ extension QuantizationPlanner {
     let refusals = wishes.compactMap { wish -> (String, String)? in
       switch wish.exception {
       case .shape(let refusal), .type(let refusal): (wish.source.name, refusal)
-      case .indivisible, nil: nil
+      case .indivisible, .otherType, nil: nil
       }
     }
     if let (name, refusal) = refusals.first {
       notes.append("\(notQuantized(refusals.count)): \(refusal) for \(name)")
+    }
+    let others = wishes.filter { $0.exception == .otherType }
+    if let first = others.first {
+      notes.append(
+        (others.count == 1 ? "1 weight gets" : "\(others.count) weights get")
+          + " another type than the mix has for \(others.count == 1 ? "it" : "them"), such as "
+          + "\(first.source.name): \(first.reason)")
     }
     return notes
   }
@@ -44,7 +51,7 @@ extension QuantizationPlanner {
     var (keepsWeights, keptCount) = (false, 0)
     var rounded: [(name: String, rule: Rule)] = []
     for wish in wishes where roles.isTower(wish.source) {
-      if case .encode(_, .groups) = wish.transform {
+      if wish.action == .quantize {
         let rule = recipe.rules.last { $0.matches(wish.source.name) }
         if let rule { rounded.append((wish.source.name, rule)) }
       } else {

@@ -1,6 +1,7 @@
 internal import Architectures
 internal import Bytes
 internal import Formats
+internal import Kernels
 internal import Quantization
 internal import TensorModel
 internal import Weights
@@ -11,64 +12,133 @@ internal import Weights
 struct QuantizationPlanner {
   /// The recipe with the defaults of the format filled in.
   private(set) var recipe: Recipe
-  private let wanted: Recipe
-  /// The groups of the block type that the recipe names; nil without one.
+  let wanted: Recipe
+  /// The groups of the mix that the recipe names, for formats without blocks; nil otherwise.
   let blocks: Grouping?
-  private let defaultGroup: GroupSize
+  /// The types that the mix gives to the tensors; nil without a mix.
+  private(set) var mix: MixPlan?
+  private var defaultGroup = GroupSize.columns(32)
   let format: Format
   private let requantizes: Bool
+  private let importance: Importance?
   let catalog: Catalog
+  /// Whether the tensors have the names of llama.cpp.
+  private let isGGUF: Bool
   var roles: TensorRoles
   private let head: HeadPlan
   /// Whether the output has a head; otherwise the embeddings serve as the head.
   private lazy var hasHead = head.hasHead(
     catalog.tensors.contains { roles.role(of: $0) == .head })
-  private var quantizers: QuantizerChoice
+  var quantizers: QuantizerChoice
 
   /// Creates a planner.
   ///
-  /// Throws `usage` if the format cannot store what the recipe asks for.
+  /// Throws `usage` if the format cannot store what the recipe asks for, and what a mix throws.
   init(
-    _ recipe: Recipe, _ format: Format, _ catalog: Catalog, _ head: HeadPlan, requantizing: Bool
+    _ recipe: Recipe, _ format: Format, _ subject: MixPlan.Subject, _ head: HeadPlan,
+    requantizing: Bool
   ) throws(ModelError) {
+    try Self.check(format)
+    try recipe.validate()
     self.head = head
     self.format = format
-    quantizers = QuantizerChoice(format, recipe.parameters)
+    quantizers = QuantizerChoice(format, recipe)
     requantizes = requantizing
-    self.catalog = catalog
+    importance = subject.importance
+    catalog = subject.model.catalog
+    isGGUF = subject.model.isGGUF
     roles = TensorRoles(catalog)
-    guard !format.bits.isEmpty else {
-      let able = Formats.all.filter { !$0.bits.isEmpty }.map(\.name)
-      throw ModelError(
-        .usage, "\(format.name) cannot store quantized weights",
-        expected: "--to " + able.joined(separator: " or --to "), found: "--to \(format.name)")
-    }
-    try recipe.validate()
     wanted = recipe
-    blocks = try recipe.type.map { (name) throws(ModelError) in
-      try Recipe.blocks(named: name)
+    let mix = try recipe.type.map { (name) throws(ModelError) in try Mix.named(name) }
+    let isMixed = mix != nil && format.holdsBlocks
+    blocks = isMixed ? nil : try Self.groups(mix, format)
+    self.recipe = recipe
+    if isMixed { defaultGroup = .columns(format.groupSizes[0]) }
+    if let mix, isMixed {
+      try recipe.checkParameters(of: mix)
+      self.recipe.scheme = try quantizers.scheme(for: mix).name
+      self.mix = try MixPlan(mix, recipe, for: subject)
+    } else {
+      try recipe.checkIsMixed()
+      try resolveGroups()
     }
-    var resolved = recipe
-    if let blocks { (resolved.bits, resolved.group) = (blocks.bits, .columns(blocks.groupSize)) }
-    defaultGroup = resolved.group ?? .columns(format.groupSizes[0])
-    resolved.group = defaultGroup
-    self.recipe = resolved
-    let columns = if case .columns(let count) = defaultGroup { count } else { 32 }
-    resolved.scheme = try quantizer(
-      bits: resolved.bits, nil, .init(name: recipe.scheme), columns: columns,
-      offset: blocks?.offset
-    ).schemeName
-    self.recipe = resolved
+    try checkImportance()
+    try checkEffort()
   }
 
-  /// The decision for one tensor.
+  /// Fills in the groups and the scheme for recipes without a mix.
+  private mutating func resolveGroups() throws(ModelError) {
+    if let blocks { (recipe.bits, recipe.group) = (blocks.bits, .columns(blocks.groupSize)) }
+    recipe.bits = recipe.bits ?? Recipe.usualBits
+    defaultGroup = recipe.group ?? .columns(format.groupSizes[0])
+    recipe.group = defaultGroup
+    let columns = if case .columns(let count) = defaultGroup { count } else { 32 }
+    recipe.scheme = try quantizer(
+      bits: bits, nil, .init(name: wanted.scheme), columns: columns, offset: blocks?.offset,
+      importance: nil
+    ).schemeName
+  }
+
+  /// The bits of a code where the mix or a rule says nothing else.
+  private var bits: Int { recipe.bits ?? Recipe.usualBits }
+
+  /// Throws `usage` if a format cannot store quantized weights.
+  private static func check(_ format: Format) throws(ModelError) {
+    guard format.bits.isEmpty else { return }
+    let able = Formats.all.filter { !$0.bits.isEmpty }.map(\.name)
+    throw ModelError(
+      .usage, "\(format.name) cannot store quantized weights",
+      expected: "--to " + able.joined(separator: " or --to "), found: "--to \(format.name)")
+  }
+
+  /// The groups of the base type of a mix, for a format that stores no blocks; nil without a mix.
+  ///
+  /// Throws `usage` if the blocks store no groups.
+  private static func groups(_ mix: Mix?, _ format: Format) throws(ModelError) -> Grouping? {
+    guard let mix else { return nil }
+    if case .grouped(let grouping) = GGMLCodec.encoding(of: mix.base.encoding) { return grouping }
+    let able = Formats.all.filter(\.holdsBlocks).map(\.name)
+    throw ModelError(
+      .usage, "\(format.name) cannot store the blocks of \(mix.name)",
+      expected: "--to " + able.joined(separator: " or --to "), found: "--to \(format.name)",
+      hint: "--bits and --group-size choose groups")
+  }
+
+  /// Throws `usage` if there is an effort and the scheme does not search.
+  private func checkEffort() throws(ModelError) {
+    guard let effort = recipe.effort, let name = recipe.scheme, try !Schemes.named(name).searches
+    else { return }
+    throw ModelError(
+      .usage, "the scheme \(name) does not search, so there is no effort to choose",
+      expected: "--scheme search", found: "--effort \(effort.rawValue)")
+  }
+
+  /// Throws `usage` if there is an importance matrix and the scheme does not use it.
+  private func checkImportance() throws(ModelError) {
+    guard importance != nil, let name = recipe.scheme, try !Schemes.named(name).usesImportance
+    else { return }
+    let able = Schemes.all.filter(\.usesImportance).map(\.name)
+    throw ModelError(
+      .usage, "the scheme \(name) does not use importance",
+      expected: "--scheme " + able.joined(separator: " or --scheme "), found: "--scheme \(name)")
+  }
+
+  /// The decision for the tensor of the output at an index.
   ///
   /// Throws `unsupported`, `usage` and `limit`.
-  mutating func decide(_ tensor: TensorInfo) throws(ModelError) -> TensorWish {
+  mutating func decide(_ tensor: TensorInfo, at index: Int) throws(ModelError) -> TensorWish {
     do throws(ModelError) {
       let role = roles.role(of: tensor)
       if let rule = recipe.rules.last(where: { $0.matches(tensor.name) }) {
-        return try decide(tensor, role, rule)
+        return try decide(tensor, at: index, role, rule)
+      }
+      if role.allowsMix(knowsNames: !recipe.isPure || isGGUF), let choice = mix?.choice(at: index) {
+        return try decide(tensor, choice, choice.reason)
+      }
+      switch role {
+      case .linear, .embedding, .head:
+        if mix != nil { return keep(tensor, "llama.cpp has no place for it") }
+      case .tower, .other: break
       }
       switch role {
       case .linear: return try decide(tensor, .quantize, "a linear weight")
@@ -90,7 +160,7 @@ struct QuantizationPlanner {
     case .keep: return keep(tensor, reason)
     case .quantize,
       .eightBits where blocks != nil:
-      return try quantize(tensor, bits: recipe.bits, reason, offset: blocks?.offset)
+      return try quantize(tensor, bits: bits, reason, offset: blocks?.offset)
     case .eightBits:
       // The scheme of the recipe is meant for the linear weights, and may not support 8 bits.
       let schemes = QuantizerChoice.Preference(name: wanted.scheme, allowsOthers: true)
@@ -99,9 +169,9 @@ struct QuantizationPlanner {
   }
 
   private mutating func decide(
-    _ tensor: TensorInfo, _ role: TensorRole, _ rule: Rule
+    _ tensor: TensorInfo, at index: Int, _ role: TensorRole, _ rule: Rule
   ) throws(ModelError) -> TensorWish {
-    let reason = "rule '\(rule.pattern)=\(rule.choice.text)'"
+    let reason = rule.reason
     switch (rule.choice, role) {
     case (.keep, _):
       var wish = TensorWish(keeping: tensor, reason)
@@ -117,15 +187,15 @@ struct QuantizationPlanner {
     case (.quantize(let bits, let group, let scheme), _):
       let schemes = QuantizerChoice.Preference(name: scheme ?? wanted.scheme)
       return try quantize(tensor, bits: bits, reason, group: group, schemes: schemes)
-    case (.blocks(let grouping), _):
-      // The scheme of the recipe may not support the groups of these blocks.
-      return try quantize(
-        tensor, bits: grouping.bits, reason, group: .columns(grouping.groupSize),
-        schemes: .init(name: wanted.scheme, allowsOthers: true), offset: grouping.offset)
+    case (.blocks(let encoding), _):
+      guard let choice = mix?.ruledChoice(at: index) else {
+        return try quantize(tensor, encoding, reason)
+      }
+      return try decide(tensor, choice, choice.reason)
     }
   }
 
-  private func keep(_ tensor: TensorInfo, _ reason: String) -> TensorWish {
+  func keep(_ tensor: TensorInfo, _ reason: String) -> TensorWish {
     // Runtimes are slow with numbers of two types, because they convert to float32.
     if format.usesOneFloatType, case .plain(let type) = tensor.encoding, type.isDecodable,
       type != wanted.parameters
@@ -136,7 +206,7 @@ struct QuantizationPlanner {
     return TensorWish(keeping: tensor, reason)
   }
 
-  private func keep(
+  func keep(
     _ tensor: TensorInfo, _ reason: String, _ exception: TensorWish.Exception
   ) -> TensorWish {
     var wish = keep(tensor, reason)
@@ -144,26 +214,48 @@ struct QuantizationPlanner {
     return wish
   }
 
-  private mutating func quantize(
-    _ tensor: TensorInfo, bits: Int, _ reason: String, group: GroupSize? = nil,
-    schemes: QuantizerChoice.Preference? = nil, offset: Grouping.Offset? = nil
-  ) throws(ModelError) -> TensorWish {
+  /// The wish for a weight that cannot be quantized in groups or blocks of a size; nil if it can.
+  ///
+  /// Throws `unsupported` if it is already quantized and must not be quantized again, and `limit`
+  /// if its rows are too long.
+  func unquantizable(
+    _ tensor: TensorInfo, _ reason: String, groupSize: Int
+  ) throws(ModelError) -> TensorWish? {
     if case .plain(let type) = tensor.encoding, !type.isDecodable {
       let refusal = "Pleat does not quantize \(type.name)"
       return keep(tensor, "\(reason), but \(refusal)", .type(refusal))
     }
     try checkCanRound(tensor)
     let columns = tensor.shape.columnCount
-    let quantizer = try quantizer(
-      bits: bits, group, schemes ?? .init(name: wanted.scheme), columns: columns, offset: offset)
-    let grouping = quantizer.grouping
-    guard columns > 0, tensor.shape.rowCount > 0, columns % grouping.groupSize == 0 else {
+    guard columns > 0, tensor.shape.rowCount > 0, columns % groupSize == 0 else {
       return keep(
         tensor,
-        "\(reason), but \(columns) columns are not a multiple of the group size "
-          + "\(grouping.groupSize)",
+        "\(reason), but \(columns) columns are not a multiple of the group size \(groupSize)",
         .indivisible)
     }
+    return nil
+  }
+
+  /// The importance of the columns of a tensor; nil without any.
+  func importanceRows(of tensor: TensorInfo) -> ImportanceRows? {
+    let shape = tensor.shape
+    guard shape.rank > 1, shape.columnCount > 0, shape.rowCount > 0,
+      let weights = importance?.weights(for: tensor.name)
+    else { return nil }
+    return ImportanceRows(
+      weights, columnCount: shape.columnCount,
+      rowsPerMatrix: shape.dimensions[shape.rank - 2])
+  }
+
+  mutating func quantize(
+    _ tensor: TensorInfo, bits: Int, _ reason: String, group: GroupSize? = nil,
+    schemes: QuantizerChoice.Preference? = nil, offset: Grouping.Offset? = nil
+  ) throws(ModelError) -> TensorWish {
+    let quantizer = try quantizer(
+      bits: bits, group, schemes ?? .init(name: wanted.scheme), columns: tensor.shape.columnCount,
+      offset: offset, importance: importanceRows(of: tensor))
+    let grouping = quantizer.grouping
+    if let wish = try unquantizable(tensor, reason, groupSize: grouping.groupSize) { return wish }
     if let refusal = format.codec.shapeRefusal(tensor.shape, grouping) {
       return keep(tensor, "\(reason), but \(refusal)", .shape(refusal))
     }
@@ -199,10 +291,10 @@ struct QuantizationPlanner {
 
   private mutating func quantizer(
     bits: Int, _ group: GroupSize?, _ schemes: QuantizerChoice.Preference, columns: Int,
-    offset: Grouping.Offset?
+    offset: Grouping.Offset?, importance: ImportanceRows?
   ) throws(ModelError) -> any Quantizer {
     let size = try groupSize(group ?? defaultGroup, columns: columns)
-    return try quantizers.quantizer(bits: bits, groupSize: size, schemes, offset)
+    return try quantizers.quantizer(bits: bits, groupSize: size, schemes, offset, importance)
   }
 
   private func groupSize(_ group: GroupSize, columns: Int) throws(ModelError) -> Int {

@@ -1,11 +1,12 @@
 internal import Formats
+internal import Kernels
 internal import Quantization
 internal import TensorModel
 
 /// Chooses quantizers: a scheme and an offset that a format can store, for given bits and groups.
 struct QuantizerChoice {
   private let format: Format
-  private let parameters: ScalarType
+  private let recipe: Recipe
   // Many weights ask for the same quantizer.
   private var known: [Request: any Quantizer] = [:]
 
@@ -24,10 +25,43 @@ struct QuantizerChoice {
     var offset: Grouping.Offset?
   }
 
-  /// Creates a choice for a format, with scales and biases of type `parameters`.
-  init(_ format: Format, _ parameters: ScalarType) {
+  /// Creates a choice for a format, with the scheme, the effort and the parameters of a recipe.
+  init(_ format: Format, _ recipe: Recipe) {
     self.format = format
-    self.parameters = parameters
+    self.recipe = recipe
+  }
+
+  private var effort: Effort { recipe.effort ?? .default }
+
+  /// The scheme that makes the blocks of a mix.
+  ///
+  /// Throws `usage` if the user chose one that does not make those of most tensors.
+  func scheme(for mix: Mix) throws(ModelError) -> Scheme {
+    guard let name = recipe.scheme else { return Schemes.standardForBlocks }
+    let scheme = try Schemes.named(name)
+    func makes(_ scheme: Scheme) -> Bool {
+      guard case .grouped(let grouping) = GGMLCodec.encoding(of: mix.base.encoding) else {
+        return scheme.makesBlocks
+      }
+      return scheme.offsets.contains(grouping.offset) && scheme.refusal(grouping) == nil
+    }
+    guard !makes(scheme) else { return scheme }
+    let able = Schemes.all.filter(makes).map(\.name)
+    throw ModelError(
+      .usage, "the scheme \(name) does not make the blocks of \(mix.name)",
+      expected: "--scheme " + able.joined(separator: " or --scheme "), found: "--scheme \(name)")
+  }
+
+  /// The encoder for a block type: that of the recipe's scheme, if it makes blocks.
+  func encoder(
+    _ type: BlockType, columnCount: Int, _ importance: ImportanceRows?
+  ) throws(ModelError) -> any RowEncoder {
+    for scheme in [try recipe.scheme.map(Schemes.named), Schemes.standardForBlocks] {
+      let encoder = scheme?.encoder(
+        type, columnCount: columnCount, importance: importance, effort: effort)
+      if let encoder { return encoder }
+    }
+    preconditionFailure("the standard scheme for blocks makes them")
   }
 
   /// The quantizer for groups of a form.
@@ -37,36 +71,43 @@ struct QuantizerChoice {
   ///   - groupSize: The number of columns in a group, which the format must allow.
   ///   - schemes: The scheme that the user prefers.
   ///   - offset: What a group stores besides its scale; nil for what the format prefers.
+  ///   - importance: The importance of the columns; nil if all count the same.
   /// - Returns: The quantizer.
   /// - Throws: `usage` if no scheme makes groups that the format can store.
   mutating func quantizer(
-    bits: Int, groupSize: Int, _ schemes: Preference, _ offset: Grouping.Offset?
+    bits: Int, groupSize: Int, _ schemes: Preference, _ offset: Grouping.Offset?,
+    _ importance: ImportanceRows?
   ) throws(ModelError) -> any Quantizer {
     let request = Request(bits: bits, groupSize: groupSize, schemes: schemes, offset: offset)
-    if let quantizer = known[request] { return quantizer }
-    let quantizer = try choose(request)
-    known[request] = quantizer
+    if importance == nil, let quantizer = known[request] { return quantizer }
+    let quantizer = try choose(request, importance)
+    if importance == nil { known[request] = quantizer }
     return quantizer
   }
 
-  private func choose(_ request: Request) throws(ModelError) -> any Quantizer {
+  private func choose(
+    _ request: Request, _ importance: ImportanceRows?
+  ) throws(ModelError) -> any Quantizer {
     var refusals: (scheme: String?, format: String?) = (nil, nil)
     for (scheme, offset) in try candidates(request) {
       let grouping = Grouping(
-        bits: request.bits, groupSize: request.groupSize, offset: offset, parameters: parameters)
+        bits: request.bits, groupSize: request.groupSize, offset: offset,
+        parameters: recipe.parameters)
       if let reason = scheme.refusal(grouping) {
         refusals.scheme = refusals.scheme ?? reason
         continue
       }
       switch format.makes(grouping) {
-      case .exact: return scheme.quantizer(grouping)
+      case .exact: return scheme.quantizer(grouping, importance: importance, effort: effort)
       case .rounded(let reason), .refused(let reason): refusals.format = reason
       }
     }
     if let reason = refusals.format {
       throw ModelError(
         .usage, "\(format.name) does not support \(request.bits) bits here: \(reason)",
-        hint: "choose other --bits, --scheme or --parameters")
+        hint: recipe.type == nil
+          ? "choose other --bits, --scheme or --parameters"
+          : "choose another --type, or --bits and --group-size instead")
     }
     let kind = request.offset == .bias ? "a bias" : "a scale only"
     let reason = refusals.scheme ?? "it makes no groups with \(kind)"

@@ -7,23 +7,60 @@ internal import Weights
 
 /// The user's settings for quantization; see `formats/recipe.md` for its JSON.
 public struct Recipe: Sendable, Hashable {
-  /// llama.cpp's name of a block type, such as `Q4_0`; nil without one.
+  /// llama.cpp's name of a mix, such as `Q4_K_M` or `Q4_0`; nil without one.
   ///
-  /// It determines the bits, the group size, and whether groups have biases.
+  /// It determines the block type of each tensor.
   public var type: String?
-  /// The bits of a code.
-  public var bits = 4
+  /// Whether all tensors get the type that most tensors of the mix have.
+  public var isPure = false
+  /// llama.cpp's name of the block type of the output head; nil for that of the mix.
+  public var outputType: String?
+  /// llama.cpp's name of the block type of the token embeddings; nil for that of the mix.
+  public var embeddingType: String?
+  /// The bits of a code; nil for 4, or for the usual mix of the target format.
+  public var bits: Int?
   /// The columns that share a scale; nil for the usual group of the target format.
   public var group: GroupSize?
   /// How scales and offsets are chosen; nil for the first scheme that the format can store.
   public var scheme: String?
   /// The stored type of scales and biases: F16, BF16 or F32.
   public var parameters = ScalarType.f16
+  /// How long the scheme searches for better numbers; only for schemes that search.
+  public var effort: Effort?
   /// Choices by tensor name; the last matching rule applies.
   public var rules: [Rule] = []
 
-  /// Creates a recipe for 4 bits in the usual groups of the target format.
+  /// Creates a recipe for what is usual in the target format.
   public init() {}
+
+  /// The bits of a code if nothing else determines them.
+  public static let usualBits = 4
+
+  /// Throws `usage` for settings that need a mix.
+  func checkIsMixed() throws(ModelError) {
+    let settings = [
+      ("--pure", isPure), ("--output-type", outputType != nil),
+      ("--embedding-type", embeddingType != nil),
+    ]
+    // Formats without blocks give all tensors one type anyway.
+    guard let found = settings.first(where: { $0.1 && (type == nil || $0.0 != "--pure") }) else {
+      return
+    }
+    throw ModelError(
+      .usage, "\(found.0) changes a mix of llama.cpp, and there is none", expected: "--type",
+      found: found.0, hint: "--rule chooses for tensors by name")
+  }
+
+  /// Throws `usage` for a type of scales that the blocks of a mix do not store.
+  func checkParameters(of mix: Mix) throws(ModelError) {
+    guard parameters != .f16 else { return }
+    throw ModelError(
+      .usage, "the blocks of \(mix.name) store F16", expected: "--parameters F16",
+      found: "--parameters \(parameters.name)", hint: "leave --parameters out")
+  }
+
+  /// Whether the recipe leaves the choice of the types to the target format.
+  var isOpen: Bool { type == nil && bits == nil && group == nil && scheme == nil }
 
   /// Reads a recipe from a JSON file.
   ///
@@ -46,10 +83,18 @@ public struct Recipe: Sendable, Hashable {
       switch member.key {
       case "type":
         let name = try member.value.required(\.string, "type", "a name")
-        type = try Self.typeName(name)
+        type = try Self.mixName(name)
         if let other = members.first(where: { ["bits", "groupSize"].contains($0.key) }) {
           throw Self.conflict("type", other.key)
         }
+      case "pure": isPure = try member.value.required(\.bool, "pure", "true or false")
+      case "outputType":
+        outputType = try Self.typeName(try member.value.required(\.string, "outputType", "a name"))
+      case "embeddingType":
+        embeddingType = try Self.typeName(
+          try member.value.required(\.string, "embeddingType", "a name"))
+      case "effort":
+        effort = try Self.effort(named: try member.value.required(\.string, "effort", "a name"))
       case "bits": bits = try member.value.required(\.int, "bits", "a whole number")
       case "groupSize":
         group =
@@ -70,7 +115,8 @@ public struct Recipe: Sendable, Hashable {
       default:
         throw ModelError(
           .malformed, "unknown key '\(member.key)' in the recipe",
-          expected: "type, bits, groupSize, scheme, parameters, rules", found: member.key)
+          expected: "type, pure, outputType, embeddingType, bits, groupSize, scheme, effort, "
+            + "parameters, rules", found: member.key)
       }
     }
     try validate()
@@ -89,8 +135,11 @@ public struct Recipe: Sendable, Hashable {
 
   /// Throws `usage` if Pleat does not support a value.
   public func validate() throws(ModelError) {
-    if let type { _ = try Self.blocks(named: type) }
-    guard Grouping.supportedBits.contains(bits) else {
+    if let type { _ = try Mix.named(type) }
+    for name in [outputType, embeddingType].compactMap({ $0 }) {
+      _ = try Self.encoding(named: name)
+    }
+    if let bits, !Grouping.supportedBits.contains(bits) {
       throw ModelError(
         .usage, "unsupported number of bits", expected: Grouping.supportedBits.choices,
         found: "\(bits)")
@@ -116,24 +165,44 @@ public struct Recipe: Sendable, Hashable {
       expected: Grouping.supportedParameters.map(\.name).joined(separator: ", "), found: name)
   }
 
+  /// The name of a mix as llama.cpp writes it, from the name in any case.
+  ///
+  /// Throws `usage` for an unknown name.
+  public static func mixName(_ name: String) throws(ModelError) -> String {
+    try Mix.named(name).name
+  }
+
+  /// llama.cpp's names of the mixes that `type` accepts.
+  public static var mixNames: [String] { Mix.all.map(\.name) }
+
   /// The name of a block type as llama.cpp writes it, from the name in any case.
   ///
   /// Throws `usage` for an unknown name.
   public static func typeName(_ name: String) throws(ModelError) -> String {
-    GGMLCodec.name(of: try blocks(named: name))
+    GGMLCodec.name(of: try encoding(named: name))
   }
 
-  /// The groups of a block type of llama.cpp.
+  /// The encoding of a type of llama.cpp: groups if its blocks store groups.
   ///
   /// Throws `usage` for an unknown name.
-  static func blocks(named name: String) throws(ModelError) -> Grouping {
-    if let grouping = GGMLCodec.grouping(named: name) { return grouping }
+  static func encoding(named name: String) throws(ModelError) -> Encoding {
+    if let encoding = GGMLCodec.encoding(named: name) { return encoding }
     throw ModelError(
-      .usage, "not a llama.cpp type that Pleat writes", expected: typeNames.choices, found: name)
+      .usage, "not a block type of llama.cpp that Pleat writes", expected: typeNames.choices,
+      found: name, hint: "rules make plain numbers, such as --rule 'lm_head=F16'")
   }
 
-  /// llama.cpp's names of the block types that `type` accepts.
+  /// llama.cpp's names of the block types that rules accept.
   public static var typeNames: [String] { GGMLCodec.typeNames }
+
+  /// The effort with a name.
+  ///
+  /// Throws `usage` for an unknown name.
+  public static func effort(named name: String) throws(ModelError) -> Effort {
+    if let effort = Effort(rawValue: name) { return effort }
+    throw ModelError(
+      .usage, "unknown effort", expected: Effort.allCases.map(\.rawValue).choices, found: name)
+  }
 
   /// The error for a type together with a setting that the type determines.
   public static func conflict(_ type: String, _ other: String) -> ModelError {
@@ -153,8 +222,11 @@ public struct Recipe: Sendable, Hashable {
     var members: [JSONValue.Member] = []
     if let type {
       members.append(.init("type", .string(type)))
+      if isPure { members.append(.init("pure", true)) }
+      if let outputType { members.append(.init("outputType", .string(outputType))) }
+      if let embeddingType { members.append(.init("embeddingType", .string(embeddingType))) }
     } else {
-      members.append(.init("bits", JSONValue(bits)))
+      if let bits { members.append(.init("bits", JSONValue(bits))) }
       switch group {
       case .columns(let count): members.append(.init("groupSize", JSONValue(count)))
       case .row: members.append(.init("groupSize", "row"))
@@ -162,6 +234,7 @@ public struct Recipe: Sendable, Hashable {
       }
     }
     if let scheme { members.append(.init("scheme", .string(scheme))) }
+    if let effort { members.append(.init("effort", .string(effort.rawValue))) }
     members.append(.init("parameters", .string(parameters.name)))
     if !rules.isEmpty {
       members.append(

@@ -12,8 +12,10 @@ public struct Rule: Sendable, Hashable {
     case keep
     /// It is quantized; the recipe supplies what is nil.
     case quantize(bits: Int, group: GroupSize?, scheme: String?)
-    /// It is quantized to the groups of a llama.cpp block type, such as `Q4_1`.
-    case blocks(Grouping)
+    /// It is quantized to a block type of llama.cpp, such as `Q4_1` or `Q6_K`.
+    ///
+    /// The encoding is groups if the blocks store groups.
+    case blocks(Encoding)
     /// It is written as plain numbers of a type.
     case plain(ScalarType)
   }
@@ -49,6 +51,9 @@ public struct Rule: Sendable, Hashable {
     self.pattern = pattern
     choice = try Choice(text: choiceText)
   }
+
+  /// The rule as the reason for a decision.
+  var reason: String { "rule '\(pattern)=\(choice.text)'" }
 
   /// Whether the pattern matches the name of a tensor.
   public func matches(_ name: String) -> Bool {
@@ -105,8 +110,8 @@ extension Rule.Choice {
         scheme: parts.count > 2 ? parts[2] : nil)
     } else if let type = try? Recipe.floatType(named: text) {
       self = .plain(type)
-    } else if let grouping = GGMLCodec.grouping(named: text) {
-      self = .blocks(grouping)
+    } else if let encoding = GGMLCodec.encoding(named: text) {
+      self = .blocks(encoding)
     } else {
       throw ModelError(
         .usage, "invalid rule",
@@ -120,7 +125,7 @@ extension Rule.Choice {
     switch self {
     case .keep: return "keep"
     case .plain(let type): return type.name
-    case .blocks(let grouping): return GGMLCodec.name(of: grouping)
+    case .blocks(let encoding): return GGMLCodec.name(of: encoding)
     case .quantize(let bits, let group, let scheme):
       let parts = [String(bits), group?.text, scheme]
       return parts.compactMap { $0 }.joined(separator: ":")

@@ -24,7 +24,7 @@ public struct TensorJob: Sendable {
   /// How units are arranged in each part of the target.
   package let targetLayouts: [RowLayout]
   /// The stored tensors that the target is written to.
-  package let place: Place
+  package var place: Place
   /// For each part of the target, the location of the same bytes in the source; nil if none.
   package let copySources: [StoredLocation?]
   /// The order of the rows in the target; nil if the rows are not reordered.

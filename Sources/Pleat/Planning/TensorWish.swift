@@ -12,7 +12,7 @@ package struct TensorWish: Sendable {
   package var transform: Transform
   /// The reason for the decision, in a few words.
   package var reason: String
-  /// Why the tensor is not quantized although the recipe asks for it; nil in all other cases.
+  /// Why the tensor is not quantized as the recipe asks for; nil in all other cases.
   package var exception: Exception?
   /// Whether a rule keeps the tensor, even with numbers that are not finite.
   package var isKeptByRule = false
@@ -23,10 +23,12 @@ package struct TensorWish: Sendable {
   /// The name and the form in the runtime; nil if they stay the same.
   package var placement: TensorPlacement?
 
-  /// The reason why a weight is not quantized.
+  /// The reason why a weight is not quantized as asked.
   package enum Exception: Sendable, Hashable {
     /// The group size does not divide the columns.
     case indivisible
+    /// The columns do not fill the blocks of the type, so it gets another one.
+    case otherType
     /// The format cannot store its shape, for the reason given.
     case shape(String)
     /// Pleat does not quantize numbers of its type, for the reason given.

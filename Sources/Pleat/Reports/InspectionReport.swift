@@ -23,6 +23,7 @@ extension Inspection {
       .init("format", .string(model.format.name)),
       .init("kind", .string(model.kind.rawValue)),
       .init("architecture", architecture.map { .string($0) } ?? .null),
+      .init("mix", mixName.map { .string($0) } ?? .null),
       .init("fileCount", JSONValue(model.fileCount)),
       .init("byteCount", JSONValue(model.byteCount)),
       .init("weightCount", JSONValue(model.catalog.elementCount)),

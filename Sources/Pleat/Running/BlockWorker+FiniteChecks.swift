@@ -129,7 +129,7 @@ extension BlockWorker {
         "the scale or bias of a \(isBlock ? "block" : "group") does not fit \(parameters.name)",
         found: "weights from \(group.min() ?? 0) to \(group.max() ?? 0) in "
           + position(firstRow * columns + first, columns),
-        hint: isBlock
+        hint: isBlock || !codec.parameterTypes.contains(.f32)
           ? "--rule '\(job.source.name)=keep' leaves it as it is" : "use --parameters BF16 or F32")
     }
   }

@@ -187,7 +187,7 @@ final class BlockWorker {
       let firstRow = units.lowerBound + tile.lowerBound
       let update = try updated(job, firstRow..<firstRow + tile.count)
       let rows = rows(quantizer.grouping, columns: columns, count: tile.count)
-      do throws(GroupFault) { try quantizer.encode(values, into: rows) } catch {
+      do throws(GroupFault) { try quantizer.encode(values, into: rows, firstRow: firstRow) } catch {
         throw explain(error, job, .grouped(quantizer.grouping), firstRow: firstRow)
       }
       if let update {

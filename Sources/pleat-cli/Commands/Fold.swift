@@ -9,9 +9,9 @@ struct Fold: ParsableCommand {
     usage: "pleat fold <model> [--adapter <path> ...] -o <path> [options]",
     discussion: """
       A QA-LoRA adapter folds exactly into groups with a bias: the biases change, the codes do \
-      not. Zero points need --round. A LoRA adapter needs a 16- or 32-bit base model; or --dequantize, \
-      which writes 16-bit weights; or --requantize. Without --adapter, the adapters that the model \
-      carries are folded.
+      not. Zero points and the minima of Q2_K, Q4_K and Q5_K need --round. A LoRA adapter needs a \
+      16- or 32-bit base model; or --dequantize, which writes 16-bit weights; or --requantize. \
+      Without --adapter, the adapters that the model carries are folded.
 
       The adapter error in the report is how far the written weights are from base model plus \
       adapter, relative to the adapter: 0 % means that all of it arrived.
@@ -39,7 +39,8 @@ struct Fold: ParsableCommand {
 
     @Flag(
       help: """
-        Allow rounding to integer zero points, or to F16 scales, where the output stores them.
+        Allow rounding to integer zero points, to the small integers of minima (Q2_K, Q4_K, \
+        Q5_K), or to F16 scales, where the output stores them.
         """)
     var round = false
 

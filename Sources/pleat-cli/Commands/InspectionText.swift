@@ -36,6 +36,7 @@ struct InspectionText: InspectionReport {
     var facts = [model.format.name + Self.noun(model.kind)]
     if model.fileCount > 1 { facts.append("\(model.fileCount) files") }
     if let architecture = inspection.architecture { facts.append(architecture.escaped) }
+    if let mix = inspection.mixName { facts.append(mix) }
     facts.append("\(Quantities.count(model.catalog.elementCount)) weights")
     var table = Table([.left, .left])
     table.add(
@@ -87,7 +88,7 @@ struct InspectionText: InspectionReport {
   static func purpose(_ kind: ModelKind) -> String? {
     switch kind {
     case .model, .adapter: nil
-    case .importanceMatrix: "measured by llama-imatrix, for llama-quantize --imatrix"
+    case .importanceMatrix: "measured by llama-imatrix, for pleat quantize --importance"
     case .projector: "a tower for pictures or sound, which llama.cpp loads beside a model"
     case .controlVector: "directions that llama.cpp adds to hidden states (--control-vector)"
     case .vocabulary: "the tokenizer of a model, without its weights"

@@ -5,17 +5,20 @@ internal import Pleat
 struct Quantize: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "quantize",
-    abstract: "Quantize a model's weights in groups of 2- to 8-bit codes.",
+    abstract: "Quantize a model's weights to 2 to 8 bits.",
     usage: "pleat quantize <model> -o <path> [--to <format>] [options]",
     discussion: """
-      The weights of linear layers are quantized; norms, biases, routers and towers for pictures \
-      or sound are not. Token embeddings and the output head are quantized for gguf and mlx only. \
-      Rules change this by tensor name.
+      Weights become groups of codes, or blocks of llama.cpp (--type). The weights of linear layers \
+      are quantized; norms, biases, routers and towers for pictures or sound are not. Token \
+      embeddings and the output head are quantized for gguf and mlx, and by mixes. Rules change \
+      this by tensor name. Without options, gguf gets the mix Q4_K_M.
 
       Examples:
         pleat quantize model/ --to pleat -o model.pleat
-        pleat quantize model-f16.gguf --to gguf -b 4 -o model-q4_1.gguf
+        pleat quantize model-f16.gguf --to gguf -o model-q4_k_m.gguf
         pleat quantize f16.gguf --to gguf --type Q4_0 --scheme ggml -o q4_0.gguf
+        pleat quantize model/ --type Q3_K_M --importance imatrix.gguf -o q3.gguf
+        pleat quantize model-f16.gguf --to gguf -b 4 -o model-q4_1.gguf
         pleat quantize model/ --adapter lora/ --to pleat -o merged.pleat
         pleat quantize model/ --to pleat --rule '*.down_proj=8' -n -o model.pleat
       """)
@@ -27,16 +30,34 @@ struct Quantize: ParsableCommand {
     @Option(
       help: ArgumentHelp(
         """
-        Quantize weights to this block type of llama.cpp: \
-        \(Recipe.typeNames.joined(separator: ", ")). Replaces --bits and --group-size.
+        Give each tensor the block type that it has in this mix of llama.cpp: \
+        \(Recipe.mixNames.joined(separator: ", ")). Replaces --bits and --group-size. (default \
+        for gguf without --bits, --group-size, --scheme and QA-LoRA adapters: Q4_K_M)
         """, valueName: "name"),
-      completion: .list(Recipe.typeNames))
+      completion: .list(Recipe.mixNames))
     var type: String?
+
+    @Flag(help: "With a mix: give all tensors the type that most tensors of the mix have.")
+    var pure = false
+
+    @Option(
+      name: [.customLong("output-type"), .customLong("output-tensor-type")],
+      help: ArgumentHelp(
+        "With a mix: the block type of the output head, such as Q8_0.", valueName: "name"),
+      completion: .list(Recipe.typeNames))
+    var outputType: String?
+
+    @Option(
+      name: [.customLong("embedding-type"), .customLong("token-embedding-type")],
+      help: ArgumentHelp(
+        "With a mix: the block type of the token embeddings.", valueName: "name"),
+      completion: .list(Recipe.typeNames))
+    var embeddingType: String?
 
     @Option(
       name: .shortAndLong,
       help: ArgumentHelp(
-        "Bits per weight: 2, 3, 4, 5, 6 or 8. (default: 4)", valueName: "bits"))
+        "Bits per weight in groups: 2, 3, 4, 5, 6 or 8. (default: 4)", valueName: "bits"))
     var bits: Int?
 
     @Option(
@@ -60,6 +81,23 @@ struct Quantize: ParsableCommand {
 
     @Option(
       help: ArgumentHelp(
+        "How long schemes that search for better numbers do so: fast, default or best.",
+        valueName: "effort"),
+      completion: .list(Effort.allCases.map(\.rawValue)))
+    var effort: String?
+
+    @Option(
+      name: [.long, .customLong("imatrix")],
+      help: ArgumentHelp(
+        """
+        Importance matrix of llama-imatrix (.gguf or .dat): how much an error in each column of a \
+        weight counts. Repeatable; several are added up.
+        """, valueName: "path"),
+      completion: .file(extensions: ["gguf", "dat"]))
+    var importance: [String] = []
+
+    @Option(
+      help: ArgumentHelp(
         "Type in which scales and biases are stored: F16, BF16 or F32. (default: F16)",
         valueName: "type"))
     var parameters: String?
@@ -76,7 +114,8 @@ struct Quantize: ParsableCommand {
     @Option(
       help: ArgumentHelp(
         """
-        Read bits, group size, scheme and rules from this JSON file. Other options override it.
+        Read type or bits, group size, scheme, effort and rules from this JSON file. Other options \
+        override it.
         """, valueName: "path"),
       completion: .file(extensions: ["json"]))
     var recipe: String?
@@ -103,8 +142,10 @@ struct Quantize: ParsableCommand {
 
   func run() throws {
     let source = try Model.open(model)
+    let importance = try quantization.importance(for: source)
+    if let importance { consoleOptions.console.note(importance.summary) }
     let plan = try Plan.quantizing(
-      source, try quantization.resolved(), to: try output.destination(),
+      source, try quantization.resolved(), to: try output.destination(), weighing: importance,
       requantizing: quantization.requantize,
       demanding: quantization.strict ? .everything : .something,
       adding: try folding.uses(in: source))
@@ -114,6 +155,14 @@ struct Quantize: ParsableCommand {
 }
 
 extension Quantize.Quantization {
+  /// What the matrices of `--importance` say about a model; nil without the option.
+  fileprivate func importance(for model: Model) throws(ModelError) -> Importance? {
+    guard !importance.isEmpty else { return nil }
+    var matrices: [ImportanceMatrix] = []
+    for path in importance { matrices.append(try ImportanceMatrix.read(path)) }
+    return try Importance(try ImportanceMatrix.merged(matrices), for: model)
+  }
+
   /// The recipe of `--recipe`, if given, with the other options applied on top.
   fileprivate func resolved() throws(ModelError) -> Recipe {
     var result =
@@ -121,11 +170,20 @@ extension Quantize.Quantization {
     if let type {
       if bits != nil { throw Recipe.conflict("--type", "--bits") }
       if groupSize != nil { throw Recipe.conflict("--type", "--group-size") }
-      result.type = try Recipe.typeName(type)
+      result.type = try Recipe.mixName(type)
     }
-    if let bits { (result.bits, result.type) = (bits, nil) }
-    if let groupSize { (result.group, result.type) = (try GroupSize(text: groupSize), nil) }
+    if pure { result.isPure = true }
+    if bits != nil || groupSize != nil {
+      // Groups replace the mix of the recipe, with all that changes it.
+      result.type = nil
+      (result.isPure, result.outputType, result.embeddingType) = (pure, nil, nil)
+    }
+    if let outputType { result.outputType = try Recipe.typeName(outputType) }
+    if let embeddingType { result.embeddingType = try Recipe.typeName(embeddingType) }
+    if let bits { result.bits = bits }
+    if let groupSize { result.group = try GroupSize(text: groupSize) }
     if let scheme { result.scheme = scheme }
+    if let effort { result.effort = try Recipe.effort(named: effort) }
     if let parameters { result.parameters = try Recipe.floatType(named: parameters) }
     for text in rule { result.rules.append(try Rule(text: text)) }
     try result.validate()
