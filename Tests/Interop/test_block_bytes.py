@@ -13,7 +13,6 @@ pytestmark = pytest.mark.llama
 SEED = 28
 TYPES = sorted(ggml.BLOCK_TYPES)
 ROWS, COLUMNS = 24, 1024
-IMPORTANCE_OPTION = "--imatrix"
 
 
 def matrices(random: np.random.Generator) -> dict[str, np.ndarray]:
@@ -102,7 +101,7 @@ def differences(pleat, folder: Path, type: str, cases: dict) -> dict[str, int]:
             sums[f"{names[case]}.counts"] = np.ones((1, 1), np.float32)
     if sums:
         write_tensors(folder / "importance.gguf", sums, "imatrix")
-        options += [IMPORTANCE_OPTION, folder / "importance.gguf"]
+        options += ["--importance", folder / "importance.gguf"]
     pleat.run("quantize", folder / "source.gguf", *options, "-o", folder / "out.gguf")
     found = ggml.blocks(folder / "out.gguf")
     assert {found[name][0] for name in names.values()} == {type}
