@@ -136,11 +136,8 @@ struct QuantizationPlanner {
         return try decide(tensor, choice, choice.reason)
       }
       switch role {
-      case .linear, .embedding, .head:
-        if mix != nil { return keep(tensor, "llama.cpp has no place for it") }
-      case .tower, .other: break
-      }
-      switch role {
+      case .linear where mix != nil, .embedding where mix != nil, .head where mix != nil:
+        return keep(tensor, "llama.cpp has no place for it")
       case .linear: return try decide(tensor, .quantize, "a linear weight")
       case .embedding:
         return try decide(tensor, hasHead ? format.embeddings : format.head, "token embeddings")
