@@ -44,7 +44,7 @@ def memory(place: Place, writes_large: bool) -> Part:
         model, billions = place.sparse / size, f"{size.removesuffix('b')} billion"
         adapter = model / "qa-lora"
         small, folded = f"{size}-small.pleat", f"{size}-folded.pleat"
-        every = ["--rule", "*=4", "--to", "pleat"]
+        every = ["--rule", "*=4", "--scheme", "minmax", "--to", "pleat"]
         jobs += [
             place.pleat(
                 small, f"{billions}, quantize --compress", "quantize", model, *every, "--compress",
@@ -56,7 +56,7 @@ def memory(place: Place, writes_large: bool) -> Part:
             ),
         ]  # fmt: skip
         raw = place.pleat(f"{size}.pleat", f"{billions}, quantize", "quantize", model, *every)
-        blocks = ["--type", "Q4_1", "--pure", "--to", "gguf"]
+        blocks = ["--type", "Q4_1", "--pure", "--scheme", "minmax", "--to", "gguf"]
         gguf = place.pleat(f"{size}.gguf", f"{billions}, to Q4_1 GGUF", "quantize", model, *blocks)
         for job in (raw, gguf):
             job.room = sizes.weights() * BITS // 8

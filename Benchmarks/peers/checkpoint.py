@@ -1,4 +1,5 @@
-"""Writes a checkpoint with the shapes of TinyLlama (1.1 billion weights) and adapters for it.
+"""Writes a checkpoint with the shapes of TinyLlama (1.1 billion weights), an importance matrix and
+adapters for it.
 
     checkpoint.py <directory> [<layers>]
 
@@ -168,11 +169,29 @@ def write_adapter(folder: Path, sizes: Sizes, weights: Weights, group: int) -> N
     write_adapter_config(folder, RANK, group)
 
 
+def write_importance(path: Path, sizes: Sizes) -> None:
+    """Writes an importance matrix in the older form of llama-imatrix, for all layers.
+
+    The importance of a column is a random mean square, mostly between a tenth and ten.
+    """
+    generator = random.Random(SEED)
+    linears = [
+        (name, shape) for _, name, shape in sizes.tensors()
+        if len(shape) > 1 and name.startswith("blk.")
+    ]  # fmt: skip
+    with open(path, "wb") as file:
+        file.write(struct.pack("<i", len(linears)))
+        for name, (_, columns) in linears:
+            file.write(struct.pack("<i", len(name)) + name.encode())
+            file.write(struct.pack("<ii", 1, columns))
+            array("f", (generator.lognormvariate(0, 1) for _ in range(columns))).tofile(file)
+        file.write(struct.pack("<ii", 1, 0))
+
+
 def is_complete(directory: Path) -> bool:
-    """Whether the checkpoint is complete and current; older ones have no tokenizer."""
-    return (directory / "model.gguf").exists() and (
-        directory / "huggingface/tokenizer.model"
-    ).exists()
+    """Whether the checkpoint is complete and current; older ones lack some of these files."""
+    parts = ("model.gguf", "huggingface/tokenizer.model", "importance.dat")
+    return all((directory / part).exists() for part in parts)
 
 
 def main(directory: Path, sizes: Sizes) -> None:
@@ -180,6 +199,7 @@ def main(directory: Path, sizes: Sizes) -> None:
     weights = Weights()
     write_adapter(directory / "lora", sizes, weights, 1)
     write_adapter(directory / "qa-lora", sizes, weights, GROUP)
+    write_importance(directory / "importance.dat", sizes)
     write_gguf(directory / "model.gguf.new", sizes, weights)
     write_huggingface(directory / "huggingface", sizes, weights)
     # This file is renamed last: it marks the checkpoint as complete.

@@ -24,6 +24,8 @@ class Side:
 
     title: str
     wall: Spread  # seconds
+    user: float  # seconds of processor time, the median
+    system: float  # the same, in the kernel
     peak: int  # bytes, the maximum of all runs
     count: int  # the number of runs
 
@@ -40,8 +42,10 @@ class Figure:
 
     def document(self) -> dict:
         def side(side: Side) -> dict:
-            wall = vars(side.wall)
-            return {"title": side.title, "wall": wall, "peak": side.peak, "runs": side.count}
+            return {
+                "title": side.title, "wall": vars(side.wall), "user": side.user,
+                "system": side.system, "peak": side.peak, "runs": side.count,
+            }  # fmt: skip
 
         document = {"title": self.row.title, "job": self.row.ours, "pleat": side(self.ours)}
         if self.peer is not None and self.ratio is not None:
@@ -59,8 +63,14 @@ class Figure:
 
 def side(job: Job, runs: list[Run], without_imports: bool) -> Side:
     walls = [seconds(run, without_imports) for run in runs]
-    title = f"{job.title}, without imports" if without_imports else job.title
-    return Side(title, Spread.of(walls), max(run.peak for run in runs), len(runs))
+    return Side(
+        title=f"{job.title}, without imports" if without_imports else job.title,
+        wall=Spread.of(walls),
+        user=median(run.user for run in runs),
+        system=median(run.system for run in runs),
+        peak=max(run.peak for run in runs),
+        count=len(runs),
+    )
 
 
 def seconds(run: Run, without_imports: bool) -> float:
@@ -74,19 +84,27 @@ def figure(row: Row, jobs: dict[str, Job], runs: dict[str, list[Run]]) -> Figure
     ours, peer, ratio = side(jobs[row.ours], runs[row.ours], False), None, None
     if row.peer in runs:
         peer = side(jobs[row.peer], runs[row.peer], row.without_imports)
-        ratio = ratio_of(row, ours, peer, runs)
-    values = {"seconds": ours.wall.median, "memory": ours.peak}
+        ratio = ratio_of(row, runs)
+    values = {
+        "seconds": ours.wall.median,
+        "processor": median(run.processor for run in runs[row.ours]),
+        "memory": ours.peak,
+    }
     if ratio is not None:
-        values |= {"ratio": ratio.median, "times": ratio.median}
+        values |= {of: ratio.median for of in ("ratio", "times", "work")}
     known = [(goal, values[goal.of]) for goal in row.goals if goal.of in values]
     verdicts = [(goal, value, goal.holds(value)) for goal, value in known]
     return Figure(row, ours, peer, ratio, verdicts)
 
 
-def ratio_of(row: Row, ours: Side, peer: Side, runs: dict[str, list[Run]]) -> Spread:
-    theirs = {run.round: seconds(run, row.without_imports) for run in runs[row.peer]}
-    pairs = [(run.wall, theirs[run.round]) for run in runs[row.ours] if run.round in theirs]
-    pairs.append((ours.wall.median, peer.wall.median))
+def ratio_of(row: Row, runs: dict[str, list[Run]]) -> Spread:
+    def time(run: Run, without_imports: bool) -> float:
+        return run.processor if row.compares_work else seconds(run, without_imports)
+
+    ours = {run.round: time(run, False) for run in runs[row.ours]}
+    theirs = {run.round: time(run, row.without_imports) for run in runs[row.peer]}
+    pairs = [(ours[round], theirs[round]) for round in ours if round in theirs]
+    pairs.append((median(ours.values()), median(theirs.values())))
     quotients = [b / a if row.is_in_times else a / b for a, b in pairs]
     # The ratio of medians may be outside the range of single rounds, so the range includes it.
     return Spread(quotients[-1], min(quotients), max(quotients))

@@ -37,6 +37,7 @@ class Job:
     results: list[Path] = field(default_factory=list)  # its outputs; removed after each run
     cold: Path | None = None  # the input to drop from the page cache before the run
     is_slow: bool = False  # runs --slow-rounds times
+    is_cold_started: bool = False  # has no warm-up round, because it takes minutes
     counts_itself: bool = False  # its last line is {"imports": seconds}
     keeps: bool = False  # keeps its outputs, which other jobs read
     needs: list[str] = field(default_factory=list)  # the tools that it needs
@@ -50,18 +51,25 @@ class Run:
 
     round: int
     wall: float
-    cpu: float
+    user: float
+    system: float
     peak: int
     output: int  # the size of the last result in bytes
     steps: list[Measurement]
     imports: float | None = None  # seconds spent on imports, if the job reports them
 
+    @property
+    def processor(self) -> float:
+        """Seconds of processor time, user and system."""
+        return self.user + self.system
+
     def document(self) -> dict:
+        keys = ("wall", "user", "system", "peak")
         steps = [
-            {key: value for key, value in asdict(step).items() if key in ("wall", "cpu", "peak")}
+            {key: value for key, value in asdict(step).items() if key in keys}
             for step in self.steps
         ]
-        document = {"round": self.round, "wall": self.wall, "cpu": self.cpu, "peak": self.peak}
+        document = {"round": self.round} | {key: getattr(self, key) for key in keys}
         document |= {"steps": steps} if len(steps) > 1 else {}
         return document | ({"imports": self.imports} if self.imports is not None else {})
 
@@ -136,7 +144,8 @@ class Runner:
         return Run(
             round=round,
             wall=sum(step.wall for step in steps),
-            cpu=sum(step.cpu for step in steps),
+            user=sum(step.user for step in steps),
+            system=sum(step.system for step in steps),
             peak=max(step.peak for step in steps),
             output=size_of(job.results[-1]) if job.results else 0,
             steps=steps,

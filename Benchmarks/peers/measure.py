@@ -1,4 +1,4 @@
-"""Runs one command and measures it: wall seconds, CPU seconds, peak resident memory."""
+"""Runs one command and measures it: wall seconds, processor seconds, peak resident memory."""
 
 import ctypes
 import os
@@ -13,7 +13,8 @@ PR_SET_CHILD_SUBREAPER = 36
 @dataclass
 class Measurement:
     wall: float  # seconds
-    cpu: float  # seconds, user and system
+    user: float  # seconds of processor time, of all threads
+    system: float  # the same, in the kernel
     peak: int  # peak resident bytes
     status: int
     message: str  # the first error on standard error, or the last line if there is none
@@ -67,7 +68,8 @@ def measure(arguments: list[str], output: str, errors: str) -> Measurement:
     errors_first = (line for line in lines if line.startswith("error"))
     return Measurement(
         wall=wall,
-        cpu=usage.ru_utime + usage.ru_stime,
+        user=usage.ru_utime,
+        system=usage.ru_stime,
         peak=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
         status=os.waitstatus_to_exitcode(status),
         message=next(errors_first, lines[-1] if lines else ""),

@@ -12,14 +12,15 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Goal:
-    """A limit for pleat ÷ peer ("ratio"), for seconds or for bytes of memory, which are maxima, or
-    for peer ÷ pleat ("times"), which is a minimum."""
+    """A limit for pleat ÷ peer ("ratio"), for seconds, for seconds of processor time or for bytes of
+    memory, which are maxima, or for peer ÷ pleat ("times", "work"), which is a minimum. "work" is
+    processor time, user and system."""
 
-    of: Literal["ratio", "times", "seconds", "memory"]
+    of: Literal["ratio", "times", "work", "seconds", "processor", "memory"]
     limit: float
 
     def holds(self, value: float) -> bool:
-        return value >= self.limit if self.of == "times" else value <= self.limit
+        return value >= self.limit if self.of in ("times", "work") else value <= self.limit
 
 
 @dataclass
@@ -33,7 +34,12 @@ class Row:
     @property
     def is_in_times(self) -> bool:
         """Whether the ratio is peer ÷ pleat: how many times faster pleat is."""
-        return self.without_imports or any(goal.of == "times" for goal in self.goals)
+        return self.without_imports or any(goal.of in ("times", "work") for goal in self.goals)
+
+    @property
+    def compares_work(self) -> bool:
+        """Whether the ratio is that of processor times."""
+        return any(goal.of == "work" for goal in self.goals)
 
 
 @dataclass
@@ -52,7 +58,12 @@ class Place:
     model: Path  # the directory of the checkpoint
     sparse: Path
     out: Path
+    weights: int  # of the model
     tools: Tools
+
+    @property
+    def importance(self) -> Path:
+        return self.model / "importance.dat"
 
     @property
     def gguf(self) -> Path:
@@ -73,6 +84,18 @@ class Place:
         whole = [self.tools.pleat, verb, *rest, "-t", self.tools.threads, "-o", result]
         return Job(key, title, [Step(whole)], [result], needs=["pleat"], keeps=keeps)
 
+    def llama_quantize(self, key: str, type: str, *options) -> Job:
+        """A job of llama-quantize that writes to out/<key>.gguf."""
+        target = self.out / f"{key}.gguf"
+        command = [self.tools.llama_quantize, *options, self.gguf, target, type, self.tools.threads]
+        title = " ".join(["llama-quantize", *(str(one) for one in options if one == "--pure")])
+        return Job(key, title, [Step(command)], [target], needs=["llama-quantize"])
+
+    @property
+    def searched(self) -> Goal:
+        """The goal for a search of all weights: 8 ns of processor time for each."""
+        return Goal("processor", 8e-9 * self.weights)
+
     def short(self, key: str, title: str, *command) -> Job:
         return Job(key, title, [Step([self.tools.pleat, *command])], needs=["pleat"])
 
@@ -81,7 +104,7 @@ class Place:
         model = self.huggingface
         return self.pleat(
             "int4.pleat", "INT4 file", "quantize", model, "--to", "pleat", "--rule", "*=4",
-            keeps=True,
+            "--scheme", "minmax", keeps=True,
         )  # fmt: skip
 
     def reads_and_writes(self, key: str, inputs: list[Path], size_of: str) -> Job:

@@ -39,7 +39,11 @@ class Session:
             for job in part.jobs:
                 self.count(job, self.attempt(job, 1, name))
             return
-        jobs = [job for job in part.jobs if self.attempt(job, 0, f"{name}, warm-up")]
+        jobs = [
+            job
+            for job in part.jobs
+            if job.is_cold_started or self.attempt(job, 0, f"{name}, warm-up")
+        ]
         for number in range(self.rounds * part.repeat):
             turn = number % max(len(jobs), 1)
             for job in jobs[turn:] + jobs[:turn]:

@@ -4,8 +4,8 @@ from figures import Figure, Side, Spread
 from rows import MIB, Goal
 
 HEAD = [
-    "| job | pleat | MiB | compared with | time | MiB | ratio | goal | met |",
-    "|---|---|---|---|---|---|---|---|---|",
+    "| job | pleat | user + system | MiB | compared with | time | user + system | MiB | ratio | goal | met |",
+    "|---|---|---|---|---|---|---|---|---|---|---|",
 ]
 
 
@@ -20,6 +20,10 @@ def spread(wall: Spread, count: int) -> str:
     if count == 1:
         return time(wall.median)
     return f"{time(wall.median)} ({time(wall.least)}–{time(wall.most)})"
+
+
+def processor(side: Side) -> str:
+    return f"{side.user:.2f} + {side.system:.2f} s"
 
 
 def memory(side: Side) -> str:
@@ -45,7 +49,9 @@ def goal(goal: Goal) -> str:
     limits = {
         "ratio": f"≤ {goal.limit:g}",
         "times": f"≥ {goal.limit:g} ×",
+        "work": f"≥ {goal.limit:g} × less work",
         "seconds": f"≤ {goal.limit:g} s" if goal.limit >= 0.1 else f"≤ {1000 * goal.limit:g} ms",
+        "processor": f"≤ {goal.limit:.1f} s of work",
         "memory": f"≤ {goal.limit / MIB:g} MiB",
     }
     return limits[goal.of]
@@ -61,13 +67,17 @@ def met(figure: Figure) -> str:
     return "**no**" if len(figure.verdicts) == 1 else f"**no**: {', '.join(missed)}"
 
 
+def measured(side: Side) -> list[str]:
+    return [spread(side.wall, side.count), processor(side), memory(side)]
+
+
 def line(figure: Figure) -> str:
     ours, peer = figure.ours, figure.peer
-    cells = [figure.row.title, spread(ours.wall, ours.count), memory(ours)]
+    cells = [figure.row.title, *measured(ours)]
     if peer is None:
-        cells += ["not run" if figure.row.peer else "–", "–", "–"]
+        cells += ["not run" if figure.row.peer else "–", "–", "–", "–"]
     else:
-        cells += [peer.title, spread(peer.wall, peer.count), memory(peer)]
+        cells += [peer.title, *measured(peer)]
     goals = ", ".join(goal(one) for one in figure.row.goals) or "–"
     return "| " + " | ".join([*cells, ratio(figure), goals, met(figure)]) + " |"
 

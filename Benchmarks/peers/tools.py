@@ -29,6 +29,7 @@ class Tools:
     llama_quantize: Path
     convert: Path
     python: Path
+    memory: Path  # a folder for files in memory
     threads: int
     missing: dict[str, str] = field(default_factory=dict)  # tool: why it is missing
 
@@ -39,9 +40,13 @@ class Tools:
             if not os.access(path, os.X_OK):
                 how = "swift build -c release" if name == "pleat" else INSTALL
                 self.missing[name] = f"no program at {path}; run {how}"
+        if not os.access(self.memory.parent, os.W_OK):
+            self.missing["memory"] = f"no folder at {self.memory.parent}; --memory names another"
         if not self.convert.exists():
             self.missing["convert"] = f"no file at {self.convert}; run {INSTALL}"
-        for name, module in (("convert", "gguf"), ("mlx_lm", "mlx_lm"), ("peft", "peft")):
+        for name, module in (
+            ("convert", "gguf"), ("mlx_lm", "mlx_lm"), ("peft", "peft"), ("gptqmodel", "gptqmodel")
+        ):  # fmt: skip
             if "python" in self.missing:
                 self.missing[name] = self.missing["python"]
             elif not self.has(module):
@@ -63,7 +68,7 @@ class Tools:
         if "python" not in self.missing:
             code = (
                 "import importlib.metadata as m\n"
-                "for name in 'torch', 'transformers', 'peft', 'mlx', 'mlx-lm', 'gguf':\n"
+                "for name in 'torch', 'transformers', 'peft', 'mlx', 'mlx-lm', 'gguf', 'gptqmodel':\n"
                 "    try: print(name, m.version(name))\n"
                 "    except m.PackageNotFoundError: pass"
             )

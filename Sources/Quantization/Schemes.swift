@@ -5,7 +5,7 @@ package enum Schemes {
   /// Every scheme, as the documentation lists them.
   ///
   /// The order has no other meaning.
-  package static let all: [Scheme] = [.minMax, .zeroPoint, .symmetric, .search, .mlx, .ggml]
+  package static let all: [Scheme] = [.search, .minMax, .zeroPoint, .symmetric, .mlx, .ggml]
 
   /// The scheme with a name.
   ///
@@ -17,19 +17,8 @@ package enum Schemes {
       found: name)
   }
 
-  /// The scheme for groups with an offset, if the user names no scheme.
-  package static func standard(for offset: Grouping.Offset) -> Scheme {
-    switch offset {
-    case .bias: .minMax
-    case .zeroPoint: .zeroPoint
-    case .none: .symmetric
-    }
-  }
-
-  /// The scheme for blocks of llama.cpp that store no groups, if the user names no scheme that makes
-  /// them.
-  package static let standardForBlocks = Scheme.search
-
-  /// The offsets in the order in which they are tried if neither user nor format prefers one.
-  package static let offsetPreference: [Grouping.Offset] = [.bias, .zeroPoint, .none]
+  /// The scheme for groups and blocks if the user names none, and where the named one makes none.
+  ///
+  /// It makes all of them.
+  package static let standard = Scheme.search
 }

@@ -76,7 +76,7 @@ extension Scheme {
   /// Searches the scale and the offset of each group that make its squared error smallest.
   ///
   /// The error counts the columns by their importance, if it is known. In no group is it larger than
-  /// that of the standard scheme for the same offset.
+  /// that of minmax, zeropoint and symmetric.
   package static let search = Scheme(
     name: "search", summary: "the smallest error, with a bias, a zero point or neither",
     offsets: [.bias, .zeroPoint, .none], searches: true, blocks: { .search($0) }

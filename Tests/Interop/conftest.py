@@ -74,7 +74,7 @@ def quantized_gguf(pleat, tinylm_f16_gguf, tmp_path_factory):
             if type not in ggml.TYPES:
                 how = ["--type", type]
             elif type.endswith("_0"):
-                how += ["--scheme", "symmetric"]
+                how += ["--offset", "none"]
             pleat.run("quantize", tinylm_f16_gguf, "--to", "gguf", *how, "-o", path)
         return path
 

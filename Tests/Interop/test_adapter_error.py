@@ -27,8 +27,9 @@ BIASES = {
 }
 ZERO_POINTS = {2: 0.99, 3: 0.79, 4: 0.41, 8: 0.024}
 WIDENED = {4: 0.024, 3: 0.025, 2: 0.024}
-# The errors of a LoRA of rank 16 with these deviations, for min-max in numpy. The quantizer of MLX,
-# which keeps zero exact, gave 0.99, 0.73, 0.38 and 0.02, and 1.05, 1.35, 1.06 and 0.09.
+# The errors of a LoRA of rank 16 with these deviations, for min-max in numpy; a search loses less.
+# The quantizer of MLX, which keeps zero exact, gave 0.99, 0.73, 0.38 and 0.02, and 1.05, 1.35, 1.06
+# and 0.09.
 REQUANTIZED = {
     2: {LARGE: 1.25, SMALL: 1.28},
     3: {LARGE: 0.82, SMALL: 1.23},
@@ -143,8 +144,10 @@ def test_widening_to_eight_bits_keeps_an_adapter(pleat, weight, tmp_path, bits):
 @pytest.mark.parametrize("bits", REQUANTIZED)
 def test_requantizing_loses_an_adapter(pleat, weight, tmp_path, bits, deviation):
     pair, fold = general(deviation), ["--requantize"]
-    found = errors(pleat, tmp_path, weight, pair, ["-b", bits], fold)
-    assert_errors(found, REQUANTIZED[bits][deviation])
+    stated, seen = errors(pleat, tmp_path, weight, pair, ["-b", bits], fold)
+    rounded_plainly = REQUANTIZED[bits][deviation]
+    assert rounded_plainly / 2 < seen < 1.05 * rounded_plainly
+    assert stated == pytest.approx(seen, rel=0.1)
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4])

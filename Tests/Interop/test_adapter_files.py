@@ -23,7 +23,7 @@ SUMS = 1e-4
 def base(pleat, tinylm, tmp_path_factory):
     """tinylm with four bits, and its decoded float32 weights in a folder beside it."""
     folder = tmp_path_factory.mktemp("base")
-    options = ["--to", "pleat", "-b", 4, "-g", 32]
+    options = ["--to", "pleat", "-b", 4, "-g", 32, "--scheme", "minmax"]
     pleat.run("quantize", tinylm, *options, "-o", folder / "base.pleat")
     pleat.run(
         "convert", folder / "base.pleat", "--to", "safetensors", "--dtype", "F32",

@@ -23,17 +23,18 @@ TOLERANCE = 0.005
 # In PyTorch, rounding the folded offsets to F16 changed logits by 0.0057 to 0.0095.
 LOGITS = 0.02
 ATTENTION_HEADS = (4, 2)
+AS_TRAINED = ["-g", 32, "--scheme", "minmax"]
 
 
 @pytest.fixture(scope="module")
 def base(pleat, tinylm, tmp_path_factory):
-    """tinylm quantized in groups of 32, once for each number of bits."""
+    """tinylm quantized as for the training of the adapters, once for each number of bits."""
     folder = tmp_path_factory.mktemp("base")
 
     def make(bits: int):
         path = folder / f"{bits}.pleat"
         if not path.exists():
-            pleat.run("quantize", tinylm, "--to", "pleat", "-b", bits, "-g", 32, "-o", path)
+            pleat.run("quantize", tinylm, "--to", "pleat", "-b", bits, *AS_TRAINED, "-o", path)
         return path
 
     return make
@@ -102,8 +103,8 @@ def test_a_folded_lora_runs_like_the_unmerged_adapter(pleat, tinylm, trained, tm
 @pytest.mark.parametrize("bits", [4, 3, 2])
 def test_quantizing_with_an_adapter_merges_first(pleat, tinylm, trained, tmp_path, bits):
     path = tmp_path / "model.pleat"
-    options = ["--adapter", trained / "lora_fp16", "--to", "pleat", "-b", bits, "-g", 32]
-    pleat.run("quantize", tinylm, *options, "-o", path)
+    options = ["--adapter", trained / "lora_fp16", "--to", "pleat", "-b", bits]
+    pleat.run("quantize", tinylm, *options, *AS_TRAINED, "-o", path)
     model = model_of(pleat, path, tinylm, tmp_path / "model")
     assert_perplexity(model, LORA_THEN_ROUNDED[bits])
 
@@ -114,7 +115,7 @@ def test_quantizing_with_a_pooled_adapter_quantizes_and_then_folds(
 ):
     """The adapter was trained on rounded weights, so it must be added after rounding."""
     path, adapter = tmp_path / "model.pleat", trained / f"qalora_int{bits}"
-    options = ["--to", "pleat", "-b", bits, "-g", 32]
+    options = ["--to", "pleat", "-b", bits, *AS_TRAINED]
     pleat.run("quantize", tinylm, "--adapter", adapter, *options, "-o", path)
     assert adapters.parts(path) == adapters.parts(folded(bits))
 
@@ -179,10 +180,12 @@ def test_verify_confirms_a_fold_and_refuses_another(pleat, base, folded, trained
     assert unfolded.returncode == 1
 
 
-def test_folding_into_gguf_gives_the_same_weights(pleat, quantized_gguf, folded, trained, tmp_path):
+def test_folding_into_gguf_gives_the_same_weights(
+    pleat, tinylm_f16_gguf, folded, trained, tmp_path
+):
     """GGUF has other names, and rows of queries and keys in another order."""
-    path = tmp_path / "folded.gguf"
-    source = quantized_gguf("Q4_1")
+    source, path = tmp_path / "source.gguf", tmp_path / "folded.gguf"
+    pleat.run("quantize", tinylm_f16_gguf, "--to", "gguf", "-b", 4, *AS_TRAINED, "-o", source)
     pleat.run("fold", source, "--adapter", trained / "qalora_int4", "-o", path)
     assert gguf_files.types(path) == gguf_files.types(source)
     weights = adapters.decoded(pleat, folded(4), tmp_path / "decoded")

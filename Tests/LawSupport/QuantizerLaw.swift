@@ -5,7 +5,7 @@ internal import TestSupport
 
 /// What holds of every quantizer: codes fit their bits, parameters are numbers of their type, rows do
 /// not influence each other, and every number is about as near as a code can be; where a search cuts
-/// numbers off, the error of each group is at most that of the standard scheme.
+/// numbers off, the error of each group is at most that of the plain rounding with the same offset.
 package enum QuantizerLaw {
   /// Checks the law for some rows of finite numbers.
   ///
@@ -56,20 +56,25 @@ package enum QuantizerLaw {
     return rows
   }
 
-  /// A search may cut off values, but its groups have no larger error than the standard ones.
+  /// A search may cut off values, but its groups have no larger error than those of plain rounding.
   private static func checkSearch(
     _ quantizer: any Quantizer, _ values: [Float], _ rows: GroupedRows
   ) throws(LawViolation) {
     let grouping = quantizer.grouping
-    let standard = Schemes.standard(for: grouping.offset).quantizer(grouping)
-    let others = try encode(standard, values, rowCount: rows.rowCount)
+    let plain: Scheme =
+      switch grouping.offset {
+      case .bias: .minMax
+      case .zeroPoint: .zeroPoint
+      case .none: .symmetric
+      }
+    let others = try encode(plain.quantizer(grouping), values, rowCount: rows.rowCount)
     let size = grouping.groupSize
     for group in rows.scales.indices {
       let (found, most) = (error(rows, values, group, size), error(others, values, group, size))
       // The search adds the errors in another order.
       try require(
         found <= most * (1 + 1e-12),
-        "\(quantizer.schemeName) has error \(found) in group \(group), standard is \(most)")
+        "\(quantizer.schemeName) has error \(found) in group \(group), \(plain.name) has \(most)")
     }
   }
 

@@ -56,12 +56,17 @@ import Testing
     let result = try folder.fold([applied], into: base, to: "out.pleat", .with(requantizes: true))
     let before = try #require(try StoredGroups(base, "a.weight"))
     let after = try #require(try StoredGroups(result.model, "a.weight"))
-    for index in 0..<768 {
-      let wanted = before.weight(index) + 3 * Self.lora.element(index / 128, index % 128).value
-      let step = after.scales[index / 32].magnitude
-      // The largest symmetric code may be one step below the weight.
-      let limit = step * (scheme == "symmetric" ? 1.01 : 0.51) + 2e-3
-      #expect((after.weight(index) - wanted).magnitude <= limit, "\(index)")
+    let wanted = (0..<768).map {
+      before.weight($0) + 3 * Self.lora.element($0 / 128, $0 % 128).value
+    }
+    for group in 0..<24 {
+      let columns = group * 32..<(group + 1) * 32
+      let error = columns.reduce(0) { sum, index in
+        sum + (after.weight(index) - wanted[index]) * (after.weight(index) - wanted[index])
+      }
+      // As if 16 codes divided the range up to the largest magnitude on both sides.
+      let step = 2 * wanted[columns].reduce(0) { max($0, $1.magnitude) } / 15
+      #expect((error / 32).squareRoot() <= 0.51 * step + 2e-3, "group \(group)")
     }
   }
 

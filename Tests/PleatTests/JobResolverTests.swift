@@ -83,7 +83,7 @@ import Weights
       grouping.offset = .zeroPoint
       return TensorWish(
         info, to: .grouped(grouping),
-        .encode([], .groups(Schemes.standard(for: .zeroPoint).quantizer(grouping))), "test")
+        .encode([], .groups(Schemes.standard.quantizer(grouping))), "test")
     }.jobs[0]
     #expect(gptq.partition.unitsPerStep == 8)
   }

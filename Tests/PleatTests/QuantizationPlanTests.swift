@@ -103,18 +103,49 @@ import Testing
     }
   }
 
+  private static let linear = "model.layers.0.mlp.up_proj.weight"
+
   @Test(
-    "without a scheme, the first one that the format supports is used",
+    "without an offset, the first one that the format supports is used",
     arguments: [
-      ("pleat", 8, "minmax"), ("pleat", 2, "minmax"), ("gguf", 4, "minmax"), ("gguf", 5, "minmax"),
-      ("gguf", 8, "symmetric"),
+      ("pleat", 8, .bias), ("pleat", 2, .bias), ("gguf", 4, .bias), ("gguf", 5, .bias),
+      ("gguf", 8, .none), ("gptq", 4, .zeroPoint), ("awq", 4, .zeroPoint), ("mlx", 3, .bias),
+      ("compressed-tensors", 4, .none),
+    ] as [(String, Int, Grouping.Offset)])
+  func usualOffsets(format: String, bits: Int, expected: Grouping.Offset) throws {
+    let plan = try plan(
+      try Models.tinylm(), try .with(bits: bits), format: try Formats.named(format))
+    let quantizer = try #require(plan.job(Self.linear)?.quantizer)
+    #expect(quantizer.grouping.bits == bits && quantizer.grouping.offset == expected)
+    #expect(quantizer.scheme == "search")
+  }
+
+  @Test(
+    "an offset is what groups store, or a usage error",
+    arguments: [
+      ("pleat", ["bias", "zeropoint", "none"]), ("gguf", ["bias", "none"]), ("mlx", ["bias"]),
+      ("gptq", ["zeropoint", "none"]), ("awq", ["zeropoint"]),
+      ("compressed-tensors", ["zeropoint", "none"]),
     ])
-  func schemes(format: String, bits: Int, expected: String) throws {
-    let model = try Models.named([("a.weight", [4, 64])], in: scratch)
-    let plan = try plan(model, try .with(bits: bits), format: try Formats.named(format))
-    let quantizer = try #require(plan.job("a.weight")?.quantizer)
-    #expect(quantizer.grouping.bits == bits)
-    #expect(quantizer.scheme == expected)
+  func offsets(format: String, able: [String]) throws {
+    let model = try Models.tinylm()
+    for name in Recipe.offsetNames {
+      let recipe = try Recipe.with(bits: 4, offset: try Recipe.offset(named: name))
+      do throws(ModelError) {
+        let found = try plan(model, recipe, format: try Formats.named(format)).job(Self.linear)
+        #expect(able.contains(name) && found?.quantizer?.grouping.offset == recipe.offset)
+      } catch {
+        #expect(error.kind == .usage && !able.contains(name))
+      }
+    }
+  }
+
+  @Test("weights with 8 bits get another offset where the format has no other")
+  func offsetOfTheHead() throws {
+    let model = try Models.named(Self.decoder, in: scratch)
+    let plan = try plan(model, try .with(bits: 4, offset: .bias), format: .gguf)
+    #expect(plan.job("lm_head.weight")?.quantizer?.grouping.offset == Grouping.Offset.none)
+    #expect(plan.job("model.layers.0.mlp.up_proj.weight")?.quantizer?.grouping.offset == .bias)
   }
 
   private static let decoder: [(String, [Int])] = [
@@ -154,7 +185,7 @@ import Testing
     #expect(try scheme("lm_head.weight", recipe) == "ggml")
     #expect(try scheme("model.embed_tokens.weight", recipe) == nil)
     let other = try Recipe.with(scheme: "minmax", rules: rules)
-    #expect(try scheme("lm_head.weight", other) == "symmetric")
+    #expect(try scheme("lm_head.weight", other) == "search")
     #expect(try scheme("model.layers.0.mlp.up_proj.weight", other) == "minmax")
   }
 

@@ -26,11 +26,13 @@ import Testing
   @Test("a recipe can set everything that options can") func full() throws {
     let found = try recipe(
       """
-      {"bits": 3, "groupSize": 64, "scheme": "symmetric", "parameters": "bf16",
+      {"bits": 3, "groupSize": 64, "offset": "none", "scheme": "symmetric",
+       "parameters": "bf16",
        "rules": [{"match": "*.down_proj", "to": "8:32"}, {"match": "lm_head", "to": "keep"}]}
       """)
     let expected = try Recipe.with(
-      bits: 3, group: .columns(64), scheme: "symmetric", parameters: .bf16,
+      bits: 3, group: .columns(64), offset: Grouping.Offset.none, scheme: "symmetric",
+      parameters: .bf16,
       rules: ["*.down_proj=8:32", "lm_head=keep"])
     #expect(found == expected)
     #expect(try recipe(#"{"groupSize": "row"}"#).group == .row)
@@ -42,6 +44,7 @@ import Testing
       Recipe(), try .with(bits: 2, group: .row, scheme: "minmax", parameters: .f32),
       try .with(bits: 8, group: .columns(256), rules: ["a=keep", "b=4:row", "c=Q8_0", "d=F32"]),
       try .with(type: "Q5_1", scheme: "ggml", rules: ["a=keep"]),
+      try .with(bits: 4, offset: .zeroPoint), try .with(bits: 4, offset: .bias),
     ] {
       #expect(try Recipe(recipe.json) == recipe)
       #expect(try self.recipe(JSONWriter.text(recipe.json, indentation: 2)) == recipe)
@@ -52,7 +55,8 @@ import Testing
     "a recipe that cannot be read is malformed",
     arguments: [
       "", "[]", "4", "{", #"{"bit": 4}"#, #"{"bits": "4"}"#, #"{"bits": 4.5}"#, #"{"bits": null}"#,
-      #"{"type": 4}"#, #"{"groupSize": true}"#, #"{"groupSize": 32.5}"#, #"{"scheme": 1}"#,
+      #"{"type": 4}"#, #"{"groupSize": true}"#, #"{"groupSize": 32.5}"#, #"{"offset": 1}"#,
+      #"{"scheme": 1}"#,
       #"{"parameters": 16}"#,
       #"{"rules": {}}"#, #"{"rules": ["*=8"]}"#, #"{"rules": [{"match": "*"}]}"#,
       #"{"rules": [{"to": "8"}]}"#, #"{"rules": [{"match": 1, "to": "8"}]}"#,

@@ -52,7 +52,7 @@ extension TensorWish {
   static func quantized(_ info: TensorInfo) -> TensorWish {
     TensorWish(
       info, to: .grouped(grouping),
-      .encode([], .groups(Schemes.standard(for: .bias).quantizer(grouping))), "test")
+      .encode([], .groups(Schemes.standard.quantizer(grouping))), "test")
   }
 }
 
@@ -79,7 +79,7 @@ extension Recipe {
   /// A recipe with some values set.
   static func with(
     type: String? = nil, isPure: Bool = false, bits: Int = 4, group: GroupSize? = nil,
-    scheme: String? = nil,
+    offset: Grouping.Offset? = nil, scheme: String? = nil,
     parameters: ScalarType = .f16, rules: [String] = []
   ) throws(ModelError) -> Recipe {
     var recipe = Recipe()
@@ -87,6 +87,7 @@ extension Recipe {
     recipe.isPure = isPure
     recipe.bits = type == nil ? bits : nil
     recipe.group = group
+    recipe.offset = offset
     recipe.scheme = scheme
     recipe.parameters = parameters
     for rule in rules { recipe.rules.append(try Rule(text: rule)) }

@@ -19,7 +19,7 @@ import Testing
   }
 
   @Test("every action is the name of a transform") func names() {
-    let quantizer = Schemes.standard(for: .bias).quantizer(Self.grouping)
+    let quantizer = Schemes.standard.quantizer(Self.grouping)
     let groups = Encoding.grouped(Self.grouping)
     var other = Self.grouping
     other.parameters = .f32

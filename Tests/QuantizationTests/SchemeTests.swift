@@ -87,12 +87,11 @@ import Testing
       rowCount: Self.rowCount)
   }
 
-  @Test("every offset has a standard scheme")
-  func standards() {
-    for offset in Grouping.Offset.allCases {
-      #expect(Schemes.standard(for: offset).offsets.first == offset)
-    }
-    #expect(Set(Schemes.offsetPreference) == Set(Grouping.Offset.allCases))
+  @Test("the standard scheme makes everything")
+  func standard() {
+    #expect(Set(Schemes.standard.offsets) == Set(Grouping.Offset.allCases))
+    #expect(Schemes.standard.makesBlocks)
+    #expect(Schemes.all.contains { $0.name == Schemes.standard.name })
   }
 
   // Excluded: a BF16 scale is off by up to 2^-9, which is more than half a step at the last of many

@@ -216,7 +216,7 @@ package struct FoldPlanner: Sendable {
     if case .refused(let refusal) = format.carries(.grouped(grouping)) {
       return refuse(tensor, refusal)
     }
-    let quantizer = Schemes.standard(for: grouping.offset).quantizer(grouping)
+    let quantizer = Schemes.standard.quantizer(grouping)
     return decide(
       tensor, .grouped(grouping), .encode(changes.map { .adapter($0) }, .groups(quantizer)),
       .rounded(reason, permit: .requantize))

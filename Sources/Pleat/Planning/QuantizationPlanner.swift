@@ -74,13 +74,16 @@ struct QuantizationPlanner {
     recipe.group = defaultGroup
     let columns = if case .columns(let count) = defaultGroup { count } else { 32 }
     recipe.scheme = try quantizer(
-      bits: bits, nil, .init(name: wanted.scheme), columns: columns, offset: blocks?.offset,
+      bits: bits, nil, .init(name: wanted.scheme), columns: columns, offset: offset,
       importance: nil
     ).schemeName
   }
 
   /// The bits of a code where the mix or a rule says nothing else.
   private var bits: Int { recipe.bits ?? Recipe.usualBits }
+
+  /// What groups store besides their scale; nil if the format chooses.
+  private var offset: Grouping.Offset? { blocks?.offset ?? wanted.offset }
 
   /// Throws `usage` if a format cannot store quantized weights.
   private static func check(_ format: Format) throws(ModelError) {
@@ -157,9 +160,10 @@ struct QuantizationPlanner {
     case .keep: return keep(tensor, reason)
     case .quantize,
       .eightBits where blocks != nil:
-      return try quantize(tensor, bits: bits, reason, offset: blocks?.offset)
+      return try quantize(tensor, bits: bits, reason, offset: offset)
     case .eightBits:
-      // The scheme of the recipe is meant for the linear weights, and may not support 8 bits.
+      // Scheme and offset of the recipe are meant for the linear weights, and may not go with 8
+      // bits.
       let schemes = QuantizerChoice.Preference(name: wanted.scheme, allowsOthers: true)
       return try quantize(tensor, bits: 8, reason, schemes: schemes)
     }
@@ -183,7 +187,8 @@ struct QuantizationPlanner {
     case (_, .other(let exclusion)): return keep(tensor, exclusion)
     case (.quantize(let bits, let group, let scheme), _):
       let schemes = QuantizerChoice.Preference(name: scheme ?? wanted.scheme)
-      return try quantize(tensor, bits: bits, reason, group: group, schemes: schemes)
+      return try quantize(
+        tensor, bits: bits, reason, group: group, schemes: schemes, offset: offset)
     case (.blocks(let encoding), _):
       guard let choice = mix?.ruledChoice(at: index) else {
         return try quantize(tensor, encoding, reason)

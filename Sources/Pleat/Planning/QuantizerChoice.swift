@@ -12,9 +12,9 @@ struct QuantizerChoice {
 
   /// The scheme that the user prefers.
   struct Preference: Hashable {
-    /// The name; nil for the standard scheme of each offset.
+    /// The name; nil for the standard scheme.
     var name: String?
-    /// Whether the standard schemes are tried after the named one.
+    /// Whether the standard scheme is tried after the named one.
     var allowsOthers = false
   }
 
@@ -37,7 +37,7 @@ struct QuantizerChoice {
   ///
   /// Throws `usage` if the user chose one that does not make those of most tensors.
   func scheme(for mix: Mix) throws(ModelError) -> Scheme {
-    guard let name = recipe.scheme else { return Schemes.standardForBlocks }
+    guard let name = recipe.scheme else { return Schemes.standard }
     let scheme = try Schemes.named(name)
     func makes(_ scheme: Scheme) -> Bool {
       guard case .grouped(let grouping) = GGMLCodec.encoding(of: mix.base.encoding) else {
@@ -56,12 +56,12 @@ struct QuantizerChoice {
   func encoder(
     _ type: BlockType, columnCount: Int, _ importance: ImportanceRows?
   ) throws(ModelError) -> any RowEncoder {
-    for scheme in [try recipe.scheme.map(Schemes.named), Schemes.standardForBlocks] {
+    for scheme in [try recipe.scheme.map(Schemes.named), Schemes.standard] {
       let encoder = scheme?.encoder(
         type, columnCount: columnCount, importance: importance, effort: effort)
       if let encoder { return encoder }
     }
-    preconditionFailure("the standard scheme for blocks makes them")
+    preconditionFailure("the standard scheme makes blocks")
   }
 
   /// The quantizer for groups of a form.
@@ -106,33 +106,33 @@ struct QuantizerChoice {
       throw ModelError(
         .usage, "\(format.name) does not support \(request.bits) bits here: \(reason)",
         hint: recipe.type == nil
-          ? "choose other --bits, --scheme or --parameters"
+          ? "choose other --bits, --offset, --scheme or --parameters"
           : "choose another --type, or --bits and --group-size instead")
     }
-    let kind = request.offset == .bias ? "a bias" : "a scale only"
+    let kind =
+      switch request.offset {
+      case .bias: "a bias"
+      case .zeroPoint: "a zero point"
+      case .none?, nil: "a scale only"
+      }
     let reason = refusals.scheme ?? "it makes no groups with \(kind)"
     let scheme = request.schemes.name ?? ""
     throw ModelError(
       .usage, "the scheme \(scheme) does not support \(request.bits) bits here: \(reason)",
-      hint: "choose another --scheme, or other --bits, --group-size or --parameters")
+      hint: "choose another --scheme, or other --bits, --group-size, --offset or --parameters")
   }
 
   /// Pairs of a scheme and an offset, in the order in which they are tried.
   ///
-  /// Pairs with the offset that the format prefers come first.
+  /// Pairs with the offset that the recipe or the format prefers come first.
   private func candidates(
     _ request: Request
   ) throws(ModelError) -> [(scheme: Scheme, offset: Grouping.Offset)] {
-    var all: [(scheme: Scheme, offset: Grouping.Offset)] = []
-    if let name = request.schemes.name {
-      let scheme = try Schemes.named(name)
-      all = scheme.offsets.map { (scheme, $0) }
-    }
-    if request.schemes.name == nil || request.schemes.allowsOthers {
-      all += Schemes.offsetPreference.map { (Schemes.standard(for: $0), $0) }
-    }
-    all = all.filter { request.offset == nil || $0.offset == request.offset }
-    return all.filter { $0.offset == format.usualOffset }
-      + all.filter { $0.offset != format.usualOffset }
+    var schemes = try [request.schemes.name.map(Schemes.named)].compactMap(\.self)
+    if schemes.isEmpty || request.schemes.allowsOthers { schemes.append(Schemes.standard) }
+    let all = schemes.flatMap { scheme in scheme.offsets.map { (scheme: scheme, offset: $0) } }
+      .filter { request.offset == nil || $0.offset == request.offset }
+    let usual = recipe.offset ?? format.usualOffset
+    return all.filter { $0.offset == usual } + all.filter { $0.offset != usual }
   }
 }

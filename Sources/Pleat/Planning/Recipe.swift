@@ -21,7 +21,9 @@ public struct Recipe: Sendable, Hashable {
   public var bits: Int?
   /// The columns that share a scale; nil for the usual group of the target format.
   public var group: GroupSize?
-  /// How scales and offsets are chosen; nil for the first scheme that the format can store.
+  /// What a group stores besides its scale; nil for what is usual in the target format.
+  public var offset: Grouping.Offset?
+  /// How scales and offsets are chosen; nil for `search`.
   public var scheme: String?
   /// The stored type of scales and biases: F16, BF16 or F32.
   public var parameters = ScalarType.f16
@@ -60,7 +62,7 @@ public struct Recipe: Sendable, Hashable {
   }
 
   /// Whether the recipe leaves the choice of the types to the target format.
-  var isOpen: Bool { type == nil && bits == nil && group == nil && scheme == nil }
+  var isOpen: Bool { type == nil && bits == nil && group == nil && offset == nil && scheme == nil }
 
   /// Reads a recipe from a JSON file.
   ///
@@ -84,7 +86,7 @@ public struct Recipe: Sendable, Hashable {
       case "type":
         let name = try member.value.required(\.string, "type", "a name")
         type = try Self.mixName(name)
-        if let other = members.first(where: { ["bits", "groupSize"].contains($0.key) }) {
+        if let other = members.first(where: { ["bits", "groupSize", "offset"].contains($0.key) }) {
           throw Self.conflict("type", other.key)
         }
       case "pure": isPure = try member.value.required(\.bool, "pure", "true or false")
@@ -104,6 +106,8 @@ public struct Recipe: Sendable, Hashable {
             try GroupSize(
               text: try member.value.required(\.string, "groupSize", "a number or 'row'"))
           }
+      case "offset":
+        offset = try Self.offset(named: try member.value.required(\.string, "offset", "a name"))
       case "scheme": scheme = try member.value.required(\.string, "scheme", "a name")
       case "parameters":
         let name = try member.value.required(\.string, "parameters", "F16, BF16 or F32")
@@ -115,8 +119,8 @@ public struct Recipe: Sendable, Hashable {
       default:
         throw ModelError(
           .malformed, "unknown key '\(member.key)' in the recipe",
-          expected: "type, pure, outputType, embeddingType, bits, groupSize, scheme, effort, "
-            + "parameters, rules", found: member.key)
+          expected: "type, pure, outputType, embeddingType, bits, groupSize, offset, scheme, "
+            + "effort, parameters, rules", found: member.key)
       }
     }
     try validate()
@@ -204,10 +208,24 @@ public struct Recipe: Sendable, Hashable {
       .usage, "unknown effort", expected: Effort.allCases.map(\.rawValue).choices, found: name)
   }
 
+  /// What a group stores besides its scale: `bias`, `zeropoint` or `none`, in any case.
+  ///
+  /// Throws `usage` for other names.
+  public static func offset(named name: String) throws(ModelError) -> Grouping.Offset {
+    let lowercase = name.lowercased()
+    if let offset = Grouping.Offset.allCases.first(where: { $0.name == lowercase }) {
+      return offset
+    }
+    throw ModelError(.usage, "unknown offset", expected: offsetNames.choices, found: name)
+  }
+
+  /// The names of what a group can store besides its scale.
+  public static var offsetNames: [String] { Grouping.Offset.allCases.map(\.name) }
+
   /// The error for a type together with a setting that the type determines.
   public static func conflict(_ type: String, _ other: String) -> ModelError {
     ModelError(
-      .usage, "\(type) already determines the bits and the group size",
+      .usage, "\(type) already determines the bits, the group size and the offset",
       expected: "\(type) or \(other)", found: "both")
   }
 
@@ -233,6 +251,7 @@ public struct Recipe: Sendable, Hashable {
       case nil: break
       }
     }
+    if let offset { members.append(.init("offset", .string(offset.name))) }
     if let scheme { members.append(.init("scheme", .string(scheme))) }
     if let effort { members.append(.init("effort", .string(effort.rawValue))) }
     members.append(.init("parameters", .string(parameters.name)))
@@ -245,6 +264,11 @@ public struct Recipe: Sendable, Hashable {
     }
     return .object(members)
   }
+}
+
+extension Grouping.Offset {
+  /// The name in recipes and on the command line.
+  fileprivate var name: String { rawValue.lowercased() }
 }
 
 extension JSONValue {

@@ -31,8 +31,8 @@ struct Quantize: ParsableCommand {
       help: ArgumentHelp(
         """
         Give each tensor the block type that it has in this mix of llama.cpp: \
-        \(Recipe.mixNames.joined(separator: ", ")). Replaces --bits and --group-size. (default \
-        for gguf without --bits, --group-size, --scheme and QA-LoRA adapters: Q4_K_M)
+        \(Recipe.mixNames.joined(separator: ", ")). Replaces --bits, --group-size and --offset. (default \
+        for gguf without --bits, --group-size, --offset, --scheme and QA-LoRA adapters: Q4_K_M)
         """, valueName: "name"),
       completion: .list(Recipe.mixNames))
     var type: String?
@@ -72,9 +72,17 @@ struct Quantize: ParsableCommand {
     @Option(
       help: ArgumentHelp(
         """
+        What a group stores besides its scale: \(Recipe.offsetNames.joined(separator: ", ")). \
+        (default: bias, or what the output format stores; compressed-tensors none)
+        """, valueName: "offset"),
+      completion: .list(Recipe.offsetNames))
+    var offset: String?
+
+    @Option(
+      help: ArgumentHelp(
+        """
         How a group's scale and offset are chosen: \
-        \(Recipe.schemeSummaries.joined(separator: ", ")). (default: the usual one of the output \
-        format)
+        \(Recipe.schemeSummaries.joined(separator: ", ")). (default: search)
         """, valueName: "scheme"),
       completion: .list(Recipe.schemeNames))
     var scheme: String?
@@ -114,7 +122,7 @@ struct Quantize: ParsableCommand {
     @Option(
       help: ArgumentHelp(
         """
-        Read type or bits, group size, scheme, effort and rules from this JSON file. Other options \
+        Read type or bits, group size, offset, scheme, effort and rules from this JSON file. Other options \
         override it.
         """, valueName: "path"),
       completion: .file(extensions: ["json"]))
@@ -170,10 +178,11 @@ extension Quantize.Quantization {
     if let type {
       if bits != nil { throw Recipe.conflict("--type", "--bits") }
       if groupSize != nil { throw Recipe.conflict("--type", "--group-size") }
+      if offset != nil { throw Recipe.conflict("--type", "--offset") }
       result.type = try Recipe.mixName(type)
     }
     if pure { result.isPure = true }
-    if bits != nil || groupSize != nil {
+    if bits != nil || groupSize != nil || offset != nil {
       // Groups replace the mix of the recipe, with all that changes it.
       result.type = nil
       (result.isPure, result.outputType, result.embeddingType) = (pure, nil, nil)
@@ -182,6 +191,7 @@ extension Quantize.Quantization {
     if let embeddingType { result.embeddingType = try Recipe.typeName(embeddingType) }
     if let bits { result.bits = bits }
     if let groupSize { result.group = try GroupSize(text: groupSize) }
+    if let offset { result.offset = try Recipe.offset(named: offset) }
     if let scheme { result.scheme = scheme }
     if let effort { result.effort = try Recipe.effort(named: effort) }
     if let parameters { result.parameters = try Recipe.floatType(named: parameters) }
