@@ -1,3 +1,6 @@
+package import Bytes
+package import TensorModel
+
 /// The names under which llama.cpp knows the inputs of a model's weights.
 ///
 /// llama-imatrix measures inputs of matrices, so weights with the same inputs have the same columns,
@@ -9,30 +12,42 @@ package struct InputNames: Sendable {
     package var names: [String]
     /// The number of the matrix in the stack that the names mean; nil for all of it.
     package var expert: Int?
+    /// Whether the weight is stored as inputs × outputs, so that its rows are the inputs.
+    package var isTransposed = false
   }
 
   private let architecture: Architecture?
-  private let transposesExperts: Bool
+  private let transposed: TransposedLayers
+  private let hiddenSize: Int?
 
   /// Creates the names of a GGUF model.
   package init() {
-    (architecture, transposesExperts) = (nil, false)
+    (architecture, hiddenSize) = (nil, nil)
+    transposed = TransposedLayers(modelType: nil)
   }
 
-  /// Creates the names of a checkpoint; most are the same for all model types.
-  package init(modelType: String?) {
+  /// Creates the names of a checkpoint with the config of its text model; nil if it has none.
+  ///
+  /// Most names are the same for all model types.
+  package init(_ config: JSONValue?) {
+    let modelType = config?["model_type"]?.string
     architecture = modelType.flatMap(Architectures.forModelType) ?? Self.usual
-    transposesExperts = TransposedLayers(modelType: modelType).experts
+    transposed = TransposedLayers(modelType: modelType)
+    hiddenSize = config?["hidden_size"]?.int
   }
 
   /// The place of a weight; nil if llama.cpp's name for it is not known.
-  package func place(of name: String) -> Place? {
+  package func place(of tensor: TensorInfo) -> Place? {
+    let name = tensor.name
     guard let architecture else { return Place(names: Self.related(name)) }
     if let found = architecture.ggufName(of: name) { return Place(names: Self.related(found)) }
     if let (stack, expert) = architecture.expert(ofHuggingFaceName: name) {
       return Place(names: Self.related(stack), expert: expert)
     }
-    return matrix(name, architecture) ?? stack(name, architecture)
+    if let found = matrix(name, architecture) { return found }
+    var found = stack(name, architecture)
+    found?.isTransposed = transposed.transposes(tensor, hiddenSize: hiddenSize)
+    return found
   }
 
   /// The place of a matrix that a checkpoint fuses from several.
@@ -47,7 +62,7 @@ package struct InputNames: Sendable {
 
   /// The place of a stack of all experts, as transformers or mlx-lm names it.
   private func stack(_ name: String, _ architecture: Architecture) -> Place? {
-    guard !transposesExperts, let (path, rest) = FusedLayers.split(name) else { return nil }
+    guard let (path, rest) = FusedLayers.split(name) else { return nil }
     let isNamed = rest.hasSuffix(".weight")
     let stem = isNamed ? String(rest.dropLast(".weight".count)) : rest
     var names: [String] = []
@@ -59,17 +74,12 @@ package struct InputNames: Sendable {
       }
     }
     if isNamed, MLXNames.isStack(name), let last = stem.split(separator: ".").last,
-      let layer = architecture.ggufLayer(ofPath: path), let own = Self.mlxStacks[String(last)]
+      let found = Self.usual.expert(ofHuggingFaceName: "\(path)mlp.experts.0.\(last).weight")
     {
-      names.append("\(layer)\(own).weight")
+      names.append(found.ggufName)
     }
     return names.isEmpty ? nil : Place(names: names.flatMap(Self.related).withoutRepeats)
   }
-
-  /// The last words of the names of stacks in mlx-lm, and llama.cpp's names.
-  private static let mlxStacks = [
-    "gate_proj": "ffn_gate_exps", "up_proj": "ffn_up_exps", "down_proj": "ffn_down_exps",
-  ]
 
   /// Weights of llama.cpp that some models fuse into one.
   private static let fused: [(whole: String, parts: [String])] = [
@@ -100,6 +110,7 @@ package struct InputNames: Sendable {
       ("self_attn.q_a_proj", "attn_q_a"),
       ("self_attn.q_b_proj", "attn_q_b"),
       ("self_attn.kv_a_proj_with_mqa", "attn_kv_a_mqa"),
+      ("self_attn.kv_b_proj", "attn_kv_b"),
       ("mlp.gate", "ffn_gate_inp"),
       ("block_sparse_moe.gate", "ffn_gate_inp"),
       ("mlp.shared_expert.gate_proj", "ffn_gate_shexp"),
@@ -113,18 +124,7 @@ package struct InputNames: Sendable {
       ("mlp.experts.*.gate_proj", "ffn_gate_exps"),
       ("mlp.experts.*.up_proj", "ffn_up_exps"),
       ("mlp.experts.*.down_proj", "ffn_down_exps"),
-      ("block_sparse_moe.experts.*.w1", "ffn_gate_exps"),
-      ("block_sparse_moe.experts.*.w2", "ffn_down_exps"),
-      ("block_sparse_moe.experts.*.w3", "ffn_up_exps"),
-    ], hyperparameters: [])
-}
-
-extension Architecture {
-  /// llama.cpp's path of a layer, such as `blk.3.`, from that of a checkpoint with a final dot.
-  fileprivate func ggufLayer(ofPath path: String) -> String? {
-    let name = plainName(path + "weight")
-    return NameParts(name[...], layers: "model.layers.")?.layer.map { "blk.\($0)." }
-  }
+    ] + Architecture.mixtral.expertNames, hyperparameters: [])
 }
 
 extension [String] {

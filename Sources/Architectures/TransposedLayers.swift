@@ -1,3 +1,5 @@
+package import TensorModel
+
 /// The layers of a model type that are stored as inputs × outputs, instead of outputs × inputs.
 package struct TransposedLayers: Sendable {
   /// Whether stacks of experts are stored so.
@@ -14,6 +16,29 @@ package struct TransposedLayers: Sendable {
   package func contains(_ name: String) -> Bool {
     let words = name.split(separator: ".")
     return words.count > 1 && layers.contains(String(words[words.count - 2]))
+  }
+
+  /// Whether a stack of experts is stored as inputs × outputs.
+  ///
+  /// `hiddenSize` is the width of the model; nil if it is not known. Where the shape does not show
+  /// the order, the model type decides.
+  package func transposes(_ stack: TensorInfo, hiddenSize: Int?) -> Bool {
+    stack.shape.rank > 2 && (Self.showsInputsFirst(stack, hiddenSize: hiddenSize) ?? experts)
+  }
+
+  /// Whether the shape of a stack of experts shows that it is stored as inputs × outputs.
+  ///
+  /// The first layer of an expert has the width of the model as its inputs, the last one as its
+  /// outputs. Nil for other tensors, and if the shape fits both orders or none.
+  package static func showsInputsFirst(_ stack: TensorInfo, hiddenSize: Int?) -> Bool? {
+    let isFirst = stack.name.hasSuffix(".experts.gate_up_proj")
+    let extents = stack.shape.dimensions
+    guard isFirst || stack.name.hasSuffix(".experts.down_proj"), extents.count == 3,
+      extents[1] != extents[2]
+    else { return nil }
+    let (transposed, straight) = isFirst ? (1, 2) : (2, 1)
+    if extents[transposed] == hiddenSize { return true }
+    return extents[straight] == hiddenSize ? false : nil
   }
 
   private static let expertTypes: Set<String> = [

@@ -68,6 +68,14 @@ package struct ByteReader {
     bytes += buffer[start..<start + count]
   }
 
+  /// Moves past the next `count` bytes, which are not read.
+  ///
+  /// Throws `malformed` if fewer bytes remain; the message names `what`.
+  package mutating func skip(_ count: Int, of what: String) throws(ModelError) {
+    try require(count, of: what)
+    offset += count
+  }
+
   /// The next unsigned integer, in the reader's byte order.
   package mutating func integer<T: FixedWidthInteger & UnsignedInteger>(
     _ type: T.Type, of what: String

@@ -15,7 +15,9 @@ struct AffineQuantizer: Quantizer {
     case fromFarthest
   }
 
-  func encode(_ values: [Float], into rows: GroupedRows, firstRow: Int) throws(GroupFault) {
+  func encode(
+    _ values: [Float], weighing importance: ImportanceRows?, into rows: GroupedRows
+  ) throws(GroupFault) {
     try encode(values, rows.kernel, &rows.codes, &rows.scales, &rows.biases)
   }
 

@@ -6,7 +6,6 @@ struct BlockEncoder: RowEncoder {
   let type: BlockType
   let method: Method
   let columnCount: Int
-  let importance: ImportanceRows?
 
   /// How the numbers of a block are chosen.
   enum Method: Sendable, Hashable {
@@ -19,19 +18,23 @@ struct BlockEncoder: RowEncoder {
   var encoding: Encoding { type.encoding }
 
   func encode(
-    _ values: [Float], firstRow: Int, into bytes: inout MutableRawSpan
+    _ values: [Float], weighing importance: ImportanceRows?, into bytes: inout MutableRawSpan
   ) throws(GroupFault) {
     guard let importance else { return try encode(values[...], [], firstBlock: 0, &bytes) }
-    let rowCount = values.count / columnCount
     let rowByteCount = columnCount / type.elementCount * type.byteCount
-    for run in importance.runs(of: firstRow..<firstRow + rowCount) {
-      let first = run.lowerBound - firstRow
-      let range = first * rowByteCount..<(first + run.count) * rowByteCount
-      var part = bytes._mutatingExtracting(range)
+    for run in importance.runs {
+      let (first, end) = (run.rows.lowerBound, run.rows.upperBound)
+      var part = bytes._mutatingExtracting(first * rowByteCount..<end * rowByteCount)
       try encode(
-        values[first * columnCount..<(first + run.count) * columnCount],
-        importance.values[importance.weights(ofRow: run.lowerBound)],
+        values[first * columnCount..<end * columnCount], weights(run),
         firstBlock: first * columnCount / type.elementCount, &part)
+    }
+  }
+
+  private func weights(_ run: ImportanceRows.Run) -> [Float] {
+    switch method {
+    case .ggml: run.weights.values
+    case .search: run.weights.floored
     }
   }
 
@@ -48,7 +51,7 @@ struct BlockEncoder: RowEncoder {
   }
 
   private func encode(
-    _ values: ArraySlice<Float>, _ weights: ArraySlice<Float>, firstBlock: Int,
+    _ values: ArraySlice<Float>, _ weights: [Float], firstBlock: Int,
     _ bytes: inout MutableRawSpan
   ) throws(GroupFault) {
     try checkRange(values, firstBlock: firstBlock)

@@ -6,12 +6,11 @@ struct GGMLQuantizer: Quantizer {
   let schemeName = "ggml"
   let grouping: Grouping
   let type: BlockType
-  let importance: ImportanceRows?
 
-  func encode(_ values: [Float], into rows: GroupedRows, firstRow: Int) throws(GroupFault) {
-    guard importance == nil else {
-      return try encodeWeighted(values, rows, firstRow: firstRow)
-    }
+  func encode(
+    _ values: [Float], weighing importance: ImportanceRows?, into rows: GroupedRows
+  ) throws(GroupFault) {
+    if let importance { return try encode(values, importance, rows) }
     try encode(values, &rows.codes, &rows.scales, &rows.biases)
   }
 
@@ -25,17 +24,16 @@ struct GGMLQuantizer: Quantizer {
   }
 
   // The kernels with importance make whole blocks, because they look at whole rows.
-  private func encodeWeighted(
-    _ values: [Float], _ rows: GroupedRows, firstRow: Int
+  private func encode(
+    _ values: [Float], _ importance: ImportanceRows, _ rows: GroupedRows
   ) throws(GroupFault) {
-    let encoder = BlockEncoder(
-      type: type, method: .ggml, columnCount: rows.columnCount, importance: importance)
+    let encoder = BlockEncoder(type: type, method: .ggml, columnCount: rows.columnCount)
     var blocks = [UInt8](
       repeating: 0, count: values.count / type.elementCount * type.byteCount)
     var bytes = blocks.mutableSpan
     // Every bit pattern is a valid byte.
     var raw = unsafe bytes.mutableBytes
-    try encoder.encode(values, firstRow: firstRow, into: &raw)
+    try encoder.encode(values, weighing: importance, into: &raw)
     unpack(blocks, &rows.codes, &rows.scales, &rows.biases)
   }
 
@@ -61,9 +59,9 @@ extension Scheme {
   package static let ggml = Scheme(
     name: "ggml", summary: "with or without a bias, to the bytes of llama-quantize",
     offsets: [.bias, .none], blocks: { _ in .ggml }, refusal: refusalOfBlocks
-  ) { grouping, importance, _ in
+  ) { grouping, _ in
     guard let type = blockType(of: grouping) else { preconditionFailure("refused") }
-    return GGMLQuantizer(grouping: grouping, type: type, importance: importance)
+    return GGMLQuantizer(grouping: grouping, type: type)
   }
 
   private static func refusalOfBlocks(_ grouping: Grouping) -> String? {

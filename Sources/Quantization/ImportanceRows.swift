@@ -1,55 +1,61 @@
-/// How much the error of each column of a matrix counts, or of each matrix of a stack.
+/// How much the error of each column of a matrix counts.
 ///
 /// A weight is usually the mean square of the input that its column is multiplied by. Weights are
 /// finite and not negative; only their ratios within a group matter.
-package struct ImportanceRows: Sendable {
-  /// Matrices × columns weights; there is one matrix unless experts are stacked.
+package struct ColumnWeights: Sendable {
+  /// A weight for each column.
   package let values: [Float]
-  /// The number of columns of each matrix.
-  package let columnCount: Int
-  /// The number of rows of each matrix.
-  package let rowsPerMatrix: Int
-
-  /// Creates weights for matrices with `columnCount` columns and `rowsPerMatrix` rows.
-  package init(_ values: [Float], columnCount: Int, rowsPerMatrix: Int) {
-    precondition(
-      columnCount > 0 && rowsPerMatrix > 0 && values.count % columnCount == 0,
-      "expected whole rows of weights")
-    self.values = values
-    self.columnCount = columnCount
-    self.rowsPerMatrix = rowsPerMatrix
-  }
-
-  /// Where the weights of a row are in `values`; rows are numbered through all matrices.
-  package func weights(ofRow row: Int) -> Range<Int> {
-    // Rows that an adapter adds to a table count as those of the last matrix.
-    let start = min(row / rowsPerMatrix, values.count / columnCount - 1) * columnCount
-    return start..<start + columnCount
-  }
-
-  /// The same weights, at least a millionth of the mean of their matrix.
+  /// The same weights, at least a millionth of their mean.
   ///
-  /// Columns that no input reaches still get sensible codes. A matrix of zeros counts as equal.
-  func floored() -> ImportanceRows {
-    var result: [Float] = []
-    result.reserveCapacity(values.count)
-    for start in stride(from: 0, to: values.count, by: columnCount) {
-      let row = values[start..<start + columnCount]
-      let mean = Float(row.reduce(0.0) { $0 + Double($1) } / Double(columnCount))
-      result += mean > 0 ? row.map { max($0, mean * 1e-6) } : row.map { _ in 1 }
-    }
-    return ImportanceRows(result, columnCount: columnCount, rowsPerMatrix: rowsPerMatrix)
+  /// Columns that no input reaches still get sensible codes. Weights that are all 0 become 1.
+  package let floored: [Float]
+
+  /// Creates the weights of a matrix that has columns.
+  package init(_ values: [Float]) {
+    self.values = values
+    let mean = Float(values.reduce(0.0) { $0 + Double($1) } / Double(values.count))
+    floored = values.map { mean > 0 ? max($0, mean * 1e-6) : 1 }
+  }
+}
+
+/// How much the errors in some adjacent rows of a tensor count.
+package struct ImportanceRows: Sendable {
+  /// Adjacent rows of one matrix, whose columns have the same weights.
+  struct Run: Sendable {
+    /// The positions of the rows among all rows.
+    var rows: Range<Int>
+    var weights: ColumnWeights
   }
 
-  /// Cuts rows into runs of the same matrix, which have the same weights.
-  func runs(of rows: Range<Int>) -> [Range<Int>] {
-    var runs: [Range<Int>] = []
+  /// The rows, cut where another matrix begins.
+  let runs: [Run]
+
+  /// Cuts rows of a tensor into runs of the same matrix; there is one matrix unless experts are
+  /// stacked.
+  ///
+  /// - Parameters:
+  ///   - rows: The rows, which are numbered through all matrices.
+  ///   - rowsPerMatrix: The number of rows of each matrix.
+  ///   - matrixCount: The number of matrices. Rows that an adapter adds to a table count as those of
+  ///     the last one.
+  ///   - weights: Returns the weights of a matrix.
+  /// - Throws: What `weights` throws.
+  package init<Failure: Error>(
+    _ rows: Range<Int>, rowsPerMatrix: Int, matrixCount: Int,
+    weights: (Int) throws(Failure) -> ColumnWeights
+  ) throws(Failure) {
+    precondition(rowsPerMatrix > 0 && matrixCount > 0, "expected rows and matrices")
+    var runs: [Run] = []
     var first = rows.lowerBound
     while first < rows.upperBound {
-      let end = min((first / rowsPerMatrix + 1) * rowsPerMatrix, rows.upperBound)
-      runs.append(first..<end)
+      let matrix = min(first / rowsPerMatrix, matrixCount - 1)
+      let isLast = matrix == matrixCount - 1
+      let end = isLast ? rows.upperBound : min((matrix + 1) * rowsPerMatrix, rows.upperBound)
+      runs.append(
+        Run(
+          rows: first - rows.lowerBound..<end - rows.lowerBound, weights: try weights(matrix)))
       first = end
     }
-    return runs
+    self.runs = runs
   }
 }

@@ -3,7 +3,7 @@ package import TensorModel
 
 /// Quantizes rows of floats: it chooses the scale and the offset of each group, and the codes.
 ///
-/// A quantizer is made once for a tensor, and several workers use it for all blocks of the tensor.
+/// Several workers use one quantizer, for the blocks of many tensors.
 package protocol Quantizer: Sendable {
   /// The name of the scheme that made it.
   var schemeName: String { get }
@@ -13,8 +13,10 @@ package protocol Quantizer: Sendable {
 
   /// Encodes rows of floats; `values` and `rows` must have the same number of rows and columns.
   ///
-  /// `firstRow` is the position of the first row in the tensor; in a stack of matrices, rows are
-  /// numbered through all of them. Throws the fault of the first group with a value that is not
+  /// `importance` is how much the errors in these rows count; nil if all count the same. Schemes that
+  /// do not use importance ignore it. Throws the fault of the first group with a value that is not
   /// finite, or with parameters that are too large for their type.
-  func encode(_ values: [Float], into rows: GroupedRows, firstRow: Int) throws(GroupFault)
+  func encode(
+    _ values: [Float], weighing importance: ImportanceRows?, into rows: GroupedRows
+  ) throws(GroupFault)
 }

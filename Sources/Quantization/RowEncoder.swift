@@ -13,12 +13,14 @@ package protocol RowEncoder: Sendable {
   ///
   /// - Parameters:
   ///   - values: The numbers; for blocks, whole rows of the tensor.
-  ///   - firstRow: The number of the first row in the tensor, counted through all its matrices.
+  ///   - importance: How much the errors in these rows count; nil if all count the same. Plain
+  ///     numbers have no use for it.
   ///   - bytes: Receives the bytes.
   /// - Throws: The fault of the first block with a value that is not finite, or with a scale that
   ///   is too large for F16. Plain numbers throw nothing: they may become infinite.
   func encode(
-    _ values: [Float], firstRow: Int, into bytes: inout MutableRawSpan) throws(GroupFault)
+    _ values: [Float], weighing importance: ImportanceRows?, into bytes: inout MutableRawSpan
+  ) throws(GroupFault)
 }
 
 /// Writes plain numbers, each rounded half to even.
@@ -34,7 +36,9 @@ package struct PlainEncoder: RowEncoder {
 
   package var encoding: Encoding { .plain(type) }
 
-  package func encode(_ values: [Float], firstRow: Int, into bytes: inout MutableRawSpan) {
+  package func encode(
+    _ values: [Float], weighing importance: ImportanceRows? = nil, into bytes: inout MutableRawSpan
+  ) {
     FloatFormat(type).encode(values.span, into: &bytes)
   }
 }

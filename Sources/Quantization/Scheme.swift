@@ -16,14 +16,14 @@ package struct Scheme: Sendable {
   /// Why the scheme does not make groups with one of its offsets; nil if it makes them.
   package let refusal: @Sendable (Grouping) -> String?
   private let blocks: (@Sendable (Effort) -> BlockEncoder.Method)?
-  private let make: @Sendable (Grouping, ImportanceRows?, Effort) -> any Quantizer
+  private let make: @Sendable (Grouping, Effort) -> any Quantizer
 
   /// Creates a scheme that uses the importance of columns; `blocks` is how it makes blocks.
   init(
     name: String, summary: String, offsets: [Grouping.Offset], searches: Bool = false,
     blocks: (@Sendable (Effort) -> BlockEncoder.Method)? = nil,
     refusal: @escaping @Sendable (Grouping) -> String? = { _ in nil },
-    make: @escaping @Sendable (Grouping, ImportanceRows?, Effort) -> any Quantizer
+    make: @escaping @Sendable (Grouping, Effort) -> any Quantizer
   ) {
     self.name = name
     self.summary = summary
@@ -47,21 +47,20 @@ package struct Scheme: Sendable {
     searches = false
     blocks = nil
     refusal = { _ in nil }
-    self.make = { grouping, _, _ in make(grouping) }
+    self.make = { grouping, _ in make(grouping) }
   }
 
   /// Creates a quantizer for a grouping that the scheme does not refuse.
   ///
   /// - Parameters:
   ///   - grouping: The groups to make.
-  ///   - importance: How much the error of each column counts; nil if all count the same.
-  ///   - effort: How much time to spend. Schemes that do not search ignore this and `importance`.
+  ///   - effort: How much time to spend. Schemes that do not search ignore this.
   /// - Returns: The quantizer.
   package func quantizer(
-    _ grouping: Grouping, importance: ImportanceRows? = nil, effort: Effort = .default
+    _ grouping: Grouping, effort: Effort = .default
   ) -> any Quantizer {
     precondition(offsets.contains(grouping.offset) && refusal(grouping) == nil)
-    return make(grouping, importance, effort)
+    return make(grouping, effort)
   }
 
   /// Whether it makes the blocks of llama.cpp that store no groups.
@@ -72,17 +71,11 @@ package struct Scheme: Sendable {
   /// - Parameters:
   ///   - type: The block type.
   ///   - columnCount: The number of columns, whole blocks.
-  ///   - importance: How much the error of each column counts; nil if all count the same.
   ///   - effort: How much time to spend, if the scheme searches.
   /// - Returns: The encoder.
   package func encoder(
-    _ type: BlockType, columnCount: Int, importance: ImportanceRows? = nil,
-    effort: Effort = .default
+    _ type: BlockType, columnCount: Int, effort: Effort = .default
   ) -> (any RowEncoder)? {
-    blocks.map {
-      BlockEncoder(
-        type: type, method: $0(effort), columnCount: columnCount,
-        importance: searches ? importance?.floored() : importance)
-    }
+    blocks.map { BlockEncoder(type: type, method: $0(effort), columnCount: columnCount) }
   }
 }

@@ -22,3 +22,10 @@ package enum Schemes {
   /// It makes all of them.
   package static let standard = Scheme.search
 }
+
+extension Quantizer {
+  /// Whether the importance of columns changes what it makes.
+  package var usesImportance: Bool {
+    Schemes.all.contains { $0.name == schemeName && $0.usesImportance }
+  }
+}

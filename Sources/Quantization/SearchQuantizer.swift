@@ -5,19 +5,17 @@ internal import TensorModel
 struct SearchQuantizer: Quantizer {
   let schemeName = "search"
   let grouping: Grouping
-  /// How much the error of each column counts; nil if all count the same.
-  let importance: ImportanceRows?
   let effort: Effort
 
-  func encode(_ values: [Float], into rows: GroupedRows, firstRow: Int) throws(GroupFault) {
-    guard let importance else { return try encode(values, [], into: rows) }
-    precondition(importance.columnCount == rows.columnCount, "expected one weight per column")
-    let runs = importance.runs(of: firstRow..<firstRow + rows.rowCount)
+  func encode(
+    _ values: [Float], weighing importance: ImportanceRows?, into rows: GroupedRows
+  ) throws(GroupFault) {
+    guard let runs = importance?.runs else { return try encode(values, [], into: rows) }
     for run in runs {
-      let weights = Array(importance.values[importance.weights(ofRow: run.lowerBound)])
+      let weights = run.weights.values
+      precondition(weights.count == rows.columnCount, "expected one weight per column")
       guard runs.count > 1 else { return try encode(values, weights, into: rows) }
-      try encode(
-        run.lowerBound - firstRow..<run.upperBound - firstRow, of: values, weights, into: rows)
+      try encode(run.rows, of: values, weights, into: rows)
     }
   }
 
@@ -80,5 +78,5 @@ extension Scheme {
   package static let search = Scheme(
     name: "search", summary: "the smallest error, with a bias, a zero point or neither",
     offsets: [.bias, .zeroPoint, .none], searches: true, blocks: { .search($0) }
-  ) { SearchQuantizer(grouping: $0, importance: $1, effort: $2) }
+  ) { SearchQuantizer(grouping: $0, effort: $1) }
 }

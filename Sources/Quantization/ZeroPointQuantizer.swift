@@ -6,7 +6,9 @@ struct ZeroPointQuantizer: Quantizer {
   let schemeName = "zeropoint"
   let grouping: Grouping
 
-  func encode(_ values: [Float], into rows: GroupedRows, firstRow: Int) throws(GroupFault) {
+  func encode(
+    _ values: [Float], weighing importance: ImportanceRows?, into rows: GroupedRows
+  ) throws(GroupFault) {
     try encode(values, rows.kernel, &rows.codes, &rows.scales, &rows.zeros)
   }
 

@@ -32,7 +32,7 @@ package enum QuantizerLaw {
       "a zero point of \(quantizer.schemeName) is not a code")
     for row in 0..<rowCount {
       let alone = try encode(
-        quantizer, Array(values[row * columns..<(row + 1) * columns]), rowCount: 1, firstRow: row)
+        quantizer, Array(values[row * columns..<(row + 1) * columns]), rowCount: 1)
       let together = rows.rows(row..<row + 1)
       try require(
         alone.codes == together.codes && alone.values.bits == together.values.bits,
@@ -46,12 +46,12 @@ package enum QuantizerLaw {
   }
 
   private static func encode(
-    _ quantizer: any Quantizer, _ values: [Float], rowCount: Int, firstRow: Int = 0
+    _ quantizer: any Quantizer, _ values: [Float], rowCount: Int
   ) throws(LawViolation) -> GroupedRows {
     let rows = GroupedRows(
       grouping: quantizer.grouping, columnCount: values.count / rowCount, rowCount: rowCount)
     try unfailing("\(quantizer.schemeName)") {
-      try quantizer.encode(values, into: rows, firstRow: firstRow)
+      try quantizer.encode(values, weighing: nil, into: rows)
     }
     return rows
   }

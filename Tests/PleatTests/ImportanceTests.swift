@@ -18,7 +18,9 @@ import Weights
     _ entries: [ToyImportance], isOld: Bool = false
   ) throws -> ImportanceMatrix {
     let bytes = isOld ? ToyImportance.data(entries) : ToyImportance.gguf(entries)
-    return try ImportanceMatrix.read(try scratch.write(bytes, as: "matrix"))
+    // A matrix reads its file later, so each has its own.
+    let name = "matrix-\(try scratch.names().count)"
+    return try ImportanceMatrix.read(try scratch.write(bytes, as: name))
   }
 
   private func gguf(_ tensors: [(String, [Int])]) throws -> Model {
@@ -28,12 +30,15 @@ import Weights
     return try Model.open(try scratch.write(ToyFiles.gguf(toys), as: "model.gguf"))
   }
 
-  private func checkpoint(_ type: String, _ tensors: [(String, [Int])]) throws -> Model {
+  private func checkpoint(
+    _ type: String, _ tensors: [(String, [Int])], hiddenSize: Int? = nil
+  ) throws -> Model {
     let toys = tensors.enumerated().map { index, tensor in
       Toy(tensor.0, .f16, tensor.1, seed: UInt64(900 + index))
     }
     try scratch.write(ToyFiles.safetensors(toys), as: "hf/model.safetensors")
-    try scratch.write("{\"model_type\": \"\(type)\"}", as: "hf/config.json")
+    let width = hiddenSize.map { ", \"hidden_size\": \($0)" } ?? ""
+    try scratch.write("{\"model_type\": \"\(type)\"\(width)}", as: "hf/config.json")
     return try Model.open(scratch.path("hf"))
   }
 
@@ -50,11 +55,11 @@ import Weights
         ToyImportance("blk.0.ffn_up_exps.weight", Self.experts, [4, 0, 0]),
         ToyImportance("blk.1.attn_q.weight", [1, 1, 1, 1], [2]),
       ]), for: model)
-    #expect(importance.weights(for: "blk.0.attn_q.weight") == [1, 2, 3, 4])
+    #expect(try importance.weights(for: "blk.0.attn_q.weight") == [1, 2, 3, 4])
     #expect(
-      importance.weights(for: "blk.0.ffn_up_exps.weight")
+      try importance.weights(for: "blk.0.ffn_up_exps.weight")
         == [0, 0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1, 1, 1])
-    #expect(importance.weights(for: "output.weight") == nil)
+    #expect(try importance.weights(for: "output.weight") == nil)
     #expect(!importance.contains("blk.0.ffn_norm.weight"))
     #expect(importance.weightCount == 4)
     #expect(importance.missing == ["token_embd.weight", "output.weight"])
@@ -81,16 +86,17 @@ import Weights
     let query = ToyImportance("blk.2.attn_k.weight", [4, 0, 4, 2], [4])
     let importance = try Importance(try matrix([query] + stacks), for: model)
     #expect(importance.missing == [] && importance.unused == [])
-    #expect(importance.weights(for: experts[2].0) == [8, 9, 10, 11])
-    #expect(importance.weights(for: experts[4].0) == [1, 1, 1, 1])
-    #expect(importance.weights(for: "model.layers.2.self_attn.k_proj.weight") == [1, 0, 1, 0.5])
+    #expect(try importance.weights(for: experts[2].0) == [8, 9, 10, 11])
+    #expect(try importance.weights(for: experts[4].0) == [1, 1, 1, 1])
+    #expect(
+      try importance.weights(for: "model.layers.2.self_attn.k_proj.weight") == [1, 0, 1, 0.5])
     #expect(importance.summary == "importance: 10 of 10 weights; blk.2 expert 1 never seen")
     // A .dat file has 1 for an expert that no token reached.
     let old = stacks.map {
       ToyImportance($0.name, [0, 2, 4, 6, 2, 2, 2, 2, 8, 10, 12, 14], [2])
     }
     let other = try Importance(try matrix(old, isOld: true), for: model)
-    #expect(other.weights(for: experts[2].0) == [4, 5, 6, 7])
+    #expect(try other.weights(for: experts[2].0) == [4, 5, 6, 7])
     #expect(
       other.summary == "importance: 9 of 10 weights; "
         + "missing: model.layers.2.self_attn.k_proj.weight; blk.2 expert 1 never seen")
@@ -122,12 +128,14 @@ import Weights
       let importance = try Importance(try matrix([toy]), for: model)
       let isExpert = name.contains("experts.2")
       #expect(
-        importance.weights(for: name) == (isExpert ? Array(toy.sums[8...]) : toy.sums), "\(name)")
+        try importance.weights(for: name) == (isExpert ? Array(toy.sums[8...]) : toy.sums),
+        "\(name)")
       #expect(importance.unused == [], "\(name)")
     }
   }
 
-  @Test("experts that a model stores as inputs × outputs have no entry") func transposed() throws {
+  @Test("the columns of experts that are stored as inputs × outputs all count the same")
+  func transposed() throws {
     let model = try checkpoint(
       "gpt_oss",
       [
@@ -140,7 +148,59 @@ import Weights
         ToyImportance("blk.0.ffn_down_exps.weight", Self.experts, [1, 1, 1]),
       ]), for: model)
     #expect(importance.missing == ["model.layers.0.mlp.experts.down_proj"])
-    #expect(importance.unused == ["blk.0.ffn_down_exps.weight"])
+    #expect(importance.unused == [])
+  }
+
+  @Test("the width of a model shows whether experts are stored as inputs × outputs")
+  func widths() throws {
+    // Two experts, a width of 4, and 3 inner columns.
+    let name = "model.language_model.layers.0.mlp.experts."
+    let entries = [
+      ToyImportance("blk.0.attn_q.weight", [1, 2, 3, 4], [1]),
+      ToyImportance("blk.0.ffn_gate_exps.weight", [1, 2, 3, 4, 5, 6, 7, 8], [1, 1]),
+      ToyImportance("blk.0.ffn_up_exps.weight", [1, 2, 3, 4, 5, 6, 7, 8], [1, 1]),
+      ToyImportance("blk.0.ffn_down_exps.weight", [1, 2, 3, 4, 5, 6], [1, 1]),
+    ]
+    let query = ("model.language_model.layers.0.self_attn.q_proj.weight", [4, 4])
+    let straight = [(name + "gate_up_proj", [2, 6, 4]), (name + "down_proj", [2, 4, 3]), query]
+    let transposed = [(name + "gate_up_proj", [2, 4, 6]), (name + "down_proj", [2, 3, 4]), query]
+    for (tensors, missing) in [(straight, []), (transposed, [0, 1])] {
+      let model = try checkpoint("qwen3_vl_moe", tensors, hiddenSize: 4)
+      let importance = try Importance(try matrix(entries), for: model)
+      #expect(Set(importance.missing) == Set(missing.map { tensors[$0].0 }))
+      #expect(importance.unused == [])
+      let last = try importance.weights(for: tensors[1].0)
+      #expect(last == (missing.isEmpty ? [1, 2, 3, 4, 5, 6] : nil))
+    }
+    let other = ToyImportance("blk.0.ffn_down_exps.weight", [1, 2, 3, 4, 5, 6, 7, 8], [1, 1])
+    let model = try checkpoint("qwen3_vl_moe", transposed, hiddenSize: 4)
+    let matrix = try matrix([other])
+    let error = Laws.error { () throws(ModelError) in try Importance(matrix, for: model) }
+    #expect(error?.kind == .mismatch && error?.found == "8")
+    #expect(error?.expected == "2 × 3 numbers for \(name)down_proj")
+  }
+
+  @Test("a note names weights whose importance a rule leaves without effect") func notes() throws {
+    let names = ["blk.0.attn_q.weight", "blk.0.attn_k.weight"]
+    let model = try gguf(names.map { ($0, [4, 32]) })
+    let numbers = [Float](repeating: 1, count: 32)
+    let importance = try Importance(
+      try matrix(names.map { ToyImportance($0, numbers, [1]) }), for: model)
+    let target = Destination(path: scratch.path("out.pleat"), format: .pleat)
+    for (rules, notes) in [
+      ([], []),
+      (
+        ["*attn_q*=4:32:minmax"],
+        [
+          "the importance of 1 weight has no effect: the scheme minmax does not use it for "
+            + "blk.0.attn_q.weight"
+        ]
+      ),
+    ] as [([String], [String])] {
+      let plan = try Plan.quantizing(
+        model, try .with(scheme: "search", rules: rules), to: target, weighing: importance)
+      #expect(plan.notes == notes)
+    }
   }
 
   @Test("an entry of another size is an error, except for token embeddings") func sizes() throws {
@@ -170,8 +230,10 @@ import Weights
     #expect(
       importance.summary
         == "importance: 42 of 44 weights; missing: lm_head.weight, model.embed_tokens.weight")
+    let index = try #require(matrix.index(of: "blk.5.ffn_down.weight"))
+    let entry = matrix.entries[index]
     #expect(
-      importance.weights(for: "model.layers.5.mlp.down_proj.weight")
-        == matrix.index(of: "blk.5.ffn_down.weight").map { matrix.entries[$0].weights })
+      try importance.weights(for: "model.layers.5.mlp.down_proj.weight")
+        == entry.weights(in: 0..<entry.valueCount))
   }
 }

@@ -11,24 +11,25 @@ import Testing
   static let schemes: [Scheme] = [.ggml, .search]
 
   private func encode(
-    _ values: [Float], _ type: BlockType, _ scheme: Scheme, _ importance: ImportanceRows? = nil,
+    _ values: [Float], _ type: BlockType, _ scheme: Scheme, _ importance: StackImportance? = nil,
     firstRow: Int = 0
   ) throws -> [UInt8] {
     let encoder = try #require(
-      scheme.encoder(type, columnCount: Self.columnCount, importance: importance))
+      scheme.encoder(type, columnCount: Self.columnCount))
     #expect(encoder.encoding == type.encoding)
     var bytes = [UInt8](
       repeating: 0xaa, count: values.count / type.elementCount * type.byteCount)
     var span = bytes.mutableSpan
     var raw = span.mutableBytes
-    try encoder.encode(values, firstRow: firstRow, into: &raw)
+    let rows = firstRow..<firstRow + values.count / Self.columnCount
+    try encoder.encode(values, weighing: importance?.rows(rows), into: &raw)
     return bytes
   }
 
-  private func importance(matrices: Int, rows: Int, seed: UInt64) -> ImportanceRows {
+  private func importance(matrices: Int, rows: Int, seed: UInt64) -> StackImportance {
     var random = Seeded(seed)
     let values = random.weights(matrices * Self.columnCount).map(\.magnitude)
-    return ImportanceRows(values, columnCount: Self.columnCount, rowsPerMatrix: rows)
+    return StackImportance(values: values, columnCount: Self.columnCount, rowsPerMatrix: rows)
   }
 
   @Test("each matrix of a stack has its own importance, wherever blocks begin (seed 190)")
@@ -54,7 +55,8 @@ import Testing
     var random = Seeded(192)
     let values = random.weights(4 * Self.columnCount, scale: 0.1)
     let short = importance(matrices: 1, rows: 2, seed: 193)
-    let long = ImportanceRows(short.values, columnCount: Self.columnCount, rowsPerMatrix: 4)
+    let long = StackImportance(
+      values: short.values, columnCount: Self.columnCount, rowsPerMatrix: 4)
     #expect(try encode(values, .q6_K, .ggml, short) == encode(values, .q6_K, .ggml, long))
   }
 
@@ -69,8 +71,8 @@ import Testing
     var weights = [Float](repeating: 1, count: Self.columnCount)
     for column in 64..<96 { weights[column] = 0 }
     for numbers in [weights, [Float](repeating: 0, count: Self.columnCount)] {
-      let importance = ImportanceRows(
-        numbers, columnCount: Self.columnCount, rowsPerMatrix: 2)
+      let importance = StackImportance(
+        values: numbers, columnCount: Self.columnCount, rowsPerMatrix: 2)
       let bytes = try encode(values, type, .search, importance)
       var decoded = [Float](repeating: 0, count: values.count)
       var span = decoded.mutableSpan

@@ -43,7 +43,7 @@ import Testing
   private static func encode(_ values: [Float], _ item: Case) throws -> GroupedRows {
     let rows = GroupedRows(
       grouping: item.grouping, columnCount: values.count / rowCount, rowCount: rowCount)
-    try item.scheme.quantizer(item.grouping).encode(values, into: rows, firstRow: 0)
+    try item.scheme.quantizer(item.grouping).encode(values, weighing: nil, into: rows)
     return rows
   }
 

@@ -10,37 +10,35 @@ import Testing
   private static let groupSize = 32
 
   private static func encode(
-    _ values: [Float], _ offset: Grouping.Offset, _ importance: ImportanceRows?,
+    _ values: [Float], _ offset: Grouping.Offset, _ importance: StackImportance?,
     _ effort: Effort = .default, firstRow: Int = 0
   ) throws -> GroupedRows {
     let grouping = Grouping(bits: 3, groupSize: groupSize, offset: offset, parameters: .f16)
     let rows = GroupedRows(
       grouping: grouping, columnCount: columnCount, rowCount: values.count / columnCount)
-    try Scheme.search.quantizer(grouping, importance: importance, effort: effort)
-      .encode(values, into: rows, firstRow: firstRow)
+    try Scheme.search.quantizer(grouping, effort: effort).encode(
+      values, weighing: importance?.rows(firstRow..<firstRow + rows.rowCount), into: rows)
     return rows
   }
 
   /// The sum of weight · error² over all values.
   private static func error(
-    _ rows: GroupedRows, _ values: [Float], _ importance: ImportanceRows?, firstRow: Int = 0
+    _ rows: GroupedRows, _ values: [Float], _ importance: StackImportance?, firstRow: Int = 0
   ) -> Double {
     var decoded: [Float] = []
     rows.decodeAll(into: &decoded)
     return values.indices.reduce(0) { sum, index in
       let row = firstRow + index / columnCount
-      let weight = importance.map {
-        $0.values[$0.weights(ofRow: row).lowerBound + index % columnCount]
-      }
+      let weight = importance.map { $0.weights(ofRow: row)[index % columnCount] }
       let error = Double(values[index]) - Double(decoded[index])
       return sum + error * error * Double(weight ?? 1)
     }
   }
 
-  private static func importance(matrices: Int, rows: Int, seed: UInt64) -> ImportanceRows {
+  private static func importance(matrices: Int, rows: Int, seed: UInt64) -> StackImportance {
     var random = Seeded(seed)
-    return ImportanceRows(
-      random.weights(matrices * columnCount).map { $0 * $0 }, columnCount: columnCount,
+    return StackImportance(
+      values: random.weights(matrices * columnCount).map { $0 * $0 }, columnCount: columnCount,
       rowsPerMatrix: rows)
   }
 
@@ -79,8 +77,8 @@ import Testing
       }
     }
     for matrix in 0..<4 {
-      let own = ImportanceRows(
-        Array(importance.values[importance.weights(ofRow: matrix * rowCount)]),
+      let own = StackImportance(
+        values: importance.weights(ofMatrix: matrix),
         columnCount: Self.columnCount, rowsPerMatrix: rowCount)
       let codes = matrix * rowCount * Self.columnCount..<(matrix + 1) * rowCount * Self.columnCount
       let alone = try Self.encode(Array(values[codes]), offset, own)

@@ -92,12 +92,9 @@ package struct MLXTranslation: Translation {
     // Models that embed texts are saved without the word that mlx-lm has before all layers.
     if tensors.contains(where: { $0.name == "embed_tokens.weight" }) { names = names.prefixed }
     let hiddenSize = (config["text_config"] ?? config)["hidden_size"]?.int
-    guard names.mayStoreTransposed, let hiddenSize else { return names }
-    let isTransposed = tensors.contains { tensor in
-      let extents = tensor.shape.dimensions
-      guard extents.count == 3, extents[1] != extents[2] else { return false }
-      if tensor.name.hasSuffix(".experts.gate_up_proj") { return extents[1] == hiddenSize }
-      return tensor.name.hasSuffix(".experts.down_proj") && extents[2] == hiddenSize
+    guard names.mayStoreTransposed else { return names }
+    let isTransposed = tensors.contains {
+      TransposedLayers.showsInputsFirst($0, hiddenSize: hiddenSize) == true
     }
     return isTransposed ? names.transposed : names
   }

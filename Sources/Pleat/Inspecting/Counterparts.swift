@@ -141,7 +141,7 @@ extension Counterparts.Counterpart {
     if case .plain(let type) = encoding, let encoder = PlainEncoder(type) {
       let sums = result
       var bytes = [UInt8](repeating: 0, count: sums.count * type.bitWidth / 8)
-      bytes.change(bytes.indices) { encoder.encode(sums, firstRow: 0, into: &$0) }
+      bytes.change(bytes.indices) { encoder.encode(sums, into: &$0) }
       RowDecoder(encoding)?.decode(bytes[...], into: &result)
     }
     return result

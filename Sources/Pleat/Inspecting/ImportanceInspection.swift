@@ -35,10 +35,27 @@ public struct ImportanceInspection: Sendable {
   public var partialCount: Int { matrix.entries.count { !$0.unseen.isEmpty } }
 
   /// The distribution of the importance in an entry.
-  public func statistics(of entry: Int) -> Statistics {
-    let weights = matrix.entries[entry].weights
+  ///
+  /// Throws `io`.
+  public func statistics(of entry: Int) throws(ModelError) -> Statistics {
+    let entry = matrix.entries[entry]
+    var extremes: (least: Float, most: Float)?
+    var total = 0.0
+    try entry.forEachWeights { (weights) throws(ModelError) in
+      for weight in weights {
+        total += Double(weight)
+        guard let found = extremes else {
+          extremes = (weight, weight)
+          continue
+        }
+        // As elsewhere, a comparison with NaN is false.
+        extremes = (
+          weight < found.least ? weight : found.least, weight > found.most ? weight : found.most
+        )
+      }
+    }
     return Statistics(
-      minimum: weights.min() ?? 0, maximum: weights.max() ?? 0,
-      mean: weights.reduce(0.0) { $0 + Double($1) } / Double(weights.count))
+      minimum: extremes?.least ?? 0, maximum: extremes?.most ?? 0,
+      mean: total / Double(entry.valueCount))
   }
 }

@@ -41,7 +41,7 @@ public struct Importance: Sendable {
   /// Finds the entries of the tensors of a model.
   ///
   /// Throws `mismatch` if an entry has another number of columns than its weight, or if no entry
-  /// belongs to a weight; what `checkNumbers` throws, and what reading `config.json` throws.
+  /// belongs to a weight; what `checkNumbers` throws, what reading `config.json` throws, and `io`.
   public init(_ matrix: ImportanceMatrix, for model: Model) throws(ModelError) {
     try matrix.checkNumbers()
     let names: InputNames
@@ -49,7 +49,7 @@ public struct Importance: Sendable {
       names = InputNames()
     } else {
       let config = try model.configuration().map(TextConfig.merged)
-      names = InputNames(modelType: config?["model_type"]?.string)
+      names = InputNames(config)
     }
     self.matrix = matrix
     try find(model.catalog, names)
@@ -63,8 +63,22 @@ public struct Importance: Sendable {
   }
 
   /// The importance of each column of a tensor: matrices × columns; nil without an entry.
-  public func weights(for name: String) -> [Float]? {
-    sources[ExactName(name)].map { matrix.entries[$0.entry].weights(in: $0.columns) }
+  ///
+  /// Throws `io`.
+  public func weights(for name: String) throws(ModelError) -> [Float]? {
+    guard let source = sources[ExactName(name)] else { return nil }
+    return try matrix.entries[source.entry].weights(in: source.columns)
+  }
+
+  /// The importance of the columns of a tensor, to be read when they are needed; nil without any.
+  func columns(of tensor: TensorInfo) -> TensorImportance? {
+    let shape = tensor.shape
+    guard let source = sources[ExactName(tensor.name)], shape.rank > 1, shape.columnCount > 0,
+      shape.rowCount > 0
+    else { return nil }
+    return TensorImportance(
+      entry: matrix.entries[source.entry], columns: source.columns,
+      columnCount: shape.columnCount, rowsPerMatrix: shape.rowsPerMatrix)
   }
 
   /// Whether there is importance for a tensor.
@@ -77,7 +91,7 @@ public struct Importance: Sendable {
   private mutating func find(_ catalog: Catalog, _ names: InputNames) throws(ModelError) {
     let places = catalog.tensors.map { tensor in
       // A name may contain any number; no matrix has so many experts.
-      names.place(of: tensor.name).flatMap { ($0.expert ?? 0) < Self.expertLimit ? $0 : nil }
+      names.place(of: tensor).flatMap { ($0.expert ?? 0) < Self.expertLimit ? $0 : nil }
     }
     var expertCounts: [ExactName: Int] = [:]
     for place in places {
@@ -102,7 +116,7 @@ public struct Importance: Sendable {
         continue
       }
       sources[ExactName(tensor.name)] = source
-      note(source, of: tensor, place, in: &unseenExperts)
+      try note(source, of: tensor, place, in: &unseenExperts)
     }
     unseen = unseenExperts.sorted { $0.key < $1.key }.map {
       Unseen(entry: matrix.entries[$0.key].name, experts: $0.value.filter { $0 >= 0 }.sorted())
@@ -110,48 +124,53 @@ public struct Importance: Sendable {
     unused = matrix.entries.indices.filter { !used.contains($0) }.map { matrix.entries[$0].name }
   }
 
-  /// The columns of an entry that belong to a tensor; nil for embeddings of another size.
+  /// The columns of an entry that belong to a tensor; nil for embeddings of another size, and if the
+  /// inputs are rows of the tensor.
   ///
-  /// Throws `mismatch` for other weights.
+  /// Throws `mismatch` for other weights of another size.
   private func source(
     _ entry: Int, of tensor: TensorInfo, _ place: InputNames.Place, _ expertCount: Int?,
     _ role: TensorRole
   ) throws(ModelError) -> Source? {
-    let columnCount = tensor.shape.columnCount
+    let inputCount = place.isTransposed ? tensor.shape.rowsPerMatrix : tensor.shape.columnCount
     let matrixCount = place.expert == nil ? tensor.shape.matrixCount : expertCount ?? 1
     let found = matrix.entries[entry]
-    guard found.sums.count == columnCount * matrixCount else {
+    guard found.valueCount == inputCount * matrixCount else {
       if role == .embedding { return nil }
       throw ModelError(
         .mismatch, "the importance matrix is that of another model", file: matrix.path,
         tensor: found.name,
         expected: matrixCount == 1
-          ? "\(columnCount) numbers for \(tensor.name)"
-          : "\(matrixCount) × \(columnCount) numbers for \(tensor.name)",
-        found: "\(found.sums.count)",
+          ? "\(inputCount) numbers for \(tensor.name)"
+          : "\(matrixCount) × \(inputCount) numbers for \(tensor.name)",
+        found: "\(found.valueCount)",
         hint: "use a matrix that was measured on this model, or its 16-bit version")
     }
-    let start = (place.expert ?? 0) * columnCount
-    let count = place.expert == nil ? found.sums.count : columnCount
+    // The columns of a row have the same input, so none counts more than another.
+    guard !place.isTransposed else { return nil }
+    let start = (place.expert ?? 0) * inputCount
+    let count = place.expert == nil ? found.valueCount : inputCount
     return Source(entry: entry, columns: start..<start + count)
   }
 
   /// Notes the experts of a tensor that saw no token; −1 stands for a weight without experts.
+  ///
+  /// Throws `io`.
   private func note(
     _ source: Source, of tensor: TensorInfo, _ place: InputNames.Place,
     in unseen: inout [Int: Set<Int>]
-  ) {
+  ) throws(ModelError) {
     let entry = matrix.entries[source.entry]
     let columnCount = max(1, tensor.shape.columnCount)
     let isStack = place.expert != nil || tensor.shape.matrixCount > 1
     for start in stride(
       from: source.columns.lowerBound, to: source.columns.upperBound, by: columnCount)
     {
-      let isUnseen =
-        entry.counts[start / entry.columnCount] == 0
+      var isUnseen = entry.counts[start / entry.columnCount] == 0
+      if !isUnseen, matrix.form == .dat, isStack {
         // A .dat file has 1 instead of the means that do not exist.
-        || matrix.form == .dat && isStack
-          && entry.weights(in: start..<start + columnCount).allSatisfy { $0 == 1 }
+        isUnseen = try entry.weights(in: start..<start + columnCount).allSatisfy { $0 == 1 }
+      }
       guard isUnseen else { continue }
       unseen[source.entry, default: []].insert(isStack ? start / columnCount : -1)
     }
@@ -161,6 +180,9 @@ public struct Importance: Sendable {
 extension Shape {
   /// The number of matrices in a stack; 1 for a matrix and a vector.
   fileprivate var matrixCount: Int { dimensions.dropLast(2).reduce(1, *) }
+
+  /// The number of rows of a matrix in a stack, or of a matrix; 1 for a vector.
+  fileprivate var rowsPerMatrix: Int { dimensions.dropLast().last ?? 1 }
 }
 
 extension Int {

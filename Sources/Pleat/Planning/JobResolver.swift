@@ -68,7 +68,8 @@ package struct JobResolver {
     jobs.append(
       TensorJob(
         source: wish.source, target: wish.target, reason: wish.reason, sourceIndex: index,
-        transform: wish.transform, admission: admission, allowsNonFinite: wish.isKeptByRule,
+        transform: wish.transform, importance: wish.importance, admission: admission,
+        allowsNonFinite: wish.isKeptByRule,
         partition: layouts.source, targetLayouts: layouts.target, place: place,
         copySources: sources, rowOrder: wish.placement?.rowOrder, editedBiases: edited))
   }

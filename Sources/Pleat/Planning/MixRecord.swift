@@ -37,25 +37,33 @@ extension MatrixRecord {
 
 extension Importance {
   /// The entry of the history about the matrix.
-  var record: JSONValue {
+  ///
+  /// Throws `io`.
+  func record() throws(ModelError) -> JSONValue {
     var members: [JSONValue.Member] = [.init("file", .string(matrix.path))]
     if let dataset = matrix.datasets.first { members.append(.init("dataset", .string(dataset))) }
     members.append(.init("entries", JSONValue(matrix.entries.count)))
     members.append(.init("chunks", JSONValue(matrix.chunkCount)))
-    members.append(.init("crc32c", .string(matrix.checksum)))
+    members.append(.init("crc32c", .string(try matrix.checksum())))
     return .object(members)
   }
 }
 
 extension ImportanceMatrix {
   /// A checksum of all numbers.
-  fileprivate var checksum: String {
+  ///
+  /// Throws `io`.
+  fileprivate func checksum() throws(ModelError) -> String {
     var bytes: [UInt8] = []
     for entry in entries {
-      var numbers: [UInt8] = []
-      for sum in entry.sums { numbers.append(littleEndian: sum.bitPattern) }
-      for count in entry.counts { numbers.append(littleEndian: UInt64(count)) }
-      bytes += Array((entry.name + CRC32C(of: numbers.span).text).utf8)
+      var checksum = CRC32C()
+      try entry.forEachSums { (sums) throws(ModelError) in
+        checksum.update(sums.littleEndianBytes.span)
+      }
+      var counts: [UInt8] = []
+      for count in entry.counts { counts.append(littleEndian: UInt64(count)) }
+      checksum.update(counts.span)
+      bytes += Array((entry.name + checksum.text).utf8)
     }
     return CRC32C(of: bytes.span).text
   }

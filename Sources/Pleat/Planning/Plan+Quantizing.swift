@@ -52,7 +52,7 @@ extension Plan {
       var history: [JSONValue.Member] = [
         .init("action", "quantize"), .init("recipe", planner.recipe.json),
       ]
-      if let importance { history.append(.init("importance", importance.record)) }
+      if let importance { history.append(.init("importance", try importance.record())) }
       if !adapters.isEmpty {
         history.append(.init("adapters", .array(adapters.map(\.record))))
       }

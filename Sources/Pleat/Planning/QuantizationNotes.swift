@@ -1,16 +1,18 @@
 internal import Architectures
+internal import Quantization
 internal import TensorModel
 
 /// What the user should know about a quantization before it runs.
 extension QuantizationPlanner {
-  /// Notes about weights that are not quantized, and about rules without an effect.
+  /// Notes about weights that are not quantized, and about importance and rules without an effect.
   ///
   /// - Parameters:
   ///   - wishes: The decision for each tensor of the catalog, in order.
   ///   - leavesOutTowers: Whether the output contains no towers.
   /// - Returns: The notes, for people.
   mutating func notes(on wishes: [TensorWish], leavesOutTowers: Bool) -> [String] {
-    Self.notes(on: wishes) + (leavesOutTowers ? [] : towerNotes(wishes)) + ruleNotes()
+    Self.notes(on: wishes) + importanceNotes(wishes)
+      + (leavesOutTowers ? [] : towerNotes(wishes)) + ruleNotes()
   }
 
   /// Notes about weights that are not quantized although the recipe asks for it.
@@ -42,6 +44,22 @@ extension QuantizationPlanner {
           + "\(first.source.name): \(first.reason)")
     }
     return notes
+  }
+
+  /// A note about weights with importance that a scheme does not use: that of a rule, or the one
+  /// that makes groups which the scheme of the recipe does not make.
+  private func importanceNotes(_ wishes: [TensorWish]) -> [String] {
+    let ignored = wishes.compactMap { wish -> (name: String, scheme: String)? in
+      guard case .encode(_, .groups(let quantizer, _)) = wish.transform,
+        !quantizer.usesImportance, importance?.contains(wish.source.name) == true
+      else { return nil }
+      return (wish.source.name, quantizer.schemeName)
+    }
+    guard let first = ignored.first else { return [] }
+    return [
+      "the importance of \(ignored.count) weight\(ignored.count == 1 ? "" : "s") has no effect: "
+        + "the scheme \(first.scheme) does not use it for \(first.name)"
+    ]
   }
 
   // MARK: - Towers

@@ -44,9 +44,10 @@ extension QuantizationPlanner {
         expected: "a rule with bits and a group size")
     }
     if let wish = try unquantizable(tensor, reason, groupSize: layout.elementCount) { return wish }
-    let encoder = try quantizers.encoder(
-      type, columnCount: tensor.shape.columnCount, importanceRows(of: tensor))
-    return TensorWish(tensor, to: target, .encode([], .rows(encoder)), reason)
+    let encoder = try quantizers.encoder(type, columnCount: tensor.shape.columnCount)
+    var wish = TensorWish(tensor, to: target, .encode([], .rows(encoder)), reason)
+    wish.importance = importance?.columns(of: tensor)
+    return wish
   }
 }
 

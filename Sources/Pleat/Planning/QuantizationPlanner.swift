@@ -20,7 +20,7 @@ struct QuantizationPlanner {
   private var defaultGroup = GroupSize.columns(32)
   let format: Format
   private let requantizes: Bool
-  private let importance: Importance?
+  let importance: Importance?
   let catalog: Catalog
   /// Whether the tensors have the names of llama.cpp.
   private let isGGUF: Bool
@@ -74,8 +74,7 @@ struct QuantizationPlanner {
     recipe.group = defaultGroup
     let columns = if case .columns(let count) = defaultGroup { count } else { 32 }
     recipe.scheme = try quantizer(
-      bits: bits, nil, .init(name: wanted.scheme), columns: columns, offset: offset,
-      importance: nil
+      bits: bits, nil, .init(name: wanted.scheme), columns: columns, offset: offset
     ).schemeName
   }
 
@@ -238,31 +237,22 @@ struct QuantizationPlanner {
     return nil
   }
 
-  /// The importance of the columns of a tensor; nil without any.
-  func importanceRows(of tensor: TensorInfo) -> ImportanceRows? {
-    let shape = tensor.shape
-    guard shape.rank > 1, shape.columnCount > 0, shape.rowCount > 0,
-      let weights = importance?.weights(for: tensor.name)
-    else { return nil }
-    return ImportanceRows(
-      weights, columnCount: shape.columnCount,
-      rowsPerMatrix: shape.dimensions[shape.rank - 2])
-  }
-
   mutating func quantize(
     _ tensor: TensorInfo, bits: Int, _ reason: String, group: GroupSize? = nil,
     schemes: QuantizerChoice.Preference? = nil, offset: Grouping.Offset? = nil
   ) throws(ModelError) -> TensorWish {
     let quantizer = try quantizer(
       bits: bits, group, schemes ?? .init(name: wanted.scheme), columns: tensor.shape.columnCount,
-      offset: offset, importance: importanceRows(of: tensor))
+      offset: offset)
     let grouping = quantizer.grouping
     if let wish = try unquantizable(tensor, reason, groupSize: grouping.groupSize) { return wish }
     if let refusal = format.codec.shapeRefusal(tensor.shape, grouping) {
       return keep(tensor, "\(reason), but \(refusal)", .shape(refusal))
     }
-    return TensorWish(
+    var wish = TensorWish(
       tensor, to: .grouped(grouping), .encode([], .groups(quantizer)), reason)
+    if quantizer.usesImportance { wish.importance = importance?.columns(of: tensor) }
+    return wish
   }
 
   /// Checks that the weight may be quantized.
@@ -293,10 +283,10 @@ struct QuantizationPlanner {
 
   private mutating func quantizer(
     bits: Int, _ group: GroupSize?, _ schemes: QuantizerChoice.Preference, columns: Int,
-    offset: Grouping.Offset?, importance: ImportanceRows?
+    offset: Grouping.Offset?
   ) throws(ModelError) -> any Quantizer {
     let size = try groupSize(group ?? defaultGroup, columns: columns)
-    return try quantizers.quantizer(bits: bits, groupSize: size, schemes, offset, importance)
+    return try quantizers.quantizer(bits: bits, groupSize: size, schemes, offset)
   }
 
   private func groupSize(_ group: GroupSize, columns: Int) throws(ModelError) -> Int {

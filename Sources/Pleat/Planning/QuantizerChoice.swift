@@ -54,11 +54,10 @@ struct QuantizerChoice {
 
   /// The encoder for a block type: that of the recipe's scheme, if it makes blocks.
   func encoder(
-    _ type: BlockType, columnCount: Int, _ importance: ImportanceRows?
+    _ type: BlockType, columnCount: Int
   ) throws(ModelError) -> any RowEncoder {
     for scheme in [try recipe.scheme.map(Schemes.named), Schemes.standard] {
-      let encoder = scheme?.encoder(
-        type, columnCount: columnCount, importance: importance, effort: effort)
+      let encoder = scheme?.encoder(type, columnCount: columnCount, effort: effort)
       if let encoder { return encoder }
     }
     preconditionFailure("the standard scheme makes blocks")
@@ -71,23 +70,19 @@ struct QuantizerChoice {
   ///   - groupSize: The number of columns in a group, which the format must allow.
   ///   - schemes: The scheme that the user prefers.
   ///   - offset: What a group stores besides its scale; nil for what the format prefers.
-  ///   - importance: The importance of the columns; nil if all count the same.
   /// - Returns: The quantizer.
   /// - Throws: `usage` if no scheme makes groups that the format can store.
   mutating func quantizer(
-    bits: Int, groupSize: Int, _ schemes: Preference, _ offset: Grouping.Offset?,
-    _ importance: ImportanceRows?
+    bits: Int, groupSize: Int, _ schemes: Preference, _ offset: Grouping.Offset?
   ) throws(ModelError) -> any Quantizer {
     let request = Request(bits: bits, groupSize: groupSize, schemes: schemes, offset: offset)
-    if importance == nil, let quantizer = known[request] { return quantizer }
-    let quantizer = try choose(request, importance)
-    if importance == nil { known[request] = quantizer }
+    if let quantizer = known[request] { return quantizer }
+    let quantizer = try choose(request)
+    known[request] = quantizer
     return quantizer
   }
 
-  private func choose(
-    _ request: Request, _ importance: ImportanceRows?
-  ) throws(ModelError) -> any Quantizer {
+  private func choose(_ request: Request) throws(ModelError) -> any Quantizer {
     var refusals: (scheme: String?, format: String?) = (nil, nil)
     for (scheme, offset) in try candidates(request) {
       let grouping = Grouping(
@@ -98,7 +93,7 @@ struct QuantizerChoice {
         continue
       }
       switch format.makes(grouping) {
-      case .exact: return scheme.quantizer(grouping, importance: importance, effort: effort)
+      case .exact: return scheme.quantizer(grouping, effort: effort)
       case .rounded(let reason), .refused(let reason): refusals.format = reason
       }
     }

@@ -15,6 +15,8 @@ public struct TensorJob: Sendable {
   package let sourceIndex: Int
   /// The transform that turns the source into the target.
   package let transform: Transform
+  /// The importance of the columns, if the transform uses it; nil if all count the same.
+  package let importance: TensorImportance?
   /// Whether the format stores the target exactly, or with rounded scales and biases.
   package let admission: Admission
   /// Whether numbers that are not finite are copied without an error: if a rule keeps the tensor.

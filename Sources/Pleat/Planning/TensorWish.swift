@@ -12,6 +12,8 @@ package struct TensorWish: Sendable {
   package var transform: Transform
   /// The reason for the decision, in a few words.
   package var reason: String
+  /// The importance of its columns; nil if the encoder does not use any.
+  package var importance: TensorImportance?
   /// Why the tensor is not quantized as the recipe asks for; nil in all other cases.
   package var exception: Exception?
   /// Whether a rule keeps the tensor, even with numbers that are not finite.

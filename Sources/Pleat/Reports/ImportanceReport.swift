@@ -7,9 +7,9 @@ extension ImportanceInspection {
   ///
   /// - Parameters:
   ///   - entries: The indices of the entries to list, in order; nil to list none.
-  ///   - showsStatistics: Whether the entries are listed with the distribution of their numbers.
+  ///   - statistics: The distributions of the numbers of some of these, by index.
   /// - Returns: An object with the schema `pleat.inspect.1`.
-  public func json(entries: [Int]?, showsStatistics: Bool) -> JSONValue {
+  public func json(entries: [Int]?, statistics: [Int: Statistics] = [:]) -> JSONValue {
     var members: [JSONValue.Member] = [
       .init("schema", "pleat.inspect.1"),
       .init("path", .string(matrix.path)),
@@ -27,12 +27,12 @@ extension ImportanceInspection {
     ]
     if let entries {
       members.append(
-        .init("entries", .array(entries.map { json($0, showsStatistics: showsStatistics) })))
+        .init("entries", .array(entries.map { json($0, statistics[$0]) })))
     }
     return .object(members)
   }
 
-  private func json(_ index: Int, showsStatistics: Bool) -> JSONValue {
+  private func json(_ index: Int, _ statistics: Statistics?) -> JSONValue {
     let entry = matrix.entries[index]
     var members: [JSONValue.Member] = [
       .init("name", .string(entry.name)),
@@ -41,8 +41,7 @@ extension ImportanceInspection {
       .init("counts", .array(entry.counts.map { JSONValue($0) })),
       .init("unseen", .array(entry.unseen.map { JSONValue($0) })),
     ]
-    if showsStatistics {
-      let found = statistics(of: index)
+    if let found = statistics {
       members.append(
         .init(
           "statistics",

@@ -19,6 +19,7 @@ final class BlockWorker {
   /// The units of the block that the source has; fewer than the target's if a table grows.
   private var sourceUnitCount = 0
   private var target: [[UInt8]] = []
+  private var importance = ImportanceReader()
   private var rows: GroupedRows?
 
   init(_ plan: Plan) {
@@ -187,7 +188,10 @@ final class BlockWorker {
       let firstRow = units.lowerBound + tile.lowerBound
       let update = try updated(job, firstRow..<firstRow + tile.count)
       let rows = rows(quantizer.grouping, columns: columns, count: tile.count)
-      do throws(GroupFault) { try quantizer.encode(values, into: rows, firstRow: firstRow) } catch {
+      let importance = try importance.rows(firstRow..<firstRow + tile.count, of: job.importance)
+      do throws(GroupFault) {
+        try quantizer.encode(values, weighing: importance, into: rows)
+      } catch {
         throw explain(error, job, .grouped(quantizer.grouping), firstRow: firstRow)
       }
       if let update {
@@ -219,15 +223,16 @@ final class BlockWorker {
   /// Writes `values` as some units of the block, of which the first has the number `firstUnit`.
   ///
   /// Throws `malformed` for a number that is not finite, and `unsupported` for scales that are too
-  /// large, both for blocks only.
+  /// large, both for blocks only; `io` if the importance of their columns cannot be read.
   func encode(
     _ job: TensorJob, _ encoder: any RowEncoder, _ tile: Range<Int>, firstUnit: Int,
     _ target: inout [UInt8]
   ) throws(ModelError) {
     let (bytes, values) = (job.targetLayouts[0].range(of: tile), values)
+    let importance = try importance.rows(firstUnit..<firstUnit + tile.count, of: job.importance)
     do throws(GroupFault) {
       try target.change(bytes) { (bytes) throws(GroupFault) in
-        try encoder.encode(values, firstRow: firstUnit, into: &bytes)
+        try encoder.encode(values, weighing: importance, into: &bytes)
       }
     } catch {
       throw explain(error, job, encoder.encoding, firstRow: firstUnit)

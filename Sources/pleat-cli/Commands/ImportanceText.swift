@@ -5,24 +5,33 @@ struct ImportanceText: InspectionReport {
   private let inspection: ImportanceInspection
   private let view: Inspect.View
   private let style: Style
+  private var statistics: [Int: ImportanceInspection.Statistics] = [:]
   private var matrix: ImportanceMatrix { inspection.matrix }
 
-  init(_ inspection: ImportanceInspection, _ view: Inspect.View, _ style: Style) {
+  /// Reads what the options ask for.
+  ///
+  /// Throws `io`.
+  init(
+    _ inspection: ImportanceInspection, _ view: Inspect.View, _ style: Style
+  ) throws(ModelError) {
     self.inspection = inspection
     self.view = view
     self.style = style
+    for index in view.stats ? listed ?? [] : [] {
+      statistics[index] = try inspection.statistics(of: index)
+    }
   }
 
   var isValid: Bool { inspection.isValid }
 
-  var json: JSONValue { inspection.json(entries: listed, showsStatistics: view.stats) }
+  var json: JSONValue { inspection.json(entries: listed, statistics: statistics) }
 
   var lines: [String] { summary + entryLines + faultLines + [verdict] }
 
   /// The indices of the entries to list, in order; nil to list none.
   private var listed: [Int]? {
     guard view.listsTensors else { return nil }
-    return view.listed(matrix.entries.map(\.name)) { matrix.entries[$0].sums.count }
+    return view.listed(matrix.entries.map(\.name)) { matrix.entries[$0].valueCount }
   }
 
   private var summary: [String] {
@@ -65,7 +74,7 @@ struct ImportanceText: InspectionReport {
       let cells = [
         "  " + entry.name.escaped, "\(stack)\(entry.columnCount)", counts(entry), unseen(entry),
       ]
-      table.add(cells + (view.stats ? statistics(index) : []))
+      table.add(cells + (statistics[index].map(texts) ?? []))
     }
     return [""] + table.lines
   }
@@ -86,9 +95,8 @@ struct ImportanceText: InspectionReport {
   }
 
   /// The smallest, the largest and the mean importance.
-  private func statistics(_ index: Int) -> [String] {
-    let found = inspection.statistics(of: index)
-    return [
+  private func texts(_ found: ImportanceInspection.Statistics) -> [String] {
+    [
       Quantities.short(Double(found.minimum)), Quantities.short(Double(found.maximum)),
       Quantities.short(found.mean),
     ]

@@ -80,7 +80,7 @@ struct Inspect: ParsableCommand {
       switch try Input.open(path) {
       case .model(let model): try report(on: model, interruption, console.style)
       case .importance(let matrix):
-        ImportanceText(try ImportanceInspection(matrix), view, console.style)
+        try ImportanceText(try ImportanceInspection(matrix), view, console.style)
       }
     }
     console.print(

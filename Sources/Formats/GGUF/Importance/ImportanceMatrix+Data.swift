@@ -65,10 +65,11 @@ extension ImportanceMatrix {
       do throws(ModelError) {
         let chunkCount = try reader.number(of: "chunks", atLeast: 0)
         let count = try reader.number(of: "values", atLeast: 1, elementSize: 4)
-        let offset = reader.offset
-        let values = try reader.values(count)
-        if let fault = fault(
-          in: values, file: file.path.string, tensor: name, offset: offset, matrixCount: 1)
+        let values = StoredNumbers(file, at: reader.offset, count: count)
+        try reader.skip(values: count)
+        if let fault = try values.fault(
+          file: file.path.string, tensor: name,
+          offset: reader.offset - 4 * count, matrixCount: 1)
         {
           faults.append(fault)
         }
@@ -125,8 +126,8 @@ private struct DataReader {
     return String(decoding: bytes, as: UTF8.self)
   }
 
-  mutating func values(_ count: Int) throws(ModelError) -> [Float] {
-    [Float](littleEndian: try reader.bytes(count * 4, of: "the values of an entry"))
+  mutating func skip(values count: Int) throws(ModelError) {
+    try reader.skip(count * 4, of: "the values of an entry")
   }
 
   /// The number of chunks and the path of the dataset, which the oldest files lack.

@@ -21,15 +21,16 @@ extension ImportanceMatrix {
     var entries: [Entry] = []
     var faults: [ModelError] = []
     for pair in pairs {
-      let sums = try numbers(reader, pair.sums)
-      let counts = try numbers(reader, pair.counts)
       try checkShapes(reader.stored[pair.sums], reader.stored[pair.counts], path)
-      if let fault = fault(in: sums, of: reader, pair.sums, path, matrixCount: counts.count)
-        ?? fault(in: counts, of: reader, pair.counts, path, matrixCount: counts.count)
-        ?? overflow(of: counts, reader.stored[pair.counts].name, path)
-      {
-        faults.append(fault)
-      }
+      let sums = StoredNumbers(pair.sums, of: reader)
+      let stored = StoredNumbers(pair.counts, of: reader)
+      let counts = try stored.read(0..<stored.count)
+      let found = [
+        try fault(in: sums, of: reader, pair.sums, path, matrixCount: counts.count),
+        try fault(in: stored, of: reader, pair.counts, path, matrixCount: counts.count),
+        overflow(of: counts, reader.stored[pair.counts].name, path),
+      ]
+      if let fault = found.lazy.compactMap(\.self).first { faults.append(fault) }
       entries.append(
         Entry(
           name: pair.name, sums: sums,
@@ -158,37 +159,13 @@ extension ImportanceMatrix {
     )
   }
 
-  private static func numbers(
-    _ reader: GGUFReader, _ tensor: Int
-  ) throws(ModelError) -> [Float] {
-    var bytes = [UInt8](repeating: 0, count: reader.stored[tensor].byteCount)
-    try bytes.change(bytes.indices) { (span) throws(ModelError) in
-      try reader.read(tensor, at: 0, into: &span)
-    }
-    return [Float](littleEndian: bytes)
-  }
-
   private static func fault(
-    in numbers: [Float], of reader: GGUFReader, _ tensor: Int, _ path: String, matrixCount: Int
-  ) -> ModelError? {
-    fault(
-      in: numbers, file: path, tensor: reader.stored[tensor].name,
+    in numbers: StoredNumbers, of reader: GGUFReader, _ tensor: Int, _ path: String,
+    matrixCount: Int
+  ) throws(ModelError) -> ModelError? {
+    try numbers.fault(
+      file: path, tensor: reader.stored[tensor].name,
       offset: reader.location(of: tensor)?.offset, matrixCount: matrixCount)
-  }
-
-  /// The error for the first number that is negative or not finite; nil if there is none.
-  static func fault(
-    in numbers: [Float], file: String, tensor: String, offset: Int?, matrixCount: Int
-  ) -> ModelError? {
-    guard let index = numbers.firstIndex(where: { !($0 >= 0 && $0.isFinite) }) else { return nil }
-    let columnCount = numbers.count / matrixCount
-    let column = columnCount > 1 ? ", column \(index % columnCount)" : ""
-    let matrix = matrixCount > 1 ? ", matrix \(index / columnCount)" : ""
-    return ModelError(
-      .malformed, "a number is negative or not finite", file: file, tensor: tensor,
-      offset: offset.map { $0 + 4 * index }, expected: "a finite number from 0 on",
-      found: "\(numbers[index])\(matrix)\(column)",
-      hint: "an expert that saw no token, or an overflow: measure again with llama-imatrix")
   }
 }
 
@@ -198,19 +175,6 @@ extension MetadataValue {
     switch self {
     case .array(let array): "\(array.count) × \(array.elementType)"
     default: (integer.map { "\($0) as " } ?? "") + "\(type)"
-    }
-  }
-}
-
-extension [Float] {
-  /// The numbers of little-endian bytes.
-  init(littleEndian bytes: [UInt8]) {
-    // Every load lies in the buffer, which is read during the call only.
-    self = unsafe bytes.withUnsafeBytes { buffer in
-      (0..<bytes.count / 4).map { index in
-        let bits = unsafe buffer.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self)
-        return Float(bitPattern: UInt32(littleEndian: bits))
-      }
     }
   }
 }

@@ -10,7 +10,7 @@ extension ImportanceMatrix {
   /// - Parameter matrices: The matrices, at least one.
   /// - Returns: The sum.
   /// - Throws: `mismatch` for entries of different sizes, `limit` for sums and counts that become too
-  ///   large, and what `checkNumbers` throws.
+  ///   large, `io`, and what `checkNumbers` throws.
   public static func merged(
     _ matrices: [ImportanceMatrix]
   ) throws(ModelError) -> ImportanceMatrix {
@@ -53,18 +53,18 @@ extension ImportanceMatrix.Entry {
     let count = max(matrixCount, other.matrixCount)
     if matrixCount == 1 { counts = Array(repeating: counts[0], count: count) }
     if other.matrixCount == 1 { other.counts = Array(repeating: other.counts[0], count: count) }
-    guard sums.count == other.sums.count, counts.count == other.counts.count else {
+    guard valueCount == other.valueCount, counts.count == other.counts.count else {
       throw ModelError(
         .mismatch, "the matrices have entries of different sizes",
         expected: "\(size), as \(origin)",
         found: other.size, hint: "add only matrices that were measured on the same model")
     }
-    for index in sums.indices { sums[index] += other.sums[index] }
+    terms += other.terms
     for index in counts.indices { counts[index] += other.counts[index] }
     try checkRange()
   }
 
   private var size: String {
-    matrixCount == 1 ? "\(sums.count) numbers" : "\(matrixCount) × \(columnCount) numbers"
+    matrixCount == 1 ? "\(valueCount) numbers" : "\(matrixCount) × \(columnCount) numbers"
   }
 }

@@ -38,7 +38,8 @@ extension ImportanceMatrix {
   /// The same with counts of tokens, and sums over tokens.
   ///
   /// `size` is the number of tokens in a chunk of a `.dat` file, which does not state it. With a
-  /// power of two, every weight stays the same. Throws `limit` for numbers that become too large.
+  /// power of two, every weight stays the same. Throws `limit` for numbers that become too large, and
+  /// `io`.
   package func inTokens(
     chunksOf size: Int = usualChunkSize
   ) throws(ModelError) -> ImportanceMatrix {
@@ -46,7 +47,9 @@ extension ImportanceMatrix {
     var matrix = self
     (matrix.form, matrix.chunkSize) = (.gguf, size)
     for (index, entry) in entries.enumerated() {
-      matrix.entries[index].sums = entry.sums.map { $0 * Float(size) }
+      for term in entry.terms.indices {
+        matrix.entries[index].terms[term].factor = Float(size)
+      }
       matrix.entries[index].counts = entry.counts.map { $0 * size }
       try matrix.entries[index].checkRange()
     }
@@ -88,12 +91,19 @@ extension ImportanceMatrix {
     }
     try body(GGUFLayout.header(tensors, metadata, GGUFHeader.defaultAlignment))
     for entry in entries {
-      for numbers in [entry.sums, entry.counts.map { Float($0) }] {
-        let count = numbers.count * 4
-        let padding = count.aligned(to: GGUFHeader.defaultAlignment) - count
-        try body(numbers.littleEndianBytes + [UInt8](repeating: 0, count: padding))
-      }
+      try entry.forEachSums { (sums) throws(ModelError) in try body(sums.littleEndianBytes) }
+      let padding = Self.padding(after: entry.valueCount)
+      if !padding.isEmpty { try body(padding) }
+      let counts = entry.counts.map { Float($0) }
+      try body(counts.littleEndianBytes + Self.padding(after: counts.count))
     }
+  }
+
+  /// The zeros between some numbers and the next tensor.
+  private static func padding(after count: Int) -> [UInt8] {
+    let end = count * 4
+    return [UInt8](
+      repeating: 0, count: end.aligned(to: GGUFHeader.defaultAlignment) - end)
   }
 
   // MARK: - Data
@@ -103,7 +113,7 @@ extension ImportanceMatrix {
     let entries = entries.filter { !$0.isUnseen }
     try body(try Self.field(entries.count, "entries"))
     for entry in entries {
-      let (values, chunkCount) = try averages(of: entry)
+      let chunkCount = chunkCount(of: entry)
       let name = Array(entry.name.utf8)
       // A reader tells the file by the letters of its first name.
       guard name.count <= Self.largestNameLength, name.allSatisfy(Self.isLetter) else {
@@ -114,9 +124,11 @@ extension ImportanceMatrix {
       }
       var bytes = try Self.field(name.count, "bytes of a name", entry.name) + name
       bytes += try Self.field(chunkCount, "chunks", entry.name)
-      bytes += try Self.field(values.count, "values", entry.name)
+      bytes += try Self.field(entry.valueCount, "values", entry.name)
       try body(bytes)
-      try body(values.littleEndianBytes)
+      try forEachAverages(of: entry, chunkCount) { (averages) throws(ModelError) in
+        try body(averages.littleEndianBytes)
+      }
     }
     let dataset = Array((datasets.last ?? "").utf8)
     try body(
@@ -124,20 +136,26 @@ extension ImportanceMatrix {
         + dataset)
   }
 
-  /// The numbers of an entry in a `.dat` file, and their number of chunks.
-  ///
-  /// Throws `limit` for numbers that become too large.
-  private func averages(
-    of entry: Entry
-  ) throws(ModelError) -> (values: [Float], chunkCount: Int) {
+  /// The number of chunks of an entry in a `.dat` file.
+  private func chunkCount(of entry: Entry) -> Int {
     let largest = entry.counts.max() ?? 0
-    guard form == .gguf else { return (entry.sums, largest) }
+    guard form == .gguf else { return largest }
     let size = chunkSize ?? Self.usualChunkSize
-    let chunkCount = largest / size + (largest % size == 0 ? 0 : 1)
-    let averages = Entry(
-      name: entry.name, sums: entry.weights.map { $0 * Float(chunkCount) }, counts: [chunkCount])
-    try averages.checkRange()
-    return (averages.sums, chunkCount)
+    return largest / size + (largest % size == 0 ? 0 : 1)
+  }
+
+  /// Calls `body` with the numbers of an entry in a `.dat` file, some at a time.
+  ///
+  /// Throws `limit` for numbers that become too large, `io`, and what `body` throws.
+  private func forEachAverages(
+    of entry: Entry, _ chunkCount: Int, _ body: ([Float]) throws(ModelError) -> Void
+  ) throws(ModelError) {
+    guard form == .gguf else { return try entry.forEachSums(body) }
+    try entry.forEachWeights { (weights) throws(ModelError) in
+      let averages = weights.map { $0 * Float(chunkCount) }
+      try entry.checkRange(averages)
+      try body(averages)
+    }
   }
 
   private static func field(
@@ -150,16 +168,6 @@ extension ImportanceMatrix {
     }
     var bytes: [UInt8] = []
     bytes.append(littleEndian: count)
-    return bytes
-  }
-}
-
-extension [Float] {
-  /// The little-endian bytes of the numbers.
-  fileprivate var littleEndianBytes: [UInt8] {
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(count * 4)
-    for number in self { bytes.append(littleEndian: number.bitPattern) }
     return bytes
   }
 }

@@ -4,7 +4,8 @@ public import TensorModel
 
 /// What llama-imatrix measured about the inputs of a model's weights: the importance of each column.
 ///
-/// `formats/importance.md` describes the files.
+/// Its numbers stay in the files, which must not change while it is used. `formats/importance.md`
+/// describes the files.
 public struct ImportanceMatrix: Sendable {
   /// A kind of file that holds an importance matrix.
   public enum Form: String, Sendable, Hashable, CaseIterable {
@@ -12,25 +13,6 @@ public struct ImportanceMatrix: Sendable {
     case gguf
     /// The older file, whose counts are numbers of chunks.
     case dat
-  }
-
-  /// What was measured about the inputs of one weight.
-  public struct Entry: Sendable, Hashable {
-    /// llama.cpp's name of the weight.
-    public var name: String
-    /// For each column, the sum of the squares of its inputs; matrix after matrix.
-    ///
-    /// In a `.dat` file it is the sum over chunks of the mean square in each chunk.
-    public var sums: [Float]
-    /// How many tokens, or chunks of a `.dat` file, each matrix has seen.
-    ///
-    /// One count if that number is the same, or not known, for each matrix; never empty.
-    public var counts: [Int]
-
-    /// Creates an entry; the caller guarantees that the counts divide the sums evenly.
-    public init(name: String, sums: [Float], counts: [Int]) {
-      (self.name, self.sums, self.counts) = (name, sums, counts)
-    }
   }
 
   /// The path of the file; several paths after a merge.
@@ -49,7 +31,7 @@ public struct ImportanceMatrix: Sendable {
   public var faults: [ModelError] = []
 
   /// Creates a matrix from its parts.
-  public init(
+  init(
     path: String, form: Form, entries: [Entry], datasets: [String], chunkCount: Int,
     chunkSize: Int?
   ) {
@@ -100,14 +82,8 @@ public struct ImportanceMatrix: Sendable {
     if let fault = faults.first { throw fault }
   }
 
-  /// Whether two matrices hold the same numbers with the same origin, wherever they were read from.
-  package func hasSameContents(as other: ImportanceMatrix) -> Bool {
-    form == other.form && entries == other.entries && datasets == other.datasets
-      && chunkCount == other.chunkCount && chunkSize == other.chunkSize
-  }
-
   /// The number of numbers, without counts.
-  public var valueCount: Int { entries.reduce(0) { $0 + $1.sums.count } }
+  public var valueCount: Int { entries.reduce(0) { $0 + $1.valueCount } }
 
   /// The index of the entry with a name; nil if there is none.
   ///
@@ -123,57 +99,5 @@ public struct ImportanceMatrix: Sendable {
       }
     }
     return low < entries.count && entries[low].name.hasSameBytes(as: name) ? low : nil
-  }
-
-  /// The matrix with the entries that some patterns include and others do not exclude.
-  ///
-  /// Patterns are shell patterns that may leave out a final `.weight`. Without patterns that include,
-  /// all entries are included.
-  public func filtered(including: [String] = [], excluding: [String] = []) -> ImportanceMatrix {
-    var matrix = self
-    matrix.entries.removeAll { entry in
-      let isIncluded =
-        including.isEmpty || including.contains { FileSystem.matches(weight: entry.name, glob: $0) }
-      return !isIncluded || excluding.contains { FileSystem.matches(weight: entry.name, glob: $0) }
-    }
-    return matrix
-  }
-}
-
-extension ImportanceMatrix.Entry {
-  /// The number of matrices with a count of their own.
-  public var matrixCount: Int { counts.count }
-
-  /// The number of columns that share a count.
-  public var columnCount: Int { sums.count / counts.count }
-
-  /// The largest number of tokens that a file may state.
-  static let largestCount = 1 << 53
-
-  /// Throws `limit` for a sum or a count that is too large for a file.
-  func checkRange() throws(ModelError) {
-    guard sums.allSatisfy(\.isFinite), counts.allSatisfy({ $0 <= Self.largestCount }) else {
-      throw ModelError(
-        .limit, "a sum or a count becomes too large", tensor: name,
-        expected: "sums within F32, and at most \(Self.largestCount) tokens")
-    }
-  }
-
-  /// The matrices that saw no token.
-  public var unseen: [Int] { counts.indices.filter { counts[$0] == 0 } }
-
-  /// Whether no matrix saw a token.
-  public var isUnseen: Bool { counts.allSatisfy { $0 == 0 } }
-
-  /// The importance of every column: its mean square, and 1 in a matrix that saw no token.
-  public var weights: [Float] { weights(in: sums.indices) }
-
-  /// The importance of a range of the columns of all matrices.
-  public func weights(in range: Range<Int>) -> [Float] {
-    let columnCount = columnCount
-    return range.map { index in
-      let count = counts[index / columnCount]
-      return count == 0 ? 1 : sums[index] / Float(count)
-    }
   }
 }
