@@ -5,6 +5,7 @@
 #define PLEAT_GGML_BATCH_H
 
 #include "ggml_lanes.h"
+#include "ggml_small.h"
 
 /* Values and weights after the first `count` blocks are zeros. */
 typedef struct {
@@ -15,10 +16,10 @@ typedef struct {
 /* Copies up to eight of the `left` blocks from number `first`. */
 ALWAYS_INLINE void load_small_batch(weight_rows rows, ptrdiff_t first, ptrdiff_t left,
                                     small_batch *batch) {
-  batch->count = left < LANES ? (int)left : LANES;
+  batch->count = left <= 0 ? 0 : left < LANES ? (int)left : LANES;
   const size_t size = (size_t)batch->count * 32 * sizeof(float);
   memset(batch->values, 0, sizeof batch->values);
-  memcpy(batch->values, rows.values + 32 * first, size);
+  if (batch->count > 0) memcpy(batch->values, rows.values + 32 * first, size);
   memset(batch->weights, 0, sizeof batch->weights);
 }
 
@@ -29,11 +30,6 @@ ALWAYS_INLINE void weigh_small_batch(weight_rows rows, ptrdiff_t first, const fl
     weigh(batch->values + 32 * k, importance_of(rows, first + k, 32), mean_squares[k], 32,
           batch->weights + 32 * k);
   }
-}
-
-/* Byte j has value j in its low half and value j + 16 in its high half. */
-ALWAYS_INLINE void pack_nibbles(const uint8_t *restrict codes, uint8_t *restrict out) {
-  for (int j = 0; j < 16; j++) out[j] = (uint8_t)((codes[j] & 15) | codes[j + 16] << 4);
 }
 
 #endif

@@ -8,7 +8,6 @@
 typedef struct {
   int bits;
   bool has_bias;
-  ptrdiff_t size; /* bytes of a block */
 } block_layout;
 
 /* Scales are rounded for many blocks at a time, so that the compiler can vectorize the loop. */
@@ -16,12 +15,12 @@ enum { BATCH = 64 };
 
 ALWAYS_INLINE void round_batch(const float *restrict values, ptrdiff_t count,
                                uint16_t *restrict halves) {
-  for (ptrdiff_t k = 0; k < count; k++) halves[k] = f16_of_f32_bits(bits_of_float(values[k]));
+  for (ptrdiff_t k = 0; k < count; k++) halves[k] = half_of(values[k]);
 }
 
 ALWAYS_INLINE void widen_batch(const uint16_t *restrict halves, ptrdiff_t count,
                                float *restrict values) {
-  for (ptrdiff_t k = 0; k < count; k++) values[k] = float_of_bits(f32_bits_of_f16(halves[k]));
+  for (ptrdiff_t k = 0; k < count; k++) values[k] = float_of_half(halves[k]);
 }
 
 ALWAYS_INLINE void pack_codes(const uint8_t *restrict codes, int bits, uint8_t *restrict out) {
@@ -29,13 +28,7 @@ ALWAYS_INLINE void pack_codes(const uint8_t *restrict codes, int bits, uint8_t *
     for (int j = 0; j < 32; j++) out[j] = codes[j] ^ 0x80;
     return;
   }
-  if (bits == 5) {
-    uint32_t high = 0;
-    for (int j = 0; j < 32; j++) high |= (uint32_t)(codes[j] >> 4) << j;
-    memcpy(out, &high, sizeof high);
-    out += sizeof high;
-  }
-  for (int j = 0; j < 16; j++) out[j] = (uint8_t)((codes[j] & 15) | codes[j + 16] << 4);
+  pack_small_codes(codes, bits, out);
 }
 
 ALWAYS_INLINE void unpack_codes(const uint8_t *restrict bytes, int bits, uint8_t *restrict codes) {
@@ -51,13 +44,14 @@ ALWAYS_INLINE void unpack_codes(const uint8_t *restrict bytes, int bits, uint8_t
 ALWAYS_INLINE bool pack_blocks(block_layout layout, const uint8_t *codes, const float *scales,
                                const float *biases, ptrdiff_t block_count, uint8_t *out) {
   const ptrdiff_t header = layout.has_bias ? 4 : 2;
+  const ptrdiff_t size = small_block_size(layout.bits, layout.has_bias);
   uint16_t scale_halves[BATCH], bias_halves[BATCH];
   for (ptrdiff_t start = 0; start < block_count; start += BATCH) {
     ptrdiff_t count = block_count - start < BATCH ? block_count - start : BATCH;
     round_batch(scales + start, count, scale_halves);
     if (layout.has_bias) round_batch(biases + start, count, bias_halves);
     for (ptrdiff_t k = 0; k < count; k++) {
-      uint8_t *block = out + (start + k) * layout.size;
+      uint8_t *block = out + (start + k) * size;
       memcpy(block, scale_halves + k, 2);
       if (layout.has_bias) memcpy(block + 2, bias_halves + k, 2);
       pack_codes(codes + (start + k) * 32, layout.bits, block + header);
@@ -69,11 +63,12 @@ ALWAYS_INLINE bool pack_blocks(block_layout layout, const uint8_t *codes, const 
 ALWAYS_INLINE bool unpack_blocks(block_layout layout, const uint8_t *blocks, ptrdiff_t block_count,
                                  uint8_t *codes, float *scales, float *biases) {
   const ptrdiff_t header = layout.has_bias ? 4 : 2;
+  const ptrdiff_t size = small_block_size(layout.bits, layout.has_bias);
   uint16_t scale_halves[BATCH], bias_halves[BATCH];
   for (ptrdiff_t start = 0; start < block_count; start += BATCH) {
     ptrdiff_t count = block_count - start < BATCH ? block_count - start : BATCH;
     for (ptrdiff_t k = 0; k < count; k++) {
-      const uint8_t *block = blocks + (start + k) * layout.size;
+      const uint8_t *block = blocks + (start + k) * size;
       scale_halves[k] = load16(block);
       if (layout.has_bias) bias_halves[k] = load16(block + 2);
       unpack_codes(block + header, layout.bits, codes + (start + k) * 32);
@@ -86,11 +81,11 @@ ALWAYS_INLINE bool unpack_blocks(block_layout layout, const uint8_t *blocks, ptr
 
 #define FOR_LAYOUT_OF(type, ACT)                          \
   switch (type) {                                         \
-    case 2: return ACT(((block_layout){4, false, 18}));   \
-    case 3: return ACT(((block_layout){4, true, 20}));    \
-    case 6: return ACT(((block_layout){5, false, 22}));   \
-    case 7: return ACT(((block_layout){5, true, 24}));    \
-    case 8: return ACT(((block_layout){8, false, 34}));   \
+    case 2: return ACT(((block_layout){4, false}));   \
+    case 3: return ACT(((block_layout){4, true}));    \
+    case 6: return ACT(((block_layout){5, false}));   \
+    case 7: return ACT(((block_layout){5, true}));    \
+    case 8: return ACT(((block_layout){8, false}));   \
     default: return false;                                \
   }
 

@@ -4,8 +4,7 @@
 #ifndef PLEAT_GGML_IQ4_H
 #define PLEAT_GGML_IQ4_H
 
-#include "ggml_group_search.h"
-#include "ggml_iq4_fit.h"
+#include "ggml_iq4_search.h"
 #include "ggml_signed_search.h"
 
 /* The codes of `count` values times the factor; NaN gives 15, as in llama.cpp. */
@@ -30,7 +29,7 @@ ALWAYS_INLINE int64_t encode_iq4_nl_batch(weight_rows rows, ptrdiff_t first, sma
   if (rows.importance) transpose(batch->weights, 32, 32, w);
   for (int i = 0; i < 32 && !rows.importance; i++) w[i] = x[i] * x[i];
   lanes scales = fit_iq4(x, w);
-  if (rows.search_rounds > 0) scales = search_groups((level_set){0}, rows, first, batch, scales);
+  if (rows.search_rounds > 0) scales = search_iq4_nl(rows, first, batch, scales);
   for (int k = 0; k < batch->count; k++, out += 18) {
     uint8_t codes[32];
     if (!all_finite(batch->values + 32 * k, 32)) return 2 * k;

@@ -45,7 +45,7 @@ ALWAYS_INLINE int unit_count(k_type type) { return type.part_count / LANES; }
 
 /* The code nearest to x, without wrapping. */
 ALWAYS_INLINE lanes clamped_code(lanes x, int top) {
-  return (smaller(larger(x, all(0)), all((float)top)) + 0x1.8p23f) - 0x1.8p23f;
+  return rounded_within(x, all(0), all((float)top));
 }
 
 ALWAYS_INLINE lanes inverse_of(lanes scale) { return choose(scale > 0, 1 / scale, all(0)); }

@@ -1,26 +1,13 @@
 /*
  * Parts of the block encoders of llama.cpp. Its sums run in element order, so a loop over the
  * elements of one sub-block cannot be vectorized. Instead eight sub-blocks are encoded at a time,
- * one in each lane of a vector. The vectors are an extension of the compiler, which splits them
- * where the machine has shorter ones.
+ * one in each lane of a vector.
  */
 #ifndef PLEAT_GGML_LANES_H
 #define PLEAT_GGML_LANES_H
 
-#include <math.h>
-#include <stdbool.h>
-#include <stddef.h>
-
 #include "half.h"
-
-/* The functions below are always inlined, so it does not matter how vectors are passed. */
-#pragma GCC diagnostic ignored "-Wpsabi"
-
-enum { LANES = 8 };
-
-typedef float lanes __attribute__((vector_size(32)));
-/* Also the result of comparisons: all bits set where they hold. */
-typedef int32_t int_lanes __attribute__((vector_size(32)));
+#include "lanes.h"
 
 /* Rows of weights, and the importance of their columns, which may be null. */
 typedef struct {
@@ -33,53 +20,6 @@ typedef struct {
    numbered through all rows. */
 ALWAYS_INLINE const float *importance_of(weight_rows rows, ptrdiff_t block, ptrdiff_t size) {
   return rows.importance ? rows.importance + block * size % rows.column_count : NULL;
-}
-
-ALWAYS_INLINE lanes all(float value) {
-  return (lanes){value, value, value, value, value, value, value, value};
-}
-
-ALWAYS_INLINE lanes load_lanes(const float *values) {
-  lanes result;
-  memcpy(&result, values, sizeof result);
-  return result;
-}
-
-ALWAYS_INLINE void store_lanes(float *values, lanes x) { memcpy(values, &x, sizeof x); }
-
-ALWAYS_INLINE lanes choose(int_lanes condition, lanes yes, lanes no) {
-  return (lanes)((condition & (int_lanes)yes) | (~condition & (int_lanes)no));
-}
-
-ALWAYS_INLINE int_lanes choose_int(int_lanes condition, int_lanes yes, int_lanes no) {
-  return (condition & yes) | (~condition & no);
-}
-
-ALWAYS_INLINE bool any(int_lanes condition) {
-  int32_t bits = 0;
-  for (int k = 0; k < LANES; k++) bits |= condition[k];
-  return bits != 0;
-}
-
-ALWAYS_INLINE double sum_of_lanes(lanes x) {
-  double sum = 0;
-  for (int k = 0; k < LANES; k++) sum += x[k];
-  return sum;
-}
-
-/* The second operand if the comparison is false, as with NaN or two zeros. */
-ALWAYS_INLINE lanes smaller(lanes x, lanes y) { return choose(x < y, x, y); }
-ALWAYS_INLINE lanes larger(lanes x, lanes y) { return choose(x > y, x, y); }
-
-ALWAYS_INLINE lanes magnitude(lanes x) { return (lanes)((int_lanes)x & 0x7fffffff); }
-
-ALWAYS_INLINE lanes root(lanes x) {
-#if defined(__clang__)
-  return __builtin_elementwise_sqrt(x);
-#else
-  for (int k = 0; k < LANES; k++) x[k] = sqrtf(x[k]);
-  return x;
-#endif
 }
 
 /* The nearest integer, halves to even. Adding 1.5 * 2^23 leaves it in the low 23 bits of the sum.
@@ -108,33 +48,6 @@ ALWAYS_INLINE void store_bytes(uint8_t *out, int_lanes x) {
 /* Codes are integers of 0 to 255. */
 ALWAYS_INLINE void store_codes(uint8_t *out, lanes codes) {
   store_bytes(out, (int_lanes)(codes + 0x1p23f));
-}
-
-ALWAYS_INLINE uint16_t half_of(float value) { return f16_of_f32_bits(bits_of_float(value)); }
-ALWAYS_INLINE float float_of_half(uint16_t half) { return float_of_bits(f32_bits_of_f16(half)); }
-ALWAYS_INLINE float rounded_to_half(float value) { return float_of_half(half_of(value)); }
-
-/* Puts eight rows into lanes: lane j of out[i] is element i of row j. The rows start `stride`
-   values apart, and have `count` values, a multiple of eight. */
-ALWAYS_INLINE void transpose(const float *rows, ptrdiff_t stride, int count, lanes *out) {
-  for (int i = 0; i < count; i += LANES) {
-    lanes a[LANES], b[LANES];
-    for (int j = 0; j < LANES; j++) a[j] = load_lanes(rows + j * stride + i);
-    for (int j = 0; j < LANES; j += 2) {
-      b[j] = __builtin_shufflevector(a[j], a[j + 1], 0, 8, 1, 9, 4, 12, 5, 13);
-      b[j + 1] = __builtin_shufflevector(a[j], a[j + 1], 2, 10, 3, 11, 6, 14, 7, 15);
-    }
-    for (int j = 0; j < LANES; j += 4) {
-      a[j] = __builtin_shufflevector(b[j], b[j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-      a[j + 1] = __builtin_shufflevector(b[j], b[j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
-      a[j + 2] = __builtin_shufflevector(b[j + 1], b[j + 3], 0, 1, 8, 9, 4, 5, 12, 13);
-      a[j + 3] = __builtin_shufflevector(b[j + 1], b[j + 3], 2, 3, 10, 11, 6, 7, 14, 15);
-    }
-    for (int j = 0; j < 4; j++) {
-      out[i + j] = __builtin_shufflevector(a[j], a[j + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-      out[i + j + 4] = __builtin_shufflevector(a[j], a[j + 4], 4, 5, 6, 7, 12, 13, 14, 15);
-    }
-  }
 }
 
 /* Sums of squares of `number` rows of `count` values, each in element order. The rows start

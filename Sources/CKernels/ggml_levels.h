@@ -12,11 +12,12 @@ typedef struct {
   int top;
 } level_set;
 
+static const level_set iq4_levels = {0};
+
 /* Without wrapping: what is far away, or NaN, becomes the lowest or the highest level. */
 ALWAYS_INLINE lanes nearest_level(level_set set, lanes x) {
   if (!set.top) return nearest_iq4(x);
-  lanes bounded = smaller(larger(x, all((float)-set.top)), all((float)(set.top - 1)));
-  return (bounded + 0x1.8p23f) - 0x1.8p23f;
+  return rounded_within(x, all((float)-set.top), all((float)(set.top - 1)));
 }
 
 /* Weighted sums over values. */

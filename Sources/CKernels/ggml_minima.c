@@ -1,12 +1,14 @@
 #pragma STDC FP_CONTRACT OFF
 
 #include "CKernels.h"
+#include "ggml_k.h"
 #include "group.h"
 
 /*
- * A sub-block of Q2_K, Q4_K and Q5_K subtracts its minimum: a small integer times the half-precision
- * step of the block. Adding a number to the weights of a sub-block changes that product only, so
- * the step and the integers of a block are chosen anew, and all codes and scales stay.
+ * A sub-block of Q2_K, Q4_K and Q5_K subtracts its minimum: a small integer times the
+ * half-precision step of the block. Adding a number to the weights of a sub-block changes that
+ * product only, so the step and the integers of a block are chosen anew, and all codes and scales
+ * stay.
  */
 
 enum { MOST_SUB_BLOCKS = 16 };
@@ -81,10 +83,10 @@ ALWAYS_INLINE void load_integers(uint32_t type, const uint8_t *block, uint8_t *i
     for (int s = 0; s < 16; s++) integers[s] = block[s] >> 4;
     return;
   }
-  const uint8_t *packed = block + 4;
-  for (int s = 0; s < 4; s++) integers[s] = packed[s + 4] & 63;
-  for (int s = 4; s < 8; s++) {
-    integers[s] = (uint8_t)(packed[s + 4] >> 4 | packed[s] >> 6 << 4);
+  for (int s = 0; s < 8; s++) {
+    int scale, minimum;
+    scale_and_minimum(block + 4, s, &scale, &minimum);
+    integers[s] = (uint8_t)minimum;
   }
 }
 
@@ -117,8 +119,7 @@ ALWAYS_INLINE void move_minima(uint32_t type, layout form, uint8_t *restrict blo
     }
     choose_integers(wanted, form, &best);
     choose(wanted, form, &best);
-    uint16_t step = f16_of_f32_bits(bits_of_float(best.step));
-    memcpy(block + form.step_at, &step, sizeof step);
+    store_f16(block + form.step_at, best.step);
     store_integers(type, best.integers, block);
   }
 }

@@ -100,7 +100,7 @@ ALWAYS_INLINE void fit_parts(const float *restrict values, const float *restrict
     store_lanes(parts->scales + at, fit.scale);
     store_lanes(parts->factors + at, fit.factor);
     memcpy(parts->is_zero + at, &fit.is_zero, sizeof fit.is_zero);
-    for (int k = 0; k < LANES; k++) parts->places[at + k] = -1;
+    for (int k = 0; k < LANES; k++) parts->is_improved[at + k] = false;
     store_lanes(totals + part, total);
   }
 }
@@ -110,7 +110,7 @@ ALWAYS_INLINE void find_weighted_q3_k(weight_rows rows, ptrdiff_t first, int cou
                                       q3_k_parts *restrict parts, signed_scales *restrict stored) {
   const float *values = rows.values + 256 * first;
   float sums[LANES], totals[LANES * 16] = {0};
-  memset(parts->scales, 0, sizeof totals);
+  for (int part = 16 * count; part < 16 * LANES; part++) parts->scales[part] = 0;
   sums_of_squares(values, 256, 256, count, sums);
   for (int k = 0; k < count; k++) {
     fit_parts(values + 256 * k, importance_of(rows, first + k, 256), 2 * sums[k] / 256, 16 * k,

@@ -1,13 +1,12 @@
 #pragma STDC FP_CONTRACT OFF
 
 #include "CKernels.h"
-#include "ggml_affine_encode.h"
 #include "ggml_iq4.h"
 #include "ggml_k_encode.h"
 #include "ggml_mxfp4.h"
-#include "ggml_q0.h"
 #include "ggml_q3_k.h"
 #include "ggml_q6_k.h"
+#include "ggml_small_encode.h"
 #include "ggml_ternary.h"
 
 /* Types whose blocks without importance are those of the group encoders. A stack buffer holds the
@@ -45,10 +44,10 @@ static int64_t fault_of_row(int64_t fault, weight_rows rows) {
   static int64_t name##_portable(weight_rows rows, uint8_t *out) { return call; }  \
   AVX2_PATH static int64_t name##_avx2(weight_rows rows, uint8_t *out) { return call; }
 
-ENCODER(q4_0, fault_of_row(encode_q0(4, rows, out), rows))
-ENCODER(q4_1, fault_of_row(encode_affine_blocks(4, rows, out), rows))
-ENCODER(q5_0, fault_of_row(encode_q0(5, rows, out), rows))
-ENCODER(q5_1, fault_of_row(encode_affine_blocks(5, rows, out), rows))
+ENCODER(q4_0, fault_of_row(encode_small_blocks(4, false, rows, out), rows))
+ENCODER(q4_1, fault_of_row(encode_small_blocks(4, true, rows, out), rows))
+ENCODER(q5_0, fault_of_row(encode_small_blocks(5, false, rows, out), rows))
+ENCODER(q5_1, fault_of_row(encode_small_blocks(5, true, rows, out), rows))
 ENCODER(q2_k, encode_q2_k(rows, out))
 ENCODER(q3_k, encode_q3_k(rows, out))
 ENCODER(q4_k, encode_q4_k(rows, out))
@@ -64,9 +63,7 @@ static int64_t encode_rows(pleat_instructions set, uint32_t type, weight_rows ro
                            uint8_t *out) {
 #define CASE(number, name) \
   case number: return set == PLEAT_AVX2 ? name##_avx2(rows, out) : name##_portable(rows, out)
-  /* Q4_0 and Q5_0 have a search, Q4_1 and Q5_1 have none. */
-  const bool is_plain = !rows.importance && (rows.search_rounds == 0 || type == 3 || type == 7);
-  switch (is_plain || type == 8 ? type : 0) {
+  switch (!rows.importance || type == 8 ? type : 0) {
     case 2: return encode_groups(set, type, 18, rows, out);
     case 3: return encode_groups(set, type, 20, rows, out);
     case 6: return encode_groups(set, type, 22, rows, out);

@@ -58,8 +58,7 @@ ALWAYS_INLINE void offer_signed(signed_type type, const signed_block *block,
 }
 
 ALWAYS_INLINE lanes nearest_code(signed_type type, lanes x) {
-  lanes bounded = smaller(larger(x, all((float)type.lowest)), all((float)type.highest));
-  return (bounded + 0x1.8p23f) - 0x1.8p23f;
+  return rounded_within(x, all((float)type.lowest), all((float)type.highest));
 }
 
 /* Sets d to what fits the codes and the levels best, unless that is not a number that can be

@@ -6,6 +6,8 @@
 #ifndef PLEAT_GGML_SMALL_H
 #define PLEAT_GGML_SMALL_H
 
+#include <stddef.h>
+
 #include "half.h"
 
 ALWAYS_INLINE uint32_t load32(const void *bytes) {
@@ -21,6 +23,28 @@ ALWAYS_INLINE void nibble_codes(const uint8_t *restrict nibbles, uint32_t high,
     codes[j] = (uint8_t)((nibbles[j] & 15) | (high >> j & 1) << 4);
     codes[j + 16] = (uint8_t)(nibbles[j] >> 4 | (high >> (j + 16) & 1) << 4);
   }
+}
+
+/* Byte j has value j in its low half and value j + 16 in its high half. */
+ALWAYS_INLINE void pack_nibbles(const uint8_t *restrict codes, uint8_t *restrict out) {
+  for (int j = 0; j < 16; j++) out[j] = (uint8_t)((codes[j] & 15) | codes[j + 16] << 4);
+}
+
+/* The word of fifth bits, if there is one, and the nibbles. */
+ALWAYS_INLINE void pack_small_codes(const uint8_t *restrict codes, int bits,
+                                    uint8_t *restrict out) {
+  if (bits == 5) {
+    uint32_t high = 0;
+    for (int j = 0; j < 32; j++) high |= (uint32_t)(codes[j] >> 4) << j;
+    memcpy(out, &high, sizeof high);
+    out += sizeof high;
+  }
+  pack_nibbles(codes, out);
+}
+
+/* The bytes of a block. */
+ALWAYS_INLINE ptrdiff_t small_block_size(int bits, bool has_bias) {
+  return 4 * bits + (has_bias ? 4 : 2);
 }
 
 ALWAYS_INLINE void scaled(const uint8_t *restrict codes, int zero, float scale,

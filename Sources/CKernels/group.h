@@ -45,7 +45,7 @@ ALWAYS_INLINE float farthest(const float *values, ptrdiff_t size, float least, f
 ALWAYS_INLINE void round_to_format(float *values, ptrdiff_t count, pleat_format format) {
   if (format == PLEAT_FLOAT16) {
     for (ptrdiff_t k = 0; k < count; k++) {
-      values[k] = float_of_bits(f32_bits_of_f16(f16_of_f32_bits(bits_of_float(values[k]))));
+      values[k] = rounded_to_half(values[k]);
     }
   } else if (format == PLEAT_BFLOAT16) {
     for (ptrdiff_t k = 0; k < count; k++) {

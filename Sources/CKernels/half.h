@@ -71,6 +71,10 @@ ALWAYS_INLINE uint16_t bf16_of_f32_bits(uint32_t bits) {
   return (uint16_t)((bits & 0x7fffffff) <= 0x7f800000 ? number : nan);
 }
 
+ALWAYS_INLINE uint16_t half_of(float value) { return f16_of_f32_bits(bits_of_float(value)); }
+ALWAYS_INLINE float float_of_half(uint16_t half) { return float_of_bits(f32_bits_of_f16(half)); }
+ALWAYS_INLINE float rounded_to_half(float value) { return float_of_half(half_of(value)); }
+
 /* Loads at any alignment. */
 
 ALWAYS_INLINE uint16_t load16(const void *bytes) {
@@ -86,12 +90,12 @@ ALWAYS_INLINE uint64_t load64(const void *bytes) {
 }
 
 ALWAYS_INLINE float load_f16(const void *bytes) {
-  return float_of_bits(f32_bits_of_f16(load16(bytes)));
+  return float_of_half(load16(bytes));
 }
 
 /* Rounds to the nearest half, ties to even. */
 ALWAYS_INLINE void store_f16(void *bytes, float value) {
-  uint16_t half = f16_of_f32_bits(bits_of_float(value));
+  uint16_t half = half_of(value);
   memcpy(bytes, &half, sizeof half);
 }
 

@@ -15,16 +15,12 @@
 
 #include "CKernels.h"
 #include "group.h"
+#include "lanes.h"
 
-/* There are eight lanes on every machine; the compiler splits them to fit its registers. */
-typedef float f32x8 __attribute__((vector_size(32)));
-typedef int32_t i32x8 __attribute__((vector_size(32)));
-typedef double f64x8 __attribute__((vector_size(64)));
+typedef double wide_lanes __attribute__((vector_size(64)));
 
-enum {
-  LANES = 8,
-  LONG_GROUP = 512, /* the least size of groups whose values are spread over the lanes */
-};
+/* The least size of groups whose values are spread over the lanes. */
+enum { LONG_GROUP = 512 };
 
 /* Weights are relative to the mean of their group, and at least this. */
 #define LEAST_WEIGHT 1e-6f
@@ -32,11 +28,6 @@ enum {
 /* Outside, 1 / range is not a normal number, and the standard encoding is kept. */
 #define LEAST_RANGE 0x1p-120f
 #define MOST_RANGE 0x1p120f
-
-/* Adding and subtracting it rounds half to even; see write_codes. */
-#define ROUNDER 0x1.8p23f
-
-#define WHERE(mask, a, b) ((f32x8)(((mask) & (i32x8)(a)) | (~(mask) & (i32x8)(b))))
 
 typedef struct {
   const float *values;
@@ -58,49 +49,37 @@ typedef struct {
   ptrdiff_t count;         /* of vectors */
   bool spread, weighted;
   float *originals, *scaled, *weights; /* count vectors of each; scaled is in units of `range` */
-  f32x8 range, inverse;                /* inverse = 1 / range, or 0 if it is not a normal number */
+  lanes range, inverse;                /* inverse = 1 / range, or 0 if it is not a normal number */
 } search_tile;
 
 /* code = value * slope + shift, rounded and clamped to low ... low + top. `below` and `above` are
    how far the ends of the range lie beyond the first and the last code. */
 typedef struct {
-  f32x8 slope, shift, low, below, above;
+  lanes slope, shift, low, below, above;
 } search_trial;
 
 /* What fits the codes of a trial best: the scale in units of `range`, and the mean code. */
 typedef struct {
-  f32x8 gain, scale, mean;
+  lanes gain, scale, mean;
   search_trial trial;
 } search_fit;
 
 /* Sums over a group, each multiplied by the weight of the value. */
 typedef struct {
-  f32x8 codes, products, squares;
+  lanes codes, products, squares;
 } search_sums;
 
 /* Stored parameters, and the error that they cause. */
 typedef struct {
-  f32x8 scale, bias, low;
-  f64x8 error;
+  lanes scale, bias, low;
+  wide_lanes error;
 } search_result;
 
-ALWAYS_INLINE void load_vector(const float *from, ptrdiff_t index, f32x8 *vector) {
-  memcpy(vector, from + index * LANES, sizeof *vector);
-}
-
-ALWAYS_INLINE void store_vector(const f32x8 *vector, ptrdiff_t index, float *to) {
-  memcpy(to + index * LANES, vector, sizeof *vector);
-}
-
-ALWAYS_INLINE void fill_vector(float value, f32x8 *vector) {
-  for (int j = 0; j < LANES; j++) (*vector)[j] = value;
-}
-
 /* In a spread group each lane gets the sum of all lanes. */
-ALWAYS_INLINE void add_lanes(bool spread, f32x8 *sums) {
+ALWAYS_INLINE void add_lanes(bool spread, lanes *sums) {
   if (!spread) return;
-  const f32x8 a = *sums;
-  fill_vector(((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7])), sums);
+  const lanes a = *sums;
+  *sums = all(((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7])));
 }
 
 /* Loading. */
@@ -141,9 +120,15 @@ ALWAYS_INLINE void load_tile(const search_job *job, bool spread, bool weighted, 
   tile->scaled = tile->originals + tile->count * LANES;
   tile->weights = tile->scaled + tile->count * LANES;
   const ptrdiff_t stride = spread ? 1 : LANES;
+  const bool is_full = !spread && tile->groups == LANES && size % LANES == 0;
+  for (ptrdiff_t i = 0; is_full && i < size; i += LANES) {
+    lanes block[LANES];
+    transpose(job->values + first * size + i, size, LANES, block);
+    memcpy(tile->originals + i * LANES, block, sizeof block);
+  }
   for (int j = 0; j < (spread ? 1 : LANES); j++) {
     const float *values = job->values + group_in_lane(tile, j) * size;
-    for (ptrdiff_t i = 0; i < size; i++) tile->originals[i * stride + j] = values[i];
+    for (ptrdiff_t i = 0; !is_full && i < size; i++) tile->originals[i * stride + j] = values[i];
     if (!weighted) continue;
     if (job->importance) {
       load_weights(job, tile, j, tile->weights + j, stride);
@@ -158,14 +143,12 @@ ALWAYS_INLINE void load_tile(const search_job *job, bool spread, bool weighted, 
 }
 
 /* The least and the largest value of each group. */
-ALWAYS_INLINE void find_ends(const search_tile *tile, f32x8 *least, f32x8 *most) {
-  f32x8 low, high, x;
-  load_vector(tile->originals, 0, &low);
-  high = low;
+ALWAYS_INLINE void find_ends(const search_tile *tile, lanes *least, lanes *most) {
+  lanes low = load_lanes(tile->originals), high = low;
   for (ptrdiff_t i = 1; i < tile->count; i++) {
-    load_vector(tile->originals, i, &x);
-    low = WHERE(x < low, x, low);
-    high = WHERE(x > high, x, high);
+    const lanes x = load_lanes(tile->originals + i * LANES);
+    low = smaller(x, low);
+    high = larger(x, high);
   }
   if (tile->spread) {
     float lowest = low[0], highest = high[0];
@@ -173,17 +156,17 @@ ALWAYS_INLINE void find_ends(const search_tile *tile, f32x8 *least, f32x8 *most)
       lowest = low[j] < lowest ? low[j] : lowest;
       highest = high[j] > highest ? high[j] : highest;
     }
-    fill_vector(lowest, &low);
-    fill_vector(highest, &high);
+    low = all(lowest);
+    high = all(highest);
   }
   *least = low;
   *most = high;
 }
 
-ALWAYS_INLINE void set_range(search_tile *tile, const f32x8 *range) {
-  const f32x8 zero = {0}, size = WHERE(*range < zero, -*range, *range);
+ALWAYS_INLINE void set_range(search_tile *tile, const lanes *range) {
+  const lanes size = magnitude(*range);
   tile->range = *range;
-  tile->inverse = WHERE((size >= LEAST_RANGE) & (size <= MOST_RANGE), 1 / *range, zero);
+  tile->inverse = choose((size >= LEAST_RANGE) & (size <= MOST_RANGE), 1 / *range, all(0));
 }
 
 /* Trials. */
@@ -195,55 +178,61 @@ ALWAYS_INLINE float trial_spacing(ptrdiff_t size, int bits) {
   return (size >= 128 && bits <= 3) || (size >= 256 && bits <= 5) ? 1 : 0.5f;
 }
 
-ALWAYS_INLINE void clamp_and_round(const f32x8 *low, const f32x8 *high, f32x8 *code) {
-  f32x8 x = WHERE(*code > *low, *code, *low);
-  x = WHERE(x < *high, x, *high);
-  *code = (x + ROUNDER) - ROUNDER;
-}
+/* Two trials at a time share the values, and hide the latency of additions. */
+enum { TRIALS = 2 };
 
-/* The sums of a trial. Only groups with a bias need `codes`. */
-ALWAYS_INLINE void sum_codes(const search_tile *tile, const search_trial *trial, bool has_bias,
-                             float top, search_sums *sums) {
-  const f32x8 slope = trial->slope, shift = trial->shift, low = trial->low, high = low + top;
-  f32x8 codes = {0}, products = {0}, squares = {0}, x, w;
-  for (ptrdiff_t i = 0; i < tile->count; i++) {
-    load_vector(tile->scaled, i, &x);
-    f32x8 code = x * slope;
-    if (has_bias) code += shift;
-    clamp_and_round(&low, &high, &code);
-    f32x8 part = code;
-    if (tile->weighted) load_vector(tile->weights, i, &w), part *= w;
-    if (has_bias) codes += part;
-    products += part * x;
-    squares += part * code;
+/* The sums of `count` trials. Only groups with a bias need `codes`. */
+ALWAYS_INLINE void sum_codes(const search_tile *tile, const search_fit *fits, int count,
+                             bool has_bias, float top, search_sums *sums) {
+  lanes slope[TRIALS], shift[TRIALS], low[TRIALS], high[TRIALS];
+  lanes codes[TRIALS], products[TRIALS], squares[TRIALS];
+  for (int t = 0; t < count; t++) {
+    slope[t] = fits[t].trial.slope, shift[t] = fits[t].trial.shift;
+    low[t] = has_bias ? all(0) : fits[t].trial.low, high[t] = low[t] + top;
+    codes[t] = products[t] = squares[t] = all(0);
   }
-  add_lanes(tile->spread, &codes);
-  add_lanes(tile->spread, &products);
-  add_lanes(tile->spread, &squares);
-  *sums = (search_sums){.codes = codes, .products = products, .squares = squares};
+  for (ptrdiff_t i = 0; i < tile->count; i++) {
+    const lanes x = load_lanes(tile->scaled + i * LANES);
+    const lanes w = tile->weighted ? load_lanes(tile->weights + i * LANES) : all(1);
+#pragma GCC unroll 2
+    for (int t = 0; t < count; t++) {
+      lanes code = x * slope[t];
+      if (has_bias) code += shift[t];
+      code = rounded_within(code, low[t], high[t]);
+      lanes part = tile->weighted ? code * w : code;
+      if (has_bias) codes[t] += part;
+      products[t] += part * x;
+      squares[t] += part * code;
+    }
+  }
+  for (int t = 0; t < count; t++) {
+    add_lanes(tile->spread, &codes[t]);
+    add_lanes(tile->spread, &products[t]);
+    add_lanes(tile->spread, &squares[t]);
+    sums[t] = (search_sums){.codes = codes[t], .products = products[t], .squares = squares[t]};
+  }
 }
 
 /* Fits the scale, from the sums around the mean code or around 0. */
-ALWAYS_INLINE void fit_scale(const f32x8 *products, const f32x8 *squares, search_fit *fit) {
-  const f32x8 zero = {0};
-  const i32x8 defined = *squares > zero;
-  fit->scale = WHERE(defined, *products / *squares, zero);
-  fit->gain = WHERE(defined, *products * fit->scale, zero);
+ALWAYS_INLINE void fit_scale(const lanes *products, const lanes *squares, search_fit *fit) {
+  const int_lanes defined = *squares > 0;
+  fit->scale = choose(defined, *products / *squares, all(0));
+  fit->gain = choose(defined, *products * fit->scale, all(0));
 }
 
 ALWAYS_INLINE void keep_better(const search_fit *fit, search_fit *best) {
-  const i32x8 better = fit->gain > best->gain;
-  best->gain = WHERE(better, fit->gain, best->gain);
-  best->scale = WHERE(better, fit->scale, best->scale);
-  best->mean = WHERE(better, fit->mean, best->mean);
-  best->trial.low = WHERE(better, fit->trial.low, best->trial.low);
-  best->trial.below = WHERE(better, fit->trial.below, best->trial.below);
-  best->trial.above = WHERE(better, fit->trial.above, best->trial.above);
+  const int_lanes better = fit->gain > best->gain;
+  best->gain = choose(better, fit->gain, best->gain);
+  best->scale = choose(better, fit->scale, best->scale);
+  best->mean = choose(better, fit->mean, best->mean);
+  best->trial.low = choose(better, fit->trial.low, best->trial.low);
+  best->trial.below = choose(better, fit->trial.below, best->trial.below);
+  best->trial.above = choose(better, fit->trial.above, best->trial.above);
 }
 
 /* Results. */
 
-ALWAYS_INLINE void round_vector(pleat_format format, f32x8 *vector) {
+ALWAYS_INLINE void round_vector(pleat_format format, lanes *vector) {
   float values[LANES];
   memcpy(values, vector, sizeof values);
   round_to_format(values, LANES, format);
@@ -252,28 +241,25 @@ ALWAYS_INLINE void round_vector(pleat_format format, f32x8 *vector) {
 
 /* Measures the error of stored parameters, with the codes that write_codes makes. */
 ALWAYS_INLINE void find_error(const search_tile *tile, float top, search_result *result) {
-  const f32x8 scale = result->scale, bias = result->bias, low = result->low, high = low + top;
-  const f32x8 zero = {0}, infinity = zero + float_of_bits(0x7f800000);
-  const f32x8 divisor = WHERE(scale != zero, scale, infinity);
-  const f64x8 wide_scale = __builtin_convertvector(scale, f64x8);
-  const f64x8 wide_bias = __builtin_convertvector(bias, f64x8);
-  f64x8 sum = {0};
+  const lanes scale = result->scale, bias = result->bias, low = result->low, high = low + top;
+  const lanes divisor = choose(scale != 0, scale, all(INFINITY));
+  const wide_lanes wide_scale = __builtin_convertvector(scale, wide_lanes);
+  const wide_lanes wide_bias = __builtin_convertvector(bias, wide_lanes);
+  wide_lanes sum = {0};
   for (ptrdiff_t i = 0; i < tile->count; i++) {
-    f32x8 x, w;
-    load_vector(tile->originals, i, &x);
-    f32x8 code = (x - bias) / divisor;
-    clamp_and_round(&low, &high, &code);
-    f64x8 error = __builtin_convertvector(x, f64x8) -
-                  (wide_scale * __builtin_convertvector(code, f64x8) + wide_bias);
+    const lanes x = load_lanes(tile->originals + i * LANES);
+    const lanes code = rounded_within((x - bias) / divisor, low, high);
+    wide_lanes error = __builtin_convertvector(x, wide_lanes) -
+                       (wide_scale * __builtin_convertvector(code, wide_lanes) + wide_bias);
     error *= error;
     if (tile->weighted) {
-      load_vector(tile->weights, i, &w);
-      error *= __builtin_convertvector(w, f64x8);
+      const lanes w = load_lanes(tile->weights + i * LANES);
+      error *= __builtin_convertvector(w, wide_lanes);
     }
     sum += error;
   }
   if (tile->spread) {
-    const f64x8 a = sum;
+    const wide_lanes a = sum;
     sum[0] = ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
     for (int j = 1; j < LANES; j++) sum[j] = sum[0];
   }

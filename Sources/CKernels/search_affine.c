@@ -6,20 +6,19 @@
 /* The weighted mean of the scaled values is taken away from them, so that the sums are exact enough
    in single precision. */
 typedef struct {
-  f32x8 least;       /* of the values */
-  f32x8 center;      /* the mean of (value - least) / range, which was taken away */
-  f32x8 sum, mean;   /* of the scaled values: nearly 0 */
-  f32x8 over_weight; /* 1 / the sum of the weights */
+  lanes least;       /* of the values */
+  lanes center;      /* the mean of (value - least) / range, which was taken away */
+  lanes sum, mean;   /* of the scaled values: nearly 0 */
+  lanes over_weight; /* 1 / the sum of the weights */
 } affine_tile;
 
 /* The sum of the scaled values, and of the weights, after taking `center` away. */
-ALWAYS_INLINE void sum_scaled(const search_tile *tile, const f32x8 *center, f32x8 *sum) {
-  f32x8 total = {0}, x, w;
+ALWAYS_INLINE void sum_scaled(const search_tile *tile, const lanes *center, lanes *sum) {
+  lanes total = all(0);
   for (ptrdiff_t i = 0; i < tile->count; i++) {
-    load_vector(tile->scaled, i, &x);
-    x -= *center;
-    store_vector(&x, i, tile->scaled);
-    if (tile->weighted) load_vector(tile->weights, i, &w), x *= w;
+    lanes x = load_lanes(tile->scaled + i * LANES) - *center;
+    store_lanes(tile->scaled + i * LANES, x);
+    if (tile->weighted) x *= load_lanes(tile->weights + i * LANES);
     total += x;
   }
   add_lanes(tile->spread, &total);
@@ -27,21 +26,20 @@ ALWAYS_INLINE void sum_scaled(const search_tile *tile, const f32x8 *center, f32x
 }
 
 ALWAYS_INLINE void scale_values(ptrdiff_t size, search_tile *tile, affine_tile *affine) {
-  f32x8 most, x, weight = {0};
-  const f32x8 zero = {0};
+  const lanes zero = all(0);
+  lanes most, weight = zero;
   find_ends(tile, &affine->least, &most);
-  const f32x8 range = most - affine->least;
+  const lanes range = most - affine->least;
   set_range(tile, &range);
   for (ptrdiff_t i = 0; i < tile->count; i++) {
-    load_vector(tile->originals, i, &x);
-    x = (x - affine->least) * tile->inverse;
-    store_vector(&x, i, tile->scaled);
+    const lanes x = load_lanes(tile->originals + i * LANES);
+    store_lanes(tile->scaled + i * LANES, (x - affine->least) * tile->inverse);
   }
   if (tile->weighted) {
-    for (ptrdiff_t i = 0; i < tile->count; i++) load_vector(tile->weights, i, &x), weight += x;
+    for (ptrdiff_t i = 0; i < tile->count; i++) weight += load_lanes(tile->weights + i * LANES);
     add_lanes(tile->spread, &weight);
   } else {
-    fill_vector((float)size, &weight);
+    weight = all((float)size);
   }
   affine->over_weight = 1 / weight;
   sum_scaled(tile, &zero, &affine->sum);
@@ -56,37 +54,58 @@ ALWAYS_INLINE void set_ends(const affine_tile *affine, float top, search_trial *
   trial->shift = affine->center * trial->slope - trial->below;
 }
 
-/* Trial k of a stage; false if there are no more. */
-ALWAYS_INLINE bool next_trial(int stage, int k, float step, const search_fit *best,
-                              search_trial *trial) {
+ALWAYS_INLINE int trial_count(int stage) { return stage == 0 ? 9 : stage == 1 ? 8 : 121; }
+
+ALWAYS_INLINE void set_trial(int stage, int k, float step, const search_fit *start,
+                             search_trial *trial) {
   static const int8_t below[] = {1, -1, 0, 0, 1, -1, 1, -1};
   static const int8_t above[] = {0, 0, 1, -1, 1, -1, -1, 1};
-  const f32x8 zero = {0};
   if (stage == 1) {
-    if (k == 8) return false;
-    trial->below = best->trial.below + step * (float)below[k];
-    trial->above = best->trial.above + step * (float)above[k];
+    trial->below = start->trial.below + step * (float)below[k];
+    trial->above = start->trial.above + step * (float)above[k];
   } else {
     const int side = stage == 0 ? 3 : 11;
-    if (k == side * side) return false;
-    trial->below = zero + (step * (float)(k / side) - 0.25f);
-    trial->above = zero + (step * (float)(k % side) - 0.25f);
+    trial->below = all(step * (float)(k / side) - 0.25f);
+    trial->above = all(step * (float)(k % side) - 0.25f);
   }
-  return true;
 }
 
 ALWAYS_INLINE void try_codes(const search_tile *tile, const affine_tile *affine, float top,
-                             search_fit *fit) {
-  search_sums sums;
-  sum_codes(tile, &fit->trial, true, top, &sums);
-  fit->mean = sums.codes * affine->over_weight;
-  sums.products -= fit->mean * affine->sum;
-  sums.squares -= fit->mean * sums.codes;
-  fit_scale(&sums.products, &sums.squares, fit);
+                             int count, search_fit *fits) {
+  search_sums sums[TRIALS];
+  sum_codes(tile, fits, count, true, top, sums);
+  for (int t = 0; t < count; t++) {
+    search_fit *fit = &fits[t];
+    fit->mean = sums[t].codes * affine->over_weight;
+    sums[t].products -= fit->mean * affine->sum;
+    sums[t].squares -= fit->mean * sums[t].codes;
+    fit_scale(&sums[t].products, &sums[t].squares, fit);
+  }
+}
+
+/* Tries all trials of a stage. An odd one is tried alone. */
+ALWAYS_INLINE void try_stage(const search_tile *tile, const affine_tile *affine, float top,
+                             int stage, float step, search_fit *best) {
+  const search_fit start = *best;
+  search_fit fits[TRIALS] = {start, start};
+  const int last = trial_count(stage) - 1;
+  for (int k = 0; k <= last; k += TRIALS) {
+    for (int t = 0; t < TRIALS; t++) {
+      set_trial(stage, k + t < last ? k + t : last, step, &start, &fits[t].trial);
+      set_ends(affine, top, &fits[t].trial);
+    }
+    if (k < last) {
+      try_codes(tile, affine, top, TRIALS, fits);
+      for (int t = 0; t < TRIALS; t++) keep_better(&fits[t], best);
+    } else {
+      try_codes(tile, affine, top, 1, fits);
+      keep_better(fits, best);
+    }
+  }
 }
 
 /* Takes scale and offset from the fit of the codes. */
-ALWAYS_INLINE void follow(const affine_tile *affine, const f32x8 *scale, search_fit *fit) {
+ALWAYS_INLINE void follow(const affine_tile *affine, const lanes *scale, search_fit *fit) {
   fit->trial.slope = 1 / *scale;
   fit->trial.shift = fit->mean - affine->mean * fit->trial.slope;
 }
@@ -98,9 +117,9 @@ ALWAYS_INLINE void store_fit(const search_job *job, const search_tile *tile,
   result->low = fit->trial.low;
   result->scale = fit->scale * tile->range;
   round_vector(job->format, &result->scale);
-  const f32x8 scale = result->scale * tile->inverse;
+  const lanes scale = result->scale * tile->inverse;
   follow(affine, &scale, fit);
-  try_codes(tile, affine, top, fit);
+  try_codes(tile, affine, top, 1, fit);
   for (int j = 0; j < LANES; j++) {
     double mean = (double)affine->center[j] + (double)affine->mean[j];
     mean = (double)affine->least[j] + (double)tile->range[j] * mean;
@@ -125,17 +144,12 @@ ALWAYS_INLINE void improve(const search_job *job, bool spread, bool weighted, pt
   scale_values(job->group_size, &tile, &affine);
   for (int stage = 0; stage <= job->effort; stage++) {
     const float step = spacing / (float)(1 << stage);
-    const search_fit start = best;
-    for (int k = 0; next_trial(stage, k, step, &start, &fit.trial); k++) {
-      set_ends(&affine, top, &fit.trial);
-      try_codes(&tile, &affine, top, &fit);
-      keep_better(&fit, &best);
-    }
+    try_stage(&tile, &affine, top, stage, step, &best);
     search_fit refined = best;
     for (int k = 0; k < (stage < 2 ? 2 : 8); k++) {
       fit = refined;
       follow(&affine, &fit.scale, &fit);
-      try_codes(&tile, &affine, top, &fit);
+      try_codes(&tile, &affine, top, 1, &fit);
       keep_better(&fit, &refined);
     }
     store_fit(job, &tile, &affine, top, &refined, &found);

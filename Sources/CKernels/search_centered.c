@@ -7,22 +7,19 @@
 
 /* Scales the values: by the farthest one, or by the range that includes 0. `zero` gets the code of
    zero that fits the whole range. */
-ALWAYS_INLINE void scale_values(search_tile *tile, bool has_zeros, float top, f32x8 *zero) {
-  const f32x8 nothing = {0};
-  f32x8 least, most, x;
+ALWAYS_INLINE void scale_values(search_tile *tile, bool has_zeros, float top, lanes *zero) {
+  lanes least, most;
   find_ends(tile, &least, &most);
-  least = WHERE(least < nothing, least, nothing);
-  most = WHERE(most > nothing, most, nothing);
-  const f32x8 range = has_zeros ? most - least : WHERE(most > -least, most, least);
+  least = smaller(least, all(0));
+  most = larger(most, all(0));
+  const lanes range = has_zeros ? most - least : choose(most > -least, most, least);
   set_range(tile, &range);
   for (ptrdiff_t i = 0; i < tile->count; i++) {
-    load_vector(tile->originals, i, &x);
-    x *= tile->inverse;
-    store_vector(&x, i, tile->scaled);
+    const lanes x = load_lanes(tile->originals + i * LANES);
+    store_lanes(tile->scaled + i * LANES, x * tile->inverse);
   }
-  const f32x8 high = nothing + top;
   *zero = -least * tile->inverse * top;
-  clamp_and_round(&nothing, &high, zero);
+  *zero = rounded_within(*zero, all(0), all(top));
 }
 
 /* How far the scale of trial i of a stage goes beyond the range, in codes. The stages have 5, 4 and
@@ -33,35 +30,52 @@ ALWAYS_INLINE float distance(int stage, int i, float spacing) {
   return spacing / (float)(1 << stage) * (float)(stage == 0 ? i : 2 * i + 1);
 }
 
-/* Trial k of a stage of symmetric groups; false if there are no more. The farthest value gets a
-   code near the first one, or near the last one. */
-ALWAYS_INLINE bool next_symmetric(int stage, int k, float spacing, float top, search_trial *trial) {
-  const f32x8 nothing = {0};
+/* Trial k of a stage of symmetric groups. The farthest value gets a code near the first one, or
+   near the last one. */
+ALWAYS_INLINE void set_symmetric(int stage, int k, float spacing, float top, search_trial *trial) {
   const float central = (top + 1) / 2, beyond = distance(stage, k / 2, spacing) - 1;
-  if (k == 2 * distance_count(stage)) return false;
-  trial->low = nothing - central;
-  trial->slope = nothing + (k % 2 == 0 ? -(central + beyond) : central - 0.5f + beyond);
-  return true;
+  trial->low = all(0 - central);
+  trial->slope = all(k % 2 == 0 ? -(central + beyond) : central - 0.5f + beyond);
 }
 
-/* Trial k of a stage of groups with zero points; false if there are no more. The zero points are
-   those next to `zero`. */
-ALWAYS_INLINE bool next_zero_point(int stage, int k, float spacing, float top, const f32x8 *zero,
-                                   search_trial *trial) {
-  const f32x8 nothing = {0}, high = nothing + top;
-  const int reach = stage < 2 ? 1 : 2, width = 2 * reach + 1;
-  if (k == width * distance_count(stage)) return false;
-  f32x8 near = *zero + (float)(k % width - reach);
-  clamp_and_round(&nothing, &high, &near);
-  trial->low = nothing - near;
-  trial->slope = nothing + (top + (distance(stage, k / width, spacing) - 0.5f));
-  return true;
+/* How many zero points next to that for the whole range a stage tries, on each side. */
+ALWAYS_INLINE int reach_of(int stage) { return stage < 2 ? 1 : 2; }
+
+/* Trial k of a stage of groups with zero points, which are those next to `zero`. */
+ALWAYS_INLINE void set_zero_point(int stage, int k, float spacing, float top, const lanes *zero,
+                                  search_trial *trial) {
+  const int reach = reach_of(stage), width = 2 * reach + 1;
+  const lanes near = rounded_within(*zero + (float)(k % width - reach), all(0), all(top));
+  trial->low = 0 - near;
+  trial->slope = all(top + (distance(stage, k / width, spacing) - 0.5f));
 }
 
-ALWAYS_INLINE void try_codes(const search_tile *tile, float top, search_fit *fit) {
-  search_sums sums;
-  sum_codes(tile, &fit->trial, false, top, &sums);
-  fit_scale(&sums.products, &sums.squares, fit);
+ALWAYS_INLINE void try_codes(const search_tile *tile, float top, int count, search_fit *fits) {
+  search_sums sums[TRIALS];
+  sum_codes(tile, fits, count, false, top, sums);
+  for (int t = 0; t < count; t++) fit_scale(&sums[t].products, &sums[t].squares, &fits[t]);
+}
+
+/* Tries all trials of a stage. An odd one is tried alone. */
+ALWAYS_INLINE void try_stage(const search_tile *tile, bool has_zeros, float top, int stage,
+                             float spacing, const lanes *zero, search_fit *best) {
+  search_fit fits[TRIALS] = {*best, *best};
+  const int width = has_zeros ? 2 * reach_of(stage) + 1 : 2;
+  const int last = width * distance_count(stage) - 1;
+  for (int k = 0; k <= last; k += TRIALS) {
+    for (int t = 0; t < TRIALS; t++) {
+      const int number = k + t < last ? k + t : last;
+      has_zeros ? set_zero_point(stage, number, spacing, top, zero, &fits[t].trial)
+                : set_symmetric(stage, number, spacing, top, &fits[t].trial);
+    }
+    if (k < last) {
+      try_codes(tile, top, TRIALS, fits);
+      for (int t = 0; t < TRIALS; t++) keep_better(&fits[t], best);
+    } else {
+      try_codes(tile, top, 1, fits);
+      keep_better(fits, best);
+    }
+  }
 }
 
 ALWAYS_INLINE void load_result(const search_job *job, const search_tile *tile, bool has_zeros,
@@ -81,23 +95,18 @@ ALWAYS_INLINE void improve(const search_job *job, bool spread, bool weighted, pt
   search_tile tile;
   search_result result = {.low = {0}}, found = result;
   search_fit best = {.gain = {0}}, fit = best;
-  f32x8 zero;
+  lanes zero;
   load_tile(job, spread, weighted, first, &tile);
   load_result(job, &tile, has_zeros, central, &result);
   find_error(&tile, top, &result);
   scale_values(&tile, has_zeros, top, &zero);
   for (int stage = 0; stage <= job->effort; stage++) {
-    for (int k = 0; has_zeros ? next_zero_point(stage, k, spacing, top, &zero, &fit.trial)
-                              : next_symmetric(stage, k, spacing, top, &fit.trial);
-         k++) {
-      try_codes(&tile, top, &fit);
-      keep_better(&fit, &best);
-    }
+    try_stage(&tile, has_zeros, top, stage, spacing, &zero, &best);
     search_fit refined = best;
     for (int k = 0; k < (stage < 2 ? 2 : 8); k++) {
       fit = refined;
       fit.trial.slope = 1 / fit.scale;
-      try_codes(&tile, top, &fit);
+      try_codes(&tile, top, 1, &fit);
       keep_better(&fit, &refined);
     }
     found.low = refined.trial.low;

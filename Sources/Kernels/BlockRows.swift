@@ -70,9 +70,10 @@ extension BlockType {
   ///
   /// In Q3_K, Q6_K and IQ4_XS it starts from the block of `encodeRows`, or from the best scales of
   /// both signs and the float16 that fits them best; the rounds are the same, without minima. In
-  /// Q4_0, Q5_0 and IQ4_NL it tries scales of both signs, and fits the best one in each round. In
-  /// TQ1_0 and TQ2_0 the scale is a weighted mean of the magnitudes of at least half the scale. In
-  /// MXFP4 the neighboring exponents are tried. Q4_1, Q5_1 and Q8_0 get the blocks of `encodeRows`.
+  /// IQ4_NL it tries scales of both signs, and fits the best one in each round. In TQ1_0 and TQ2_0
+  /// the scale is a weighted mean of the magnitudes of at least half the scale. In MXFP4 the
+  /// neighboring exponents are tried. Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 store groups, which
+  /// `GroupKernel` searches, and get the blocks of `encodeRows` here.
   ///
   /// - Parameters:
   ///   - values: rows × `columnCount` floats.

@@ -71,7 +71,8 @@ import Testing
   @Test(
     "the error of random weights is smaller than that of llama.cpp (seed 165)",
     arguments: zip(
-      SymmetricRowsTests.types, [0.95, 0.95, 0.965, 0.97, 0.98, 0.98, 0.8, 0.8, 0.98]))
+      [BlockType.q3_K, .q6_K, .iq4_NL, .iq4_XS, .tq1_0, .tq2_0, .mxfp4],
+      [0.965, 0.97, 0.98, 0.98, 0.8, 0.8, 0.98]))
   func symmetricGain(type: BlockType, ratio: Double) throws {
     var random = Seeded(165)
     let values = (0..<32768).map { _ in
@@ -118,7 +119,7 @@ import Testing
   func others() {
     var random = Seeded(164)
     let values = random.weights(4096)
-    for type in [BlockType.q4_1, .q5_1, .q8_0] {
+    for type in BlockEncodingTests.types {
       #expect(
         type.searchRows(values, columnCount: 1024, on: .best)
           == type.encodeRows(values, columnCount: 1024, on: .best))

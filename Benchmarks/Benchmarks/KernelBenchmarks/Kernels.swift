@@ -60,6 +60,41 @@ let benchmarks: @Sendable () -> Void = {
           set, UInt32(type), $0.values, Tile.count / 32, $0.codes, $0.scales, $0.biases)
       }
     }
+    for size in [32, 128] {
+      let count = Tile.count / size
+      measure("search with a bias, 4 bits, groups of \(size)") {
+        _ = pleat_search_affine(
+          set, $0.values, count, size, 4, PLEAT_FLOAT16, nil, 1, 1, $0.output, $0.codes, $0.scales,
+          $0.biases)
+      }
+      measure("search without an offset, 4 bits, groups of \(size)") {
+        _ = pleat_search_symmetric(
+          set, $0.values, count, size, 4, PLEAT_FLOAT16, nil, 1, 1, $0.output, $0.codes, $0.scales)
+      }
+      measure("search with a zero point, 4 bits, groups of \(size)") {
+        _ = pleat_search_zero_point(
+          set, $0.values, count, size, 4, PLEAT_FLOAT16, nil, 1, 1, $0.output, $0.codes, $0.scales,
+          $0.biases)
+      }
+    }
+    let blocks = [
+      (10, "Q2_K"), (11, "Q3_K"), (12, "Q4_K"), (13, "Q5_K"), (14, "Q6_K"), (20, "IQ4_NL"),
+      (23, "IQ4_XS"), (34, "TQ1_0"), (35, "TQ2_0"), (39, "MXFP4"),
+    ]
+    for (type, name) in blocks {
+      measure("ggml, \(name)") {
+        _ = pleat_ggml_encode_rows(
+          set, UInt32(type), $0.values, Tile.rows, Tile.columns, nil, $0.bytes)
+      }
+      measure("ggml, \(name) with importance") {
+        _ = pleat_ggml_encode_rows(
+          set, UInt32(type), $0.values, Tile.rows, Tile.columns, $0.importance, $0.bytes)
+      }
+      measure("search, \(name)") {
+        _ = pleat_ggml_search_rows(
+          set, UInt32(type), 2, $0.values, Tile.rows, Tile.columns, nil, $0.bytes)
+      }
+    }
     measure("decode, groups of 32 with a bias") {
       pleat_decode_affine(set, $0.codes, Tile.count / 32, 32, $0.scales, $0.biases, $0.output)
     }
@@ -73,6 +108,8 @@ let benchmarks: @Sendable () -> Void = {
 final class Tile: @unchecked Sendable {
   /// The number of weights, which is what a worker decodes at a time.
   static let count = 1 << 15
+  static let columns = 1 << 11
+  static let rows = count / columns
 
   let values = UnsafeMutablePointer<Float>.allocate(capacity: count)
   let halves = UnsafeMutablePointer<UInt16>.allocate(capacity: count)
@@ -82,6 +119,7 @@ final class Tile: @unchecked Sendable {
   let otherCodes = UnsafeMutablePointer<UInt8>.allocate(capacity: count)
   let scales = UnsafeMutablePointer<Float>.allocate(capacity: count)
   let biases = UnsafeMutablePointer<Float>.allocate(capacity: count)
+  let importance = UnsafeMutablePointer<Float>.allocate(capacity: columns)
 
   /// Fills the tile with sums of four pseudo-random numbers, which are nearly normally distributed.
   init() {
@@ -98,6 +136,7 @@ final class Tile: @unchecked Sendable {
       biases[index] = -0.1
       codes[index] = UInt8(truncatingIfNeeded: state >> 60) & 3
     }
+    for column in 0..<Self.columns { importance[column] = Float(1 + column % 31) }
     pleat_f32_to_f16(PLEAT_PORTABLE, values, Self.count, halves)
     for index in 0..<4 * Self.count { bytes[index] = 0 }
   }
