@@ -34,12 +34,13 @@ public struct ImportanceCopy: Sendable {
         .usage, "the form of the importance matrix is not given", file: path,
         expected: "--to \(Self.formNames), or an output that ends in .gguf or .dat")
     }
-    for matrix in matrices where FileSystem.isSame(FilePath(matrix.path), FilePath(path)) {
+    let inputs = matrices.flatMap(\.paths)
+    if inputs.contains(where: { FileSystem.isSame(FilePath($0), FilePath(path)) }) {
       throw ModelError(
         .usage, "the output is the input", file: path, hint: "write to another path")
     }
     matrix = try ImportanceMatrix.merged(matrices)
-    sources = matrices.map(\.path)
+    sources = inputs
     self.form = form
     self.path = path
     byteCount = try matrix.byteCount(as: form)

@@ -22,6 +22,8 @@ public struct MetadataChanges: Sendable {
   public private(set) var changes: [Change] = []
   /// Notes for the user.
   public private(set) var notes: [String] = []
+  /// The paths of files that were read for the changes.
+  private(set) var inputs: [String] = []
 
   let metadata: Metadata
   /// Whether values have types; otherwise all are text.
@@ -99,6 +101,7 @@ public struct MetadataChanges: Sendable {
     }
     let limits = ReadLimits()
     let file = try InputFile(FilePath(path))
+    inputs.append(path)
     guard file.byteCount <= limits.headerByteCount else {
       throw ModelError(
         .limit, "the file is too large for a chat template", file: path,

@@ -35,7 +35,9 @@ public struct MetadataCopy: Sendable {
     self.changes = changes
     layout = try model.reader.copyLayout(
       WriteOptions(path: FilePath(path)), changing: changes.applied)
-    try Destination(path: path, format: model.format).check(layout, against: [model])
+    var destination = Destination(path: path, format: model.format)
+    destination.otherInputs = changes.inputs
+    try destination.check(layout, against: [model])
     notes = changes.notes + Self.leftOut(model, layout)
   }
 

@@ -18,6 +18,9 @@ public struct Destination: Sendable {
   public var preTokenizer: String?
   /// A tokenizer that replaces that of the model.
   public var tokenizerDonor: TokenizerDonor?
+  /// The paths of files that the run reads besides models, such as its recipe; the output replaces
+  /// none of them.
+  public var otherInputs: [String] = []
 
   /// Creates a destination.
   public init(
@@ -81,7 +84,9 @@ public struct Destination: Sendable {
   func check(_ layout: any OutputLayout, against models: [Model]) throws(ModelError) {
     let path = FilePath(path)
     for output in layout.folder.map({ [$0] }) ?? layout.fileNames.map(path.sibling)
-    where models.contains(where: { $0.reads(output) }) || tokenizerDonor?.reads(output) == true {
+    where models.contains(where: { $0.reads(output) }) || tokenizerDonor?.reads(output) == true
+      || otherInputs.contains(where: { FileSystem.isSame(FilePath($0), output) })
+    {
       throw ModelError(
         .usage, "the output is the input", file: output.string, hint: "write to another path")
     }

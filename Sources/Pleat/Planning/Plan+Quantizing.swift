@@ -26,6 +26,8 @@ extension Plan {
     demanding demand: QuantizationDemand = .nothing, adding adapters: [AppliedAdapter] = []
   ) throws(ModelError) -> Plan {
     try model.requireNumbers()
+    var destination = destination
+    destination.otherInputs += importance?.matrix.paths ?? []
     let changes = adapters.isEmpty ? [:] : try model.changes(by: adapters)
     let head = try HeadPlan(model, changes, by: adapters, to: destination.format)
     let subject = MixPlan.Subject(
@@ -131,9 +133,9 @@ extension TensorWish {
     let grouping = quantizer.grouping
     if grouping.offset != .bias, changes.contains(where: { $0.groupSize != nil }) {
       throw ModelError(
-        .unsupported, "the scheme stores no biases, which a QA-LoRA adapter changes",
-        tensor: source.name, expected: "groups with a bias: scheme minmax, or --type Q4_1",
-        found: quantizer.schemeName,
+        .unsupported, "the groups store no biases, which a QA-LoRA adapter changes",
+        tensor: source.name, expected: "groups with a bias: --offset bias, or --type Q4_1",
+        found: grouping.description,
         hint: "or quantize without --adapter, then use pleat fold")
     }
     func isAfterRounding(_ change: PairedChange) -> Bool {

@@ -152,8 +152,10 @@ struct Quantize: ParsableCommand {
     let source = try Model.open(model)
     let importance = try quantization.importance(for: source)
     if let importance { consoleOptions.console.note(importance.summary) }
+    var destination = try output.destination()
+    destination.otherInputs += [quantization.recipe].compactMap(\.self)
     let plan = try Plan.quantizing(
-      source, try quantization.resolved(), to: try output.destination(), weighing: importance,
+      source, try quantization.resolved(), to: destination, weighing: importance,
       requantizing: quantization.requantize,
       demanding: quantization.strict ? .everything : .something,
       adding: try folding.uses(in: source))

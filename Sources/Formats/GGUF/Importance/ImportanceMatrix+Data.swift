@@ -81,7 +81,7 @@ extension ImportanceMatrix {
     }
     let (chunkCount, dataset) = try reader.ending()
     var matrix = ImportanceMatrix(
-      path: file.path.string, form: .dat, entries: entries,
+      paths: [file.path.string], form: .dat, entries: entries,
       datasets: dataset.isEmpty ? [] : [dataset],
       chunkCount: chunkCount ?? entries.lazy.flatMap(\.counts).max() ?? 0, chunkSize: nil)
     matrix.faults = faults

@@ -38,7 +38,7 @@ extension ImportanceMatrix {
           counts: counts.map { Int(exactly: $0.rounded(.toNearestOrAwayFromZero)) ?? 0 }))
     }
     var matrix = ImportanceMatrix(
-      path: path, form: .gguf, entries: entries, datasets: datasets, chunkCount: chunkCount,
+      paths: [path], form: .gguf, entries: entries, datasets: datasets, chunkCount: chunkCount,
       chunkSize: chunkSize)
     matrix.faults = faults
     return matrix

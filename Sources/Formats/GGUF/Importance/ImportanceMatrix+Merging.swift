@@ -38,7 +38,7 @@ extension ImportanceMatrix {
     }
     let largest = entries.lazy.flatMap(\.counts).max() ?? 0
     return ImportanceMatrix(
-      path: matrices.map(\.path).joined(separator: ", "), form: .gguf, entries: entries,
+      paths: matrices.flatMap(\.paths), form: .gguf, entries: entries,
       datasets: matrices.flatMap(\.datasets), chunkCount: largest / size, chunkSize: size)
   }
 }

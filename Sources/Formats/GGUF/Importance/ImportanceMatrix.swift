@@ -15,8 +15,8 @@ public struct ImportanceMatrix: Sendable {
     case dat
   }
 
-  /// The path of the file; several paths after a merge.
-  public var path: String
+  /// The paths of the files that are added up; one unless matrices were merged.
+  public var paths: [String]
   /// The form of the file that it was read from, which is also the unit of the counts.
   public var form: Form
   /// The entries, sorted by the bytes of their names; no two have the same name.
@@ -32,10 +32,10 @@ public struct ImportanceMatrix: Sendable {
 
   /// Creates a matrix from its parts.
   init(
-    path: String, form: Form, entries: [Entry], datasets: [String], chunkCount: Int,
+    paths: [String], form: Form, entries: [Entry], datasets: [String], chunkCount: Int,
     chunkSize: Int?
   ) {
-    self.path = path
+    self.paths = paths
     self.form = form
     self.entries = entries.sorted {
       $0.name.utf8.lexicographicallyPrecedes($1.name.utf8)
@@ -47,6 +47,9 @@ public struct ImportanceMatrix: Sendable {
 
   /// The size of a chunk that llama-imatrix uses unless it is told another one.
   public static let usualChunkSize = 512
+
+  /// The paths of all files, for messages.
+  public var path: String { paths.joined(separator: ", ") }
 
   // MARK: - Reading
 
