@@ -16,8 +16,9 @@ import safetensors.torch
 import torch
 from architecture_tokenizers import PRE_TOKENIZERS
 from architectures import CASES, VOCABULARY, Case
+from llama_runs import logits
 from more_architectures import MORE_CASES
-from test_llama import logits, rms
+from test_llama import rms
 
 pytestmark = pytest.mark.llama
 TYPES = ["f32", "f16", "bf16"]

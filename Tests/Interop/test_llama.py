@@ -8,6 +8,7 @@ import models
 import numpy as np
 import pytest
 import tinylm_gguf
+from llama_runs import logits
 from tinylm_gguf import checkpoint
 
 pytestmark = pytest.mark.llama
@@ -29,35 +30,12 @@ ACTIVATION_NOISE = 0.04
 WIDE_ACTIVATION_NOISE = 0.07
 # With F32 weights and an F32 cache only the order of sums differs; measured: at most 2e-5.
 EXACT = 1e-3
-F32 = 0  # the number of the type in ggml, for the KV cache
 
 
 @pytest.fixture(scope="module")
 def rows() -> np.ndarray:
     """512 held-out tokens: one row of English and one of Python."""
     return np.concatenate([models.held_out("A")[:1], models.held_out("B")[:1]])
-
-
-def logits(path: Path, rows: np.ndarray) -> np.ndarray:
-    import llama_cpp
-
-    count = rows.shape[1]
-    model = llama_cpp.Llama(
-        str(path),
-        n_ctx=count,
-        n_batch=count,
-        logits_all=True,
-        verbose=False,
-        type_k=F32,
-        type_v=F32,
-    )
-    results = []
-    for row in rows:
-        model.reset()
-        model.eval(row.tolist())
-        results.append(model.scores[:count].copy())
-    model.close()
-    return np.stack(results)
 
 
 def rms(values: np.ndarray) -> float:

@@ -5,8 +5,9 @@ import gguf
 import models
 import numpy as np
 import pytest
+from llama_runs import logits, perplexity
 from test_fold import QALORA, TOLERANCE
-from test_llama import ACTIVATION_NOISE, logits, rms
+from test_llama import ACTIVATION_NOISE, rms
 
 pytestmark = pytest.mark.llama
 
@@ -49,19 +50,6 @@ def test_llama_matches_the_repacked_codes(pleat, tinylm, tmp_path, rows, source)
     # Block types show that the codes were repacked and not decoded.
     types = {tensor.tensor_type.name for tensor in gguf.GGUFReader(out).tensors}
     assert types & {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"}
-
-
-def perplexity(path, name: str) -> float:
-    """exp of the mean negative log-likelihood like `models.perplexity`, in llama.cpp."""
-    rows = models.held_out(name)
-    total, count = 0.0, 0
-    for part in np.split(rows, len(rows) // 16):
-        scores = logits(path, part)[:, :-1].astype(np.float64)
-        scores -= scores.max(-1, keepdims=True)
-        chosen = np.take_along_axis(scores, part[:, 1:, None], -1)[..., 0]
-        total -= (chosen - np.log(np.exp(scores).sum(-1))).sum()
-        count += chosen.size
-    return float(np.exp(total / count))
 
 
 def test_a_folded_qalora_runs_in_llama_like_the_unmerged_adapter(pleat, tinylm, trained, tmp_path):
