@@ -2,13 +2,14 @@
 
     gptq_rtn.py <checkpoint> <output> <bits> <group size> <threads>
 
-Prints the seconds spent on imports as JSON.
+The paths are absolute. Prints the seconds spent on imports as JSON.
 """
 
 import json
 import os
 import sys
 import time
+from pathlib import Path
 
 begin = time.perf_counter()
 
@@ -24,6 +25,8 @@ from gptqmodel.quantization import RTNConfig  # noqa: E402
 def main() -> None:
     imports = time.perf_counter() - begin
     checkpoint, output, bits, group, threads = sys.argv[1:]
+    # gptqmodel writes its logs into the current folder.
+    os.chdir(Path(output).parent)
     torch.set_num_threads(int(threads))
     config = RTNConfig(bits=int(bits), group_size=int(group))
     model = GPTQModel.load(checkpoint, config, device="cpu")
