@@ -1,0 +1,243 @@
+"""PEFT models on quantized bases: QA-LoRA with the groups of the base, or plain LoRA."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import peft
+import torch
+from peft.tuners.lora.gptq import GPTQLoraLinear
+from torch import nn
+
+from .error import PleatError
+from .layer import PleatLinear
+
+_FOLD_HINT = "save_pretrained, then: pleat fold base.pleat --adapter ADAPTER -o tuned.pleat"
+
+
+class PooledLoraLinear(GPTQLoraLinear):
+    """PEFT's layer for QA-LoRA and LoRA on quantized weights, on any base layer.
+
+    PEFT makes it for layers of GPTQ only, but it asks nothing of its base layer that PleatLinear
+    and nn.Linear cannot do.
+    """
+
+    def __init__(self, base_layer: nn.Module, adapter_name: str, config: Any, **options: Any):
+        super().__init__(base_layer, adapter_name, config=config, **options)
+        # A second name of the base layer, under which its tensors would be saved twice.
+        del self._modules["quant_linear_module"]
+
+    @property
+    def quant_linear_module(self) -> nn.Module:
+        """The base layer, as PEFT calls it."""
+        return self.base_layer
+
+    def _get_in_out_features(self, module: nn.Module) -> tuple[int, int]:
+        return module.in_features, module.out_features
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.contiguous())
+
+    def merge(self, *arguments: Any, **options: Any) -> None:
+        """Refused: merging into groups is what `pleat fold` does."""
+        raise PleatError("unsupported", "an adapter is not merged in PyTorch", hint=_FOLD_HINT)
+
+
+# PEFT looks for a config.json in a folder; that of a pleat file is inside.
+warnings.filterwarnings("ignore", r"Could not find a config file in .*\.pleat ", UserWarning)
+
+_LAYERS: dict[type[nn.Module], type[nn.Module]] = {PleatLinear: PooledLoraLinear}
+
+
+def adapt(
+    model: nn.Module,
+    r: int = 16,
+    alpha: float = 32,
+    *,
+    dropout: float = 0.0,
+    targets: Sequence[str] | str | None = None,
+    group_size: int | None = None,
+    pooled: bool = True,
+    **config: Any,
+) -> peft.PeftModel:
+    """Makes a PEFT model with a new adapter for the PleatLinear layers of a model.
+
+    The adapter is a QA-LoRA with the groups of the base, or of `group_size` columns, a multiple of
+    these: `pleat fold` adds it to the offsets of the base. `pooled=False` makes a plain LoRA.
+    `targets` are the last words of names, such as "q_proj", or complete names; by default all
+    PleatLinear but the head. `config` goes to LoraConfig. Throws PleatError.
+    """
+    layers = {
+        name: module for name, module in model.named_modules() if isinstance(module, PleatLinear)
+    }
+    chosen = _chosen(layers, targets, model)
+    if pooled:
+        group_size = _group_size(chosen, group_size)
+        _warn_of_zero_points(chosen)
+    return _with_adapter(model, chosen, _LAYERS, group_size, r, alpha, dropout, pooled, config)
+
+
+def qalora(
+    model: nn.Module,
+    group_size: int = 32,
+    r: int = 16,
+    alpha: float = 32,
+    *,
+    dropout: float = 0.0,
+    targets: Sequence[str] | str | None = None,
+    **config: Any,
+) -> peft.PeftModel:
+    """Makes a PEFT model with a new QA-LoRA adapter for a model that is not in a pleat file.
+
+    Its layers are nn.Linear, or those of a GPTQ model, whose groups `group_size` should be. By
+    default all of them but the head are adapted. Throws PleatError.
+    """
+    layers = {name: module for name, module in model.named_modules() if _is_linear(module)}
+    chosen = _chosen(layers, targets, model)
+    for name, module in chosen.items():
+        _check_divides(name, module, group_size)
+    # PEFT itself knows the layers of GPTQ. For nn.Linear it would ignore use_qalora silently.
+    kinds = {**_LAYERS, nn.Linear: PooledLoraLinear}
+    return _with_adapter(model, chosen, kinds, group_size, r, alpha, dropout, True, config)
+
+
+def load_adapter(
+    model: nn.Module, folder: str | os.PathLike, *, trainable: bool = False
+) -> peft.PeftModel:
+    """Makes a PEFT model with an adapter that `save_pretrained` wrote, to use it or to train on.
+
+    Pass a fresh model, from `pleat.load` or, for an adapter of `pleat.qalora`, from transformers.
+    """
+    config = peft.PeftConfig.from_pretrained(os.fspath(folder))
+    if not isinstance(config, peft.LoraConfig):
+        raise PleatError(
+            "unsupported", "the adapter is not a LoRA", file=folder, found=str(config.peft_type)
+        )
+    config.inference_mode = not trainable
+    kinds = {**_LAYERS, nn.Linear: PooledLoraLinear} if config.use_qalora else _LAYERS
+    config._register_custom_module(dict(kinds))
+    return peft.PeftModel.from_pretrained(
+        model, os.fspath(folder), config=config, is_trainable=trainable
+    )
+
+
+def _is_linear(module: nn.Module) -> bool:
+    """Whether a layer is nn.Linear or one of gptqmodel's."""
+    if isinstance(module, (nn.Linear, PleatLinear)):
+        return True
+    # A model with such layers has imported them; importing them here would take long.
+    gptq = sys.modules.get("gptqmodel.nn_modules.qlinear")
+    return gptq is not None and isinstance(module, gptq.BaseQuantLinear)
+
+
+def _chosen(
+    layers: dict[str, nn.Module], targets: Sequence[str] | str | None, model: nn.Module
+) -> dict[str, nn.Module]:
+    """The layers that are adapted."""
+    if targets is None:
+        find_head = getattr(model, "get_output_embeddings", None)
+        head = find_head() if find_head else None
+        chosen = {name: module for name, module in layers.items() if module is not head}
+    else:
+        words = [targets] if isinstance(targets, str) else list(targets)
+        for word in words:
+            if not any(_matches(name, word) for name in layers):
+                raise PleatError(
+                    "usage",
+                    f"no layer that can be adapted has the name '{word}'",
+                    expected=", ".join(sorted({name.rpartition(".")[2] for name in layers})),
+                )
+        chosen = {
+            name: module
+            for name, module in layers.items()
+            if any(_matches(name, word) for word in words)
+        }
+    if not chosen:
+        raise PleatError(
+            "usage",
+            "the model has no layers to adapt",
+            hint="pleat.adapt takes a model of pleat.load, pleat.qalora any other",
+        )
+    return chosen
+
+
+def _matches(name: str, word: str) -> bool:
+    return name == word or name.endswith("." + word)
+
+
+def _group_size(chosen: dict[str, nn.Module], asked: int | None) -> int:
+    """The columns in a group of the adapter: whole groups of every layer."""
+    sizes = {module.groups.size for module in chosen.values()}
+    size = math.lcm(*sizes) if asked is None else asked
+    for name, module in chosen.items():
+        if size % module.groups.size:
+            raise PleatError(
+                "usage",
+                "the groups of the adapter are not whole groups of the base",
+                tensor=name,
+                expected=f"a multiple of {module.groups.size}",
+                found=str(size),
+            )
+        _check_divides(name, module, size)
+    return size
+
+
+def _check_divides(name: str, module: nn.Module, size: int) -> None:
+    if size < 1 or module.in_features % size:
+        raise PleatError(
+            "usage",
+            "the groups of the adapter do not divide the inputs of a layer",
+            tensor=name,
+            expected=f"a divisor of {module.in_features}",
+            found=str(size),
+            hint="targets=[…] leaves layers out; pooled=False makes a plain LoRA",
+        )
+
+
+def _warn_of_zero_points(chosen: dict[str, nn.Module]) -> None:
+    names = [name for name, module in chosen.items() if module.groups.offset == "zeroPoint"]
+    if names:
+        warnings.warn(
+            f"{names[0]} has whole zero points, which cannot take an adapter exactly: fold it with "
+            "--to pleat --bias-type F16, which stores biases instead",
+            stacklevel=3,
+        )
+
+
+def _with_adapter(
+    model: nn.Module,
+    chosen: dict[str, nn.Module],
+    kinds: dict[type[nn.Module], type[nn.Module]],
+    group_size: int | None,
+    r: int,
+    alpha: float,
+    dropout: float,
+    pooled: bool,
+    more: dict[str, Any],
+) -> peft.PeftModel:
+    settings: dict[str, Any] = {"task_type": "CAUSAL_LM", **more}
+    if pooled:
+        settings |= {"use_qalora": True, "qalora_group_size": group_size}
+    config = peft.LoraConfig(
+        r=r,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=_target_modules(chosen, model),
+        **settings,
+    )
+    config._register_custom_module(dict(kinds))
+    return peft.get_peft_model(model, config)
+
+
+def _target_modules(chosen: Iterable[str], model: nn.Module) -> list[str]:
+    """The last words of the names, if they select exactly the chosen layers; else the names."""
+    words = sorted({name.rpartition(".")[2] for name in chosen})
+    selected = {
+        name for name, _ in model.named_modules() if any(_matches(name, word) for word in words)
+    }
+    return words if selected == set(chosen) else sorted(chosen)

@@ -1,0 +1,130 @@
+"""Stored bytes to numbers, bit for bit as `pleat convert --to safetensors --dtype F32`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .encodings import Blocks, Encoding, Groups, Plain, row_shape
+from .error import PleatError
+
+# The plain types that numpy has; floating-point numbers become float32.
+_NUMPY_TYPES = {
+    **{"U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4"},
+    **{"U64": "<u8", "I64": "<i8", "C64": "<c8", "F16": "<f2", "F32": "<f4", "F64": "<f8"},
+}
+# The block types of GGML that Pleat decodes.
+_DECODED_BLOCKS = (
+    ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
+    + ("IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4")
+)  # fmt: skip
+_CHUNK = 1 << 20  # numbers that are decoded at once
+
+
+def decode(
+    encoding: Encoding, shape: tuple[int, ...], stored: dict[str, np.ndarray]
+) -> np.ndarray:
+    """The numbers of a tensor, from the bytes of its parts by role.
+
+    Floating-point numbers, groups and blocks become float32; integers, booleans and complex
+    numbers keep their type. Plain float32 numbers and integers may be a view of the bytes.
+    """
+    if isinstance(encoding, Plain):
+        return _decode_plain(encoding.type, stored["values"]).reshape(shape)
+    if isinstance(encoding, Blocks):
+        return _decode_blocks(encoding.type, shape, stored["blocks"])
+    return _decode_groups(encoding, shape, stored)
+
+
+def as_float32(type: str, data: np.ndarray) -> np.ndarray:
+    """Numbers of type F16, BF16, F32 or F64 as float32."""
+    if type == "BF16":
+        return (data.view("<u2").astype(np.uint32) << 16).view(np.float32)
+    return data.view(_NUMPY_TYPES[type]).astype(np.float32, copy=False)
+
+
+def unpack_codes(rows: np.ndarray, bits: int, columns: int) -> np.ndarray:
+    """The codes of rows of bytes, one in each byte: rows × columns.
+
+    Code j of 32 begins in the same bit of every run of `bits` words, so 32 steps unpack all.
+    """
+    if bits == 8:
+        return rows[:, :columns]
+    runs = -(-columns // 32)
+    words = np.zeros((len(rows), runs * bits), "<u4")
+    words.view(np.uint8)[:, : rows.shape[1]] = rows
+    codes = np.empty((len(rows), runs, 32), np.uint8)
+    mask = np.uint32((1 << bits) - 1)
+    for index in range(32):
+        word, shift = divmod(index * bits, 32)
+        code = words[:, word::bits] >> np.uint32(shift)
+        if shift + bits > 32:
+            code |= words[:, word + 1 :: bits] << np.uint32(32 - shift)
+        codes[:, :, index] = code & mask
+    return codes.reshape(len(rows), -1)[:, :columns]
+
+
+def _decode_plain(type: str, data: np.ndarray) -> np.ndarray:
+    if type in ("F16", "BF16", "F32", "F64"):
+        return as_float32(type, data)
+    if type == "BOOL":
+        return data != 0
+    if type in _NUMPY_TYPES:
+        return data.view(_NUMPY_TYPES[type])
+    raise PleatError(
+        "unsupported",
+        f"{type} is copied, not decoded",
+        hint="stored(name) gives the bytes as they are in the file",
+    )
+
+
+def _decode_groups(
+    encoding: Groups, shape: tuple[int, ...], stored: dict[str, np.ndarray]
+) -> np.ndarray:
+    rows, columns = row_shape(shape)
+    group_count = columns // encoding.size
+    codes = stored["codes"].reshape(rows, encoding.row_bytes(columns))
+    scales = as_float32(encoding.parameters, stored["scales"]).reshape(rows, group_count, 1)
+    offsets = None
+    if encoding.offset == "bias":
+        offsets = as_float32(encoding.parameters, stored["biases"]).reshape(scales.shape)
+    elif encoding.offset == "zeroPoint":
+        offsets = stored["zeros"].reshape(scales.shape).astype(np.float32)
+    values = np.empty((rows, group_count, encoding.size), np.float32)
+    step = max(1, _CHUNK // columns)
+    for start in range(0, rows, step):
+        part = slice(start, start + step)
+        chunk = unpack_codes(codes[part], encoding.bits, columns)
+        numbers = chunk.astype(np.float32).reshape(-1, group_count, encoding.size)
+        # Each operation rounds to float32 on its own, as in the format. Differences are exact.
+        if encoding.offset == "none":
+            numbers -= np.float32(1 << (encoding.bits - 1))
+        elif encoding.offset == "zeroPoint":
+            numbers -= offsets[part]
+        numbers *= scales[part]
+        if encoding.offset == "bias":
+            numbers += offsets[part]
+        values[part] = numbers
+    return values.reshape(shape)
+
+
+def _decode_blocks(type: str, shape: tuple[int, ...], data: np.ndarray) -> np.ndarray:
+    if type not in _DECODED_BLOCKS:
+        raise PleatError(
+            "unsupported",
+            f"{type} is copied, not decoded",
+            hint="stored(name) gives the bytes as they are in the file",
+        )
+    try:
+        import gguf
+    except ImportError:
+        raise PleatError(
+            "unsupported", f"decoding blocks of {type} needs the package gguf",
+            hint="pip install gguf",
+        ) from None  # fmt: skip
+    if math.prod(shape) == 0:
+        return np.zeros(shape, np.float32)
+    rows, _ = row_shape(shape)
+    blocks = np.ascontiguousarray(data).reshape(rows, -1)
+    return gguf.quants.dequantize(blocks, gguf.GGMLQuantizationType[type]).reshape(shape)

@@ -1,0 +1,156 @@
+"""pleat.read decodes every encoding to the bits of `pleat convert --to safetensors --dtype F32`."""
+
+import importlib.util
+import itertools
+import struct
+from pathlib import Path
+
+import numpy as np
+import pleat
+import pytest
+import safetensors.torch
+import torch
+from comparing import differing_bits
+from conftest import ROOT
+from pleat.checksum import crc32c
+
+SEED = 20261128
+BITS = [2, 3, 4, 5, 6, 8]
+OFFSETS = {"minmax": "bias", "zeropoint": "zeroPoint", "symmetric": "none"}
+PARAMETERS = ["F16", "BF16", "F32"]
+# All combinations of bits and offset; groups, parameters and compression alternate over them.
+CASES = [
+    (BITS[b], [16, 32, 64, 256, "row"][(2 * b + s) % 5], scheme, PARAMETERS[(b + s) % 3],
+     ["--compress"] if (b + s) % 2 else [])
+    for b, (s, scheme) in itertools.product(range(6), enumerate(OFFSETS))
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """A model with all types of numbers, a stack, a scalar, and rows of 512 and 768 columns."""
+    folder = tmp_path_factory.mktemp("model")
+    random = torch.Generator().manual_seed(SEED)
+
+    def normal(*shape, type=torch.float16):
+        return torch.randn(shape, generator=random).to(type)
+
+    tensors = {
+        "half.weight": normal(5, 512),
+        "brain.weight": normal(3, 768, type=torch.bfloat16),
+        "single.weight": normal(2, 256, type=torch.float32),
+        "double.weight": normal(2, 256, type=torch.float64),
+        "experts.weight": normal(2, 3, 256),
+        "constant.weight": torch.full((2, 256), -0.3, dtype=torch.float16),
+        "norm.weight": normal(7, type=torch.bfloat16),
+        "scalar": normal(),
+        "double": normal(3, type=torch.float64),
+        "mask": torch.tensor([True, False]),
+    }
+    for type in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64):
+        tensors[str(type).removeprefix("torch.")] = torch.arange(5, dtype=type)
+    safetensors.torch.save_file(tensors, folder / "model.safetensors", {"format": "pt", "é": "✓"})
+    (folder / "config.json").write_text('{"model_type": "odd"}\n')
+    return folder
+
+
+def converted(command, path: Path, folder: Path) -> dict[str, np.ndarray]:
+    """What the command decodes the file to."""
+    command.run("convert", path, "--to", "safetensors", "--dtype", "F32", "-o", folder)
+    tensors = {}
+    for shard in sorted(folder.glob("*.safetensors")):
+        tensors |= safetensors.torch.load_file(shard)
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def differences(found, expected: dict[str, np.ndarray]) -> dict[str, str]:
+    assert sorted(found) == sorted(expected)
+    problems = {name: differing_bits(found[name], expected[name]) for name in expected}
+    return {name: problem for name, problem in problems.items() if problem}
+
+
+def reader_of_the_document():
+    """formats/pleat.py, the slow independent reader."""
+    specification = importlib.util.spec_from_file_location("document", ROOT / "formats/pleat.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("bits", "group", "scheme", "parameters", "options"), CASES, ids=str)
+def test_groups_decode_as_the_command_does(
+    command, model, tmp_path, bits, group, scheme, parameters, options
+):
+    path = tmp_path / "model.pleat"
+    how = ["-b", bits, "-g", group, "--scheme", scheme, "--parameters", parameters, *options]
+    command.run("quantize", model, "--to", "pleat", *how, "-o", path)
+    file = pleat.read(path, check=True)
+    encoding = file.tensors["half.weight"].encoding
+    assert (encoding.bits, encoding.offset) == (bits, OFFSETS[scheme])
+    assert encoding.size == (512 if group == "row" else group)
+    assert encoding.parameters == parameters
+    assert file.metadata == {"format": "pt", "é": "✓"}
+    assert file.companion("config.json") == (model / "config.json").read_bytes()
+    assert not differences(file, converted(command, path, tmp_path / "decoded"))
+
+
+def test_blocks_and_plain_types_decode_as_the_command_does(command, fixtures, tmp_path):
+    path = tmp_path / "blocks.pleat"
+    path.write_bytes((fixtures / "seeds/pleat/blocks.pleat").read_bytes())
+    file = pleat.read(path, check=True)
+    assert {str(tensor.encoding) for tensor in file.tensors.values()} >= {
+        "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4",
+        "F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64",
+    }  # fmt: skip
+    assert not differences(file, converted(command, path, tmp_path / "decoded"))
+
+
+def test_the_reader_of_the_document_decodes_the_same(quantized):
+    path = quantized("-b", 3, "--scheme", "minmax")
+    document = reader_of_the_document().PleatFile.open(path)
+    expected = {name: document.floats(name) for name in document.tensors}
+    assert not differences(pleat.read(path), expected)
+
+
+def test_attached_adapters_are_read(command, quantized, fixtures, tmp_path):
+    both = tmp_path / "both.pleat"
+    folder = fixtures / "adapters/qalora_int4"
+    command.run(
+        "attach", quantized("-b", 4), "--adapter", folder, "--name", "é", "--compress", "-o", both
+    )
+    file = pleat.read(both, check=True)
+    expected = safetensors.torch.load_file(folder / "adapter_model.safetensors")
+    expected = {name: tensor.numpy() for name, tensor in expected.items()}
+    assert not differences(file.adapter("é"), expected)
+    assert file.adapters["é"].config["use_qalora"] is True
+
+
+def test_only_what_is_asked_for_is_read(quantized):
+    """Raw parts are views of the mapped file, and stay read-only."""
+    file = pleat.read(quantized("-b", 4))
+    parts = file.stored("model.layers.0.mlp.up_proj.weight")
+    assert list(parts) == ["codes", "scales", "biases"]
+    assert all(not part.flags.owndata and not part.flags.writeable for part in parts.values())
+
+
+def with_header(contents: bytes, old: bytes, new: bytes) -> bytes:
+    """The file with a text of its header replaced, and valid checksums."""
+    (offset,) = struct.unpack_from("<Q", contents, 16)
+    header = contents[offset:].replace(old, new)
+    assert header != contents[offset:]
+    checksum = crc32c(np.frombuffer(header, np.uint8))
+    total = offset + len(header)
+    preamble = contents[:12] + struct.pack("<IQQQ20x", checksum, offset, len(header), total)
+    preamble += struct.pack("<I", crc32c(np.frombuffer(preamble, np.uint8)))
+    return preamble + contents[64:offset] + header
+
+
+def test_packed_floats_are_no_numbers(fixtures, tmp_path):
+    contents = (fixtures / "seeds/pleat/shapes.pleat").read_bytes()
+    path = tmp_path / "model.pleat"
+    path.write_bytes(with_header(contents, b'"U8"', b'"F8_E4M3"'))
+    file = pleat.read(path, check=True)
+    with pytest.raises(pleat.PleatError, match="F8_E4M3 is copied, not decoded") as refusal:
+        file["rank 5"]
+    assert refusal.value.kind == "unsupported" and refusal.value.tensor == "rank 5"
+    assert file.stored("rank 5")["values"].shape == (24,)
