@@ -1,42 +1,16 @@
 """The pleat command, the fixtures, and files that several tests share."""
 
-import os
-import subprocess
 from pathlib import Path
 
 import ggml
 import pytest
 import tinylm_gguf
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-class Pleat:
-    def __init__(self, path: str):
-        self.path = path
-
-    def attempt(self, *arguments) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [self.path, *map(str, arguments)], capture_output=True, text=True, timeout=300
-        )
-
-    def run(self, *arguments) -> str:
-        """The standard output. Fails the test with the error output if the command fails."""
-        result = self.attempt(*arguments)
-        if result.returncode != 0:
-            command = " ".join(["pleat", *map(str, arguments)])
-            pytest.fail(
-                f"{command}\nexit status {result.returncode}\n{result.stderr}", pytrace=False
-            )
-        return result.stdout
+from pleat_command import ROOT, Pleat, installed
 
 
 @pytest.fixture(scope="session")
 def pleat() -> Pleat:
-    path = os.environ.get("PLEAT", str(ROOT / ".build/release/pleat"))
-    if not os.access(path, os.X_OK):
-        pytest.exit(f"expected the pleat command at {path}; run scripts/interop", returncode=4)
-    return Pleat(path)
+    return installed()
 
 
 @pytest.fixture(scope="session")

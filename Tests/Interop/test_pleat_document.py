@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import rtn
 import safetensors.numpy
-import safetensors.torch
-import torch
+import typed_model
 import zstandard
 from pleat import PleatFile
 from pleat_files import Writer
@@ -37,26 +36,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    """A model with rows divisible by 16 … 256, a stack, all float types, and a scalar."""
-    folder = tmp_path_factory.mktemp("model")
-    random = torch.Generator().manual_seed(SEED)
-
-    def normal(*shape, type=torch.float16):
-        return torch.randn(shape, generator=random).to(type)
-
-    tensors = {
-        "half.weight": normal(5, 512),
-        "brain.weight": normal(3, 768, type=torch.bfloat16),
-        "single.weight": normal(2, 256, type=torch.float32),
-        "double.weight": normal(2, 256, type=torch.float64),
-        "experts.weight": normal(2, 3, 256),
-        "constant.weight": torch.full((2, 256), -0.3, dtype=torch.float16),
-        "norm.weight": normal(7, type=torch.bfloat16),
-        "scalar": normal(),
-    }
-    safetensors.torch.save_file(tensors, folder / "model.safetensors", {"format": "pt", "é": "✓"})
-    (folder / "config.json").write_text('{"model_type": "odd"}\n')
-    return folder
+    return typed_model.write(tmp_path_factory.mktemp("model"), typed_model.floats(SEED))
 
 
 def differences(pleat, path: Path) -> dict[str, str]:

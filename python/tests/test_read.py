@@ -10,8 +10,9 @@ import pleat
 import pytest
 import safetensors.torch
 import torch
+import typed_model
 from comparing import differing_bits
-from conftest import ROOT
+from pleat_command import ROOT
 from pleat.checksum import crc32c
 
 SEED = 20261128
@@ -29,29 +30,10 @@ CASES = [
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
     """A model with all types of numbers, a stack, a scalar, and rows of 512 and 768 columns."""
-    folder = tmp_path_factory.mktemp("model")
-    random = torch.Generator().manual_seed(SEED)
-
-    def normal(*shape, type=torch.float16):
-        return torch.randn(shape, generator=random).to(type)
-
-    tensors = {
-        "half.weight": normal(5, 512),
-        "brain.weight": normal(3, 768, type=torch.bfloat16),
-        "single.weight": normal(2, 256, type=torch.float32),
-        "double.weight": normal(2, 256, type=torch.float64),
-        "experts.weight": normal(2, 3, 256),
-        "constant.weight": torch.full((2, 256), -0.3, dtype=torch.float16),
-        "norm.weight": normal(7, type=torch.bfloat16),
-        "scalar": normal(),
-        "double": normal(3, type=torch.float64),
-        "mask": torch.tensor([True, False]),
-    }
+    tensors = typed_model.floats(SEED) | {"mask": torch.tensor([True, False])}
     for type in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64):
         tensors[str(type).removeprefix("torch.")] = torch.arange(5, dtype=type)
-    safetensors.torch.save_file(tensors, folder / "model.safetensors", {"format": "pt", "é": "✓"})
-    (folder / "config.json").write_text('{"model_type": "odd"}\n')
-    return folder
+    return typed_model.write(tmp_path_factory.mktemp("model"), tensors)
 
 
 def converted(command, path: Path, folder: Path) -> dict[str, np.ndarray]:

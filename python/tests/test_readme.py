@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pleat
-from conftest import ROOT
+from pleat_command import ROOT
 from training import decoded, logits
 
 
