@@ -18,7 +18,7 @@ ALWAYS_INLINE int64_t minmax_batch(const float *restrict values, ptrdiff_t group
   finish_scales(&batch, groups, format);
   int64_t fault = find_fault(&batch, groups);
   if (fault >= 0) return fault;
-  for (ptrdiff_t k = 0; k < groups; k++) {
+  for (ptrdiff_t k = 0; codes && k < groups; k++) {
     write_codes(values + k * size, size, batch.biases[k], batch.divisors[k], 0, top,
                 codes + k * size);
   }
@@ -41,7 +41,7 @@ ALWAYS_INLINE int64_t symmetric_batch(const float *restrict values, ptrdiff_t gr
   finish_scales(&batch, groups, format);
   int64_t fault = find_fault(&batch, groups);
   if (fault >= 0) return fault;
-  for (ptrdiff_t k = 0; k < groups; k++) {
+  for (ptrdiff_t k = 0; codes && k < groups; k++) {
     write_codes(values + k * size, size, 0.0f, batch.divisors[k], -zero, top, codes + k * size);
   }
   memcpy(scales, batch.scales, (size_t)groups * sizeof *scales);
@@ -56,7 +56,7 @@ ALWAYS_INLINE int64_t symmetric_of_size(const float *values, ptrdiff_t count, pt
   for (ptrdiff_t k = 0; k < count; k += BATCH) {
     ptrdiff_t groups = count - k < BATCH ? count - k : BATCH;
     int64_t fault = symmetric_batch(values + k * size, groups, size, bits, format,
-                                    codes + k * size, scales + k);
+                                    codes_from(codes, k * size), scales + k);
     if (fault >= 0) return 2 * k + fault;
   }
   return -1;

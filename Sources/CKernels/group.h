@@ -95,6 +95,11 @@ ALWAYS_INLINE void write_codes(const float *restrict values, ptrdiff_t size, flo
   }
 }
 
+/* Where the codes of a group are written; null if only the parameters are wanted. */
+ALWAYS_INLINE uint8_t *codes_from(uint8_t *codes, ptrdiff_t start) {
+  return codes ? codes + start : NULL;
+}
+
 /* Makes a function over any number of groups from `batch`, which encodes up to BATCH groups. The
    compiler generates separate code for common sizes and for each instruction set. */
 #define GROUP_ENCODER(name, batch)                                                              \
@@ -103,8 +108,8 @@ ALWAYS_INLINE void write_codes(const float *restrict values, ptrdiff_t size, flo
                                        float *scales, float *offsets) {                         \
     for (ptrdiff_t k = 0; k < count; k += BATCH) {                                              \
       ptrdiff_t groups = count - k < BATCH ? count - k : BATCH;                                 \
-      int64_t fault = batch(values + k * size, groups, size, bits, format, codes + k * size,    \
-                            scales + k, offsets + k);                                           \
+      int64_t fault = batch(values + k * size, groups, size, bits, format,                      \
+                            codes_from(codes, k * size), scales + k, offsets + k);              \
       if (fault >= 0) return 2 * k + fault;                                                     \
     }                                                                                           \
     return -1;                                                                                  \

@@ -8,8 +8,9 @@ bool pleat_has_instructions(pleat_instructions set) {
       return true;
     case PLEAT_AVX2:
 #if defined(__x86_64__)
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c") &&
-             __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul");
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+             __builtin_cpu_supports("f16c") && __builtin_cpu_supports("sse4.2") &&
+             __builtin_cpu_supports("pclmul");
 #else
       return false;
 #endif

@@ -60,6 +60,17 @@ ALWAYS_INLINE lanes larger(lanes x, lanes y) { return choose(x > y, x, y); }
 
 ALWAYS_INLINE lanes magnitude(lanes x) { return (lanes)((int_lanes)x & 0x7fffffff); }
 
+/* a * b + c, rounded once. */
+ALWAYS_INLINE lanes fused(lanes a, lanes b, lanes c) {
+#if defined(__clang__)
+  return __builtin_elementwise_fma(a, b, c);
+#else
+  lanes result;
+  for (int k = 0; k < LANES; k++) result[k] = fmaf(a[k], b[k], c[k]);
+  return result;
+#endif
+}
+
 ALWAYS_INLINE lanes root(lanes x) {
 #if defined(__clang__)
   return __builtin_elementwise_sqrt(x);

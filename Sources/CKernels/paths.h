@@ -1,8 +1,8 @@
 /*
  * One loop for several instruction sets. A kernel is written once as an ALWAYS_INLINE function. It
  * is called from a function without attributes and from one with AVX2_PATH, and the compiler
- * generates separate code for each. Multiplication and addition are never contracted, and
- * operations keep the order of the source text, so both paths give the same bits.
+ * generates separate code for each. Multiplication and addition are fused only where
+ * the source says so, and operations keep its order, so both paths give the same bits.
  */
 #ifndef PLEAT_PATHS_H
 #define PLEAT_PATHS_H
@@ -11,7 +11,7 @@
 
 #if defined(__x86_64__)
 #define PLEAT_HAS_AVX2_PATH 1
-#define AVX2_PATH __attribute__((target("avx2,f16c,sse4.2,pclmul")))
+#define AVX2_PATH __attribute__((target("avx2,fma,f16c,sse4.2,pclmul")))
 #else
 #define PLEAT_HAS_AVX2_PATH 0
 #define AVX2_PATH

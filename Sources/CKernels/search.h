@@ -69,10 +69,11 @@ typedef struct {
   lanes codes, products, squares;
 } search_sums;
 
-/* Stored parameters, and the error that they cause. */
+/* Stored parameters, and the error that they cause: `error` is nearly the sum of the weighted squared
+   errors, and the exact sum is less than `doubt` away. */
 typedef struct {
   lanes scale, bias, low;
-  wide_lanes error;
+  lanes error, doubt;
 } search_result;
 
 /* In a spread group each lane gets the sum of all lanes. */
@@ -196,13 +197,12 @@ ALWAYS_INLINE void sum_codes(const search_tile *tile, const search_fit *fits, in
     const lanes w = tile->weighted ? load_lanes(tile->weights + i * LANES) : all(1);
 #pragma GCC unroll 2
     for (int t = 0; t < count; t++) {
-      lanes code = x * slope[t];
-      if (has_bias) code += shift[t];
+      lanes code = has_bias ? fused(x, slope[t], shift[t]) : x * slope[t];
       code = rounded_within(code, low[t], high[t]);
       lanes part = tile->weighted ? code * w : code;
       if (has_bias) codes[t] += part;
-      products[t] += part * x;
-      squares[t] += part * code;
+      products[t] = fused(part, x, products[t]);
+      squares[t] = fused(part, code, squares[t]);
     }
   }
   for (int t = 0; t < count; t++) {
@@ -239,8 +239,9 @@ ALWAYS_INLINE void round_vector(pleat_format format, lanes *vector) {
   memcpy(vector, values, sizeof values);
 }
 
-/* Measures the error of stored parameters, with the codes that write_codes makes. */
-ALWAYS_INLINE void find_error(const search_tile *tile, float top, search_result *result) {
+/* The sum of the weighted squared errors of stored parameters, with the codes of write_codes. */
+ALWAYS_INLINE wide_lanes exact_error(const search_tile *tile, float top,
+                                     const search_result *result) {
   const lanes scale = result->scale, bias = result->bias, low = result->low, high = low + top;
   const lanes divisor = choose(scale != 0, scale, all(INFINITY));
   const wide_lanes wide_scale = __builtin_convertvector(scale, wide_lanes);
@@ -263,18 +264,60 @@ ALWAYS_INLINE void find_error(const search_tile *tile, float top, search_result 
     sum[0] = ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
     for (int j = 1; j < LANES; j++) sum[j] = sum[0];
   }
-  result->error = sum;
+  return sum;
 }
 
-/* Parameters that are not finite have an error that is not finite, so they are never kept. */
-ALWAYS_INLINE void keep_smaller(const search_result *found, search_result *result) {
-  for (int j = 0; j < LANES; j++) {
-    if (!(found->error[j] < result->error[j])) continue;
-    result->error[j] = found->error[j];
-    result->scale[j] = found->scale[j];
-    result->bias[j] = found->bias[j];
-    result->low[j] = found->low[j];
+/* Estimates the error in single precision, with products instead of quotients. Let S be the largest
+   magnitude of scale * code. A product gives another code than the quotient only where it lies
+   within 2^-22 S / scale of the middle between two codes: there, both codes miss the value by the
+   same, up to 2^-20 S. With the rounding of scale * code + bias, and of the difference, each error e
+   is off by less than h = 2^-19 (S + |bias|), besides a relative 2^-24. So the sum E of w e^2 is off
+   by less than 2 h sqrt(W E) + 3 h^2 W, with W the sum of the weights, and the relative error of
+   adding up. */
+ALWAYS_INLINE void estimate_error(ptrdiff_t size, const search_tile *tile, float top,
+                                  search_result *result) {
+  const lanes scale = result->scale, bias = result->bias, low = result->low, high = low + top;
+  const lanes inverse = choose(scale != 0, 1 / scale, all(0));
+  lanes sum = all(0);
+  for (ptrdiff_t i = 0; i < tile->count; i++) {
+    const lanes x = load_lanes(tile->originals + i * LANES);
+    const lanes code = rounded_within((x - bias) * inverse, low, high);
+    const lanes error = x - fused(scale, code, bias);
+    const lanes part = tile->weighted ? error * load_lanes(tile->weights + i * LANES) : error;
+    sum = fused(part, error, sum);
   }
+  add_lanes(tile->spread, &sum);
+  const lanes reach = magnitude(scale) * larger(magnitude(low), magnitude(high)) + magnitude(bias);
+  const lanes off = 0x1.2p-19f * root(all((float)size)) * reach;
+  const lanes rounding = sum * (0x1p-22f * (float)(tile->count + LANES));
+  const lanes doubt = 2 * off * root(sum) + 4 * off * off + rounding + 0x1p-100f;
+  const lanes span = magnitude(scale);
+  const int_lanes normal = ((span >= LEAST_RANGE) & (span <= MOST_RANGE)) | (span == 0);
+  result->error = sum;
+  result->doubt = choose(normal, doubt, all(INFINITY));
+}
+
+ALWAYS_INLINE void take_result(int_lanes where, const search_result *found, search_result *result) {
+  result->error = choose(where, found->error, result->error);
+  result->doubt = choose(where, found->doubt, result->doubt);
+  result->scale = choose(where, found->scale, result->scale);
+  result->bias = choose(where, found->bias, result->bias);
+  result->low = choose(where, found->low, result->low);
+}
+
+/* Keeps parameters that have a smaller error: measured exactly where the estimates are too close.
+   Parameters that are not finite have an error that is not finite, so they are never kept. */
+ALWAYS_INLINE void keep_smaller(const search_tile *tile, float top, const search_result *found,
+                                search_result *result) {
+  int_lanes smaller = found->error + found->doubt < result->error - result->doubt;
+  const int_lanes larger = result->error + result->doubt < found->error - found->doubt;
+  const int_lanes same = (found->scale == result->scale) & (found->bias == result->bias) &
+                         (found->low == result->low);
+  if (any(~(smaller | larger | same))) {
+    const wide_lanes left = exact_error(tile, top, found), right = exact_error(tile, top, result);
+    for (int j = 0; j < LANES; j++) smaller[j] = left[j] < right[j] ? -1 : 0;
+  }
+  take_result(smaller, found, result);
 }
 
 /* Writes the parameters and the codes of a lane. */

@@ -140,7 +140,7 @@ ALWAYS_INLINE void improve(const search_job *job, bool spread, bool weighted, pt
     result.scale[j] = job->scales[group_in_lane(&tile, j)];
     result.bias[j] = job->offsets[group_in_lane(&tile, j)];
   }
-  find_error(&tile, top, &result);
+  estimate_error(job->group_size, &tile, top, &result);
   scale_values(job->group_size, &tile, &affine);
   for (int stage = 0; stage <= job->effort; stage++) {
     const float step = spacing / (float)(1 << stage);
@@ -153,12 +153,11 @@ ALWAYS_INLINE void improve(const search_job *job, bool spread, bool weighted, pt
       keep_better(&fit, &refined);
     }
     store_fit(job, &tile, &affine, top, &refined, &found);
-    find_error(&tile, top, &found);
-    keep_smaller(&found, &result);
+    estimate_error(job->group_size, &tile, top, &found);
+    keep_smaller(&tile, top, &found, &result);
   }
   for (int j = 0; j < tile.groups; j++) {
     const ptrdiff_t k = first + j;
-    if (result.scale[j] == job->scales[k] && result.bias[j] == job->offsets[k]) continue;
     job->offsets[k] = result.bias[j];
     write_group(job, k, result.scale[j], result.bias[j], 0);
   }
@@ -174,7 +173,7 @@ int64_t pleat_search_affine(pleat_instructions set, const float *values, ptrdiff
                             ptrdiff_t group_size, int bits, pleat_format format,
                             const float *importance, ptrdiff_t groups_per_row, int effort,
                             float *scratch, uint8_t *codes, float *scales, float *biases) {
-  int64_t fault = pleat_encode_minmax(set, values, group_count, group_size, bits, format, codes,
+  int64_t fault = pleat_encode_minmax(set, values, group_count, group_size, bits, format, NULL,
                                       scales, biases);
   if (fault >= 0) return fault;
   search_affine(set, &(search_job){values, group_count, group_size, bits, format, importance,

@@ -98,7 +98,7 @@ ALWAYS_INLINE void improve(const search_job *job, bool spread, bool weighted, pt
   lanes zero;
   load_tile(job, spread, weighted, first, &tile);
   load_result(job, &tile, has_zeros, central, &result);
-  find_error(&tile, top, &result);
+  estimate_error(job->group_size, &tile, top, &result);
   scale_values(&tile, has_zeros, top, &zero);
   for (int stage = 0; stage <= job->effort; stage++) {
     try_stage(&tile, has_zeros, top, stage, spacing, &zero, &best);
@@ -112,16 +112,12 @@ ALWAYS_INLINE void improve(const search_job *job, bool spread, bool weighted, pt
     found.low = refined.trial.low;
     found.scale = refined.scale * tile.range;
     round_vector(job->format, &found.scale);
-    find_error(&tile, top, &found);
-    keep_smaller(&found, &result);
+    estimate_error(job->group_size, &tile, top, &found);
+    keep_smaller(&tile, top, &found, &result);
   }
   for (int j = 0; j < tile.groups; j++) {
     const ptrdiff_t k = first + j;
-    const float code_of_zero = 0 - result.low[j];
-    if (result.scale[j] == job->scales[k] && (!has_zeros || code_of_zero == job->offsets[k])) {
-      continue;
-    }
-    if (has_zeros) job->offsets[k] = code_of_zero;
+    if (has_zeros) job->offsets[k] = 0 - result.low[j];
     write_group(job, k, result.scale[j], 0, result.low[j]);
   }
 }
@@ -144,7 +140,7 @@ int64_t pleat_search_symmetric(pleat_instructions set, const float *values, ptrd
                                const float *importance, ptrdiff_t groups_per_row, int effort,
                                float *scratch, uint8_t *codes, float *scales) {
   int64_t fault =
-      pleat_encode_symmetric(set, values, group_count, group_size, bits, format, codes, scales);
+      pleat_encode_symmetric(set, values, group_count, group_size, bits, format, NULL, scales);
   if (fault >= 0) return fault;
   search_symmetric(set, &(search_job){values, group_count, group_size, bits, format, importance,
                                       groups_per_row, effort, scratch, codes, scales, NULL});
@@ -156,7 +152,7 @@ int64_t pleat_search_zero_point(pleat_instructions set, const float *values, ptr
                                 const float *importance, ptrdiff_t groups_per_row, int effort,
                                 float *scratch, uint8_t *codes, float *scales, float *zeros) {
   int64_t fault = pleat_encode_zero_point(set, values, group_count, group_size, bits, format,
-                                          codes, scales, zeros);
+                                          NULL, scales, zeros);
   if (fault >= 0) return fault;
   search_zero_point(set, &(search_job){values, group_count, group_size, bits, format, importance,
                                        groups_per_row, effort, scratch, codes, scales, zeros});

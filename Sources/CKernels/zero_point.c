@@ -32,6 +32,8 @@ ALWAYS_INLINE int64_t zero_point_batch(const float *restrict values, ptrdiff_t g
   if (fault >= 0) return fault;
   for (ptrdiff_t k = 0; k < groups; k++) {
     zeros[k] = batch.scales[k] != 0 ? nearest_zero(lows[k], batch.scales[k], top) : 0;
+  }
+  for (ptrdiff_t k = 0; codes && k < groups; k++) {
     write_codes(values + k * size, size, 0, batch.divisors[k], -(int)zeros[k], top,
                 codes + k * size);
   }

@@ -20,12 +20,12 @@ extension SearchGroup {
   }
 
   private func fit(_ trial: Trial, _ scaled: Scaled) -> Fit {
-    let codes = scaled.values.map { clamped($0 * trial.slope + trial.shift, trial.low) }
+    let codes = scaled.values.map { clamped(trial.shift.addingProduct($0, trial.slope), trial.low) }
     let parts = weighted(codes)
     let codeSum = sum(parts)
     var fit = Fit(mean: codeSum * scaled.overWeight, trial: trial)
-    let products = sum(zip(parts, scaled.values).map { $0 * $1 }) - fit.mean * scaled.sum
-    let squares = sum(zip(parts, codes).map { $0 * $1 }) - fit.mean * codeSum
+    let products = sum(of: parts, times: scaled.values) - fit.mean * scaled.sum
+    let squares = sum(of: parts, times: codes) - fit.mean * codeSum
     if squares > 0 { (fit.scale, fit.gain) = (products / squares, products * (products / squares)) }
     return fit
   }
@@ -83,8 +83,8 @@ extension SearchGroup {
     let codes = scaled.map { clamped($0 * trial.slope, trial.low) }
     let parts = weighted(codes)
     var fit = Fit(trial: trial)
-    let products = sum(zip(parts, scaled).map { $0 * $1 })
-    let squares = sum(zip(parts, codes).map { $0 * $1 })
+    let products = sum(of: parts, times: scaled)
+    let squares = sum(of: parts, times: codes)
     if squares > 0 { (fit.scale, fit.gain) = (products / squares, products * (products / squares)) }
     return fit
   }

@@ -96,11 +96,22 @@ struct SearchGroup {
       }
   }
 
-  // Long groups are added in eight lanes.
   func sum<Number: BinaryFloatingPoint>(_ terms: [Number]) -> Number {
-    guard kernel.groupSize >= 512 else { return terms.reduce(0, +) }
+    sum(over: terms.indices) { $0 + terms[$1] }
+  }
+
+  /// The sum of products, each added to it without being rounded before.
+  func sum(of left: [Float], times right: [Float]) -> Float {
+    sum(over: left.indices) { $0.addingProduct(left[$1], right[$1]) }
+  }
+
+  // Long groups are added in eight lanes.
+  private func sum<Number: BinaryFloatingPoint>(
+    over indices: Range<Int>, adding: (Number, Int) -> Number
+  ) -> Number {
+    guard kernel.groupSize >= 512 else { return indices.reduce(0, adding) }
     var lanes = [Number](repeating: 0, count: 8)
-    for (index, term) in terms.enumerated() { lanes[index % 8] += term }
+    for index in indices { lanes[index % 8] = adding(lanes[index % 8], index) }
     return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6]))
       + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
   }

@@ -57,7 +57,8 @@ void pleat_awq_pack(pleat_instructions set, const uint8_t *codes, ptrdiff_t rows
 /* group.c, mlx.c, zero_point.c: groups follow one another. There is one scale, bias or zero per
    group. Scales and biases are rounded to the format; zeros are integers. Encoders return -1 on
    success. Otherwise k is the first group that cannot be encoded: they return 2 * k if one of its
-   values is not finite, and 2 * k + 1 if its scale or bias overflows the format. */
+   values is not finite, and 2 * k + 1 if its scale or bias overflows the format. `codes` may be null,
+   except for MLX: then only the parameters are found. */
 
 typedef enum { PLEAT_FLOAT16, PLEAT_BFLOAT16, PLEAT_FLOAT32 } pleat_format;
 
