@@ -1,7 +1,7 @@
 """GPTQ checkpoints, packed by the rules of the format in plain Python, and by gptqmodel.
 
 gptqmodel requires other versions of packages, so it is installed without dependencies; see
-requirements-gptq.txt. The tests below its heading run if it can be imported.
+requirements-alone.txt. The tests below its heading run if it can be imported.
 """
 
 import gptq_models

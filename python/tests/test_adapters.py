@@ -47,6 +47,27 @@ def test_qalora_trains_on_sixteen_bit_models(command, tinylm, rows, tmp_path):
     assert torch.equal(logits(again, rows), logits(model, rows))
 
 
+def test_qalora_trains_on_gptq_models(command, tinylm, rows, tmp_path):
+    """The layers are gptqmodel's. Whole zero points become biases in the fold."""
+    pytest.importorskip("gptqmodel"), pytest.importorskip("optimum.gptq")
+    packed, adapter, tuned = (tmp_path / name for name in ("packed", "adapter", "tuned.pleat"))
+    command.run("quantize", tinylm, "--to", "gptq", "-b", 4, "-g", 32, "-o", packed)
+    base = transformers.AutoModelForCausalLM.from_pretrained(
+        packed, device_map="cpu", dtype=torch.float32
+    )
+    model = pleat.qalora(base, group_size=32, r=4)
+    layer = model.base_model.model.model.layers[0].mlp.down_proj
+    assert layer.lora_A["default"].weight.shape == (4, 768 // 32)
+    before = logits(model, rows)
+    losses = train(model, rows, 8)
+    assert losses[-1] < losses[0]
+    model.save_pretrained(adapter)
+    fold(command, packed, adapter, tuned, "--to", "pleat", "--bias-type", "F16")
+    after = logits(model, rows)
+    assert (logits(pleat.load(tuned), rows) - after).abs().max() < 0.05
+    assert (after - before).abs().max() > 0.3
+
+
 def test_whole_zero_points_are_warned_of(command, quantized, rows, tmp_path):
     base = quantized("-b", 4, "--scheme", "zeropoint")
     adapter, tuned = tmp_path / "adapter", tmp_path / "tuned.pleat"

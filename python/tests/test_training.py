@@ -99,6 +99,29 @@ def test_trainer_lowers_the_loss_and_resumes(quantized, rows, tmp_path):
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+def test_sft_trainer_trains_an_adapter(command, quantized, tmp_path):
+    """On prompts and completions, with the loss on the completions."""
+    trl, datasets = pytest.importorskip("trl"), pytest.importorskip("datasets")
+    base = quantized("-b", 4)
+    tokenizer = pleat.tokenizer(base)
+    tokenizer.pad_token = tokenizer.eos_token
+    data = [{"prompt": f"def power{n}(x):", "completion": f"\n    return x ** {n}"} for n in range(4)]
+    settings = trl.SFTConfig(
+        str(tmp_path / "run"), max_steps=20, learning_rate=2e-3, per_device_train_batch_size=2,
+        report_to=[], disable_tqdm=True, logging_steps=1, use_cpu=True, bf16=False,
+        completion_only_loss=True,
+    )  # fmt: skip
+    run = trl.SFTTrainer(
+        model=pleat.adapt(pleat.load(base), r=4), args=settings, processing_class=tokenizer,
+        train_dataset=datasets.Dataset.from_list(data),
+    )  # fmt: skip
+    run.train()
+    losses = [entry["loss"] for entry in run.state.log_history if "loss" in entry]
+    assert len(losses) == 20 and sum(losses[-4:]) < sum(losses[:4]) - 1
+    run.model.save_pretrained(tmp_path / "adapter")
+    fold(command, base, tmp_path / "adapter", tmp_path / "tuned.pleat")
+
+
 def test_training_in_sixteen_bits_folds_too(command, quantized, rows, tmp_path):
     """The adapter stays in float32; the base computes in bfloat16."""
     base = quantized("-b", 4)

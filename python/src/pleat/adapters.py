@@ -13,6 +13,7 @@ import peft
 import torch
 from peft.tuners.lora.gptq import GPTQLoraLinear
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from .error import PleatError
 from .layer import PleatLinear
@@ -121,9 +122,10 @@ def load_adapter(
     config.inference_mode = not trainable
     kinds = {**_LAYERS, nn.Linear: PooledLoraLinear} if config.use_qalora else _LAYERS
     config._register_custom_module(dict(kinds))
-    return peft.PeftModel.from_pretrained(
+    adapted = peft.PeftModel.from_pretrained(
         model, os.fspath(folder), config=config, is_trainable=trainable
     )
+    return _kept_in_place(adapted)
 
 
 def _is_linear(module: nn.Module) -> bool:
@@ -231,7 +233,23 @@ def _with_adapter(
         **settings,
     )
     config._register_custom_module(dict(kinds))
-    return peft.get_peft_model(model, config)
+    return _kept_in_place(peft.get_peft_model(model, config))
+
+
+def _kept_in_place(model: peft.PeftModel) -> peft.PeftModel:
+    """The model, of which DistributedDataParallel never sends the base between processes.
+
+    By default it sends all buffers before every step. These never change, and neither gloo nor NCCL
+    can send integers of 16 bits.
+    """
+    names = [
+        f"{path}.{name}"
+        for path, module in model.named_modules()
+        if isinstance(module, PleatLinear)
+        for name, _ in module.named_buffers()
+    ]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, names)
+    return model
 
 
 def _target_modules(chosen: Iterable[str], model: nn.Module) -> list[str]:
