@@ -1,11 +1,17 @@
 """llama.cpp's converter, from the source that scripts/python --llama fetched.
 
-As a program, this file runs the converter with a given pre-tokenizer.
+Importing it takes longer than most conversions. As a program, this file imports it once, and then
+runs each conversion that it reads from standard input in a copy of its own process.
 """
 
+import atexit
+import functools
+import json
 import os
 import subprocess
 import sys
+import tempfile
+import traceback
 from pathlib import Path
 
 
@@ -17,28 +23,64 @@ def source() -> Path:
     return cache / f"llama-cpp-python-{llama_cpp.__version__}/source/vendor/llama.cpp"
 
 
-def convert(model: Path, paths: dict[str, Path], pre_tokenizer: str) -> None:
-    """Converts a Hugging Face folder to GGUF with each type: f32, f16 or bf16."""
-    arguments = [pre_tokenizer, str(model), *(f"{type}={path}" for type, path in paths.items())]
-    result = subprocess.run(
-        [sys.executable, __file__, str(source()), *arguments],
-        capture_output=True,
+def convert(model: Path, paths: dict[str, Path], pre_tokenizer: str, *options: str) -> None:
+    """Converts a Hugging Face folder to GGUF with each type: f32, f16 or bf16.
+
+    The pre-tokenizer is given, since the converter does not know the hash of our tokenizers.
+    """
+    server = started()
+    with tempfile.NamedTemporaryFile("r", suffix=".log") as log:
+        wish = {"model": str(model), "pre": pre_tokenizer, "log": log.name, "options": options}
+        wish["paths"] = {type: str(path) for type, path in paths.items()}
+        server.stdin.write(json.dumps(wish) + "\n")
+        server.stdin.flush()
+        status = server.stdout.readline().strip()
+        assert status == "0", f"status {status or server.wait()}\n{log.read()}"
+
+
+@functools.cache
+def started() -> subprocess.Popen:
+    """The running program, which ends with this process."""
+    server = subprocess.Popen(
+        [sys.executable, __file__, str(source())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
     )
-    assert result.returncode == 0, result.stdout + result.stderr
+    atexit.register(server.stdin.close)
+    return server
 
 
 def main() -> None:
-    sources, pre_tokenizer, model, *wishes = sys.argv[1:]
-    sys.path[0] = sources
+    """Answers each line with the exit status of its conversion."""
+    sys.path[0] = sys.argv[1]
+    import convert_hf_to_gguf  # noqa: F401
+
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            os._exit(run(**json.loads(line)))
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def run(model: str, pre: str, log: str, options: list[str], paths: dict[str, str]) -> int:
     import convert_hf_to_gguf
     from conversion.base import TextModel
 
-    TextModel.get_vocab_base_pre = lambda self, tokenizer: pre_tokenizer
-    for type, path in (wish.split("=", 1) for wish in wishes):
-        sys.argv = ["convert_hf_to_gguf.py", model, "--outfile", path, "--outtype", type]
-        convert_hf_to_gguf.main()
+    with open(log, "w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    TextModel.get_vocab_base_pre = lambda self, tokenizer: pre
+    try:
+        for type, path in paths.items():
+            sys.argv[1:] = [model, "--outfile", path, "--outtype", type, *options]
+            convert_hf_to_gguf.main()
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

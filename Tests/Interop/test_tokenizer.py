@@ -1,11 +1,9 @@
 """Hugging Face tokenizers in GGUF give the ids of llama.cpp and the keys of its converter."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import converter
 import gguf
 import pytest
 import tokenizer_models
@@ -122,30 +120,8 @@ def test_a_tokenizer_with_other_merges_than_sentencepiece_is_refused(pleat, fold
     refused(pleat, folder, "unsupported", "merges", DONOR)
 
 
-# Runs the converter with a given pre-tokenizer, since it does not know the hash of our tokenizers.
-CONVERTER = """
-import sys
-from pathlib import Path
-source, pre, folder, path = sys.argv[1:]
-sys.path[:0] = [source + "/gguf-py", source]
-import convert_hf_to_gguf
-from conversion.base import TextModel
-TextModel.get_vocab_base_pre = lambda self, tokenizer: pre
-sys.argv[1:] = [folder, "--vocab-only", "--outfile", path]
-convert_hf_to_gguf.main()
-"""
-
-
 def converted_by_llama(folder: Path, path: Path, pre: str = "default") -> dict:
-    home = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
-    cache = Path(os.environ.get("PLEAT_CACHE", f"{home}/pleat"))
-    source = next(cache.glob("llama-cpp-python-*/source/vendor/llama.cpp"), None)
-    if source is None:
-        pytest.fail("expected the source of llama.cpp in the cache; run scripts/python --llama")
-    command = [sys.executable, "-c", CONVERTER, str(source), pre, str(folder), str(path)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert result.returncode == 0, result.stderr
+    converter.convert(folder, {"f16": path}, pre, "--vocab-only")
     return fields(path)
 
 
