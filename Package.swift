@@ -4,6 +4,11 @@ import PackageDescription
 /// The library of libFuzzer without its `main`, where `scripts/fuzz` builds; nil for everyone else.
 let fuzzing = Context.environment["PLEAT_FUZZ"]
 
+/// Whether only the tests that use several threads or processes are built.
+///
+/// `scripts/sanitize` does so with the thread sanitizer.
+let onlyThreads = Context.environment["PLEAT_THREADS"] != nil
+
 let strict: [SwiftSetting] =
   [
     .swiftLanguageMode(.v6),
@@ -23,12 +28,17 @@ func layer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 /// The tests of one target; every test target sees the shared test support.
+///
+/// `threads` are the files with tests that use several threads or processes, and those that these
+/// need.
 func tests(
-  of name: String, _ dependencies: [Target.Dependency], excluding folders: [String] = []
-) -> Target {
-  .testTarget(
+  of name: String, _ dependencies: [Target.Dependency], excluding folders: [String] = [],
+  threads: [String] = []
+) -> Target? {
+  if onlyThreads && threads.isEmpty { return nil }
+  return .testTarget(
     name: name + "Tests", dependencies: dependencies + ["TestSupport"], exclude: folders,
-    swiftSettings: strict)
+    sources: onlyThreads ? threads.map { $0 + ".swift" } : nil, swiftSettings: strict)
 }
 
 let package = Package(
@@ -88,13 +98,15 @@ let package = Package(
       ], path: "Tests/FuzzSupport", swiftSettings: strict),
     tests(of: "TensorModel", ["TensorModel"]),
     tests(of: "Kernels", ["Kernels"]),
-    tests(of: "Bytes", ["TensorModel", "Bytes", "Kernels", system]),
+    tests(
+      of: "Bytes", ["TensorModel", "Bytes", "Kernels", system],
+      threads: ["CopyTests", "FileTests", "LargeOutputTests", "StagingTests", "TurnstileTests"]),
     tests(
       of: "Formats",
       [
         "TensorModel", "Bytes", "Kernels", "Architectures", "Formats", "Quantization", "Weights",
         "Pleat", "LawSupport", system,
-      ]),
+      ], threads: ["CompressionTests", "Support"]),
     tests(of: "Architectures", ["TensorModel", "Bytes", "Architectures", "Formats"]),
     tests(of: "Quantization", ["TensorModel", "Kernels", "Quantization", "LawSupport"]),
     tests(of: "Weights", ["TensorModel", "Kernels", "Formats", "Weights", "LawSupport"]),
@@ -104,11 +116,15 @@ let package = Package(
       [
         "TensorModel", "Bytes", "Kernels", "Architectures", "Formats", "Quantization", "Adapters",
         "Weights", "Pleat", system,
+      ],
+      threads: [
+        "FoldRunTests", "ResumptionTests", "WorkerTests", "FoldSupport", "ProgressLog", "Support",
       ]),
     tests(of: "Layout", ["Architectures", "Formats"]),
-    tests(of: "Command", [], excluding: ["cases"]),
+    tests(
+      of: "Command", [], excluding: ["cases"], threads: ["InterruptionTests", "CommandCase"]),
     tests(of: "Fuzz", ["FuzzSupport"]),
-  ]
+  ].compactMap(\.self)
 )
 
 if let fuzzing {

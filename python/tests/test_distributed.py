@@ -57,5 +57,6 @@ def test_two_processes_train_as_one(command, base, alone, together, tmp_path, ho
     for name, tensor in tensors.items():
         if "lora_B" in name:
             assert tensor.abs().max() > 1e-3, name
-        assert torch.isclose(adapter[name], tensor, rtol=1e-2, atol=1e-4).float().mean() > 0.99, name
+        near = torch.isclose(adapter[name], tensor, rtol=1e-2, atol=1e-4)
+        assert near.float().mean() > 0.99, name
     fold(command, base, together / how / "adapter", tmp_path / "tuned.pleat")

@@ -105,7 +105,9 @@ def test_sft_trainer_trains_an_adapter(command, quantized, tmp_path):
     base = quantized("-b", 4)
     tokenizer = pleat.tokenizer(base)
     tokenizer.pad_token = tokenizer.eos_token
-    data = [{"prompt": f"def power{n}(x):", "completion": f"\n    return x ** {n}"} for n in range(4)]
+    data = [
+        {"prompt": f"def power{n}(x):", "completion": f"\n    return x ** {n}"} for n in range(4)
+    ]
     settings = trl.SFTConfig(
         str(tmp_path / "run"), max_steps=20, learning_rate=2e-3, per_device_train_batch_size=2,
         report_to=[], disable_tqdm=True, logging_steps=1, use_cpu=True, bf16=False,

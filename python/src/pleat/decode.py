@@ -22,9 +22,7 @@ _DECODED_BLOCKS = (
 _CHUNK = 1 << 20  # numbers that are decoded at once
 
 
-def decode(
-    encoding: Encoding, shape: tuple[int, ...], stored: dict[str, np.ndarray]
-) -> np.ndarray:
+def decode(encoding: Encoding, shape: tuple[int, ...], stored: dict[str, np.ndarray]) -> np.ndarray:
     """The numbers of a tensor, from the bytes of its parts by role.
 
     Floating-point numbers, groups and blocks become float32; integers, booleans and complex

@@ -31,9 +31,10 @@ def verify_fold(
     """The adapter error of a folded pleat file: ‖(W' − W) − ΔW‖ / ‖ΔW‖ over all adapted weights.
 
     W and W' are the decoded weights of `base` and `tuned`, ΔW is what the PEFT adapter in the
-    folder `adapter` adds. 0 means that all of it arrived, 1 that nothing did. Every other tensor must
-    have equal numbers in both files, up to one rounding. `scale` multiplies ΔW as `pleat fold --scale` does; `pooling`
-    is needed only if the config does not state it. Throws PleatError.
+    folder `adapter` adds. 0 means that all of it arrived, 1 that nothing did. Every other tensor
+    must have equal numbers in both files, up to one rounding. `scale` multiplies ΔW as
+    `pleat fold --scale` does; `pooling` is needed only if the config does not state it. Throws
+    PleatError.
     """
     before, after = PleatFile(base), PleatFile(tuned)
     if before.keys() != after.keys():

@@ -99,7 +99,5 @@ class _Reader:
 
     def code(self, type: int) -> str:
         if type not in _NUMBERS:
-            raise PleatError(
-                "malformed", "unknown metadata type", expected="0…12", found=str(type)
-            )
+            raise PleatError("malformed", "unknown metadata type", expected="0…12", found=str(type))
         return _NUMBERS[type]
