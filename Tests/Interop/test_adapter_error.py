@@ -152,7 +152,11 @@ def test_requantizing_loses_an_adapter(pleat, weight, tmp_path, bits, deviation)
 
 @pytest.mark.parametrize("bits", [2, 3, 4])
 def test_requantizing_keeps_updates_of_whole_groups(pleat, weight, tmp_path, bits):
-    """Minimum and maximum of a group move together, so min-max finds the same codes as a fold."""
+    """All values of a group move together, so the search finds the same codes in most groups.
+
+    In the others the moved values are rounded differently, and another fit is a little better.
+    Measured: at most 2.4 %. Updates of single values lose more: see REQUANTIZED.
+    """
     pair, fold = expanded(constant(LARGE)), ["--requantize"]
     stated, seen = errors(pleat, tmp_path, weight, pair, ["-b", bits], fold)
-    assert max(stated, seen) < 0.02
+    assert max(stated, seen) < 0.04
