@@ -309,15 +309,15 @@ ALWAYS_INLINE void take_result(int_lanes where, const search_result *found, sear
    Parameters that are not finite have an error that is not finite, so they are never kept. */
 ALWAYS_INLINE void keep_smaller(const search_tile *tile, float top, const search_result *found,
                                 search_result *result) {
-  int_lanes smaller = found->error + found->doubt < result->error - result->doubt;
-  const int_lanes larger = result->error + result->doubt < found->error - found->doubt;
-  const int_lanes same = (found->scale == result->scale) & (found->bias == result->bias) &
-                         (found->low == result->low);
-  if (any(~(smaller | larger | same))) {
+  int_lanes is_smaller = found->error + found->doubt < result->error - result->doubt;
+  const int_lanes is_larger = result->error + result->doubt < found->error - found->doubt;
+  const int_lanes is_same = (found->scale == result->scale) & (found->bias == result->bias) &
+                            (found->low == result->low);
+  if (any(~(is_smaller | is_larger | is_same))) {
     const wide_lanes left = exact_error(tile, top, found), right = exact_error(tile, top, result);
-    for (int j = 0; j < LANES; j++) smaller[j] = left[j] < right[j] ? -1 : 0;
+    for (int j = 0; j < LANES; j++) is_smaller[j] = left[j] < right[j] ? -1 : 0;
   }
-  take_result(smaller, found, result);
+  take_result(is_smaller, found, result);
 }
 
 /* Writes the parameters and the codes of a lane. */
