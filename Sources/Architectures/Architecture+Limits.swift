@@ -20,6 +20,9 @@ extension Architecture {
     if let value = values["use_bidirectional_attention"], value != false {
       throw refusal("use_bidirectional_attention", "false", JSONWriter.text(value))
     }
+    for limit in traits.limits {
+      try limit.check(config, modelType: modelTypes[0], runtime: "llama.cpp")
+    }
     try checkHeads(values, parameters)
     try checkCaps(config)
     try checkBiases(values)

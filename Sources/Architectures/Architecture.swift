@@ -21,15 +21,40 @@ package struct Architecture: Sendable {
   package let layerNames: [NamePair]
   /// Whether GGUF stores the weights of norms plus one, as it does for gemma.
   package var addsOneToNorms = false
+  /// The keys of a config for experts; nil without experts.
+  package var experts: ExpertKeys?
   /// The tensors of each expert, with `*` for its number.
   ///
   /// GGUF has one tensor for all experts of a layer.
   package var expertNames: [NamePair] = []
+  /// The tensors of the first layers alone, which have a feed-forward network without experts.
+  package var leadingNames: [NamePair] = []
+  /// The tensors of the other layers alone, besides experts.
+  package var laterNames: [NamePair] = []
+  /// Tensors of each layer under their complete names, which GGUF divides among several tensors, or
+  /// which do not end in `.weight` or `.bias`.
+  package var completeNames: [(huggingFace: String, gguf: [String])] = []
+  /// How newer versions of transformers store experts: stacks of each layer, instead of
+  /// `expertNames`.
+  package var stackNames: [(huggingFace: String, gguf: [String])] = []
+  /// The text of the token that ends a turn of a chat, if llama.cpp does not know it by its text.
+  package var turnEnd: String?
   /// Whether llama.cpp has no head for it, because the embeddings are the head.
   package var leavesOutHead = false
+  /// Whether llama.cpp needs a head, even if it equals the embeddings.
+  package var needsHead = false
   /// The defaults of transformers for values that `config.json` leaves out, if those of llama.cpp
   /// are different.
   package var defaults: JSONValue = [:]
+  /// Whether the norms of queries and keys have a weight for each row of all heads, instead of one
+  /// for each row of a head.
+  package var normsAllHeads = false
+  /// The number that norms add to the mean square, or to the variance, and its key in GGUF.
+  package var normEpsilon = (key: "rms_norm_eps", ggufKey: "attention.layer_norm_rms_epsilon")
+  /// Numbers of `config.json` that llama.cpp multiplies or divides by, and their keys in GGUF.
+  package var multipliers: [(key: String, ggufKey: String)] = []
+  /// Flags of `config.json` that llama.cpp reads, and their keys in GGUF.
+  package var flags: [(key: String, ggufKey: String)] = []
   /// The hyperparameters that not all architectures have, in the order of GGUF metadata.
   package let hyperparameters: [Hyperparameters.Key]
   /// Whether llama.cpp never adds a space before a text, regardless of the tokenizer.
@@ -44,14 +69,50 @@ package struct Architecture: Sendable {
 
   /// llama.cpp's name for a tensor of a checkpoint; nil if it is not in the tables.
   package func ggufName(of huggingFaceName: String) -> String? {
-    entry(ofHuggingFaceName: huggingFaceName).map { $0.parts.name(Self.ggufLayers, $0.pair.gguf) }
+    if let found = entry(ofHuggingFaceName: huggingFaceName) {
+      return found.parts.name(Self.ggufLayers, found.pair.gguf)
+    }
+    let names = ggufNames(ofCompleteName: huggingFaceName)
+    return names.count == 1 ? names[0] : nil
+  }
+
+  /// llama.cpp's names for the parts of a tensor in `completeNames`, in order; empty for others.
+  package func ggufNames(ofCompleteName name: String) -> [String] {
+    guard let (layer, pair) = completeEntry(ofHuggingFaceName: name) else { return [] }
+    return pair.gguf.map { "\(Self.ggufLayers)\(layer).\($0)" }
+  }
+
+  /// Whether a tensor of a checkpoint is a stack of experts, by `stackNames`.
+  package func isStack(_ name: String) -> Bool {
+    guard let pair = completeEntry(ofHuggingFaceName: name)?.pair else { return false }
+    return stackNames.contains { $0.huggingFace == pair.huggingFace }
+  }
+
+  private func completeEntry(
+    ofHuggingFaceName name: String
+  ) -> (layer: Substring, pair: (huggingFace: String, gguf: [String]))? {
+    let known = completeNames + stackNames
+    let plain = known.isEmpty ? "" : plainName(name)
+    guard plain.hasPrefix(Self.huggingFaceLayers) else { return nil }
+    let rest = plain.dropFirst(Self.huggingFaceLayers.count)
+    let layer = rest.prefix { $0 != "." }
+    let stem = rest[layer.endIndex...].dropFirst()
+    guard NameParts.isNumber(layer),
+      let pair = known.first(where: { $0.huggingFace == stem })
+    else { return nil }
+    return (layer, pair)
   }
 
   /// The name of a GGUF tensor in a checkpoint, without a prefix; nil if it is not in the tables.
   package func huggingFaceName(of ggufName: String) -> String? {
     guard let parts = NameParts(ggufName[...], layers: Self.ggufLayers) else { return nil }
-    let pair = names(for: parts).first { $0.gguf == parts.stem }
-    return pair.map { parts.name(Self.huggingFaceLayers, $0.huggingFace) }
+    if let pair = names(for: parts).first(where: { $0.gguf == parts.stem }) {
+      return parts.name(Self.huggingFaceLayers, pair.huggingFace)
+    }
+    guard let layer = parts.layer,
+      let pair = completeNames.first(where: { $0.gguf == ["\(parts.stem).\(parts.ending)"] })
+    else { return nil }
+    return "\(Self.huggingFaceLayers)\(layer).\(pair.huggingFace)"
   }
 
   /// How GGUF orders the rows of a tensor of a checkpoint; nil if both have the same order.
@@ -110,7 +171,10 @@ package struct Architecture: Sendable {
       entry(ofHuggingFaceName: name)
       ?? expertEntry(ofHuggingFaceName: name).map { ($0.parts, $0.pair) }
     // The layer of a number that is too large for an `Int` is beyond those of any model.
-    return found.map { parts, pair in (parts.layer.map { Int($0) ?? .max }, pair) }
+    if let (parts, pair) = found { return (parts.layer.map { Int($0) ?? .max }, pair) }
+    return completeEntry(ofHuggingFaceName: name).map { layer, pair in
+      (Int(layer) ?? .max, (pair.huggingFace, pair.gguf[0]))
+    }
   }
 
   /// llama.cpp's name for the stack of an expert's tensor, and the number of the expert.
@@ -151,29 +215,52 @@ package struct Architecture: Sendable {
     }
   }
 
-  /// The checkpoint names of the weights that a model with so many layers and experts must have.
+  /// The checkpoint names of the tensors that a model with so many layers and experts must have.
   ///
   /// The head is not one of them, because the embeddings may serve as the head.
-  package func requiredNames(layerCount: Int, expertCount: Int) -> [String] {
+  ///
+  /// - Parameters:
+  ///   - layerCount: The number of layers.
+  ///   - expertCount: The number of experts in a layer that has experts.
+  ///   - leadingCount: The number of first layers that have none, if the architecture has such layers.
+  ///   - isStacked: Whether the experts of a layer are stacks.
+  /// - Returns: The names, with their endings.
+  package func requiredNames(
+    layerCount: Int, expertCount: Int, leadingCount: Int = 0, isStacked: Bool = false
+  ) -> [String] {
     let head = CommonNames.head[0].huggingFace
-    var names = modelNames.map(\.huggingFace).filter { $0 != head }
-    for layer in 0..<layerCount {
-      let experts = expertNames.flatMap { pair in
-        (0..<expertCount).map { index in
-          pair.huggingFace.split(separator: "*").joined(separator: "\(index)")
-        }
+    let outside = modelNames.map(\.huggingFace).filter { $0 != head }.map { $0 + ".weight" }
+    let experts = expertNames.flatMap { pair in
+      (0..<expertCount).map { index in
+        pair.huggingFace.split(separator: "*").joined(separator: "\(index)")
       }
-      names += (layerNames.map(\.huggingFace) + experts).map {
+    }
+    func names(_ pairs: [NamePair], _ others: [String] = []) -> [String] {
+      (pairs.map(\.huggingFace) + others).map { $0 + ".weight" }
+    }
+    let common = names(layerNames)
+    let complete = (isStacked ? stackNames : []) + completeNames
+    let later = names(laterNames, isStacked ? [] : experts) + complete.map(\.huggingFace)
+    let inside = (0..<layerCount).flatMap { layer in
+      (common + (layer < leadingCount ? names(leadingNames) : later)).map {
         "\(Self.huggingFaceLayers)\(layer).\($0)"
       }
     }
-    return names.map { $0 + ".weight" }
+    return outside + inside
   }
 
-  /// The tensors that have a bias by the keys of a config, by their names in llama.cpp.
+  /// Whether a layer has a tensor, by its name in the tables.
+  package func hasTensor(_ stem: String, layer: Int, leadingCount: Int) -> Bool {
+    if layer >= leadingCount { return !leadingNames.contains { $0.huggingFace == stem } }
+    let complete = (completeNames + stackNames).map(\.huggingFace)
+    return !complete.contains(stem)
+      && !(laterNames + expertNames).contains { $0.huggingFace == stem }
+  }
+
+  /// The tensors that must have a bias, some by the keys of a config; by their names in llama.cpp.
   package func statedBiases(_ config: JSONValue) -> Set<String> {
     let keys = traits.biasKeys.filter { config[$0.key]?.bool == true }
-    return keys.reduce(into: Set<String>()) { $0.formUnion($1.tensors) }
+    return keys.reduce(into: traits.requiredBiases) { $0.formUnion($1.tensors) }
   }
 
   /// The tensors that may have a bias in llama.cpp, by their names there.
@@ -184,15 +271,26 @@ package struct Architecture: Sendable {
     return traits.biases.subtracting(keyed).union(traits.biases.intersection(statedBiases(config)))
   }
 
-  /// The checkpoint names of the biases of tensors in all layers.
+  /// The checkpoint names of the biases of tensors, in all layers and outside of them.
   package func biasNames(of tensors: Set<String>, layerCount: Int) -> [String] {
-    let stems = layerNames.filter { tensors.contains($0.gguf) }.map(\.huggingFace)
-    return (0..<layerCount).flatMap { layer in
-      stems.map { "\(Self.huggingFaceLayers)\(layer).\($0).bias" }
+    func stems(_ names: [NamePair]) -> [String] {
+      names.filter { tensors.contains($0.gguf) }.map(\.huggingFace)
     }
+    let outside = stems(modelNames).map { $0 + ".bias" }
+    let inside = stems(layerNames)
+    return outside
+      + (0..<layerCount).flatMap { layer in
+        inside.map { "\(Self.huggingFaceLayers)\(layer).\($0).bias" }
+      }
+  }
+
+  /// Whether each layer has sliding attention, as llama.cpp assumes; nil if no layer has.
+  package func usualSlidingLayers(_ layerCount: Int) -> [Bool]? {
+    guard case .alternating(let period) = traits.sliding else { return nil }
+    return (1...layerCount).map { $0 % period != 0 }
   }
 
   private func names(for parts: NameParts) -> [NamePair] {
-    parts.layer == nil ? modelNames : layerNames
+    parts.layer == nil ? modelNames : layerNames + leadingNames + laterNames
   }
 }

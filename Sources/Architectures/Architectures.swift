@@ -2,7 +2,11 @@
 package enum Architectures {
   /// Every architecture; of those with the same name in GGUF, the most general one comes first.
   package static let all: [Architecture] = [
-    .llama, .mistral, .mixtral, .qwen2, .qwen3, .gemma, .gemma2, .gemma3, .phi3,
+    .llama, .mistral, .mixtral, .qwen2, .qwen3, .gemma, .gemma2, .gemma3, .phi3, .qwen2MoE,
+    .qwen3MoE, .olmoe, .olmo2, .olmo3, .smolLM3, .seedOSS, .granite, .arcee,
+    .starCoder2, .glm4, .exaone4, .ernie45, .nemotron, .cohere, .cohere2,
+    .miniMaxM2, .graniteMoE, .dots1, .ernie45MoE,
+    .qwen2VL, .qwen3VL, .phi, .stableLM, .hunYuanDense,
   ]
 
   /// The first architecture with a `general.architecture`; nil if Pleat knows none.

@@ -13,14 +13,64 @@ enum ClassDefaults {
     "llama": sizes(4096, 11_008, layers: 32, heads: 32, context: 2048),
     "mistral": sizes(4096, 14_336, layers: 32, heads: 32, 8, context: 131_072),
     "mixtral": sizes(4096, 14_336, layers: 32, heads: 32, 8, context: 131_072, epsilon: 1e-5)
-      .setting("num_local_experts", to: 8).setting("num_experts_per_tok", to: 2),
+      .overridden(by: ["num_local_experts": 8, "num_experts_per_tok": 2]),
     "qwen2": sizes(4096, 22_016, layers: 32, heads: 32, context: 32_768),
     "qwen3": sizes(4096, 22_016, layers: 32, heads: 32, context: 32_768),
     "gemma": sizes(3072, 24_576, layers: 28, heads: 16, context: 8192),
     "gemma2": sizes(2304, 9216, layers: 26, heads: 8, 4, context: 8192),
     "gemma3_text": gemma3, "gemma3": gemma3,
     "phi3": sizes(3072, 8192, layers: 32, heads: 32, context: 4096, epsilon: 1e-5),
+    "qwen2_moe": sizes(2048, 5632, layers: 24, heads: 16, context: 32_768)
+      .overridden(by: [
+        "num_experts": 60, "num_experts_per_tok": 4, "moe_intermediate_size": 1408,
+        "shared_expert_intermediate_size": 5632,
+      ]),
+    "qwen3_moe": sizes(2048, 6144, layers: 24, heads: 32, 4, context: 32_768)
+      .overridden(by: [
+        "num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768,
+      ]),
+    "olmoe": sizes(2048, 2048, layers: 16, heads: 16, context: 4096, epsilon: 1e-5)
+      .overridden(by: ["num_experts": 64, "num_experts_per_tok": 8]),
+    "olmo2": sizes(4096, 11_008, layers: 32, heads: 32, context: 2048, epsilon: 1e-5),
+    "olmo3": sizes(4096, 11_008, layers: 32, heads: 32, context: 2048, epsilon: 1e-5),
+    "smollm3": sizes(2048, 11_008, layers: 36, heads: 16, 4, context: 32_768),
+    "seed_oss": sizes(4096, 27_648, layers: 64, heads: 80, 8, context: 524_288),
+    "granite": sizes(4096, 11_008, layers: 32, heads: 32, context: 2048),
+    "arcee": sizes(2560, 18_432, layers: 32, heads: 32, context: 4096, epsilon: 1e-5),
+    "starcoder2": sizes(3072, 12_288, layers: 30, heads: 24, 2, context: 4096)
+      .overridden(by: ["norm_epsilon": .number(1e-5)]),
+    "glm4": sizes(4096, 13_696, layers: 40, heads: 32, 2, context: 131_072, epsilon: 1.5625e-7),
+    "exaone4": sizes(4096, 16_384, layers: 32, heads: 32, context: 2048, epsilon: 1e-5),
+    "ernie4_5": sizes(1024, 3072, layers: 18, heads: 16, 2, context: 131_072, epsilon: 1e-5),
+    "nemotron": sizes(6144, 24_576, layers: 32, heads: 48, context: 4096)
+      .overridden(by: ["norm_eps": .number(1e-5)]),
+    "minimax_m2": sizes(3072, 1536, layers: 62, heads: 48, 8, context: 196_608)
+      .overridden(by: ["num_local_experts": 256, "num_experts_per_tok": 8]),
+    "granitemoe": sizes(4096, 11_008, layers: 32, heads: 32, context: 2048)
+      .overridden(by: ["num_local_experts": 8, "num_experts_per_tok": 2]),
+    "dots1": sizes(4608, 10_944, layers: 62, heads: 32, context: 2048)
+      .overridden(by: ["moe_intermediate_size": 1408, "first_k_dense_replace": 0]),
+    "ernie4_5_moe": sizes(2560, 12_288, layers: 28, heads: 20, 4, context: 131_072, epsilon: 1e-5)
+      .overridden(by: [
+        "moe_num_experts": 64, "moe_k": 6, "moe_intermediate_size": 1536,
+      ]),
+    "qwen2_vl": qwen2VL, "qwen2_vl_text": qwen2VL, "qwen2_5_vl": qwen2VL,
+    "qwen2_5_vl_text": qwen2VL, "qwen3_vl": qwen3VL, "qwen3_vl_text": qwen3VL,
+    "phi": sizes(2048, 8192, layers: 24, heads: 32, context: 2048)
+      .overridden(by: ["layer_norm_eps": .number(1e-5)]),
+    "hunyuan_v1_dense": sizes(
+      4096, 11_008, layers: 32, heads: 32, context: 2048, epsilon: 1e-5),
+    "stablelm": sizes(2560, 6912, layers: 32, heads: 32, context: 4096)
+      .overridden(by: ["layer_norm_eps": .number(1e-5)]),
+    "cohere": cohere, "cohere2": cohere,
   ]
+
+  private static let qwen2VL = sizes(
+    8192, 29_568, layers: 80, heads: 64, 8, context: 32_768, epsilon: 1e-5)
+  private static let qwen3VL = sizes(4096, 22_016, layers: 32, heads: 32, context: 128_000)
+
+  private static let cohere = sizes(8192, 22_528, layers: 40, heads: 64, context: 8192)
+    .overridden(by: ["layer_norm_eps": .number(1e-5), "logit_scale": .number(0.0625)])
 
   private static let gemma3 = sizes(2304, 9216, layers: 26, heads: 8, 4, context: 131_072)
 

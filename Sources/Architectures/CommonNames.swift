@@ -47,4 +47,44 @@ enum CommonNames {
     ("pre_feedforward_layernorm", "ffn_norm"),
     ("post_feedforward_layernorm", "post_ffw_norm"),
   ]
+
+  /// Norms after attention and the feed-forward network, and none before.
+  static let normsAfter: NamePairs = [
+    ("post_attention_layernorm", "post_attention_norm"),
+    ("post_feedforward_layernorm", "post_ffw_norm"),
+  ]
+
+  /// A feed-forward network without a gate.
+  static let plainFeedForward: NamePairs = feedForward.filter { $0.gguf != "ffn_gate" }
+
+  /// The router that chooses experts.
+  static let router: NamePairs = [("mlp.gate", "ffn_gate_inp")]
+
+  /// An expert that all tokens use, and what its outputs are weighed by.
+  static let sharedExpert: NamePairs = [
+    ("mlp.shared_expert_gate", "ffn_gate_inp_shexp"),
+    ("mlp.shared_expert.gate_proj", "ffn_gate_shexp"),
+    ("mlp.shared_expert.up_proj", "ffn_up_shexp"),
+    ("mlp.shared_expert.down_proj", "ffn_down_shexp"),
+  ]
+
+  /// The stacks of experts in newer versions of transformers.
+  static let stacks: [(huggingFace: String, gguf: [String])] = [
+    ("mlp.experts.gate_up_proj", ["ffn_gate_exps.weight", "ffn_up_exps.weight"]),
+    ("mlp.experts.down_proj", ["ffn_down_exps.weight"]),
+  ]
+
+  /// A feed-forward network of experts that all tokens use.
+  static let sharedExperts: NamePairs = [
+    ("mlp.shared_experts.gate_proj", "ffn_gate_shexp"),
+    ("mlp.shared_experts.up_proj", "ffn_up_shexp"),
+    ("mlp.shared_experts.down_proj", "ffn_down_shexp"),
+  ]
+
+  /// The feed-forward network of each expert.
+  static let experts: NamePairs = [
+    ("mlp.experts.*.gate_proj", "ffn_gate_exps"),
+    ("mlp.experts.*.up_proj", "ffn_up_exps"),
+    ("mlp.experts.*.down_proj", "ffn_down_exps"),
+  ]
 }

@@ -32,12 +32,28 @@ struct ConfigValues {
     return count
   }
 
+  /// A whole number, also zero; nil if the config lacks it.
+  ///
+  /// Throws `malformed` for another value.
+  func wholeNumber(_ key: String) throws(ModelError) -> Int? {
+    self[key] == 0 ? 0 : try count(key)
+  }
+
   /// A whole number above zero.
   ///
   /// Throws `malformed` if the config lacks it or states another value.
   func required(_ key: String) throws(ModelError) -> Int {
     if let count = try count(key) { return count }
     throw Self.fault(key, "a whole number above 0", nil)
+  }
+
+  /// Whether a key is true; false if the config lacks it.
+  ///
+  /// Throws `malformed` for another value.
+  func flag(_ key: String) throws(ModelError) -> Bool {
+    guard let value = self[key] else { return false }
+    if let flag = value.bool { return flag }
+    throw Self.fault(key, "true or false", value)
   }
 
   /// A number; nil if the config lacks it.
@@ -59,11 +75,11 @@ struct ConfigValues {
     throw Self.fault(key, "a number above 0", self[key])
   }
 
-  /// Whether each layer has sliding attention; nil if all but each one after a period have.
+  /// Whether each layer has sliding attention; nil if it is as usual.
   ///
   /// Throws `malformed` for an invalid list, and `unsupported` for other kinds of attention.
-  func slidingLayers(_ layerCount: Int, period: Int) throws(ModelError) -> [Bool]? {
-    let usual = (1...layerCount).map { $0 % period != 0 }
+  func slidingLayers(_ usual: [Bool]) throws(ModelError) -> [Bool]? {
+    let layerCount = usual.count
     var layers = usual
     if let list = self["layer_types"] {
       let types = list.array ?? []

@@ -65,6 +65,16 @@ struct GGUFValues {
     return list.bytes.map { $0 != 0 }
   }
 
+  /// Whole numbers of 32 bits; nil if the file lacks them.
+  func numbers(_ key: String) -> [Int]? {
+    guard case .array(let list) = self[key], [.i32, .u32].contains(list.elementType) else {
+      return nil
+    }
+    return stride(from: 0, to: list.bytes.count - 3, by: 4).map { start in
+      Int(list.bytes[start..<start + 4].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) })
+    }
+  }
+
   private func fault(_ key: String, _ expected: String) -> ModelError {
     ModelError(
       .malformed, "the metadata has no valid value for a required key", tensor: "\(prefix).\(key)",

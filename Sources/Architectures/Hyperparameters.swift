@@ -10,7 +10,7 @@ package struct Hyperparameters: Sendable, Hashable {
   package let sizes: ModelSizes
   /// The number of positions that the model was trained for: `max_position_embeddings`.
   package let contextLength: Int
-  /// The number that a norm adds to the mean square: `rms_norm_eps`.
+  /// The number that a norm adds to the mean square, or to the variance: `rms_norm_eps` or similar.
   package let normEpsilon: Double
   /// The parameters of rotary embeddings.
   package let rope: RopeParameters
@@ -28,6 +28,12 @@ package struct Hyperparameters: Sendable, Hashable {
   package let isCausal: Bool
   /// The number of experts that a token uses; nil without experts.
   package private(set) var usedExpertCount: Int?
+  /// The values of the architecture's `multipliers`, in their order.
+  package private(set) var multipliers: [Double] = []
+  /// The number of layers that a vision tower adds to; nil if the architecture has no such tower.
+  package private(set) var deepstackCount: Int?
+  /// The values of the architecture's `flags`, in their order.
+  package private(set) var flags: [Bool] = []
 
   /// A hyperparameter that not all architectures have.
   package enum Key: Sendable, Hashable, CaseIterable {
@@ -40,9 +46,29 @@ package struct Hyperparameters: Sendable, Hashable {
     /// Like `slidingWindow`, with 0 for none.
     case slidingWindowOrZero
     case slidingLayers
+    /// Like `slidingLayers`, but also stated if layers alternate as llama.cpp assumes.
+    case everySlidingLayer
+    /// The base of rotary embeddings in sliding layers, also stated if it is that of all layers.
+    case slidingBase
+    /// A statement that rotary embeddings are not scaled.
+    case noRopeScaling
     case ropeAttentionFactor
+    /// How many pairs of a head each kind of position rotates, in models with a vision tower.
+    case ropeSections
+    /// The number of layers that a vision tower adds to, of which text has no use.
+    case deepstackCount
     case expertCount
     case usedExpertCount
+    case expertWidth
+    case sharedExpertCount
+    case sharedExpertWidth
+    case leadingCount
+    /// A statement that each layer has experts, after the first ones.
+    case expertInterval
+    /// A statement that experts are one group, in which routers choose.
+    case oneExpertGroup
+    /// A statement that routers compute sigmoids.
+    case sigmoidRouter
   }
 
   /// One of the sizes.
@@ -70,22 +96,30 @@ package struct Hyperparameters: Sendable, Hashable {
       sizes.layerCount, atMost: Self.layerLimit, "layers", "num_hidden_layers")
     let values = ConfigValues(config, architecture)
     contextLength = try values.required("max_position_embeddings")
-    guard let epsilon = try values.number("rms_norm_eps") else {
-      throw ConfigValues.fault("rms_norm_eps", "a number", nil)
+    let epsilonKey = architecture.normEpsilon.key
+    guard let epsilon = try values.number(epsilonKey) else {
+      throw ConfigValues.fault(epsilonKey, "a number", nil)
     }
     normEpsilon = epsilon
     rope = try RopeParameters(
       values, headSize: sizes.headSize, contextLength: contextLength,
       scalings: architecture.traits.ropeScalings)
     isCausal = values["is_causal"]?.bool ?? true
-    for key in architecture.hyperparameters { try read(key, values, tokenCount: tokenCount) }
-    guard case .alternating(let period) = architecture.traits.sliding else { return }
-    slidingLayers = try values.slidingLayers(sizes.layerCount, period: period)
+    for key in architecture.hyperparameters {
+      try read(key, values, architecture, tokenCount: tokenCount)
+    }
+    for (key, _) in architecture.flags { flags.append(try values.flag(key)) }
+    for (key, _) in architecture.multipliers { multipliers.append(try values.positive(key)) }
+    guard let usual = architecture.usualSlidingLayers(sizes.layerCount) else { return }
+    slidingLayers = try values.slidingLayers(usual)
     if slidingLayers?.contains(true) == false { slidingWindow = nil }
+    // Their pattern is stated with a window only.
+    let statesAll = architecture.hyperparameters.contains(.everySlidingLayer)
+    if statesAll, slidingWindow == nil { slidingLayers = nil }
   }
 
   private mutating func read(
-    _ key: Key, _ values: ConfigValues, tokenCount: Int
+    _ key: Key, _ values: ConfigValues, _ architecture: Architecture, tokenCount: Int
   ) throws(ModelError) {
     switch key {
     case .vocabularySize: vocabularySize = tokenCount
@@ -93,13 +127,19 @@ package struct Hyperparameters: Sendable, Hashable {
     case .finalSoftcap: finalSoftcap = try values.number("final_logit_softcapping")
     case .slidingWindow, .slidingWindowOrZero: slidingWindow = try values.count("sliding_window")
     case .usedExpertCount:
-      let count = try values.required("num_experts_per_tok")
-      guard count <= sizes.expertCount ?? count else {
+      guard let keys = architecture.experts, let experts = sizes.experts else { return }
+      let count = try values.required(keys.usedCount)
+      guard count <= experts.count else {
         throw ConfigValues.fault(
-          "num_experts_per_tok", "at most num_local_experts", JSONValue(count))
+          keys.usedCount, "at most the number of experts", JSONValue(count))
       }
       usedExpertCount = count
-    case .rotatedCount, .originalContextLength, .ropeAttentionFactor, .slidingLayers, .expertCount:
+    case .deepstackCount:
+      deepstackCount = values["vision_config"]?["deepstack_visual_indexes"]?.array?.count ?? 0
+    case .rotatedCount, .originalContextLength, .ropeAttentionFactor, .ropeSections, .slidingLayers,
+      .everySlidingLayer, .slidingBase, .noRopeScaling, .expertCount, .expertWidth,
+      .sharedExpertCount, .sharedExpertWidth, .leadingCount, .expertInterval, .oneExpertGroup,
+      .sigmoidRouter:
       break
     }
   }
@@ -112,14 +152,22 @@ package struct Hyperparameters: Sendable, Hashable {
     let values = GGUFValues(metadata, prefix: architecture.ggufName)
     sizes = try ModelSizes(values)
     contextLength = try values.required("context_length")
-    normEpsilon = try values.requiredNumber("attention.layer_norm_rms_epsilon")
+    normEpsilon = try values.requiredNumber(architecture.normEpsilon.ggufKey)
     rope = try RopeParameters(values, headSize: sizes.headSize)
     vocabularySize = try values.count("vocab_size")
     attentionSoftcap = values.number("attn_logit_softcapping")
     finalSoftcap = values.number("final_logit_softcapping")
     slidingWindow = values.wholeNumber("attention.sliding_window").flatMap { $0 == 0 ? nil : $0 }
-    slidingLayers = values.flags("attention.sliding_window_pattern")
+    let usual = architecture.usualSlidingLayers(sizes.layerCount)
+    slidingLayers = values.flags("attention.sliding_window_pattern").flatMap {
+      $0 == usual ? nil : $0
+    }
     isCausal = values.flag("attention.causal") ?? true
     usedExpertCount = try values.count("expert_used_count")
+    deepstackCount = values.wholeNumber("n_deepstack_layers")
+    for (_, key) in architecture.multipliers {
+      multipliers.append(try values.requiredNumber(key))
+    }
+    for (_, key) in architecture.flags { flags.append(values.flag(key) ?? false) }
   }
 }

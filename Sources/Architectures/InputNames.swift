@@ -38,16 +38,25 @@ package struct InputNames: Sendable {
 
   /// The place of a weight; nil if llama.cpp's name for it is not known.
   package func place(of tensor: TensorInfo) -> Place? {
-    let name = tensor.name
-    guard let architecture else { return Place(names: Self.related(name)) }
-    if let found = architecture.ggufName(of: name) { return Place(names: Self.related(found)) }
-    if let (stack, expert) = architecture.expert(ofHuggingFaceName: name) {
-      return Place(names: Self.related(stack), expert: expert)
+    guard let architecture else { return Place(names: Self.related(tensor.name)) }
+    // Models have weights that the table of their architecture lacks, such as dense layers.
+    let tables = [architecture, Self.usual]
+    for table in tables {
+      if let found = place(tensor.name, table) ?? matrix(tensor.name, table) { return found }
     }
-    if let found = matrix(name, architecture) { return found }
-    var found = stack(name, architecture)
+    var found = tables.lazy.compactMap { stack(tensor.name, $0) }.first
     found?.isTransposed = transposed.transposes(tensor, hiddenSize: hiddenSize)
     return found
+  }
+
+  private func place(_ name: String, _ architecture: Architecture) -> Place? {
+    guard !architecture.isStack(name) else { return nil }
+    let parts = architecture.ggufNames(ofCompleteName: name)
+    if !parts.isEmpty { return Place(names: parts.flatMap(Self.related).withoutRepeats) }
+    if let found = architecture.ggufName(of: name) { return Place(names: Self.related(found)) }
+    return architecture.expert(ofHuggingFaceName: name).map { stack, expert in
+      Place(names: Self.related(stack), expert: expert)
+    }
   }
 
   /// The place of a matrix that a checkpoint fuses from several.
@@ -106,25 +115,15 @@ package struct InputNames: Sendable {
   private static let usual = Architecture(
     ggufName: "", modelTypes: [], interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
-    layerNames: CommonNames.attention + CommonNames.feedForward + [
-      ("self_attn.q_a_proj", "attn_q_a"),
-      ("self_attn.q_b_proj", "attn_q_b"),
-      ("self_attn.kv_a_proj_with_mqa", "attn_kv_a_mqa"),
-      ("self_attn.kv_b_proj", "attn_kv_b"),
-      ("mlp.gate", "ffn_gate_inp"),
-      ("block_sparse_moe.gate", "ffn_gate_inp"),
-      ("mlp.shared_expert.gate_proj", "ffn_gate_shexp"),
-      ("mlp.shared_expert.up_proj", "ffn_up_shexp"),
-      ("mlp.shared_expert.down_proj", "ffn_down_shexp"),
-      ("mlp.shared_experts.gate_proj", "ffn_gate_shexp"),
-      ("mlp.shared_experts.up_proj", "ffn_up_shexp"),
-      ("mlp.shared_experts.down_proj", "ffn_down_shexp"),
-    ],
-    expertNames: [
-      ("mlp.experts.*.gate_proj", "ffn_gate_exps"),
-      ("mlp.experts.*.up_proj", "ffn_up_exps"),
-      ("mlp.experts.*.down_proj", "ffn_down_exps"),
-    ] + Architecture.mixtral.expertNames, hyperparameters: [])
+    layerNames: CommonNames.attention + CommonNames.feedForward + CommonNames.router
+      + CommonNames.sharedExpert + CommonNames.sharedExperts + [
+        ("self_attn.q_a_proj", "attn_q_a"),
+        ("self_attn.q_b_proj", "attn_q_b"),
+        ("self_attn.kv_a_proj_with_mqa", "attn_kv_a_mqa"),
+        ("self_attn.kv_b_proj", "attn_kv_b"),
+        ("block_sparse_moe.gate", "ffn_gate_inp"),
+      ],
+    expertNames: CommonNames.experts + Architecture.mixtral.expertNames, hyperparameters: [])
 }
 
 extension [String] {

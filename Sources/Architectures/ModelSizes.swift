@@ -17,8 +17,8 @@ package struct ModelSizes: Sendable, Hashable {
   package let headSize: Int
   /// Whether the source states `headSize`; otherwise it was computed.
   package let statesHeadSize: Bool
-  /// The number of experts of a layer; nil without experts.
-  package let expertCount: Int?
+  /// The sizes of experts; nil without experts.
+  package let experts: ExpertSizes?
 
   // Tables of rotary embeddings have a number for each pair of rows; this limits their size.
   private static let headSizeLimit = 1 << 16
@@ -54,10 +54,13 @@ package struct ModelSizes: Sendable, Hashable {
     let isDerived = !isStated && queryRowCount == headCount * derived
     headSize = isDerived ? derived : stated ?? derived
     try Self.check(headSize, atMost: Self.headSizeLimit, "rows in a head", "head_dim")
-    expertCount =
-      architecture.hyperparameters.contains(.expertCount)
-      ? try values.required("num_local_experts") : nil
+    experts = try architecture.experts.map { keys throws(ModelError) in
+      try ExpertSizes(values, keys)
+    }
   }
+
+  /// The number of experts of a layer; nil without experts.
+  package var expertCount: Int? { experts?.count }
 
   /// Throws `limit` for a number of the config that is too large.
   static func check(
@@ -81,6 +84,6 @@ package struct ModelSizes: Sendable, Hashable {
     let stated = try values.count("attention.key_length")
     statesHeadSize = stated != nil
     headSize = stated ?? hiddenSize / headCount
-    expertCount = try values.count("expert_count")
+    experts = try ExpertSizes(values)
   }
 }

@@ -24,8 +24,8 @@ extension RopeParameters {
     }
     let (key, all) = Self.object(in: config.config)
     let values = ConfigValues(config: (all["full_attention"] ?? all).withoutNulls)
-    base = (values["rope_theta"] ?? config["rope_theta"])?.double
-    if let base, !(base > 1 && base.isFinite) {
+    let stated = (values["rope_theta"] ?? config["rope_theta"])?.double
+    if let stated, !(stated > 1 && stated.isFinite) {
       throw ConfigValues.fault("rope_theta", "a number above 1", nil)
     }
     slidingBase =
@@ -33,6 +33,13 @@ extension RopeParameters {
     rotatedCount = try Self.rotatedCount(
       values["partial_rotary_factor"] ?? config["partial_rotary_factor"], headSize: headSize)
     var type = try Self.type(values, in: key)
+    sections = all["mrope_section"]?.array?.compactMap(\.int)
+    // Text has the same position in all sections.
+    if type == "mrope" { type = nil }
+    // HunYuan states how much the base grows, whatever the length of a text.
+    let growth = type == Kind.dynamic.rawValue ? try values.number("alpha") : nil
+    if growth != nil { type = nil }
+    base = growth.map { Self.grown(stated ?? Self.defaultBase, by: $0, headSize) } ?? stated
     try Self.checkSliding(all["sliding_attention"])
     let original = "original_max_position_embeddings"
     let known = (values[original] ?? config[original])?.int
@@ -46,6 +53,11 @@ extension RopeParameters {
     originalContextLength = needsLength ? length : known
     guard case .longrope = scaling else { return }
     attentionFactor = try Self.attentionFactor(values, contextLength, originalCount: length)
+  }
+
+  // The formula is that of HunYuanDenseV1RotaryEmbedding in transformers.
+  private static func grown(_ base: Double, by alpha: Double, _ headSize: Int) -> Double {
+    base * Platform.power(alpha, Double(headSize) / Double(max(headSize - 2, 1)))
   }
 
   /// The object of the parameters in a config, and its key; null if there is none.
@@ -155,6 +167,7 @@ extension RopeParameters {
     rotatedCount = values.wholeNumber("rope.dimension_count") ?? headSize
     originalContextLength = values.wholeNumber("rope.scaling.original_context_length")
     attentionFactor = values.number("rope.scaling.attn_factor")
+    sections = values.numbers("rope.dimension_sections")
     switch values.text("rope.scaling.type") {
     case nil, "none", "longrope": scaling = .none
     case "linear":

@@ -12,6 +12,10 @@ package struct RopeParameters: Sendable, Hashable {
   package let scaling: Scaling
   /// The context length before the context was extended; nil if it is not known.
   package let originalContextLength: Int?
+  /// How many pairs of a head each kind of position rotates: `mrope_section`; nil without kinds.
+  ///
+  /// All kinds of positions are equal for text.
+  package let sections: [Int]?
   /// The factor of attention in an extended context, with longrope; nil for others.
   package var attentionFactor: Double?
 
@@ -159,5 +163,5 @@ package struct RopeParameters: Sendable, Hashable {
   }
 
   // The default of transformers and of llama.cpp.
-  private static let defaultBase = 10_000.0
+  static let defaultBase = 10_000.0
 }

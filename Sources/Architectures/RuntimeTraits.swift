@@ -11,6 +11,9 @@ package struct RuntimeTraits: Sendable {
     /// Whether transformers ignored the key in some versions, so that a config may be wrong.
     package var isUnreliable = false
 
+    /// The square of the rectified linear unit.
+    package static let squaredReLU = Activation(key: "hidden_act", name: "relu2", synonyms: [])
+
     /// The sigmoid linear unit.
     package static let silu = Activation(key: "hidden_act", name: "silu", synonyms: ["swish"])
 
@@ -18,6 +21,10 @@ package struct RuntimeTraits: Sendable {
     package static let gelu = Activation(
       key: "hidden_activation", name: "gelu_pytorch_tanh",
       synonyms: ["gelu_new", "gelu_fast", "gelu_python_tanh", "gelu_accurate"])
+
+    /// The same under the key that most architectures have.
+    package static let usualGelu = Activation(
+      key: "hidden_act", name: gelu.name, synonyms: gelu.synonyms)
 
     /// The same for the first Gemma, whose configs also call it `gelu`.
     package static let firstGelu = Activation(
@@ -41,6 +48,8 @@ package struct RuntimeTraits: Sendable {
   package var activation = Activation.silu
   /// The tensors that may have a bias.
   package var biases: Set<String> = Self.attentionInputs
+  /// The tensors that always have a bias, also in transformers.
+  package var requiredBiases: Set<String> = []
   /// The keys of `config.json` that say whether tensors have a bias, and these tensors.
   package var biasKeys: [(key: String, tensors: Set<String>)] = []
   /// The ways to scale rotary embeddings.
@@ -58,6 +67,9 @@ package struct RuntimeTraits: Sendable {
   /// The number of layers for which llama.cpp divides scores by the width of all heads instead.
   package var widthScaledLayerCount: Int?
 
+  /// The keys of `config.json` that llama.cpp does not compute all values of.
+  package var limits: [ConfigLimit] = []
+
   /// The same traits with other sliding attention.
   package func sliding(_ sliding: SlidingAttention) -> RuntimeTraits {
     var traits = self
@@ -65,6 +77,8 @@ package struct RuntimeTraits: Sendable {
     return traits
   }
 
+  /// The key in GGUF of the number that norms add to the variance.
+  package static let layerNormEpsilon = "attention.layer_norm_epsilon"
   /// The projections to queries, keys and values.
   package static let attentionInputs: Set<String> = ["attn_q", "attn_k", "attn_v"]
   /// All projections of attention.

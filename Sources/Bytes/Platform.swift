@@ -21,4 +21,7 @@ package enum Platform {
 
   /// A number to the power of another.
   package static func power(_ base: Float, _ exponent: Float) -> Float { powf(base, exponent) }
+
+  /// `base` to the power of `exponent`.
+  package static func power(_ base: Double, _ exponent: Double) -> Double { pow(base, exponent) }
 }

@@ -72,6 +72,12 @@ struct CheckpointChecks {
         ofHuggingFaceName: tensor.name, sizes, tokenCount: tokenCount),
       !tensor.name.hasSuffix(".bias") || biases.contains(place.names.gguf)
     else { return false }
+    let leadingCount = sizes.experts?.leadingCount ?? 0
+    if let layer = place.layer, layer < sizes.layerCount,
+      !architecture.hasTensor(place.names.huggingFace, layer: layer, leadingCount: leadingCount)
+    {
+      return false
+    }
     if let layer = place.layer, layer >= sizes.layerCount {
       throw ModelError(
         .malformed, "the model has more layers than config.json states", tensor: tensor.name,
@@ -126,15 +132,19 @@ struct CheckpointChecks {
     let present = Set(tensors.map { ExactName(architecture.plainName($0.name)) })
     let layerCount = sizes.layerCount
     let expertCount = sizes.expertCount ?? 0
+    let isStacked = tensors.contains { architecture.isStack($0.name) }
     // Each layer and expert has at least one tensor. This bounds the list of required names.
-    guard max(1, expertCount) <= tensors.count / layerCount else {
+    let tensorCount = isStacked || architecture.expertNames.isEmpty ? 1 : max(1, expertCount)
+    guard tensorCount <= tensors.count / layerCount else {
       throw ModelError(
         .malformed, "the model has fewer tensors than config.json requires",
         expected: expertCount > 0
           ? "\(layerCount) layers of \(expertCount) experts" : "\(layerCount) layers",
         found: "\(tensors.count) tensors")
     }
-    let weights = architecture.requiredNames(layerCount: layerCount, expertCount: expertCount)
+    let weights = architecture.requiredNames(
+      layerCount: layerCount, expertCount: expertCount,
+      leadingCount: sizes.experts?.leadingCount ?? 0, isStacked: isStacked)
     let required = weights + architecture.biasNames(of: requiredBiases, layerCount: layerCount)
     let missing = required.filter { !present.contains(ExactName($0)) }
     if let first = missing.first {

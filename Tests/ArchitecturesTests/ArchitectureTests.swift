@@ -24,11 +24,12 @@ import Testing
     }
 
     /// The Hugging Face name in a checkpoint of the text model alone.
-    var plainName: String? {
-      let prefix = "language_model."
-      return huggingFace.map { $0.hasPrefix(prefix) ? String($0.dropFirst(prefix.count)) : $0 }
-    }
+    var plainName: String? { huggingFace.map { architecture.plainName($0) } }
   }
+
+  private static let interleaved: Set<String> = [
+    "llama", "mistral", "mixtral", "smollm3", "granite", "granitemoe", "arcee",
+  ]
 
   private func golden() throws -> [Row] {
     let text = String(decoding: try Fixtures.bytes("golden/names/gguf_names.tsv"), as: UTF8.self)
@@ -42,7 +43,7 @@ import Testing
     let outside = architecture.modelNames.map {
       ("\($0.huggingFace).\(ending)", "\($0.gguf).\(ending)")
     }
-    let inside = architecture.layerNames.map {
+    let inside = (architecture.layerNames + architecture.laterNames).map {
       ("model.layers.\(layer).\($0.huggingFace).\(ending)", "blk.\(layer).\($0.gguf).\(ending)")
     }
     return outside + inside
@@ -59,6 +60,14 @@ import Testing
     for row in try golden() {
       guard let name = row.gguf else { continue }
       let found = row.architecture.huggingFaceName(of: name)
+      // The tensors of first layers are not in the layer of the table.
+      if row.huggingFace == nil,
+        row.architecture.leadingNames.contains(where: {
+          name.hasSuffix(".\($0.gguf).weight")
+        })
+      {
+        continue
+      }
       #expect(found == row.plainName, "\(row.modelType): \(name)")
     }
   }
@@ -67,10 +76,15 @@ import Testing
   func completeness() throws {
     let golden = try golden()
     for architecture in Architectures.all {
-      for type in architecture.modelTypes {
+      // A text model has the names of the larger model that it is a part of.
+      let types = architecture.modelTypes.filter { $0 == "gemma3_text" || !$0.hasSuffix("_text") }
+      for type in types {
         let rows = golden.filter { $0.modelType == type && $0.gguf != nil }
         let expected = rows.compactMap(\.plainName).filter { $0.hasSuffix(".weight") }
-        let found = names(of: architecture, layer: "11", ending: "weight").map(\.huggingFace)
+        let complete = architecture.completeNames.filter { $0.gguf.count == 1 }
+          .map { "model.layers.11.\($0.huggingFace)" }.filter { $0.hasSuffix(".weight") }
+        let found =
+          names(of: architecture, layer: "11", ending: "weight").map(\.huggingFace) + complete
         #expect(found.sorted() == expected.sorted(), "\(type)")
       }
     }
@@ -123,25 +137,26 @@ import Testing
     ])
   func prefix(prefix: String) {
     for architecture in Architectures.all {
-      #expect(architecture.ggufName(of: prefix + "norm.weight") == "output_norm.weight")
+      #expect(architecture.ggufName(of: prefix + "embed_tokens.weight") == "token_embd.weight")
+      let first = architecture.layerNames[0]
       #expect(
-        architecture.ggufName(of: prefix + "layers.7.input_layernorm.weight")
-          == "blk.7.attn_norm.weight")
+        architecture.ggufName(of: prefix + "layers.7.\(first.huggingFace).weight")
+          == "blk.7.\(first.gguf).weight")
       #expect(architecture.plainName(prefix + "embed_tokens.weight") == "model.embed_tokens.weight")
       #expect(architecture.plainName(prefix + "lm_head.weight") == "lm_head.weight")
-      #expect(architecture.prefix(ofHuggingFaceName: prefix + "norm.weight") == prefix)
+      #expect(architecture.prefix(ofHuggingFaceName: prefix + "embed_tokens.weight") == prefix)
       #expect(architecture.prefix(ofHuggingFaceName: prefix + "lm_head.weight") == nil)
       #expect(architecture.prefix(ofHuggingFaceName: prefix + "other.weight") == nil)
     }
   }
 
-  @Test("only llama, mistral and mixtral interleave the rows of queries and keys")
+  @Test("only variants of llama interleave the rows of queries and keys")
   func rowOrder() throws {
     for row in try golden() {
       guard let name = row.huggingFace else { continue }
       let order = try row.architecture.rowOrder(
         ofHuggingFaceName: name, headCount: 6, keyValueHeadCount: 2, headSize: 8)
-      let isLlama = ["llama", "mistral", "mixtral"].contains(row.modelType)
+      let isLlama = Self.interleaved.contains(row.modelType)
       let heads: Int? =
         if name.contains(".q_proj.") { 6 } else if name.contains(".k_proj.") { 2 } else { nil }
       let expected = isLlama ? heads.flatMap { RotaryRowOrder(headCount: $0, headSize: 8) } : nil
@@ -149,16 +164,18 @@ import Testing
     }
   }
 
-  @Test("only gemma architectures store norms plus one") func norms() {
+  @Test("only gemma and nemotron store norms plus one") func norms() {
     for architecture in Architectures.all {
-      let isGemma = architecture.modelTypes.allSatisfy { $0.hasPrefix("gemma") }
-      #expect(architecture.addsOneToNorms == isGemma, "\(architecture.modelTypes)")
+      let adds = architecture.modelTypes.allSatisfy {
+        $0.hasPrefix("gemma") || $0 == "nemotron"
+      }
+      #expect(architecture.addsOneToNorms == adds, "\(architecture.modelTypes)")
       // The name of a norm contains "norm" in both.
       for pair in names(of: architecture, layer: "3", ending: "weight") {
         #expect(pair.huggingFace.contains("norm") == pair.gguf.contains("norm"), "\(pair)")
       }
     }
-    #expect(Architectures.all.count { $0.addsOneToNorms } == 3)
+    #expect(Architectures.all.count { $0.addsOneToNorms } == 4)
   }
 
   @Test("an odd head size is malformed if rows are reordered")
@@ -185,14 +202,15 @@ import Testing
     "a gguf architecture name gives the most general architecture",
     arguments: [
       ("llama", "llama"), ("qwen2", "qwen2"), ("qwen3", "qwen3"), ("gemma", "gemma"),
-      ("gemma2", "gemma2"), ("gemma3", "gemma3_text"), ("phi3", "phi3"),
+      ("gemma2", "gemma2"), ("gemma3", "gemma3_text"), ("phi3", "phi3"), ("qwen2moe", "qwen2_moe"),
+      ("qwen3moe", "qwen3_moe"), ("olmo2", "olmo2"),
     ])
   func lookup(name: String, modelType: String) throws {
     #expect(try #require(Architectures.named(name)).modelTypes.first == modelType)
   }
 
   @Test("an unknown architecture is nil") func unknown() {
-    for name in ["", "Llama", "mamba", "gemma3n", "qwen2moe"] {
+    for name in ["", "Llama", "mamba", "gemma3n", "qwen2_moe."] {
       #expect(Architectures.named(name) == nil)
       #expect(Architectures.forModelType(name) == nil)
     }
@@ -203,11 +221,11 @@ import Testing
   func registry() throws {
     let files = try Files.names(in: Fixtures.repository + "/Sources/Architectures/Tables")
     #expect(files.count == Architectures.all.count)
+    let types = Architectures.all.flatMap(\.modelTypes)
     for file in files {
       let type = String(file.dropLast(".swift".count)).lowercased()
-      #expect(Architectures.forModelType(type) != nil, "\(file)")
+      #expect(types.contains { $0.filter { $0 != "_" } == type }, "\(file)")
     }
-    let types = Architectures.all.flatMap(\.modelTypes)
     #expect(Set(types).count == types.count)
   }
 }

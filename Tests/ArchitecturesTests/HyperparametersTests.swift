@@ -9,15 +9,17 @@ import Testing
 @Suite struct HyperparametersTests {
   /// A config that every architecture accepts, with more than each needs.
   private static func config(_ architecture: Architecture, rope: JSONValue = .null) -> JSONValue {
-    [
+    let config: JSONValue = [
       "model_type": .string(architecture.modelTypes[0]), "num_hidden_layers": 2,
       "max_position_embeddings": 131_072, "hidden_size": 96, "intermediate_size": 160,
       "is_causal": false, "layer_types": ["full_attention", "sliding_attention"],
       "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": .number(1e-6),
       "vocab_size": 64, "sliding_window": 512, "attn_logit_softcapping": .number(50.5),
       "final_logit_softcapping": .number(30.25), "rope_theta": .number(500_000),
-      "num_local_experts": 3, "num_experts_per_tok": 2, "rope_scaling": rope,
+      "rope_scaling": rope, "attention_multiplier": .number(0.5), "logits_scaling": 8,
     ]
+    let experts = specialKeys(architecture.modelTypes[0], experts: 3, heads: 4)
+    return config.overridden(by: experts)
   }
 
   /// The metadata that a checkpoint with a config gets.
@@ -25,7 +27,9 @@ import Testing
     _ config: JSONValue, _ architecture: Architecture
   ) throws(ModelError) -> Metadata {
     let parameters = try Hyperparameters(config, architecture, tokenCount: 64)
-    let tensors = architecture.requiredNames(layerCount: 2, expertCount: 3).compactMap { name in
+    let weights = architecture.requiredNames(layerCount: 2, expertCount: 3)
+    let biases = architecture.biasNames(of: architecture.statedBiases(config), layerCount: 2)
+    let tensors = (weights + biases).compactMap { name in
       architecture.expectedShape(ofHuggingFaceName: name, parameters.sizes, tokenCount: 64)
         .flatMap { Shape(validating: $0.dimensions) }
         .map { TensorInfo(name: name, shape: $0, encoding: .plain(.f16)) }
@@ -56,6 +60,9 @@ import Testing
     #expect(found.isCausal == expected.isCausal, "\(name)")
     #expect(found.expertCount == expected.expertCount, "\(name)")
     #expect(found.usedExpertCount == expected.usedExpertCount, "\(name)")
+    #expect(found.experts == expected.experts, "\(name)")
+    #expect(found.multipliers == expected.multipliers, "\(name)")
+    #expect(found.flags == expected.flags, "\(name)")
     #expect(found.rope.base == expected.rope.base, "\(name)")
     #expect(found.rope.rotatedCount == expected.rope.rotatedCount, "\(name)")
   }

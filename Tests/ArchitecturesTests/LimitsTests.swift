@@ -13,8 +13,11 @@ import Testing
     "num_hidden_layers": 2, "max_position_embeddings": 1024, "hidden_size": 64,
     "intermediate_size": 96, "num_attention_heads": 4, "head_dim": 16,
     "rms_norm_eps": .number(1e-6), "sliding_window": 1024, "query_pre_attn_scalar": 16,
-    "num_local_experts": 4, "num_experts_per_tok": 2,
   ]
+
+  private static func config(_ type: String, _ changes: JSONValue) -> JSONValue {
+    config.overridden(by: specialKeys(type, experts: 4, heads: 4)).overridden(by: changes)
+  }
 
   private func notes(
     _ type: String, _ changes: JSONValue = [:]
@@ -22,7 +25,7 @@ import Testing
     guard let architecture = Architectures.forModelType(type) else {
       throw ModelError(.usage, "no such type")
     }
-    let config = Self.config.overridden(by: changes)
+    let config = Self.config(type, changes)
     return try architecture.checkExpressible(
       config, try Hyperparameters(config, architecture, tokenCount: 10))
   }
@@ -39,12 +42,20 @@ import Testing
   }
 
   @Test("every architecture has one activation") func activations() throws {
-    let silu = ["llama", "mistral", "mixtral", "qwen2", "qwen3", "phi3"]
+    let silu = Architectures.all.flatMap(\.modelTypes).filter {
+      !$0.hasPrefix("gemma") && !["arcee", "nemotron", "starcoder2", "phi"].contains($0)
+    }
     for type in silu {
       #expect(try notes(type, ["hidden_act": "swish"]) == [])
       for name in ["gelu", "relu", "gelu_pytorch_tanh", "quick_gelu"] {
         #expect(refusedKey(type, ["hidden_act": .string(name)]) == "hidden_act", "\(type)")
       }
+    }
+    for (type, name) in [
+      ("arcee", "relu2"), ("nemotron", "relu2"), ("starcoder2", "gelu_new"), ("phi", "gelu_new"),
+    ] as [(String, JSONValue)] {
+      #expect(try notes(type, ["hidden_act": name]) == [])
+      #expect(refusedKey(type, ["hidden_act": "silu"]) == "hidden_act")
     }
     for type in ["gemma2", "gemma3_text"] {
       #expect(try notes(type, ["hidden_activation": "gelu_fast", "hidden_act": "silu"]) == [])
@@ -81,16 +92,19 @@ import Testing
     }
   }
 
-  @Test("the heads of Qwen 2 and Phi 3 are as wide as the model") func width() throws {
+  @Test("the heads of some architectures are as wide as the model") func width() throws {
     for type in Architectures.all.map({ $0.modelTypes[0] }) {
-      let isFixed = ["qwen2", "phi3"].contains(type)
+      let isFixed = [
+        "qwen2", "phi3", "qwen2_moe", "olmoe", "olmo2", "olmo3", "starcoder2", "exaone4",
+        "nemotron", "cohere", "cohere2", "phi", "stablelm", "qwen2_vl",
+      ].contains(type)
       let wide: JSONValue = ["head_dim": 32, "query_pre_attn_scalar": 32]
       #expect(refusedKey(type, wide) == (isFixed ? "head_dim" : nil), "\(type)")
     }
   }
 
   @Test("biases that llama.cpp does not have are refused by their key") func biases() throws {
-    for type in ["qwen3", "gemma", "gemma2", "gemma3_text"] {
+    for type in ["qwen3", "gemma", "gemma2", "gemma3_text", "olmo2", "smollm3", "olmoe"] {
       #expect(refusedKey(type, ["attention_bias": true]) == "attention_bias")
       #expect(try notes(type, ["attention_bias": false]) == [])
     }
@@ -99,10 +113,11 @@ import Testing
     #expect(try notes("qwen2", ["attention_bias": true]) == [])
   }
 
-  @Test("only Phi 3 rotates parts of heads") func partialRotation() throws {
+  @Test("only some architectures rotate parts of heads") func partialRotation() throws {
+    let partial = ["phi3", "glm4", "nemotron", "minimax_m2", "phi", "stablelm"]
     for type in Architectures.all.map({ $0.modelTypes[0] }) {
       let key = refusedKey(type, ["partial_rotary_factor": .number(0.75)])
-      #expect(key == (type == "phi3" ? nil : "partial_rotary_factor"), "\(type)")
+      #expect(key == (partial.contains(type) ? nil : "partial_rotary_factor"), "\(type)")
     }
   }
 
@@ -116,14 +131,17 @@ import Testing
     for type in Architectures.all.map({ $0.modelTypes[0] }) {
       for (name, rope) in ropes where type != "phi3" || name != "yarn" {
         let scaling = rope.overridden(by: ["rope_type": .string(name)])
-        let isLlama = ["llama", "mistral", "mixtral"].contains(type)
+        let isLlama = [
+          "llama", "mistral", "mixtral", "granite", "granitemoe", "arcee", "exaone4",
+        ].contains(type)
+        let isFixed = ["nemotron", "cohere", "cohere2"].contains(type)
         let isAccepted =
           switch name {
           case "longrope": type == "phi3"
           case "llama3": isLlama
-          default: type != "phi3"
+          default: type != "phi3" && !isFixed
           }
-        let changes = JSONValue.object([.init("rope_scaling", scaling)])
+        let changes: JSONValue = ["rope_scaling": scaling, "partial_rotary_factor": 1]
         #expect(refusedKey(type, changes) == (isAccepted ? nil : "rope_scaling"), "\(type) \(name)")
         if isAccepted { #expect(try notes(type, changes).count == (name == "dynamic" ? 1 : 0)) }
       }
@@ -173,5 +191,27 @@ import Testing
           type, used.overridden(by: ["max_window_layers": 1, "layer_types": ["full_attention"]]))
           == [])
     }
+  }
+  @Test(
+    "a value that llama.cpp computes otherwise is refused by its key",
+    arguments: [
+      ("qwen2_moe", "norm_topk_prob", true), ("qwen2_moe", "mlp_only_layers", [0]),
+      ("qwen2_moe", "decoder_sparse_step", 2), ("qwen3_moe", "norm_topk_prob", false),
+      ("qwen3_moe", "norm_topk_prob", .null), ("qwen3_moe", "decoder_sparse_step", 2),
+      ("olmoe", "norm_topk_prob", true), ("olmoe", "clip_qkv", 8),
+      ("olmoe", "num_key_value_heads", 2), ("smollm3", "no_rope_layers", [1, 0]),
+      ("smollm3", "no_rope_layer_interval", 2), ("seed_oss", "attention_out_bias", true),
+      ("seed_oss", "mlp_bias", true), ("starcoder2", "use_bias", false),
+      ("exaone4", "sliding_window", 64), ("ernie4_5", "use_bias", true),
+      ("phi", "qk_layernorm", true), ("stablelm", "qk_layernorm", true),
+      ("stablelm", "use_parallel_residual", true), ("cohere", "use_qk_norm", true),
+      ("minimax_m2", "scoring_func", "softmax"),
+      ("dots1", "n_group", 2), ("dots1", "topk_group", 2), ("dots1", "num_key_value_heads", 2),
+      ("dots1", "scoring_func", "softmax"), ("ernie4_5_moe", "moe_layer_interval", 2),
+      ("ernie4_5_moe", "moe_layer_end_index", 0), ("ernie4_5_moe", "use_bias", true),
+    ] as [(String, String, JSONValue)])
+  func limits(type: String, key: String, value: JSONValue) {
+    let found = refusedKey(type, .object([.init(key, value)]))
+    #expect(found == (key == "no_rope_layer_interval" ? "no_rope_layers" : key))
   }
 }

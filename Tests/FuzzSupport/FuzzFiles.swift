@@ -118,5 +118,6 @@ enum FuzzFiles {
     "num_hidden_layers": 1, "max_position_embeddings": 512, "hidden_size": 64,
     "intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 16,
     "rms_norm_eps": .number(1e-6), "num_local_experts": 2, "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32, "norm_topk_prob": true,
   ]
 }

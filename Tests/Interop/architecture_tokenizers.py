@@ -41,6 +41,7 @@ def _byte_level(path: Path, name: str, kind: str) -> None:
     first, last = {
         "llama3": ("<|begin_of_text|>", "<|eot_id|>"),
         "qwen2": ("<|endoftext|>", "<|im_end|>"),
+        "glm4": ("<|endoftext|>", "<|user|>"),
     }["qwen2" if phi else kind]
     tokenizer.add_special_tokens([first, last])
     assert tokenizer.token_to_id(first) == 400
@@ -114,8 +115,14 @@ def _write(path: Path, document: dict) -> None:
 TOKENIZERS = {
     "llama3": _byte_level,
     "qwen2": _byte_level,
+    "glm4": _byte_level,
     "sentencepiece": _sentencepiece,
 }
 # The pre-tokenizers in llama.cpp. It identifies them by a hash of well-known tokenizers, which the
 # small ones do not have.
-PRE_TOKENIZERS = {"llama3": "llama-bpe", "qwen2": "qwen2", "sentencepiece": "default"}
+PRE_TOKENIZERS = {
+    "llama3": "llama-bpe",
+    "qwen2": "qwen2",
+    "glm4": "qwen2",
+    "sentencepiece": "default",
+}

@@ -40,6 +40,7 @@ class Case:
     longer: dict = field(default_factory=dict)  # keys of config.json that the class does not have
     edit: Callable[[Path], None] | None = None  # a change of the saved folder
     shard: str = "1GB"
+    auto: str = "AutoModelForCausalLM"  # the class of transformers that loads it
 
     def __str__(self) -> str:
         return self.name
@@ -66,12 +67,13 @@ PARTIAL_ROPE = {
     "short_factor": [1.0 + 0.05 * i for i in range(12)],
     "long_factor": [1.5 + 0.25 * i for i in range(12)],
 }
+BPE = dict(bos_token_id=400, eos_token_id=401)
 LLAMA = dict(rms_norm_eps=1e-5, bos_token_id=1, eos_token_id=2)
 PHI = dict(rms_norm_eps=1e-5, bos_token_id=1, eos_token_id=400, pad_token_id=400)
-BPE = dict(bos_token_id=400, eos_token_id=401)
 BPE_PHI = BPE | dict(pad_token_id=400, sliding_window=None, rms_norm_eps=1e-5)
+EXPERTS = dict(moe_intermediate_size=96, num_experts=4, num_experts_per_tok=2)
+OLMO = dict(pad_token_id=400, rms_norm_eps=1e-6)
 GEMMA = dict(pad_token_id=0, eos_token_id=1, bos_token_id=2, head_dim=48, tie_word_embeddings=True)
-
 
 
 def edited(remove: tuple[str, ...] = (), **values) -> Callable[[Path], None]:
@@ -119,13 +121,10 @@ def _gemma3_with_pictures() -> transformers.PretrainedConfig:
         image_size=28,
         patch_size=14,
     )
+    whole = {key: value for key, value in GEMMA.items() if key != "head_dim"}
     return transformers.Gemma3Config(
-        text_config=text, vision_config=vision, mm_tokens_per_image=4, **without_heads(GEMMA)
+        text_config=text, vision_config=vision, mm_tokens_per_image=4, **whole
     )
-
-
-def without_heads(values: dict) -> dict:
-    return {key: value for key, value in values.items() if key != "head_dim"}
 
 
 def _publish_gemma3(folder: Path) -> None:
@@ -345,7 +344,7 @@ def make(case: Case, folder: Path) -> Path:
             | case.longer
         )
     config._attn_implementation = "eager"
-    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model = getattr(transformers, case.auto).from_config(config, dtype=torch.float32)
     fill(model, zlib.crc32(case.name.encode()))
     model.to(DTYPES[case.dtype]).save_pretrained(path, max_shard_size=case.shard)
     if case.rope:
@@ -375,8 +374,12 @@ def tokens(count: int) -> np.ndarray:
     return np.random.default_rng(1).integers(4, 380, (2, count))
 
 
-def load(folder: Path, auto=transformers.AutoModelForCausalLM):
+def load(folder: Path, auto=None):
     """The model in float32, as transformers loads it; all tensors must be used."""
+    if auto is None:
+        has_pictures = "vision_config" in json.loads((folder / "config.json").read_text())
+        name = "ImageTextToText" if has_pictures else "CausalLM"
+        auto = getattr(transformers, f"AutoModelFor{name}")
     model, report = auto.from_pretrained(
         folder,
         dtype=torch.float32,

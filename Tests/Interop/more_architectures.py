@@ -6,7 +6,18 @@ llama.cpp computes them, but its converter refuses them or leaves something out.
 from pathlib import Path
 
 import safetensors.torch
-from architectures import BPE, GEMMA, LLAMA, LONG_ROPE, PHI, Case, config_of, edited
+from architectures import (
+    BPE,
+    EXPERTS,
+    GEMMA,
+    LLAMA,
+    LONG_ROPE,
+    OLMO,
+    PHI,
+    Case,
+    config_of,
+    edited,
+)
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
 
@@ -21,6 +32,19 @@ def _without_model_prefix(folder: Path) -> None:
 
 
 MORE_CASES = [
+    # llama.cpp has no tied embeddings for these, so the output has a copy as its head.
+    Case(
+        "olmo2-tied",
+        config_of("Olmo2Config", tie_word_embeddings=True, **(BPE | OLMO)),
+        "qwen2",
+        "F32",
+    ),
+    Case(
+        "qwen2-moe-tied",
+        config_of("Qwen2MoeConfig", tie_word_embeddings=True, **(BPE | EXPERTS)),
+        "qwen2",
+        "F32",
+    ),
     Case(
         "llama-yarn-attention",
         config_of("LlamaConfig", rope_parameters=YARN | {"attention_factor": 1.3}, **LLAMA),

@@ -16,8 +16,10 @@ import safetensors.torch
 import torch
 from architecture_tokenizers import PRE_TOKENIZERS
 from architectures import CASES, VOCABULARY, Case
+from expert_architectures import EXPERT_CASES
 from llama_runs import logits
 from more_architectures import MORE_CASES
+from other_architectures import OTHER_CASES
 from test_llama import rms
 
 pytestmark = pytest.mark.llama
@@ -26,7 +28,7 @@ TYPES = ["f32", "f16", "bf16"]
 # With F32 files only the order of sums differs. Measured on logits of 2.5 RMS: at most 5e-5, and
 # 2e-4 with 300 tokens.
 EXACT = 5e-4
-# llama.cpp looks up the GELU of Gemma in a table of float16 values. Measured: 4e-3.
+# llama.cpp looks up GELU in a table of float16 values. Measured: 4e-3.
 GELU_BY_TABLE = 1e-2
 # With F16 weights llama.cpp rounds activations to float16 too. Measured: 0.024.
 HALVES = 0.05
@@ -34,6 +36,8 @@ HALVES = 0.05
 # weights. The measured median over tokens is 0.036 to 0.083 RMS, both for Q4_1 and Q8_0. Rounding
 # the weights to four bits changes the logits by 0.3 to 1.3 RMS, to eight bits by 0.04 to 0.14.
 ACTIVATION_NOISE = 0.1
+# More layers, or ReLU squared, add more of it: measured up to 0.141.
+NOISY = ("smollm3", "nemotron", "ernie4_5-moe")
 # With another order of tokens, a missing layer, or other rotary pairs, logits would differ by 1 or
 # more.
 
@@ -58,7 +62,7 @@ class Made:
         return path
 
 
-@pytest.fixture(scope="module", params=CASES, ids=str)
+@pytest.fixture(scope="module", params=[*CASES, *OTHER_CASES, *EXPERT_CASES], ids=str)
 def model(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param.name)
     yield Made(request.param, architectures.make(request.param, folder))
@@ -131,7 +135,17 @@ def expect_derived(model: Made, found: dict, expected: dict) -> None:
     # The converter always writes this ID. llama.cpp finds the token by its text.
     if architecture == "gemma" and "tokenizer.ggml.eot_token_id" not in found:
         assert expected.pop("tokenizer.ggml.eot_token_id") == (["UINT32"], 107)
-    if architecture in ("gemma", "gemma2"):  # the converter has no such key for these
+    if architecture == "glm4":  # a token that byte-level tokenizers never need
+        assert expected.pop("tokenizer.ggml.unknown_token_id") == (["UINT32"], 400)
+    if architecture == "nemotron":  # fixed in the converter; llama.cpp does not read the epsilon
+        assert expected.pop("tokenizer.ggml.unknown_token_id") == (["UINT32"], 1)
+        assert found.pop("tokenizer.ggml.unknown_token_id") == (["UINT32"], 0)
+        expected.pop("nemotron.attention.layer_norm_rms_epsilon")
+    if architecture == "hunyuan-dense":  # llama.cpp does not read these if nothing is scaled
+        assert expected.pop("hunyuan-dense.rope.scaling.type") == (["STRING"], "none")
+        assert expected.pop("hunyuan-dense.rope.scaling.factor") == (["FLOAT32"], 1.0)
+        expected.pop("hunyuan-dense.rope.scaling.original_context_length")
+    if architecture in ("gemma", "gemma2", "phi2", "stablelm"):  # the converter has no such key
         value = found.pop(f"{architecture}.rope.freq_base", None)
         assert value in (None, (["FLOAT32"], 10000.0))
 
@@ -153,7 +167,7 @@ def test_metadata_matches_the_converter(pleat, model, type):
 
 
 def tolerance(case: Case) -> float:
-    return GELU_BY_TABLE if case.name.startswith("gemma") else EXACT
+    return GELU_BY_TABLE if case.name.startswith(("gemma", "starcoder2", "phi2")) else EXACT
 
 
 def counts(case: Case) -> list[int]:
@@ -212,12 +226,16 @@ def test_text_model_inside_a_larger_one(pleat, tmp_path, prefix):
     assert np.abs(logits(path, rows) - expected).max() < EXACT
 
 
+# Their rows of queries and keys are in pairs.
+INTERLEAVED = ("llama", "smollm3", "granite", "granitemoe", "arcee")
+
+
 def decoded(path: Path, folder: Path, to: Path) -> Path:
     """Writes the folder with the weights of a GGUF file, whose names gguf's tables map back."""
     values = gguf_files.values(path)
     architecture = gguf.GGUFReader(path).fields["general.architecture"].contents()
     number = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
-    names = gguf.get_tensor_name_map(number, 16)
+    names = gguf.get_tensor_name_map(number, 64)
     config = architectures.transformers.AutoConfig.from_pretrained(folder)
     weights = {}
     source = {}
@@ -226,7 +244,7 @@ def decoded(path: Path, folder: Path, to: Path) -> Path:
     for name, weight in source.items():
         if name == "lm_head.weight" and config.tie_word_embeddings or name.endswith("inv_freq"):
             continue
-        if "vision_tower" in name or "multi_modal" in name:
+        if any(word in name for word in ("vision_tower", "multi_modal", "visual.")):
             weights[name] = weight
             continue
         plain = name.replace("language_model.", "")
@@ -234,15 +252,24 @@ def decoded(path: Path, folder: Path, to: Path) -> Path:
         words = plain.split(".")
         if "experts" in words:
             index = words.index("experts") + 1
-            merged = f"layers.{words[2]}.feed_forward.experts.{words[index + 1]}.weight"
-            value = values[names.get_name(merged, [".weight"])][int(words[index])]
+            expert, words = int(words[index]), words[:index] + words[index + 1 :]
+            merged = ".".join(words).replace("model.layers", "layers")
+            merged = merged.replace("block_sparse_moe", "feed_forward")
+            stack = names.get_name(".".join(words), [".weight"])
+            value = values[stack or names.get_name(merged, [".weight"])][expert]
+        elif "input_linear" in words:  # granitemoe
+            stacks = [f"blk.{words[2]}.ffn_{part}_exps.weight" for part in ("gate", "up")]
+            value = np.concatenate([values[stack] for stack in stacks], axis=1)
+        elif "output_linear" in words:
+            value = values[f"blk.{words[2]}.ffn_down_exps.weight"]
         else:
-            value = values[names.get_name(plain, [".weight", ".bias"])]
-        if architecture == "llama" and words[-2] in ("q_proj", "k_proj"):
+            plain = plain.replace("e_score_correction_bias", "e_score_correction.bias")
+            value = values[names.get_name(plain, [".weight", ".bias"])].reshape(weight.shape)
+        if architecture in INTERLEAVED and words[-2] in ("q_proj", "k_proj"):
             heads = {"q": config.num_attention_heads, "k": config.num_key_value_heads}
             pairs = value.reshape(heads[words[-2][0]], -1, 2, *value.shape[1:])
             value = np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(value.shape)
-        if architecture.startswith("gemma") and name.endswith("norm.weight"):
+        if architecture.startswith(("gemma", "nemotron")) and name.endswith("norm.weight"):
             value = value - 1
         assert value.shape == tuple(weight.shape), name
         weights[name] = torch.from_numpy(np.ascontiguousarray(value))
@@ -265,7 +292,8 @@ def test_logits_of_blocks_match_transformers(pleat, model, tmp_path, type):
     if type == "Q4_1":  # the rounding of the weights is larger than the noise
         assert rms(expected - architectures.logits(model.folder, rows)) > 3 * ACTIVATION_NOISE
     # For a few tokens a router may choose another expert, which also affects later tokens.
-    assert np.median(noise) < ACTIVATION_NOISE
+    limit = ACTIVATION_NOISE * (1.5 if model.case.name in NOISY else 1)
+    assert np.median(noise) < limit
 
 
 @pytest.mark.parametrize("type", [*sorted(ggml.TYPES), "Q3_K_M", "Q4_K_M"])

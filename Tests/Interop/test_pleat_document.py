@@ -149,7 +149,8 @@ def flips(contents: bytes):
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_both_detect_every_flipped_bit(pleat, tmp_path, compressed):
+def test_both_detect_flipped_bits(pleat, tmp_path, compressed):
+    """Two bits of every byte: each takes a process. FlipTests in Swift take all bits."""
     contents = tiny(compressed)
     assert refusal(contents) == "" and status(pleat, tmp_path / "whole.pleat", contents) == 0
 
@@ -162,7 +163,8 @@ def test_both_detect_every_flipped_bit(pleat, tmp_path, compressed):
         return [] if found in REFUSED and reason else [(bit // 8, bit % 8, found, reason)]
 
     with ThreadPoolExecutor() as workers:
-        misses = list(itertools.chain(*workers.map(missed, flips(contents))))
+        chosen = [flip for flip in flips(contents) if flip[0] % 4 == flip[0] // 8 % 4]
+        misses = list(itertools.chain(*workers.map(missed, chosen)))
     assert not misses, f"byte, bit, exit status of pleat, reason of the document's reader: {misses}"
 
 

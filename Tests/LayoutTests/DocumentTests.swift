@@ -95,6 +95,14 @@ import Testing
     }
   }
 
+  @Test("formats/gguf.md lists the model types of every architecture") func modelTypes() throws {
+    for architecture in Architectures.all {
+      let types = architecture.modelTypes.map { "`\($0)`" }.joined(separator: ", ")
+      let rows = try Self.rows(of: types, in: "formats/gguf.md")
+      #expect(rows.contains { $0[1] == architecture.ggufName }, "\(types)")
+    }
+  }
+
   @Test("formats/adapters.md lists every architecture with its row order")
   func architectures() throws {
     for architecture in Architectures.all {

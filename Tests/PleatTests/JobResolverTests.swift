@@ -111,7 +111,7 @@ import Weights
       }
       return TensorWish.quantized(info)
     }
-    #expect(found.jobs.map(\.place.firstStoredIndex) == [0, 3, 3])
+    #expect(found.jobs.map(\.place.storedIndices) == [[0, 1, 2], [], [3, 4, 5]])
     #expect(found.jobs.map(\.blockCount) == [1, 0, 1])
     #expect(found.stored.map(\.role) == [.codes, .scales, .biases, .codes, .scales, .biases])
     #expect(found.byteCount == found.stored.reduce(0) { $0 + $1.byteCount })

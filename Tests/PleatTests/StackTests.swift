@@ -40,7 +40,7 @@ import Weights
     let resolver = try stack(Array(repeating: [4, 64], count: 3), to: .gguf) {
       TensorWish(keeping: $0, "test")
     }
-    #expect(resolver.jobs.map(\.place.firstStoredIndex) == [0, 0, 0])
+    #expect(resolver.jobs.map(\.place.storedIndices) == [[0], [0], [0]])
     #expect(resolver.jobs.map(\.place.stackIndex) == [0, 1, 2])
     #expect(resolver.jobs.map { $0.targetLayouts[0].byteCount } == [512, 512, 512])
     #expect(resolver.stored.map(\.shape) == [Shape(3, 4, 64)])
@@ -50,8 +50,7 @@ import Weights
   func quantizedStacks() throws {
     let resolver = try stack(
       Array(repeating: [4, 64], count: 3), to: .mlx, wish: TensorWish.quantized)
-    #expect(resolver.jobs.map(\.place.firstStoredIndex) == [0, 0, 0])
-    #expect(resolver.jobs.map(\.storedIndices) == Array(repeating: 0..<3, count: 3))
+    #expect(resolver.jobs.map(\.place.storedIndices) == Array(repeating: [0, 1, 2], count: 3))
     #expect(resolver.stored.map(\.name) == ["stack.weight", "stack.scales", "stack.biases"])
     #expect(resolver.stored.map(\.shape) == [Shape(3, 4, 8), Shape(3, 4, 2), Shape(3, 4, 2)])
     // 4 rows of 64 codes in 4 bits, then of 2 scales and of 2 biases in F16.
@@ -93,7 +92,7 @@ import Weights
     #expect(resolver.stored[3].shape == Shape(2, 3, 8))
     #expect(resolver.targets.map(\.shape) == [Shape(2, 3, 64), Shape(2, 3, 64)])
     let job = resolver.jobs[0]
-    #expect(job.storedIndices == 0..<6)
+    #expect(job.place.storedIndices == [0, 1, 2, 3, 4, 5])
     #expect(
       job.runs(of: 0..<12) == [
         .init(units: 0..<3, piece: 0, first: 0), .init(units: 3..<6, piece: 1, first: 0),

@@ -206,8 +206,10 @@ extension Architecture {
   /// The tensors that have a bias in mlx-lm, by their names in llama.cpp.
   package func mlxBiases(_ config: JSONValue) -> Set<String> {
     switch ggufName {
-    case Self.llama.ggufName: statedBiases(config)
-    case Self.qwen2.ggufName: RuntimeTraits.attentionInputs
+    case Self.qwen2.ggufName, Self.qwen2MoE.ggufName: RuntimeTraits.attentionInputs
+    case Self.llama.ggufName, Self.granite.ggufName, Self.smolLM3.ggufName, Self.olmo2.ggufName,
+      Self.olmoe.ggufName, Self.seedOSS.ggufName:
+      statedBiases(config)
     default: []
     }
   }

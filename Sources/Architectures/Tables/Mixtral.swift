@@ -10,6 +10,7 @@ extension Architecture {
     layerNames: CommonNames.attention + CommonNames.normsBefore + [
       ("block_sparse_moe.gate", "ffn_gate_inp")
     ],
+    experts: ExpertKeys(counts: ["num_local_experts"]),
     expertNames: [
       ("block_sparse_moe.experts.*.w1", "ffn_gate_exps"),
       ("block_sparse_moe.experts.*.w2", "ffn_down_exps"),

@@ -53,7 +53,9 @@ struct HeadPlan {
     } else {
       if isSame {
         guard try model.needsOwnHead(format) else { return }
-        notes.append("\(tie.headInfo.name) is a copy of the embeddings, because mlx-lm needs one")
+        let runtime: Runtime = format.usesMLXNames ? .mlxLM : .llamaCpp
+        notes.append(
+          "\(tie.headInfo.name) is a copy of the embeddings, because \(runtime.rawValue) needs one")
       }
       added = (tie.headInfo, tie.table, head)
       isTied = false
@@ -155,6 +157,9 @@ extension Model {
 
   /// Whether a file of the format has a head even if it equals the embeddings.
   func needsOwnHead(_ format: Format) throws(ModelError) -> Bool {
+    if format.usesGGUFNames, let name = try ggufArchitecture() {
+      return Architectures.named(name)?.needsHead ?? false
+    }
     guard format.usesMLXNames, let type = try configuration()?["model_type"]?.string else {
       return false
     }

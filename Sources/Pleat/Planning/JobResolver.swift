@@ -21,7 +21,7 @@ package struct JobResolver {
   package private(set) var byteCount = 0
 
   // The index in `stored` of each stack, and the form of its matrices.
-  private var stacks: [ExactName: (first: Int, matrix: TensorInfo)] = [:]
+  private var stacks: [ExactName: (storedIndices: [Int], matrix: TensorInfo)] = [:]
   private var mostParts = 0
   private var recentLayouts: [Layouts] = []
   // Arrays of nil by the number of parts: jobs that copy nothing share their memory.
@@ -205,7 +205,7 @@ package struct JobResolver {
     _ parts: [StoredTensor], for wish: TensorWish
   ) throws(ModelError) -> TensorJob.Place {
     byteCount += parts.reduce(0) { $0 + $1.byteCount }
-    var place = TensorJob.Place(firstStoredIndex: stored.count)
+    var place = TensorJob.Place(storedIndices: [])
     if case .omit = wish.transform { return place }
     let targets = wish.storedTargets
     if targets.count > 1 {
@@ -214,7 +214,8 @@ package struct JobResolver {
     }
     guard let stack = wish.placement?.stack else {
       self.targets += targets
-      append(targets.count > 1 ? targets.flatMap { format.codec.parts(of: $0) } : parts)
+      let parts = targets.count > 1 ? targets.flatMap { format.codec.parts(of: $0) } : parts
+      place.storedIndices = append(parts)
       return place
     }
     // The matrices of a stack share its stored tensors. The first matrix appends them.
@@ -222,11 +223,11 @@ package struct JobResolver {
     let name = ExactName(wish.target.name)
     if let known = stacks[name] {
       try Self.check(wish, fits: known.matrix)
-      place.firstStoredIndex = known.first
+      place.storedIndices = known.storedIndices
     } else {
-      stacks[name] = (stored.count, wish.target)
       self.targets += targets
-      append(targets.flatMap { format.codec.parts(of: $0) })
+      place.storedIndices = append(targets.flatMap { format.codec.parts(of: $0) })
+      stacks[name] = (place.storedIndices, wish.target)
     }
     return place
   }
@@ -240,11 +241,13 @@ package struct JobResolver {
       hint: "a rule must match all experts of a layer, as '*.experts.*.up_proj=8' does")
   }
 
-  private mutating func append(_ parts: [StoredTensor]) {
+  /// Appends stored tensors, and returns their indices.
+  private mutating func append(_ parts: [StoredTensor]) -> [Int] {
     if parts.count > mostParts {
       mostParts = parts.count
       stored.reserveCapacity(model.catalog.tensors.count * mostParts)
     }
     stored += parts
+    return Array(stored.count - parts.count..<stored.count)
   }
 }

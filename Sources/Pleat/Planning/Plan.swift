@@ -157,9 +157,10 @@ private struct PlannedContents {
     for (place, index) in order.enumerated() { places[index] = place }
     stored = order.map { stored[$0] }
     for index in additions.indices { additions[index].stored = places[additions[index].stored] }
-    for index in jobs.indices where jobs[index].blockCount > 0 {
-      precondition(jobs[index].storedIndices.count == 1, "a tensor of gguf has one part")
-      jobs[index].place.firstStoredIndex = places[jobs[index].place.firstStoredIndex]
+    for index in jobs.indices {
+      for part in jobs[index].place.storedIndices.indices {
+        jobs[index].place.storedIndices[part] = places[jobs[index].place.storedIndices[part]]
+      }
     }
   }
 }

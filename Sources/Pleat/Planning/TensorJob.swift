@@ -36,13 +36,14 @@ public struct TensorJob: Sendable {
 
   /// Where a target is in the stored tensors.
   package struct Place: Sendable, Hashable {
-    /// The index of the first stored tensor of the target; its other parts follow.
-    package var firstStoredIndex: Int
+    /// The indices of the stored tensors of the target, one for each part; empty if it is left out.
+    ///
+    /// If its rows are divided among several tensors, the parts of the second one follow those of
+    /// the first.
+    package var storedIndices: [Int]
     /// The index of the target in a stack of matrices; 0 unless it is a matrix of one.
     package var stackIndex = 0
     /// The number of tensors that the rows of each matrix are divided among.
-    ///
-    /// The parts of the second tensor follow those of the first.
     package var pieceCount = 1
     /// The number of matrices; counts only if they are divided.
     package var matrixCount = 1
@@ -68,12 +69,6 @@ public struct TensorJob: Sendable {
   /// The number of blocks; 0 for a tensor that is left out.
   package var blockCount: Int {
     if case .omit = transform { 0 } else { partition.blockCount }
-  }
-
-  /// The indices of all stored tensors that the target is written to.
-  package var storedIndices: Range<Int> {
-    let count = targetLayouts.count * place.pieceCount
-    return place.firstStoredIndex..<place.firstStoredIndex + count
   }
 
   /// The length of a block in the source, in bytes.

@@ -155,7 +155,7 @@ final class BlockWorker {
     let layout = job.targetLayouts[part]
     let range = layout.range(of: run.units)
     let start = layout.range(of: run.first..<run.first + run.units.count).lowerBound
-    let stored = job.place.firstStoredIndex + run.piece * job.targetLayouts.count + part
+    let stored = job.place.storedIndices[run.piece * job.targetLayouts.count + part]
     let offset = job.place.stackIndex * layout.byteCount + start
     if layout.rowsPerStep == nil, let content = codec.parts(of: job.target)[part].content {
       return PartBlock(stored: stored, offset: offset, bytes: content)

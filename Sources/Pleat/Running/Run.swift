@@ -120,6 +120,6 @@ extension BlockSink {
   /// Whether all stored tensors of a job are in files that an earlier run finished.
   fileprivate func keeps(_ job: TensorJob) -> Bool {
     guard let sink = self as? any TensorSink else { return false }
-    return job.storedIndices.allSatisfy(sink.isKept)
+    return job.place.storedIndices.allSatisfy(sink.isKept)
   }
 }

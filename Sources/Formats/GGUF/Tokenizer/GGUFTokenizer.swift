@@ -56,7 +56,8 @@ package struct GGUFTokenizer: Sendable {
       try fast.checkAlgorithm()
       notes += fast.notes
       if fast.isByteLevel {
-        try write(ByteLevelTokenizer(fast, tokenCount: tokenCount, pre: pre), files)
+        try write(
+          ByteLevelTokenizer(fast, tokenCount: tokenCount, pre: pre), files, architecture)
         return
       }
     }
@@ -98,7 +99,7 @@ package struct GGUFTokenizer: Sendable {
   }
 
   private mutating func write(
-    _ tokenizer: ByteLevelTokenizer, _ files: TokenizerFiles
+    _ tokenizer: ByteLevelTokenizer, _ files: TokenizerFiles, _ architecture: Architecture
   ) throws(ModelError) {
     notes += tokenizer.notes
     let texts = try tokenizer.vocabulary.texts(file: FastTokenizer.file)
@@ -109,6 +110,9 @@ package struct GGUFTokenizer: Sendable {
     var special = SpecialTokens(files, texts)
     // With these names, llama.cpp adds a start token to texts unless the metadata forbids it.
     if PreTokenizerName.addingStart.contains(tokenizer.name) { special.setDefault("bos", false) }
+    if let text = architecture.turnEnd {
+      special.set("eot", texts.index(of: Array(text.utf8)[...]))
+    }
     special.write(to: &metadata)
     files.chatTemplates.write(to: &metadata)
   }

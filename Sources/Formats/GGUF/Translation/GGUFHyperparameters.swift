@@ -1,4 +1,5 @@
 internal import Architectures
+internal import Bytes
 internal import TensorModel
 
 /// Writes hyperparameters as GGUF metadata, in the order of llama.cpp's converter.
@@ -12,19 +13,28 @@ enum GGUFHyperparameters {
     writer.write("feed_forward_length", parameters.feedForwardSize)
     writer.write("attention.head_count", parameters.headCount)
     writer.write("attention.head_count_kv", parameters.keyValueHeadCount)
-    writer.write("attention.layer_norm_rms_epsilon", parameters.normEpsilon)
+    writer.write(architecture.normEpsilon.ggufKey, parameters.normEpsilon)
     write(parameters.rope, to: &writer)
     if parameters.statesHeadSize {
       writer.write("attention.key_length", parameters.headSize)
       writer.write("attention.value_length", parameters.headSize)
     }
     if !parameters.isCausal { writer.write("attention.causal", false) }
-    for key in architecture.hyperparameters { write(key, of: parameters, to: &writer) }
+    for key in architecture.hyperparameters {
+      write(key, of: parameters, architecture, to: &writer)
+    }
+    for (multiplier, value) in zip(architecture.multipliers, parameters.multipliers) {
+      writer.write(multiplier.ggufKey, value)
+    }
+    for (flag, value) in zip(architecture.flags, parameters.flags) {
+      writer.write(flag.ggufKey, value)
+    }
     return writer.metadata
   }
 
   private static func write(
-    _ key: Hyperparameters.Key, of parameters: Hyperparameters, to writer: inout Writer
+    _ key: Hyperparameters.Key, of parameters: Hyperparameters, _ architecture: Architecture,
+    to writer: inout Writer
   ) {
     switch key {
     case .vocabularySize: writer.write("vocab_size", parameters.vocabularySize)
@@ -40,10 +50,33 @@ enum GGUFHyperparameters {
       writer.write("attention.sliding_window", parameters.slidingWindow ?? 0)
     case .slidingLayers:
       writer.write("attention.sliding_window_pattern", parameters.slidingLayers)
+    case .ropeSections: writer.write("rope.dimension_sections", parameters.rope.sections)
+    case .deepstackCount: writer.write("n_deepstack_layers", parameters.deepstackCount)
+    case .everySlidingLayer:
+      guard parameters.slidingWindow != nil else { return }
+      writer.write(
+        "attention.sliding_window_pattern",
+        parameters.slidingLayers ?? architecture.usualSlidingLayers(parameters.layerCount))
+    case .slidingBase:
+      guard parameters.slidingWindow != nil else { return }
+      writer.write("rope.freq_base_swa", parameters.rope.slidingBase ?? parameters.rope.base)
+    case .noRopeScaling: writer.write("rope.scaling.type", "none")
     case .ropeAttentionFactor:
       writer.write("rope.scaling.attn_factor", parameters.rope.attentionFactor)
     case .expertCount: writer.write("expert_count", parameters.expertCount)
     case .usedExpertCount: writer.write("expert_used_count", parameters.usedExpertCount)
+    case .expertWidth: writer.write("expert_feed_forward_length", parameters.experts?.width)
+    case .sharedExpertCount:
+      writer.write("expert_shared_count", parameters.experts?.sharedCount)
+    case .sharedExpertWidth:
+      writer.write("expert_shared_feed_forward_length", parameters.experts?.sharedWidth)
+    case .leadingCount:
+      writer.write("leading_dense_block_count", parameters.experts?.leadingCount)
+    case .expertInterval: writer.write("interleave_moe_layer_step", 1)
+    case .oneExpertGroup:
+      writer.write("expert_group_count", 1)
+      writer.write("expert_group_used_count", 1)
+    case .sigmoidRouter: writer.write("expert_gating_func", 2)
     }
   }
 
@@ -69,7 +102,7 @@ enum GGUFHyperparameters {
       if factor != 1 { writer.write("rope.scaling.attn_factor", factor) }
     }
     writer.write("rope.freq_base", rope.base)
-    writer.write("rope.freq_base_swa", rope.slidingBase)
+    if let base = rope.slidingBase { writer.write("rope.freq_base_swa", base) }
   }
 
   /// Writes values under the keys of an architecture; nil writes nothing.
@@ -96,6 +129,17 @@ enum GGUFHyperparameters {
       metadata["\(prefix).\(key)"] = .array(
         MetadataArray(
           elementType: .bool, count: flags.count, bytes: flags.map { $0 ? 1 : 0 }))
+    }
+
+    /// Writes four numbers; those that are missing are 0.
+    mutating func write(_ key: String, _ numbers: [Int]?) {
+      guard let numbers else { return }
+      var bytes: [UInt8] = []
+      for number in (numbers + [0, 0, 0, 0]).prefix(4) {
+        bytes.append(littleEndian: UInt32(clamping: number))
+      }
+      metadata["\(prefix).\(key)"] = .array(
+        MetadataArray(elementType: .i32, count: 4, bytes: bytes))
     }
 
     mutating func write(_ key: String, _ text: String) {

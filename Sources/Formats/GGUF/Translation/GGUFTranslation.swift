@@ -122,14 +122,18 @@ package struct GGUFTranslation: Translation {
       }
       return TensorPlacement(name: name, stack: .init(index: index, count: count))
     }
-    guard let name = architecture.ggufName(of: tensor.name) else { return nil }
+    let parts = architecture.ggufNames(ofCompleteName: tensor.name)
+    guard let name = parts.first ?? architecture.ggufName(of: tensor.name) else { return nil }
     var result = TensorPlacement(name: name)
+    result.otherNames = Array(parts.dropFirst())
     result.rowOrder = try architecture.rowOrder(
       ofHuggingFaceName: tensor.name, headCount: parameters.headCount,
       keyValueHeadCount: parameters.keyValueHeadCount, headSize: parameters.headSize)
     let isNorm = name.hasSuffix("norm.weight")
     result.addsOne = architecture.addsOneToNorms && isNorm
-    result.isFloat32 = tensor.shape.rank == 1 || isNorm || name.hasSuffix("ffn_gate_inp.weight")
+    let isRouter = name.contains(".ffn_gate_inp")
+    result.isFloat32 =
+      tensor.shape.rank == 1 || isNorm || isRouter || !name.hasSuffix(".weight")
     return result
   }
 

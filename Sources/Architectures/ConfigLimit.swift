@@ -1,0 +1,44 @@
+internal import Bytes
+internal import TensorModel
+
+/// A value of a config that a runtime does not compute.
+package struct ConfigLimit: Sendable {
+  private let key: String
+  private let expected: String
+  /// The value that the runtime does not compute, as a text; nil for others.
+  private let found: @Sendable (JSONValue) -> String?
+
+  /// A limit by a rule for the config of the text model.
+  init(_ key: String, expected: String, _ found: @escaping @Sendable (JSONValue) -> String?) {
+    self.key = key
+    self.expected = expected
+    self.found = found
+  }
+
+  /// A key with the only values that the runtime computes.
+  ///
+  /// A config that lacks the key, or states null, has the default of transformers. Without a default
+  /// here, the runtime computes it.
+  init(_ key: String, only values: [JSONValue], default: JSONValue? = nil) {
+    self.init(key, expected: Self.list(values)) {
+      let stated = $0[key].flatMap { $0 == .null ? nil : $0 }
+      guard let value = stated ?? `default`,
+        !values.contains(where: { $0 == value || $0.double != nil && $0.double == value.double })
+      else { return nil }
+      return stated == nil
+        ? "nothing, which means \(JSONWriter.text(value))" : JSONWriter.text(value)
+    }
+  }
+
+  private static func list(_ values: [JSONValue]) -> String {
+    values.isEmpty ? "null" : values.map { JSONWriter.text($0) }.joined(separator: " or ")
+  }
+
+  /// Throws `unsupported` with the key if a config has a value that a runtime does not compute.
+  func check(_ config: JSONValue, modelType: String, runtime: String) throws(ModelError) {
+    guard let found = found(config) else { return }
+    throw ModelError(
+      .unsupported, "\(runtime) does not compute this for \(modelType)", tensor: key,
+      expected: expected, found: found, hint: "write another format, such as --to safetensors")
+  }
+}

@@ -1,0 +1,20 @@
+extension Architecture {
+  /// Granite with experts in all layers.
+  static let graniteMoE = Architecture(
+    ggufName: "granitemoe", modelTypes: ["granitemoe"],
+    interleavesRotaryRows: granite.interleavesRotaryRows, modelNames: granite.modelNames,
+    layerNames: CommonNames.attention + CommonNames.normsBefore + [
+      ("block_sparse_moe.router.layer", "ffn_gate_inp")
+    ], experts: ExpertKeys(),
+    completeNames: [
+      (
+        "block_sparse_moe.input_linear.weight",
+        ["ffn_gate_exps.weight", "ffn_up_exps.weight"]
+      ),
+      ("block_sparse_moe.output_linear.weight", ["ffn_down_exps.weight"]),
+    ], defaults: granite.defaults, multipliers: granite.multipliers,
+    hyperparameters: granite.hyperparameters + [.expertCount, .usedExpertCount],
+    traits: RuntimeTraits(
+      biases: RuntimeTraits.attention, biasKeys: [("attention_bias", RuntimeTraits.attention)],
+      ropeScalings: granite.traits.ropeScalings))
+}
