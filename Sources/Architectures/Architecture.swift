@@ -31,14 +31,22 @@ package struct Architecture: Sendable {
   package var leadingNames: [NamePair] = []
   /// The tensors of the other layers alone, besides experts.
   package var laterNames: [NamePair] = []
+  /// The tensors of the layers after the last one, which predict several tokens at once.
+  ///
+  /// They have the tensors of other layers too. The first three here are required. Empty if llama.cpp
+  /// has no such layers.
+  package var predictionNames: [NamePair] = []
+  /// Tensors of each layer that a model has only if a key of its config is true.
+  package var optionalNames: (key: String, names: [NamePair]) = ("", [])
   /// Tensors of each layer under their complete names, which GGUF divides among several tensors, or
   /// which do not end in `.weight` or `.bias`.
   package var completeNames: [(huggingFace: String, gguf: [String])] = []
   /// How newer versions of transformers store experts: stacks of each layer, instead of
   /// `expertNames`.
   package var stackNames: [(huggingFace: String, gguf: [String])] = []
-  /// The text of the token that ends a turn of a chat, if llama.cpp does not know it by its text.
-  package var turnEnd: String?
+  /// The texts of tokens with a purpose that llama.cpp does not know by their texts, such as `eot`
+  /// for the end of a turn, if no file states them.
+  package var specialTokens: [(kind: String, text: String)] = []
   /// Whether llama.cpp has no head for it, because the embeddings are the head.
   package var leavesOutHead = false
   /// Whether llama.cpp needs a head, even if it equals the embeddings.
@@ -223,10 +231,12 @@ package struct Architecture: Sendable {
   ///   - layerCount: The number of layers.
   ///   - expertCount: The number of experts in a layer that has experts.
   ///   - leadingCount: The number of first layers that have none, if the architecture has such layers.
+  ///   - predictionCount: The number of layers after the last one, of `predictionNames`.
   ///   - isStacked: Whether the experts of a layer are stacks.
   /// - Returns: The names, with their endings.
   package func requiredNames(
-    layerCount: Int, expertCount: Int, leadingCount: Int = 0, isStacked: Bool = false
+    layerCount: Int, expertCount: Int, leadingCount: Int = 0, predictionCount: Int = 0,
+    isStacked: Bool = false
   ) -> [String] {
     let head = CommonNames.head[0].huggingFace
     let outside = modelNames.map(\.huggingFace).filter { $0 != head }.map { $0 + ".weight" }
@@ -241,16 +251,28 @@ package struct Architecture: Sendable {
     let common = names(layerNames)
     let complete = (isStacked ? stackNames : []) + completeNames
     let later = names(laterNames, isStacked ? [] : experts) + complete.map(\.huggingFace)
-    let inside = (0..<layerCount).flatMap { layer in
-      (common + (layer < leadingCount ? names(leadingNames) : later)).map {
-        "\(Self.huggingFaceLayers)\(layer).\($0)"
-      }
+    let prediction = names(Array(predictionNames.prefix(3)))
+    let inside = (0..<layerCount + predictionCount).flatMap { layer in
+      (common + (layer < leadingCount ? names(leadingNames) : later)
+        + (layer < layerCount ? [] : prediction)).map {
+          "\(Self.huggingFaceLayers)\(layer).\($0)"
+        }
     }
     return outside + inside
   }
 
   /// Whether a layer has a tensor, by its name in the tables.
-  package func hasTensor(_ stem: String, layer: Int, leadingCount: Int) -> Bool {
+  ///
+  /// - Parameters:
+  ///   - stem: The name.
+  ///   - layer: The number of the layer.
+  ///   - sizes: The sizes of the model.
+  /// - Returns: Whether a model of these sizes can have the tensor.
+  package func hasTensor(_ stem: String, layer: Int, _ sizes: ModelSizes) -> Bool {
+    if predictionNames.contains(where: { $0.huggingFace == stem }) {
+      return layer >= sizes.layerCount
+    }
+    let leadingCount = sizes.experts?.leadingCount ?? 0
     if layer >= leadingCount { return !leadingNames.contains { $0.huggingFace == stem } }
     let complete = (completeNames + stackNames).map(\.huggingFace)
     return !complete.contains(stem)
@@ -284,6 +306,17 @@ package struct Architecture: Sendable {
       }
   }
 
+  /// A config without layers that predict several tokens at once, if the checkpoint has none.
+  package func withoutMissingLayers(_ config: JSONValue, _ tensors: [TensorInfo]) -> JSONValue {
+    let hasThem = tensors.contains { tensor in
+      guard let place = place(ofHuggingFaceName: tensor.name), place.layer != nil else {
+        return false
+      }
+      return predictionNames.contains { $0.huggingFace == place.names.huggingFace }
+    }
+    return hasThem ? config : config.setting("num_nextn_predict_layers", to: 0)
+  }
+
   /// Whether each layer has sliding attention, as llama.cpp assumes; nil if no layer has.
   package func usualSlidingLayers(_ layerCount: Int) -> [Bool]? {
     guard case .alternating(let period) = traits.sliding else { return nil }
@@ -291,6 +324,8 @@ package struct Architecture: Sendable {
   }
 
   private func names(for parts: NameParts) -> [NamePair] {
-    parts.layer == nil ? modelNames : layerNames + leadingNames + laterNames
+    parts.layer == nil
+      ? modelNames
+      : layerNames + leadingNames + laterNames + optionalNames.names + predictionNames
   }
 }

@@ -60,6 +60,11 @@ enum ClassDefaults {
       .overridden(by: ["layer_norm_eps": .number(1e-5)]),
     "hunyuan_v1_dense": sizes(
       4096, 11_008, layers: 32, heads: 32, context: 2048, epsilon: 1e-5),
+    "glm4_moe": sizes(4096, 10_944, layers: 46, heads: 96, 8, context: 131_072, epsilon: 1e-5)
+      .overridden(by: [
+        "n_routed_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 1408,
+        "n_shared_experts": 1, "first_k_dense_replace": 1, "routed_scaling_factor": 1,
+      ]),
     "stablelm": sizes(2560, 6912, layers: 32, heads: 32, context: 4096)
       .overridden(by: ["layer_norm_eps": .number(1e-5)]),
     "cohere": cohere, "cohere2": cohere,

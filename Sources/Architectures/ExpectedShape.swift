@@ -50,7 +50,9 @@ extension ModelSizes {
     let experts = Extent(count: expertCount ?? 0, formula: "the number of experts")
     let doubled = Extent(count: 2 * inner.count, formula: "2 · \(inner.formula)")
     switch stem.split(separator: ".").last {
-    case "embed_tokens", "lm_head":
+    case "eh_proj":
+      return [hidden, Extent(count: 2 * hidden.count, formula: "2 · hidden_size")]
+    case "embed_tokens", "lm_head", "head":
       return [Extent(count: tokenCount, formula: "rows of the embeddings"), hidden]
     case "q_proj": return [queries, hidden]
     case "k_proj", "v_proj": return [keys, hidden]
@@ -70,6 +72,7 @@ extension ModelSizes {
     case "e_score_correction_bias":
       // A matrix of one row in ERNIE.
       return stem.contains("moe_statics") ? [Extent(count: 1, formula: "1"), experts] : [experts]
+    case "enorm", "hnorm": return [hidden]
     case "shared_expert_gate": return [Extent(count: 1, formula: "1"), hidden]
     case "query_layernorm", "key_layernorm": return [head]
     case "q_norm": return [normsAllHeads ? queries : head]

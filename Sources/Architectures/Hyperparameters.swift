@@ -65,6 +65,8 @@ package struct Hyperparameters: Sendable, Hashable {
     case leadingCount
     /// A statement that each layer has experts, after the first ones.
     case expertInterval
+    /// The number of layers that predict several tokens at once, also 0.
+    case predictionLayers
     /// A statement that experts are one group, in which routers choose.
     case oneExpertGroup
     /// A statement that routers compute sigmoids.
@@ -139,7 +141,7 @@ package struct Hyperparameters: Sendable, Hashable {
     case .rotatedCount, .originalContextLength, .ropeAttentionFactor, .ropeSections, .slidingLayers,
       .everySlidingLayer, .slidingBase, .noRopeScaling, .expertCount, .expertWidth,
       .sharedExpertCount, .sharedExpertWidth, .leadingCount, .expertInterval, .oneExpertGroup,
-      .sigmoidRouter:
+      .predictionLayers, .sigmoidRouter:
       break
     }
   }

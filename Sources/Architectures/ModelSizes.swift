@@ -5,6 +5,9 @@ package import TensorModel
 package struct ModelSizes: Sendable, Hashable {
   /// The number of layers: `num_hidden_layers`.
   package let layerCount: Int
+  /// The number of layers after these that predict several tokens at once:
+  /// `num_nextn_predict_layers`.
+  package let predictionLayerCount: Int
   /// The width of the residual stream: `hidden_size`.
   package let hiddenSize: Int
   /// The inner width of a feed-forward network: `intermediate_size`.
@@ -36,6 +39,8 @@ package struct ModelSizes: Sendable, Hashable {
   ) throws(ModelError) {
     let values = ConfigValues(config, architecture)
     layerCount = try values.required("num_hidden_layers")
+    let predictionLayers = try values.wholeNumber("num_nextn_predict_layers")
+    predictionLayerCount = architecture.predictionNames.isEmpty ? 0 : predictionLayers ?? 0
     hiddenSize = try values.required("hidden_size")
     feedForwardSize = try values.required("intermediate_size")
     headCount = try values.required("num_attention_heads")
@@ -76,7 +81,10 @@ package struct ModelSizes: Sendable, Hashable {
   ///
   /// Throws `malformed` for values that are missing or invalid.
   init(_ values: GGUFValues) throws(ModelError) {
-    layerCount = try values.required("block_count")
+    let blockCount = try values.required("block_count")
+    predictionLayerCount = min(
+      max(values.wholeNumber("nextn_predict_layers") ?? 0, 0), blockCount - 1)
+    layerCount = blockCount - predictionLayerCount
     hiddenSize = try values.required("embedding_length")
     feedForwardSize = try values.required("feed_forward_length")
     headCount = try values.required("attention.head_count")

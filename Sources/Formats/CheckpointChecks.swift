@@ -72,16 +72,16 @@ struct CheckpointChecks {
         ofHuggingFaceName: tensor.name, sizes, tokenCount: tokenCount),
       !tensor.name.hasSuffix(".bias") || biases.contains(place.names.gguf)
     else { return false }
-    let leadingCount = sizes.experts?.leadingCount ?? 0
-    if let layer = place.layer, layer < sizes.layerCount,
-      !architecture.hasTensor(place.names.huggingFace, layer: layer, leadingCount: leadingCount)
+    let layerCount = sizes.layerCount + sizes.predictionLayerCount
+    if let layer = place.layer, layer < layerCount,
+      !architecture.hasTensor(place.names.huggingFace, layer: layer, sizes)
     {
       return false
     }
-    if let layer = place.layer, layer >= sizes.layerCount {
+    if let layer = place.layer, layer >= layerCount {
       throw ModelError(
         .malformed, "the model has more layers than config.json states", tensor: tensor.name,
-        expected: "layers 0 to \(sizes.layerCount - 1), as num_hidden_layers states",
+        expected: "layers 0 to \(layerCount - 1), as num_hidden_layers states",
         found: "layer \(layer)",
         hint: "correct num_hidden_layers, or remove the tensors of the other layers")
     }
@@ -142,9 +142,12 @@ struct CheckpointChecks {
           ? "\(layerCount) layers of \(expertCount) experts" : "\(layerCount) layers",
         found: "\(tensors.count) tensors")
     }
-    let weights = architecture.requiredNames(
-      layerCount: layerCount, expertCount: expertCount,
-      leadingCount: sizes.experts?.leadingCount ?? 0, isStacked: isStacked)
+    let weights =
+      architecture.requiredNames(
+        layerCount: layerCount, expertCount: expertCount,
+        leadingCount: sizes.experts?.leadingCount ?? 0,
+        predictionCount: sizes.predictionLayerCount, isStacked: isStacked)
+      + optionalNames(sizes)
     let required = weights + architecture.biasNames(of: requiredBiases, layerCount: layerCount)
     let missing = required.filter { !present.contains(ExactName($0)) }
     if let first = missing.first {
@@ -160,6 +163,15 @@ struct CheckpointChecks {
       tensor: "\(TensorNames.head).weight", expected: "a head, or tie_word_embeddings true",
       found: "tie_word_embeddings false",
       hint: "restore the head, or correct config.json if the embeddings are the head")
+  }
+
+  /// The names of the weights that all layers have by a key of the config.
+  private func optionalNames(_ sizes: ModelSizes) -> [String] {
+    let (key, names) = architecture.optionalNames
+    guard config[key]?.bool == true else { return [] }
+    return (0..<sizes.layerCount + sizes.predictionLayerCount).flatMap { layer in
+      names.map { "model.layers.\(layer).\($0.huggingFace).weight" }
+    }
   }
 
   private func hasHead(_ tensors: [TensorInfo]) -> Bool {

@@ -43,7 +43,9 @@ import Testing
     let outside = architecture.modelNames.map {
       ("\($0.huggingFace).\(ending)", "\($0.gguf).\(ending)")
     }
-    let inside = (architecture.layerNames + architecture.laterNames).map {
+    let stems =
+      architecture.layerNames + architecture.laterNames + architecture.optionalNames.names
+    let inside = stems.map {
       ("model.layers.\(layer).\($0.huggingFace).\(ending)", "blk.\(layer).\($0.gguf).\(ending)")
     }
     return outside + inside
@@ -60,12 +62,10 @@ import Testing
     for row in try golden() {
       guard let name = row.gguf else { continue }
       let found = row.architecture.huggingFaceName(of: name)
-      // The tensors of first layers are not in the layer of the table.
-      if row.huggingFace == nil,
-        row.architecture.leadingNames.contains(where: {
-          name.hasSuffix(".\($0.gguf).weight")
-        })
-      {
+      // The tensors of first layers, and of those after the last one, are not in the layer of the
+      // table.
+      let others = row.architecture.leadingNames + row.architecture.predictionNames
+      if row.huggingFace == nil, others.contains(where: { name.hasSuffix(".\($0.gguf).weight") }) {
         continue
       }
       #expect(found == row.plainName, "\(row.modelType): \(name)")

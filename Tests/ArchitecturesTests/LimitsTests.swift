@@ -114,7 +114,7 @@ import Testing
   }
 
   @Test("only some architectures rotate parts of heads") func partialRotation() throws {
-    let partial = ["phi3", "glm4", "nemotron", "minimax_m2", "phi", "stablelm"]
+    let partial = ["phi3", "glm4", "glm4_moe", "nemotron", "minimax_m2", "phi", "stablelm"]
     for type in Architectures.all.map({ $0.modelTypes[0] }) {
       let key = refusedKey(type, ["partial_rotary_factor": .number(0.75)])
       #expect(key == (partial.contains(type) ? nil : "partial_rotary_factor"), "\(type)")
@@ -206,7 +206,8 @@ import Testing
       ("phi", "qk_layernorm", true), ("stablelm", "qk_layernorm", true),
       ("stablelm", "use_parallel_residual", true), ("cohere", "use_qk_norm", true),
       ("minimax_m2", "scoring_func", "softmax"),
-      ("dots1", "n_group", 2), ("dots1", "topk_group", 2), ("dots1", "num_key_value_heads", 2),
+      ("glm4_moe", "n_group", 2), ("glm4_moe", "topk_group", 2), ("dots1", "n_group", 2),
+      ("dots1", "topk_group", 2), ("dots1", "num_key_value_heads", 2),
       ("dots1", "scoring_func", "softmax"), ("ernie4_5_moe", "moe_layer_interval", 2),
       ("ernie4_5_moe", "moe_layer_end_index", 0), ("ernie4_5_moe", "use_bias", true),
     ] as [(String, String, JSONValue)])

@@ -46,7 +46,7 @@ import Testing
     .filter(MLXModelTypes.contains)
 
   /// Model types with experts in all layers of a test, which have a width of their own.
-  private static let sparseTypes = ["qwen2_moe", "qwen3_moe", "dots1", "ernie4_5_moe"]
+  private static let sparseTypes = ["qwen2_moe", "qwen3_moe", "dots1", "glm4_moe", "ernie4_5_moe"]
   /// Model types that always have as many heads of keys as of queries.
   private static let equalTypes = ["olmoe", "dots1"]
 

@@ -42,8 +42,10 @@ def _byte_level(path: Path, name: str, kind: str) -> None:
         "llama3": ("<|begin_of_text|>", "<|eot_id|>"),
         "qwen2": ("<|endoftext|>", "<|im_end|>"),
         "glm4": ("<|endoftext|>", "<|user|>"),
+        "glm4-moe": ("<|endoftext|>", "<|user|>"),
     }["qwen2" if phi else kind]
-    tokenizer.add_special_tokens([first, last])
+    more = ["[gMASK]", "<|observation|>"] if kind == "glm4-moe" else []
+    tokenizer.add_special_tokens([first, last, *more])
     assert tokenizer.token_to_id(first) == 400
     if kind == "llama3" and not phi:
         tokenizer.post_processor = processors.TemplateProcessing(
@@ -63,7 +65,7 @@ def _byte_level(path: Path, name: str, kind: str) -> None:
     about |= {
         "eos_token": last,
         "added_tokens_decoder": {
-            str(id): _added(token) for id, token in ((400, first), (401, last))
+            str(id): _added(token) for id, token in enumerate([first, last, *more], 400)
         },
     }
     _write(path / "tokenizer_config.json", about)
@@ -116,6 +118,7 @@ TOKENIZERS = {
     "llama3": _byte_level,
     "qwen2": _byte_level,
     "glm4": _byte_level,
+    "glm4-moe": _byte_level,
     "sentencepiece": _sentencepiece,
 }
 # The pre-tokenizers in llama.cpp. It identifies them by a hash of well-known tokenizers, which the
@@ -124,5 +127,6 @@ PRE_TOKENIZERS = {
     "llama3": "llama-bpe",
     "qwen2": "qwen2",
     "glm4": "qwen2",
+    "glm4-moe": "qwen2",
     "sentencepiece": "default",
 }

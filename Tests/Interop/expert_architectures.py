@@ -1,8 +1,47 @@
 """Small random models of the architectures with experts."""
 
+from pathlib import Path
+
+import safetensors.torch
+import torch
 from architectures import BPE, EXPERTS, LLAMA, OLMO, Case, config_of, edited
 
+GLM = BPE | dict(
+    pad_token_id=400,
+    head_dim=32,
+    rms_norm_eps=1e-5,
+    n_routed_experts=4,
+    num_experts_per_tok=2,
+    moe_intermediate_size=96,
+    routed_scaling_factor=1.5,
+    num_hidden_layers=3,
+    num_nextn_predict_layers=1,
+)
 OLMOE = BPE | OLMO | dict(num_key_value_heads=4, rms_norm_eps=1e-5)  # as the converter assumes
+
+
+def with_prediction_layer(folder: Path) -> None:
+    """Adds a layer for the token after the next one, which transformers leaves out."""
+    path = folder / "model.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    generator = torch.Generator().manual_seed(7)
+
+    def like(tensor: torch.Tensor, *shape: int) -> torch.Tensor:
+        numbers = torch.randn(shape or tensor.shape, generator=generator)
+        return (numbers * tensor.float().std()).to(tensor.dtype)
+
+    last = {name: value for name, value in tensors.items() if name.startswith("model.layers.2.")}
+    for name, value in last.items():
+        tensors[name.replace("layers.2.", "layers.3.")] = like(value)
+    norm, table = tensors["model.norm.weight"], tensors["model.embed_tokens.weight"]
+    width = len(norm)
+    for name in ("enorm", "hnorm", "shared_head.norm"):
+        tensors[f"model.layers.3.{name}.weight"] = norm.clone()
+    tensors["model.layers.3.eh_proj.weight"] = like(table, width, 2 * width)
+    tensors["model.layers.3.embed_tokens.weight"] = like(table)
+    tensors["model.layers.3.shared_head.head.weight"] = like(table)
+    safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+
 
 EXPERT_CASES = [
     Case(
@@ -89,5 +128,19 @@ EXPERT_CASES = [
         ),
         "sentencepiece",
         rope={"theta": 500000.0},
+    ),
+    *(
+        Case(
+            name,
+            config_of("Glm4MoeConfig", use_qk_norm=has_norms, attention_bias=True, **GLM),
+            "glm4-moe",
+            rope={"theta": 1000000.0},
+            longer={"partial_rotary_factor": 0.5},
+            edit=edit,
+        )
+        for name, has_norms, edit in (
+            ("glm4-moe", True, edited(num_nextn_predict_layers=0)),
+            ("glm4-moe-prediction", False, with_prediction_layer),
+        )
     ),
 ]

@@ -12,7 +12,8 @@ extension Architecture {
       ("post_self_attn_layernorm", "post_attention_norm"),
       ("post_attention_layernorm", "ffn_norm"),
       ("post_mlp_layernorm", "post_ffw_norm"),
-    ], turnEnd: "<|user|>", defaults: ["head_dim": 128, "partial_rotary_factor": .number(0.5)],
+    ], specialTokens: [("eot", "<|user|>")],
+    defaults: ["head_dim": 128, "partial_rotary_factor": .number(0.5)],
     hyperparameters: [.rotatedCount],
     traits: RuntimeTraits(
       biasKeys: [("attention_bias", RuntimeTraits.attentionInputs)], rotatesPartly: true))

@@ -47,9 +47,13 @@ struct MLXChecks {
     guard let type = config["model_type"]?.string,
       let architecture = Architectures.forModelType(type)
     else { return nil }
+    // Newer versions of transformers have other names for stacks of experts.
     let isKnown = tensors.contains { tensor in
-      architecture.expertNames.isEmpty
-        ? architecture.place(ofHuggingFaceName: tensor.name)?.layer != nil
+      guard architecture.experts != nil else {
+        return architecture.place(ofHuggingFaceName: tensor.name)?.layer != nil
+      }
+      return architecture.expertNames.isEmpty
+        ? !architecture.ggufNames(ofCompleteName: tensor.name).isEmpty
         : architecture.expert(ofHuggingFaceName: tensor.name) != nil
     }
     return isKnown ? architecture : nil
@@ -60,7 +64,9 @@ struct MLXChecks {
     let keys = ["num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads"]
     let stated = architecture.defaults.overridden(by: config)
     guard keys.allSatisfy({ stated[$0] != nil }) else { return nil }
-    return try ModelSizes(config, architecture, queryRowCount: tensors.queryRowCount)
+    return try ModelSizes(
+      architecture.withoutMissingLayers(config, tensors), architecture,
+      queryRowCount: tensors.queryRowCount)
   }
 
   private func check(_ architecture: Architecture, _ sizes: ModelSizes) throws(ModelError) {

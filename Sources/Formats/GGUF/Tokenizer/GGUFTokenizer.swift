@@ -110,8 +110,8 @@ package struct GGUFTokenizer: Sendable {
     var special = SpecialTokens(files, texts)
     // With these names, llama.cpp adds a start token to texts unless the metadata forbids it.
     if PreTokenizerName.addingStart.contains(tokenizer.name) { special.setDefault("bos", false) }
-    if let text = architecture.turnEnd {
-      special.set("eot", texts.index(of: Array(text.utf8)[...]))
+    for (kind, text) in architecture.specialTokens {
+      special.set(kind, texts.index(of: Array(text.utf8)[...]))
     }
     special.write(to: &metadata)
     files.chatTemplates.write(to: &metadata)

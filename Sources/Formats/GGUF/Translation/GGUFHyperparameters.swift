@@ -7,7 +7,7 @@ enum GGUFHyperparameters {
   /// The metadata for the hyperparameters of a model.
   static func metadata(of parameters: Hyperparameters, _ architecture: Architecture) -> Metadata {
     var writer = Writer(prefix: architecture.ggufName)
-    writer.write("block_count", parameters.layerCount)
+    writer.write("block_count", parameters.layerCount + parameters.predictionLayerCount)
     writer.write("context_length", parameters.contextLength)
     writer.write("embedding_length", parameters.hiddenSize)
     writer.write("feed_forward_length", parameters.feedForwardSize)
@@ -52,6 +52,8 @@ enum GGUFHyperparameters {
       writer.write("attention.sliding_window_pattern", parameters.slidingLayers)
     case .ropeSections: writer.write("rope.dimension_sections", parameters.rope.sections)
     case .deepstackCount: writer.write("n_deepstack_layers", parameters.deepstackCount)
+    case .predictionLayers:
+      writer.write("nextn_predict_layers", parameters.predictionLayerCount)
     case .everySlidingLayer:
       guard parameters.slidingWindow != nil else { return }
       writer.write(

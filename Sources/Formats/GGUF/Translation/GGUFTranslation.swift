@@ -47,8 +47,8 @@ package struct GGUFTranslation: Translation {
     }
     let tokenCount = table.shape.rowCount
     let parameters = try Hyperparameters(
-      config, architecture, tokenCount: tokenCount,
-      queryRowCount: tensors.queryRowCount)
+      architecture.withoutMissingLayers(config, tensors), architecture,
+      tokenCount: tokenCount, queryRowCount: tensors.queryRowCount)
     let differences = try architecture.checkExpressible(config, parameters)
     let described = GGUFHyperparameters.metadata(of: parameters, architecture)
     var metadata = Metadata()
