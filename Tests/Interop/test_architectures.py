@@ -197,6 +197,28 @@ def test_logits_match_where_the_converter_differs(pleat, case, tmp_path):
     assert np.abs(logits(made.ours(pleat, "f32"), rows) - expected).max() < tolerance(case)
 
 
+STACKED = [case for case in EXPERT_CASES if case.name in ("qwen2-moe", "qwen3-moe", "olmoe")]
+
+
+@pytest.mark.parametrize("case", STACKED, ids=str)
+@pytest.mark.parametrize("options", [["convert"], ["quantize"], ["quantize", "-b", 4, "-g", 32]])
+def test_stacks_of_experts_give_the_same_file(pleat, case, options, tmp_path):
+    """Newer versions of transformers store the experts of a layer in two tensors."""
+    separate = architectures.make(case, tmp_path)
+    stacked = tmp_path / "stacked"
+    shutil.copytree(separate, stacked)
+    model = architectures.load(separate).to(architectures.DTYPES[case.dtype])
+    model.save_pretrained(stacked, save_original_format=False)
+    edited_config = (separate / "config.json").read_bytes()
+    (stacked / "config.json").write_bytes(edited_config)
+    names = safetensors.torch.load_file(stacked / "model.safetensors").keys()
+    assert any(name.endswith("experts.gate_up_proj") for name in names)
+    paths = [tmp_path / f"{folder.name}.gguf" for folder in (separate, stacked)]
+    for folder, path in zip((separate, stacked), paths, strict=True):
+        pleat.run(*options, folder, "--to", "gguf", "-o", path)
+    assert ggml.blocks(paths[0]) == ggml.blocks(paths[1])
+
+
 PREFIXES = ["model.language_model.", "language_model.model.", "thinker.model.", "model.text_model."]
 
 
