@@ -7,7 +7,7 @@ from jobs import Job, SizeOf, Step
 from rows import Goal, Part, Place, Row
 
 PEFT_MERGE = Path(__file__).with_name("peft_merge.py")
-GPTQ_RTN = Path(__file__).with_name("gptq_rtn.py")
+GPTQ = Path(__file__).with_name("gptq.py")
 MIXES = ("Q4_K_M", "Q5_K_M", "Q2_K", "Q3_K_M", "Q6_K", "IQ4_XS")
 
 
@@ -118,7 +118,7 @@ def search(place: Place) -> Part:
             ours = keys["search"]
             rows.append(Row(ours.title, ours.key, keys[plain].key, (place.searched,)))
     target = place.out / "gptqmodel"
-    script = [place.tools.python, "-P", GPTQ_RTN, model, target, 4, 128, place.tools.threads]
+    script = [place.tools.python, "-P", GPTQ, model, target, 4, 128, place.tools.threads]
     steps = [Step(script, place.out / "gptqmodel.json")]
     peer = Job(
         "gptqmodel", "gptqmodel, RTN", steps, [target], needs=["gptqmodel"], is_slow=True,

