@@ -73,7 +73,7 @@ class Laboratory:
 
     def learned(self, method: str, base: Path, rate: float | None = None, **more) -> dict:
         settings = {"steps": self.subject.steps}
-        settings |= {"batch": self.subject.batch, "rate": rate or RATES[method]}
+        settings |= {"batch": self.subject.batch, "rate": rate or RATES[method] * self.subject.pace}
         settings |= {"learned": self.rows("learned")} | more
         return self.worker("learn", method=method, base=base, **settings)
 

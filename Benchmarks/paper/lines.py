@@ -76,6 +76,9 @@ def panel(model: dict, top: float) -> list[str]:
 
 
 def ticks(low: float, high: float) -> list[float]:
+    """Round numbers for a logarithmic axis: powers of ten if it covers several."""
+    if high / low > 30:
+        return [10**n for n in range(math.ceil(math.log10(low)), math.ceil(math.log10(high)))]
     step = 10 ** math.floor(math.log10(high - low))
     for part in (5, 2, 1):
         if (high - low) / (step / part) <= 10:

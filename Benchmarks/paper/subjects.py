@@ -38,6 +38,7 @@ class Subject:
     groups: tuple[int, ...]  # sizes of groups that divide its rows
     bits: tuple[int, ...]
     schemes: tuple[str, ...] = SCHEMES
+    pace: float = 1  # what the rates of tinylm are multiplied by
 
 
 def tinylm(work: Path) -> Subject:
@@ -62,11 +63,11 @@ def smollm2(work: Path) -> Subject:
     ours = transformers.AutoTokenizer.from_pretrained(tinylm_gguf.TINYLM)
     judged = rows_of(tokenizer, ours.decode(models.held_out("B").ravel()))[:8]
     title = "SmolLM2-135M-Instruct"
-    # At four bits its weights, which were in Q4_1, would hardly change. At two bits the difference
-    # is largest. GPTQModel would take as long as all the rest.
+    # At four bits its weights, which were in Q4_1, would hardly change. GPTQModel would take as long
+    # as all the rest.
     return subject(
-        title, folder, tokenizer, judged, steps=16, batch=2, groups=(32,), bits=(2,),
-        schemes=("minmax", "search"),
+        title, folder, tokenizer, judged, steps=16, batch=2, groups=(32,), bits=(3, 2),
+        schemes=("minmax", "search"), pace=0.1,
     )  # fmt: skip
 
 
@@ -74,11 +75,11 @@ SUBJECTS = {"tinylm": tinylm, "smollm2": smollm2}
 
 
 def subject(
-    title, folder, tokenizer, judged, *, steps, batch, groups, bits, rate_steps=0, schemes=SCHEMES
+    title, folder, tokenizer, judged, *, steps, batch, groups, bits, rate_steps=0, **more
 ) -> Subject:
     rows = source_rows(tokenizer, judged, CALIBRATION + max(steps, rate_steps) * batch)
     learned, calibration = rows[CALIBRATION:], rows[:CALIBRATION]
-    return Subject(title, folder, learned, calibration, judged, batch, steps, groups, bits, schemes)
+    return Subject(title, folder, learned, calibration, judged, batch, steps, groups, bits, **more)
 
 
 def tuning() -> np.ndarray:
