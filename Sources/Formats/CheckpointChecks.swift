@@ -135,11 +135,12 @@ struct CheckpointChecks {
     let isStacked = tensors.contains { architecture.isStack($0.name) }
     // Each layer and expert has at least one tensor. This bounds the list of required names.
     let tensorCount = isStacked || architecture.expertNames.isEmpty ? 1 : max(1, expertCount)
-    guard tensorCount <= tensors.count / layerCount else {
+    let allLayerCount = layerCount + sizes.predictionLayerCount
+    guard tensorCount <= tensors.count / allLayerCount else {
       throw ModelError(
         .malformed, "the model has fewer tensors than config.json requires",
         expected: expertCount > 0
-          ? "\(layerCount) layers of \(expertCount) experts" : "\(layerCount) layers",
+          ? "\(allLayerCount) layers of \(expertCount) experts" : "\(allLayerCount) layers",
         found: "\(tensors.count) tensors")
     }
     let weights =

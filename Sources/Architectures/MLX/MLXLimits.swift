@@ -206,11 +206,12 @@ extension Architecture {
   /// The tensors that have a bias in mlx-lm, by their names in llama.cpp.
   package func mlxBiases(_ config: JSONValue) -> Set<String> {
     switch ggufName {
-    case Self.qwen2.ggufName, Self.qwen2MoE.ggufName: RuntimeTraits.attentionInputs
-    case Self.llama.ggufName, Self.granite.ggufName, Self.smolLM3.ggufName, Self.olmo2.ggufName,
-      Self.olmoe.ggufName, Self.seedOSS.ggufName:
-      statedBiases(config)
-    default: []
+    case Self.qwen2.ggufName, Self.qwen2MoE.ggufName, Self.qwen2VL.ggufName:
+      RuntimeTraits.attentionInputs
+    case Self.qwen3.ggufName, Self.qwen3MoE.ggufName, Self.phi3.ggufName, Self.gemma.ggufName,
+      Self.gemma2.ggufName, Self.gemma3.ggufName:
+      []
+    default: statedBiases(config)
     }
   }
 }

@@ -94,6 +94,8 @@ struct MLXChecks {
   /// The token embeddings of the text model; nil if there are none, or several.
   private var table: TensorInfo? {
     let tables = tensors.filter { tensor in
+      // Layers that predict several tokens at once have a table of their own.
+      guard FusedLayers.split(tensor.name) == nil else { return false }
       let word = tensor.name.split(separator: ".").dropLast().last
       return tensor.name.hasSuffix(".weight") && (word == "embed_tokens" || word == "wte")
         && !TensorNames.isTower(tensor.name)
