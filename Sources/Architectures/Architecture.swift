@@ -114,7 +114,7 @@ package struct Architecture: Sendable {
   /// The name of a GGUF tensor in a checkpoint, without a prefix; nil if it is not in the tables.
   package func huggingFaceName(of ggufName: String) -> String? {
     guard let parts = NameParts(ggufName[...], layers: Self.ggufLayers) else { return nil }
-    if let pair = names(for: parts).first(where: { $0.gguf == parts.stem }) {
+    if let pair = pair(for: parts, where: { $0.gguf == parts.stem }) {
       return parts.name(Self.huggingFaceLayers, pair.huggingFace)
     }
     guard let layer = parts.layer,
@@ -150,7 +150,7 @@ package struct Architecture: Sendable {
 
   private func entry(ofHuggingFaceName name: String) -> (parts: NameParts, pair: NamePair)? {
     guard let parts = NameParts(plainName(name)[...], layers: Self.huggingFaceLayers),
-      let pair = names(for: parts).first(where: { $0.huggingFace == parts.stem })
+      let pair = pair(for: parts, where: { $0.huggingFace == parts.stem })
     else { return nil }
     return (parts, pair)
   }
@@ -323,9 +323,10 @@ package struct Architecture: Sendable {
     return (1...layerCount).map { $0 % period != 0 }
   }
 
-  private func names(for parts: NameParts) -> [NamePair] {
-    parts.layer == nil
-      ? modelNames
-      : layerNames + leadingNames + laterNames + optionalNames.names + predictionNames
+  private func pair(for parts: NameParts, where matches: (NamePair) -> Bool) -> NamePair? {
+    guard parts.layer != nil else { return modelNames.first(where: matches) }
+    return layerNames.first(where: matches) ?? leadingNames.first(where: matches)
+      ?? laterNames.first(where: matches) ?? optionalNames.names.first(where: matches)
+      ?? predictionNames.first(where: matches)
   }
 }

@@ -95,10 +95,10 @@ extension ModelSizes {
 
   /// The inner width of a feed-forward network: of an expert, of the shared one, or without experts.
   private func innerExtent(of stem: String) -> ExpectedShape.Extent {
-    if stem.contains(".experts."), let width = experts?.width {
+    if let width = experts?.width, stem.contains(".experts.") {
       return .init(count: width, formula: "moe_intermediate_size")
     }
-    if stem.contains(".shared_expert"), let width = experts?.sharedWidth {
+    if let width = experts?.sharedWidth, stem.contains(".shared_expert") {
       return .init(count: width, formula: "the inner width of shared experts")
     }
     return .init(count: feedForwardSize, formula: "intermediate_size")

@@ -32,10 +32,9 @@ package enum TensorNames {
 
   /// Whether a layer path, or the name of its weight, is that of the token embeddings.
   package static func isEmbedding(_ name: String) -> Bool {
-    guard embeddings.contains(where: { name.hasSuffix($0) || name.hasSuffix($0 + ".weight") })
-    else { return false }
     let path = name.hasSuffix(".weight") ? name.dropLast(".weight".count) : name[...]
-    return path.split(separator: ".").last.map { embeddings.contains(String($0)) } ?? false
+    let word = path.lastIndex(of: ".").map { path[path.index(after: $0)...] } ?? path
+    return embeddings.contains { $0 == word }
   }
 
   /// Whether a name is that of the head, in a checkpoint or in a GGUF file.

@@ -16,12 +16,18 @@ extension FloatFormat {
 extension BlockType {
   /// The block type of a layout; nil if Pleat cannot decode its blocks.
   package init?(_ layout: BlockLayout) {
-    guard let type = Self.allCases.first(where: { $0.name == layout.name }) else { return nil }
+    guard let type = Self.types[layout.name] else { return nil }
     self = type
   }
 
+  // Texts of enumeration cases are slow to make, and planning asks for them for every tensor.
+  private static let names = Dictionary(
+    uniqueKeysWithValues: allCases.map { ($0, "\($0)".uppercased()) })
+  private static let types = Dictionary(
+    uniqueKeysWithValues: names.map { ($0.value, $0.key) })
+
   /// The name of the type in GGML, such as `Q4_K`.
-  package var name: String { "\(self)".uppercased() }
+  package var name: String { Self.names[self] ?? "\(self)".uppercased() }
 
   /// The encoding of a tensor of these blocks.
   package var encoding: Encoding {

@@ -131,7 +131,8 @@ package struct GGUFTranslation: Translation {
       keyValueHeadCount: parameters.keyValueHeadCount, headSize: parameters.headSize)
     let isNorm = name.hasSuffix("norm.weight")
     result.addsOne = architecture.addsOneToNorms && isNorm
-    let isRouter = name.contains(".ffn_gate_inp")
+    let isRouter =
+      name.hasSuffix(".ffn_gate_inp.weight") || name.hasSuffix(".ffn_gate_inp_shexp.weight")
     result.isFloat32 =
       tensor.shape.rank == 1 || isNorm || isRouter || !name.hasSuffix(".weight")
     return result
