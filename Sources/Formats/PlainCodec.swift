@@ -8,7 +8,7 @@ package struct PlainCodec: WeightCodec {
   package func admission(of encoding: Encoding) -> Admission {
     switch encoding {
     case .plain: .exact
-    case .grouped: .refused("safetensors checkpoints hold plain numbers")
+    case .grouped, .scaled: .refused("safetensors checkpoints hold plain numbers")
     case .foreign(let type): .refused("safetensors has no type \(type.name)")
     }
   }

@@ -100,8 +100,8 @@ extension WeightCodec {
           name: info.name, role: .blocks, shape: info.shape, encoding: info.encoding,
           rowByteCount: rowByteCount)
       ]
-    case .grouped:
-      preconditionFailure("a grouped weight is not one plain tensor")
+    case .grouped, .scaled:
+      preconditionFailure("the weight is not one plain tensor")
     }
   }
 }

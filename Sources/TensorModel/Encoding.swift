@@ -6,6 +6,11 @@ public enum Encoding: Sendable, Hashable {
   /// Quantized codes, with a scale and possibly an offset for each group of columns.
   case grouped(Grouping)
 
+  /// Codes that are numbers themselves, with a scale for each tile, such as FP8 and NVFP4.
+  ///
+  /// Pleat reads them, and writes what they decode to.
+  case scaled(ScaledCodes)
+
   /// Blocks in the layout of another project, such as `Q4_K`.
   ///
   /// Pleat can copy every such block, and decode those whose layout it knows.
@@ -32,11 +37,12 @@ public struct BlockLayout: Sendable, Hashable {
 }
 
 extension Encoding: CustomStringConvertible {
-  /// A text for people: `F16`, `Q4_K`, or the grouping in words.
+  /// A text for people: `F16`, `Q4_K`, or groups and tiles in words.
   public var description: String {
     switch self {
     case .plain(let type): type.name
     case .grouped(let grouping): grouping.description
+    case .scaled(let codes): codes.description
     case .foreign(let type): type.name
     }
   }

@@ -20,4 +20,15 @@ public struct TensorInfo: Sendable, Hashable {
   public var isGrouped: Bool {
     if case .grouped = encoding { true } else { false }
   }
+
+  /// Whether the numbers are codes that are numbers themselves, with a scale for each tile.
+  public var isScaled: Bool { scaled != nil }
+
+  /// The codes and scales that the numbers consist of; nil for other encodings.
+  public var scaled: ScaledCodes? {
+    if case .scaled(let codes) = encoding { codes } else { nil }
+  }
+
+  /// Whether the numbers are in several stored tensors, which can only be decoded together.
+  package var hasParts: Bool { isGrouped || isScaled }
 }

@@ -118,12 +118,12 @@ package struct BlockPartition: Sendable, Hashable {
 extension Encoding {
   /// The elements and bytes of the smallest piece that can be decoded alone.
   ///
-  /// Both are 1 for groups, which cannot be decoded in pieces.
+  /// Both are 1 for groups and tiles, which cannot be decoded in pieces.
   package var block: (elementCount: Int, byteCount: Int) {
     switch self {
     case .plain(let type): (1, type.bitWidth / 8)
     case .foreign(let layout): (layout.elementCount, layout.byteCount)
-    case .grouped: (1, 1)
+    case .grouped, .scaled: (1, 1)
     }
   }
 }

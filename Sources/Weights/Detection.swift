@@ -66,6 +66,15 @@ enum Detection {
     var noteIfPlain: String?
     /// Why `config.json` cannot be read; nil if it can.
     var configFault: ModelError?
+    /// What the config says about codes with scales; nil if it is not of a tool that makes them.
+    var scaled: ScaledConfig?
+
+    /// Adds that some weights are codes with scales, which explain the description.
+    mutating func decodes(_ count: Int, notes: [String]) {
+      self.notes += notes
+      guard count > 0 else { return }
+      (fault, noteIfPlain) = (nil, nil)
+    }
 
     /// Why the model cannot be read as numbers, and the notes for the user.
     ///
@@ -103,6 +112,7 @@ enum Detection {
     do throws(ModelError) {
       if let (format, notes) = try configured(description.config, format, reader.contents) {
         (result.format, result.notes) = (format, notes)
+        result.scaled = ScaledConfig(description.config)
         return result
       }
     } catch {
@@ -110,6 +120,7 @@ enum Detection {
       result.fault = error
       return result
     }
+    result.scaled = ScaledConfig(description.config)
     guard let method = description.method else { return result }
     let statement = "quant_method \(method) in \(description.place)"
     result.fault = ModelError(

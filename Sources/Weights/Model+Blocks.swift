@@ -54,12 +54,16 @@ extension Model {
     into values: inout [Float]
   ) {
     let encoding = catalog.tensors[tensor].encoding
-    if case .grouped(let grouping) = encoding {
+    switch encoding {
+    case .grouped(let grouping):
       let rows = GroupedRows(
         grouping: grouping, columnCount: partition.elementsPerUnit, rowCount: units.count)
       readGroups(parts, firstRow: units.lowerBound, into: rows)
       rows.decodeAll(into: &values)
-    } else {
+    case .scaled(let codes):
+      ScaledRows(codes, columnCount: partition.elementsPerUnit)?
+        .decode(parts, rows: units, into: &values)
+    case .plain, .foreign:
       let count = units.count * partition.elementsPerUnit
       if values.count != count { values = Array(repeating: 0, count: count) }
       let bytes = partition.layouts[0].range(of: units)

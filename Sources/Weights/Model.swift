@@ -52,6 +52,7 @@ public struct Model: Sendable {
     self.reader = reader
     self.isAdapter = isAdapter || reader.metadata["general.type"]?.text == "adapter"
     var refined = refined
+    var gathered: [GatheredTensor]
     do throws(ModelError) {
       gathered = try format.codec.gather(reader.contents)
     } catch {
@@ -61,10 +62,20 @@ public struct Model: Sendable {
       gathered = PlainCodec().gather(reader.contents)
       refined.fault = error
     }
+    do throws(ModelError) {
+      if let config = refined.scaled {
+        let scaled = try ScaledWeights(gathered, in: reader.contents, config)
+        gathered = scaled.tensors
+        refined.decodes(scaled.count, notes: scaled.notes)
+      }
+    } catch {
+      refined.fault = error
+    }
+    self.gathered = gathered
     let (fault, notes) = refined.verdict(packed: Self.packedTensor(reader, gathered))
     packedFault = fault?.located(file: path)
     self.notes = reader.notes + notes
-    for tensor in gathered where tensor.info.isGrouped {
+    for tensor in gathered where tensor.info.hasParts {
       guard tensor.info.shape.columnCount <= limits.columnCount else {
         throw ModelError(
           .limit, "a row is too long", file: path, tensor: tensor.info.name,
@@ -83,7 +94,7 @@ public struct Model: Sendable {
     // Every type of a GGUF file says by itself what its bytes are.
     guard reader.metadata["general.architecture"] == nil else { return nil }
     let recognizer = PackedTensors(reader.stored)
-    return gathered.lazy.filter { !$0.info.isGrouped }
+    return gathered.lazy.filter { !$0.info.hasParts }
       .compactMap { recognizer.fault(at: $0.parts[0]) }.first
   }
 

@@ -1,12 +1,12 @@
 internal import Kernels
 package import TensorModel
 
-/// Decodes stored bytes to floats, for encodings that are not grouped.
+/// Decodes stored bytes to floats, for weights of one part.
 package enum RowDecoder: Sendable {
   case scalars(ScalarType)
   case blocks(BlockLayout)
 
-  /// Creates a decoder; nil if Pleat cannot decode the encoding, or if it is grouped.
+  /// Creates a decoder; nil if Pleat cannot decode the encoding, or if it has several parts.
   package init?(_ encoding: Encoding) {
     switch encoding {
     case .plain(let type) where type.isDecodable: self = .scalars(type)

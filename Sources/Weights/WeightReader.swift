@@ -27,7 +27,7 @@ package struct WeightReader {
     let info = model.catalog.tensors[index]
     guard info.isDecodable else { return nil }
     let partition = BlockPartition(
-      info, model.parts(of: index), unit: info.isGrouped ? .row : .element,
+      info, model.parts(of: index), unit: info.hasParts ? .row : .element,
       runElementCount: Self.runElementCount)
     let unit = partition.elementsPerUnit
     return Tensor(
@@ -112,7 +112,7 @@ package struct WeightReader {
 
 extension TensorInfo {
   /// Whether Pleat can decode the tensor.
-  package var isDecodable: Bool { isGrouped || RowDecoder(encoding) != nil }
+  package var isDecodable: Bool { hasParts || RowDecoder(encoding) != nil }
 }
 
 /// Numbers of a tensor that are not finite.

@@ -103,9 +103,7 @@ import Testing
   @Test(
     "other kinds of quantization are unsupported, and the error names them",
     arguments: [
-      (group(more: #","input_activations":{"num_bits":8}"#), "", "input_activations"),
-      (group(more: #","format":"int-quantized""#), "", "int-quantized"),
-      (group(), #","kv_cache_scheme":{"num_bits":8}"#, "kv_cache_scheme"),
+      (group(more: #","format":"marlin-24""#), "", "marlin-24"),
       (group(), #","transform_config":{"config_groups":{"a":1}}"#, "transform_config"),
       (group(), #","sparsity_config":{"format":"sparse-24-bitmask"}"#, "sparsity_config"),
       (group(bits: 7), "", "7 bits"), (group(bits: 1), "", "1 bits"),
@@ -120,8 +118,38 @@ import Testing
   }
 
   @Test(
-    "formats other than pack-quantized are unsupported, and the error names them",
-    arguments: ["int-quantized", "float-quantized", "nvfp4-pack-quantized", "marlin-24", "dense"])
+    "what runtimes round besides weights is in a note",
+    arguments: [
+      (group(more: #","input_activations":{"num_bits":8}"#), "", "round activations;"),
+      (group(), #","kv_cache_scheme":{"num_bits":8}"#, "round the KV cache;"),
+      (
+        group(more: #","output_activations":{"num_bits":8}"#),
+        #","kv_cache_scheme":{"num_bits":8}"#, "round activations and the KV cache;"
+      ),
+    ])
+  func activations(group: String, more: String, words: String) throws {
+    let model = try open(Self.weight.compressed(), Self.config([group], more: more))
+    try expect(Self.weight, in: model)
+    #expect(model.notes.count == 1)
+    #expect(model.notes.first?.contains(words) == true)
+  }
+
+  @Test(
+    "packed codes in a model that states formats of codes with scales are malformed",
+    arguments: ["int-quantized", "float-quantized", "nvfp4-pack-quantized"])
+  func otherFormats(name: String) throws {
+    let group = Self.group(more: #","format":"\#(name)""#)
+    let mixed =
+      #"{"quantization_config":{"quant_method":"compressed-tensors","#
+      + #""format":"mixed-precision","config_groups":{"g":\#(group)}}}"#
+    let error = try error(Self.weight.compressed(), mixed)
+    #expect(error.kind == .malformed)
+    #expect(error.tensor == "a.weight_packed")
+  }
+
+  @Test(
+    "formats that Pleat does not read are unsupported, and the error names them",
+    arguments: ["marlin-24", "dense", "sparse-bitmask"])
   func formats(name: String) throws {
     let config =
       #"{"quantization_config":{"quant_method":"compressed-tensors","format":"\#(name)","#

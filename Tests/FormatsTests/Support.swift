@@ -37,6 +37,11 @@ extension Model {
       rows.decode(into: &values)
       return values
     }
+    if case .scaled(let codes) = info.encoding {
+      ScaledRows(codes, columnCount: info.shape.columnCount)?
+        .decode(parts, rows: 0..<info.shape.rowCount, into: &values)
+      return values
+    }
     guard let decoder = RowDecoder(info.encoding) else { return nil }
     decoder.decode(parts[0][...], into: &values)
     return values

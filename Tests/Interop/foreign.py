@@ -196,6 +196,7 @@ SETTINGS = {
     },
     "mlx": {"mode": "affine"} | GROUPS,
     "fp8": {"quant_method": "fp8", "weight_block_size": [128, 128]},
+    "fp4": {"quant_method": "fp8", "weight_block_size": [128, 128]},
     "nvfp4": {"quant_method": "modelopt", "quant_algo": "NVFP4"},
     "bitsandbytes": {"quant_method": "bitsandbytes", "load_in_4bit": True},
     "mxfp4": {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]},

@@ -18,6 +18,8 @@ import pytest
 import safetensors.torch
 import torch
 from compressed_tensors.compressors import BaseCompressor
+from compressed_tensors.compressors.mxfp6.helpers import unpack_fp6_from_uint8
+from compressed_tensors.compressors.nvfp4.helpers import unpack_fp4_from_uint8
 from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
 from test_awq import unpacked as awq_codes
 
@@ -175,11 +177,31 @@ def by_awq(parts: dict) -> torch.Tensor:
     return torch.from_numpy((codes * scales.repeat(foreign.GROUP, 0)).T.astype(np.float32))
 
 
-def by_scale(name: str):
-    """The product of a number and the scale of its block, as all libraries of 8 bits have it."""
+def exponents(scale: torch.Tensor) -> torch.Tensor:
+    """Scales as numbers: bytes of the type U8 are exponents."""
+    return (scale.view(torch.float8_e8m0fnu) if scale.dtype == torch.uint8 else scale).float()
+
+
+def fp4(packed: torch.Tensor) -> torch.Tensor:
+    rows, words = packed.shape
+    return unpack_fp4_from_uint8(packed.view(torch.uint8), rows, words * 2, torch.float32)
+
+
+def fp6(packed: torch.Tensor) -> torch.Tensor:
+    rows, words = packed.shape
+    return unpack_fp6_from_uint8(packed, rows, words * 4 // 3, torch.float32)
+
+
+def by_scale(
+    name: str, weight=lambda parts: parts[".weight"].float(), factor=lambda parts: torch.ones(())
+):
+    """The product of a number and the scale of its block, as all libraries have it."""
 
     def decode(parts: dict) -> torch.Tensor:
-        weight, scale = parts[".weight"].float(), parts[name].float()
+        found, scale = weight(parts), exponents(parts[name]) * factor(parts)
+        return scaled(found, scale)
+
+    def scaled(weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         for dimension in range(scale.dim()):
             size = -(-weight.shape[dimension] // scale.shape[dimension])
             scale = scale.repeat_interleave(size, dimension)
@@ -209,6 +231,26 @@ DECODERS = {
     "ct float-quantized, blocks": by_scale(".weight_scale"),
     "fp8 deepseek": by_scale(".weight_scale_inv"),
     "fp8 deepseek, ue8m0": by_scale(".scale"),
+    "fp4 deepseek": by_scale(".scale", lambda parts: fp4(parts[".weight"])),
+    "ct nvfp4-pack-quantized": by_scale(
+        ".weight_scale",
+        lambda parts: fp4(parts[".weight_packed"]),
+        lambda parts: 1 / parts[".weight_global_scale"],
+    ),
+    "ct mxfp4-pack-quantized": by_scale(
+        ".weight_scale", lambda parts: fp4(parts[".weight_packed"])
+    ),
+    "ct mxfp6-pack-quantized": by_scale(
+        ".weight_scale", lambda parts: fp6(parts[".weight_packed"])
+    ),
+    "ct mxfp8-quantized": by_scale(".weight_scale"),
+    "nvfp4 modelopt": by_scale(
+        ".weight_scale",
+        lambda parts: fp4(parts[".weight"]),
+        lambda parts: parts[".weight_scale_2"],
+    ),
+    "fp8 experts": by_scale("_scale_inv", lambda parts: parts[""].float()),
+    "fp8 llama 4": by_scale("_scale", lambda parts: parts[""].float()),
     "fp8 modelopt": by_scale(".weight_scale"),
     "fp8 fbgemm": by_scale(".weight_scale"),
     "fp8 mistral": by_scale(".qscale_weight"),
@@ -216,8 +258,9 @@ DECODERS = {
     "fp8 e5m2, bare": lambda parts: parts[".weight"].float(),
     "mlx experts": by_mlx(4, foreign.GROUP, "affine"),
 }
-READ = [kind for kind in DECODERS if kind.startswith(("gptq", "awq", "ct pack", "mlx"))]
-READ = [kind for kind in READ if kind not in ("mlx mxfp4", "mlx mxfp8", "mlx nvfp4")]
+# Kinds that no config describes in a way that Pleat knows.
+UNREAD = ("fp8 mistral", "fp8 e4m3, bare", "fp8 e5m2, bare")
+READ = [kind for kind in DECODERS if kind not in UNREAD]
 EXPERTS = ("mlp.experts.gate_up_proj", "mlp.experts.down_proj")
 
 
@@ -229,7 +272,8 @@ def expected(kind: str, tensors: dict) -> dict | None:
     for path in EXPERTS if kind in foreign.STACKS else foreign.LINEARS:
         start = foreign.LAYER + path
         parts = {key.removeprefix(start): part for key, part in tensors.items() if start in key}
-        weights[f"{start}.weight"] = DECODERS[kind](parts).float().numpy()
+        name = start if "" in parts else f"{start}.weight"
+        weights[name] = DECODERS[kind](parts).float().numpy()
     return weights
 
 

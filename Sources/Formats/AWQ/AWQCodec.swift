@@ -25,8 +25,11 @@ package struct AWQCodec: WeightCodec {
 
   package func admission(of encoding: Encoding) -> Admission {
     guard case .grouped(let grouping) = encoding else {
-      guard case .foreign(let type) = encoding else { return .exact }
-      return .refused("awq has no type \(type.name)")
+      switch encoding {
+      case .foreign(let type): return .refused("awq has no type \(type.name)")
+      case .scaled(let codes): return .refused("awq has no type \(codes.codes.name)")
+      case .plain, .grouped: return .exact
+      }
     }
     guard grouping.bits == AWQConfig.bits, grouping.offset == .zeroPoint,
       !grouping.isScattered

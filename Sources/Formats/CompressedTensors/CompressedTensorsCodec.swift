@@ -28,8 +28,13 @@ package struct CompressedTensorsCodec: WeightCodec {
 
   package func admission(of encoding: Encoding) -> Admission {
     guard case .grouped(let grouping) = encoding else {
-      guard case .foreign(let type) = encoding else { return .exact }
-      return .refused("compressed-tensors has no type \(type.name)")
+      switch encoding {
+      case .foreign(let type):
+        return .refused("compressed-tensors has no type \(type.name)")
+      case .scaled:
+        return .refused("Pleat writes only whole numbers as codes of compressed-tensors")
+      case .plain, .grouped: return .exact
+      }
     }
     guard grouping.offset != .bias else {
       return .refused("compressed-tensors stores whole zero points or none, found \(grouping)")

@@ -20,9 +20,18 @@ struct CompressedTensorsConfig: Sendable {
   static let key = QuantizationKeys.huggingFace
   static let method = "compressed-tensors"
   static let format = "pack-quantized"
+  /// The formats whose weights are codes with scales, which are found by their tensors.
+  private static let scaledFormats: Set<String> = [
+    "naive-quantized", "int-quantized", "float-quantized", "nvfp4-pack-quantized",
+    "mxfp4-pack-quantized", "mxfp6-pack-quantized", "mxfp8-quantized",
+  ]
 
-  /// The schemes, without repetition.
+  /// The schemes of packed codes, without repetition.
   let schemes: [Scheme]
+  /// Whether the model has weights in another format, which are codes with scales.
+  let hasScaledWeights: Bool
+  /// The notes for the user about what the model does besides quantizing weights.
+  let notes: [String]
   private let indices: [Scheme: Int]  // in `schemes`
 
   /// Reads the object of a config; nil if it is from another tool.
@@ -41,6 +50,7 @@ struct CompressedTensorsConfig: Sendable {
     let common = value["format"]?.string
     var schemes: [Scheme] = []
     var indices: [Scheme: Int] = [:]
+    var hasScaledWeights = false
     for group in groups {
       guard group.value.members != nil else {
         throw ModelError(
@@ -51,6 +61,10 @@ struct CompressedTensorsConfig: Sendable {
       // With several formats, the model states `mixed-precision`, and each scheme its own format.
       try Self.check(format: own ?? common, group.key)
       if own == nil || common != "mixed-precision" { try Self.check(format: common, group.key) }
+      guard own ?? common == Self.format else {
+        hasScaledWeights = true
+        continue
+      }
       guard let scheme = try Self.scheme(group) else { continue }
       guard indices[scheme] == nil else { continue }
       indices[scheme] = schemes.count
@@ -58,14 +72,35 @@ struct CompressedTensorsConfig: Sendable {
     }
     self.schemes = schemes
     self.indices = indices
+    self.hasScaledWeights = hasScaledWeights
+    notes = Self.notes(value)
   }
 
-  /// Throws `unsupported` for a format other than that of packed codes.
+  /// Throws `unsupported` for a format other than those of packed codes and of codes with scales.
   private static func check(format: String?, _ key: String) throws(ModelError) {
-    guard format != Self.format else { return }
-    throw ModelError(
-      .unsupported, "config.json states a weight format that Pleat does not read",
-      expected: "format \(Self.format)", found: "\(format ?? "none") in \(key)")
+    guard let format, format == Self.format || scaledFormats.contains(format) else {
+      throw ModelError(
+        .unsupported, "config.json states a weight format that Pleat does not read",
+        expected: ([Self.format] + scaledFormats.sorted()).joined(separator: ", "),
+        found: "\(format ?? "none") in \(key)")
+    }
+  }
+
+  /// What runtimes round besides weights, which the decoded model does not.
+  private static func notes(_ value: JSONValue) -> [String] {
+    let groups = (value["config_groups"]?.members ?? []).map(\.value)
+    let keys = ["input_activations", "output_activations"]
+    let activations = groups.contains { group in
+      keys.contains { (group[$0] ?? .null) != .null }
+    }
+    let rounded =
+      (activations ? ["activations"] : [])
+      + ((value["kv_cache_scheme"] ?? .null) != .null ? ["the KV cache"] : [])
+    guard !rounded.isEmpty else { return [] }
+    return [
+      "according to config.json, runtimes also round \(rounded.joined(separator: " and ")); "
+        + "only the weights are converted"
+    ]
   }
 
   /// Throws `unsupported` if the model is changed in other ways than by quantizing weights.
@@ -75,8 +110,7 @@ struct CompressedTensorsConfig: Sendable {
     }
     let sparsity = value["sparsity_config"]
     for (key, what) in [
-      ("kv_cache_scheme", "quantizes its KV cache"), ("transform_config", "transforms its weights"),
-      ("sparsity_config", "leaves out weights"),
+      ("transform_config", "transforms its weights"), ("sparsity_config", "leaves out weights"),
     ] where isPresent(value[key]) {
       if key == "sparsity_config", sparsity?["format"]?.string == "dense" { continue }
       throw ModelError(
@@ -86,12 +120,6 @@ struct CompressedTensorsConfig: Sendable {
   }
 
   private static func scheme(_ group: JSONValue.Member) throws(ModelError) -> Scheme? {
-    for key in ["input_activations", "output_activations"] {
-      guard let value = group.value[key], value != .null else { continue }
-      throw ModelError(
-        .unsupported, "according to config.json, the model also quantizes activations",
-        expected: "null", found: "\(value.kind) in \(group.key).\(key)")
-    }
     guard let weights = group.value["weights"], weights != .null else { return nil }
     let type = weights["type"]?.string ?? "int"
     guard type == "int" else {

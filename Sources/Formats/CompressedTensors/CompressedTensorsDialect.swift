@@ -14,7 +14,7 @@ package struct CompressedTensorsDialect: ConfigDialect {
   ) throws(ModelError) -> ConfiguredCodec? {
     guard let config = try Config(config) else { return nil }
     let packing = try CompressedTensorsCodec.packing(of: stored, config)
-    return ConfiguredCodec(codec: CompressedTensorsCodec(config, packing))
+    return ConfiguredCodec(codec: CompressedTensorsCodec(config, packing), notes: config.notes)
   }
 
   package var configurationKeys: [String] { [Config.key] }

@@ -15,7 +15,7 @@ extension CompressedTensorsCodec {
   package func gather(_ contents: StoredContents) throws(ModelError) -> [GatheredTensor] {
     let stored = contents.tensors
     var weights: [Int: GatheredTensor] = [:]
-    let found = try Self.find(stored)
+    let found = try Self.find(stored, besides: config?.hasScaledWeights ?? false)
     for found in found { weights[found.codes] = try gather(found, contents) }
     // A group index is left out unless it is a part of a weight with scattered groups.
     return contents.gathered(weights, leavingOut: Set(found.compactMap(\.groupIndex)))
@@ -29,7 +29,8 @@ extension CompressedTensorsCodec {
     of contents: StoredContents, _ config: CompressedTensorsConfig
   ) throws(ModelError) -> WordPacking {
     let stored = contents.tensors
-    for found in try find(stored) where stored[found.codes].shape.rank == 2 {
+    for found in try find(stored, besides: config.hasScaledWeights)
+    where stored[found.codes].shape.rank == 2 {
       guard let shape = try extents(found, contents) else { continue }
       func fits(_ packing: WordPacking) -> Bool {
         config.scheme(
@@ -44,11 +45,18 @@ extension CompressedTensorsCodec {
 
   /// The layers with packed weights, in file order.
   ///
-  /// Throws `malformed` if a weight lacks one of its parts.
-  private static func find(_ stored: [StoredTensor]) throws(ModelError) -> [Found] {
+  /// - Parameters:
+  ///   - stored: The stored tensors.
+  ///   - hasScaledWeights: Whether some layers have codes with scales instead, and no extents.
+  /// - Returns: The layers.
+  /// - Throws: `malformed` if a weight lacks one of its parts.
+  private static func find(
+    _ stored: [StoredTensor], besides hasScaledWeights: Bool
+  ) throws(ModelError) -> [Found] {
     let names = StoredNames(stored)
     var all: [Found] = []
     for path in names.layerPaths(endingIn: [codes, scales, zeros, extents, groupIndex]) {
+      if hasScaledWeights, names[path + extents] == nil { continue }
       let needed = try names.parts([codes, scales, extents], of: path)
       all.append(
         Found(

@@ -45,7 +45,7 @@ struct GGMLType: Sendable {
     switch encoding {
     case .foreign(let layout): layout.byteCount
     case .plain(let type): type.bitWidth / 8
-    case .grouped: 0
+    case .grouped, .scaled: 0
     }
   }
 

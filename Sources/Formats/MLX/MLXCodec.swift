@@ -27,6 +27,7 @@ package struct MLXCodec: WeightCodec {
     case .plain(.f64): return .refused("mlx has no type F64")
     case .plain: return .exact
     case .foreign(let type): return .refused("mlx has no type \(type.name)")
+    case .scaled(let codes): return .refused("mlx has no type \(codes.codes.name)")
     case .grouped(let grouping):
       guard !grouping.isScattered else {
         return .refused("mlx supports only groups of neighbouring columns, found \(grouping)")
@@ -68,6 +69,12 @@ package struct MLXCodec: WeightCodec {
     var weights: [Int: GatheredTensor] = [:]
     // U32 tensors without scales and biases are plain numbers.
     for path in names.layerPaths(endingIn: [Self.scales, Self.biases]) {
+      // Modes without biases are read as scaled weights.
+      if let scales = names[path + Self.scales], stored[scales].encoding == .plain(.u8),
+        names[path + Self.biases] == nil
+      {
+        continue
+      }
       let found = try names.parts([Self.weight, Self.scales, Self.biases], of: path)
       let known = config?.columnCount(of: path) { path in
         names[path + Self.weight].flatMap { stored[$0].shape.dimensions.dropLast().last }

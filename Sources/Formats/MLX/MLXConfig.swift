@@ -14,7 +14,7 @@ struct MLXConfig: Sendable {
 
   /// Reads the object of a config; nil if the model is not an MLX model.
   ///
-  /// Throws `malformed` for invalid values, and `unsupported` for modes without biases.
+  /// Throws `malformed` for invalid values, and `unsupported` for modes that MLX does not have.
   init?(_ config: JSONValue) throws(ModelError) {
     // Other tools write `quantization_config` too, but they state a method and MLX does not.
     guard let value = config["quantization"] ?? config["quantization_config"],
@@ -54,14 +54,19 @@ struct MLXConfig: Sendable {
   /// The code width and the group size that the config states for a layer; nil if it states none.
   func groups(of path: String) -> LayerGroups? { layers[ExactName(path)] ?? common }
 
+  /// The modes without biases: their weights are codes with scales.
+  static let scaledModes = ["mxfp4", "nvfp4", "mxfp8"]
+
+  /// The groups that an object states; nil for a mode without biases.
   private static func groups(
     _ value: JSONValue, _ key: String
-  ) throws(ModelError) -> LayerGroups {
+  ) throws(ModelError) -> LayerGroups? {
     let mode = value["mode"]?.string ?? "affine"
+    if scaledModes.contains(mode) { return nil }
     guard mode == "affine" else {
       throw ModelError(
-        .unsupported, "config.json states a quantization mode without biases",
-        expected: "mode affine", found: "\(mode) in \(key)")
+        .unsupported, "config.json states a quantization mode that Pleat does not read",
+        expected: "mode affine, \(scaledModes.joined(separator: ", "))", found: "\(mode) in \(key)")
     }
     guard let bits = value["bits"]?.int, let size = value["group_size"]?.int else {
       throw ModelError(

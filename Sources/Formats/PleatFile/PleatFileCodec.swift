@@ -8,6 +8,9 @@ package struct PleatFileCodec: WeightCodec {
   package init() {}
 
   package func admission(of encoding: Encoding) -> Admission {
+    if case .scaled(let codes) = encoding {
+      return .refused("pleat has no type for codes of \(codes.codes.name) with scales")
+    }
     guard case .grouped(let grouping) = encoding else { return .exact }
     guard !grouping.isScattered else {
       return .refused("pleat supports only groups of neighbouring columns, found \(grouping)")

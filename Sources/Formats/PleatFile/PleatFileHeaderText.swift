@@ -183,6 +183,8 @@ struct PleatFileHeaderText {
     case .foreign(let layout):
       json.write(literal: "{\"ggml\":")
       json.write(string: layout.name)
+    case .scaled:
+      preconditionFailure("not admitted")
     }
     json.write(literal: "}")
   }

@@ -112,7 +112,7 @@ private struct Steps {
     switch encoding {
     case .plain(let type): self.type = type
     case .grouped(let grouping): type = grouping.parameters
-    case .foreign: type = .f32
+    case .foreign, .scaled: type = .f32
     }
   }
 

@@ -66,14 +66,15 @@ package struct FoldPlanner: Sendable {
       return decision
     case .plain(let type):
       return refuse(tensor, "Pleat cannot fold into \(type.name)")
-    case .foreign, .grouped:
+    case .foreign, .grouped, .scaled:
       return decideQuantized(tensor, changes)
     }
   }
 
   /// The decision for a quantized tensor.
   private func decideQuantized(_ tensor: TensorInfo, _ changes: [PairedChange]) -> Decision {
-    if options.dequantizes, let type = tensor.encoding.decodedType {
+    // Codes with scales are decoded anyway, since no format stores them.
+    if options.dequantizes || tensor.isScaled, let type = tensor.encoding.decodedType {
       var decision = decide(
         tensor, .plain(type), .encode(changes.map { .adapter($0) }, .plain(type)), .exact)
       decision.wish.grow(for: changes)
@@ -86,7 +87,7 @@ package struct FoldPlanner: Sendable {
     switch tensor.encoding {
     case .grouped(let grouping): return decide(tensor, changes, grouping)
     case .foreign(let layout): return decide(tensor, changes, layout)
-    case .plain: return refuse(tensor, "it is not quantized")
+    case .plain, .scaled: return refuse(tensor, "it is not quantized")
     }
   }
 
@@ -252,6 +253,7 @@ extension Encoding {
     switch self {
     case .grouped(let grouping): grouping.parameters
     case .foreign(let layout): BlockType(layout) == nil ? nil : .f16
+    case .scaled(let codes): codes.decoded
     case .plain: nil
     }
   }

@@ -9,7 +9,8 @@ extension Plan {
   ///   - model: The model to read.
   ///   - type: The type that quantized weights are decoded to. Other floating-point tensors get it
   ///     too, except in pleat files and from GGUF to GGUF. nil decodes weights only if the format
-  ///     cannot store groups, to F16.
+  ///     cannot store them: groups and blocks to F16, codes with scales to the type of the other
+  ///     weights.
   ///   - destination: The output.
   ///   - rounding: Whether scales and biases may be rounded if the format requires it.
   ///   - droppingAdapters: Whether adapters that the model carries are left out.
@@ -20,8 +21,11 @@ extension Plan {
     rounding: Bool = false, droppingAdapters: Bool = false
   ) throws(ModelError) -> Plan {
     try model.requireModel()
-    // Packed words that Pleat does not decode may be copied as they are, with their config.
-    if type != nil || !destination.format.sharesLayout(with: model.format) {
+    // Packed words that Pleat does not decode may be copied as they are, with their config, unless
+    // others are decoded.
+    if type != nil || !destination.format.sharesLayout(with: model.format)
+      || model.catalog.tensors.contains(where: \.isScaled)
+    {
       try model.requireNumbers()
     }
     let planner = ConversionPlanner(
@@ -112,11 +116,11 @@ package struct ConversionPlanner {
     case .rounded(let reason): return TensorWish(keeping: tensor, reason)
     case .refused(let reason):
       if let wish = gainingZeroPoint(tensor) ?? gainingBias(tensor) { return wish }
-      guard format.bits.isEmpty, tensor.isDecodable else {
+      guard format.bits.isEmpty || tensor.isScaled, tensor.isDecodable else {
         throw ModelError(
           .unsupported, reason, tensor: tensor.name, hint: decodingHint(tensor))
       }
-      return TensorWish(decoding: tensor, to: type ?? .f16, reason)
+      return TensorWish(decoding: tensor, to: type ?? tensor.scaled?.decoded ?? .f16, reason)
     }
   }
 

@@ -174,7 +174,7 @@ struct QuantizationPlanner {
     let reason = rule.reason
     switch (rule.choice, role) {
     case (.keep, _):
-      var wish = TensorWish(keeping: tensor, reason)
+      var wish = tensor.isScaled ? keep(tensor, reason) : TensorWish(keeping: tensor, reason)
       wish.isKeptByRule = true
       return wish
     case (.plain(let type), _):
@@ -203,6 +203,10 @@ struct QuantizationPlanner {
     {
       return TensorWish(
         decoding: tensor, to: wanted.parameters, "\(reason), stored in the type of the scales")
+    }
+    if let codes = tensor.scaled {
+      let type = format.usesOneFloatType ? wanted.parameters : codes.decoded
+      return TensorWish(decoding: tensor, to: type, "\(reason), decoded")
     }
     return TensorWish(keeping: tensor, reason)
   }
@@ -262,10 +266,13 @@ struct QuantizationPlanner {
   private func checkCanRound(_ tensor: TensorInfo) throws(ModelError) {
     switch tensor.encoding {
     case .plain: break
-    case .grouped, .foreign:
+    // Tools ship 8 bits as the most precise weights that there are.
+    case .scaled(let codes) where codes.codes.bitWidth == 8: break
+    case .grouped, .foreign, .scaled:
       guard requantizes else {
         throw ModelError(
-          .unsupported, "the weight is already quantized", expected: "a 16- or 32-bit weight",
+          .unsupported, "the weight is already quantized",
+          expected: "a 16- or 32-bit weight, or FP8",
           found: tensor.encoding.description,
           hint: "--requantize quantizes it again, which loses precision")
       }

@@ -66,6 +66,13 @@ extension Encoding {
     switch self {
     case .plain(let type): ["type": .string(type.name)]
     case .foreign(let layout): ["type": .string(layout.name)]
+    case .scaled(let codes):
+      [
+        "type": "scaled", "codes": .string(codes.codes.name), "scales": .string(codes.scales.name),
+        "tile": .array(
+          [codes.tileRows, codes.tileColumns].map { $0.map { JSONValue($0) } ?? .null }),
+        "tensorScale": .string(codes.factor.rawValue),
+      ]
     case .grouped(let grouping):
       [
         "type": "grouped", "bits": JSONValue(grouping.bits),

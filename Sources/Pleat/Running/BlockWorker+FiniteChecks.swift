@@ -114,6 +114,7 @@ extension BlockWorker {
       case .grouped(let grouping): (grouping.groupSize, grouping.parameters)
       case .foreign(let layout): (layout.elementCount, .f16)
       case .plain(let type): (1, type)
+      case .scaled: (1, .f32)
       }
     let first = fault.group * size
     let group = values[first..<first + size]

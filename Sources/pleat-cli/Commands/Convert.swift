@@ -28,8 +28,8 @@ struct Convert: ParsableCommand {
       help: ArgumentHelp(
         """
         Decode quantized weights to this type: F16, BF16 or F32. In all formats but gguf and \
-        pleat, other floating-point tensors get this type, too. (default: F16 if weights must be \
-        decoded)
+        pleat, other floating-point tensors get this type, too. (default, if weights \
+        must be decoded: F16, and for FP8 and the like the type of the other weights)
         """,
         valueName: "type"))
     var dtype: String?
