@@ -13,6 +13,8 @@ package struct Architecture: Sendable {
   package let ggufName: String
   /// The values of `model_type` in `config.json`; the first one goes with names without a prefix.
   package let modelTypes: [String]
+  /// The class of transformers for the first model type; nil if it has none for text alone.
+  package var className: String?
   /// Whether GGUF stores the rows of queries and keys in the interleaved order of `RotaryRowOrder`.
   package let interleavesRotaryRows: Bool
   /// The tensors outside of layers.

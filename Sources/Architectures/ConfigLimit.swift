@@ -3,8 +3,10 @@ internal import TensorModel
 
 /// A value of a config that a runtime does not compute.
 package struct ConfigLimit: Sendable {
-  private let key: String
+  let key: String
   private let expected: String
+  /// The value of a config that states the key; nil if it follows from no list of values.
+  private(set) var usual: JSONValue?
   /// The value that the runtime does not compute, as a text; nil for others.
   private let found: @Sendable (JSONValue) -> String?
 
@@ -28,6 +30,7 @@ package struct ConfigLimit: Sendable {
       return stated == nil
         ? "nothing, which means \(JSONWriter.text(value))" : JSONWriter.text(value)
     }
+    usual = values.first
   }
 
   private static func list(_ values: [JSONValue]) -> String {

@@ -128,7 +128,7 @@ package struct RopeParameters: Sendable, Hashable {
   }
 
   // The formula is that of `_compute_llama3_parameters` in transformers, in float32 as there.
-  private func factors(_ scaling: Llama3, _ headSize: Int) -> [Float] {
+  func factors(_ scaling: Llama3, _ headSize: Int) -> [Float] {
     let positions = Float(scaling.originalContextLength)
     let (low, high) = (scaling.lowFrequencyFactor, scaling.highFrequencyFactor)
     return stride(from: 0, to: headSize, by: 2).map { index in

@@ -23,14 +23,14 @@ struct CheckpointChecks {
   private var model: String {
     switch runtime {
     case .llamaCpp: "llama.cpp's \(architecture.ggufName)"
-    case .mlxLM: "mlx-lm's \(architecture.modelTypes[0])"
+    case .mlxLM, .transformers: "\(runtime.rawValue)'s \(architecture.modelTypes[0])"
     }
   }
 
   /// The tensors that may have a bias, by their names in llama.cpp.
   private var biases: Set<String> {
     switch runtime {
-    case .llamaCpp: architecture.possibleBiases(config)
+    case .llamaCpp, .transformers: architecture.possibleBiases(config)
     case .mlxLM: architecture.mlxBiases(config)
     }
   }
@@ -38,7 +38,7 @@ struct CheckpointChecks {
   /// The tensors that must have a bias, by their names in llama.cpp.
   private var requiredBiases: Set<String> {
     switch runtime {
-    case .llamaCpp: architecture.statedBiases(config)
+    case .llamaCpp, .transformers: architecture.statedBiases(config)
     case .mlxLM: architecture.mlxBiases(config)
     }
   }

@@ -10,8 +10,8 @@ package struct TensorPlacement: Sendable, Hashable {
   package var otherNames: [String] = []
   /// How the runtime orders its rows, or the numbers of a bias; nil if the order does not change.
   package var rowOrder: RotaryRowOrder?
-  /// Whether the runtime stores each number plus 1.
-  package var addsOne = false
+  /// What is added to each number: 1, −1 or 0.
+  package var addend: Float = 0
   /// Whether the runtime needs it in F32, regardless of the type of other tensors.
   package var isFloat32 = false
   /// The position in a stack; nil if it becomes a tensor of its own.

@@ -4,15 +4,16 @@ package import TensorModel
 package enum Runtime: String, Sendable, Hashable {
   case llamaCpp = "llama.cpp"
   case mlxLM = "mlx-lm"
+  case transformers
 }
 
-/// How the tensors of a Hugging Face checkpoint become those of a runtime.
+/// How the tensors of a model become those of another runtime.
 package protocol Translation: Sendable {
   /// The runtime.
   var runtime: Runtime { get }
   /// What each tensor becomes; nil for tensors that are left out.
   var placements: [TensorPlacement?] { get }
-  /// The metadata of the output; nil if it keeps that of the checkpoint.
+  /// The metadata of the output; nil if it keeps that of the model.
   var newMetadata: Metadata? { get }
   /// The tensors that are written besides these.
   var additions: [TensorAddition] { get }

@@ -9,6 +9,15 @@ package struct RotaryRowOrder: Sendable, Hashable {
   package let headCount: Int
   /// The number of rows of a head, which is even.
   package let headSize: Int
+  /// Whether rows in the order of llama.cpp get that of Hugging Face, instead of the reverse.
+  package private(set) var isInverse = false
+
+  /// The same heads, with rows in the order of llama.cpp that get that of Hugging Face.
+  package var inverse: RotaryRowOrder {
+    var order = self
+    order.isInverse.toggle()
+    return order
+  }
 
   /// Creates a map; nil if a count is not positive, a head has odd size, or the product overflows.
   package init?(headCount: Int, headSize: Int) {
@@ -37,26 +46,27 @@ package struct RotaryRowOrder: Sendable, Hashable {
     return head * headSize + 2 * pair + half
   }
 
-  /// Rows in llama.cpp's order, from rows in the order of Hugging Face.
+  /// Rows in the new order, from rows in the old one.
   ///
   /// - Parameters:
   ///   - rows: Rows one after the other: whole heads.
   ///   - rowLength: The elements of a row: bytes or numbers.
   /// - Returns: The same rows, in the other order.
-  package func interleaved<Element: BitwiseCopyable>(
+  package func reordered<Element: BitwiseCopyable>(
     _ rows: [Element], rowLength: Int
   ) -> [Element] {
     let byteCount = rowLength * MemoryLayout<Element>.stride
     precondition(rowLength > 0 && rows.count % rowLength == 0, "the rows are not whole")
-    // Safety: every row of the result is written, and `huggingFaceRow` gives a row of its own head,
-    // which `rows` has, since it consists of whole heads.
+    // Safety: every row of the result is written, and each comes from a row of its own head, which
+    // `rows` has, since it consists of whole heads.
     return unsafe Array(unsafeUninitializedCapacity: rows.count) { result, count in
       let target = UnsafeMutableRawBufferPointer(result)
       unsafe rows.withUnsafeBytes { source in
         for row in 0..<rows.count / rowLength {
-          let start = huggingFaceRow(ofInterleaved: row) * byteCount
+          let old =
+            isInverse ? interleavedRow(ofHuggingFace: row) : huggingFaceRow(ofInterleaved: row)
           unsafe target[row * byteCount..<(row + 1) * byteCount].copyBytes(
-            from: source[start..<start + byteCount])
+            from: source[old * byteCount..<(old + 1) * byteCount])
         }
       }
       count = rows.count

@@ -80,17 +80,19 @@ def as_float32(values) -> torch.Tensor:
 
 
 def stored(folder: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a directory in their stored types."""
+    """The tensors of a file or a directory in their stored types."""
     tensors = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in [folder] if folder.is_file() else sorted(folder.glob("*.safetensors")):
         tensors |= safetensors.torch.load_file(path)
     return tensors
 
 
 def decoded(pleat, model: Path, folder: Path) -> dict[str, np.ndarray]:
-    """The weights of a model as float32, decoded by pleat."""
-    pleat.run("convert", model, "--to", "safetensors", "--dtype", "F32", "-o", folder)
-    return {name: tensor.float().numpy() for name, tensor in stored(folder).items()}
+    """The weights of a model as float32, decoded by pleat, under their names."""
+    # In a folder, those of a gguf file would get the names of Hugging Face.
+    out = folder.with_suffix(".safetensors") if model.suffix == ".gguf" else folder
+    pleat.run("convert", model, "--to", "safetensors", "--dtype", "F32", "-o", out)
+    return {name: tensor.float().numpy() for name, tensor in stored(out).items()}
 
 
 def parts(model: Path) -> dict[str, dict[str, bytes]]:

@@ -69,3 +69,31 @@ def is_block_matrix(name: str) -> bool:
     """Whether a tensor is a matrix of a layer, which every quantizer quantizes."""
     parts = name.split(".")
     return parts[0] == "blk" and parts[2] in IN_LAYER.values() and not parts[2].endswith("_norm")
+
+
+def edited(source: Path, target: Path, changes: dict) -> Path:
+    """Copies a file with other values for some keys of the metadata.
+
+    None removes a key. A pair has the type of a value, too, for keys that the file lacks.
+    """
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents())
+    fields = {key: (field.contents(), field.types) for key, field in reader.fields.items()}
+    for key, value in changes.items():
+        known = fields.pop(key, (None, [gguf.GGUFValueType.STRING]))
+        if isinstance(value, tuple):
+            fields[key] = (value[0], [value[1]])
+        elif value is not None:
+            types = [gguf.GGUFValueType.STRING] if isinstance(value, str) else known[1]
+            fields[key] = (value, types)
+    for key, (value, types) in fields.items():
+        if not key.startswith("GGUF.") and key != "general.architecture":
+            inner = types[-1] if types[0] == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(key, value, types[0], inner)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return target

@@ -148,9 +148,7 @@ import Testing
     let tensors = [Toy("a.weight", .f16, [3, 64], seed: 69)]
     let plain = try Models.make(tensors, in: folder.scratch)
     let packed = try folder.rewrite(plain, to: "1.pleat", .pleat)
-    let blocks = try Model.open(
-      try folder.scratch.write(ToyFiles.gguf([(tensors[0], 1)]), as: "source.gguf"))
-    for model in [plain, packed, blocks] {
+    for model in [plain, packed] {
       let refusal = try error(model, to: "out")
       #expect(refusal.kind == .unsupported, "\(model.path)")
       #expect(refusal.description.contains("config.json"), "\(model.path)")

@@ -25,7 +25,7 @@ import Testing
     other.parameters = .f32
     let found: [Action] = [
       action(.copy), action(.encode([], .groups(quantizer))),
-      action(.encode([.addOne], .plain(.f32))),
+      action(.encode([.add(1)], .plain(.f32))),
       action(.regroup(Self.grouping, offsetMoves: []), on: groups),
       action(.encode([.adapter(Self.change)], .plain(.f16))),
       action(.regroup(other, offsetMoves: []), on: groups),

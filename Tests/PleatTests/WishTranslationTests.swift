@@ -10,7 +10,7 @@ import Testing
   @Test("a translated norm becomes F32 plus 1") func translatedNorm() throws {
     var placement = TensorPlacement(name: "blk.0.attn_norm.weight")
     placement.isFloat32 = true
-    placement.addsOne = true
+    placement.addend = 1
     let norm = TensorInfo(name: "norm.weight", shape: Shape(8), encoding: .plain(.f16))
     let wish = try TensorWish(keeping: norm, "test").translated(placement, for: .llamaCpp)
     #expect(wish.target.name == placement.name)
@@ -19,7 +19,7 @@ import Testing
       Issue.record("\(wish.transform)")
       return
     }
-    #expect(edits == [.addOne] && encoder.encoding == .plain(.f32))
+    #expect(edits == [.add(1)] && encoder.encoding == .plain(.f32))
     #expect(wish.action == .decode)
   }
 
@@ -43,14 +43,14 @@ import Testing
     ])
   func norm(type: ScalarType) throws {
     var placement = TensorPlacement(name: "a")
-    placement.addsOne = true
+    placement.addend = 1
     let norm = TensorInfo(name: "a", shape: Shape(8), encoding: .plain(type))
     let wish = try TensorWish(keeping: norm, "test").translated(placement, for: .mlxLM)
     guard case .encode(let edits, .rows(let encoder)) = wish.transform else {
       Issue.record("\(wish.transform)")
       return
     }
-    #expect(edits == [.addOne] && encoder.encoding == .plain(type))
+    #expect(edits == [.add(1)] && encoder.encoding == .plain(type))
     #expect(wish.target.encoding == .plain(type))
   }
 

@@ -1,7 +1,8 @@
 extension Architecture {
   /// Arcee's AFM, which is Llama with a feed-forward network without a gate.
   static let arcee = Architecture(
-    ggufName: "arcee", modelTypes: ["arcee"], interleavesRotaryRows: llama.interleavesRotaryRows,
+    ggufName: "arcee", modelTypes: ["arcee"], className: "ArceeForCausalLM",
+    interleavesRotaryRows: llama.interleavesRotaryRows,
     modelNames: llama.modelNames,
     layerNames: CommonNames.attention + CommonNames.normsBefore
       + CommonNames.plainFeedForward,

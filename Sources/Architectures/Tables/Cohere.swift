@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// Command R and Aya, with attention and the feed-forward network side by side.
   static let cohere = Architecture(
-    ggufName: "command-r", modelTypes: ["cohere"], interleavesRotaryRows: false,
+    ggufName: "command-r", modelTypes: ["cohere"], className: "CohereForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: CommonNames.ends,
     layerNames: CommonNames.attention + CommonNames.feedForward + [
       ("input_layernorm", "attn_norm")

@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// Command R7B and A, with sliding attention in most layers, and rotary embeddings in these only.
   static let cohere2 = Architecture(
-    ggufName: "cohere2", modelTypes: ["cohere2"], interleavesRotaryRows: false,
+    ggufName: "cohere2", modelTypes: ["cohere2"], className: "Cohere2ForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: cohere.modelNames, layerNames: cohere.layerNames, leavesOutHead: true,
     defaults: [
       "sliding_window": 4096, "logit_scale": .number(0.0625),

@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// dots.llm1, with experts in all layers but the first ones.
   static let dots1 = Architecture(
-    ggufName: "dots1", modelTypes: ["dots1"], interleavesRotaryRows: false,
+    ggufName: "dots1", modelTypes: ["dots1"], className: "Dots1ForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.attentionNorms + CommonNames.normsBefore,
     experts: ExpertKeys(

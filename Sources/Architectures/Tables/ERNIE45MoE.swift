@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// ERNIE 4.5 with experts in all layers but the first ones.
   static let ernie45MoE = Architecture(
-    ggufName: "ernie4_5-moe", modelTypes: ["ernie4_5_moe"], interleavesRotaryRows: false,
+    ggufName: "ernie4_5-moe", modelTypes: ["ernie4_5_moe"], className: "Ernie4_5_MoeForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.normsBefore,
     experts: ExpertKeys(

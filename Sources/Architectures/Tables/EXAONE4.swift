@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// EXAONE 4, with norms after attention and the feed-forward network.
   static let exaone4 = Architecture(
-    ggufName: "exaone4", modelTypes: ["exaone4"], interleavesRotaryRows: false,
+    ggufName: "exaone4", modelTypes: ["exaone4"], className: "Exaone4ForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.attentionNorms + CommonNames.feedForward
       + CommonNames.normsAfter,

@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// GLM 4 of 2025 (0414) and later, without experts.
   static let glm4 = Architecture(
-    ggufName: "glm4", modelTypes: ["glm4"], interleavesRotaryRows: false,
+    ggufName: "glm4", modelTypes: ["glm4"], className: "Glm4ForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + [
       ("mlp.gate_up_proj", "ffn_up"),

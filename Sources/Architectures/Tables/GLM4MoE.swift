@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// GLM 4.5 to 4.7, with experts in all layers but the first ones.
   static let glm4MoE = Architecture(
-    ggufName: "glm4moe", modelTypes: ["glm4_moe"], interleavesRotaryRows: false,
+    ggufName: "glm4moe", modelTypes: ["glm4_moe"], className: "Glm4MoeForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + [
       ("input_layernorm", "attn_norm"), ("post_attention_layernorm", "post_attention_norm"),

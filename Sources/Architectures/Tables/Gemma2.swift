@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// Gemma 2; its embeddings are the head.
   static let gemma2 = Architecture(
-    ggufName: "gemma2", modelTypes: ["gemma2"], interleavesRotaryRows: false,
+    ggufName: "gemma2", modelTypes: ["gemma2"], className: "Gemma2ForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: CommonNames.ends,
     layerNames: CommonNames.attention + CommonNames.feedForward + CommonNames.normsAround,
     addsOneToNorms: true, leavesOutHead: true,

@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// Gemma 3, and the text model of its versions with a vision tower.
   static let gemma3 = Architecture(
-    ggufName: "gemma3", modelTypes: ["gemma3_text", "gemma3"], interleavesRotaryRows: false,
+    ggufName: "gemma3", modelTypes: ["gemma3_text", "gemma3"], className: "Gemma3ForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.attentionNorms + CommonNames.feedForward
       + CommonNames.normsAround, addsOneToNorms: true,

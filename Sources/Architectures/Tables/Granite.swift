@@ -3,7 +3,7 @@ internal import Bytes
 extension Architecture {
   /// Granite, which is Llama with four numbers to scale by.
   static let granite = Architecture(
-    ggufName: "granite", modelTypes: ["granite"],
+    ggufName: "granite", modelTypes: ["granite"], className: "GraniteForCausalLM",
     interleavesRotaryRows: llama.interleavesRotaryRows, modelNames: llama.modelNames,
     layerNames: llama.layerNames,
     defaults: [

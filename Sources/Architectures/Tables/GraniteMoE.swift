@@ -1,7 +1,7 @@
 extension Architecture {
   /// Granite with experts in all layers.
   static let graniteMoE = Architecture(
-    ggufName: "granitemoe", modelTypes: ["granitemoe"],
+    ggufName: "granitemoe", modelTypes: ["granitemoe"], className: "GraniteMoeForCausalLM",
     interleavesRotaryRows: granite.interleavesRotaryRows, modelNames: granite.modelNames,
     layerNames: CommonNames.attention + CommonNames.normsBefore + [
       ("block_sparse_moe.router.layer", "ffn_gate_inp")

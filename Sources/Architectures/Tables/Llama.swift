@@ -1,7 +1,8 @@
 extension Architecture {
   /// All versions of Llama with one feed-forward network in a layer.
   static let llama = Architecture(
-    ggufName: "llama", modelTypes: ["llama"], interleavesRotaryRows: true,
+    ggufName: "llama", modelTypes: ["llama"], className: "LlamaForCausalLM",
+    interleavesRotaryRows: true,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.feedForward + CommonNames.normsBefore,
     hyperparameters: [.vocabularySize, .rotatedCount],

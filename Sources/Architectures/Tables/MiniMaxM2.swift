@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// MiniMax M2, with experts in all layers.
   static let miniMaxM2 = Architecture(
-    ggufName: "minimax-m2", modelTypes: ["minimax_m2"], interleavesRotaryRows: false,
+    ggufName: "minimax-m2", modelTypes: ["minimax_m2"], className: "MiniMaxM2ForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.attentionNorms + CommonNames.normsBefore
       + [("block_sparse_moe.gate", "ffn_gate_inp")],

@@ -5,7 +5,7 @@ extension Architecture {
   ///
   /// GGUF stacks the matrices of a layer's experts into one tensor.
   static let mixtral = Architecture(
-    ggufName: llama.ggufName, modelTypes: ["mixtral"],
+    ggufName: llama.ggufName, modelTypes: ["mixtral"], className: "MixtralForCausalLM",
     interleavesRotaryRows: llama.interleavesRotaryRows, modelNames: llama.modelNames,
     layerNames: CommonNames.attention + CommonNames.normsBefore + [
       ("block_sparse_moe.gate", "ffn_gate_inp")

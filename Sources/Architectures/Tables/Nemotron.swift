@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// Nemotron 3 and 4 and Minitron: norms with a bias, and no gate.
   static let nemotron = Architecture(
-    ggufName: "nemotron", modelTypes: ["nemotron"], interleavesRotaryRows: false,
+    ggufName: "nemotron", modelTypes: ["nemotron"], className: "NemotronForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.plainFeedForward + CommonNames.normsBefore,
     addsOneToNorms: true, needsHead: true,

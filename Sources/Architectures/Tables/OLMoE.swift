@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// OLMoE, with experts in all layers.
   static let olmoe = Architecture(
-    ggufName: "olmoe", modelTypes: ["olmoe"], interleavesRotaryRows: false,
+    ggufName: "olmoe", modelTypes: ["olmoe"], className: "OlmoeForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.attentionNorms + CommonNames.normsBefore
       + CommonNames.router, experts: ExpertKeys(), expertNames: CommonNames.experts,

@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// Phi 1, 1.5 and 2, with attention and the feed-forward network side by side.
   static let phi = Architecture(
-    ggufName: "phi2", modelTypes: ["phi"], interleavesRotaryRows: false,
+    ggufName: "phi2", modelTypes: ["phi"], className: "PhiForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: [
       ("model.embed_tokens", "token_embd"), ("model.final_layernorm", "output_norm"),
     ] + CommonNames.head,

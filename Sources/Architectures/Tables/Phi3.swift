@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// Phi 3 and 4, with one matrix for queries, keys and values, and one for gate and up.
   static let phi3 = Architecture(
-    ggufName: "phi3", modelTypes: ["phi3"], interleavesRotaryRows: false,
+    ggufName: "phi3", modelTypes: ["phi3"], className: "Phi3ForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.normsBefore + [
       ("self_attn.qkv_proj", "attn_qkv"),

@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// Qwen 2 and 2.5 with experts, one of which all tokens use.
   static let qwen2MoE = Architecture(
-    ggufName: "qwen2moe", modelTypes: ["qwen2_moe"], interleavesRotaryRows: false,
+    ggufName: "qwen2moe", modelTypes: ["qwen2_moe"], className: "Qwen2MoeForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.normsBefore + CommonNames.router
       + CommonNames.sharedExpert,

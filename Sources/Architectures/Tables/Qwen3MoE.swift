@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// Qwen 3 with experts.
   static let qwen3MoE = Architecture(
-    ggufName: "qwen3moe", modelTypes: ["qwen3_moe"], interleavesRotaryRows: false,
+    ggufName: "qwen3moe", modelTypes: ["qwen3_moe"], className: "Qwen3MoeForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.attentionNorms + CommonNames.normsBefore
       + CommonNames.router, experts: ExpertKeys(width: "moe_intermediate_size"),

@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// Seed-OSS, with biases of queries, keys and values.
   static let seedOSS = Architecture(
-    ggufName: "seed_oss", modelTypes: ["seed_oss"], interleavesRotaryRows: false,
+    ggufName: "seed_oss", modelTypes: ["seed_oss"], className: "SeedOssForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.feedForward + [
       ("input_layernorm", "attn_norm"),

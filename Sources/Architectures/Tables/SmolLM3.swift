@@ -3,7 +3,7 @@ internal import Bytes
 extension Architecture {
   /// SmolLM3, which is Llama without rotary embeddings in every fourth layer.
   static let smolLM3 = Architecture(
-    ggufName: "smollm3", modelTypes: ["smollm3"],
+    ggufName: "smollm3", modelTypes: ["smollm3"], className: "SmolLM3ForCausalLM",
     interleavesRotaryRows: llama.interleavesRotaryRows, modelNames: llama.modelNames,
     layerNames: llama.layerNames, defaults: ["rope_theta": 2_000_000],
     hyperparameters: llama.hyperparameters,

@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// StableLM 3B and StableLM 2 1.6B, with norms that have a bias.
   static let stableLM = Architecture(
-    ggufName: "stablelm", modelTypes: ["stablelm"], interleavesRotaryRows: false,
+    ggufName: "stablelm", modelTypes: ["stablelm"], className: "StableLmForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.feedForward + CommonNames.normsBefore,
     needsHead: true, defaults: ["partial_rotary_factor": .number(0.25)],

@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// StarCoder 2, with biases everywhere.
   static let starCoder2 = Architecture(
-    ggufName: "starcoder2", modelTypes: ["starcoder2"], interleavesRotaryRows: false,
+    ggufName: "starcoder2", modelTypes: ["starcoder2"], className: "Starcoder2ForCausalLM",
+    interleavesRotaryRows: false,
     modelNames: CommonNames.ends + CommonNames.head,
     layerNames: CommonNames.attention + CommonNames.normsBefore + [
       ("mlp.c_fc", "ffn_up"), ("mlp.c_proj", "ffn_down"),

@@ -47,7 +47,7 @@ package struct MLXTranslation: Translation {
       if let expert = renamed.expert, let count = counts[ExactName(placement.name)] {
         placement.stack = .init(index: expert, count: count)
       }
-      placement.addsOne = isChanged && tensor.shape.rank == 1 && names.addsOne(tensor.name)
+      if isChanged, tensor.shape.rank == 1, names.addsOne(tensor.name) { placement.addend = 1 }
       if names.movesConvolutions, Self.isConvolution(tensor) {
         let extents = tensor.shape.dimensions
         placement.shape = Shape(validating: [extents[0], extents[2], extents[1]])

@@ -132,12 +132,12 @@ extension Counterparts.Counterpart {
 
   /// Numbers of the reference in the row order and the form of the model.
   ///
-  /// `values` are complete heads. Where 1 is added, the sum is rounded to the encoding.
+  /// `values` are complete heads. Where a number is added, the sum is rounded to the encoding.
   func translated(_ values: [Float], columnCount: Int, _ encoding: Encoding) -> [Float] {
     guard let placement else { return values }
-    var result = placement.rowOrder?.interleaved(values, rowLength: columnCount) ?? values
-    guard placement.addsOne else { return result }
-    for index in result.indices { result[index] += 1 }
+    var result = placement.rowOrder?.reordered(values, rowLength: columnCount) ?? values
+    guard placement.addend != 0 else { return result }
+    for index in result.indices { result[index] += placement.addend }
     if case .plain(let type) = encoding, let encoder = PlainEncoder(type) {
       let sums = result
       var bytes = [UInt8](repeating: 0, count: sums.count * type.bitWidth / 8)

@@ -158,7 +158,7 @@ public struct Verification: Sendable {
     }
     // A fold may also store unchanged tensors in another type. Their check is the same.
     let isRetyped =
-      needsAdapters && tensor.encoding != expected.encoding && other.placement?.addsOne != true
+      needsAdapters && tensor.encoding != expected.encoding && other.placement?.addend ?? 0 == 0
     if let changes = changes ?? (isRetyped ? [] : nil) {
       return try Comparison(of: index, with: other, changes, comparer, progress)
     }

@@ -14,6 +14,12 @@ package struct CompanionPlan: Sendable {
 }
 
 extension CompanionPlan {
+  /// Creates a new file with a JSON document.
+  init(_ name: String, _ document: JSONValue) {
+    self.init(companion: Companion(name: name, byteCount: 0))
+    replace(by: document)
+  }
+
   /// The companion files of an output whose tokenizer is decided.
   ///
   /// `config.json` and the files beside it describe the quantization as the format requires, and

@@ -40,6 +40,9 @@ public struct Destination: Sendable {
     format.isCheckpoint ? !isSafetensorsFile : !format.usesGGUFNames
   }
 
+  /// Whether it is the folder of a checkpoint, with its config and its tokenizer.
+  var isCheckpointFolder: Bool { format.isCheckpoint && !isSafetensorsFile }
+
   private var isSafetensorsFile: Bool { FilePath(path).extension == "safetensors" }
 
   /// Throws `usage` for options that the format does not support.

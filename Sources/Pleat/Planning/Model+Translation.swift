@@ -14,6 +14,11 @@ extension Model {
   func translation(
     for destination: Destination, of tensors: [TensorInfo], _ output: OutputTokenizer
   ) throws(ModelError) -> (any Translation)? {
+    if becomesCheckpoint(in: destination) {
+      let translation = try checkpointTranslation(of: tensors)
+      guard destination.format.usesMLXNames else { return translation }
+      return try mlxTranslation(after: translation, of: tensors, output)
+    }
     guard needsTranslation(to: destination.format) else {
       return try checkedMLXTranslation(to: destination.format, of: tensors, output)
     }
@@ -51,6 +56,58 @@ extension Model {
     } catch {
       throw error.located(file: path)
     }
+  }
+
+  /// Whether a llama.cpp model gets the names of Hugging Face, a config and tokenizer files.
+  ///
+  /// A safetensors file with the names of llama.cpp has no numbers in its metadata. A model with a
+  /// `config.json` of its own keeps that.
+  func becomesCheckpoint(in destination: Destination) -> Bool {
+    isGGUF && format.container.features.contains(.typedMetadata) && destination.isCheckpointFolder
+      && !catalog.companions.contains { $0.name == "config.json" }
+  }
+
+  /// The translation of a llama.cpp model to the names of Hugging Face.
+  ///
+  /// Throws `unsupported` and `malformed` for a model that cannot be translated.
+  func checkpointTranslation(
+    of tensors: [TensorInfo]
+  ) throws(ModelError) -> CheckpointTranslation {
+    let reader = WeightReader(model: self)
+    do throws(ModelError) {
+      return try CheckpointTranslation(tensors, catalog.metadata) { (index) throws(ModelError) in
+        guard let tensor = reader.tensor(index) else { return [] }
+        var numbers: [Float] = []
+        for run in 0..<tensor.runCount { numbers += try reader.values(of: tensor, run: run) }
+        return numbers
+      }
+    } catch {
+      throw error.located(file: path)
+    }
+  }
+
+  /// The translation of a llama.cpp model to the names of mlx-lm.
+  ///
+  /// Throws `unsupported` for stacks of experts, and what checking the model for mlx-lm throws.
+  private func mlxTranslation(
+    after checkpoint: CheckpointTranslation, of tensors: [TensorInfo], _ output: OutputTokenizer
+  ) throws(ModelError) -> any Translation {
+    var renamed: [TensorInfo] = []
+    for (tensor, placement) in zip(tensors, checkpoint.placements) {
+      guard let placement else { continue }
+      guard placement.otherNames.isEmpty else {
+        throw ModelError(
+          .unsupported, "Pleat does not write stacks of experts of a gguf file for mlx-lm",
+          file: path, tensor: tensor.name,
+          hint: "convert the model to a safetensors folder first, then that to mlx")
+      }
+      renamed.append(
+        TensorInfo(name: placement.name, shape: tensor.shape, encoding: tensor.encoding))
+    }
+    let config = try output.document("config.json") ?? checkpoint.config
+    var mlx = try MLXTranslation(renamed, config: config)
+    try mlx.check(renamed, config: config)
+    return CombinedTranslation(checkpoint, then: mlx)
   }
 
   /// The translation of tensors to the names of mlx-lm; nil if the format has other names.

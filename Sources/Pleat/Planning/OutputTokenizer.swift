@@ -43,7 +43,11 @@ struct OutputTokenizer {
     preTokenizer = destination.preTokenizer
     metadata = model.catalog.metadata
     companions = model.companionCopies
-    holdsCompanions = !model.isGGUF && destination.holdsCompanions
+    let becomesCheckpoint = model.becomesCheckpoint(in: destination)
+    if becomesCheckpoint {
+      companions = try model.checkpointFiles(tokenizer: destination.tokenizerDonor == nil, &notes)
+    }
+    holdsCompanions = (!model.isGGUF || becomesCheckpoint) && destination.holdsCompanions
     isStored = holdsCompanions || model.storesTokenizerAsMetadata(in: destination.format)
     var donor = destination.tokenizerDonor
     if donor == nil, isStored, let growth {
@@ -63,7 +67,7 @@ struct OutputTokenizer {
       replace(Self.configFile, by: growth.applied(to: config))
     }
     guard let donor else { return }
-    if model.isGGUF {
+    if model.isGGUF, !becomesCheckpoint {
       try replaceMetadata()
     } else if case .files(let files) = donor.contents {
       try replaceFiles(files, donor)

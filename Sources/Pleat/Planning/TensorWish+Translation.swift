@@ -41,8 +41,13 @@ extension TensorWish {
     } else if runtime == .llamaCpp, case .plain(.f64) = target.encoding {
       wish.retype(to: .f32)
     }
+    if placement.rowOrder?.isInverse ?? false, transform.foldsAdapters {
+      throw ModelError(
+        .unsupported, "the adapter changes a tensor whose rows get another order",
+        tensor: source.name, hint: foldingHint(runtime))
+    }
     try wish.checkGroups(placement.groups)
-    if placement.addsOne { try wish.addOne(for: runtime) }
+    if placement.addend != 0 { try wish.add(placement.addend, for: runtime) }
     if let shape = placement.shape { try wish.reshape(to: shape, for: runtime) }
     return wish
   }
@@ -60,18 +65,18 @@ extension TensorWish {
     }
   }
 
-  /// Adds 1 to every number of a target that is not quantized.
-  private mutating func addOne(for runtime: Runtime) throws(ModelError) {
+  /// Adds a number to every number of a target that is not quantized.
+  private mutating func add(_ addend: Float, for runtime: Runtime) throws(ModelError) {
     guard !transform.foldsAdapters else {
       throw ModelError(
-        .unsupported, "the adapter changes a norm, and \(runtime.rawValue) stores it plus 1",
-        tensor: source.name,
-        hint: "fold into a safetensors folder first, then convert the result")
+        .unsupported,
+        "the adapter changes a norm, and \(runtime.rawValue) stores it "
+          + (addend > 0 ? "plus 1" : "minus 1"), tensor: source.name, hint: foldingHint(runtime))
     }
     guard case .plain(let type) = target.encoding, PlainEncoder(type) != nil else { return }
     if case .copy = transform { retype(to: type) }
     guard case .encode(let edits, let encoder) = transform else { return }
-    transform = .encode(edits + [.addOne], encoder)
+    transform = .encode(edits + [.add(addend)], encoder)
   }
 
   private mutating func reshape(to shape: Shape, for runtime: Runtime) throws(ModelError) {
@@ -80,9 +85,16 @@ extension TensorWish {
         .unsupported,
         "the adapter changes a tensor that \(runtime.rawValue) stores in another shape",
         tensor: source.name, expected: shape.description, found: source.shape.description,
-        hint: "fold into a safetensors folder first, then convert the result")
+        hint: foldingHint(runtime))
     }
     target.shape = shape
+  }
+
+  /// What to do about an adapter that changes a tensor in another form.
+  private func foldingHint(_ runtime: Runtime) -> String {
+    runtime == .transformers
+      ? "convert the model without the adapter first, then fold into the result"
+      : "fold into a safetensors folder first, then convert the result"
   }
 
   /// Makes the target plain numbers of a type, and keeps the edits.

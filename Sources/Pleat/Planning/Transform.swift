@@ -22,8 +22,8 @@ package enum Transform: Sendable {
 package enum RowEdit: Sendable, Hashable {
   /// An adapter adds to the rows, scales them, or replaces them.
   case adapter(PairedChange)
-  /// 1 is added to every number, as llama.cpp expects in the norms of some models.
-  case addOne
+  /// 1 is added to every number, as llama.cpp expects in the norms of some models, or −1.
+  case add(Float)
 }
 
 /// How rows of floats are written.
@@ -77,10 +77,10 @@ extension Transform {
     return edits.contains { if case .adapter = $0 { true } else { false } }
   }
 
-  /// Whether 1 is added to every number.
-  var addsOne: Bool {
-    guard case .encode(let edits, _) = self else { return false }
-    return edits.contains(.addOne)
+  /// What is added to every number, besides adapters.
+  var addend: Float {
+    guard case .encode(let edits, _) = self else { return 0 }
+    return edits.reduce(0) { if case .add(let number) = $1 { $0 + number } else { $0 } }
   }
 }
 

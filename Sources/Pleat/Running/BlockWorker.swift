@@ -50,14 +50,18 @@ final class BlockWorker {
     try model.read(
       job.sourceIndex, job.partition, units: sourceUnits, into: &source,
       skipping: unreadParts(of: job, parameters))
+    // llama.cpp has all parts of a row side by side; other formats store them apart.
+    if let order = job.rowOrder, order.isInverse {
+      source[0] = order.reordered(source[0], rowLength: job.partition.layouts[0].bytesPerStep)
+    }
     var output: [[UInt8]]
     do throws(ModelError) {
       output = try transform(job, units, parameters)
     } catch {
       throw error.located(file: model.path, tensor: job.source.name)
     }
-    if let order = job.rowOrder {
-      output[0] = order.interleaved(output[0], rowLength: job.targetLayouts[0].bytesPerStep)
+    if let order = job.rowOrder, !order.isInverse {
+      output[0] = order.reordered(output[0], rowLength: job.targetLayouts[0].bytesPerStep)
     }
     let parts = parts(of: job, block, units, output)
     return Processed(parts: parts, measurement: measurement)
@@ -215,7 +219,8 @@ final class BlockWorker {
           columns: job.source.shape.columnCount,
           hint: "use --dtype \(type == .f16 ? "BF16 or F32" : "F32")")
       }
-      if job.transform.addsOne { for index in values.indices { values[index] += 1 } }
+      let addend = job.transform.addend
+      if addend != 0 { for index in values.indices { values[index] += addend } }
       try encode(job, encoder, tile, firstUnit: firstUnit, &target)
     }
   }

@@ -130,7 +130,7 @@ package struct GGUFTranslation: Translation {
       ofHuggingFaceName: tensor.name, headCount: parameters.headCount,
       keyValueHeadCount: parameters.keyValueHeadCount, headSize: parameters.headSize)
     let isNorm = name.hasSuffix("norm.weight")
-    result.addsOne = architecture.addsOneToNorms && isNorm
+    if architecture.addsOneToNorms, isNorm { result.addend = 1 }
     let isRouter =
       name.hasSuffix(".ffn_gate_inp.weight") || name.hasSuffix(".ffn_gate_inp_shexp.weight")
     result.isFloat32 =

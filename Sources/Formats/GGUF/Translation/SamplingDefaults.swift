@@ -26,4 +26,15 @@ enum SamplingDefaults {
     }
     return metadata
   }
+
+  /// The members of `generation_config.json` for the values that metadata states.
+  static func members(of metadata: Metadata) -> [JSONValue.Member] {
+    (wholeNumbers + numbers).compactMap { key, name in
+      switch metadata["general.sampling.\(name)"] {
+      case .float(let number): .init(key, .number(Double("\(number)") ?? Double(number)))
+      case let value?: value.integer.map { .init(key, JSONValue($0)) }
+      case nil: nil
+      }
+    }
+  }
 }

@@ -1,0 +1,262 @@
+package import Bytes
+package import TensorModel
+
+/// The `config.json` of a checkpoint, from the hyperparameters and the tensors of a GGUF file.
+///
+/// It states what the tables of the architecture read from a config, by the same keys.
+package struct CheckpointConfig {
+  /// The architecture that the config names.
+  package let architecture: Architecture
+  /// The hyperparameters.
+  package let parameters: Hyperparameters
+
+  private static let innerWidth = "intermediate_size"
+
+  /// What the tensors of a file say about its config.
+  package struct Contents {
+    /// The number of rows of the token embeddings.
+    package var tokenCount: Int
+    /// The names of all tensors.
+    package var names: Set<String>
+    /// The type of most weights, as transformers names it, such as `bfloat16`.
+    package var dtype: String
+    /// The divisors of rotary angles: `rope_freqs`, `rope_factors_long`, `rope_factors_short`.
+    package var factors: [String: [Float]]
+
+    package init(
+      tokenCount: Int, names: Set<String>, dtype: String, factors: [String: [Float]]
+    ) {
+      self.tokenCount = tokenCount
+      self.names = names
+      self.dtype = dtype
+      self.factors = factors
+    }
+  }
+
+  /// Creates a config for hyperparameters of an architecture.
+  package init(_ parameters: Hyperparameters, _ architecture: Architecture) {
+    self.parameters = parameters
+    self.architecture = architecture
+  }
+
+  /// The document.
+  ///
+  /// Throws `unsupported` for tensors and rotary embeddings that no config of the architecture
+  /// describes.
+  package func document(_ contents: Contents) throws(ModelError) -> JSONValue {
+    var members: [JSONValue.Member] = []
+    func write(_ key: String, _ value: JSONValue) { members.append(.init(key, value)) }
+    write("architectures", .array([.string(architecture.className ?? "")]))
+    write("model_type", .string(architecture.modelTypes[0]))
+    write("vocab_size", JSONValue(contents.tokenCount))
+    write("hidden_size", JSONValue(parameters.hiddenSize))
+    write(Self.innerWidth, JSONValue(parameters.feedForwardSize))
+    write("num_hidden_layers", JSONValue(parameters.layerCount))
+    write("num_attention_heads", JSONValue(parameters.headCount))
+    write("num_key_value_heads", JSONValue(parameters.keyValueHeadCount))
+    if !architecture.traits.headsFillWidth { write("head_dim", JSONValue(parameters.headSize)) }
+    write("max_position_embeddings", JSONValue(parameters.contextLength))
+    write(architecture.normEpsilon.key, .shortest(parameters.normEpsilon))
+    let activation = architecture.traits.activation
+    write(activation.key, .string(activation.name))
+    write("tie_word_embeddings", .bool(!contents.names.contains(TensorNames.ggufHead)))
+    for (key, tensors) in architecture.traits.biasKeys {
+      write(key, .bool(try hasBiases(tensors, key, contents)))
+    }
+    if !architecture.optionalNames.key.isEmpty {
+      let names = architecture.optionalNames.names.map { "blk.0.\($0.gguf).weight" }
+      write(architecture.optionalNames.key, .bool(names.contains(where: contents.names.contains)))
+    }
+    for limit in architecture.traits.limits {
+      if let value = limit.usual, !architecture.flags.contains(where: { $0.key == limit.key }) {
+        write(limit.key, value)
+      }
+    }
+    members += expertMembers
+    for (multiplier, value) in zip(architecture.multipliers, parameters.multipliers) {
+      write(multiplier.key, .shortest(value))
+    }
+    for (flag, value) in zip(architecture.flags, parameters.flags) { write(flag.key, .bool(value)) }
+    members += attentionMembers
+    members += try ropeMembers(contents)
+    write("dtype", .string(contents.dtype))
+    return .object(members)
+  }
+
+  /// Whether tensors have biases.
+  ///
+  /// Throws `unsupported` if only some of them have.
+  private func hasBiases(
+    _ tensors: Set<String>, _ key: String, _ contents: Contents
+  ) throws(ModelError) -> Bool {
+    // Networks without a gate have no such tensor.
+    let stored = tensors.filter { contents.names.contains("blk.0.\($0).weight") }
+    let found = stored.filter { contents.names.contains("blk.0.\($0).bias") }
+    guard found.isEmpty || found == stored else {
+      throw ModelError(
+        .unsupported,
+        "no config of \(architecture.modelTypes[0]) has biases of these tensors alone",
+        tensor: key, expected: "biases of \(stored.sorted().joined(separator: ", ")), or none",
+        found: found.sorted().joined(separator: ", "))
+    }
+    return !found.isEmpty
+  }
+
+  private var expertMembers: [JSONValue.Member] {
+    guard let keys = architecture.experts, let experts = parameters.experts else { return [] }
+    var members = keys.counts.map { JSONValue.Member($0, JSONValue(experts.count)) }
+    func write(_ key: String?, _ count: Int?) {
+      guard let key, let count, key != Self.innerWidth else { return }
+      members.removeAll { $0.key == key }
+      members.append(.init(key, JSONValue(count)))
+    }
+    write(keys.usedCount, parameters.usedExpertCount)
+    write(keys.width, experts.width)
+    write(keys.sharedCount, experts.sharedCount)
+    write(keys.sharedWidth, experts.sharedWidth)
+    write(keys.leadingCount, experts.leadingCount)
+    return members
+  }
+
+  private var attentionMembers: [JSONValue.Member] {
+    var members: [JSONValue.Member] = []
+    if !parameters.isCausal { members.append(.init("is_causal", false)) }
+    if let cap = parameters.attentionSoftcap {
+      members.append(.init("attn_logit_softcapping", .shortest(cap)))
+    }
+    if let cap = parameters.finalSoftcap {
+      members.append(.init("final_logit_softcapping", .shortest(cap)))
+    }
+    let traits = architecture.traits
+    if traits.scalesQueries {
+      let isByWidth = traits.widthScaledLayerCount == parameters.layerCount
+      let scale =
+        isByWidth ? parameters.hiddenSize / parameters.headCount : parameters.headSize
+      members.append(.init("query_pre_attn_scalar", JSONValue(scale)))
+    }
+    let window = parameters.slidingWindow.map { JSONValue($0) } ?? .null
+    switch traits.sliding {
+    case .none: break
+    case .unsupported: members.append(.init("use_sliding_window", false))
+    case .ignored: members.append(.init("sliding_window", window))
+    case .alternating:
+      let usual = architecture.usualSlidingLayers(parameters.layerCount) ?? []
+      let layers = parameters.slidingLayers ?? usual
+      members.append(.init("sliding_window", window))
+      members.append(
+        .init(
+          "layer_types",
+          .array(
+            layers.map { slides in
+              slides && window != .null ? "sliding_attention" : "full_attention"
+            })))
+    }
+    if parameters.predictionLayerCount > 0 {
+      members.append(
+        .init("num_nextn_predict_layers", JSONValue(parameters.predictionLayerCount)))
+    }
+    return members
+  }
+
+  // MARK: - Rotary embeddings
+
+  private func ropeMembers(_ contents: Contents) throws(ModelError) -> [JSONValue.Member] {
+    let rope = parameters.rope
+    var members = [
+      JSONValue.Member("rope_theta", .shortest(rope.base ?? RopeParameters.defaultBase))
+    ]
+    if architecture.traits.rotatesPartly {
+      let part = Double(rope.rotatedCount) / Double(parameters.headSize)
+      members.append(.init("partial_rotary_factor", .number(part)))
+    }
+    let local = "rope_local_base_freq"
+    if let base = rope.slidingBase.map(JSONValue.shortest) ?? architecture.defaults[local],
+      architecture.defaults[local] != nil
+    {
+      members.append(.init(local, base))
+    }
+    if architecture.hyperparameters.contains(.originalContextLength) {
+      let length = rope.originalContextLength ?? parameters.contextLength
+      members.append(.init("original_max_position_embeddings", JSONValue(length)))
+    }
+    guard let scaling = try scaling(contents) else { return members }
+    return members + [.init("rope_scaling", scaling)]
+  }
+
+  private func scaling(_ contents: Contents) throws(ModelError) -> JSONValue? {
+    switch parameters.rope.scaling {
+    case .linear(let factor): return ["rope_type": "linear", "factor": .shortest(factor)]
+    case .yarn(let yarn): return self.scaling(yarn)
+    default: break
+    }
+    if let long = contents.factors["rope_factors_long"],
+      let short = contents.factors["rope_factors_short"]
+    {
+      var members: [JSONValue.Member] = [
+        .init("rope_type", "longrope"), .init("long_factor", .numbers(long)),
+        .init("short_factor", .numbers(short)),
+      ]
+      if let factor = parameters.rope.attentionFactor {
+        members.append(.init("attention_factor", .shortest(factor)))
+      }
+      return .object(members)
+    }
+    guard let factors = contents.factors["rope_freqs"] else { return nil }
+    guard let found = llama3(factors) else {
+      throw ModelError(
+        .unsupported, "the factors of rotary embeddings follow from no config that Pleat knows",
+        tensor: "rope_freqs.weight", expected: "factors of Llama 3.1",
+        found: "\(factors.count) numbers up to \(factors.max() ?? 0)")
+    }
+    return [
+      "rope_type": "llama3", "factor": .shortest(Double(found.factor)),
+      "low_freq_factor": .shortest(Double(found.lowFrequencyFactor)),
+      "high_freq_factor": .shortest(Double(found.highFrequencyFactor)),
+      "original_max_position_embeddings": JSONValue(found.originalContextLength),
+    ]
+  }
+
+  private func scaling(_ yarn: RopeParameters.Yarn) -> JSONValue {
+    var members: [JSONValue.Member] = [
+      .init("rope_type", "yarn"), .init("factor", .shortest(yarn.factor)),
+    ]
+    if let length = parameters.rope.originalContextLength {
+      members.append(.init("original_max_position_embeddings", JSONValue(length)))
+    }
+    for (key, value) in [
+      ("attention_factor", yarn.attentionFactor), ("beta_fast", yarn.betaFast),
+      ("beta_slow", yarn.betaSlow),
+    ] {
+      if let value { members.append(.init(key, .shortest(value))) }
+    }
+    return .object(members)
+  }
+
+  /// The parameters of Llama 3.1 with these factors; nil if there are none.
+  ///
+  /// All published models have the limits 1 and 4, and a power of two as original length. Converters
+  /// compute the factors in float32, in different orders.
+  private func llama3(_ factors: [Float]) -> RopeParameters.Llama3? {
+    guard let largest = factors.max(), largest > 1 else { return nil }
+    for exponent in 4...22 {
+      let scaling = RopeParameters.Llama3(
+        factor: largest, lowFrequencyFactor: 1, highFrequencyFactor: 4,
+        originalContextLength: 1 << exponent)
+      let computed = parameters.rope.factors(scaling, parameters.rope.rotatedCount)
+      let isClose = zip(computed, factors).allSatisfy { abs($0 - $1) <= 1e-5 * $1 }
+      if computed.count == factors.count, isClose { return scaling }
+    }
+    return nil
+  }
+}
+
+extension JSONValue {
+  /// A number of 32 bits, with as few digits as tell it from its neighbors.
+  static func shortest(_ number: Double) -> JSONValue {
+    .number(Double("\(Float(number))") ?? number)
+  }
+
+  fileprivate static func numbers(_ numbers: [Float]) -> JSONValue {
+    .array(numbers.map { .shortest(Double($0)) })
+  }
+}

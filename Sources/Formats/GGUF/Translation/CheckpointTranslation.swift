@@ -1,0 +1,247 @@
+internal import Architectures
+package import Bytes
+package import TensorModel
+
+/// How a llama.cpp model becomes a Hugging Face checkpoint: the reverse of `GGUFTranslation`.
+package struct CheckpointTranslation: Translation {
+  package let runtime = Runtime.transformers
+  package private(set) var placements: [TensorPlacement?] = []
+  /// The `config.json` of the checkpoint.
+  package let config: JSONValue
+  /// The metadata of a checkpoint, which has its own in `config.json`.
+  package var newMetadata: Metadata? { Metadata() }
+
+  private let architecture: Architecture
+  private let parameters: Hyperparameters
+
+  /// Tensors that follow from a config.
+  private static let factors = ["rope_freqs", "rope_factors_long", "rope_factors_short"]
+  private static let weight = ".weight"
+
+  /// Plans the translation of a llama.cpp model.
+  ///
+  /// - Parameters:
+  ///   - tensors: The tensors.
+  ///   - metadata: The metadata.
+  ///   - numbers: Reads a tensor of F32 numbers by its index.
+  /// - Throws: `unsupported` for an architecture, a tensor or a value that no config has that Pleat
+  ///   can write; `malformed` for metadata that is missing or invalid, and what `numbers` throws.
+  package init(
+    _ tensors: [TensorInfo], _ metadata: Metadata,
+    numbers: (Int) throws(ModelError) -> [Float]
+  ) throws(ModelError) {
+    architecture = try Self.architecture(metadata)
+    parameters = try Hyperparameters(metadata, architecture)
+    guard let table = tensors.first(where: { $0.name == TensorNames.ggufEmbeddings }) else {
+      throw ModelError(
+        .malformed, "the model has no token embeddings", expected: TensorNames.ggufEmbeddings)
+    }
+    var contents = CheckpointConfig.Contents(
+      tokenCount: table.shape.rowCount, names: Set(tensors.map(\.name)),
+      dtype: Self.dtype(tensors), factors: [:])
+    for name in Self.factors {
+      guard let index = tensors.firstIndex(where: { $0.name == name + Self.weight }) else {
+        continue
+      }
+      contents.factors[name] = try numbers(index)
+    }
+    config = try CheckpointConfig(parameters, architecture).document(contents)
+    try checkConfig(metadata, tokenCount: contents.tokenCount)
+    for tensor in tensors { placements.append(try placement(of: tensor)) }
+    try checkTensors(tensors, tokenCount: contents.tokenCount)
+  }
+
+  // MARK: - Config
+
+  /// The architecture whose model type the checkpoint gets.
+  ///
+  /// Throws `unsupported` if transformers has no class for it, or Pleat does not know it.
+  private static func architecture(_ metadata: Metadata) throws(ModelError) -> Architecture {
+    let name = metadata["general.architecture"]?.text ?? ""
+    let all = Architectures.all.filter { $0.ggufName == name && $0.className != nil }
+    let hasExperts = metadata["\(name).expert_count"]?.integer ?? 0 > 0
+    let slides = metadata["\(name).attention.sliding_window"]?.integer ?? 0 > 0
+    let found = all.count > 1 ? all.filter { ($0.experts != nil) == hasExperts } : all
+    let architecture = found.first { $0.hasSlidingLayers == slides } ?? found.first
+    if let architecture { return architecture }
+    let names = Set(Architectures.all.filter { $0.className != nil }.map(\.ggufName))
+    let isPart = Architectures.named(name) != nil
+    throw ModelError(
+      .unsupported,
+      isPart
+        ? "transformers has no class for the text model of this architecture alone"
+        : "not an architecture that Pleat translates for transformers",
+      expected: names.sorted().joined(separator: ", "), found: name,
+      hint: "a single file, such as -o model.safetensors, keeps the names of llama.cpp")
+  }
+
+  /// The type of most weights after decoding, as transformers names it.
+  private static func dtype(_ tensors: [TensorInfo]) -> String {
+    var counts: [ScalarType: Int] = [:]
+    for tensor in tensors where tensor.shape.rank > 1 {
+      let type: ScalarType =
+        if case .plain(let type) = tensor.encoding { type } else { .f16 }
+      counts[type, default: 0] += tensor.shape.elementCount
+    }
+    let names: [ScalarType: String] = [.f32: "float32", .bf16: "bfloat16"]
+    let most = counts.max { ($0.value, $0.key.name) < ($1.value, $1.key.name) }?.key
+    return most.flatMap { names[$0] } ?? "float16"
+  }
+
+  /// Checks that the config leads to the metadata that it was made from.
+  ///
+  /// Throws `unsupported` for a key with another value, and for one that the config does not state.
+  private func checkConfig(_ metadata: Metadata, tokenCount: Int) throws(ModelError) {
+    let read = try Hyperparameters(
+      config, architecture, tokenCount: tokenCount,
+      queryRowCount: parameters.headCount * parameters.headSize)
+    _ = try architecture.checkExpressible(config, read)
+    let written = GGUFHyperparameters.metadata(of: read, architecture)
+    let prefix = architecture.ggufName + "."
+    for entry in metadata.entries where entry.key.hasPrefix(prefix) {
+      let key = String(entry.key.dropFirst(prefix.count))
+      if let value = written[entry.key] {
+        guard !value.isSameNumber(as: entry.value) else { continue }
+      } else if isImplied(key, entry.value, tokenCount) {
+        continue
+      }
+      throw ModelError(
+        .unsupported, "no config of \(architecture.modelTypes[0]) states what the metadata does",
+        tensor: entry.key, expected: written[entry.key].map { "\($0)" } ?? "no such key",
+        found: "\(entry.value)",
+        hint: "a single file, such as -o model.safetensors, keeps the names of llama.cpp")
+    }
+  }
+
+  /// Whether a key that Pleat does not write for the config states what is so without it.
+  private func isImplied(_ key: String, _ value: MetadataValue, _ tokenCount: Int) -> Bool {
+    let rope = parameters.rope
+    switch key {
+    case "vocab_size": return value.integer == tokenCount
+    case "attention.key_length", "attention.value_length":
+      return value.integer == parameters.headSize
+    case "rope.dimension_count": return value.integer == rope.rotatedCount
+    case "attention.head_count_kv": return value.integer == parameters.keyValueHeadCount
+    case "expert_count", "expert_used_count", "expert_group_count", "expert_group_used_count",
+      "nextn_predict_layers", "leading_dense_block_count":
+      return value.integer == 0
+    case "rope.scaling.type": return value.text == "none" || value.text == "longrope"
+    case "rope.scaling.factor": return value.isSameNumber(as: .float(1))
+    case "rope.scaling.original_context_length": return value.integer == rope.originalContextLength
+    case "rope.scaling.finetuned", "tensor_data_layout", "attention.layer_norm_rms_epsilon",
+      "attention.layer_norm_epsilon":
+      return true
+    case "rope.freq_base": return value.isSameNumber(as: .float(10_000))
+    case "rope.freq_base_swa":
+      return rope.slidingBase == nil || rope.slidingBase == rope.base
+        || architecture.defaults["rope_local_base_freq"]?.double == rope.slidingBase
+    case "attention.sliding_window": return value.integer == 0
+    case "attention.causal": return value == .bool(true)
+    default: return false
+    }
+  }
+
+  // MARK: - Tensors
+
+  /// Checks that the config asks for these tensors, in these shapes.
+  ///
+  /// Throws `malformed` for tensors that are missing or have another shape, and `unsupported` for
+  /// those that the architecture does not have.
+  private func checkTensors(_ tensors: [TensorInfo], tokenCount: Int) throws(ModelError) {
+    let checks = CheckpointChecks(architecture, config: config, for: runtime)
+    var renamed: [TensorInfo] = []
+    for (tensor, placement) in zip(tensors, placements) {
+      guard let placement else { continue }
+      var shape = tensor.shape
+      if placement.names.count > 1 {
+        shape = Shape(validating: Array(shape.dimensions.dropFirst())) ?? shape
+      }
+      for name in placement.names {
+        renamed.append(TensorInfo(name: name, shape: shape, encoding: tensor.encoding))
+      }
+    }
+    var unknown: [String] = []
+    for tensor in renamed
+    where try !checks.accepts(tensor, parameters.sizes, tokenCount: tokenCount) {
+      unknown.append(tensor.name)
+    }
+    try checks.refuse(unknown)
+    try checks.checkIsComplete(renamed, parameters.sizes)
+  }
+
+  private func placement(of tensor: TensorInfo) throws(ModelError) -> TensorPlacement? {
+    if Self.factors.contains(where: { tensor.name == $0 + Self.weight }) { return nil }
+    if let stack = try stack(tensor) { return stack }
+    guard let name = architecture.huggingFaceName(of: tensor.name) else {
+      throw ModelError(
+        .unsupported, "transformers has no such tensor in \(architecture.modelTypes[0])",
+        tensor: tensor.name,
+        hint: "a single file, such as -o model.safetensors, keeps the names of llama.cpp")
+    }
+    var placement = TensorPlacement(name: name)
+    placement.rowOrder = try architecture.rowOrder(
+      ofHuggingFaceName: name, headCount: parameters.headCount,
+      keyValueHeadCount: parameters.keyValueHeadCount, headSize: parameters.headSize
+    )?.inverse
+    if let order = placement.rowOrder, order.rowCount != tensor.shape.dimensions.first {
+      throw ModelError(
+        .malformed, "the tensor has other rows than its heads", tensor: tensor.name,
+        expected: "\(order.rowCount) rows", found: "\(tensor.shape)")
+    }
+    if architecture.addsOneToNorms, tensor.name.hasSuffix("norm.weight") { placement.addend = -1 }
+    return placement
+  }
+
+  /// The matrices of a stack of experts, each under its own name; nil for other tensors.
+  private func stack(_ tensor: TensorInfo) throws(ModelError) -> TensorPlacement? {
+    guard tensor.shape.rank == 3, tensor.name.hasSuffix(Self.weight) else { return nil }
+    let words = tensor.name.split(separator: ".")
+    guard words.count == 4, words[0] == "blk",
+      let pair = architecture.expertNames.first(where: { $0.gguf == words[2] })
+    else { return nil }
+    let extents = tensor.shape.dimensions
+    guard extents[0] == parameters.experts?.count,
+      let rows = Shape(validating: [extents[0] * extents[1], extents[2]])
+    else {
+      throw ModelError(
+        .malformed, "the stack has another number of experts than the metadata states",
+        tensor: tensor.name, expected: "\(parameters.experts?.count ?? 0)", found: "\(extents[0])")
+    }
+    let names = (0..<extents[0]).map { expert in
+      let path = pair.huggingFace.replacing("*", with: "\(expert)")
+      return "model.layers.\(words[1]).\(path)\(Self.weight)"
+    }
+    var placement = TensorPlacement(name: names[0])
+    placement.otherNames = Array(names.dropFirst())
+    placement.shape = rows
+    return placement
+  }
+}
+
+extension Architecture {
+  /// Whether some layers have sliding attention and others have not.
+  fileprivate var hasSlidingLayers: Bool {
+    if case .alternating = traits.sliding { true } else { false }
+  }
+}
+
+extension MetadataValue {
+  /// Whether both are the same whole number, the same number in float32, or equal otherwise.
+  fileprivate func isSameNumber(as other: MetadataValue) -> Bool {
+    if let number = integer, let other = other.integer { return number == other }
+    func single(_ value: MetadataValue) -> Float? {
+      switch value {
+      case .float(let number): number
+      case .double(let number): Float(number)
+      default: nil
+      }
+    }
+    if let number = single(self), let other = single(other) {
+      return abs(number - other) <= 1e-6 * abs(other)
+    }
+    if case .array(let own) = self, case .array(let others) = other {
+      return own.count == others.count && own.bytes == others.bytes
+    }
+    return self == other
+  }
+}

