@@ -6,6 +6,14 @@ package struct CodeTable: Sendable {
   package let values: [Float]
   /// The width of a code in bits: 4, 6 or 8.
   package let bits: Int
+  /// Whether the first of two codes in a byte is in its high half.
+  private var isHighFirst = false
+
+  /// Creates a table of the numbers of 4-bit codes, of which the first in a byte is in its high half.
+  package init(highFirst numbers: [Float]) {
+    precondition(numbers.count == 16)
+    (values, bits, isHighFirst) = (numbers, 4, true)
+  }
 
   /// Creates the table of a type; nil unless it has 4, 6 or 8 bits and a value for each code.
   ///
@@ -53,7 +61,8 @@ package struct CodeTable: Sendable {
 
   /// Decodes a run of codes that share a scale: the product of number and scale, rounded once.
   ///
-  /// Codes are packed from the lowest bit on, and the run begins at a byte.
+  /// Codes are packed from the lowest bit on, unless the first one is in the high half of a byte.
+  /// The run begins at a byte.
   ///
   /// - Parameters:
   ///   - codes: Bytes that contain the run.
@@ -71,9 +80,10 @@ package struct CodeTable: Sendable {
       let shift = offset - range.lowerBound
       for index in range { values[index] = table[Int(codes[index + shift])] * scale }
     case 4:
+      let flip = isHighFirst ? 1 : 0
       for index in range {
         let place = index - range.lowerBound
-        let code = codes[offset + place >> 1] >> UInt8((place & 1) * 4) & 0xf
+        let code = codes[offset + place >> 1] >> UInt8((place & 1 ^ flip) * 4) & 0xf
         values[index] = table[Int(code)] * scale
       }
     default:

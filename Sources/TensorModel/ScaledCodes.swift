@@ -11,18 +11,35 @@ public struct ScaledCodes: Sendable, Hashable {
     case multiplier
     /// Scales are divided by an F32 number.
     case divisor
+    /// Products are divided by 127: scales are the largest magnitudes, which have this code.
+    case largestCode
   }
 
-  /// The types of codes that Pleat decodes.
-  public static let supportedCodes: [ScalarType] = [.f4, .f6e2m3, .f8e4m3, .f8e5m2, .i8]
+  /// Scales that are quantized themselves: `scale = number · scale of the block + offset`.
+  ///
+  /// The numbers are those of 256 codes, in a table beside them.
+  public struct Nesting: Sendable, Hashable {
+    /// The number of adjacent scales that share a scale.
+    public var blockSize: Int
+    /// What is added to each scale.
+    public var offset: Float
 
-  /// The types of scales that Pleat decodes.
-  public static let supportedScales: [ScalarType] = [.f16, .bf16, .f32, .f8e4m3, .f8e8m0]
+    /// Creates a description; see the properties.
+    public init(blockSize: Int, offset: Float) {
+      (self.blockSize, self.offset) = (blockSize, offset)
+    }
+  }
 
-  /// The type of the codes: F4, F6_E2M3, F8_E4M3, F8_E5M2 or I8.
+  /// The type of the codes: F4, F6_E2M3, F8_E4M3, F8_E5M2, I8, or U8 for a table.
   public var codes: ScalarType
-  /// The type of the scales: F16, BF16, F32, F8_E4M3 or F8_E8M0.
+  /// The name of a table of 16 numbers beside the codes, such as `NF4`; nil if the codes have a type.
+  ///
+  /// The first code of a byte is in its high half.
+  public var table: String?
+  /// The type of the scales: F16, BF16, F32, F8_E4M3, F8_E8M0, or U8 if they are nested.
   public var scales: ScalarType
+  /// How scales are quantized; nil if they are numbers.
+  public var nesting: Nesting?
   /// The number of rows of a tile, of which the last one may have fewer; nil for all rows.
   public var tileRows: Int?
   /// The number of columns of a tile, of which the last one may have fewer; nil for all columns.
@@ -35,11 +52,13 @@ public struct ScaledCodes: Sendable, Hashable {
 
   /// Creates a description; see the properties.
   public init(
-    codes: ScalarType, scales: ScalarType, tileRows: Int?, tileColumns: Int?,
-    factor: Factor = .none, decoded: ScalarType = .bf16
+    codes: ScalarType, table: String? = nil, scales: ScalarType, nesting: Nesting? = nil,
+    tileRows: Int?, tileColumns: Int?, factor: Factor = .none, decoded: ScalarType = .bf16
   ) {
     self.codes = codes
+    self.table = table
     self.scales = scales
+    self.nesting = nesting
     self.tileRows = tileRows
     self.tileColumns = tileColumns
     self.factor = factor
@@ -48,16 +67,24 @@ public struct ScaledCodes: Sendable, Hashable {
 }
 
 extension ScaledCodes: CustomStringConvertible {
+  /// The name of the table, or of the type of the codes.
+  public var name: String { table ?? codes.name }
+
+  /// The width of a code in bits.
+  public var bitWidth: Int { table == nil ? codes.bitWidth : 4 }
+
   /// A text for people, such as `F8_E4M3, F32 scales of 128 × 128`.
   public var description: String {
+    let type = nesting == nil ? scales.name : "nested"
     let tile =
       switch (tileRows, tileColumns) {
-      case (nil, nil): "one \(scales.name) scale"
-      case (1, nil): "\(scales.name) scales of rows"
+      case (nil, nil): "one \(type) scale"
+      case (1, nil): "\(type) scales of rows"
       case (let rows, let columns):
-        "\(scales.name) scales of \(rows.map(String.init) ?? "all rows") × "
+        "\(type) scales of \(rows.map(String.init) ?? "all rows") × "
           + (columns.map(String.init) ?? "all columns")
       }
-    return "\(codes.name), \(tile)" + (factor == .none ? "" : " and one of the tensor")
+    let hasOwn = factor == .multiplier || factor == .divisor
+    return "\(name), \(tile)" + (hasOwn ? " and one of the tensor" : "")
   }
 }

@@ -56,7 +56,7 @@ package struct BlockPartition: Sendable, Hashable {
       unitCount = info.shape.rowCount
     }
     let all = layouts + others
-    let step = all.compactMap(\.rowsPerStep).reduce(1, Self.leastCommonMultiple)
+    let step = all.compactMap(\.rowsPerStep).reduce(1) { $0.leastCommonMultiple(with: $1) }
     unitsPerStep = step
     if let runElementCount, elementsPerUnit > 0 {
       unitsPerBlock = max(1, runElementCount / elementsPerUnit / step) * step
@@ -68,7 +68,7 @@ package struct BlockPartition: Sendable, Hashable {
     unitsPerBlock = byteCount / max(1, stepByteCount)
     unitsPerBlock = max(1, min(unitsPerBlock, unitCount / step)) * step
     if multiple > 1 {
-      let step = Self.leastCommonMultiple(step, multiple)
+      let step = step.leastCommonMultiple(with: multiple)
       unitsPerBlock = max(1, unitsPerBlock / step) * step
     }
     alignToCompressedBlocks(of: parts)
@@ -107,12 +107,6 @@ package struct BlockPartition: Sendable, Hashable {
     unitsPerBlock = max(units, unitsPerBlock / units * units)
   }
 
-  /// The least common multiple of two numbers above 0.
-  package static func leastCommonMultiple(_ left: Int, _ right: Int) -> Int {
-    var (a, b) = (left, right)
-    while b != 0 { (a, b) = (b, a % b) }
-    return left / a * right
-  }
 }
 
 extension Encoding {

@@ -69,6 +69,7 @@ public struct Model: Sendable {
         refined.decodes(scaled.count, notes: scaled.notes)
       }
     } catch {
+      guard error.kind == .unsupported else { throw error.located(file: path) }
       refined.fault = error
     }
     self.gathered = gathered

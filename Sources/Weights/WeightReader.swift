@@ -47,7 +47,7 @@ package struct WeightReader {
   ) -> [Range<Int>] {
     guard let shape = tensors.first?.shape, shape.elementCount > 0 else { return [] }
     let rows = rows ?? 0..<shape.rowCount
-    let step = tensors.map(\.rowStep).reduce(multiple, BlockPartition.leastCommonMultiple)
+    let step = tensors.map(\.rowStep).reduce(multiple) { $0.leastCommonMultiple(with: $1) }
     let count = max(1, runElementCount / shape.columnCount / step) * step
     return stride(from: rows.lowerBound, to: rows.upperBound, by: count).map {
       $0..<min($0 + count, rows.upperBound)

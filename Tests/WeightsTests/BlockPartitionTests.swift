@@ -49,7 +49,7 @@ import Weights
     var random = Seeded(17)
     for _ in 0..<100 {
       let (a, b) = (Int(random.below(60)) + 1, Int(random.below(60)) + 1)
-      let found = BlockPartition.leastCommonMultiple(a, b)
+      let found = a.leastCommonMultiple(with: b)
       #expect(found % a == 0 && found % b == 0 && found <= a * b)
       #expect(!(1..<found).contains { $0 % a == 0 && $0 % b == 0 })
     }

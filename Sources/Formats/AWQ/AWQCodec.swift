@@ -27,7 +27,7 @@ package struct AWQCodec: WeightCodec {
     guard case .grouped(let grouping) = encoding else {
       switch encoding {
       case .foreign(let type): return .refused("awq has no type \(type.name)")
-      case .scaled(let codes): return .refused("awq has no type \(codes.codes.name)")
+      case .scaled(let codes): return .refused("awq has no type \(codes.name)")
       case .plain, .grouped: return .exact
       }
     }

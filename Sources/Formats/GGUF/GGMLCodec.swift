@@ -23,7 +23,7 @@ package struct GGMLCodec: WeightCodec {
       return GGMLType.holding(encoding) == nil
         ? .refused("gguf has no type \(type.name)") : .exact
     case .scaled(let codes):
-      return .refused("no gguf type holds \(codes.codes.name) with scales of tiles")
+      return .refused("no gguf type holds \(codes.name) with scales of tiles")
     case .grouped(let grouping):
       guard !grouping.isScattered else {
         return .refused("gguf supports only groups of neighbouring columns, found \(grouping)")

@@ -37,7 +37,7 @@ package struct GPTQCodec: WeightCodec {
     switch encoding {
     case .plain: return .exact
     case .foreign(let type): return .refused("gptq has no type \(type.name)")
-    case .scaled(let codes): return .refused("gptq has no type \(codes.codes.name)")
+    case .scaled(let codes): return .refused("gptq has no type \(codes.name)")
     case .grouped(let grouping):
       guard grouping.offset != .bias else {
         return .refused("gptq stores only whole zero points, found \(grouping)")

@@ -27,7 +27,7 @@ package struct MLXCodec: WeightCodec {
     case .plain(.f64): return .refused("mlx has no type F64")
     case .plain: return .exact
     case .foreign(let type): return .refused("mlx has no type \(type.name)")
-    case .scaled(let codes): return .refused("mlx has no type \(codes.codes.name)")
+    case .scaled(let codes): return .refused("mlx has no type \(codes.name)")
     case .grouped(let grouping):
       guard !grouping.isScattered else {
         return .refused("mlx supports only groups of neighbouring columns, found \(grouping)")

@@ -9,7 +9,7 @@ package struct PleatFileCodec: WeightCodec {
 
   package func admission(of encoding: Encoding) -> Admission {
     if case .scaled(let codes) = encoding {
-      return .refused("pleat has no type for codes of \(codes.codes.name) with scales")
+      return .refused("pleat has no type for codes of \(codes.name) with scales")
     }
     guard case .grouped(let grouping) = encoding else { return .exact }
     guard !grouping.isScattered else {

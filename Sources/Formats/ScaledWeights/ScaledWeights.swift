@@ -18,8 +18,8 @@ package struct ScaledWeights {
 
   /// Finds the scaled weights among the tensors that a codec took for plain numbers.
   ///
-  /// Throws `unsupported` for codes and scales that do not fit together, and for weights that are
-  /// more than the product of both.
+  /// Throws `unsupported` for codes and scales that do not fit together and for weights that are
+  /// more than the product of both, and what finding blocks throws.
   package init(
     _ gathered: [GatheredTensor], in contents: StoredContents, _ config: ScaledConfig
   ) throws(ModelError) {
@@ -36,12 +36,18 @@ package struct ScaledWeights {
       weights[found.codes] = weight
       parts.formUnion(weight.parts)
     }
+    for weight in try BlockwiseWeights.find(in: contents, names, among: plain) {
+      weights[weight.parts[0]] = weight
+      parts.formUnion(weight.parts)
+    }
     count = weights.count
     var activations = 0
     for tensor in gathered {
       let index = tensor.parts[0]
       if let weight = weights[index] {
         tensors.append(weight)
+      } else if BlockwiseWeights.isDescription(stored[index].name), count > 0 {
+        continue
       } else if config.leavesActivationScales, Self.isActivationScale(stored[index].name) {
         activations += 1
       } else if !parts.contains(index) {

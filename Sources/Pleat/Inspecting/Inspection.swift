@@ -33,14 +33,14 @@ public struct Inspection: Sendable {
     (adapters, adapterFault) = Self.adapters(of: model)
     var summaries: [Encoding: EncodingSummary] = [:]
     for (index, tensor) in model.catalog.tensors.enumerated() {
+      let encoding = tensor.encoding.kind
       var summary =
-        summaries[tensor.encoding]
-        ?? EncodingSummary(
-          encoding: tensor.encoding, tensorCount: 0, elementCount: 0, byteCount: 0)
+        summaries[encoding]
+        ?? EncodingSummary(encoding: encoding, tensorCount: 0, elementCount: 0, byteCount: 0)
       summary.tensorCount += 1
       summary.elementCount += tensor.shape.elementCount
       summary.byteCount += model.storedByteCount(of: index)
-      summaries[tensor.encoding] = summary
+      summaries[encoding] = summary
     }
     encodings = summaries.values.sorted {
       ($1.elementCount, $0.encoding.description) < ($0.elementCount, $1.encoding.description)
@@ -97,5 +97,14 @@ public struct Inspection: Sendable {
   public var architecture: String? {
     if let name = model.catalog.metadata["general.architecture"]?.text { return name }
     return (try? model.configuration())?["model_type"]?.string
+  }
+}
+
+extension Encoding {
+  /// The encoding without numbers that each tensor has for itself.
+  fileprivate var kind: Encoding {
+    guard case .scaled(var codes) = self else { return self }
+    codes.nesting?.offset = 0
+    return .scaled(codes)
   }
 }

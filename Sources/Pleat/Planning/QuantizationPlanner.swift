@@ -267,7 +267,7 @@ struct QuantizationPlanner {
     switch tensor.encoding {
     case .plain: break
     // Tools ship 8 bits as the most precise weights that there are.
-    case .scaled(let codes) where codes.codes.bitWidth == 8: break
+    case .scaled(let codes) where codes.bitWidth == 8: break
     case .grouped, .foreign, .scaled:
       guard requantizes else {
         throw ModelError(

@@ -68,7 +68,7 @@ extension Encoding {
     case .foreign(let layout): ["type": .string(layout.name)]
     case .scaled(let codes):
       [
-        "type": "scaled", "codes": .string(codes.codes.name), "scales": .string(codes.scales.name),
+        "type": "scaled", "codes": .string(codes.name), "scales": .string(codes.scales.name),
         "tile": .array(
           [codes.tileRows, codes.tileColumns].map { $0.map { JSONValue($0) } ?? .null }),
         "tensorScale": .string(codes.factor.rawValue),
