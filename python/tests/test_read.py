@@ -37,12 +37,10 @@ def model(tmp_path_factory) -> Path:
 
 
 def converted(command, path: Path, folder: Path) -> dict[str, np.ndarray]:
-    """What the command decodes the file to."""
-    command.run("convert", path, "--to", "safetensors", "--dtype", "F32", "-o", folder)
-    tensors = {}
-    for shard in sorted(folder.glob("*.safetensors")):
-        tensors |= safetensors.torch.load_file(shard)
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
+    """What the command decodes the file to, under the names of the file."""
+    out = folder.with_suffix(".safetensors")
+    command.run("convert", path, "--to", "safetensors", "--dtype", "F32", "-o", out)
+    return {name: tensor.numpy() for name, tensor in safetensors.torch.load_file(out).items()}
 
 
 def differences(found, expected: dict[str, np.ndarray]) -> dict[str, str]:
