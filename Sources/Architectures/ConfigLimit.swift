@@ -45,3 +45,19 @@ package struct ConfigLimit: Sendable {
       expected: expected, found: found, hint: "write another format, such as --to safetensors")
   }
 }
+
+// MARK: - Limits of several architectures
+
+extension ConfigLimit {
+  /// As many heads of keys and values as heads of queries.
+  static let sameHeads = ConfigLimit("num_key_value_heads", expected: "num_attention_heads") {
+    let stated = $0["num_key_value_heads"]?.int
+    return stated == nil || stated == $0["num_attention_heads"]?.int
+      ? nil : stated.map(String.init)
+  }
+
+  /// Layers without experts among others, which some models of Qwen could have.
+  static let expertsInAllLayers = [
+    ConfigLimit("decoder_sparse_step", only: [1]), ConfigLimit("mlp_only_layers", only: [[]]),
+  ]
+}

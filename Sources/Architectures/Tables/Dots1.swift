@@ -27,12 +27,3 @@ extension Architecture {
         ConfigLimit("scoring_func", only: ["sigmoid"]), .sameHeads,
       ]))
 }
-
-extension ConfigLimit {
-  /// As many heads of keys and values as heads of queries.
-  static let sameHeads = ConfigLimit("num_key_value_heads", expected: "num_attention_heads") {
-    let stated = $0["num_key_value_heads"]?.int
-    return stated == nil || stated == $0["num_attention_heads"]?.int
-      ? nil : stated.map(String.init)
-  }
-}

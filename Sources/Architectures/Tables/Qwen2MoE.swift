@@ -17,10 +17,3 @@ extension Architecture {
       sliding: .unsupported,
       limits: ConfigLimit.expertsInAllLayers + [ConfigLimit("norm_topk_prob", only: [false])]))
 }
-
-extension ConfigLimit {
-  /// Layers without experts among others, which some models of Qwen could have.
-  static let expertsInAllLayers = [
-    ConfigLimit("decoder_sparse_step", only: [1]), ConfigLimit("mlp_only_layers", only: [[]]),
-  ]
-}

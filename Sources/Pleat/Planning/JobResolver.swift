@@ -209,6 +209,7 @@ package struct JobResolver {
     if case .omit = wish.transform { return place }
     let targets = wish.storedTargets
     if targets.count > 1 {
+      try checkDivides(parts, wish)
       place.pieceCount = targets.count
       place.matrixCount = wish.target.shape.dimensions.dropLast(2).reduce(1, *)
     }
@@ -230,6 +231,17 @@ package struct JobResolver {
       stacks[name] = (place.storedIndices, wish.target)
     }
     return place
+  }
+
+  /// Throws `unsupported` if rows cannot be divided among tensors, because parts do not hold them
+  /// one after the other.
+  private func checkDivides(_ parts: [StoredTensor], _ wish: TensorWish) throws(ModelError) {
+    guard !parts.allSatisfy({ $0.rows.isContiguous && $0.rows.rowsPerStep == 1 }) else { return }
+    throw ModelError(
+      .unsupported, "Pleat does not divide a stack of matrices for this format",
+      tensor: wish.source.name, expected: "matrices that are stored row by row",
+      found: format.name,
+      hint: "convert the model to a safetensors folder first, then that to \(format.name)")
   }
 
   private static func check(_ wish: TensorWish, fits matrix: TensorInfo) throws(ModelError) {
