@@ -93,6 +93,8 @@ def test_the_checkpoint_computes_the_same(pleat, made):
     assert all(name.startswith(f"model.layers.{layers}.") for name in strangers)
     expected = logits(source.eval())
     assert torch.allclose(logits(model), expected, rtol=0, atol=EXACT)
+    # Tensor by tensor, with rows and names of Hugging Face.
+    assert "worst 0 at" in pleat.run("verify", made.back, "--against", made.gguf)
     # To GGUF again: the same file.
     again = made.back.with_suffix(".gguf")
     tokenizer = ["--tokenizer-from", made.gguf]

@@ -92,6 +92,9 @@ struct Counterparts {
     let tensors = reference.catalog.tensors
     let own = Set(tensors.map { ExactName($0.name) })
     let others = model.catalog.tensors.map { ExactName($0.name) }.filter { !own.contains($0) }
+    if reference.isGGUF, !model.isGGUF, !others.isEmpty {
+      return try reference.checkpointTranslation(of: tensors)
+    }
     let isMLX = model.format.usesMLXNames || model.catalog.metadata["format"]?.text == "mlx"
     guard !others.isEmpty || isMLX,
       let translation = try reference.mlxTranslation(to: .mlx, of: tensors)
@@ -175,8 +178,10 @@ struct RowPair {
       let first = (placement?.stack?.index ?? 0) * own.rowCount
       return [RowPair(own: 0..<own.rowCount, first: first, scale: scale)]
     }
-    let length = (own.dimensions.dropLast().last ?? 0) / count
-    return (0..<own.dimensions.dropLast(2).reduce(1, *)).map { matrix in
+    // A stack may be divided as if it were one matrix.
+    let extents = (placement?.shape ?? own).dimensions
+    let length = (extents.dropLast().last ?? 0) / count
+    return (0..<extents.dropLast(2).reduce(1, *)).map { matrix in
       let start = (matrix * count + counterpart.piece) * length
       return RowPair(own: start..<start + length, first: matrix * length)
     }

@@ -92,7 +92,8 @@ public struct Verification: Sendable {
       model: model, reference: reference, updates: UpdateReader(adapters.map(\.numbers)))
     var counterparts = try Counterparts(of: model, in: reference)
     notes = counterparts.notes
-    guard !needsAdapters || counterparts.runtime != .llamaCpp else {
+    let isTranslated = counterparts.runtime.map { $0 != .mlxLM } ?? false
+    guard !needsAdapters || !isTranslated else {
       throw ModelError(
         .usage, "--adapter needs a model and a reference with the same kind of tensor names",
         expected: "Hugging Face names in both, or llama.cpp names in both",
