@@ -107,34 +107,32 @@ def test_the_checkpoint_computes_the_same(pleat, made):
         np.testing.assert_array_equal(found[name], values, name)
 
 
-@pytest.mark.parametrize("type", ["f16", "bf16"])
-def test_files_of_the_converter_come_back(pleat, made, tmp_path, type):
+def named(tensors: dict, name: str) -> torch.Tensor | None:
+    """A tensor of the original, whose class may put other words before all names."""
+    others = (name, name.removeprefix("model."), name.replace("model.", "model.language_model.", 1))
+    return next((tensors[other] for other in others if other in tensors), None)
+
+
+def test_files_of_the_converter_come_back(pleat, made, tmp_path):
     if made.case.name in REFUSED:
         return
-    theirs = {type: tmp_path / "theirs.gguf"}
+    theirs = {type: tmp_path / f"{type}.gguf" for type in ("f16", "bf16")}
     converter.convert(made.folder, theirs, PRE_TOKENIZERS[made.case.tokenizer])
-    out = tmp_path / "back"
-    pleat.run("convert", theirs[type], "--to", "safetensors", "-o", out)
-    config = json.loads((out / "config.json").read_text())
-    assert config["dtype"] == {"f16": "float16", "bf16": "bfloat16"}[type]
     source = getattr(transformers, made.case.auto).from_pretrained(made.folder)
     expected = {name: tensor.float() for name, tensor in source.state_dict().items()}
-    found, _ = load(out)
-    numbers = {name: tensor.float() for name, tensor in found.state_dict().items()}
-    for name, tensor in numbers.items():
-        own = expected.get(name, expected.get(name.removeprefix("model.")))
-        own = (
-            expected.get(name.replace("model.", "model.language_model.", 1)) if own is None else own
-        )
-        if own is None:  # the head of a model that embeds texts
-            assert name == "lm_head.weight"
-            continue
-        rounded = own.half().float() if type == "f16" else own.bfloat16().float()
-        # Vectors stay in F32, and norms plus one lose digits of small numbers.
-        close = torch.isclose(tensor, rounded, rtol=0, atol=1e-7) | torch.isclose(
-            tensor, own, rtol=0, atol=1e-7
-        )
-        assert bool(close.all()), name
+    for type, stated in {"f16": "float16", "bf16": "bfloat16"}.items():
+        out = tmp_path / type
+        pleat.run("convert", theirs[type], "--to", "safetensors", "-o", out)
+        assert json.loads((out / "config.json").read_text())["dtype"] == stated
+        for name, tensor in load(out)[0].state_dict().items():
+            own = named(expected, name)
+            if own is None:  # the head of a model that embeds texts
+                assert name == "lm_head.weight"
+                continue
+            # Vectors stay in F32, and norms plus one lose digits of small numbers.
+            values = (own, own.to(getattr(torch, stated)).float())
+            close = [torch.isclose(tensor, value, rtol=0, atol=1e-7) for value in values]
+            assert bool((close[0] | close[1]).all()), name
 
 
 # Quantized files of tinylm
@@ -236,12 +234,7 @@ def test_a_copy_of_the_metadata_is_no_reason_to_refuse(pleat, tinylm_f16_gguf, t
 
 # A real model with a real tokenizer: SmolLM2-135M-Instruct in Q4_1
 
-PROMPTS = [
-    "The capital of France is",
-    "def fibonacci(n):\n",
-    "Once upon a time, there was a little",
-]
-PROMPTS += ["The three primary colors are", "Water boils at", "import numpy as np\n"]
+PROMPTS = ["The capital of France is", "def fibonacci(n):\n", "Water boils at"]
 
 
 @pytest.fixture(scope="module")
@@ -270,8 +263,8 @@ def test_a_real_tokenizer_gives_the_ids_of_llama(smollm2):
 def test_a_real_model_continues_texts_as_in_llama(smollm2):
     """Compares with the same weights in F32.
 
-    llama.cpp rounds what it multiplies with Q4_1 to eight bits: the original file continues half of
-    these texts with other words, after the same beginning.
+    llama.cpp rounds what it multiplies with Q4_1 to eight bits: the original file continues some
+    texts with other words, after the same beginning.
     """
     source, folder, again = smollm2
     model, strangers = load(folder)
@@ -280,10 +273,10 @@ def test_a_real_model_continues_texts_as_in_llama(smollm2):
     files = [llama_cpp.Llama(str(path), n_ctx=128, verbose=False) for path in (again, source)]
     for prompt in PROMPTS:
         ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
-        found = model.generate(ids, max_new_tokens=24, do_sample=False)[0][ids.shape[1] :]
+        found = model.generate(ids, max_new_tokens=12, do_sample=False)[0][ids.shape[1] :]
         text = tokenizer.decode(found)
         same, original = (
-            file(prompt, max_tokens=24, temperature=0)["choices"][0]["text"] for file in files
+            file(prompt, max_tokens=12, temperature=0)["choices"][0]["text"] for file in files
         )
         assert same == text
         assert original.split()[0] == text.split()[0]
