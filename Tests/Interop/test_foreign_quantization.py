@@ -256,9 +256,7 @@ DECODERS = {
     "fp8 mistral": by_scale(".qscale_weight"),
     "fp8 e4m3, bare": lambda parts: parts[".weight"].float(),
     "fp8 e5m2, bare": lambda parts: parts[".weight"].float(),
-    "bitsandbytes int8": lambda parts: (
-        parts[".weight"].float() * parts[".SCB"].reshape(-1, 1) / 127
-    ),
+    "bitsandbytes int8": lambda parts: parts[".weight"] * parts[".SCB"][:, None] / 127,
     "mlx experts": by_mlx(4, foreign.GROUP, "affine"),
 }
 # Kinds that no config describes in a way that Pleat knows.
