@@ -107,7 +107,6 @@ package struct CheckpointConfig {
     var members = keys.counts.map { JSONValue.Member($0, JSONValue(experts.count)) }
     func write(_ key: String?, _ count: Int?) {
       guard let key, let count, key != Self.innerWidth else { return }
-      members.removeAll { $0.key == key }
       members.append(.init(key, JSONValue(count)))
     }
     write(keys.usedCount, parameters.usedExpertCount)
@@ -237,14 +236,16 @@ package struct CheckpointConfig {
   /// All published models have the limits 1 and 4, and a power of two as original length. Converters
   /// compute the factors in float32, in different orders.
   private func llama3(_ factors: [Float]) -> RopeParameters.Llama3? {
-    guard let largest = factors.max(), largest > 1 else { return nil }
+    let headSize = parameters.rope.rotatedCount
+    guard let largest = factors.max(), largest > 1, headSize == 2 * factors.count else {
+      return nil
+    }
     for exponent in 4...22 {
       let scaling = RopeParameters.Llama3(
         factor: largest, lowFrequencyFactor: 1, highFrequencyFactor: 4,
         originalContextLength: 1 << exponent)
-      let computed = parameters.rope.factors(scaling, parameters.rope.rotatedCount)
-      let isClose = zip(computed, factors).allSatisfy { abs($0 - $1) <= 1e-5 * $1 }
-      if computed.count == factors.count, isClose { return scaling }
+      let computed = parameters.rope.factors(scaling, headSize)
+      if zip(computed, factors).allSatisfy({ abs($0 - $1) <= 1e-5 * $1 }) { return scaling }
     }
     return nil
   }

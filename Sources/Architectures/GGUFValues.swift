@@ -20,7 +20,7 @@ struct GGUFValues {
   /// Throws `malformed` for another value.
   func count(_ key: String) throws(ModelError) -> Int? {
     guard self[key] != nil else { return nil }
-    guard let count = wholeNumber(key), count > 0 else {
+    guard let count = wholeNumber(key), count > 0, count <= Int(UInt32.max) else {
       throw fault(key, "a whole number above 0")
     }
     return count

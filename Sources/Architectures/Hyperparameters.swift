@@ -153,6 +153,12 @@ package struct Hyperparameters: Sendable, Hashable {
   package init(_ metadata: Metadata, _ architecture: Architecture) throws(ModelError) {
     let values = GGUFValues(metadata, prefix: architecture.ggufName)
     sizes = try ModelSizes(values)
+    guard sizes.layerCount <= Self.layerLimit else {
+      throw ModelError(
+        .limit, "the metadata states too many layers",
+        tensor: "\(architecture.ggufName).block_count", expected: "at most \(Self.layerLimit)",
+        found: "\(sizes.layerCount)")
+    }
     contextLength = try values.required("context_length")
     normEpsilon = try values.requiredNumber(architecture.normEpsilon.ggufKey)
     rope = try RopeParameters(values, headSize: sizes.headSize)

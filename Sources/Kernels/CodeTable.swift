@@ -21,6 +21,17 @@ package struct CodeTable: Sendable {
   /// are IEEE 754 numbers with other special values: E4M3 has NaN but no infinity, E2M1 and E2M3
   /// have neither, and E8M0 is an exponent without a sign.
   package init?(_ type: ScalarType) {
+    guard let table = Self.tables[type] else { return nil }
+    self = table
+  }
+
+  // Rows are decoded in small runs, for which tables would be made again and again.
+  private static let tables = Dictionary(
+    uniqueKeysWithValues: [
+      ScalarType.f4, .f6e2m3, .f8e4m3, .f8e5m2, .f8e8m0, .i8,
+    ].compactMap { type in CodeTable(making: type).map { (type, $0) } })
+
+  private init?(making type: ScalarType) {
     bits = type.bitWidth
     let codes = 0..<(1 << type.bitWidth)
     switch type {

@@ -51,14 +51,18 @@ struct BlockwiseWeights {
     var decoded: ScalarType
     var nesting: ScaledCodes.Nesting?
 
+    // The largest blocks of bitsandbytes have 4096 numbers.
+    private static let blockSizes = 1...1 << 16
+
     init?(_ value: JSONValue) {
       let types: [String: ScalarType] = ["float16": .f16, "bfloat16": .bf16, "float32": .f32]
       guard let extents = value["shape"]?.array?.compactMap(\.int), extents.count >= 2,
-        let shape = Shape(validating: extents), let size = value["blocksize"]?.int, size > 0,
+        let shape = Shape(validating: extents), shape.elementCount > 0,
+        let size = value["blocksize"]?.int, Self.blockSizes.contains(size),
         let type = value["dtype"]?.string.flatMap({ types[$0] })
       else { return nil }
       (self.shape, blockSize, decoded) = (shape, size, type)
-      if let size = value["nested_blocksize"]?.int, size > 0,
+      if let size = value["nested_blocksize"]?.int, Self.blockSizes.contains(size),
         let offset = value["nested_offset"]?.double
       {
         nesting = .init(blockSize: size, offset: Float(offset))

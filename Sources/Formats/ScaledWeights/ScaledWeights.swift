@@ -162,7 +162,7 @@ package struct ScaledWeights {
     let (codes, scales) = (stored[found.codes], stored[found.scales])
     let bits = codes.shape.columnCount.multipliedReportingOverflow(by: codes.scalarBits)
     let columns = bits.overflow ? 0 : bits.partialValue / found.codeType.bitWidth
-    guard codes.shape.rank >= 2, columns > 0,
+    guard codes.shape.rank >= 2, codes.shape.elementCount > 0, columns > 0,
       let shape = Shape(validating: codes.shape.dimensions.dropLast() + [columns]),
       let tile = Tile(shape, scales.shape, blockShape),
       tile.columns.map({ $0 * found.codeType.bitWidth % 8 == 0 }) ?? true
@@ -252,7 +252,7 @@ package struct ScaledWeights {
     ) -> Int? {
       if count == extent { return 1 }
       if count == 1 { return extent }
-      if let stated, (extent + stated - 1) / stated == count { return stated }
+      if let stated, (extent - 1) / stated + 1 == count { return stated }
       guard stated == nil || isFree, count > 0, extent % count == 0,
         case let length = extent / count, length & (length - 1) == 0
       else { return nil }

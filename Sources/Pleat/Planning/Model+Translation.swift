@@ -77,9 +77,7 @@ extension Model {
     do throws(ModelError) {
       return try CheckpointTranslation(tensors, catalog.metadata) { (index) throws(ModelError) in
         guard let tensor = reader.tensor(index) else { return [] }
-        var numbers: [Float] = []
-        for run in 0..<tensor.runCount { numbers += try reader.values(of: tensor, run: run) }
-        return numbers
+        return try reader.values(of: tensor, rows: 0..<tensors[index].shape.rowCount)
       }
     } catch {
       throw error.located(file: path)

@@ -17,6 +17,8 @@ package struct CheckpointTranslation: Translation {
   /// Tensors that follow from a config.
   private static let factors = ["rope_freqs", "rope_factors_long", "rope_factors_short"]
   private static let weight = ".weight"
+  private static let hint =
+    "a single file, such as -o model.safetensors, keeps the names of llama.cpp"
 
   /// Plans the translation of a llama.cpp model.
   ///
@@ -72,7 +74,7 @@ package struct CheckpointTranslation: Translation {
         ? "transformers has no class for the text model of this architecture alone"
         : "not an architecture that Pleat translates for transformers",
       expected: names.sorted().joined(separator: ", "), found: name,
-      hint: "a single file, such as -o model.safetensors, keeps the names of llama.cpp")
+      hint: Self.hint)
   }
 
   /// The type of most weights after decoding, as transformers names it.
@@ -92,9 +94,7 @@ package struct CheckpointTranslation: Translation {
   ///
   /// Throws `unsupported` for a key with another value, and for one that the config does not state.
   private func checkConfig(_ metadata: Metadata, tokenCount: Int) throws(ModelError) {
-    let read = try Hyperparameters(
-      config, architecture, tokenCount: tokenCount,
-      queryRowCount: parameters.headCount * parameters.headSize)
+    let read = try Hyperparameters(config, architecture, tokenCount: tokenCount)
     _ = try architecture.checkExpressible(config, read)
     let written = GGUFHyperparameters.metadata(of: read, architecture)
     let prefix = architecture.ggufName + "."
@@ -102,39 +102,44 @@ package struct CheckpointTranslation: Translation {
       let key = String(entry.key.dropFirst(prefix.count))
       if let value = written[entry.key] {
         guard !value.isSameNumber(as: entry.value) else { continue }
-      } else if isImplied(key, entry.value, tokenCount) {
+      } else if isImplied(key, entry.value, read, tokenCount) {
         continue
       }
       throw ModelError(
         .unsupported, "no config of \(architecture.modelTypes[0]) states what the metadata does",
         tensor: entry.key, expected: written[entry.key].map { "\($0)" } ?? "no such key",
         found: "\(entry.value)",
-        hint: "a single file, such as -o model.safetensors, keeps the names of llama.cpp")
+        hint: Self.hint)
     }
   }
 
   /// Whether a key that Pleat does not write for the config states what is so without it.
-  private func isImplied(_ key: String, _ value: MetadataValue, _ tokenCount: Int) -> Bool {
-    let rope = parameters.rope
+  ///
+  /// `read` are the hyperparameters that the config leads to.
+  private func isImplied(
+    _ key: String, _ value: MetadataValue, _ read: Hyperparameters, _ tokenCount: Int
+  ) -> Bool {
+    let rope = read.rope
     switch key {
     case "vocab_size": return value.integer == tokenCount
     case "attention.key_length", "attention.value_length":
-      return value.integer == parameters.headSize
+      return value.integer == read.headSize
     case "rope.dimension_count": return value.integer == rope.rotatedCount
-    case "attention.head_count_kv": return value.integer == parameters.keyValueHeadCount
+    case "attention.head_count_kv": return value.integer == read.keyValueHeadCount
     case "expert_count", "expert_used_count", "expert_group_count", "expert_group_used_count",
       "nextn_predict_layers", "leading_dense_block_count":
       return value.integer == 0
     case "rope.scaling.type": return value.text == "none" || value.text == "longrope"
     case "rope.scaling.factor": return value.isSameNumber(as: .float(1))
-    case "rope.scaling.original_context_length": return value.integer == rope.originalContextLength
+    case "rope.scaling.original_context_length":
+      // Some converters state it, though angles are not scaled.
+      return rope.scaling == .none || value.integer == rope.originalContextLength
     case "rope.scaling.finetuned", "tensor_data_layout", "attention.layer_norm_rms_epsilon",
       "attention.layer_norm_epsilon":
       return true
     case "rope.freq_base": return value.isSameNumber(as: .float(10_000))
     case "rope.freq_base_swa":
-      return rope.slidingBase == nil || rope.slidingBase == rope.base
-        || architecture.defaults["rope_local_base_freq"]?.double == rope.slidingBase
+      return value.isSameNumber(as: .float(Float(rope.slidingBase ?? rope.base ?? 10_000)))
     case "attention.sliding_window": return value.integer == 0
     case "attention.causal": return value == .bool(true)
     default: return false
@@ -176,7 +181,7 @@ package struct CheckpointTranslation: Translation {
       throw ModelError(
         .unsupported, "transformers has no such tensor in \(architecture.modelTypes[0])",
         tensor: tensor.name,
-        hint: "a single file, such as -o model.safetensors, keeps the names of llama.cpp")
+        hint: Self.hint)
     }
     var placement = TensorPlacement(name: name)
     placement.rowOrder = try architecture.rowOrder(
