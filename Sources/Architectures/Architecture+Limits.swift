@@ -29,6 +29,11 @@ extension Architecture {
     var notes = try [checkActivation(values)].compactMap { $0 }
     if let note = try checkSliding(config, parameters) { notes.append(note) }
     if let note = try checkRope(parameters) { notes.append(note) }
+    if traits.roundsYarnLimits, RopeParameters.object(in: config).value["truncate"] == false {
+      notes.append(
+        "llama.cpp rounds the limits of YaRN, which config.json asks not to do: long texts get "
+          + "slightly other angles")
+    }
     return notes
   }
 

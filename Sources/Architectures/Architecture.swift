@@ -23,6 +23,8 @@ package struct Architecture: Sendable {
   package let layerNames: [NamePair]
   /// Whether GGUF stores the weights of norms plus one, as it does for gemma.
   package var addsOneToNorms = false
+  /// The norms that it does not store so, by their names in llama.cpp.
+  package var normsWithoutOne: Set<String> = []
   /// The keys of a config for experts; nil without experts.
   package var experts: ExpertKeys?
   /// The tensors of each expert, with `*` for its number.
@@ -33,19 +35,31 @@ package struct Architecture: Sendable {
   package var leadingNames: [NamePair] = []
   /// The tensors of the other layers alone, besides experts.
   package var laterNames: [NamePair] = []
+  /// The tensors of the layers with linear attention alone, some of them under complete names.
+  package var linearNames = LayerNames()
+  /// The tensors of the other layers of such an architecture alone.
+  package var fullNames: [NamePair] = []
+  /// What the names of the layers that predict several tokens begin with, if they are not numbered
+  /// on from the others.
+  package var predictionPrefix: String?
+  /// Whether the projection to queries also makes a gate for each row.
+  package var gatesQueries = false
   /// The tensors of the layers after the last one, which predict several tokens at once.
   ///
   /// They have the tensors of other layers too. The first three here are required. Empty if llama.cpp
   /// has no such layers.
   package var predictionNames: [NamePair] = []
-  /// Tensors of each layer that a model has only if a key of its config is true.
-  package var optionalNames: (key: String, names: [NamePair]) = ("", [])
+  /// Tensors of each layer that a model has by its config.
+  package var optionalNames: [OptionalNames] = []
   /// Tensors of each layer under their complete names, which GGUF divides among several tensors, or
   /// which do not end in `.weight` or `.bias`.
   package var completeNames: [(huggingFace: String, gguf: [String])] = []
   /// How newer versions of transformers store experts: stacks of each layer, instead of
   /// `expertNames`.
   package var stackNames: [(huggingFace: String, gguf: [String])] = []
+  /// The tensors of each layer that GGUF arranges in another way; the other tables have the names of
+  /// what they become.
+  package var arrangements: [TensorArrangement] = []
   /// The texts of tokens with a purpose that llama.cpp does not know by their texts, such as `eot`
   /// for the end of a turn, if no file states them.
   package var specialTokens: [(kind: String, text: String)] = []
@@ -56,6 +70,10 @@ package struct Architecture: Sendable {
   /// The defaults of transformers for values that `config.json` leaves out, if those of llama.cpp
   /// are different.
   package var defaults: JSONValue = [:]
+  /// Whether attention compresses queries, keys and values.
+  package var hasLatentAttention = false
+  /// Whether llama.cpp has no place for layers that predict several tokens at once.
+  package var leavesOutPredictionLayers = false
   /// Whether the norms of queries and keys have a weight for each row of all heads, instead of one
   /// for each row of a head.
   package var normsAllHeads = false
@@ -65,6 +83,8 @@ package struct Architecture: Sendable {
   package var multipliers: [(key: String, ggufKey: String)] = []
   /// Flags of `config.json` that llama.cpp reads, and their keys in GGUF.
   package var flags: [(key: String, ggufKey: String)] = []
+  /// Whether GGUF states flags that are false.
+  package var statesFalseFlags = true
   /// The hyperparameters that not all architectures have, in the order of GGUF metadata.
   package let hyperparameters: [Hyperparameters.Key]
   /// Whether llama.cpp never adds a space before a text, regardless of the tokenizer.
@@ -72,9 +92,32 @@ package struct Architecture: Sendable {
   /// What llama.cpp computes for the architecture, whatever a file states.
   package var traits = RuntimeTraits()
 
+  /// Tensors of some layers: by pairs of names, and under complete names.
+  package struct LayerNames: Sendable {
+    /// The pairs.
+    package var names: [NamePair] = []
+    /// The complete names.
+    package var completeNames: [(huggingFace: String, gguf: [String])] = []
+  }
+
+  /// Tensors of each layer that a model has if a key of its config is true, or a number.
+  package struct OptionalNames: Sendable {
+    /// The key.
+    package var key: String
+    /// Whether a model has them because of the key; otherwise in its absence.
+    package var isStated = true
+    /// The names.
+    package var names: [NamePair]
+
+    /// Whether a model with a config has them.
+    package func areIn(_ config: JSONValue) -> Bool {
+      (config[key]?.bool ?? (config[key]?.double != nil)) == isStated
+    }
+  }
+
   private static let head = TensorNames.head + "."
   private static let huggingFaceModel = "model."
-  private static let huggingFaceLayers = "model.layers."
+  static let huggingFaceLayers = "model.layers."
   private static let ggufLayers = "blk."
 
   /// llama.cpp's name for a tensor of a checkpoint; nil if it is not in the tables.
@@ -101,16 +144,21 @@ package struct Architecture: Sendable {
   private func completeEntry(
     ofHuggingFaceName name: String
   ) -> (layer: Substring, pair: (huggingFace: String, gguf: [String]))? {
-    let known = completeNames + stackNames
-    let plain = known.isEmpty ? "" : plainName(name)
+    let known = completeNames + stackNames + linearNames.completeNames
+    guard !known.isEmpty, let (layer, rest) = place(inLayers: name),
+      let pair = known.first(where: { $0.huggingFace == rest })
+    else { return nil }
+    return (layer, pair)
+  }
+
+  /// The number of the layer of a checkpoint tensor, and the rest of its name; nil outside of layers.
+  func place(inLayers name: String) -> (layer: Substring, rest: Substring)? {
+    let plain = plainName(name)
     guard plain.hasPrefix(Self.huggingFaceLayers) else { return nil }
     let rest = plain.dropFirst(Self.huggingFaceLayers.count)
     let layer = rest.prefix { $0 != "." }
-    let stem = rest[layer.endIndex...].dropFirst()
-    guard NameParts.isNumber(layer),
-      let pair = known.first(where: { $0.huggingFace == stem })
-    else { return nil }
-    return (layer, pair)
+    guard NameParts.isNumber(layer) else { return nil }
+    return (layer, rest[layer.endIndex...].dropFirst())
   }
 
   /// The name of a GGUF tensor in a checkpoint, without a prefix; nil if it is not in the tables.
@@ -225,100 +273,6 @@ package struct Architecture: Sendable {
     }
   }
 
-  /// The checkpoint names of the tensors that a model with so many layers and experts must have.
-  ///
-  /// The head is not one of them, because the embeddings may serve as the head.
-  ///
-  /// - Parameters:
-  ///   - layerCount: The number of layers.
-  ///   - expertCount: The number of experts in a layer that has experts.
-  ///   - leadingCount: The number of first layers that have none, if the architecture has such layers.
-  ///   - predictionCount: The number of layers after the last one, of `predictionNames`.
-  ///   - isStacked: Whether the experts of a layer are stacks.
-  /// - Returns: The names, with their endings.
-  package func requiredNames(
-    layerCount: Int, expertCount: Int, leadingCount: Int = 0, predictionCount: Int = 0,
-    isStacked: Bool = false
-  ) -> [String] {
-    let head = CommonNames.head[0].huggingFace
-    let outside = modelNames.map(\.huggingFace).filter { $0 != head }.map { $0 + ".weight" }
-    let experts = expertNames.flatMap { pair in
-      (0..<expertCount).map { index in
-        pair.huggingFace.split(separator: "*").joined(separator: "\(index)")
-      }
-    }
-    func names(_ pairs: [NamePair], _ others: [String] = []) -> [String] {
-      (pairs.map(\.huggingFace) + others).map { $0 + ".weight" }
-    }
-    let common = names(layerNames)
-    let complete = (isStacked ? stackNames : []) + completeNames
-    let later = names(laterNames, isStacked ? [] : experts) + complete.map(\.huggingFace)
-    let prediction = names(Array(predictionNames.prefix(3)))
-    let inside = (0..<layerCount + predictionCount).flatMap { layer in
-      (common + (layer < leadingCount ? names(leadingNames) : later)
-        + (layer < layerCount ? [] : prediction)).map {
-          "\(Self.huggingFaceLayers)\(layer).\($0)"
-        }
-    }
-    return outside + inside
-  }
-
-  /// Whether a layer has a tensor, by its name in the tables.
-  ///
-  /// - Parameters:
-  ///   - stem: The name.
-  ///   - layer: The number of the layer.
-  ///   - sizes: The sizes of the model.
-  /// - Returns: Whether a model of these sizes can have the tensor.
-  package func hasTensor(_ stem: String, layer: Int, _ sizes: ModelSizes) -> Bool {
-    if predictionNames.contains(where: { $0.huggingFace == stem }) {
-      return layer >= sizes.layerCount
-    }
-    let leadingCount = sizes.experts?.leadingCount ?? 0
-    if layer >= leadingCount { return !leadingNames.contains { $0.huggingFace == stem } }
-    let complete = (completeNames + stackNames).map(\.huggingFace)
-    return !complete.contains(stem)
-      && !(laterNames + expertNames).contains { $0.huggingFace == stem }
-  }
-
-  /// The tensors that must have a bias, some by the keys of a config; by their names in llama.cpp.
-  package func statedBiases(_ config: JSONValue) -> Set<String> {
-    let keys = traits.biasKeys.filter { config[$0.key]?.bool == true }
-    return keys.reduce(into: traits.requiredBiases) { $0.formUnion($1.tensors) }
-  }
-
-  /// The tensors that may have a bias in llama.cpp, by their names there.
-  ///
-  /// Transformers ignores biases that the config does not state.
-  package func possibleBiases(_ config: JSONValue) -> Set<String> {
-    let keyed = traits.biasKeys.reduce(into: Set<String>()) { $0.formUnion($1.tensors) }
-    return traits.biases.subtracting(keyed).union(traits.biases.intersection(statedBiases(config)))
-  }
-
-  /// The checkpoint names of the biases of tensors, in all layers and outside of them.
-  package func biasNames(of tensors: Set<String>, layerCount: Int) -> [String] {
-    func stems(_ names: [NamePair]) -> [String] {
-      names.filter { tensors.contains($0.gguf) }.map(\.huggingFace)
-    }
-    let outside = stems(modelNames).map { $0 + ".bias" }
-    let inside = stems(layerNames)
-    return outside
-      + (0..<layerCount).flatMap { layer in
-        inside.map { "\(Self.huggingFaceLayers)\(layer).\($0).bias" }
-      }
-  }
-
-  /// A config without layers that predict several tokens at once, if the checkpoint has none.
-  package func withoutMissingLayers(_ config: JSONValue, _ tensors: [TensorInfo]) -> JSONValue {
-    let hasThem = tensors.contains { tensor in
-      guard let place = place(ofHuggingFaceName: tensor.name), place.layer != nil else {
-        return false
-      }
-      return predictionNames.contains { $0.huggingFace == place.names.huggingFace }
-    }
-    return hasThem ? config : config.setting("num_nextn_predict_layers", to: 0)
-  }
-
   /// Whether each layer has sliding attention, as llama.cpp assumes; nil if no layer has.
   package func usualSlidingLayers(_ layerCount: Int) -> [Bool]? {
     guard case .alternating(let period) = traits.sliding else { return nil }
@@ -327,8 +281,18 @@ package struct Architecture: Sendable {
 
   private func pair(for parts: NameParts, where matches: (NamePair) -> Bool) -> NamePair? {
     guard parts.layer != nil else { return modelNames.first(where: matches) }
-    return layerNames.first(where: matches) ?? leadingNames.first(where: matches)
-      ?? laterNames.first(where: matches) ?? optionalNames.names.first(where: matches)
-      ?? predictionNames.first(where: matches)
+    if let found = layerNames.first(where: matches) ?? leadingNames.first(where: matches) {
+      return found
+    }
+    if let found = laterNames.first(where: matches) ?? predictionNames.first(where: matches) {
+      return found
+    }
+    if let found = linearNames.names.first(where: matches) ?? fullNames.first(where: matches) {
+      return found
+    }
+    for optional in optionalNames {
+      if let found = optional.names.first(where: matches) { return found }
+    }
+    return nil
   }
 }

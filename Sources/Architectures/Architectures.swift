@@ -6,7 +6,8 @@ package enum Architectures {
     .qwen3MoE, .olmoe, .olmo2, .olmo3, .smolLM3, .seedOSS, .granite, .arcee,
     .starCoder2, .glm4, .exaone4, .ernie45, .nemotron, .cohere, .cohere2,
     .miniMaxM2, .graniteMoE, .dots1, .ernie45MoE,
-    .qwen2VL, .qwen3VL, .phi, .stableLM, .hunYuanDense, .glm4MoE,
+    .qwen2VL, .qwen3VL, .phi, .stableLM, .hunYuanDense, .glm4MoE, .gptOSS, .deepSeek2,
+    .deepSeek3, .glm4MoELite, .qwen35, .qwen35MoE, .qwen3Next,
   ]
 
   /// The first architecture with a `general.architecture`; nil if Pleat knows none.

@@ -63,9 +63,9 @@ package struct CheckpointConfig {
     for (key, tensors) in architecture.traits.biasKeys {
       write(key, .bool(try hasBiases(tensors, key, contents)))
     }
-    if !architecture.optionalNames.key.isEmpty {
-      let names = architecture.optionalNames.names.map { "blk.0.\($0.gguf).weight" }
-      write(architecture.optionalNames.key, .bool(names.contains(where: contents.names.contains)))
+    for optional in architecture.optionalNames where optional.isStated {
+      let names = optional.names.map { "blk.0.\($0.gguf).weight" }
+      write(optional.key, .bool(names.contains(where: contents.names.contains)))
     }
     for limit in architecture.traits.limits {
       if let value = limit.usual, !architecture.flags.contains(where: { $0.key == limit.key }) {

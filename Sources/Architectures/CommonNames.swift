@@ -57,6 +57,13 @@ enum CommonNames {
   /// A feed-forward network without a gate.
   static let plainFeedForward: NamePairs = feedForward.filter { $0.gguf != "ffn_gate" }
 
+  /// What layers have besides that predict several tokens at once.
+  static let prediction: NamePairs = [
+    ("eh_proj", "nextn.eh_proj"), ("enorm", "nextn.enorm"), ("hnorm", "nextn.hnorm"),
+    ("embed_tokens", "nextn.embed_tokens"), ("shared_head.head", "nextn.shared_head_head"),
+    ("shared_head.norm", "nextn.shared_head_norm"),
+  ]
+
   /// The router that chooses experts.
   static let router: NamePairs = [("mlp.gate", "ffn_gate_inp")]
 

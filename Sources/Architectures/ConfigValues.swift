@@ -101,6 +101,31 @@ struct ConfigValues {
     return layers == usual ? nil : layers
   }
 
+  /// Whether each layer has linear attention: by `layer_types`, or all but each fourth layer.
+  ///
+  /// Throws `malformed` for an invalid list, and `unsupported` for other kinds of attention.
+  func linearLayers(_ layerCount: Int) throws(ModelError) -> [Bool] {
+    guard let list = self["layer_types"] else {
+      let interval = try count("full_attention_interval") ?? LinearAttentionSizes.usualInterval
+      return (1...layerCount).map { $0 % interval != 0 }
+    }
+    let types = list.array?.map(\.string) ?? []
+    guard types.count == layerCount else {
+      throw Self.fault("layer_types", "a list of \(layerCount) texts", list)
+    }
+    var layers: [Bool] = []
+    for type in types {
+      guard let type, ["linear_attention", "full_attention"].contains(type) else {
+        throw ModelError(
+          .unsupported, "llama.cpp has no such layers in this architecture",
+          tensor: "layer_types", expected: "linear_attention or full_attention",
+          found: type ?? "no text")
+      }
+      layers.append(type == "linear_attention")
+    }
+    return layers
+  }
+
   /// The error for a value that is missing or invalid.
   static func fault(_ key: String, _ expected: String, _ value: JSONValue?) -> ModelError {
     ModelError(

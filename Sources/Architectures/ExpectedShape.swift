@@ -49,12 +49,19 @@ extension ModelSizes {
     let head = Extent(count: headSize, formula: "head_dim")
     let experts = Extent(count: expertCount ?? 0, formula: "the number of experts")
     let doubled = Extent(count: 2 * inner.count, formula: "2 · \(inner.formula)")
+    if stem.hasPrefix("linear_attn."), let linear {
+      return linear.extents(of: stem, hidden)
+    }
     switch stem.split(separator: ".").last {
     case "eh_proj":
       return [hidden, Extent(count: 2 * hidden.count, formula: "2 · hidden_size")]
     case "embed_tokens", "lm_head", "head":
       return [Extent(count: tokenCount, formula: "rows of the embeddings"), hidden]
-    case "q_proj": return [queries, hidden]
+    case let name? where latent != nil && Self.latentNames.contains(String(name)):
+      return latent?.extents(of: String(name), hidden, headCount)
+    case "q_proj":
+      let formula = rowsPerQuery == 1 ? queries.formula : "\(rowsPerQuery) · \(queries.formula)"
+      return [Extent(count: rowsPerQuery * queries.count, formula: formula), hidden]
     case "k_proj", "v_proj": return [keys, hidden]
     case "o_proj", "dense": return [hidden, queries]
     case "qkv_proj":
@@ -73,6 +80,10 @@ extension ModelSizes {
       // A matrix of one row in ERNIE.
       return stem.contains("moe_statics") ? [Extent(count: 1, formula: "1"), experts] : [experts]
     case "enorm", "hnorm": return [hidden]
+    case "router": return [experts, hidden]
+    case "sinks": return [Extent(count: headCount, formula: "num_attention_heads")]
+    case "gate_proj_bias", "up_proj_bias": return [experts, inner]
+    case "down_proj_bias": return [experts, hidden]
     case "shared_expert_gate": return [Extent(count: 1, formula: "1"), hidden]
     case "query_layernorm", "key_layernorm": return [head]
     case "q_norm": return [normsAllHeads ? queries : head]
@@ -81,6 +92,11 @@ extension ModelSizes {
     }
   }
 
+  private static let latentNames: Set<String> = [
+    "q_proj", "q_a_proj", "q_a_layernorm", "q_b_proj", "kv_a_proj_with_mqa", "kv_a_layernorm",
+    "k_b_proj", "v_b_proj", "o_proj",
+  ]
+
   /// The extents of matrices of all experts that a table names with their ending `weight`.
   private func extents(
     ofCompleteName name: String, _ experts: ExpectedShape.Extent, _ doubled: ExpectedShape.Extent,
@@ -88,7 +104,8 @@ extension ModelSizes {
   ) -> [ExpectedShape.Extent]? {
     switch name.split(separator: ".").dropLast().last {
     case "input_linear": [experts, doubled, hidden]
-    case "output_linear": [experts, hidden, inner]
+    case "output_linear", "down_proj": [experts, hidden, inner]
+    case "gate_proj", "up_proj": [experts, inner, hidden]
     default: nil
     }
   }
@@ -102,5 +119,60 @@ extension ModelSizes {
       return .init(count: width, formula: "the inner width of shared experts")
     }
     return .init(count: feedForwardSize, formula: "intermediate_size")
+  }
+}
+
+extension LatentAttentionSizes {
+  /// The extents of a tensor of attention.
+  fileprivate func extents(
+    of name: String, _ hidden: ExpectedShape.Extent, _ headCount: Int
+  ) -> [ExpectedShape.Extent]? {
+    typealias Extent = ExpectedShape.Extent
+    let heads = Extent(count: headCount, formula: "num_attention_heads")
+    let queries = Extent(
+      count: headCount * headSize,
+      formula: "num_attention_heads · (qk_nope_head_dim + qk_rope_head_dim)")
+    let values = Extent(count: headCount * valueSize, formula: "num_attention_heads · v_head_dim")
+    let queryRank = self.queryRank.map { Extent(count: $0, formula: "q_lora_rank") }
+    let rank = Extent(count: keyValueRank, formula: "kv_lora_rank")
+    let compressed = Extent(
+      count: keyValueRank + rotatedSize, formula: "(kv_lora_rank + qk_rope_head_dim)")
+    switch name {
+    case "q_proj": return queryRank == nil ? [queries, hidden] : nil
+    case "q_a_proj": return queryRank.map { [$0, hidden] }
+    case "q_a_layernorm": return queryRank.map { [$0] }
+    case "q_b_proj": return queryRank.map { [queries, $0] }
+    case "kv_a_proj_with_mqa": return [compressed, hidden]
+    case "kv_a_layernorm": return [rank]
+    case "k_b_proj": return [heads, rank, Extent(count: plainSize, formula: "qk_nope_head_dim")]
+    case "v_b_proj": return [heads, Extent(count: valueSize, formula: "v_head_dim"), rank]
+    default: return [hidden, values]
+    }
+  }
+}
+
+extension LinearAttentionSizes {
+  /// The extents of a tensor of linear attention, as llama.cpp arranges it.
+  fileprivate func extents(
+    of stem: String, _ hidden: ExpectedShape.Extent
+  ) -> [ExpectedShape.Extent]? {
+    typealias Extent = ExpectedShape.Extent
+    let heads = Extent(count: valueHeadCount, formula: "linear_num_value_heads")
+    let values = Extent(
+      count: valueRowCount, formula: "linear_num_value_heads · linear_value_head_dim")
+    let channels = Extent(count: channelCount, formula: "the rows of queries, keys and values")
+    switch stem {
+    case "linear_attn.in_proj_qkv": return [channels, hidden]
+    case "linear_attn.in_proj_z": return [values, hidden]
+    case "linear_attn.in_proj_a", "linear_attn.in_proj_b": return [heads, hidden]
+    case "linear_attn.in_proj_ba":
+      return [Extent(count: 2 * heads.count, formula: "2 · \(heads.formula)"), hidden]
+    case "linear_attn.conv1d":
+      return [channels, Extent(count: kernelSize, formula: "linear_conv_kernel_dim")]
+    case "linear_attn.A_log", "linear_attn.dt_bias": return [heads]
+    case "linear_attn.norm": return [Extent(count: headSize, formula: "linear_value_head_dim")]
+    case "linear_attn.out_proj": return [hidden, values]
+    default: return nil
+    }
   }
 }

@@ -14,6 +14,11 @@ package struct ExpertKeys: Sendable {
   var sharedWidth: String?
   /// The number of first layers that have no experts; nil if all layers have.
   var leadingCount: String?
+
+  /// The keys of DeepSeek, which others have taken over.
+  static let deepSeek = ExpertKeys(
+    counts: ["n_routed_experts"], width: "moe_intermediate_size", sharedCount: "n_shared_experts",
+    leadingCount: "first_k_dense_replace")
 }
 
 /// The numbers that determine the shapes of experts.

@@ -28,6 +28,10 @@ package struct Hyperparameters: Sendable, Hashable {
   package let isCausal: Bool
   /// The number of experts that a token uses; nil without experts.
   package private(set) var usedExpertCount: Int?
+  /// The number of groups of experts: `n_group`; nil if the source does not state it.
+  package private(set) var expertGroupCount: Int?
+  /// The number of groups in which routers choose: `topk_group`.
+  package private(set) var usedExpertGroupCount: Int?
   /// The values of the architecture's `multipliers`, in their order.
   package private(set) var multipliers: [Double] = []
   /// The number of layers that a vision tower adds to; nil if the architecture has no such tower.
@@ -67,6 +71,16 @@ package struct Hyperparameters: Sendable, Hashable {
     case expertInterval
     /// The number of layers that predict several tokens at once, also 0.
     case predictionLayers
+    /// The same, unless it is 0.
+    case predictionLayersIfAny
+    /// The ranks and the sizes of heads of latent attention.
+    case latentAttention
+    /// The sizes of linear attention, and the layers that have it.
+    case linearAttention
+    /// Like `ropeSections`, with those of Qwen 3.5 if the source states none.
+    case ropeSectionsOfQwen
+    /// The number of groups of experts, and of those in which routers choose.
+    case expertGroups
     /// A statement that experts are one group, in which routers choose.
     case oneExpertGroup
     /// A statement that routers compute sigmoids.
@@ -104,8 +118,7 @@ package struct Hyperparameters: Sendable, Hashable {
     }
     normEpsilon = epsilon
     rope = try RopeParameters(
-      values, headSize: sizes.headSize, contextLength: contextLength,
-      scalings: architecture.traits.ropeScalings)
+      values, headSize: sizes.headSize, contextLength: contextLength, architecture.traits)
     isCausal = values["is_causal"]?.bool ?? true
     for key in architecture.hyperparameters {
       try read(key, values, architecture, tokenCount: tokenCount)
@@ -136,12 +149,16 @@ package struct Hyperparameters: Sendable, Hashable {
           keys.usedCount, "at most the number of experts", JSONValue(count))
       }
       usedExpertCount = count
+    case .expertGroups:
+      expertGroupCount = try values.count("n_group")
+      usedExpertGroupCount = try values.count("topk_group")
     case .deepstackCount:
       deepstackCount = values["vision_config"]?["deepstack_visual_indexes"]?.array?.count ?? 0
     case .rotatedCount, .originalContextLength, .ropeAttentionFactor, .ropeSections, .slidingLayers,
       .everySlidingLayer, .slidingBase, .noRopeScaling, .expertCount, .expertWidth,
       .sharedExpertCount, .sharedExpertWidth, .leadingCount, .expertInterval, .oneExpertGroup,
-      .predictionLayers, .sigmoidRouter:
+      .predictionLayers, .sigmoidRouter, .latentAttention, .linearAttention,
+      .ropeSectionsOfQwen, .predictionLayersIfAny:
       break
     }
   }

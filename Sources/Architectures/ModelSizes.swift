@@ -10,8 +10,10 @@ package struct ModelSizes: Sendable, Hashable {
   package let predictionLayerCount: Int
   /// The width of the residual stream: `hidden_size`.
   package let hiddenSize: Int
-  /// The inner width of a feed-forward network: `intermediate_size`.
+  /// The inner width of a feed-forward network: `intermediate_size`, or else that of an expert.
   package let feedForwardSize: Int
+  /// Whether the source states `feedForwardSize`.
+  package let statesFeedForwardSize: Bool
   /// The number of heads of queries: `num_attention_heads`.
   package let headCount: Int
   /// The number of heads of keys, and of values: `num_key_value_heads`.
@@ -22,6 +24,14 @@ package struct ModelSizes: Sendable, Hashable {
   package let statesHeadSize: Bool
   /// The sizes of experts; nil without experts.
   package let experts: ExpertSizes?
+  /// The sizes of latent attention, with which `headSize` is that of what is rotated; otherwise nil.
+  package let latent: LatentAttentionSizes?
+  /// The sizes of linear attention; nil if no layer has it.
+  package let linear: LinearAttentionSizes?
+  /// Whether each layer has linear attention; empty without such layers.
+  package let linearLayers: [Bool]
+  /// The rows of the projection to queries for each row of queries: 2 if it also makes gates.
+  package let rowsPerQuery: Int
 
   // Tables of rotary embeddings have a number for each pair of rows; this limits their size.
   private static let headSizeLimit = 1 << 16
@@ -42,26 +52,41 @@ package struct ModelSizes: Sendable, Hashable {
     let predictionLayers = try values.wholeNumber("num_nextn_predict_layers")
     predictionLayerCount = architecture.predictionNames.isEmpty ? 0 : predictionLayers ?? 0
     hiddenSize = try values.required("hidden_size")
-    feedForwardSize = try values.required("intermediate_size")
+    let width = try values.count("intermediate_size")
+    statesFeedForwardSize = width != nil
     headCount = try values.required("num_attention_heads")
-    keyValueHeadCount = try values.count("num_key_value_heads") ?? headCount
+    let latent = try architecture.hasLatentAttention ? LatentAttentionSizes(values) : nil
+    self.latent = latent
+    // llama.cpp has one head of keys and values then: the compressed ones.
+    keyValueHeadCount =
+      latent == nil ? try values.count("num_key_value_heads") ?? headCount : 1
     guard headCount % keyValueHeadCount == 0 else {
       throw ConfigValues.fault(
         "num_key_value_heads", "a divisor of num_attention_heads, \(headCount)",
         JSONValue(keyValueHeadCount))
     }
-    let stated = try values.count("head_dim")
-    statesHeadSize = stated != nil
+    let stated = try values.count(latent == nil ? "head_dim" : "qk_rope_head_dim")
+    statesHeadSize = latent == nil && stated != nil
     let derived = hiddenSize / headCount
     // A config that leaves the size out has the default of transformers. Some programs write configs
     // for which the weights have the other default.
     let isStated = (config["head_dim"] ?? .null) != .null
-    let isDerived = !isStated && queryRowCount == headCount * derived
+    rowsPerQuery = architecture.gatesQueries ? 2 : 1
+    let isDerived =
+      latent == nil && !isStated && queryRowCount == rowsPerQuery * headCount * derived
     headSize = isDerived ? derived : stated ?? derived
     try Self.check(headSize, atMost: Self.headSizeLimit, "rows in a head", "head_dim")
-    experts = try architecture.experts.map { keys throws(ModelError) in
+    let experts = try architecture.experts.map { keys throws(ModelError) in
       try ExpertSizes(values, keys)
     }
+    self.experts = experts
+    guard let width = width ?? experts?.width else {
+      throw ConfigValues.fault("intermediate_size", "a whole number above 0", nil)
+    }
+    feedForwardSize = width
+    let hasLinearLayers = !architecture.linearNames.names.isEmpty
+    linear = hasLinearLayers ? try LinearAttentionSizes(values) : nil
+    linearLayers = hasLinearLayers ? try values.linearLayers(layerCount) : []
   }
 
   /// The number of experts of a layer; nil without experts.
@@ -87,11 +112,13 @@ package struct ModelSizes: Sendable, Hashable {
     layerCount = blockCount - predictionLayerCount
     hiddenSize = try values.required("embedding_length")
     feedForwardSize = try values.required("feed_forward_length")
+    statesFeedForwardSize = true
     headCount = try values.required("attention.head_count")
     keyValueHeadCount = try values.count("attention.head_count_kv") ?? headCount
     let stated = try values.count("attention.key_length")
     statesHeadSize = stated != nil
     headSize = stated ?? hiddenSize / headCount
+    (latent, linear, linearLayers, rowsPerQuery) = (nil, nil, [], 1)
     experts = try ExpertSizes(values)
   }
 }

@@ -11,11 +11,11 @@ extension RopeParameters {
   ///   - config: The config.
   ///   - headSize: The number of rows of a head.
   ///   - contextLength: The context length of the model.
-  ///   - scalings: The ways to scale angles that the architecture has.
+  ///   - traits: What llama.cpp computes for the architecture.
   /// - Throws: `malformed` for values that are missing or invalid, and for a scaling without its
   ///   type; `unsupported` for a scaling of sliding layers.
   init(
-    _ config: ConfigValues, headSize: Int, contextLength: Int, scalings: Set<Kind>
+    _ config: ConfigValues, headSize: Int, contextLength: Int, _ traits: RuntimeTraits
   ) throws(ModelError) {
     for key in ["rope_scaling", "rope_parameters"] {
       if let value = config[key], value.members == nil {
@@ -45,10 +45,15 @@ extension RopeParameters {
     let known = (values[original] ?? config[original])?.int
     if type == "su" { type = Kind.longrope.rawValue }
     // Phi 3 has only longrope. Transformers reads the original length beside the object there.
-    let isPhi = scalings == [.longrope]
+    let isPhi = traits.ropeScalings == [.longrope]
     if isPhi, type == Kind.yarn.rawValue { type = Kind.longrope.rawValue }
     let length = (isPhi ? config[original]?.int : nil) ?? known ?? contextLength
-    scaling = try Self.scaling(type, values, length, pairCount: rotatedCount / 2)
+    var scaling = try Self.scaling(type, values, length, pairCount: rotatedCount / 2)
+    if traits.roundsYarnLimits, case .yarn(var yarn) = scaling {
+      yarn.truncates = true
+      scaling = .yarn(yarn)
+    }
+    self.scaling = scaling
     let needsLength = [.yarn, .longrope].contains(scaling.kind)
     originalContextLength = needsLength ? length : known
     guard case .longrope = scaling else { return }
@@ -200,9 +205,8 @@ extension RopeParameters.Yarn {
     betaSlow = try nonzero("beta_slow")
     truncates = values["truncate"]?.bool ?? true
     attentionFactor = try values.number("attention_factor")
-    guard attentionFactor == nil, let scale = try nonzero("mscale"),
-      let scaleOfAll = try nonzero("mscale_all_dim")
-    else { return }
+    scaleOfAll = try nonzero("mscale_all_dim")
+    guard attentionFactor == nil, let scale = try nonzero("mscale"), let scaleOfAll else { return }
     attentionFactor =
       Self.attention(factor, scale: scale) / Self.attention(factor, scale: scaleOfAll)
   }

@@ -66,6 +66,8 @@ package struct RopeParameters: Sendable, Hashable {
     package var extrapolationFactor: Double?
     /// The factor of attention that `attention_factor` states, or `mscale` and `mscale_all_dim`.
     package var attentionFactor: Double?
+    /// `mscale_all_dim`, which also scales scores in latent attention; nil if it is not stated.
+    package var scaleOfAll: Double?
     /// `beta_fast`.
     package var betaFast: Double?
     /// `beta_slow`.

@@ -54,6 +54,8 @@ package struct RuntimeTraits: Sendable {
   package var biasKeys: [(key: String, tensors: Set<String>)] = []
   /// The ways to scale rotary embeddings.
   package var ropeScalings: Set<RopeParameters.Kind> = [.linear, .dynamic, .yarn]
+  /// Whether the limits of YaRN are rounded to whole pairs, also if a config says that they are not.
+  package var roundsYarnLimits = false
   /// Whether only the first numbers of a head may be rotated.
   package var rotatesPartly = false
   /// Whether the heads of queries must have as many rows together as the model is wide.

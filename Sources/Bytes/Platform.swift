@@ -19,6 +19,9 @@ package enum Platform {
   /// The natural logarithm of a number.
   package static func logarithm(_ number: Double) -> Double { log(number) }
 
+  /// e to the power of a number, rounded to float32 from double precision.
+  package static func exponential(_ number: Float) -> Float { Float(exp(Double(number))) }
+
   /// A number to the power of another.
   package static func power(_ base: Float, _ exponent: Float) -> Float { powf(base, exponent) }
 

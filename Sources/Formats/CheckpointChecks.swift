@@ -147,7 +147,8 @@ struct CheckpointChecks {
       architecture.requiredNames(
         layerCount: layerCount, expertCount: expertCount,
         leadingCount: sizes.experts?.leadingCount ?? 0,
-        predictionCount: sizes.predictionLayerCount, isStacked: isStacked)
+        predictionCount: sizes.predictionLayerCount, isStacked: isStacked,
+        linearLayers: sizes.linearLayers)
       + optionalNames(sizes)
     let required = weights + architecture.biasNames(of: requiredBiases, layerCount: layerCount)
     let missing = required.filter { !present.contains(ExactName($0)) }
@@ -168,8 +169,7 @@ struct CheckpointChecks {
 
   /// The names of the weights that all layers have by a key of the config.
   private func optionalNames(_ sizes: ModelSizes) -> [String] {
-    let (key, names) = architecture.optionalNames
-    guard config[key]?.bool == true else { return [] }
+    let names = architecture.optionalNames.filter { $0.areIn(config) }.flatMap(\.names)
     return (0..<sizes.layerCount + sizes.predictionLayerCount).flatMap { layer in
       names.map { "model.layers.\(layer).\($0.huggingFace).weight" }
     }

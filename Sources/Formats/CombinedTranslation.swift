@@ -1,3 +1,4 @@
+package import Architectures
 package import TensorModel
 
 /// A translation of the tensors that another one names.

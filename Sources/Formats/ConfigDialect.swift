@@ -82,6 +82,8 @@ struct LayerGroups: Hashable, Sendable {
   var bits: Int
   /// The number of columns of a group; −1 for a whole row if the dialect writes rows this way.
   var size: Int
+  /// How codes become numbers, as MLX names it.
+  var mode = "affine"
 
   /// The most common pair; of equally common ones the one with fewer bits, then fewer columns.
   static func mostCommon(_ layers: [LayerGroups]) -> LayerGroups? {
@@ -89,7 +91,8 @@ struct LayerGroups: Hashable, Sendable {
     for groups in layers { counts[groups, default: 0] += 1 }
     // A tie is broken by value, so that the output does not depend on the order of a hash table.
     return counts.max {
-      ($0.value, -$0.key.bits, -$0.key.size) < ($1.value, -$1.key.bits, -$1.key.size)
+      ($0.value, -$0.key.bits, -$0.key.size, $0.key.mode)
+        < ($1.value, -$1.key.bits, -$1.key.size, $1.key.mode)
     }?.key
   }
 }

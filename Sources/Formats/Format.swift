@@ -68,10 +68,11 @@ extension Format {
   package func admission(of tensor: TensorInfo) -> Admission {
     let admission = carries(tensor.encoding)
     if case .refused = admission { return admission }
-    guard case .grouped(let grouping) = tensor.encoding else { return admission }
+    guard tensor.hasParts else { return admission }
     if let ending = codec.groupedNameEnding, !tensor.name.hasSuffix(ending) {
       return .refused("\(name) quantizes only tensors whose names end in \(ending)")
     }
+    guard case .grouped(let grouping) = tensor.encoding else { return admission }
     return codec.shapeRefusal(tensor.shape, grouping).map { .refused($0) } ?? admission
   }
 

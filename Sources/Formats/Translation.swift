@@ -1,11 +1,5 @@
+package import Architectures
 package import TensorModel
-
-/// A program that runs models, and has its own names and forms for their tensors.
-package enum Runtime: String, Sendable, Hashable {
-  case llamaCpp = "llama.cpp"
-  case mlxLM = "mlx-lm"
-  case transformers
-}
 
 /// How the tensors of a model become those of another runtime.
 package protocol Translation: Sendable {

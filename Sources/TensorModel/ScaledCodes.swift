@@ -66,6 +66,18 @@ public struct ScaledCodes: Sendable, Hashable {
   }
 }
 
+extension ScaledCodes {
+  /// MXFP4.
+  package static let mxfp4 = ScaledCodes(
+    codes: .f4, scales: .f8e8m0, tileRows: 1, tileColumns: 32)
+
+  /// Whether they are MXFP4: codes of four bits, and a power of two for each 32 columns.
+  package var isMXFP4: Bool {
+    codes == .f4 && table == nil && scales == .f8e8m0 && nesting == nil && tileRows == 1
+      && tileColumns == 32 && factor == .none
+  }
+}
+
 extension ScaledCodes: CustomStringConvertible {
   /// The name of the table, or of the type of the codes.
   public var name: String { table ?? codes.name }

@@ -23,9 +23,9 @@ extension Model {
     _ tensor: Int, _ partition: BlockPartition, units: Range<Int>, into parts: inout [[UInt8]],
     skipping skipped: Set<Int> = []
   ) throws(ModelError) {
-    let stored = gathered[tensor].parts
-    if parts.count != stored.count { parts = stored.map { _ in [] } }
-    for part in stored.indices {
+    let partCount = partition.layouts.count
+    if parts.count != partCount { parts = Array(repeating: [], count: partCount) }
+    for part in 0..<partCount {
       let layout = partition.layouts[part]
       let range = layout.range(of: units)
       let count = skipped.contains(part) ? 0 : range.count * layout.stripeCount
@@ -35,9 +35,22 @@ extension Model {
         let start = stripe * layout.stripeByteCount + range.lowerBound
         let target = stripe * range.count..<(stripe + 1) * range.count
         try parts[part].change(target) { (span) throws(ModelError) in
-          try reader.read(stored[part], at: start, into: &span)
+          try readPart(tensor, part, at: start, into: &span)
         }
       }
+    }
+  }
+
+  /// Fills `bytes` from an offset of a part of a tensor.
+  ///
+  /// Throws what reading throws.
+  package func readPart(
+    _ tensor: Int, _ part: Int, at offset: Int, into bytes: inout MutableRawSpan
+  ) throws(ModelError) {
+    if gathered[tensor].view != nil {
+      try readView(tensor, part, at: offset, into: &bytes)
+    } else {
+      try reader.read(gathered[tensor].parts[part], at: offset, into: &bytes)
     }
   }
 

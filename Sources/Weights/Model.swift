@@ -23,6 +23,8 @@ public struct Model: Sendable {
 
   package let reader: any StoredReader
   package let gathered: [GatheredTensor]
+  /// The model whose tensors the views are read from; nil without views.
+  let origin: ModelOrigin?
 
   /// Opens a file, a folder, or an index of shards; reads headers, but no weights.
   ///
@@ -48,6 +50,7 @@ public struct Model: Sendable {
     _ limits: ReadLimits, isAdapter: Bool
   ) throws(ModelError) {
     self.path = path
+    origin = nil
     format = refined.format
     self.reader = reader
     self.isAdapter = isAdapter || reader.metadata["general.type"]?.text == "adapter"
@@ -86,6 +89,22 @@ public struct Model: Sendable {
     }
     catalog = Catalog(
       tensors: gathered.map(\.info), metadata: reader.metadata, companions: reader.companions)
+  }
+
+  /// A model with weights that are read from those of another one.
+  init(_ gathered: [GatheredTensor], from origin: ModelOrigin) {
+    let model = origin.model
+    self.origin = origin
+    path = model.path
+    format = model.format
+    reader = model.reader
+    isAdapter = model.isAdapter
+    notes = model.notes
+    packedFault = model.packedFault
+    self.gathered = gathered
+    catalog = Catalog(
+      tensors: gathered.map(\.info), metadata: model.catalog.metadata,
+      companions: model.catalog.companions)
   }
 
   /// The error for the first tensor of packed words that the codec did not make a weight of.
@@ -160,14 +179,20 @@ public struct Model: Sendable {
     return document.array ?? []
   }
 
-  /// The stored tensors of a weight, in the codec's order.
+  /// The stored tensors of a weight, in the codec's order; those of a view as if it were stored.
   package func parts(of tensor: Int) -> [StoredTensor] {
-    let (parts, layouts) = (gathered[tensor].parts, gathered[tensor].layouts)
-    return parts.indices.map { part in
-      var stored = reader.stored[parts[part]]
-      if !layouts.isEmpty { stored.rows = layouts[part] }
+    let weight = gathered[tensor]
+    if weight.view != nil { return viewedParts(of: tensor) }
+    return weight.parts.indices.map { part in
+      var stored = reader.stored[weight.parts[part]]
+      if !weight.layouts.isEmpty { stored.rows = weight.layouts[part] }
       return stored
     }
+  }
+
+  /// Where the bytes of a part are in a file, if they are there as `read` gives them; otherwise nil.
+  package func location(of tensor: Int, part: Int) -> StoredLocation? {
+    gathered[tensor].view == nil ? reader.location(of: gathered[tensor].parts[part]) : nil
   }
 
   /// Whether writing to a path would change a file of the model, or the folder that contains it.

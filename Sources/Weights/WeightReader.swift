@@ -17,7 +17,7 @@ package struct WeightReader {
     fileprivate let shape: Shape
     fileprivate let unitsPerRow: Int
     /// The number of rows that can only be read together.
-    fileprivate var rowStep: Int { unitsPerRow == 1 ? partition.unitsPerStep : 1 }
+    var rowStep: Int { unitsPerRow == 1 ? partition.unitsPerStep : 1 }
     /// The number of runs; a run is a block of the partition.
     package var runCount: Int { partition.blockCount }
   }
@@ -26,9 +26,10 @@ package struct WeightReader {
   package func tensor(_ index: Int) -> Tensor? {
     let info = model.catalog.tensors[index]
     guard info.isDecodable else { return nil }
+    let parts = model.parts(of: index)
+    let isByRows = info.hasParts || parts[0].rows.rowsPerStep != 1
     let partition = BlockPartition(
-      info, model.parts(of: index), unit: info.hasParts ? .row : .element,
-      runElementCount: Self.runElementCount)
+      info, parts, unit: isByRows ? .row : .element, runElementCount: Self.runElementCount)
     let unit = partition.elementsPerUnit
     return Tensor(
       index: index, partition: partition, shape: info.shape,

@@ -44,7 +44,8 @@ import Testing
       ("\($0.huggingFace).\(ending)", "\($0.gguf).\(ending)")
     }
     let stems =
-      architecture.layerNames + architecture.laterNames + architecture.optionalNames.names
+      architecture.layerNames + architecture.laterNames
+      + architecture.optionalNames.flatMap(\.names)
     let inside = stems.map {
       ("model.layers.\(layer).\($0.huggingFace).\(ending)", "blk.\(layer).\($0.gguf).\(ending)")
     }

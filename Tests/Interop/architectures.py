@@ -41,6 +41,7 @@ class Case:
     edit: Callable[[Path], None] | None = None  # a change of the saved folder
     shard: str = "1GB"
     auto: str = "AutoModelForCausalLM"  # the class of transformers that loads it
+    options: tuple[str, ...] = ()  # for llama.cpp's converter
 
     def __str__(self) -> str:
         return self.name

@@ -183,8 +183,9 @@ def exponents(scale: torch.Tensor) -> torch.Tensor:
 
 
 def fp4(packed: torch.Tensor) -> torch.Tensor:
-    rows, words = packed.shape
-    return unpack_fp4_from_uint8(packed.view(torch.uint8), rows, words * 2, torch.float32)
+    rows = packed.view(torch.uint8).flatten(0, -2)
+    values = unpack_fp4_from_uint8(rows, len(rows), rows.shape[-1] * 2, torch.float32)
+    return values.reshape(*packed.shape[:-1], -1)
 
 
 def fp6(packed: torch.Tensor) -> torch.Tensor:
@@ -249,13 +250,13 @@ DECODERS = {
         lambda parts: fp4(parts[".weight"]),
         lambda parts: parts[".weight_scale_2"],
     ),
+    "mxfp4 gpt-oss": by_scale("_scales", lambda parts: fp4(parts["_blocks"].flatten(-2))),
     "fp8 experts": by_scale("_scale_inv", lambda parts: parts[""].float()),
     "fp8 llama 4": by_scale("_scale", lambda parts: parts[""].float()),
     "fp8 modelopt": by_scale(".weight_scale"),
     "fp8 fbgemm": by_scale(".weight_scale"),
     "fp8 mistral": by_scale(".qscale_weight"),
-    "fp8 e4m3, bare": lambda parts: parts[".weight"].float(),
-    "fp8 e5m2, bare": lambda parts: parts[".weight"].float(),
+    **{f"fp8 {type}, bare": lambda parts: parts[".weight"].float() for type in ("e4m3", "e5m2")},
     "bitsandbytes int8": lambda parts: parts[".weight"] * parts[".SCB"][:, None] / 127,
     "mlx experts": by_mlx(4, foreign.GROUP, "affine"),
 }
@@ -273,7 +274,7 @@ def expected(kind: str, tensors: dict) -> dict | None:
     for path in EXPERTS if kind in foreign.STACKS else foreign.LINEARS:
         start = foreign.LAYER + path
         parts = {key.removeprefix(start): part for key, part in tensors.items() if start in key}
-        name = start if "" in parts else f"{start}.weight"
+        name = start + next((end for end in ("", "_blocks") if end in parts), ".weight")
         weights[name] = DECODERS[kind](parts).float().numpy()
     return weights
 

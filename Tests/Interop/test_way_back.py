@@ -19,6 +19,7 @@ import torch
 import transformers
 from architecture_tokenizers import PRE_TOKENIZERS
 from architectures import CASES, Case
+from arranged_architectures import ARRANGED_CASES
 from expert_architectures import EXPERT_CASES
 from llama_runs import logits as llama_logits
 from other_architectures import OTHER_CASES
@@ -33,7 +34,7 @@ REFUSED = {
     "qwen2.5-vl": "no class for the text model",
     "qwen3-vl": "no class for the text model",
     "granite-moe": "no such tensor",
-}
+} | {case.name: "does not make the tensors of transformers" for case in ARRANGED_CASES}
 # The table of GELU, sums of norms plus one: with F32 weights nothing else differs.
 EXACT = 1e-5
 
@@ -62,7 +63,9 @@ def load(folder: Path):
     return model.eval(), {name for names in info.values() for name in names}
 
 
-@pytest.fixture(scope="module", params=[*CASES, *OTHER_CASES, *EXPERT_CASES], ids=str)
+@pytest.fixture(
+    scope="module", params=[*CASES, *OTHER_CASES, *EXPERT_CASES, *ARRANGED_CASES], ids=str
+)
 def made(request, pleat, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param.name)
     source = architectures.make(request.param, folder)

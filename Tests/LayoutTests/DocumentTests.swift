@@ -103,7 +103,18 @@ import Testing
       let row = try #require(rows.first { $0[1] == architecture.ggufName }, "\(types)")
       // Experts come back as matrices of their own.
       let hasMatrices = architecture.experts == nil || !architecture.expertNames.isEmpty
-      #expect((row[2] != "no") == (architecture.className != nil && hasMatrices), "\(types)")
+      let comesBack = hasMatrices && architecture.arrangements.isEmpty
+      #expect((row[2] != "no") == (architecture.className != nil && comesBack), "\(types)")
+    }
+  }
+
+  @Test("README.md and CHANGELOG.md state how many model types become GGUF")
+  func modelTypeCount() throws {
+    let count = Architectures.all.flatMap(\.modelTypes).count
+    for document in ["README.md", "CHANGELOG.md"] {
+      let bytes = try Files.bytes(of: Fixtures.repository + "/" + document)
+      let words = String(decoding: bytes, as: UTF8.self).split { $0 == " " || $0 == "\n" }
+      #expect(words.joined(separator: " ").contains(" \(count) model types"), "\(document)")
     }
   }
 

@@ -65,6 +65,7 @@ struct RepackTable {
         return (isRounded ? "`--round`" : "same") + ", with zero point"
       }
       return (source.offset == .zeroPoint ? "bias rounded" : "same, with bias") + type
+    case .rearrange: return "same" + type
     case .encode(_, .rows): return "decoded"
     case .encode, .moveMinima, .omit: return "?"
     }

@@ -104,8 +104,8 @@ extension MLXNames {
     MLXNames(modelTypes: ["llama4"], refusedGroups: transposedExperts),
     MLXNames(
       modelTypes: ["gpt_oss"],
-      refused: ["gate_up_proj", "gate_up_proj_bias", "down_proj", "down_proj_bias"].map {
-        Exclusion("mlp.experts.\($0)$", "mlx-lm reads these experts in MXFP4 only")
+      rules: ["gate_proj", "up_proj", "down_proj"].map {
+        MLXNameRule("mlp.experts.\($0)_bias", "mlp.experts.\($0).bias")
       }),
     MLXNames(
       modelTypes: ["gpt2"], rules: [MLXNameRule("^transformer", "")],

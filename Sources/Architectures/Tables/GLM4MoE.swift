@@ -9,16 +9,11 @@ extension Architecture {
     layerNames: CommonNames.attention + [
       ("input_layernorm", "attn_norm"), ("post_attention_layernorm", "post_attention_norm"),
     ],
-    experts: ExpertKeys(
-      counts: ["n_routed_experts"], width: "moe_intermediate_size",
-      sharedCount: "n_shared_experts", leadingCount: "first_k_dense_replace"),
+    experts: .deepSeek,
     expertNames: CommonNames.experts, leadingNames: CommonNames.feedForward,
     laterNames: CommonNames.router + CommonNames.sharedExperts,
-    predictionNames: [
-      ("eh_proj", "nextn.eh_proj"), ("enorm", "nextn.enorm"), ("hnorm", "nextn.hnorm"),
-      ("embed_tokens", "nextn.embed_tokens"), ("shared_head.head", "nextn.shared_head_head"),
-      ("shared_head.norm", "nextn.shared_head_norm"),
-    ], optionalNames: ("use_qk_norm", CommonNames.attentionNorms),
+    predictionNames: CommonNames.prediction,
+    optionalNames: [OptionalNames(key: "use_qk_norm", names: CommonNames.attentionNorms)],
     completeNames: [("mlp.gate.e_score_correction_bias", ["exp_probs_b.bias"])],
     specialTokens: [
       ("bos", "[gMASK]"), ("eot", "<|user|>"), ("eom", "<|observation|>"),

@@ -45,7 +45,7 @@ struct MLXChecks {
   /// The architecture, if Pleat knows all tensors that a model of it has in mlx-lm.
   private var architecture: Architecture? {
     guard let type = config["model_type"]?.string,
-      let architecture = Architectures.forModelType(type)
+      let architecture = Architectures.forModelType(type), architecture.isArrangedForMLX
     else { return nil }
     // Newer versions of transformers have other names for stacks of experts.
     let isKnown = tensors.contains { tensor in

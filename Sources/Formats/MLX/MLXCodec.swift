@@ -27,7 +27,8 @@ package struct MLXCodec: WeightCodec {
     case .plain(.f64): return .refused("mlx has no type F64")
     case .plain: return .exact
     case .foreign(let type): return .refused("mlx has no type \(type.name)")
-    case .scaled(let codes): return .refused("mlx has no type \(codes.name)")
+    case .scaled(let codes):
+      return codes.mlxMode == nil ? .refused("mlx has no mode for \(codes)") : .exact
     case .grouped(let grouping):
       guard !grouping.isScattered else {
         return .refused("mlx supports only groups of neighbouring columns, found \(grouping)")
@@ -44,10 +45,8 @@ package struct MLXCodec: WeightCodec {
   }
 
   package func parts(of info: TensorInfo) -> [StoredTensor] {
-    guard case .grouped(let grouping) = info.encoding else { return plainParts(of: info) }
     let path = Self.layerPath(of: info.name)
     let columns = info.shape.columnCount
-    let groups = columns / grouping.groupSize
     func part(_ name: String, _ role: PartRole, _ columns: Int, _ type: ScalarType) -> StoredTensor
     {
       let dimensions = info.shape.dimensions.dropLast() + [columns]
@@ -56,11 +55,21 @@ package struct MLXCodec: WeightCodec {
         shape: Shape(validating: Array(dimensions)) ?? info.shape, encoding: .plain(type),
         rowByteCount: columns * type.bitWidth / 8, byteCount: nil)
     }
-    return [
-      part(Self.weight, .codes, columns * grouping.bits / 32, .u32),
-      part(Self.scales, .scales, groups, grouping.parameters),
-      part(Self.biases, .biases, groups, grouping.parameters),
-    ]
+    switch info.encoding {
+    case .grouped(let grouping):
+      let groups = columns / grouping.groupSize
+      return [
+        part(Self.weight, .codes, columns * grouping.bits / 32, .u32),
+        part(Self.scales, .scales, groups, grouping.parameters),
+        part(Self.biases, .biases, groups, grouping.parameters),
+      ]
+    case .scaled(let codes):
+      return [
+        part(Self.weight, .codes, columns * codes.bitWidth / 32, .u32),
+        part(Self.scales, .scales, columns / (codes.tileColumns ?? columns), .u8),
+      ]
+    case .plain, .foreign: return plainParts(of: info)
+    }
   }
 
   package func gather(_ contents: StoredContents) throws(ModelError) -> [GatheredTensor] {
@@ -166,4 +175,17 @@ package struct MLXCodec: WeightCodec {
 
   /// The path of the layer that a weight belongs to.
   static func layerPath(of name: String) -> String { String(name.dropLast(weight.count)) }
+}
+
+extension ScaledCodes {
+  /// The mode of MLX with these codes and scales; nil if there is none.
+  var mlxMode: String? {
+    guard table == nil, nesting == nil, factor == .none, tileRows == 1 else { return nil }
+    return switch (codes, scales, tileColumns) {
+    case (.f4, .f8e8m0, 32): "mxfp4"
+    case (.f4, .f8e4m3, 16): "nvfp4"
+    case (.f8e4m3, .f8e8m0, 32): "mxfp8"
+    default: nil
+    }
+  }
 }

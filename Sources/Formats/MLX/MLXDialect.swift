@@ -18,11 +18,8 @@ package struct MLXDialect: ConfigDialect {
   /// The object: the most common groups, and an object for each layer with other groups.
   package func description(of tensors: [TensorInfo]) -> JSONValue? {
     let layers = tensors.compactMap { tensor -> (path: String, groups: LayerGroups)? in
-      guard case .grouped(let grouping) = tensor.encoding else { return nil }
-      return (
-        MLXCodec.layerPath(of: tensor.name),
-        LayerGroups(bits: grouping.bits, size: grouping.groupSize)
-      )
+      guard let groups = Self.groups(tensor.encoding) else { return nil }
+      return (MLXCodec.layerPath(of: tensor.name), groups)
     }
     guard let common = LayerGroups.mostCommon(layers.map(\.groups)) else { return nil }
     let others = layers.filter { $0.groups != common }.map {
@@ -40,7 +37,19 @@ package struct MLXDialect: ConfigDialect {
   private static func members(of groups: LayerGroups) -> [JSONValue.Member] {
     [
       .init("group_size", JSONValue(groups.size)), .init("bits", JSONValue(groups.bits)),
-      .init("mode", "affine"),
+      .init("mode", .string(groups.mode)),
     ]
+  }
+
+  /// The groups of a weight; nil for plain numbers.
+  private static func groups(_ encoding: Encoding) -> LayerGroups? {
+    switch encoding {
+    case .grouped(let grouping): LayerGroups(bits: grouping.bits, size: grouping.groupSize)
+    case .scaled(let codes):
+      codes.mlxMode.map { mode in
+        LayerGroups(bits: codes.bitWidth, size: codes.tileColumns ?? 0, mode: mode)
+      }
+    case .plain, .foreign: nil
+    }
   }
 }

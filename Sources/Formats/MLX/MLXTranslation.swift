@@ -1,4 +1,4 @@
-internal import Architectures
+package import Architectures
 package import Bytes
 package import TensorModel
 

@@ -11,7 +11,9 @@ package struct ScaledConfig: Sendable {
   let leavesActivationScales: Bool
 
   /// The methods of `quantization_config`, other than that of compressed-tensors.
-  private static let methods: Set<String> = ["fp8", "fbgemm_fp8", "modelopt", "bitsandbytes"]
+  private static let methods: Set<String> = [
+    "fp8", "fbgemm_fp8", "modelopt", "bitsandbytes", "mxfp4",
+  ]
 
   /// Reads a config; nil if no tool whose codes and scales Pleat knows has written it.
   package init?(_ config: JSONValue) {

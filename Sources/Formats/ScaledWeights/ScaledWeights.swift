@@ -85,6 +85,8 @@ package struct ScaledWeights {
     var scaleType: ScalarType
     /// The name of the weight.
     var name: String
+    /// Whether the codes have a dimension for the blocks of a row.
+    var isInBlocks = false
   }
 
   /// Names of scales of activations and caches: the last words.
@@ -102,6 +104,7 @@ package struct ScaledWeights {
   private func candidate(_ scales: Int) -> Candidate? {
     guard case .plain(let type) = stored[scales].encoding else { return nil }
     let name = stored[scales].name
+    if let blocks = blocks(scales) { return blocks }
     for ending in ["_scale_inv", "_scale", ".scales", ".scale"] where name.hasSuffix(ending) {
       let stem = String(name.dropLast(ending.count))
       let weight = ending.hasPrefix(".") ? stem + ".weight" : stem
@@ -125,6 +128,23 @@ package struct ScaledWeights {
       return found
     }
     return nil
+  }
+
+  /// The weight of gpt-oss whose scales a tensor holds: bytes in blocks of 32 codes, and exponents.
+  ///
+  /// It keeps the name of its blocks, because transformers decodes them to a transposed weight under
+  /// another name.
+  private func blocks(_ scales: Int) -> Candidate? {
+    let name = stored[scales].name
+    guard name.hasSuffix("_scales"), stored[scales].encoding == .plain(.u8),
+      case let blocks = name.dropLast("scales".count) + "blocks",
+      let codes = names[String(blocks)], stored[codes].encoding == .plain(.u8),
+      stored[codes].shape.rank > 2,
+      stored[codes].shape.dimensions == stored[scales].shape.dimensions + [16]
+    else { return nil }
+    return Candidate(
+      codes: codes, scales: scales, codeType: .f4, scaleType: .f8e8m0, name: String(blocks),
+      isInBlocks: true)
   }
 
   /// Stored code words for each scale in a row; nil if it is no whole number.
@@ -160,10 +180,12 @@ package struct ScaledWeights {
   private func gather(_ found: Candidate) throws(ModelError) -> GatheredTensor {
     try checkIsProduct(found)
     let (codes, scales) = (stored[found.codes], stored[found.scales])
-    let bits = codes.shape.columnCount.multipliedReportingOverflow(by: codes.scalarBits)
+    var extents = codes.shape.dimensions
+    if found.isInBlocks { extents.append(extents.removeLast() * extents.removeLast()) }
+    let bits = (extents.last ?? 0).multipliedReportingOverflow(by: codes.scalarBits)
     let columns = bits.overflow ? 0 : bits.partialValue / found.codeType.bitWidth
-    guard codes.shape.rank >= 2, codes.shape.elementCount > 0, columns > 0,
-      let shape = Shape(validating: codes.shape.dimensions.dropLast() + [columns]),
+    guard extents.count >= 2, codes.shape.elementCount > 0, columns > 0,
+      let shape = Shape(validating: extents.dropLast() + [columns]),
       let tile = Tile(shape, scales.shape, blockShape),
       tile.columns.map({ $0 * found.codeType.bitWidth % 8 == 0 }) ?? true
     else {
@@ -191,7 +213,9 @@ package struct ScaledWeights {
       RowLayout(
         stripeCount: 1, stripeByteCount: scales.byteCount, rowsPerStep: $0, bytesPerStep: scaleRow)
     }
-    var layouts = [codes.rows, rows ?? RowLayout(wholeByteCount: scales.byteCount)]
+    let codeRows = RowLayout(
+      rowByteCount: columns * found.codeType.bitWidth / 8, byteCount: codes.byteCount)
+    var layouts = [codeRows, rows ?? RowLayout(wholeByteCount: scales.byteCount)]
     var parts = [found.codes, found.scales]
     if let factor = found.factor {
       parts.append(factor.index)

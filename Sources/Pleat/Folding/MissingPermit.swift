@@ -20,7 +20,7 @@ extension Plan {
       case .encode(_, .groups): return job.source.isGrouped
       case .moveMinima: return true
       case .regroup(let grouping, _): return grouping.offset == .zeroPoint
-      case .encode(_, .rows), .copy, .omit: return false
+      case .encode(_, .rows), .copy, .rearrange, .omit: return false
       }
     }
   }

@@ -22,6 +22,7 @@ extension Plan {
     options: FoldOptions = FoldOptions()
   ) throws(ModelError) -> Plan {
     try model.requireNumbers()
+    let model = try model.arranged(for: destination.format)
     let changes = try model.changes(by: adapters)
     var options = options
     if options.biasType == nil, !options.dequantizes,

@@ -105,7 +105,7 @@ extension Model {
   ) throws(ModelError) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)
     try bytes.change(0..<count) { (bytes) throws(ModelError) in
-      try reader.read(gathered[tensor].parts[0], at: offset, into: &bytes)
+      try readPart(tensor, 0, at: offset, into: &bytes)
     }
     return bytes
   }

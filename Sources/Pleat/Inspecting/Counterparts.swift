@@ -1,3 +1,4 @@
+internal import Architectures
 internal import Bytes
 internal import Formats
 internal import Quantization

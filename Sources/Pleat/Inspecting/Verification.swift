@@ -1,4 +1,5 @@
 internal import Adapters
+internal import Architectures
 internal import Bytes
 internal import Formats
 internal import Kernels
@@ -83,6 +84,7 @@ public struct Verification: Sendable {
       try model.requireNumbers()
       try reference.requireNumbers()
     }
+    let reference = try reference.arranged(for: model.format)
     var changes = adapters.isEmpty ? [:] : try reference.changes(by: adapters)
     if let tie = try EmbeddingTie(reference) {
       let head = try reference.headChanges(tie, changes, adapters)

@@ -28,6 +28,7 @@ extension Plan {
     {
       try model.requireNumbers()
     }
+    let model = try model.arranged(for: destination.format)
     let planner = ConversionPlanner(
       format: destination.format, type: type,
       retypesPlain: model.needsTranslation(to: destination.format))
@@ -115,6 +116,8 @@ package struct ConversionPlanner {
     case .exact: return TensorWish(keeping: tensor, "stored exactly")
     case .rounded(let reason): return TensorWish(keeping: tensor, reason)
     case .refused(let reason):
+      let kept = "the same codes and scales"
+      if let wish = TensorWish(rearranging: tensor, for: format, kept) { return wish }
       if let wish = gainingZeroPoint(tensor) ?? gainingBias(tensor) { return wish }
       guard format.bits.isEmpty || tensor.isScaled, tensor.isDecodable else {
         throw ModelError(

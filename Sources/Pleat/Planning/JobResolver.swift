@@ -149,15 +149,15 @@ package struct JobResolver {
   ) -> Int? {
     // Rows that are reordered must be complete. A vector is reordered number by number.
     let keepsRows = wish.placement?.rowOrder == nil || wish.source.shape.rank < 2
-    guard source.count == 1, target.count == 1, keepsRows, !wish.source.isGrouped else {
-      return nil
-    }
+    guard source.count == 1, target.count == 1, keepsRows, !wish.source.isGrouped,
+      source[0].rows.rowsPerStep == 1
+    else { return nil }
     let (count, byteCount) = wish.source.encoding.block
     switch wish.transform {
     case .copy: return max(1, byteCount)
     case .encode(_, let encoder) where !wish.transform.foldsAdapters:
       return encoder.plainType.map { count * $0.bitWidth / 8 }
-    case .encode, .regroup, .moveMinima, .omit: return nil
+    case .encode, .regroup, .rearrange, .moveMinima, .omit: return nil
     }
   }
 
@@ -189,7 +189,7 @@ package struct JobResolver {
     let statesChecksums = format.container.features.contains(.provenance)
     let sources = source.indices.map { part -> StoredLocation? in
       guard part != edited?.field.part, source[part].rows.isContiguous,
-        let location = model.reader.location(of: model.gathered[index].parts[part])
+        let location = model.location(of: index, part: part)
       else { return nil }
       // From pleat file to pleat file, stated checksums stay valid. Otherwise, if either side has
       // checksums, the bytes must be read to compute or compare them.

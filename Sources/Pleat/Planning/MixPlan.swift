@@ -42,13 +42,19 @@ struct MixPlan {
       }
       return
     }
-    let translation =
-      subject.model.isGGUF ? nil : try subject.model.translation(of: subject.tensors)
+    let model = try subject.model.isGGUF ? subject.model : subject.model.arranged(for: .llamaCpp)
+    let added = subject.tensors.dropFirst(subject.model.catalog.tensors.count)
+    let tensors = model.catalog.tensors + added
+    let sources =
+      model.catalog.tensors.indices.map(model.origin)
+      + added.indices
+    let translation = model.isGGUF ? nil : try model.translation(of: tensors)
     // The tensors in llama.cpp's form, each with the indices of those that it is made of.
     var targets: [(info: TensorInfo, members: [Int])] = []
     var positions: [ExactName: Int] = [:]
-    for (index, tensor) in subject.tensors.enumerated() where index != subject.dropped {
-      guard let target = Self.target(tensor, translation.map { $0.placements[index] }) else {
+    for (position, tensor) in tensors.enumerated() where sources[position] != subject.dropped {
+      let index = sources[position]
+      guard let target = Self.target(tensor, translation.map { $0.placements[position] }) else {
         continue
       }
       if let known = positions[ExactName(target.name)] {
@@ -71,7 +77,8 @@ struct MixPlan {
       return recipe.override(of: targets[position].members.map { subject.tensors[$0].name })
     }
     for (target, choice) in zip(targets, found) {
-      for member in target.members { choices[member] = choice }
+      // A tensor that llama.cpp divides gets the type of its first part.
+      for member in target.members where choices[member] == nil { choices[member] = choice }
       if recipe.override(of: target.members.map { subject.tensors[$0].name }) != nil {
         ruled.formUnion(target.members)
       }

@@ -6,6 +6,31 @@ internal import TensorModel
 internal import Weights
 
 extension Model {
+  /// The model with tensors as a format arranges them: the same one if it does not change any.
+  ///
+  /// Throws `malformed` for tensors of other shapes than the config states, and `unsupported` for
+  /// those that Pleat would have to decode and cannot.
+  func arranged(for format: Format) throws(ModelError) -> Model {
+    guard !isGGUF else { return self }
+    if format.usesGGUFNames { return try arranged(for: .llamaCpp) }
+    if format.usesMLXNames { return try arranged(for: .mlxLM) }
+    return format.carries(.scaled(.mxfp4)) == .exact ? self : try arranged(for: .transformers)
+  }
+
+  /// The model with tensors as a runtime arranges them.
+  func arranged(for runtime: Runtime) throws(ModelError) -> Model {
+    guard let config = try configuration().map(TextConfig.merged),
+      let architecture = config["model_type"]?.string.flatMap(Architectures.forModelType)
+    else { return self }
+    do throws(ModelError) {
+      guard let views = try architecture.views(of: catalog.tensors, config, for: runtime)
+      else { return self }
+      return try viewed(views)
+    } catch {
+      throw error.located(file: path)
+    }
+  }
+
   /// The translation of tensors to the names of a runtime; nil if the destination needs none.
   ///
   /// `tensors` are those of the catalog, perhaps with more rows, then added ones. Throws

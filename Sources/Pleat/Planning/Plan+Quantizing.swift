@@ -26,6 +26,7 @@ extension Plan {
     demanding demand: QuantizationDemand = .nothing, adding adapters: [AppliedAdapter] = []
   ) throws(ModelError) -> Plan {
     try model.requireNumbers()
+    let model = try model.arranged(for: destination.format)
     var destination = destination
     destination.otherInputs += importance?.matrix.paths ?? []
     let changes = adapters.isEmpty ? [:] : try model.changes(by: adapters)
@@ -104,7 +105,7 @@ extension TensorWish {
       wish.transform = try adding(changes, to: quantizer)
     case .encode(_, .rows(let encoder)):
       wish.transform = .encode(changes.map { .adapter($0) }, .rows(encoder))
-    case .copy, .regroup, .moveMinima, .omit:
+    case .copy, .regroup, .rearrange, .moveMinima, .omit:
       // An adapter is folded into a tensor that keeps its encoding.
       let decision = try FoldPlanner(format).decide(source, changes)
       guard case .exact = decision.verdict else {

@@ -204,7 +204,8 @@ struct QuantizationPlanner {
       return TensorWish(
         decoding: tensor, to: wanted.parameters, "\(reason), stored in the type of the scales")
     }
-    if let codes = tensor.scaled {
+    if let wish = TensorWish(rearranging: tensor, for: format, reason) { return wish }
+    if let codes = tensor.scaled, format.carries(tensor.encoding) != .exact {
       let type = format.usesOneFloatType ? wanted.parameters : codes.decoded
       return TensorWish(decoding: tensor, to: type, "\(reason), decoded")
     }

@@ -1,4 +1,5 @@
 internal import Adapters
+package import Architectures
 package import Formats
 internal import Quantization
 package import TensorModel
@@ -61,7 +62,7 @@ extension TensorWish {
     switch transform {
     case .copy where source.encoding == .plain(.f32): break
     case .copy, .encode(_, .rows): retype(to: .f32)
-    case .encode(_, .groups), .regroup, .moveMinima, .omit: break
+    case .encode(_, .groups), .regroup, .rearrange, .moveMinima, .omit: break
     }
   }
 

@@ -1,5 +1,6 @@
 internal import Adapters
 package import Formats
+internal import Kernels
 package import TensorModel
 
 /// A planner's decision for one tensor, before its stored form and its location are resolved.
@@ -60,6 +61,18 @@ package struct TensorWish: Sendable {
   /// Creates a wish for a tensor that keeps its codes, with another offset or parameter type.
   package init(regrouping source: TensorInfo, to grouping: Grouping, _ reason: String) {
     self.init(source, to: .grouped(grouping), .regroup(grouping, offsetMoves: []), reason)
+  }
+
+  /// Creates a wish for MXFP4 in the other of its two layouts; nil if the format has none for it.
+  package init?(rearranging source: TensorInfo, for format: Format, _ reason: String) {
+    let encoding: Encoding
+    switch source.encoding {
+    case .scaled(let codes) where codes.isMXFP4: encoding = BlockType.mxfp4.encoding
+    case BlockType.mxfp4.encoding: encoding = .scaled(.mxfp4)
+    default: return nil
+    }
+    guard format.carries(encoding) == .exact else { return nil }
+    self.init(source, to: encoding, .rearrange, reason)
   }
 
   /// The tensor under the name of the source, in the shape of the target.

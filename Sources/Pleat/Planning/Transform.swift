@@ -12,6 +12,8 @@ package enum Transform: Sendable {
   ///
   /// Adapters with pooled inputs change the offsets.
   case regroup(Grouping, offsetMoves: [PairedChange])
+  /// Codes and scales keep their values, and their bytes are arranged anew: MXFP4 in blocks, or not.
+  case rearrange
   /// Blocks keep their codes and scales, and adapters with pooled inputs change the minima.
   case moveMinima([PairedChange])
   /// The tensor is left out, because the target computes it or cannot store it.
@@ -65,7 +67,7 @@ extension Transform {
   package var offsetMoves: [PairedChange] {
     switch self {
     case .encode(_, .groups(_, let moves)), .regroup(_, let moves), .moveMinima(let moves): moves
-    case .encode, .copy, .omit: []
+    case .encode, .copy, .rearrange, .omit: []
     }
   }
 
@@ -111,6 +113,7 @@ extension Transform {
     case .copy: return .copy
     case .omit: return .omit
     case .moveMinima: return .shift
+    case .rearrange: return .repack
     case .encode(_, .groups): return .quantize
     case .encode(_, let encoder):
       guard encoder.plainType != nil else { return .quantize }

@@ -1,4 +1,4 @@
-internal import Architectures
+package import Architectures
 package import Bytes
 package import TensorModel
 
@@ -65,7 +65,15 @@ package struct CheckpointTranslation: Translation {
     let slides = metadata["\(name).attention.sliding_window"]?.integer ?? 0 > 0
     let found = all.count > 1 ? all.filter { ($0.experts != nil) == hasExperts } : all
     let architecture = found.first { $0.hasSlidingLayers == slides } ?? found.first
-    if let architecture { return architecture }
+    if let architecture, architecture.arrangements.isEmpty { return architecture }
+    if let architecture {
+      throw ModelError(
+        .unsupported,
+        "Pleat does not make the tensors of transformers from those of llama.cpp here",
+        tensor: architecture.arrangements[0].name,
+        expected: "an architecture whose tensors llama.cpp stores one by one", found: name,
+        hint: Self.hint)
+    }
     let names = Set(Architectures.all.filter { $0.className != nil }.map(\.ggufName))
     let isPart = Architectures.named(name) != nil
     throw ModelError(

@@ -10,11 +10,13 @@ enum GGUFHyperparameters {
     writer.write("block_count", parameters.layerCount + parameters.predictionLayerCount)
     writer.write("context_length", parameters.contextLength)
     writer.write("embedding_length", parameters.hiddenSize)
-    writer.write("feed_forward_length", parameters.feedForwardSize)
+    if parameters.statesFeedForwardSize {
+      writer.write("feed_forward_length", parameters.feedForwardSize)
+    }
     writer.write("attention.head_count", parameters.headCount)
     writer.write("attention.head_count_kv", parameters.keyValueHeadCount)
     writer.write(architecture.normEpsilon.ggufKey, parameters.normEpsilon)
-    write(parameters.rope, to: &writer)
+    write(parameters.rope, isLatent: parameters.latent != nil, to: &writer)
     if parameters.statesHeadSize {
       writer.write("attention.key_length", parameters.headSize)
       writer.write("attention.value_length", parameters.headSize)
@@ -26,7 +28,8 @@ enum GGUFHyperparameters {
     for (multiplier, value) in zip(architecture.multipliers, parameters.multipliers) {
       writer.write(multiplier.ggufKey, value)
     }
-    for (flag, value) in zip(architecture.flags, parameters.flags) {
+    for (flag, value) in zip(architecture.flags, parameters.flags)
+    where value || architecture.statesFalseFlags {
       writer.write(flag.ggufKey, value)
     }
     return writer.metadata
@@ -54,6 +57,9 @@ enum GGUFHyperparameters {
     case .deepstackCount: writer.write("n_deepstack_layers", parameters.deepstackCount)
     case .predictionLayers:
       writer.write("nextn_predict_layers", parameters.predictionLayerCount)
+    case .predictionLayersIfAny:
+      guard parameters.predictionLayerCount > 0 else { return }
+      writer.write("nextn_predict_layers", parameters.predictionLayerCount)
     case .everySlidingLayer:
       guard parameters.slidingWindow != nil else { return }
       writer.write(
@@ -74,6 +80,13 @@ enum GGUFHyperparameters {
       writer.write("expert_shared_feed_forward_length", parameters.experts?.sharedWidth)
     case .leadingCount:
       writer.write("leading_dense_block_count", parameters.experts?.leadingCount)
+    case .linearAttention: write(parameters.sizes, to: &writer)
+    case .ropeSectionsOfQwen:
+      writer.write("rope.dimension_sections", parameters.rope.sections ?? [11, 11, 10])
+    case .latentAttention: write(parameters.latent, to: &writer)
+    case .expertGroups:
+      writer.write("expert_group_count", parameters.expertGroupCount)
+      writer.write("expert_group_used_count", parameters.usedExpertGroupCount)
     case .expertInterval: writer.write("interleave_moe_layer_step", 1)
     case .oneExpertGroup:
       writer.write("expert_group_count", 1)
@@ -82,7 +95,32 @@ enum GGUFHyperparameters {
     }
   }
 
-  private static func write(_ rope: RopeParameters, to writer: inout Writer) {
+  private static func write(_ sizes: ModelSizes, to writer: inout Writer) {
+    guard let linear = sizes.linear else { return }
+    writer.write("ssm.conv_kernel", linear.kernelSize)
+    writer.write("ssm.state_size", linear.headSize)
+    writer.write("ssm.group_count", linear.keyHeadCount)
+    writer.write("ssm.time_step_rank", linear.valueHeadCount)
+    writer.write("ssm.inner_size", linear.valueRowCount)
+    let others = repeatElement(false, count: sizes.predictionLayerCount)
+    writer.write("attention.recurrent_layers", sizes.linearLayers + others)
+    writer.write("full_attention_interval", linear.fullAttentionInterval)
+  }
+
+  /// Keys and values are those of one head, as long as the compressed ones and what is rotated.
+  private static func write(_ sizes: LatentAttentionSizes?, to writer: inout Writer) {
+    guard let sizes else { return }
+    writer.write("attention.q_lora_rank", sizes.queryRank)
+    writer.write("attention.kv_lora_rank", sizes.keyValueRank)
+    writer.write("attention.key_length", sizes.keyValueRank + sizes.rotatedSize)
+    writer.write("attention.value_length", sizes.keyValueRank)
+    writer.write("attention.key_length_mla", sizes.headSize)
+    writer.write("attention.value_length_mla", sizes.valueSize)
+  }
+
+  private static func write(
+    _ rope: RopeParameters, isLatent: Bool, to writer: inout Writer
+  ) {
     switch rope.scaling {
     // Llama 3 and longrope scale by factors in tensors.
     case .none, .dynamic, .llama3, .longrope, .unknown: break
@@ -99,6 +137,10 @@ enum GGUFHyperparameters {
       writer.write("rope.scaling.yarn_ext_factor", yarn.extrapolationFactor)
       writer.write("rope.scaling.yarn_beta_fast", yarn.betaFast)
       writer.write("rope.scaling.yarn_beta_slow", yarn.betaSlow)
+      if isLatent {
+        writer.write("rope.scaling.yarn_log_multiplier", yarn.scaleOfAll.map { 0.1 * $0 })
+        break
+      }
       // llama.cpp computes the default factor of attention itself, and multiplies it by this.
       let factor = yarn.relativeAttentionFactor
       if factor != 1 { writer.write("rope.scaling.attn_factor", factor) }

@@ -90,11 +90,15 @@ package struct GGUFTranslation: Translation {
   ) throws(ModelError) {
     var unknown: [String] = []
     var visionCount = 0
+    var predictionCount = 0
     for tensor in tensors {
       if TensorNames.isTower(tensor.name) {
         visionCount += 1
         placements.append(nil)
       } else if Self.isRecomputed(tensor.name, architecture) {
+        placements.append(nil)
+      } else if architecture.leavesOut(tensor.name, layerCount: parameters.layerCount) {
+        predictionCount += 1
         placements.append(nil)
       } else if try checks.accepts(tensor, parameters.sizes, tokenCount: tokenCount),
         let translated = try Self.translated(tensor, architecture, parameters)
@@ -106,6 +110,11 @@ package struct GGUFTranslation: Translation {
     }
     if visionCount > 0 {
       notes.append("the vision tower is left out: \(visionCount) tensors")
+    }
+    if predictionCount > 0 {
+      notes.append(
+        "llama.cpp has no place for the layers that predict several tokens: \(predictionCount) "
+          + "tensors are left out")
     }
     try checks.refuse(unknown)
   }
@@ -130,11 +139,13 @@ package struct GGUFTranslation: Translation {
       ofHuggingFaceName: tensor.name, headCount: parameters.headCount,
       keyValueHeadCount: parameters.keyValueHeadCount, headSize: parameters.headSize)
     let isNorm = name.hasSuffix("norm.weight")
-    if architecture.addsOneToNorms, isNorm { result.addend = 1 }
+    if architecture.addsOneToNorms, isNorm, !architecture.keepsNorm(name) { result.addend = 1 }
+    let isConvolution = name.hasSuffix("conv1d.weight")
     let isRouter =
       name.hasSuffix(".ffn_gate_inp.weight") || name.hasSuffix(".ffn_gate_inp_shexp.weight")
     result.isFloat32 =
-      tensor.shape.rank == 1 || isNorm || isRouter || !name.hasSuffix(".weight")
+      tensor.shape.rank == 1 || isNorm || isRouter || isConvolution
+      || !name.hasSuffix(".weight")
     return result
   }
 

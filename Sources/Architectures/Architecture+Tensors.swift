@@ -1,0 +1,132 @@
+package import Bytes
+package import TensorModel
+
+/// Which tensors the layers of a model have.
+extension Architecture {
+  /// The checkpoint names of the tensors that a model with so many layers and experts must have.
+  ///
+  /// The head is not one of them, because the embeddings may serve as the head.
+  ///
+  /// - Parameters:
+  ///   - layerCount: The number of layers.
+  ///   - expertCount: The number of experts in a layer that has experts.
+  ///   - leadingCount: The number of first layers that have none, if the architecture has such layers.
+  ///   - predictionCount: The number of layers after the last one, of `predictionNames`.
+  ///   - isStacked: Whether the experts of a layer are stacks.
+  ///   - linearLayers: Whether each layer has linear attention; empty without such layers.
+  /// - Returns: The names, with their endings.
+  package func requiredNames(
+    layerCount: Int, expertCount: Int, leadingCount: Int = 0, predictionCount: Int = 0,
+    isStacked: Bool = false, linearLayers: [Bool] = []
+  ) -> [String] {
+    let head = CommonNames.head[0].huggingFace
+    let outside = modelNames.map(\.huggingFace).filter { $0 != head }.map { $0 + ".weight" }
+    let experts = expertNames.flatMap { pair in
+      (0..<expertCount).map { index in
+        pair.huggingFace.split(separator: "*").joined(separator: "\(index)")
+      }
+    }
+    func names(_ pairs: [NamePair], _ others: [String] = []) -> [String] {
+      (pairs.map(\.huggingFace) + others).map { $0 + ".weight" }
+    }
+    let common = names(layerNames)
+    let complete = (isStacked ? stackNames : []) + completeNames
+    let later = names(laterNames, isStacked ? [] : experts) + complete.map(\.huggingFace)
+    let prediction = names(Array(predictionNames.prefix(3)))
+    let linear = names(linearNames.names, []) + linearNames.completeNames.map(\.huggingFace)
+    let full = names(fullNames)
+    let inside = (0..<layerCount + predictionCount).flatMap { layer in
+      let isLinear = layer < linearLayers.count && linearLayers[layer]
+      return
+        (common + (isLinear ? linear : full) + (layer < leadingCount ? names(leadingNames) : later)
+        + (layer < layerCount ? [] : prediction)).map {
+          "\(Self.huggingFaceLayers)\(layer).\($0)"
+        }
+    }
+    return outside + inside
+  }
+
+  /// Whether a tensor belongs to a layer that predicts several tokens, and llama.cpp has no place
+  /// for it.
+  package func leavesOut(_ name: String, layerCount: Int) -> Bool {
+    guard leavesOutPredictionLayers, let layer = place(inLayers: name)?.layer else { return false }
+    return Int(layer).map { $0 >= layerCount } ?? false
+  }
+
+  /// Whether a layer has a tensor, by its name in the tables.
+  ///
+  /// - Parameters:
+  ///   - stem: The name.
+  ///   - layer: The number of the layer.
+  ///   - sizes: The sizes of the model.
+  /// - Returns: Whether a model of these sizes can have the tensor.
+  package func hasTensor(_ stem: String, layer: Int, _ sizes: ModelSizes) -> Bool {
+    if predictionNames.contains(where: { $0.huggingFace == stem }) {
+      return layer >= sizes.layerCount
+    }
+    let isLinear = layer < sizes.linearLayers.count && sizes.linearLayers[layer]
+    if isLinear ? fullNames.contains(where: { $0.huggingFace == stem }) : isLinearName(stem) {
+      return false
+    }
+    let leadingCount = sizes.experts?.leadingCount ?? 0
+    if layer >= leadingCount { return !leadingNames.contains { $0.huggingFace == stem } }
+    let complete = (completeNames + stackNames).map(\.huggingFace)
+    return !complete.contains(stem)
+      && !(laterNames + expertNames).contains { $0.huggingFace == stem }
+  }
+
+  /// Whether GGUF stores a norm as it is, though it stores others plus one.
+  package func keepsNorm(_ ggufName: String) -> Bool {
+    normsWithoutOne.contains { ggufName.hasSuffix(".\($0).weight") }
+  }
+
+  private func isLinearName(_ stem: String) -> Bool {
+    linearNames.names.contains { $0.huggingFace == stem }
+      || linearNames.completeNames.contains { $0.huggingFace == stem }
+  }
+
+  /// The tensors that must have a bias, some by the keys of a config; by their names in llama.cpp.
+  package func statedBiases(_ config: JSONValue) -> Set<String> {
+    let keys = traits.biasKeys.filter { config[$0.key]?.bool == true }
+    return keys.reduce(into: traits.requiredBiases) { $0.formUnion($1.tensors) }
+  }
+
+  /// The tensors that may have a bias in llama.cpp, by their names there.
+  ///
+  /// Transformers ignores biases that the config does not state.
+  package func possibleBiases(_ config: JSONValue) -> Set<String> {
+    let keyed = traits.biasKeys.reduce(into: Set<String>()) { $0.formUnion($1.tensors) }
+    return traits.biases.subtracting(keyed).union(traits.biases.intersection(statedBiases(config)))
+  }
+
+  /// The checkpoint names of the biases of tensors, in all layers and outside of them.
+  package func biasNames(of tensors: Set<String>, layerCount: Int) -> [String] {
+    func stems(_ names: [NamePair]) -> [String] {
+      names.filter { tensors.contains($0.gguf) }.map(\.huggingFace)
+    }
+    let outside = stems(modelNames).map { $0 + ".bias" }
+    let inside = stems(layerNames)
+    return outside
+      + (0..<layerCount).flatMap { layer in
+        inside.map { "\(Self.huggingFaceLayers)\(layer).\($0).bias" }
+      }
+  }
+
+  /// A config without layers that predict several tokens at once, if the checkpoint has none.
+  package func withoutMissingLayers(_ config: JSONValue, _ tensors: [TensorInfo]) -> JSONValue {
+    let key = "num_nextn_predict_layers"
+    let hasThem = tensors.contains { tensor in
+      guard let place = place(ofHuggingFaceName: tensor.name), place.layer != nil else {
+        return false
+      }
+      return predictionNames.contains { $0.huggingFace == place.names.huggingFace }
+    }
+    guard hasThem else { return config.setting(key, to: 0) }
+    // Not all configs state how many there are.
+    guard predictionPrefix != nil, let layerCount = config["num_hidden_layers"]?.int else {
+      return config
+    }
+    let last = tensors.compactMap { place(inLayers: $0.name).flatMap { Int($0.layer) } }.max() ?? 0
+    return config.setting(key, to: JSONValue(max(1, min(last, 1024) + 1 - layerCount)))
+  }
+}

@@ -1,0 +1,29 @@
+internal import TensorModel
+
+/// The sizes of latent attention (MLA, arXiv 2405.04434), which compresses queries, keys and values.
+package struct LatentAttentionSizes: Sendable, Hashable {
+  /// The rank of the matrix for queries: `q_lora_rank`; nil if queries are not compressed.
+  package let queryRank: Int?
+  /// The rank of the matrix for keys and values: `kv_lora_rank`.
+  package let keyValueRank: Int
+  /// The rows of a head of queries and keys that are not rotated: `qk_nope_head_dim`.
+  package let plainSize: Int
+  /// The rows of a head of queries and keys that are rotated: `qk_rope_head_dim`.
+  package let rotatedSize: Int
+  /// The rows of a head of values: `v_head_dim`.
+  package let valueSize: Int
+
+  /// The rows of a head of queries and keys.
+  package var headSize: Int { plainSize + rotatedSize }
+
+  /// Reads the sizes that a config states.
+  ///
+  /// Throws `malformed` for values that are missing or invalid.
+  init(_ values: ConfigValues) throws(ModelError) {
+    queryRank = try values.count("q_lora_rank")
+    keyValueRank = try values.required("kv_lora_rank")
+    plainSize = try values.required("qk_nope_head_dim")
+    rotatedSize = try values.required("qk_rope_head_dim")
+    valueSize = try values.required("v_head_dim")
+  }
+}

@@ -1,0 +1,51 @@
+internal import TensorModel
+
+/// The sizes of linear attention (gated delta networks, arXiv 2412.06464).
+package struct LinearAttentionSizes: Sendable, Hashable {
+  /// The number of heads of queries and of keys: `linear_num_key_heads`.
+  package let keyHeadCount: Int
+  /// The number of heads of values, a multiple of that: `linear_num_value_heads`.
+  package let valueHeadCount: Int
+  /// The number of rows of a head: `linear_key_head_dim`, which values have too in llama.cpp.
+  package let headSize: Int
+  /// The number of positions that the convolution sees: `linear_conv_kernel_dim`.
+  package let kernelSize: Int
+
+  /// The distance of layers with other attention: `full_attention_interval`.
+  package let fullAttentionInterval: Int
+
+  /// The heads of values for each head of keys.
+  package var valuesPerKey: Int { valueHeadCount / keyHeadCount }
+  /// The rows of keys of all heads.
+  package var keyRowCount: Int { keyHeadCount * headSize }
+  /// The rows of values of all heads.
+  package var valueRowCount: Int { valueHeadCount * headSize }
+  /// The rows of queries, keys and values, which are the channels of the convolution.
+  package var channelCount: Int { 2 * keyRowCount + valueRowCount }
+
+  static let usualInterval = 4
+
+  /// Reads the sizes that a config states.
+  ///
+  /// Throws `malformed` for values that are missing or invalid, and `unsupported` for heads of values
+  /// of another size.
+  init(_ values: ConfigValues) throws(ModelError) {
+    keyHeadCount = try values.required("linear_num_key_heads")
+    valueHeadCount = try values.required("linear_num_value_heads")
+    headSize = try values.required("linear_key_head_dim")
+    fullAttentionInterval = try values.count("full_attention_interval") ?? Self.usualInterval
+    kernelSize = try values.required("linear_conv_kernel_dim")
+    guard valueHeadCount % keyHeadCount == 0 else {
+      throw ConfigValues.fault(
+        "linear_num_value_heads", "a multiple of linear_num_key_heads, \(keyHeadCount)",
+        values["linear_num_value_heads"])
+    }
+    let valueSize = try values.required("linear_value_head_dim")
+    guard valueSize == headSize else {
+      throw ModelError(
+        .unsupported, "llama.cpp has one size for all heads of linear attention",
+        tensor: "linear_value_head_dim", expected: "linear_key_head_dim, which is \(headSize)",
+        found: "\(valueSize)", hint: "write another format, such as --to safetensors")
+    }
+  }
+}

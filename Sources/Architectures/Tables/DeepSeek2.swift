@@ -1,0 +1,117 @@
+internal import Bytes
+internal import TensorModel
+
+extension Architecture {
+  /// DeepSeek 2.
+  static let deepSeek2 = latent(
+    ["deepseek_v2"], className: "DeepseekV2ForCausalLM",
+    limits: [ConfigLimit("topk_method", only: ["greedy"], default: "greedy")])
+
+  /// DeepSeek 3 and Kimi K2.
+  static let deepSeek3 = latent(
+    ["deepseek_v3", "kimi_k2"], className: "DeepseekV3ForCausalLM", hasSigmoidRouter: true,
+    limits: [ConfigLimit("rope_interleave", only: [true])])
+
+  /// GLM 4.7 Flash.
+  static let glm4MoELite = latent(
+    ["glm4_moe_lite"], className: "Glm4MoeLiteForCausalLM", hasSigmoidRouter: true,
+    hasPredictionLayers: true, specialTokens: glm4MoE.specialTokens,
+    limits: [
+      ConfigLimit("rope_interleave", only: [true]),
+      ConfigLimit("mlp_layer_types", expected: "first_k_dense_replace dense layers, then others") {
+        guard let types = $0["mlp_layer_types"]?.array else { return nil }
+        let leading = $0["first_k_dense_replace"]?.int ?? 0
+        let expected = types.indices.map { $0 < leading ? "dense" : "sparse" }
+        guard types.map(\.string) != expected else { return nil }
+        return "\(types.count { $0 == "dense" }) dense layers"
+      },
+    ])
+
+  /// Latent attention, and experts in all layers but the first ones.
+  static func latent(
+    _ modelTypes: [String], className: String, hasSigmoidRouter: Bool = false,
+    hasPredictionLayers: Bool = false, specialTokens: [(kind: String, text: String)] = [],
+    limits: [ConfigLimit]
+  ) -> Architecture {
+    Architecture(
+      ggufName: "deepseek2", modelTypes: modelTypes, className: className,
+      interleavesRotaryRows: false,
+      modelNames: CommonNames.ends + CommonNames.head,
+      layerNames: CommonNames.normsBefore + [
+        ("self_attn.kv_a_proj_with_mqa", "attn_kv_a_mqa"),
+        ("self_attn.kv_a_layernorm", "attn_kv_a_norm"),
+        ("self_attn.k_b_proj", "attn_k_b"), ("self_attn.v_b_proj", "attn_v_b"),
+        ("self_attn.o_proj", "attn_output"),
+      ],
+      experts: .deepSeek, expertNames: CommonNames.experts,
+      leadingNames: CommonNames.feedForward,
+      laterNames: CommonNames.router + CommonNames.sharedExperts,
+      predictionNames: hasPredictionLayers ? CommonNames.prediction : [],
+      optionalNames: [
+        OptionalNames(
+          key: "q_lora_rank",
+          names: [
+            ("self_attn.q_a_proj", "attn_q_a"), ("self_attn.q_a_layernorm", "attn_q_a_norm"),
+            ("self_attn.q_b_proj", "attn_q_b"),
+          ]),
+        OptionalNames(
+          key: "q_lora_rank", isStated: false, names: [("self_attn.q_proj", "attn_q")]),
+      ],
+      completeNames: hasSigmoidRouter
+        ? [("mlp.gate.e_score_correction_bias", ["exp_probs_b.bias"])] : [],
+      stackNames: CommonNames.stacks,
+      arrangements: [
+        TensorArrangement(name: "self_attn.kv_b_proj.weight") {
+          tensor, values throws(ModelError) in
+          let headCount = try values.required("num_attention_heads")
+          return compressed(tensor, try LatentAttentionSizes(values), headCount)
+        }
+      ],
+      specialTokens: specialTokens, hasLatentAttention: true,
+      leavesOutPredictionLayers: !hasPredictionLayers,
+      multipliers: [("routed_scaling_factor", "expert_weights_scale")],
+      flags: [("norm_topk_prob", "expert_weights_norm")], statesFalseFlags: false,
+      hyperparameters: [
+        .leadingCount, .vocabularySize, .latentAttention, .expertWidth, .expertCount,
+        .usedExpertCount, .sharedExpertCount, .expertGroups, .rotatedCount,
+      ] + (hasSigmoidRouter ? [.sigmoidRouter] : [])
+        + (hasPredictionLayers ? [.predictionLayersIfAny] : []),
+      traits: RuntimeTraits(
+        biases: [], ropeScalings: [.yarn],
+        limits: limits + [
+          ConfigLimit("attention_bias", only: [false]), ConfigLimit("moe_layer_freq", only: [1]),
+          // llama.cpp scales by this factor alone.
+          ConfigLimit("rope_scaling", expected: "mscale equal to mscale_all_dim") {
+            let rope = RopeParameters.object(in: $0).value
+            guard let type = (rope["rope_type"] ?? rope["type"])?.string, type == "yarn" else {
+              return nil
+            }
+            let (scale, scaleOfAll) = (rope["mscale"]?.double, rope["mscale_all_dim"]?.double)
+            return scale == scaleOfAll && scale != nil
+              ? nil : "\(scale ?? 0) and \(scaleOfAll ?? 0)"
+          },
+        ]))
+  }
+
+  /// The matrices that make keys and values from the compressed ones, for each head.
+  ///
+  /// The rows of a head are those for keys, then those for values. llama.cpp multiplies queries by
+  /// the matrix for keys, so that it is transposed there.
+  private static func compressed(
+    _ tensor: TensorInfo, _ sizes: LatentAttentionSizes, _ headCount: Int
+  ) -> [TensorView]? {
+    let rowCount = sizes.plainSize + sizes.valueSize
+    guard tensor.shape.dimensions == [headCount * rowCount, sizes.keyValueRank],
+      let keyShape = Shape(validating: [headCount, sizes.keyValueRank, sizes.plainSize]),
+      let valueShape = Shape(validating: [headCount, sizes.valueSize, sizes.keyValueRank])
+    else { return nil }
+    var keys = TensorView(name: "self_attn.k_b_proj.weight", shape: keyShape, source: 0)
+    keys.rows = [RowSelection(count: headCount * sizes.keyValueRank)]
+    keys.transposition = .init(matrixRowCount: rowCount, usedRows: 0..<sizes.plainSize)
+    var values = TensorView(name: "self_attn.v_b_proj.weight", shape: valueShape, source: 0)
+    values.rows = [
+      RowSelection(from: sizes.plainSize, [(headCount, rowCount), (sizes.valueSize, 1)])
+    ]
+    return [keys, values]
+  }
+}

@@ -1,0 +1,204 @@
+internal import Bytes
+internal import TensorModel
+
+extension Architecture {
+  /// The text model of Qwen 3.5 and 3.6: linear attention in most layers.
+  static let qwen35 = hybridQwen(
+    "qwen35", ["qwen3_5_text", "qwen3_5"], className: "Qwen3_5ForCausalLM",
+    feedForward: CommonNames.feedForward, projections: separateProjections,
+    arrangements: separateArrangements, hyperparameters: [.ropeSectionsOfQwen])
+
+  /// The same with experts, one of which all tokens use.
+  static let qwen35MoE = hybridQwen(
+    "qwen35moe", ["qwen3_5_moe_text", "qwen3_5_moe"], className: "Qwen3_5MoeForCausalLM",
+    experts: qwenExperts, feedForward: CommonNames.router + CommonNames.sharedExpert,
+    projections: separateProjections, arrangements: separateArrangements,
+    hyperparameters: [.ropeSectionsOfQwen] + expertKeys)
+
+  /// Qwen 3 Next.
+  static let qwen3Next = hybridQwen(
+    "qwen3next", ["qwen3_next"], className: "Qwen3NextForCausalLM",
+    experts: qwenExperts, feedForward: CommonNames.router + CommonNames.sharedExpert,
+    projections: [
+      ("linear_attn.in_proj_qkv", "attn_qkv"), ("linear_attn.in_proj_z", "attn_gate"),
+      ("linear_attn.in_proj_ba", "ssm_ba"),
+    ],
+    arrangements: [
+      linear("in_proj_qkvz.weight") { fusedProjections(of: $0, $1) },
+      linear("conv1d.weight") { tensor, sizes in
+        convolution(tensor, sizes, [RowSelection(count: sizes.channelCount)])
+      },
+      linear("A_log") { tensor, sizes in
+        decay(tensor, RowSelection(count: sizes.valueHeadCount))
+      },
+    ], hyperparameters: expertKeys,
+    limits: ConfigLimit.expertsInAllLayers + [
+      ConfigLimit("norm_topk_prob", only: [true], default: true)
+    ])
+
+  private static let qwenExperts = ExpertKeys(
+    width: "moe_intermediate_size", sharedWidth: "shared_expert_intermediate_size")
+  private static let expertKeys: [Hyperparameters.Key] = [
+    .expertCount, .usedExpertCount, .expertWidth, .sharedExpertWidth,
+  ]
+  private static let separateProjections: [NamePair] = [
+    ("linear_attn.in_proj_qkv", "attn_qkv"), ("linear_attn.in_proj_z", "attn_gate"),
+    ("linear_attn.in_proj_a", "ssm_alpha"), ("linear_attn.in_proj_b", "ssm_beta"),
+  ]
+
+  private static func hybridQwen(
+    _ ggufName: String, _ modelTypes: [String], className: String, experts: ExpertKeys? = nil,
+    feedForward: [NamePair], projections: [NamePair], arrangements: [TensorArrangement],
+    hyperparameters: [Hyperparameters.Key], limits: [ConfigLimit] = []
+  ) -> Architecture {
+    Architecture(
+      ggufName: ggufName, modelTypes: modelTypes, className: className,
+      interleavesRotaryRows: false,
+      modelNames: CommonNames.ends + CommonNames.head,
+      layerNames: [
+        ("input_layernorm", "attn_norm"), ("post_attention_layernorm", "post_attention_norm"),
+      ] + feedForward,
+      addsOneToNorms: true, normsWithoutOne: ["ssm_norm"], experts: experts,
+      expertNames: experts == nil ? [] : CommonNames.experts,
+      linearNames: LayerNames(
+        names: projections + [
+          ("linear_attn.conv1d", "ssm_conv1d"), ("linear_attn.norm", "ssm_norm"),
+          ("linear_attn.out_proj", "ssm_out"),
+        ],
+        completeNames: [
+          ("linear_attn.A_log", ["ssm_a"]), ("linear_attn.dt_bias", ["ssm_dt.bias"]),
+        ]),
+      fullNames: CommonNames.attention + CommonNames.attentionNorms,
+      predictionPrefix: "mtp.", gatesQueries: true,
+      predictionNames: CommonNames.prediction,
+      stackNames: experts == nil ? [] : CommonNames.stacks, arrangements: arrangements,
+      defaults: ["partial_rotary_factor": .number(0.25), "head_dim": 256],
+      hyperparameters: hyperparameters + [.linearAttention, .rotatedCount, .predictionLayersIfAny],
+      traits: RuntimeTraits(
+        biasKeys: [("attention_bias", RuntimeTraits.attention)], rotatesPartly: true,
+        limits: limits + [ConfigLimit("attention_bias", only: [false])]))
+  }
+
+  // MARK: - Arrangements
+
+  /// Heads of values in the order of llama.cpp: the first one of each head of keys, then the second.
+  private static func valueHeads(
+    from first: Int = 0, _ sizes: LinearAttentionSizes, rowCount: Int
+  ) -> RowSelection {
+    let count = sizes.valuesPerKey
+    return RowSelection(
+      from: first,
+      [(count, rowCount), (sizes.keyHeadCount, count * rowCount), (rowCount, 1)])
+  }
+
+  /// Queries and keys, then values in the order of llama.cpp.
+  private static func channels(_ sizes: LinearAttentionSizes) -> [RowSelection] {
+    let keyCount = 2 * sizes.keyRowCount
+    return [
+      RowSelection(count: keyCount), valueHeads(from: keyCount, sizes, rowCount: sizes.headSize),
+    ]
+  }
+
+  private static let separateArrangements: [TensorArrangement] = [
+    linear("in_proj_qkv.weight") { tensor, sizes in
+      reordered(tensor, "in_proj_qkv.weight", channels(sizes))
+    },
+    linear("in_proj_z.weight") { tensor, sizes in
+      reordered(tensor, "in_proj_z.weight", [valueHeads(sizes, rowCount: sizes.headSize)])
+    },
+    linear("in_proj_a.weight") { tensor, sizes in
+      reordered(tensor, "in_proj_a.weight", [valueHeads(sizes, rowCount: 1)])
+    },
+    linear("in_proj_b.weight") { tensor, sizes in
+      reordered(tensor, "in_proj_b.weight", [valueHeads(sizes, rowCount: 1)])
+    },
+    linear("conv1d.weight") { tensor, sizes in convolution(tensor, sizes, channels(sizes)) },
+    linear("A_log") { tensor, sizes in decay(tensor, valueHeads(sizes, rowCount: 1)) },
+    linear("dt_bias") { tensor, sizes in
+      vector(tensor, "dt_bias", valueHeads(sizes, rowCount: 1)).map { [$0] }
+    },
+    linear("out_proj.weight") { tensor, sizes in
+      guard tensor.shape.rank == 2, tensor.shape.columnCount == sizes.valueRowCount else {
+        return nil
+      }
+      var view = TensorView(name: "linear_attn.out_proj.weight", shape: tensor.shape, source: 0)
+      view.rows = [RowSelection(count: tensor.shape.rowCount)]
+      if sizes.valuesPerKey > 1 {
+        view.columns = .init(
+          runLength: sizes.headSize, runs: valueHeads(sizes, rowCount: 1))
+      }
+      return [view]
+    },
+  ]
+
+  private static func linear(
+    _ name: String, _ views: @escaping @Sendable (TensorInfo, LinearAttentionSizes) -> [TensorView]?
+  ) -> TensorArrangement {
+    TensorArrangement(name: "linear_attn.\(name)") { tensor, values throws(ModelError) in
+      views(tensor, try LinearAttentionSizes(values))
+    }
+  }
+
+  private static func reordered(
+    _ tensor: TensorInfo, _ name: String, _ rows: [RowSelection]
+  ) -> [TensorView]? {
+    guard tensor.shape.rank == 2, tensor.shape.rowCount == rows.reduce(0, { $0 + $1.count }) else {
+      return nil
+    }
+    var view = TensorView(name: "linear_attn.\(name)", shape: tensor.shape, source: 0)
+    view.rows = rows
+    return [view]
+  }
+
+  private static func convolution(
+    _ tensor: TensorInfo, _ sizes: LinearAttentionSizes, _ rows: [RowSelection]
+  ) -> [TensorView]? {
+    guard tensor.shape.dimensions == [sizes.channelCount, 1, sizes.kernelSize],
+      let shape = Shape(validating: [sizes.channelCount, sizes.kernelSize])
+    else { return nil }
+    var view = TensorView(name: "linear_attn.conv1d.weight", shape: shape, source: 0)
+    view.rows = rows
+    return [view]
+  }
+
+  private static func vector(
+    _ tensor: TensorInfo, _ name: String, _ rows: RowSelection
+  ) -> TensorView? {
+    guard tensor.shape.dimensions == [rows.count] else { return nil }
+    var view = TensorView(name: "linear_attn.\(name)", shape: tensor.shape, source: 0)
+    view.rows = [rows]
+    view.dividesRows = true
+    return view
+  }
+
+  /// The factors by which states decay, of which checkpoints store the logarithm of the negative.
+  private static func decay(_ tensor: TensorInfo, _ rows: RowSelection) -> [TensorView]? {
+    guard var view = vector(tensor, "A_log", rows) else { return nil }
+    view.function = .negatedExponential
+    return [view]
+  }
+
+  /// Queries, keys and values, and gates: in a checkpoint those of each head of keys are together.
+  private static func fusedProjections(
+    of tensor: TensorInfo, _ sizes: LinearAttentionSizes
+  ) -> [TensorView]? {
+    let valueCount = sizes.valuesPerKey * sizes.headSize
+    let length = 2 * sizes.headSize + 2 * valueCount
+    let columnCount = tensor.shape.columnCount
+    guard tensor.shape.dimensions == [sizes.keyHeadCount * length, columnCount],
+      let channels = Shape(validating: [sizes.channelCount, columnCount]),
+      let gates = Shape(validating: [sizes.valueRowCount, columnCount])
+    else { return nil }
+    func heads(from first: Int, _ count: Int) -> RowSelection {
+      RowSelection(from: first, [(sizes.keyHeadCount, length), (count, 1)])
+    }
+    var projections = TensorView(name: "linear_attn.in_proj_qkv.weight", shape: channels, source: 0)
+    projections.rows = [
+      heads(from: 0, sizes.headSize), heads(from: sizes.headSize, sizes.headSize),
+      heads(from: 2 * sizes.headSize, valueCount),
+    ]
+    var gate = TensorView(name: "linear_attn.in_proj_z.weight", shape: gates, source: 0)
+    gate.rows = [heads(from: 2 * sizes.headSize + valueCount, valueCount)]
+    return [projections, gate]
+  }
+}

@@ -1,0 +1,373 @@
+internal import Bytes
+internal import Formats
+internal import Kernels
+package import TensorModel
+
+/// A model that another one has views of.
+final class ModelOrigin: Sendable {
+  let model: Model
+  /// The index in its catalog of the tensor that each tensor of the other one is read from.
+  let sources: [Int]
+
+  init(_ model: Model, sources: [Int]) {
+    self.model = model
+    self.sources = sources
+  }
+}
+
+extension Model {
+  /// The same model, with tensors that are read from those of this one.
+  ///
+  /// A view keeps the encoding of its source if that stores its rows one by one, and is a tensor of
+  /// plain numbers otherwise: of the type of the source, or of the type that its codes are usually
+  /// decoded to, or of F32.
+  ///
+  /// - Parameter views: All tensors, in order; a view of a tensor as it is needs no rows.
+  /// - Returns: The model.
+  /// - Throws: `unsupported` for views of tensors that Pleat does not decode.
+  package func viewed(_ views: [TensorView]) throws(ModelError) -> Model {
+    var weights: [GatheredTensor] = []
+    for view in views {
+      let source = gathered[view.source]
+      var weight = source
+      weight.info.name = view.name
+      guard !view.rows.isEmpty else {
+        weights.append(weight)
+        continue
+      }
+      weight.view = view
+      weight.info.shape = view.shape
+      let parts = parts(of: view.source)
+      if let layouts = view.rowLayouts(of: parts, source.info.encoding) {
+        weight.layouts = layouts
+      } else {
+        let type = try viewedType(of: source.info, view.function)
+        weight.parts = [source.parts[0]]
+        weight.info.encoding = .plain(type)
+        weight.layouts = [view.layout(of: source.info, parts, type)]
+      }
+      weights.append(weight)
+    }
+    return Model(weights, from: ModelOrigin(self, sources: views.map(\.source)))
+  }
+
+  /// The index of the tensor that one is read from, in the model without views.
+  package func origin(of tensor: Int) -> Int { origin?.sources[tensor] ?? tensor }
+
+  /// The type of the numbers of a view whose source does not store them row by row.
+  private func viewedType(
+    of source: TensorInfo, _ function: TensorView.Function
+  ) throws(ModelError) -> ScalarType {
+    guard source.isDecodable else {
+      throw ModelError(
+        .unsupported, "the tensor is stored in another order, and Pleat does not decode it",
+        file: path, tensor: source.name, expected: "numbers that Pleat decodes",
+        found: source.encoding.description)
+    }
+    // A function of a number may need more bits than the number.
+    guard function == .identity else { return .f32 }
+    if case .plain(let type) = source.encoding, Grouping.supportedParameters.contains(type) {
+      return type
+    }
+    return source.scaled.map { $0.decoded == .bf16 ? .bf16 : .f32 } ?? .f32
+  }
+
+  /// The parts of a view, as if they were stored.
+  func viewedParts(of tensor: Int) -> [StoredTensor] {
+    let weight = gathered[tensor]
+    return weight.parts.indices.map { part in
+      var stored = reader.stored[weight.parts[part]]
+      let rows = weight.layouts[part]
+      guard rows.rowsPerStep != nil else { return stored }
+      stored.name = weight.info.name
+      if weight.parts.count == 1 {
+        (stored.shape, stored.encoding) = (weight.info.shape, weight.info.encoding)
+      }
+      stored.rows = rows
+      stored.byteCount = rows.byteCount
+      stored.storedByteCount = rows.byteCount
+      stored.blockByteCount = rows.byteCount
+      stored.checksum = nil
+      return stored
+    }
+  }
+
+  /// Fills `bytes` from an offset of a part of a view.
+  ///
+  /// Throws what reading the source throws.
+  func readView(
+    _ tensor: Int, _ part: Int, at offset: Int, into bytes: inout MutableRawSpan
+  ) throws(ModelError) {
+    let weight = gathered[tensor]
+    guard let view = weight.view, let origin = origin?.model, bytes.byteCount > 0 else { return }
+    let layout = weight.layouts[part]
+    guard let rowCount = layout.rowsPerStep else {
+      try reader.read(weight.parts[part], at: offset, into: &bytes)
+      return
+    }
+    // Whole rows that contain the bytes.
+    let rowByteCount = layout.bytesPerStep / rowCount
+    let (stripe, start) = offset.quotientAndRemainder(dividingBy: layout.stripeByteCount)
+    let rows = start / rowByteCount..<(start + bytes.byteCount - 1) / rowByteCount + 1
+    let first = start - rows.lowerBound * rowByteCount
+    let source = origin.parts(of: view.source)
+    let content: [UInt8]
+    let encoding = origin.catalog.tensors[view.source].encoding
+    if view.rowLayouts(of: source, encoding) != nil {
+      content = try movedRows(view, source[part], weight.parts[part], stripe, rows, rowByteCount)
+    } else if case .plain(let type) = weight.info.encoding {
+      let numbers = try ViewReader(view, origin).numbers(rows)
+      content = FloatFormat(type).encoded(numbers)
+    } else {
+      preconditionFailure("a view that moves no rows has plain numbers")
+    }
+    bytes.copy(content, from: first)
+  }
+
+  /// The bytes of some rows of a view, which its source stores one by one.
+  private func movedRows(
+    _ view: TensorView, _ source: StoredTensor, _ index: Int, _ stripe: Int, _ rows: Range<Int>,
+    _ rowByteCount: Int
+  ) throws(ModelError) -> [UInt8] {
+    var result = [UInt8](repeating: 0, count: rows.count * rowByteCount)
+    let base = stripe * source.rows.stripeByteCount
+    for run in RowSelection.runs(view.rows, rows) {
+      let target = (run.position - rows.lowerBound) * rowByteCount
+      guard run.distance > 1 else {
+        try result.change(target..<target + run.count * rowByteCount) {
+          (span) throws(ModelError) in
+          try reader.read(index, at: base + run.row * rowByteCount, into: &span)
+        }
+        continue
+      }
+      // The rows between are read too: one read is faster than many.
+      let spanCount = ((run.count - 1) * run.distance + 1) * rowByteCount
+      var span = [UInt8](repeating: 0, count: spanCount)
+      try span.change(span.indices) { (bytes) throws(ModelError) in
+        try reader.read(index, at: base + run.row * rowByteCount, into: &bytes)
+      }
+      for row in 0..<run.count {
+        let from = row * run.distance * rowByteCount
+        let to = target + row * rowByteCount
+        result.replaceSubrange(to..<to + rowByteCount, with: span[from..<from + rowByteCount])
+      }
+    }
+    if let columns = view.columns { columns.apply(to: &result, rowLength: rowByteCount) }
+    return result
+  }
+}
+
+/// Reads the numbers of a view that its source does not store row by row.
+private struct ViewReader {
+  private let view: TensorView
+  private let model: Model
+  private let reader: WeightReader
+  private let tensor: WeightReader.Tensor?
+  private let columnCount: Int  // of the source
+
+  init(_ view: TensorView, _ model: Model) {
+    self.view = view
+    self.model = model
+    reader = WeightReader(model: model)
+    tensor = reader.tensor(view.source)
+    columnCount = model.catalog.tensors[view.source].shape.columnCount
+  }
+
+  /// The numbers of some rows of the view.
+  func numbers(_ rows: Range<Int>) throws(ModelError) -> [Float] {
+    let width = view.shape.columnCount
+    if view.dividesRows {
+      return try dividedNumbers(rows.lowerBound * width..<rows.upperBound * width)
+    }
+    var result = [Float](repeating: 0, count: rows.count * width)
+    for run in RowSelection.runs(view.rows, rows) {
+      let target = (run.position - rows.lowerBound) * width
+      if let transposition = view.transposition {
+        try transpose(run, transposition, into: &result, at: target)
+      } else {
+        let last = run.row + (run.count - 1) * run.distance
+        let numbers = try sourceNumbers(run.row..<last + 1)
+        for row in 0..<run.count {
+          let start = row * run.distance * width
+          result.replaceSubrange(
+            target + row * width..<target + (row + 1) * width, with: numbers[start..<start + width])
+        }
+      }
+    }
+    view.columns?.apply(to: &result, rowLength: width)
+    return result.map(view.function.callAsFunction)
+  }
+
+  /// Some numbers of a view for which every number counts as a row.
+  private func dividedNumbers(_ range: Range<Int>) throws(ModelError) -> [Float] {
+    let shape = model.catalog.tensors[view.source].shape
+    let numbers = try sourceNumbers(0..<shape.rowCount)
+    return RowSelection.runs(view.rows, range).flatMap { run in
+      (0..<run.count).map { view.function(numbers[run.row + $0 * run.distance]) }
+    }
+  }
+
+  /// Writes columns of the source as rows, from an index of `result` on.
+  private func transpose(
+    _ run: RowSelection.Run, _ transposition: TensorView.Transposition,
+    into result: inout [Float], at target: Int
+  ) throws(ModelError) {
+    let used = transposition.usedRows
+    var done = 0
+    while done < run.count {
+      // The columns of one matrix.
+      let first = run.row + done * run.distance
+      let (matrix, column) = first.quotientAndRemainder(dividingBy: columnCount)
+      let count = min(run.count - done, (columnCount - 1 - column) / run.distance + 1)
+      let columns = column..<column + (count - 1) * run.distance + 1
+      let start = matrix * transposition.matrixRowCount
+      let numbers = try strip(start + used.lowerBound..<start + used.upperBound, columns)
+      for row in 0..<count {
+        let place = target + (done + row) * used.count
+        for index in 0..<used.count {
+          result[place + index] = numbers[index * columns.count + row * run.distance]
+        }
+      }
+      done += count
+    }
+  }
+
+  /// The numbers in some rows and columns of the source, row by row.
+  private func strip(_ rows: Range<Int>, _ columns: Range<Int>) throws(ModelError) -> [Float] {
+    let info = model.catalog.tensors[view.source]
+    guard case .plain(let type) = info.encoding, columns.count < columnCount else {
+      let numbers = try sourceNumbers(rows)
+      guard columns.count < columnCount else { return numbers }
+      var result: [Float] = []
+      result.reserveCapacity(rows.count * columns.count)
+      for row in 0..<rows.count {
+        let start = row * columnCount
+        result += numbers[start + columns.lowerBound..<start + columns.upperBound]
+      }
+      return result
+    }
+    let width = type.bitWidth / 8
+    let length = columns.count * width
+    var bytes = [UInt8](repeating: 0, count: rows.count * length)
+    for row in 0..<rows.count {
+      let offset = ((rows.lowerBound + row) * columnCount + columns.lowerBound) * width
+      try bytes.change(row * length..<(row + 1) * length) { (span) throws(ModelError) in
+        try model.readPart(view.source, 0, at: offset, into: &span)
+      }
+    }
+    var numbers = [Float](repeating: 0, count: rows.count * columns.count)
+    RowDecoder(.plain(type))?.decode(bytes[...], into: &numbers)
+    return numbers
+  }
+
+  /// The numbers of some rows of the source.
+  private func sourceNumbers(_ rows: Range<Int>) throws(ModelError) -> [Float] {
+    guard let tensor else { return [] }
+    let step = tensor.rowStep
+    let first = rows.lowerBound / step * step
+    let numbers = try reader.values(of: tensor, rows: first..<rows.upperBound)
+    return first == rows.lowerBound
+      ? numbers : Array(numbers[(rows.lowerBound - first) * columnCount..<numbers.count])
+  }
+}
+
+extension TensorView {
+  /// The layouts of the parts of a source whose rows are moved as they are; nil if they cannot be.
+  func rowLayouts(of parts: [StoredTensor], _ encoding: Encoding) -> [RowLayout]? {
+    guard movesRows, columns.map({ movesColumns($0, parts, encoding) }) ?? true,
+      parts.allSatisfy({ $0.rows.rowsPerStep == 1 || $0.rows.rowsPerStep == nil })
+    else { return nil }
+    let count = rows.reduce(0) { $0 + $1.count }
+    return parts.map { part in
+      guard part.rows.rowsPerStep != nil else { return part.rows }
+      let length =
+        dividesRows ? part.byteCount / max(1, part.shape.elementCount) : part.rows.bytesPerStep
+      return RowLayout(
+        stripeCount: part.rows.stripeCount, stripeByteCount: count * length, rowsPerStep: 1,
+        bytesPerStep: length)
+    }
+  }
+
+  /// Whether columns can be moved without decoding them.
+  private func movesColumns(
+    _ columns: ColumnOrder, _ parts: [StoredTensor], _ encoding: Encoding
+  ) -> Bool {
+    let unit: Int
+    switch encoding {
+    case .plain: unit = 1
+    case .foreign(let layout): unit = layout.elementCount
+    case .grouped(let grouping) where !grouping.isScattered: unit = grouping.groupSize
+    case .scaled(let codes) where codes.tileRows == 1: unit = codes.tileColumns ?? 0
+    case .grouped, .scaled: unit = 0
+    }
+    guard unit > 0, columns.runLength % unit == 0 else { return false }
+    return parts.allSatisfy { part in
+      part.rows.isContiguous
+        && part.rows.bytesPerStep * columns.runLength % shape.columnCount == 0
+    }
+  }
+
+  /// The layout of plain numbers that are computed from those of a source.
+  ///
+  /// Rows that are columns of the source are read together: with those of the same matrix, or with
+  /// as many as make reading worthwhile.
+  func layout(of source: TensorInfo, _ parts: [StoredTensor], _ type: ScalarType) -> RowLayout {
+    let width = type.bitWidth / 8
+    let rowByteCount = shape.columnCount * width
+    let count = shape.rowCount
+    var step = 1
+    if let transposition {
+      let matrixCount = max(1, source.shape.rowCount / transposition.matrixRowCount)
+      step = max(1, count / matrixCount)
+      if case .plain = source.encoding { step = min(step, Self.leastRunByteCount / width) }
+    }
+    return RowLayout(
+      stripeCount: 1, stripeByteCount: count * rowByteCount, rowsPerStep: step,
+      bytesPerStep: step * rowByteCount)
+  }
+
+  /// The length of what is read of each row of a source that is transposed.
+  private static var leastRunByteCount: Int { 1 << 11 }
+}
+
+extension TensorView.ColumnOrder {
+  /// Puts the columns of rows in this order.
+  fileprivate func apply<Element>(to rows: inout [Element], rowLength: Int) {
+    for start in stride(from: 0, to: rows.count, by: rowLength) {
+      rows.replaceSubrange(
+        start..<start + rowLength, with: applied(to: rows[start..<start + rowLength]))
+    }
+  }
+}
+
+extension TensorView.Function {
+  fileprivate func callAsFunction(_ number: Float) -> Float {
+    switch self {
+    case .identity: number
+    case .negatedExponential: -Platform.exponential(number)
+    }
+  }
+}
+
+extension FloatFormat {
+  /// The bytes of some numbers.
+  fileprivate func encoded(_ numbers: [Float]) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: numbers.count * byteCount)
+    bytes.change(bytes.indices) { encode(numbers.span, into: &$0) }
+    return bytes
+  }
+}
+
+extension MutableRawSpan {
+  /// Fills the span with bytes from an index on, of which there must be enough.
+  fileprivate mutating func copy(_ bytes: [UInt8], from first: Int) {
+    precondition(bytes.count - first >= byteCount, "too few bytes")
+    // In bounds by the precondition.
+    unsafe withUnsafeMutableBytes { target in
+      unsafe bytes.withUnsafeBytes { source in
+        unsafe target.copyMemory(
+          from: UnsafeRawBufferPointer(rebasing: source[first..<first + target.count]))
+      }
+    }
+  }
+}

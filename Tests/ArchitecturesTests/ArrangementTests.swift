@@ -1,0 +1,145 @@
+import Architectures
+import Bytes
+import TensorModel
+import TestSupport
+import Testing
+
+/// Tensors that llama.cpp, mlx-lm and transformers arrange in different ways.
+@Suite struct ArrangementTests {
+  /// A model type, keys of its config, and tensors of a layer: names, extents.
+  struct Case: Sendable, CustomTestStringConvertible {
+    var modelType: String
+    var config: JSONValue
+    var tensors: [(name: String, extents: [Int], isCoded: Bool)]
+    var testDescription: String { modelType }
+  }
+
+  private static let latent: JSONValue = [
+    "num_attention_heads": 3, "kv_lora_rank": 6, "qk_nope_head_dim": 4, "qk_rope_head_dim": 2,
+    "v_head_dim": 5,
+  ]
+  private static let linear: JSONValue = [
+    "linear_num_key_heads": 2, "linear_num_value_heads": 6, "linear_key_head_dim": 4,
+    "linear_value_head_dim": 4, "linear_conv_kernel_dim": 4,
+  ]
+
+  static let cases = [
+    Case(
+      modelType: "gpt_oss", config: [:],
+      tensors: [
+        ("mlp.experts.gate_up_proj", [2, 6, 8], false),
+        ("mlp.experts.gate_up_proj_bias", [2, 8], false),
+        ("mlp.experts.down_proj", [2, 4, 6], false),
+      ]),
+    Case(
+      modelType: "gpt_oss", config: [:],
+      tensors: [
+        ("mlp.experts.gate_up_proj_blocks", [2, 8, 32], true),
+        ("mlp.experts.down_proj_blocks", [2, 6, 32], true),
+      ]),
+    Case(
+      modelType: "deepseek_v2", config: latent,
+      tensors: [("self_attn.kv_b_proj.weight", [27, 6], false)]),
+    Case(
+      modelType: "deepseek_v3", config: latent,
+      tensors: [("self_attn.kv_b_proj.weight", [27, 6], false)]),
+    Case(
+      modelType: "qwen3_5", config: linear,
+      tensors: [
+        ("linear_attn.in_proj_qkv.weight", [40, 3], false),
+        ("linear_attn.in_proj_z.weight", [24, 3], false),
+        ("linear_attn.in_proj_a.weight", [6, 3], false),
+        ("linear_attn.in_proj_b.weight", [6, 3], false),
+        ("linear_attn.conv1d.weight", [40, 1, 4], false),
+        ("linear_attn.A_log", [6], false), ("linear_attn.dt_bias", [6], false),
+        ("linear_attn.out_proj.weight", [5, 24], false),
+      ]),
+    Case(
+      modelType: "qwen3_next", config: linear,
+      tensors: [
+        ("linear_attn.in_proj_qkvz.weight", [64, 3], false),
+        ("linear_attn.conv1d.weight", [40, 1, 4], false), ("linear_attn.A_log", [6], false),
+      ]),
+  ]
+
+  private func tensors(_ one: Case) throws -> [TensorInfo] {
+    try one.tensors.map { name, extents, isCoded in
+      TensorInfo(
+        name: "model.layers.0.\(name)", shape: try #require(Shape(validating: extents)),
+        encoding: isCoded ? .scaled(.mxfp4) : .plain(.bf16))
+    }
+  }
+
+  /// The index in the source of every number of a view, in order.
+  private func indices(_ view: TensorView, of source: Shape) -> [Int] {
+    let columns = view.dividesRows ? 1 : source.columnCount
+    let runs = RowSelection.runs(view.rows, 0..<view.rows.reduce(0) { $0 + $1.count })
+    return runs.flatMap { run in
+      (0..<run.count).flatMap { index -> [Int] in
+        let row = run.row + index * run.distance
+        if let transposition = view.transposition {
+          let matrix = row / columns * transposition.matrixRowCount
+          return transposition.usedRows.map { (matrix + $0) * columns + row % columns }
+        }
+        let own = Array(row * columns..<(row + 1) * columns)
+        return view.columns?.applied(to: own[...]) ?? own
+      }
+    }
+  }
+
+  @Test("every number of a tensor has one place, so that it could go back", arguments: cases)
+  func isInvertible(one: Case) throws {
+    let architecture = try #require(Architectures.forModelType(one.modelType))
+    let tensors = try tensors(one)
+    for runtime in [Runtime.llamaCpp, .mlxLM, .transformers] {
+      guard let views = try architecture.views(of: tensors, one.config, for: runtime) else {
+        #expect(runtime != .llamaCpp)
+        continue
+      }
+      for (index, tensor) in tensors.enumerated() {
+        let own = views.filter { $0.source == index && !$0.rows.isEmpty }
+        guard !own.isEmpty else { continue }
+        var places: [Int] = []
+        for view in own {
+          let found = indices(view, of: tensor.shape)
+          #expect(found.count == view.shape.elementCount, "\(view.name)")
+          places += found
+        }
+        #expect(places.sorted() == Array(0..<tensor.shape.elementCount), "\(tensor.name)")
+      }
+      #expect(Set(views.map(\.name)).count == views.count)
+    }
+  }
+
+  @Test("a tensor of another shape is refused by name", arguments: cases)
+  func otherShapes(one: Case) throws {
+    let architecture = try #require(Architectures.forModelType(one.modelType))
+    for tensor in try tensors(one) {
+      var wrong = tensor
+      let extents = tensor.shape.dimensions.map { $0 + 1 } + [1]
+      wrong.shape = try #require(Shape(validating: extents))
+      let error = #expect(throws: ModelError.self) {
+        try architecture.views(of: [wrong], one.config, for: .llamaCpp)
+      }
+      #expect(error?.kind == .malformed)
+      #expect(error?.tensor == tensor.name)
+    }
+  }
+
+  @Test("layers that predict several tokens are numbered on from the others")
+  func predictionLayers() throws {
+    let architecture = try #require(Architectures.forModelType("qwen3_5"))
+    let shape = try #require(Shape(validating: [4]))
+    let names = [
+      ("model.language_model.embed_tokens.weight", "model.language_model.embed_tokens.weight"),
+      ("mtp.fc.weight", "model.language_model.layers.8.eh_proj.weight"),
+      ("mtp.norm.weight", "model.language_model.layers.8.shared_head.norm.weight"),
+      ("mtp.pre_fc_norm_hidden.weight", "model.language_model.layers.8.hnorm.weight"),
+      ("mtp.layers.1.mlp.up_proj.weight", "model.language_model.layers.9.mlp.up_proj.weight"),
+    ]
+    let tensors = names.map { TensorInfo(name: $0.0, shape: shape, encoding: .plain(.f32)) }
+    let config = Self.linear.setting("num_hidden_layers", to: 8)
+    let views = try #require(try architecture.views(of: tensors, config, for: .llamaCpp))
+    #expect(views.map(\.name) == names.map(\.1))
+  }
+}

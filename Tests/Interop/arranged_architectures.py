@@ -1,0 +1,148 @@
+"""Small random models whose tensors llama.cpp arranges in another way."""
+
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from architectures import BPE, Case, config_of, edited
+
+# Keys, values and queries of latent attention have heads of other sizes.
+LATENT = BPE | dict(
+    pad_token_id=400,
+    num_key_value_heads=4,
+    kv_lora_rank=64,
+    qk_nope_head_dim=32,
+    qk_rope_head_dim=16,
+    v_head_dim=48,
+    n_routed_experts=8,
+    n_shared_experts=2,
+    num_experts_per_tok=2,
+    moe_intermediate_size=96,
+    first_k_dense_replace=1,
+    num_hidden_layers=3,
+    routed_scaling_factor=1.5,
+)
+LATENT_ROPE = {
+    "theta": 10000.0,
+    "scaling": {
+        "type": "yarn",
+        "factor": 4.0,
+        "beta_fast": 32,
+        "beta_slow": 1,
+        "mscale": 0.707,
+        "mscale_all_dim": 0.707,
+        "original_max_position_embeddings": 128,
+    },
+}
+LINEAR = BPE | dict(
+    pad_token_id=400,
+    head_dim=32,
+    num_hidden_layers=4,
+    linear_num_key_heads=2,
+    linear_num_value_heads=4,
+    linear_key_head_dim=32,
+    linear_value_head_dim=32,
+    rms_norm_eps=1e-6,
+    rope_parameters={
+        "rope_type": "default",
+        "rope_theta": 10000.0,
+        "partial_rotary_factor": 0.5,
+        "mrope_section": [4, 2, 2],
+    },
+)
+NEXT = dict(rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.5))
+WITHOUT_PREDICTION = ("--no-mtp",)  # the converter takes no model without the layer otherwise
+QWEN_EXPERTS = dict(
+    num_experts=4,
+    num_experts_per_tok=2,
+    moe_intermediate_size=96,
+    shared_expert_intermediate_size=160,
+)
+
+
+def with_prediction_layer(folder: Path) -> None:
+    """Adds the layer for the token after the next one under the names that Qwen publishes."""
+    path = folder / "model.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    generator = torch.Generator().manual_seed(11)
+    last = {name: value for name, value in tensors.items() if name.startswith("model.layers.3.")}
+    for name, value in last.items():
+        tensors[name.replace("model.layers.3.", "mtp.layers.0.")] = value.flip(0).contiguous()
+    width = len(tensors["model.norm.weight"])
+    for name in ("norm", "pre_fc_norm_embedding", "pre_fc_norm_hidden"):
+        tensors[f"mtp.{name}.weight"] = tensors["model.norm.weight"].clone()
+    numbers = torch.randn(width, 2 * width, generator=generator) * 0.02
+    tensors["mtp.fc.weight"] = numbers.to(torch.bfloat16)
+    safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+
+
+ARRANGED_CASES = [
+    Case(
+        "gpt-oss",
+        config_of(
+            "GptOssConfig",
+            head_dim=32,
+            num_local_experts=4,
+            num_experts_per_tok=2,
+            intermediate_size=96,
+            sliding_window=24,
+            rope_parameters={
+                "rope_type": "yarn",
+                "rope_theta": 150000.0,
+                "factor": 4.0,
+                "beta_fast": 32.0,
+                "beta_slow": 1.0,
+                "truncate": True,
+                "original_max_position_embeddings": 128,
+            },
+            **(BPE | dict(pad_token_id=400)),
+        ),
+        "qwen2",
+    ),
+    Case(
+        "deepseek2",
+        config_of("DeepseekV2Config", q_lora_rank=64, norm_topk_prob=False, **LATENT),
+        "qwen2",
+        rope=LATENT_ROPE,
+    ),
+    # llama.cpp takes models of 27 layers for the small one, which does not compress queries.
+    Case(
+        "deepseek2-lite",
+        config_of("DeepseekV2Config", q_lora_rank=None, **(LATENT | dict(num_hidden_layers=27))),
+        "qwen2",
+        rope={"theta": 10000.0},
+    ),
+    Case(
+        "deepseek3",
+        config_of("DeepseekV3Config", q_lora_rank=64, n_group=4, topk_group=2, **LATENT),
+        "qwen2",
+        rope=LATENT_ROPE | {"theta": 50000.0},
+        longer={"scoring_func": "sigmoid"},
+    ),
+    Case(
+        "glm4-moe-lite",
+        config_of("Glm4MoeLiteConfig", q_lora_rank=64, **LATENT),
+        "glm4-moe",
+        rope={"theta": 1000000.0},
+        edit=edited(first_k_dense_replace=1, scoring_func="sigmoid"),
+    ),
+    Case("qwen3.5", config_of("Qwen3_5TextConfig", **LINEAR), "qwen2", options=WITHOUT_PREDICTION),
+    Case(
+        "qwen3.5-prediction",
+        config_of("Qwen3_5TextConfig", **(LINEAR | dict(linear_num_value_heads=6))),
+        "qwen2",
+        edit=with_prediction_layer,
+    ),
+    Case(
+        "qwen3.5-moe",
+        config_of("Qwen3_5MoeTextConfig", **QWEN_EXPERTS, **LINEAR),
+        "qwen2",
+        options=WITHOUT_PREDICTION,
+    ),
+    Case(
+        "qwen3-next",
+        config_of("Qwen3NextConfig", **QWEN_EXPERTS, **(LINEAR | NEXT)),
+        "qwen2",
+        options=WITHOUT_PREDICTION,
+    ),
+]

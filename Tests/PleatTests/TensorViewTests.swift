@@ -1,0 +1,132 @@
+import Bytes
+import Formats
+import Kernels
+import Pleat
+import TensorModel
+import TestSupport
+import Testing
+import Weights
+
+/// Tensors that are read from others.
+@Suite struct TensorViewTests {
+  let scratch: Scratch
+
+  init() throws { scratch = try Scratch() }
+
+  /// The numbers of all tensors, read in runs.
+  private func values(_ model: Model) throws -> [[Float]] {
+    let reader = WeightReader(model: model)
+    return try model.catalog.tensors.indices.map { index in
+      let tensor = try #require(reader.tensor(index))
+      return try (0..<tensor.runCount).flatMap { try reader.values(of: tensor, run: $0) }
+    }
+  }
+
+  /// The numbers of a view, one by one, from those of its source.
+  private func expected(_ view: TensorView, _ source: [Float], columns: Int) -> [Float] {
+    let rows = RowSelection.runs(view.rows, 0..<view.rows.reduce(0) { $0 + $1.count }).flatMap {
+      run in (0..<run.count).map { run.row + $0 * run.distance }
+    }
+    let numbers: [Float]
+    if view.dividesRows {
+      numbers = rows.map { source[$0] }
+    } else if let transposition = view.transposition {
+      numbers = rows.flatMap { row in
+        transposition.usedRows.map {
+          source[(row / columns * transposition.matrixRowCount + $0) * columns + row % columns]
+        }
+      }
+    } else {
+      numbers = rows.flatMap { source[$0 * columns..<($0 + 1) * columns] }
+    }
+    let ordered =
+      view.columns.map { order in
+        stride(from: 0, to: numbers.count, by: columns).flatMap {
+          order.applied(to: numbers[$0..<$0 + columns])
+        }
+      } ?? numbers
+    guard view.function == .negatedExponential else { return ordered }
+    return ordered.map { -Platform.exponential($0) }
+  }
+
+  /// Views of a stack of 3 matrices of 8 × 64.
+  private static let views: [TensorView] = {
+    func view(_ name: String, _ extents: [Int], _ rows: [RowSelection]) -> TensorView {
+      guard let shape = Shape(validating: extents) else { preconditionFailure("an invalid shape") }
+      var view = TensorView(name: name, shape: shape, source: 0)
+      view.rows = rows
+      return view
+    }
+    var views = [
+      view("even", [3, 4, 64], [RowSelection(count: 12, distance: 2)]),
+      view("odd", [3, 4, 64], [RowSelection(from: 1, count: 12, distance: 2)]),
+      view("last", [3, 2, 64], [RowSelection(from: 6, [(3, 8), (2, 1)])]),
+      view(
+        "halves", [24, 64],
+        [RowSelection(from: 4, [(3, 8), (4, 1)]), RowSelection([(3, 8), (4, 1)])]),
+      view("ordered", [3, 8, 64], [RowSelection(count: 24)]),
+      view("transposed", [3, 64, 8], [RowSelection(count: 192)]),
+      view("part", [3, 64, 5], [RowSelection(count: 192)]),
+      view("columns", [3, 32, 8], [RowSelection(from: 1, count: 96, distance: 2)]),
+      view("decay", [3, 8, 64], [RowSelection(count: 24)]),
+    ]
+    views[4].columns = .init(runLength: 16, runs: RowSelection([(2, 1), (2, 2)]))
+    views[5].transposition = .init(matrixRowCount: 8)
+    views[6].transposition = .init(matrixRowCount: 8, usedRows: 2..<7)
+    views[7].transposition = .init(matrixRowCount: 8)
+    views[8].function = .negatedExponential
+    return views
+  }()
+
+  /// The stack as plain numbers, and quantized in all ways.
+  private static let forms: [(format: Format, type: ScalarType?, bits: Int?)] = [
+    (.safetensors, .f32, nil), (.safetensors, .bf16, nil), (.safetensors, .f16, nil),
+    (.pleat, nil, 4), (.pleat, nil, 3), (.pleat, nil, 8), (.mlx, nil, 4),
+  ]
+
+  @Test("views have the numbers of their sources (seed 614)", arguments: forms.indices)
+  func numbers(form: Int) throws {
+    var random = Seeded(614)
+    let (format, type, bits) = Self.forms[form]
+    let name = "model.layers.0.mlp.experts.weight"
+    let toy = Toy(name, type ?? .f32, [3, 8, 64], random.weights(3 * 8 * 64, scale: 1))
+    var model = try Models.make([toy], in: scratch)
+    if let bits {
+      let destination = Destination(
+        path: scratch.path(format == .mlx ? "quantized" : "quantized.pleat"), format: format)
+      let recipe = try Recipe.with(bits: bits, group: .columns(32), rules: ["*=\(bits)"])
+      try Run(Plan.quantizing(model, recipe, to: destination))()
+      model = try Model.open(destination.path)
+      #expect(model.catalog.tensors[0].isGrouped)
+    }
+    let source = try values(model)[0]
+    let viewed = try model.viewed(Self.views)
+    let found = try values(viewed)
+    for (index, view) in Self.views.enumerated() {
+      let encoding = viewed.catalog.tensors[index].encoding
+      let expected = expected(view, source, columns: 64)
+      #expect(found[index].bits == expected.bits, "\(view.name)")
+      // Rows are moved as they are; what is computed is stored as plain numbers.
+      if view.movesRows, view.columns == nil {
+        #expect(encoding == model.catalog.tensors[0].encoding, "\(view.name)")
+      }
+      if view.function != .identity { #expect(encoding == .plain(.f32)) }
+    }
+  }
+
+  @Test("a vector is divided number by number") func vectors() throws {
+    var random = Seeded(615)
+    let toy = Toy("model.layers.0.bias", .bf16, [4, 6], random.weights(24, scale: 1))
+    let model = try Models.make([toy], in: scratch)
+    let shape = try #require(Shape(validating: [4, 3]))
+    var view = TensorView(name: "odd", shape: shape, source: 0)
+    view.rows = [RowSelection(from: 1, count: 12, distance: 2)]
+    view.dividesRows = true
+    var decay = view
+    decay.function = .negatedExponential
+    let found = try values(try model.viewed([view, decay]))
+    let source = try values(model)[0]
+    #expect(found[0].bits == expected(view, source, columns: 6).bits)
+    #expect(found[1].bits == expected(decay, source, columns: 6).bits)
+  }
+}
