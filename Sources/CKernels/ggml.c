@@ -1,6 +1,7 @@
 #pragma STDC FP_CONTRACT OFF
 
 #include "CKernels.h"
+#include "ggml_grids.h"
 #include "ggml_k.h"
 #include "ggml_small.h"
 #include "ggml_tables.h"
@@ -24,11 +25,21 @@ ALWAYS_INLINE bool decode(uint32_t type, const uint8_t *restrict blocks, ptrdiff
     case 12: EACH_BLOCK(decode_q4_k, 144, 256);
     case 13: EACH_BLOCK(decode_q5_k, 176, 256);
     case 14: EACH_BLOCK(decode_q6_k, 210, 256);
+    case 16: EACH_BLOCK(decode_iq2_xxs, 66, 256);
+    case 17: EACH_BLOCK(decode_iq2_xs, 74, 256);
+    case 18: EACH_BLOCK(decode_iq3_xxs, 98, 256);
+    case 19: EACH_BLOCK(decode_iq1_s, 50, 256);
     case 20: EACH_BLOCK(decode_iq4_nl, 18, 32);
+    case 21: EACH_BLOCK(decode_iq3_s, 110, 256);
+    case 22: EACH_BLOCK(decode_iq2_s, 82, 256);
     case 23: EACH_BLOCK(decode_iq4_xs, 136, 256);
+    case 29: EACH_BLOCK(decode_iq1_m, 56, 256);
     case 34: EACH_BLOCK(decode_tq1_0, 54, 256);
     case 35: EACH_BLOCK(decode_tq2_0, 66, 256);
     case 39: EACH_BLOCK(decode_mxfp4, 17, 32);
+    case 40: EACH_BLOCK(decode_nvfp4, 36, 64);
+    case 41: EACH_BLOCK(decode_q1_0, 18, 128);
+    case 42: EACH_BLOCK(decode_q2_0, 18, 64);
     default: return false;
   }
 }

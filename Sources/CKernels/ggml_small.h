@@ -10,12 +10,6 @@
 
 #include "half.h"
 
-ALWAYS_INLINE uint32_t load32(const void *bytes) {
-  uint32_t value;
-  memcpy(&value, bytes, sizeof value);
-  return value;
-}
-
 /* The 4-bit or 5-bit codes of a block, one per byte; `high` is the word of fifth bits, or 0. */
 ALWAYS_INLINE void nibble_codes(const uint8_t *restrict nibbles, uint32_t high,
                                 uint8_t *restrict codes) {

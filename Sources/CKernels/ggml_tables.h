@@ -48,6 +48,26 @@ ALWAYS_INLINE void decode_mxfp4(const uint8_t *restrict block, float *restrict o
   look_up(block + 1, e2m1_doubles, e8m0_half(block[0]), out);
 }
 
+/* Half the value of an E4M3 without a sign; the pattern of NaN counts as zero. */
+ALWAYS_INLINE float ue4m3_half(uint8_t bits) {
+  const uint32_t exponent = bits >> 3 & 15, mantissa = bits & 7;
+  const float normal = float_of_bits((exponent + 119) << 23 | mantissa << 20);
+  const float number = exponent == 0 ? (float)(int)mantissa * 0x1p-10f : normal;
+  return bits == 0x7f ? 0 : number;
+}
+
+/* scales[4], nibbles[8] of 16 values each: first the low halves, then the high halves */
+ALWAYS_INLINE void decode_nvfp4(const uint8_t *restrict block, float *restrict out) {
+  for (int s = 0; s < 4; s++, out += 16) {
+    const float scale = ue4m3_half(block[s]);
+    const uint8_t *run = block + 4 + 8 * s;
+    for (int j = 0; j < 8; j++) {
+      out[j] = scale * e2m1_doubles[run[j] & 15];
+      out[j + 8] = scale * e2m1_doubles[run[j] >> 4];
+    }
+  }
+}
+
 /* Decodes `count` bytes of ternary digits; each digit gives a run of `count` values. A byte is a
    fraction in 256ths. Multiplied by 3^n modulo 1, its first ternary digit is digit n. */
 ALWAYS_INLINE float *decode_digits(const uint8_t *restrict bytes, int count, int digits, float d,

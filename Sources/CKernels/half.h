@@ -83,6 +83,12 @@ ALWAYS_INLINE uint16_t load16(const void *bytes) {
   return value;
 }
 
+ALWAYS_INLINE uint32_t load32(const void *bytes) {
+  uint32_t value;
+  memcpy(&value, bytes, sizeof value);
+  return value;
+}
+
 ALWAYS_INLINE uint64_t load64(const void *bytes) {
   uint64_t value;
   memcpy(&value, bytes, sizeof value);

@@ -14,17 +14,30 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
   case q4_K = 12
   case q5_K = 13
   case q6_K = 14
+  case iq2_XXS = 16
+  case iq2_XS = 17
+  case iq3_XXS = 18
+  case iq1_S = 19
   case iq4_NL = 20
+  case iq3_S = 21
+  case iq2_S = 22
   case iq4_XS = 23
+  case iq1_M = 29
   case tq1_0 = 34
   case tq2_0 = 35
   case mxfp4 = 39
+  case nvfp4 = 40
+  case q1_0 = 41
+  case q2_0 = 42
 
   /// The number of values in a block.
   package var elementCount: Int {
     switch self {
     case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .iq4_NL, .mxfp4: 32
+    case .nvfp4, .q2_0: 64
+    case .q1_0: 128
     case .q2_K, .q3_K, .q4_K, .q5_K, .q6_K, .iq4_XS, .tq1_0, .tq2_0: 256
+    case .iq1_S, .iq1_M, .iq2_XXS, .iq2_XS, .iq2_S, .iq3_XXS, .iq3_S: 256
     }
   }
 
@@ -41,11 +54,30 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
     case .q4_K: 144
     case .q5_K: 176
     case .q6_K: 210
+    case .iq2_XXS: 66
+    case .iq2_XS: 74
+    case .iq3_XXS: 98
+    case .iq1_S: 50
     case .iq4_NL: 18
+    case .iq3_S: 110
+    case .iq2_S: 82
     case .iq4_XS: 136
+    case .iq1_M: 56
     case .tq1_0: 54
     case .tq2_0: 66
     case .mxfp4: 17
+    case .nvfp4: 36
+    case .q1_0, .q2_0: 18
+    }
+  }
+
+  /// Whether Pleat makes blocks of the type, and does not only read them.
+  package var isEncodable: Bool {
+    switch self {
+    case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .iq4_NL, .iq4_XS, .tq1_0, .tq2_0, .mxfp4: true
+    case .q2_K, .q3_K, .q4_K, .q5_K, .q6_K: true
+    case .iq1_S, .iq1_M, .iq2_XXS, .iq2_XS, .iq2_S, .iq3_XXS, .iq3_S: false
+    case .nvfp4, .q1_0, .q2_0: false
     }
   }
 
@@ -65,11 +97,13 @@ package enum BlockType: UInt32, CaseIterable, Sendable {
     case .q8_0: .symmetric(bits: 8)
     case .q4_1: .affine(bits: 4)
     case .q5_1: .affine(bits: 5)
-    case .q2_K, .q3_K, .q4_K, .q5_K, .q6_K, .iq4_NL, .iq4_XS, .tq1_0, .tq2_0, .mxfp4: nil
+    default: nil
     }
   }
 
   /// Decodes whole blocks to floats, bit for bit as the Python reference of the gguf package.
+  ///
+  /// Q1_0 and Q2_0, which the package does not decode, are decoded as in ggml/src/ggml-quants.c.
   ///
   /// - Parameters:
   ///   - blocks: blocks × `byteCount` bytes, at any alignment.

@@ -29,6 +29,8 @@ extension BlockType {
   /// - MXFP4: scale = 2^(⌊log2 max |w|⌋ − 2), and the nearest values.
   /// - Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 without importance: as `encode` and `pack`.
   ///
+  /// The type must be one that Pleat makes (`isEncodable`).
+  ///
   /// From magnitudes of 1e13 on the sums of the searches overflow, and blocks can be all zeros, as
   /// in llama.cpp.
   ///
@@ -105,6 +107,7 @@ extension BlockType {
   private func rowCount(
     _ values: Span<Float>, _ columnCount: Int, _ importance: Span<Float>, _ byteCount: Int
   ) -> Int {
+    precondition(isEncodable, "no encoder for block type \(self)")
     precondition(columnCount > 0 && columnCount % elementCount == 0, "expected whole blocks")
     precondition(values.count % columnCount == 0, "expected whole rows")
     precondition(

@@ -1,4 +1,4 @@
-"""llama.cpp's quantizer, called through the library of llama_cpp."""
+"""llama.cpp's quantizer and decoders, called through the library of llama_cpp."""
 
 import ctypes
 from pathlib import Path
@@ -19,6 +19,9 @@ INTEGER, TEXT = 0, 3  # tags of llama_model_kv_override
 # The block types of ggml that Pleat makes.
 BLOCK_TYPES = [*TYPES, "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"]
 BLOCK_TYPES += ["TQ1_0", "TQ2_0", "MXFP4"]
+# The block types that Pleat only reads.
+READ_TYPES = ["IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S"]
+READ_TYPES += ["NVFP4", "Q1_0", "Q2_0"]
 
 
 def library() -> ctypes.CDLL:
@@ -49,6 +52,46 @@ def quantized(values: np.ndarray, type: str, importance: np.ndarray | None = Non
     )
     assert count == len(blocks)
     return blocks.raw
+
+
+def block(type: str) -> tuple[int, int, int]:
+    """The number of a type in a file, and the elements and bytes of a block."""
+    if type == "Q2_0":  # newer than gguf 0.19.0
+        return 42, 64, 18
+    number = gguf.GGMLQuantizationType[type]
+    return int(number), *gguf.GGML_QUANT_SIZES[number]
+
+
+def dequantized(blocks: np.ndarray, type: str) -> np.ndarray:
+    """The values of blocks × bytes as the package gguf decodes them, blocks × elements.
+
+    Q1_0 and Q2_0, which it does not decode, are decoded by ggml itself.
+    """
+    if type not in ("Q1_0", "Q2_0"):
+        return gguf.quants.dequantize(blocks, gguf.GGMLQuantizationType[type])
+    return dequantized_by_ggml(blocks, type)
+
+
+def dequantized_by_ggml(blocks: np.ndarray, type: str) -> np.ndarray:
+    """The values of blocks × bytes as ggml's function in C decodes them, blocks × elements."""
+    decode = getattr(library(), f"dequantize_row_{type.lower()}")
+    decode.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    decode.restype = None
+    blocks = np.ascontiguousarray(blocks)
+    values = np.empty((len(blocks), block(type)[1]), np.float32)
+    decode(blocks.ctypes.data, values.ctypes.data, values.size)
+    return values
+
+
+def with_iq1_m_scales(scales: np.ndarray, halves: np.ndarray) -> np.ndarray:
+    """The last 8 bytes of blocks of IQ1_M, with the half-precision scales that are given.
+
+    The four digits of a scale are the highest ones of four words of 16 bits, the lowest first.
+    """
+    words = np.ascontiguousarray(scales).view("<u2") & 0x0FFF
+    places = np.array([0, 4, 8, 12], "<u2")
+    words |= (halves.astype("<u2")[:, None] >> places & 15) << 12
+    return words.view(np.uint8)
 
 
 class Matrix:

@@ -163,7 +163,9 @@ def test_provenance_lists_sources_and_history(pleat, tinylm, tmp_path):
     assert copy.header["provenance"] == {"sources": sources, "history": history}
 
 
-@pytest.mark.parametrize("name", ["types", "types-opaque", "metadata", "metadata-empty-arrays"])
+@pytest.mark.parametrize(
+    "name", ["types", "types-codebooks", "types-opaque", "metadata", "metadata-empty-arrays"]
+)
 @pytest.mark.parametrize("compressed", [False, True])
 def test_blocks_and_records_of_gguf_are_copied(pleat, fixtures, tmp_path, name, compressed):
     source = fixtures / "golden" / "gguf" / f"{name}.gguf"

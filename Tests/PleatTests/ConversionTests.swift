@@ -77,7 +77,7 @@ import Testing
   @Test(
     "every golden gguf model goes through a pleat file without loss",
     arguments: [
-      "metadata", "types", "types-opaque", "alignment-1", "alignment-64",
+      "metadata", "types", "types-codebooks", "types-opaque", "alignment-1", "alignment-64",
     ])
   func goldenModels(name: String) throws {
     let path = Fixtures.path("golden/gguf/\(name).gguf")

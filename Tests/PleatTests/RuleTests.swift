@@ -125,7 +125,7 @@ import Testing
     arguments: [
       "", "=", "=8", "*", "*=", "*=7", "*=1", "*=0", "*=-4", "*=9", "*=4:", "*=4:0", "*=4:-32",
       "*=4:x", "*=4:32:", "*=4:32:best", "*=4:32:minmax:x", "*=drop", "*=Keep", "*=F8_E4M3", "*=I8",
-      "*=Q4_K_M", "*=IQ2_XXS", "*=Q9_9", "*=4.0", "*= 4",
+      "*=Q4_K_M", "*=IQ2_XXS", "*=NVFP4", "*=Q9_9", "*=4.0", "*= 4",
     ])
   func badRules(text: String) {
     let error = Laws.error { () throws(ModelError) in try Rule(text: text) }

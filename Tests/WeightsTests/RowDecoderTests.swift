@@ -70,7 +70,7 @@ import Weights
   @Test("groups and unknown blocks have no row decoder") func others() {
     let grouping = Grouping(bits: 4, groupSize: 32, offset: .bias, parameters: .f16)
     #expect(RowDecoder(.grouped(grouping)) == nil)
-    for name in ["IQ1_S", "Q8_K", "NVFP4", "nonsense"] {
+    for name in ["Q8_1", "Q8_K", "nonsense"] {
       #expect(
         RowDecoder(.foreign(BlockLayout(name: name, elementCount: 256, byteCount: 66))) == nil)
     }

@@ -147,8 +147,8 @@ bool pleat_ggml_move_minima(pleat_instructions set, uint32_t type, void *blocks,
                             ptrdiff_t block_count, const float *delta);
 
 /* ggml_rows.c: encodes rows of whole blocks as llama-quantize does. `importance` has a weight for
-   each column, finite and not negative, or is null. Knows all types that decode knows. Returns the
-   same as the group encoders, counting blocks. */
+   each column, finite and not negative, or is null. Knows the types of pack, the K types, IQ4_NL,
+   IQ4_XS, TQ1_0, TQ2_0 and MXFP4. Returns the same as the group encoders, counting blocks. */
 
 int64_t pleat_ggml_encode_rows(pleat_instructions set, uint32_t type, const float *values,
                                ptrdiff_t row_count, ptrdiff_t column_count,

@@ -75,11 +75,12 @@ package struct GGMLCodec: WeightCodec {
     }
   }
 
-  /// The encoding of a block type by llama.cpp's name for it, in any case; nil if Pleat only copies it.
+  /// The encoding of a block type that Pleat makes, by llama.cpp's name for it, in any case.
   ///
-  /// It is groups for types that store groups, such as `Q4_1`, and otherwise blocks.
+  /// It is groups for types that store groups, such as `Q4_1`, and otherwise blocks. Nil for types
+  /// that are only read or copied.
   package static func encoding(named name: String) -> Encoding? {
-    guard let type = GGMLType.named(name), type.blockType != nil else { return nil }
+    guard let type = GGMLType.named(name), type.blockType?.isEncodable == true else { return nil }
     return grouping(of: type.encoding).map { .grouped($0) } ?? type.encoding
   }
 
@@ -95,7 +96,7 @@ package struct GGMLCodec: WeightCodec {
   }
 
   /// llama.cpp's names for the block types that Pleat makes.
-  package static let typeNames = BlockType.allCases.map(\.name)
+  package static let typeNames = BlockType.allCases.filter(\.isEncodable).map(\.name)
 
   /// llama.cpp's name for the type that stores an encoding.
   package static func name(of encoding: Encoding) -> String {

@@ -67,15 +67,17 @@ struct GGMLType: Sendable {
       block(13, "Q5_K", 256, 176, halves: [0, 2]),
       block(14, "Q6_K", 256, 210, halves: [208]),
       block(15, "Q8_K", 256, 292, halves: nil),
+      // llama.cpp writes its codes as words of 4 bytes, but reads some of them as single bytes.
       block(16, "IQ2_XXS", 256, 66, halves: nil),
-      block(17, "IQ2_XS", 256, 74, halves: nil),
-      block(18, "IQ3_XXS", 256, 98, halves: nil),
-      block(19, "IQ1_S", 256, 50, halves: nil),
+      block(17, "IQ2_XS", 256, 74, halves: Array(stride(from: 0, to: 66, by: 2))),
+      block(
+        18, "IQ3_XXS", 256, 98, halves: [0], words: Array(stride(from: 66, to: 98, by: 4))),
+      block(19, "IQ1_S", 256, 50, halves: [0] + Array(stride(from: 34, to: 50, by: 2))),
       block(20, "IQ4_NL", 32, 18, halves: [0]),
-      block(21, "IQ3_S", 256, 110, halves: nil),
-      block(22, "IQ2_S", 256, 82, halves: nil),
+      block(21, "IQ3_S", 256, 110, halves: [0]),
+      block(22, "IQ2_S", 256, 82, halves: [0]),
       block(23, "IQ4_XS", 256, 136, halves: [0, 2]),
-      block(29, "IQ1_M", 256, 56, halves: nil),
+      block(29, "IQ1_M", 256, 56, halves: [48, 50, 52, 54]),
       block(34, "TQ1_0", 256, 54, halves: [52]),
       block(35, "TQ2_0", 256, 66, halves: [64]),
       block(39, "MXFP4", 32, 17, halves: []),
@@ -91,11 +93,14 @@ struct GGMLType: Sendable {
   }
 
   private static func block(
-    _ id: UInt32, _ name: String, _ elements: Int, _ bytes: Int, halves: [Int]?
+    _ id: UInt32, _ name: String, _ elements: Int, _ bytes: Int, halves: [Int]?,
+    words: [Int] = []
   ) -> GGMLType {
     let layout = BlockLayout(name: name, elementCount: elements, byteCount: bytes)
+    let wide = words.map { Swap(offset: $0, width: 4) }
     return GGMLType(
-      id: id, encoding: .foreign(layout), swaps: halves?.map { Swap(offset: $0, width: 2) })
+      id: id, encoding: .foreign(layout),
+      swaps: halves.map { $0.map { Swap(offset: $0, width: 2) } + wide })
   }
 
   /// Converts whole blocks from big-endian to little-endian, in place.

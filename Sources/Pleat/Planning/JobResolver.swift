@@ -9,6 +9,7 @@ package struct JobResolver {
   private let model: Model
   private let destination: Destination
   private let permitsRounding: Bool
+  private let scales: ScaleTensors
   private var format: Format { destination.format }
 
   /// The jobs so far.
@@ -35,6 +36,7 @@ package struct JobResolver {
     self.model = model
     self.destination = destination
     self.permitsRounding = permitsRounding
+    scales = ScaleTensors(of: model)
   }
 
   /// Appends the job of the next tensor of the catalog, or of one that is stored in addition.
@@ -42,10 +44,12 @@ package struct JobResolver {
   /// - Parameters:
   ///   - wish: The planner's decision.
   ///   - translation: The translation to the names of a runtime; nil if names stay the same.
-  /// - Throws: `unsupported` for a tensor that the format cannot store.
+  /// - Throws: `unsupported` for a tensor that the format cannot store, and for a weight that cannot
+  ///   be decoded or changed without its scale.
   package mutating func append(
     _ wish: TensorWish, _ translation: (any Translation)?
   ) throws(ModelError) {
+    try scales.check(wish)
     var wish = wish
     if let translation {
       wish = try wish.translated(translation.placements[jobs.count], for: translation.runtime)

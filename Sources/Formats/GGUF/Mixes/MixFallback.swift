@@ -22,7 +22,7 @@ enum MixFallback {
     case .q5_K: .q5_1
     case .q6_K: .q8_0
     case .iq4_XS: .iq4_NL
-    case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .iq4_NL, .mxfp4: nil
+    default: nil
     }
   }
 }

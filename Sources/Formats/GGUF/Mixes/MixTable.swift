@@ -84,7 +84,7 @@ extension Mix {
 
   /// The mixes that Pleat does not make, with the nearest that it makes.
   ///
-  /// Most need tables of values that follow no rule.
+  /// Pleat reads their blocks, but has no search for indices into codebooks, and none for the others.
   static let unwritten: [(name: String, fileType: UInt32, nearest: String)] = [
     ("IQ1_S", 24, "Q2_K"), ("IQ1_M", 31, "Q2_K"), ("IQ2_XXS", 19, "Q2_K"), ("IQ2_XS", 20, "Q2_K"),
     ("IQ2_S", 28, "Q2_K"), ("IQ2_M", 29, "Q2_K"), ("IQ3_XXS", 23, "Q3_K_S"),
