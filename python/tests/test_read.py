@@ -14,6 +14,7 @@ import typed_model
 from comparing import differing_bits
 from pleat_command import ROOT
 from pleat.checksum import crc32c
+from pleat.encodings import BLOCK_SIZES
 
 SEED = 20261128
 BITS = [2, 3, 4, 5, 6, 8]
@@ -25,6 +26,12 @@ CASES = [
      ["--compress"] if (b + s) % 2 else [])
     for b, (s, scheme) in itertools.product(range(6), enumerate(OFFSETS))
 ]  # fmt: skip
+
+# The block types that the command reads but does not make, and their numbers in GGUF.
+READ_TYPES = {
+    "IQ2_XXS": 16, "IQ2_XS": 17, "IQ3_XXS": 18, "IQ1_S": 19, "IQ3_S": 21, "IQ2_S": 22, "IQ1_M": 29,
+    "NVFP4": 40, "Q1_0": 41, "Q2_0": 42,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +90,51 @@ def test_blocks_and_plain_types_decode_as_the_command_does(command, fixtures, tm
         "F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64",
     }  # fmt: skip
     assert not differences(file, converted(command, path, tmp_path / "decoded"))
+
+
+@pytest.mark.parametrize("type", READ_TYPES)
+def test_golden_blocks_decode_as_the_command_does(command, fixtures, tmp_path, type):
+    elements, size = BLOCK_SIZES[type]
+    blocks = (fixtures / f"golden/ggml/{type}.blocks").read_bytes()
+    expected = np.fromfile(fixtures / f"golden/ggml/{type}.f32", "<f4")
+    columns = len(blocks) // size // 4 * elements
+    path = blocks_file(command, tmp_path, blocks, [4, columns], type)
+    file = pleat.read(path)
+    assert str(file.tensors["blk.0.ffn_up.weight"].encoding) == type
+    found = converted(command, path, tmp_path / "decoded")
+    assert not differing_bits(found["blk.0.ffn_up.weight"], expected.reshape(4, columns))
+    assert not differences(file, found)
+
+
+def test_nvfp4_is_not_decoded_without_its_scale(command, fixtures, tmp_path):
+    blocks = (fixtures / "golden/ggml/NVFP4.blocks").read_bytes()
+    path = blocks_file(command, tmp_path, blocks, [4, 1024], "NVFP4", "blk.0.ffn_up.scale")
+    file = pleat.read(path)
+    assert file["blk.0.ffn_up.scale"] == np.float32(1)
+    with pytest.raises(pleat.PleatError, match="expected no blk.0.ffn_up.scale"):
+        file["blk.0.ffn_up.weight"]
+
+
+def blocks_file(
+    command, folder: Path, blocks: bytes, shape: list[int], type: str, scale: str = "norm.scale"
+) -> Path:
+    """A pleat file with blocks of GGML and one number, made from a GGUF file."""
+
+    def text(value: str) -> bytes:
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    data = blocks + bytes(-len(blocks) % 32)
+    header = b"GGUF" + struct.pack("<IQQ", 3, 2, 1)
+    header += text("general.architecture") + struct.pack("<I", 8) + text("llama")
+    header += text("blk.0.ffn_up.weight") + struct.pack(
+        "<I2QIQ", 2, *shape[::-1], READ_TYPES[type], 0
+    )
+    header += text(scale) + struct.pack("<IQIQ", 1, 1, 0, len(data))
+    source, path = folder / "blocks.gguf", folder / "blocks.pleat"
+    one = struct.pack("<f", 1) + bytes(28)
+    source.write_bytes(header + bytes(-len(header) % 32) + data + one)
+    command.run("convert", source, "--to", "pleat", "-o", path)
+    return path
 
 
 def test_the_reader_of_the_document_decodes_the_same(quantized):

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .encodings import Blocks, Encoding, Groups, Plain, row_shape
+from .encodings import BLOCK_SIZES, Blocks, Encoding, Groups, Plain, row_shape
 from .error import PleatError
 
 # The plain types that numpy has; floating-point numbers become float32.
@@ -17,8 +17,12 @@ _NUMPY_TYPES = {
 # The block types of GGML that Pleat decodes.
 _DECODED_BLOCKS = (
     ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
-    + ("IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4")
+    + ("IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4", "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS")
+    + ("IQ2_S", "IQ3_XXS", "IQ3_S", "NVFP4", "Q1_0", "Q2_0")
 )  # fmt: skip
+# Block types that gguf does not decode: the bits of a code, what code 0 stands for, and the step to
+# the next code. A block is a scale in F16 and then the codes, the first one lowest.
+_CODES = {"Q1_0": (1, -1, 2), "Q2_0": (2, -1, 1)}
 _CHUNK = 1 << 20  # numbers that are decoded at once
 
 
@@ -114,6 +118,12 @@ def _decode_blocks(type: str, shape: tuple[int, ...], data: np.ndarray) -> np.nd
             f"{type} is copied, not decoded",
             hint="stored(name) gives the bytes as they are in the file",
         )
+    if math.prod(shape) == 0:
+        return np.zeros(shape, np.float32)
+    rows, _ = row_shape(shape)
+    blocks = np.ascontiguousarray(data).reshape(rows, -1)
+    if type in _CODES:
+        return _decode_codes(type, blocks).reshape(shape)
     try:
         import gguf
     except ImportError:
@@ -121,8 +131,12 @@ def _decode_blocks(type: str, shape: tuple[int, ...], data: np.ndarray) -> np.nd
             "unsupported", f"decoding blocks of {type} needs the package gguf",
             hint="pip install gguf",
         ) from None  # fmt: skip
-    if math.prod(shape) == 0:
-        return np.zeros(shape, np.float32)
-    rows, _ = row_shape(shape)
-    blocks = np.ascontiguousarray(data).reshape(rows, -1)
     return gguf.quants.dequantize(blocks, gguf.GGMLQuantizationType[type]).reshape(shape)
+
+
+def _decode_codes(type: str, rows: np.ndarray) -> np.ndarray:
+    bits, first, step = _CODES[type]
+    blocks = rows.reshape(-1, BLOCK_SIZES[type][1])
+    codes = blocks[:, 2:, None] >> np.arange(0, 8, bits, dtype=np.uint8) & ((1 << bits) - 1)
+    numbers = codes.reshape(len(blocks), -1).astype(np.float32) * step + first
+    return as_float32("F16", np.ascontiguousarray(blocks[:, :2])) * numbers

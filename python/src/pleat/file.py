@@ -11,6 +11,7 @@ import numpy as np
 
 from .checksum import CRC32C, crc32c
 from .decode import decode
+from .encodings import Blocks
 from .error import PleatError, located
 from .header import HEADER_LIMIT, StoredAdapter, Tensor, parse_header
 from .parts import PREAMBLE_BYTES, Part, check_ranges
@@ -141,8 +142,22 @@ class PleatFile(Mapping[str, np.ndarray]):
 
     def _decoded(self, tensor: Tensor) -> np.ndarray:
         with located(file=self.path, tensor=tensor.name):
+            self._check_scale(tensor)
             stored = {role: self._bytes(part) for role, part in tensor.parts.items()}
             return decode(tensor.encoding, tensor.shape, stored)
+
+    def _check_scale(self, tensor: Tensor) -> None:
+        """llama.cpp multiplies the products of `x.weight` by `x.scale`, which NVFP4 needs."""
+        module, _, leaf = tensor.name.rpartition(".")
+        scale = f"{module}.scale"
+        if tensor.encoding == Blocks("NVFP4") and leaf == "weight" and scale in self.tensors:
+            raise PleatError(
+                "unsupported",
+                "the numbers of the weight need its scale, which is not applied",
+                expected=f"no {scale}",
+                found="NVFP4",
+                hint="stored(name) gives the bytes as they are in the file",
+            )
 
     def _bytes(self, part: Part) -> np.ndarray:
         """The bytes of a part, decompressed: a view of the file if they are not compressed."""
