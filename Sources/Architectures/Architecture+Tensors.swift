@@ -123,9 +123,9 @@ extension Architecture {
     }
     guard hasThem else { return config.setting(key, to: 0) }
     // Not all configs state how many there are.
-    guard predictionPrefix != nil, let layerCount = config["num_hidden_layers"]?.int else {
-      return config
-    }
+    guard predictionPrefix != nil, let layerCount = config["num_hidden_layers"]?.int,
+      1...1024 ~= layerCount
+    else { return config }
     let last = tensors.compactMap { place(inLayers: $0.name).flatMap { Int($0.layer) } }.max() ?? 0
     return config.setting(key, to: JSONValue(max(1, min(last, 1024) + 1 - layerCount)))
   }

@@ -47,6 +47,16 @@ struct ConfigValues {
     throw Self.fault(key, "a whole number above 0", nil)
   }
 
+  /// A whole number above zero that is small enough to be multiplied with others.
+  ///
+  /// Throws `malformed` if the config lacks it or states another value, and `limit` if it is too
+  /// large.
+  func extent(_ key: String) throws(ModelError) -> Int {
+    let count = try required(key)
+    try ModelSizes.check(count, atMost: 1 << 20, "rows", key)
+    return count
+  }
+
   /// Whether a key is true; false if the config lacks it.
   ///
   /// Throws `malformed` for another value.

@@ -18,12 +18,13 @@ package struct LatentAttentionSizes: Sendable, Hashable {
 
   /// Reads the sizes that a config states.
   ///
-  /// Throws `malformed` for values that are missing or invalid.
+  /// Throws `malformed` for values that are missing or invalid, and `limit` for those that are too
+  /// large.
   init(_ values: ConfigValues) throws(ModelError) {
-    queryRank = try values.count("q_lora_rank")
-    keyValueRank = try values.required("kv_lora_rank")
-    plainSize = try values.required("qk_nope_head_dim")
-    rotatedSize = try values.required("qk_rope_head_dim")
-    valueSize = try values.required("v_head_dim")
+    queryRank = try values["q_lora_rank"] == nil ? nil : values.extent("q_lora_rank")
+    keyValueRank = try values.extent("kv_lora_rank")
+    plainSize = try values.extent("qk_nope_head_dim")
+    rotatedSize = try values.extent("qk_rope_head_dim")
+    valueSize = try values.extent("v_head_dim")
   }
 }

@@ -27,14 +27,14 @@ package struct LinearAttentionSizes: Sendable, Hashable {
 
   /// Reads the sizes that a config states.
   ///
-  /// Throws `malformed` for values that are missing or invalid, and `unsupported` for heads of values
-  /// of another size.
+  /// Throws `malformed` for values that are missing or invalid, `limit` for those that are too large,
+  /// and `unsupported` for heads of values of another size.
   init(_ values: ConfigValues) throws(ModelError) {
-    keyHeadCount = try values.required("linear_num_key_heads")
-    valueHeadCount = try values.required("linear_num_value_heads")
-    headSize = try values.required("linear_key_head_dim")
+    keyHeadCount = try values.extent("linear_num_key_heads")
+    valueHeadCount = try values.extent("linear_num_value_heads")
+    headSize = try values.extent("linear_key_head_dim")
     fullAttentionInterval = try values.count("full_attention_interval") ?? Self.usualInterval
-    kernelSize = try values.required("linear_conv_kernel_dim")
+    kernelSize = try values.extent("linear_conv_kernel_dim")
     guard valueHeadCount % keyHeadCount == 0 else {
       throw ConfigValues.fault(
         "linear_num_value_heads", "a multiple of linear_num_key_heads, \(keyHeadCount)",

@@ -41,7 +41,7 @@ extension Architecture {
         views.append(TensorView(name: tensor.name, shape: tensor.shape, source: index))
         continue
       }
-      guard let found = try arrangement.views(tensor, values) else {
+      guard tensor.shape.elementCount > 0, let found = try arrangement.views(tensor, values) else {
         throw ModelError(
           .malformed, "the tensor has another shape than config.json states", tensor: tensor.name,
           expected: "that of \(arrangement.name) in \(modelTypes[0])",

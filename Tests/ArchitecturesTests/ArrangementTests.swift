@@ -126,6 +126,31 @@ import Testing
     }
   }
 
+  @Test("numbers of a config that are absurd are refused", arguments: cases)
+  func absurdNumbers(one: Case) throws {
+    let architecture = try #require(Architectures.forModelType(one.modelType))
+    let tensors = try tensors(one)
+    for member in one.config.members ?? [] {
+      for value: JSONValue in [.number(4_294_967_295), .number(1e18), 0, -1, "text", .null] {
+        let config = one.config.setting(member.key, to: value)
+        #expect(throws: ModelError.self, "\(member.key)") {
+          try architecture.views(of: tensors, config, for: .llamaCpp)
+        }
+      }
+    }
+    for tensor in tensors {
+      for index in tensor.shape.dimensions.indices {
+        var extents = tensor.shape.dimensions
+        extents[index] = 0
+        var empty = tensor
+        empty.shape = try #require(Shape(validating: extents))
+        #expect(throws: ModelError.self) {
+          try architecture.views(of: [empty], one.config, for: .llamaCpp)
+        }
+      }
+    }
+  }
+
   @Test("layers that predict several tokens are numbered on from the others")
   func predictionLayers() throws {
     let architecture = try #require(Architectures.forModelType("qwen3_5"))

@@ -63,7 +63,7 @@ extension Architecture {
       arrangements: [
         TensorArrangement(name: "self_attn.kv_b_proj.weight") {
           tensor, values throws(ModelError) in
-          let headCount = try values.required("num_attention_heads")
+          let headCount = try values.extent("num_attention_heads")
           return compressed(tensor, try LatentAttentionSizes(values), headCount)
         }
       ],

@@ -42,12 +42,12 @@ struct MixPlan {
       }
       return
     }
-    let model = try subject.model.isGGUF ? subject.model : subject.model.arranged(for: .llamaCpp)
+    let views = try subject.model.isGGUF ? nil : subject.model.views(for: .llamaCpp)
+    let model = views ?? subject.model
     let added = subject.tensors.dropFirst(subject.model.catalog.tensors.count)
     let tensors = model.catalog.tensors + added
     let sources =
-      model.catalog.tensors.indices.map(model.origin)
-      + added.indices
+      model.catalog.tensors.indices.map { views?.origin(of: $0) ?? $0 } + added.indices
     let translation = model.isGGUF ? nil : try model.translation(of: tensors)
     // The tensors in llama.cpp's form, each with the indices of those that it is made of.
     var targets: [(info: TensorInfo, members: [Int])] = []

@@ -12,19 +12,20 @@ extension Model {
   /// those that Pleat would have to decode and cannot.
   func arranged(for format: Format) throws(ModelError) -> Model {
     guard !isGGUF else { return self }
-    if format.usesGGUFNames { return try arranged(for: .llamaCpp) }
-    if format.usesMLXNames { return try arranged(for: .mlxLM) }
-    return format.carries(.scaled(.mxfp4)) == .exact ? self : try arranged(for: .transformers)
+    if format.usesGGUFNames { return try views(for: .llamaCpp) ?? self }
+    if format.usesMLXNames { return try views(for: .mlxLM) ?? self }
+    guard format.carries(.scaled(.mxfp4)) != .exact else { return self }
+    return try views(for: .transformers) ?? self
   }
 
-  /// The model with tensors as a runtime arranges them.
-  func arranged(for runtime: Runtime) throws(ModelError) -> Model {
+  /// The model with tensors as a runtime arranges them; nil if it does not change any.
+  func views(for runtime: Runtime) throws(ModelError) -> Model? {
     guard let config = try configuration().map(TextConfig.merged),
       let architecture = config["model_type"]?.string.flatMap(Architectures.forModelType)
-    else { return self }
+    else { return nil }
     do throws(ModelError) {
       guard let views = try architecture.views(of: catalog.tensors, config, for: runtime)
-      else { return self }
+      else { return nil }
       return try viewed(views)
     } catch {
       throw error.located(file: path)
