@@ -130,7 +130,7 @@ extension Architecture {
     let values = ConfigValues(config: config)
     let defaultWindow: Int?
     switch traits.sliding {
-    case .none, .alternating: return nil
+    case .none, .alternating, .alternatingAfterFirst: return nil
     case .ignored(let window): defaultWindow = window
     case .unsupported:
       guard values["use_sliding_window"]?.bool == true else { return nil }

@@ -40,7 +40,7 @@ extension Architecture {
       return
         (common + (isLinear ? linear : full) + (layer < leadingCount ? names(leadingNames) : later)
         + (layer < layerCount ? [] : prediction)).map {
-          "\(Self.huggingFaceLayers)\(layer).\($0)"
+          "\(layerPath)\(layer).\($0)"
         }
     }
     return outside + inside
@@ -68,8 +68,7 @@ extension Architecture {
     if isLinear ? fullNames.contains(where: { $0.huggingFace == stem }) : isLinearName(stem) {
       return false
     }
-    let leadingCount = sizes.experts?.leadingCount ?? 0
-    if layer >= leadingCount { return !leadingNames.contains { $0.huggingFace == stem } }
+    if layer >= sizes.leadingCount { return !leadingNames.contains { $0.huggingFace == stem } }
     let complete = (completeNames + stackNames).map(\.huggingFace)
     return !complete.contains(stem)
       && !(laterNames + expertNames).contains { $0.huggingFace == stem }
@@ -108,7 +107,7 @@ extension Architecture {
     let inside = stems(layerNames)
     return outside
       + (0..<layerCount).flatMap { layer in
-        inside.map { "\(Self.huggingFaceLayers)\(layer).\($0).bias" }
+        inside.map { "\(layerPath)\(layer).\($0).bias" }
       }
   }
 

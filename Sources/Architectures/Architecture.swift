@@ -91,6 +91,8 @@ package struct Architecture: Sendable {
   package var neverAddsSpacePrefix = false
   /// What llama.cpp computes for the architecture, whatever a file states.
   package var traits = RuntimeTraits()
+  /// What distinguishes an encoder, which embeds texts; nil if models predict tokens.
+  package var encoder: EncoderTraits?
 
   /// Tensors of some layers: by pairs of names, and under complete names.
   package struct LayerNames: Sendable {
@@ -116,8 +118,6 @@ package struct Architecture: Sendable {
   }
 
   private static let head = TensorNames.head + "."
-  private static let huggingFaceModel = "model."
-  static let huggingFaceLayers = "model.layers."
   private static let ggufLayers = "blk."
 
   /// llama.cpp's name for a tensor of a checkpoint; nil if it is not in the tables.
@@ -154,8 +154,8 @@ package struct Architecture: Sendable {
   /// The number of the layer of a checkpoint tensor, and the rest of its name; nil outside of layers.
   func place(inLayers name: String) -> (layer: Substring, rest: Substring)? {
     let plain = plainName(name)
-    guard plain.hasPrefix(Self.huggingFaceLayers) else { return nil }
-    let rest = plain.dropFirst(Self.huggingFaceLayers.count)
+    guard plain.hasPrefix(layerPath) else { return nil }
+    let rest = plain.dropFirst(layerPath.count)
     let layer = rest.prefix { $0 != "." }
     guard NameParts.isNumber(layer) else { return nil }
     return (layer, rest[layer.endIndex...].dropFirst())
@@ -165,12 +165,12 @@ package struct Architecture: Sendable {
   package func huggingFaceName(of ggufName: String) -> String? {
     guard let parts = NameParts(ggufName[...], layers: Self.ggufLayers) else { return nil }
     if let pair = pair(for: parts, where: { $0.gguf == parts.stem }) {
-      return parts.name(Self.huggingFaceLayers, pair.huggingFace)
+      return parts.name(layerPath, pair.huggingFace)
     }
     guard let layer = parts.layer,
       let pair = completeNames.first(where: { $0.gguf == ["\(parts.stem).\(parts.ending)"] })
     else { return nil }
-    return "\(Self.huggingFaceLayers)\(layer).\(pair.huggingFace)"
+    return "\(layerPath)\(layer).\(pair.huggingFace)"
   }
 
   /// How GGUF orders the rows of a tensor of a checkpoint; nil if both have the same order.
@@ -199,7 +199,7 @@ package struct Architecture: Sendable {
   }
 
   private func entry(ofHuggingFaceName name: String) -> (parts: NameParts, pair: NamePair)? {
-    guard let parts = NameParts(plainName(name)[...], layers: Self.huggingFaceLayers),
+    guard let parts = NameParts(plainName(name)[...], layers: layerPath),
       let pair = pair(for: parts, where: { $0.huggingFace == parts.stem })
     else { return nil }
     return (parts, pair)
@@ -207,15 +207,23 @@ package struct Architecture: Sendable {
 
   /// A checkpoint name as it is in a model of text alone, whatever stands before it.
   package func plainName(_ huggingFaceName: String) -> String {
-    let rest = TextPrefix.stripped(huggingFaceName).rest
-    return rest.hasPrefix(Self.head) ? rest : Self.huggingFaceModel + rest
+    guard let encoder else {
+      let rest = TextPrefix.stripped(huggingFaceName).rest
+      return rest.hasPrefix(Self.head) ? rest : modelPath + rest
+    }
+    let rest = TextPrefix.stripped(huggingFaceName, also: encoder.outerWords).rest
+    // Old checkpoints have other words for the weight and the bias of a norm.
+    for (old, new) in [(".gamma", ".weight"), (".beta", ".bias")] where rest.hasSuffix(old) {
+      return modelPath + rest.dropLast(old.count) + new
+    }
+    return modelPath + rest
   }
 
   /// What stands before the checkpoint name of a tensor in the tables, other than the head.
   ///
   /// Nil for the head and for tensors that are in no table.
   package func prefix(ofHuggingFaceName name: String) -> String? {
-    let (prefix, rest) = TextPrefix.stripped(name)
+    let (prefix, rest) = TextPrefix.stripped(name, also: encoder?.outerWords ?? [])
     guard !rest.hasPrefix(Self.head) else { return nil }
     return place(ofHuggingFaceName: name).map { _ in prefix }
   }
@@ -247,7 +255,7 @@ package struct Architecture: Sendable {
     ofHuggingFaceName name: String
   ) -> (parts: NameParts, pair: NamePair, index: Int)? {
     guard !expertNames.isEmpty,
-      let parts = NameParts(plainName(name)[...], layers: Self.huggingFaceLayers)
+      let parts = NameParts(plainName(name)[...], layers: layerPath)
     else { return nil }
     for pair in expertNames {
       let ends = pair.huggingFace.split(separator: "*", omittingEmptySubsequences: false)
@@ -269,14 +277,17 @@ package struct Architecture: Sendable {
       return []
     }
     return expertNames.filter { $0.gguf == parts.stem }.map {
-      "\(Self.huggingFaceLayers)\(layer).\($0.huggingFace)"
+      "\(layerPath)\(layer).\($0.huggingFace)"
     }
   }
 
   /// Whether each layer has sliding attention, as llama.cpp assumes; nil if no layer has.
   package func usualSlidingLayers(_ layerCount: Int) -> [Bool]? {
-    guard case .alternating(let period) = traits.sliding else { return nil }
-    return (1...layerCount).map { $0 % period != 0 }
+    switch traits.sliding {
+    case .alternating(let period): return (1...layerCount).map { $0 % period != 0 }
+    case .alternatingAfterFirst(let period): return (0..<layerCount).map { $0 % period != 0 }
+    case .none, .ignored, .unsupported: return nil
+    }
   }
 
   private func pair(for parts: NameParts, where matches: (NamePair) -> Bool) -> NamePair? {

@@ -8,7 +8,11 @@ package enum Architectures {
     .miniMaxM2, .graniteMoE, .dots1, .ernie45MoE,
     .qwen2VL, .qwen3VL, .phi, .stableLM, .hunYuanDense, .glm4MoE, .gptOSS, .deepSeek2,
     .deepSeek3, .glm4MoELite, .qwen35, .qwen35MoE, .qwen3Next,
+    .bert, .roberta, .distilBERT, .nomicBERT, .modernBERT,
   ]
+
+  /// The architectures whose models predict tokens.
+  package static let decoders = all.filter { !$0.isEncoder }
 
   /// The first architecture with a `general.architecture`; nil if Pleat knows none.
   package static func named(_ generalArchitecture: String) -> Architecture? {

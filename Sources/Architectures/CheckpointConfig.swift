@@ -135,7 +135,8 @@ package struct CheckpointConfig {
     }
     let window = parameters.slidingWindow.map { JSONValue($0) } ?? .null
     switch traits.sliding {
-    case .none: break
+    // Encoders, which alternate after the first layer, do not come back.
+    case .none, .alternatingAfterFirst: break
     case .unsupported: members.append(.init("use_sliding_window", false))
     case .ignored: members.append(.init("sliding_window", window))
     case .alternating:

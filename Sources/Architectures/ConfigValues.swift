@@ -107,6 +107,8 @@ struct ConfigValues {
       }
     } else if let stated = try count("sliding_window_pattern") {
       layers = (1...layerCount).map { $0 % stated != 0 }
+    } else if let stated = try count("global_attn_every_n_layers") {
+      layers = (0..<layerCount).map { $0 % stated != 0 }
     }
     return layers == usual ? nil : layers
   }

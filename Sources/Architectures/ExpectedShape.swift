@@ -5,13 +5,13 @@ package struct ExpectedShape: Sendable, Hashable {
   /// The same in keys of the config, such as `intermediate_size × hidden_size`.
   package let formula: String
 
-  fileprivate init(_ extents: [Extent]) {
+  init(_ extents: [Extent]) {
     dimensions = extents.map(\.count)
     formula = extents.map(\.formula).joined(separator: " × ")
   }
 
   /// A dimension, and how the config states it.
-  fileprivate struct Extent {
+  struct Extent {
     let count: Int
     let formula: String
   }
@@ -28,11 +28,16 @@ extension Architecture {
   package func expectedShape(
     ofHuggingFaceName name: String, _ sizes: ModelSizes, tokenCount: Int
   ) -> ExpectedShape? {
-    guard let place = place(ofHuggingFaceName: name),
-      let extents = sizes.extents(
-        of: place.names.huggingFace, tokenCount: tokenCount, normsAllHeads: normsAllHeads)
-    else { return nil }
-    return ExpectedShape(name.hasSuffix(".bias") ? Array(extents.prefix(1)) : extents)
+    guard let place = place(ofHuggingFaceName: name) else { return nil }
+    let stem = place.names.huggingFace
+    let found =
+      isEncoder
+      ? sizes.encoderExtents(
+        of: String(stem.dropFirst(place.layer == nil ? modelPath.count : 0)),
+        tokenCount: tokenCount)
+      : sizes.extents(of: stem, tokenCount: tokenCount, normsAllHeads: normsAllHeads)
+    guard let extents = found else { return nil }
+    return ExpectedShape(plainName(name).hasSuffix(".bias") ? Array(extents.prefix(1)) : extents)
   }
 }
 

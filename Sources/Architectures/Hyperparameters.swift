@@ -1,7 +1,7 @@
 package import Bytes
 package import TensorModel
 
-/// The numbers that describe a decoder-only transformer, besides its tensors.
+/// The numbers that describe a transformer, besides its tensors.
 ///
 /// They are read from `config.json` or from the metadata of a GGUF file, with the same meaning.
 @dynamicMemberLookup
@@ -38,6 +38,8 @@ package struct Hyperparameters: Sendable, Hashable {
   package private(set) var deepstackCount: Int?
   /// The values of the architecture's `flags`, in their order.
   package private(set) var flags: [Bool] = []
+  /// The name of the function of the feed-forward network; nil if the architecture has only one.
+  package private(set) var activation: String?
 
   /// A hyperparameter that not all architectures have.
   package enum Key: Sendable, Hashable, CaseIterable {
@@ -85,6 +87,8 @@ package struct Hyperparameters: Sendable, Hashable {
     case oneExpertGroup
     /// A statement that routers compute sigmoids.
     case sigmoidRouter
+    /// The function of the feed-forward network, if the config states it.
+    case activation
   }
 
   /// One of the sizes.
@@ -111,7 +115,7 @@ package struct Hyperparameters: Sendable, Hashable {
     try ModelSizes.check(
       sizes.layerCount, atMost: Self.layerLimit, "layers", "num_hidden_layers")
     let values = ConfigValues(config, architecture)
-    contextLength = try values.required("max_position_embeddings")
+    contextLength = try Self.contextLength(values, architecture)
     let epsilonKey = architecture.normEpsilon.key
     guard let epsilon = try values.number(epsilonKey) else {
       throw ConfigValues.fault(epsilonKey, "a number", nil)
@@ -119,7 +123,7 @@ package struct Hyperparameters: Sendable, Hashable {
     normEpsilon = epsilon
     rope = try RopeParameters(
       values, headSize: sizes.headSize, contextLength: contextLength, architecture.traits)
-    isCausal = values["is_causal"]?.bool ?? true
+    isCausal = !architecture.isEncoder && values["is_causal"]?.bool ?? true
     for key in architecture.hyperparameters {
       try read(key, values, architecture, tokenCount: tokenCount)
     }
@@ -131,6 +135,26 @@ package struct Hyperparameters: Sendable, Hashable {
     // Their pattern is stated with a window only.
     let statesAll = architecture.hyperparameters.contains(.everySlidingLayer)
     if statesAll, slidingWindow == nil { slidingLayers = nil }
+  }
+
+  /// The number of positions that texts can have.
+  ///
+  /// Throws `malformed` for values that are missing or invalid.
+  private static func contextLength(
+    _ values: ConfigValues, _ architecture: Architecture
+  ) throws(ModelError) -> Int {
+    let count = try values.required("max_position_embeddings")
+    guard architecture.isEncoder else { return count }
+    let skipped = try architecture.skippedPositionCount(values)
+    guard skipped < count else {
+      throw ConfigValues.fault(
+        "max_position_embeddings", "more than \(skipped), as pad_token_id states",
+        JSONValue(count))
+    }
+    // Some models have rotary embeddings for more positions than they were trained for.
+    let key = "max_trained_positions"
+    let trained = architecture.defaults[key] == nil ? nil : try values.count(key)
+    return min(count - skipped, trained ?? .max)
   }
 
   private mutating func read(
@@ -152,6 +176,7 @@ package struct Hyperparameters: Sendable, Hashable {
     case .expertGroups:
       expertGroupCount = try values.count("n_group")
       usedExpertGroupCount = try values.count("topk_group")
+    case .activation: activation = values["hidden_activation"]?.string
     case .deepstackCount:
       deepstackCount = values["vision_config"]?["deepstack_visual_indexes"]?.array?.count ?? 0
     case .rotatedCount, .originalContextLength, .ropeAttentionFactor, .ropeSections, .slidingLayers,

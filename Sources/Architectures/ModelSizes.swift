@@ -32,6 +32,12 @@ package struct ModelSizes: Sendable, Hashable {
   package let linearLayers: [Bool]
   /// The rows of the projection to queries for each row of queries: 2 if it also makes gates.
   package let rowsPerQuery: Int
+  /// The number of rows of position embeddings of an encoder; nil for other models.
+  package let positionCount: Int?
+  /// The number of rows of token type embeddings of an encoder; nil for other models.
+  package let tokenTypeCount: Int?
+  /// The number of first layers that lack some tensors of the others.
+  package let leadingCount: Int
 
   // Tables of rotary embeddings have a number for each pair of rows; this limits their size.
   private static let headSizeLimit = 1 << 16
@@ -87,6 +93,10 @@ package struct ModelSizes: Sendable, Hashable {
     let hasLinearLayers = !architecture.linearNames.names.isEmpty
     linear = hasLinearLayers ? try LinearAttentionSizes(values) : nil
     linearLayers = hasLinearLayers ? try values.linearLayers(layerCount) : []
+    let isEncoder = architecture.isEncoder
+    positionCount = isEncoder ? try values.count("max_position_embeddings") : nil
+    tokenTypeCount = isEncoder ? try values.wholeNumber("type_vocab_size") : nil
+    leadingCount = experts?.leadingCount ?? architecture.encoder?.leadingCount ?? 0
   }
 
   /// The number of experts of a layer; nil without experts.
@@ -120,5 +130,7 @@ package struct ModelSizes: Sendable, Hashable {
     headSize = stated ?? hiddenSize / headCount
     (latent, linear, linearLayers, rowsPerQuery) = (nil, nil, [], 1)
     experts = try ExpertSizes(values)
+    (positionCount, tokenTypeCount) = (nil, nil)
+    leadingCount = experts?.leadingCount ?? 0
   }
 }

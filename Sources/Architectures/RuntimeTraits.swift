@@ -26,6 +26,11 @@ package struct RuntimeTraits: Sendable {
     package static let usualGelu = Activation(
       key: "hidden_act", name: gelu.name, synonyms: gelu.synonyms)
 
+    /// The same approximation in place of the exact function, which encoders have.
+    package static func exactGelu(key: String) -> Activation {
+      Activation(key: key, name: "gelu", synonyms: gelu.synonyms.union([gelu.name, "gelu_python"]))
+    }
+
     /// The same for the first Gemma, whose configs also call it `gelu`.
     package static let firstGelu = Activation(
       key: "hidden_act", name: gelu.name, synonyms: gelu.synonyms.union(["gelu"]),
@@ -42,6 +47,8 @@ package struct RuntimeTraits: Sendable {
     case unsupported
     /// All layers are such layers except each one after a period, unless the file lists them.
     case alternating(period: Int)
+    /// The first layer and each one after a period are not such layers, unless the file lists them.
+    case alternatingAfterFirst(period: Int)
   }
 
   /// The function of the feed-forward network.

@@ -10,10 +10,15 @@ package enum TextPrefix {
 
   /// A tensor name in two parts: the words of `words` that it begins with, and the rest.
   ///
-  /// The rest is never empty. The prefix ends with a dot if it is not empty.
-  package static func stripped(_ name: String) -> (prefix: String, rest: String) {
+  /// The rest is never empty. The prefix ends with a dot if it is not empty. `others` are words that
+  /// belong to the prefix, too.
+  package static func stripped(
+    _ name: String, also others: Set<Substring> = []
+  ) -> (prefix: String, rest: String) {
     var rest = name[...]
-    while let dot = rest.firstIndex(of: "."), words.contains(rest[..<dot]) {
+    while let dot = rest.firstIndex(of: "."),
+      words.contains(rest[..<dot]) || others.contains(rest[..<dot])
+    {
       rest = rest[rest.index(after: dot)...]
     }
     return (String(name[..<rest.startIndex]), String(rest))

@@ -70,7 +70,8 @@ struct CheckpointChecks {
     guard let place = architecture.place(ofHuggingFaceName: tensor.name),
       let expected = architecture.expectedShape(
         ofHuggingFaceName: tensor.name, sizes, tokenCount: tokenCount),
-      !tensor.name.hasSuffix(".bias") || biases.contains(place.names.gguf)
+      !architecture.plainName(tensor.name).hasSuffix(".bias")
+        || biases.contains(place.names.gguf)
     else { return false }
     let layerCount = sizes.layerCount + sizes.predictionLayerCount
     if let layer = place.layer, layer < layerCount,
@@ -146,7 +147,7 @@ struct CheckpointChecks {
     let weights =
       architecture.requiredNames(
         layerCount: layerCount, expertCount: expertCount,
-        leadingCount: sizes.experts?.leadingCount ?? 0,
+        leadingCount: sizes.leadingCount,
         predictionCount: sizes.predictionLayerCount, isStacked: isStacked,
         linearLayers: sizes.linearLayers)
       + optionalNames(sizes)
@@ -180,7 +181,9 @@ struct CheckpointChecks {
   }
 
   /// Whether the model predicts tokens; models that only embed texts do not.
-  private var needsHead: Bool { TextConfig.predictsTokens(whole) ?? true }
+  private var needsHead: Bool {
+    !architecture.isEncoder && TextConfig.predictsTokens(whole) ?? true
+  }
 
   /// Notes about a config that does not describe the tensors, though the output does.
   func notes(_ tensors: [TensorInfo], tokenCount: Int) -> [String] {

@@ -15,6 +15,7 @@ package struct SentenceModules: Sendable {
   static let fileName = "modules.json"
   private static let configName = "config.json"
   private static let settingsFile = "config_sentence_transformers.json"
+  private static let transformerFile = "sentence_bert_config.json"
   private static let modePrefix = "pooling_mode_"
 
   /// The pooling; nil if there is none, or one that llama.cpp does not have.
@@ -42,6 +43,11 @@ package struct SentenceModules: Sendable {
         let name = Self.folder(of: module).map { "\($0) (\(kind))" } ?? kind
         notes.append("llama.cpp does not apply \(name), a module of sentence-transformers")
       }
+    }
+    if try companions.object(Self.transformerFile)["do_lower_case"]?.bool == true {
+      notes.append(
+        "llama.cpp makes letters lowercase only if the tokenizer does, whatever "
+          + "\(Self.transformerFile) states")
     }
     let prompts = try companions.object(Self.settingsFile)["prompts"]?.members ?? []
     let names = prompts.filter { !($0.value.string ?? "").isEmpty }.map(\.key)

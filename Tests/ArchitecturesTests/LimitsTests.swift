@@ -42,7 +42,7 @@ import Testing
   }
 
   @Test("every architecture has one activation") func activations() throws {
-    let silu = Architectures.all.flatMap(\.modelTypes).filter {
+    let silu = Architectures.decoders.flatMap(\.modelTypes).filter {
       !$0.hasPrefix("gemma") && !["arcee", "nemotron", "starcoder2", "phi"].contains($0)
     }
     for type in silu {
@@ -93,7 +93,7 @@ import Testing
   }
 
   @Test("the heads of some architectures are as wide as the model") func width() throws {
-    for type in Architectures.all.map({ $0.modelTypes[0] }) {
+    for type in Architectures.decoders.map({ $0.modelTypes[0] }) {
       let isFixed = [
         "qwen2", "phi3", "qwen2_moe", "olmoe", "olmo2", "olmo3", "starcoder2", "exaone4",
         "nemotron", "cohere", "cohere2", "phi", "stablelm", "qwen2_vl",
@@ -115,7 +115,7 @@ import Testing
 
   @Test("only some architectures rotate parts of heads") func partialRotation() throws {
     let partial = ["phi3", "glm4", "glm4_moe", "nemotron", "minimax_m2", "phi", "stablelm"]
-    for type in Architectures.all.map({ $0.modelTypes[0] }) {
+    for type in Architectures.decoders.map({ $0.modelTypes[0] }) {
       let key = refusedKey(type, ["partial_rotary_factor": .number(0.75)])
       #expect(key == (partial.contains(type) ? nil : "partial_rotary_factor"), "\(type)")
     }
@@ -128,7 +128,7 @@ import Testing
       "llama3": ["factor": 2, "low_freq_factor": 1, "high_freq_factor": 4],
       "longrope": ["long_factor": factors, "short_factor": factors],
     ]
-    for type in Architectures.all.map({ $0.modelTypes[0] }) {
+    for type in Architectures.decoders.map({ $0.modelTypes[0] }) {
       for (name, rope) in ropes where type != "phi3" || name != "yarn" {
         let scaling = rope.overridden(by: ["rope_type": .string(name)])
         let isLlama = [

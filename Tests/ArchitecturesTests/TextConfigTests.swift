@@ -21,8 +21,8 @@ import Testing
     #expect(TextConfig.merged(inner) == inner)
   }
 
-  @Test("every model type that is translated for llama.cpp has defaults") func complete() {
-    for type in Architectures.all.flatMap(\.modelTypes) {
+  @Test("every model type that predicts tokens in llama.cpp has defaults") func complete() {
+    for type in Architectures.decoders.flatMap(\.modelTypes) {
       let merged = TextConfig.merged(["text_config": ["model_type": .string(type)]])
       #expect((merged["hidden_size"]?.int ?? 0) >= 1024, "\(type)")
     }

@@ -45,6 +45,15 @@ import Testing
     #expect(try modules(files).notes == [])
   }
 
+  @Test("lowercase letters that the tokenizer does not make are noted") func lowercase() throws {
+    let files = Self.files(pooling: ["pooling_mode": "cls"])
+    for isStated in [true, false] {
+      let document: JSONValue = ["do_lower_case": .bool(isStated)]
+      let notes = try modules(files.with("sentence_bert_config.json", document)).notes
+      #expect(notes.count == (isStated ? 1 : 0))
+    }
+  }
+
   @Test(
     "a pooling that llama.cpp does not have is noted and left out",
     arguments: [

@@ -56,7 +56,10 @@ enum TextLaws {
     let type = config["model_type"]?.string ?? ""
     let tensors = FuzzFiles.tensors(of: Architectures.forModelType(type) ?? Architectures.all[0])
     func translate() throws(ModelError) -> GGUFTranslation {
-      try GGUFTranslation(tensors, config: config, generation: config, name: "m") {
+      try GGUFTranslation(
+        tensors, config: config, generation: config, name: "m",
+        values: { (_) throws(ModelError) in [] }
+      ) {
         (_, _) throws(ModelError) in nil
       }
     }

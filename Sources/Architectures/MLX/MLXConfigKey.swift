@@ -27,7 +27,7 @@ struct MLXConfigKey: Sendable {
     "cohere2", "gemma3", "gemma3_text", "gemma4", "gemma4_text",
   ]
 
-  private static let knownTypes = Set(Architectures.all.flatMap(\.modelTypes))
+  private static let knownTypes = Set(Architectures.decoders.flatMap(\.modelTypes))
 
   private static let all: [MLXConfigKey] = [
     // Newer configs have `rope_parameters` instead of these, which win over old keys beside them.
@@ -119,7 +119,8 @@ struct MLXConfigKey: Sendable {
     // Values that transformers takes for granted.
     let text = TextConfig.merged(config)
     let architecture = text["model_type"]?.string.flatMap(Architectures.forModelType)
-    return (architecture?.defaults.members ?? []).reduce(config) { config, usual in
+    guard let architecture, !architecture.isEncoder else { return config }
+    return (architecture.defaults.members ?? []).reduce(config) { config, usual in
       text[usual.key] == nil ? config.settingText(usual.key, to: usual.value) : config
     }
   }

@@ -26,6 +26,8 @@ struct EmbeddingTie {
         && !name.contains("per_layer")
     }
     guard tables.count == 1, let table = tables.first else { return nil }
+    let architecture = try model.ggufArchitecture().flatMap(Architectures.named)
+    if architecture?.isEncoder ?? false { return nil }
     self.table = table
     let head = tensors.firstIndex { TensorNames.isTextHead($0.name) }
     self.head = head

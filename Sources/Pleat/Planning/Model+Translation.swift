@@ -78,7 +78,8 @@ extension Model {
       return try GGUFTranslation(
         tensors, config: config,
         generation: try output.document("generation_config.json"),
-        modules: try output.modules(), name: displayName, tokenizer: tokenizer)
+        modules: try output.modules(), name: displayName, values: values(of: tensors),
+        tokenizer: tokenizer)
     } catch {
       throw error.located(file: path)
     }
@@ -99,14 +100,20 @@ extension Model {
   func checkpointTranslation(
     of tensors: [TensorInfo]
   ) throws(ModelError) -> CheckpointTranslation {
-    let reader = WeightReader(model: self)
     do throws(ModelError) {
-      return try CheckpointTranslation(tensors, catalog.metadata) { (index) throws(ModelError) in
-        guard let tensor = reader.tensor(index) else { return [] }
-        return try reader.values(of: tensor, rows: 0..<tensors[index].shape.rowCount)
-      }
+      return try CheckpointTranslation(
+        tensors, catalog.metadata, numbers: values(of: tensors))
     } catch {
       throw error.located(file: path)
+    }
+  }
+
+  /// Reads the numbers of a tensor by its index; none for a tensor that is not stored.
+  private func values(of tensors: [TensorInfo]) -> (Int) throws(ModelError) -> [Float] {
+    let reader = WeightReader(model: self)
+    return { (index) throws(ModelError) in
+      guard let tensor = reader.tensor(index) else { return [] }
+      return try reader.values(of: tensor, rows: 0..<tensors[index].shape.rowCount)
     }
   }
 

@@ -37,25 +37,26 @@ extension FastTokenizer {
 
   /// The vocabulary, ordered by id.
   ///
-  /// `token` makes a token from its text and its index in the file. Throws `mismatch` if there are
-  /// more ids than rows, and `malformed` for conflicting ids.
+  /// `token` makes a token from its text and its index in the file, and `mark` begins the texts of
+  /// unused tokens. Throws `mismatch` if there are more ids than rows, and `malformed` for
+  /// conflicting ids.
   func vocabulary(
-    tokenCount: Int, _ notes: inout [String],
+    tokenCount: Int, mark: String = "", _ notes: inout [String],
     _ token: (ArraySlice<UInt8>, Int) -> Vocabulary.Token
   ) throws(ModelError) -> Vocabulary {
-    var vocabulary = Vocabulary(count: tokenCount)
+    var vocabulary = Vocabulary(count: tokenCount, mark: mark)
     for index in 0..<texts.count {
       let id = ids[index]
       let text = texts[index]
       guard id < tokenCount else {
         throw ModelError(
-          .mismatch, "the tokenizer has more tokens than the embedding has rows", file: Self.file,
+          .mismatch, "the tokenizer has more tokens than the embedding has rows", file: source,
           tensor: String(decoding: text, as: UTF8.self), expected: "ids below \(tokenCount)",
           found: "\(id)", hint: "the tokenizer may belong to another model")
       }
       guard !vocabulary.has(id) else {
         throw ModelError(
-          .malformed, "two tokens have the same id", file: Self.file,
+          .malformed, "two tokens have the same id", file: source,
           tensor: String(decoding: text, as: UTF8.self), found: "\(id)")
       }
       vocabulary.set(id, token(text, index))
@@ -64,16 +65,16 @@ extension FastTokenizer {
     for added in addedTokens {
       if let id = id(of: added.text), id != added.id {
         throw ModelError(
-          .malformed, "a token has two ids", file: Self.file, tensor: added.text,
+          .malformed, "a token has two ids", file: source, tensor: added.text,
           found: "\(id) and \(added.id)")
       }
       guard added.id < tokenCount else {
         beyond += 1
         continue
       }
-      if vocabulary.has(added.id), vocabulary.tokens[added.id].text != Array(added.text.utf8) {
+      if vocabulary.has(added.id), id(of: added.text) != added.id {
         throw ModelError(
-          .malformed, "two tokens have the same id", file: Self.file, tensor: added.text,
+          .malformed, "two tokens have the same id", file: source, tensor: added.text,
           found: "\(added.id)")
       }
       vocabulary.add(added)

@@ -79,7 +79,7 @@ extension FastTokenizer {
   /// The id of an added token or another one; nil if none has the text.
   ///
   /// Also nil if an added token has the id of another text: then the file contradicts itself.
-  fileprivate func id(ofAddedOrOther text: String) -> Int? {
+  func id(ofAddedOrOther text: String) -> Int? {
     if let id = id(of: text) { return id }
     guard let token = addedTokens.first(where: { $0.text.hasSameBytes(as: text) }),
       token.isStated, !ids.contains(token.id)

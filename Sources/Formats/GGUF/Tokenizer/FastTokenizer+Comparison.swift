@@ -61,6 +61,14 @@ struct PostProcessing: Equatable {
     }
   }
 
+  /// The texts of the tokens before and after a text, if there is one each and no other.
+  var ends: (first: String, last: String)? {
+    guard steps.count == 1, case .template(let single, _) = steps[0], single.count == 3,
+      case .token(let first) = single[0], case .text = single[1], case .token(let last) = single[2]
+    else { return nil }
+    return (first.text, last.text)
+  }
+
   private static func step(_ value: JSONValue) -> Step {
     switch value["type"]?.string {
     // ByteLevel changes only the positions of tokens.

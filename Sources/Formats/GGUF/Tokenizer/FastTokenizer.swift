@@ -6,6 +6,8 @@ internal import TensorModel
 /// The vocabulary and the merges may have a million entries. They are read without a JSON tree.
 struct FastTokenizer {
   static let file = "tokenizer.json"
+  /// The name of the file that the vocabulary was read from, for messages.
+  private(set) var source = Self.file
 
   /// `BPE`, `Unigram`, `WordPiece` or `WordLevel`.
   private(set) var algorithm = "BPE"
@@ -13,6 +15,10 @@ struct FastTokenizer {
   private(set) var texts = TextIndex()
   /// The id of each text.
   private(set) var ids: [Int] = []
+  /// The score of each text of a unigram model; empty for other algorithms.
+  private(set) var scores: [Float] = []
+  /// A text that a unigram model has twice; nil if there is none.
+  private(set) var repeatedText: String?
   /// The left and right parts of the merges, alternating; the first merge comes first.
   private(set) var merges = TextList()
   /// The other members of `model`.
@@ -24,6 +30,27 @@ struct FastTokenizer {
   private(set) var notes: [String] = []
   /// The values of normalizer, pre_tokenizer, post_processor and decoder.
   private(set) var parts: [String: JSONValue] = [:]
+
+  /// Creates a tokenizer from parts of other files than tokenizer.json.
+  ///
+  /// `tokens` are the texts in the order of their ids. Throws `malformed` if one occurs twice.
+  init(
+    algorithm: String, tokens: [ArraySlice<UInt8>], model: [String: JSONValue],
+    parts: [String: JSONValue], added: [AddedToken], file: String
+  ) throws(ModelError) {
+    (self.algorithm, source) = (algorithm, file)
+    (self.model, self.parts) = (model, parts)
+    for (id, text) in tokens.enumerated() {
+      guard texts.insert(text).inserted else {
+        throw ModelError(
+          .malformed, "the vocabulary has a token twice", file: file,
+          found: "'\(String(decoding: text, as: UTF8.self))'")
+      }
+      ids.append(id)
+    }
+    add(added, from: file)
+    ownTokenCount = addedTokens.count
+  }
 
   /// Reads a file.
   ///
@@ -60,9 +87,11 @@ struct FastTokenizer {
       guard seen.insert(ExactName(key)).inserted else { throw Self.repetition(of: key) }
       switch key {
       case "vocab":
-        // Unigram models have a list of pairs here.
-        guard scanner.peek() == UInt8(ascii: "{") else { return try scanner.skip() }
-        try readVocabulary(&scanner)
+        if scanner.peek() == UInt8(ascii: "[") {
+          try readPieces(&scanner)
+        } else {
+          try readVocabulary(&scanner)
+        }
       case "merges":
         guard scanner.peek() == UInt8(ascii: "[") else { return try scanner.skip() }
         try readMerges(&scanner)
@@ -80,6 +109,24 @@ struct FastTokenizer {
         throw Self.mistake("the vocabulary has a token twice", token: text)
       }
       ids.append(id)
+    }
+  }
+
+  /// Reads the list of a unigram model, of pairs of a text and its score.
+  private mutating func readPieces(_ scanner: inout JSONScanner) throws(ModelError) {
+    var id = 0
+    try scanner.array { (scanner) throws(ModelError) in
+      let pair = try Self.value(&scanner).array ?? []
+      guard pair.count == 2, let text = pair[0].string, let score = pair[1].double,
+        score.isFinite
+      else { throw Self.mistake("a token is not a pair of a text and a score", token: "\(id)") }
+      if texts.insert(Array(text.utf8)[...]).inserted {
+        ids.append(id)
+        scores.append(Float(score))
+      } else {
+        repeatedText = text
+      }
+      id += 1
     }
   }
 
@@ -127,7 +174,7 @@ struct FastTokenizer {
     var next = max(texts.count, (addedTokens.map(\.id).max() ?? -1) + 1)
     var moved: [String] = []
     for var token in tokens where known.insert(ExactName(token.text)).inserted {
-      // The vocabulary of a unigram model is not read, so that its next id is not known.
+      // Without a vocabulary, the next id is not known.
       guard texts.count > 0 || token.isStated else { continue }
       // An id that contradicts the vocabulary of the same file, or is taken there, is an error later.
       if let id = id(of: token.text) {

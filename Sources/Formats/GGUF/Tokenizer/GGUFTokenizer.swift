@@ -8,17 +8,18 @@ package import TensorModel
 /// ids, Pleat writes the value that keeps the ids of the tokenizer.
 package struct GGUFTokenizer: Sendable {
   /// The entries, whose keys all begin with `tokenizer.`, in order.
-  package private(set) var metadata = Metadata()
+  package internal(set) var metadata = Metadata()
   /// Notes for the user, such as where ids may differ.
-  package private(set) var notes: [String] = []
+  package internal(set) var notes: [String] = []
 
   static let tokensKey = "tokenizer.ggml.tokens"
+  static let preKey = "tokenizer.ggml.pre"
   static let donorHint =
     "--tokenizer-from PATH uses the tokenizer of another folder, or of a gguf of the same model"
   // An embedding without columns could have any number of rows.
   private static let tokenLimit = 1 << 24
   private static let prefix = "tokenizer."
-  private static let modelKey = "tokenizer.ggml.model"
+  static let modelKey = "tokenizer.ggml.model"
 
   /// Reads the tokenizer of a checkpoint.
   ///
@@ -40,9 +41,11 @@ package struct GGUFTokenizer: Sendable {
         found: "\(tokenCount)")
     }
     do throws(ModelError) {
-      let files = try TokenizerFiles(companions, config: config)
+      let isEncoder = architecture.isEncoder
+      let files = try TokenizerFiles(companions, config: config, isEncoder: isEncoder)
       noteMatchingOptions(files)
-      try write(files, tokenCount, architecture, pre)
+      let isWritten = isEncoder ? try writeEncoder(files, tokenCount, architecture, pre) : false
+      if !isWritten { try write(files, tokenCount, architecture, pre) }
       notes += files.chatTemplates.notes
     } catch {
       throw companions.located(error)
@@ -104,7 +107,7 @@ package struct GGUFTokenizer: Sendable {
     notes += tokenizer.notes
     let texts = try tokenizer.vocabulary.texts(file: FastTokenizer.file)
     metadata.append(Self.modelKey, .text("gpt2"))
-    metadata.append("tokenizer.ggml.pre", .text(tokenizer.name))
+    metadata.append(Self.preKey, .text(tokenizer.name))
     tokenizer.vocabulary.write(to: &metadata, scores: false)
     tokenizer.writeMerges(to: &metadata)
     var special = SpecialTokens(files, texts)
@@ -114,7 +117,14 @@ package struct GGUFTokenizer: Sendable {
       special.set(kind, texts.index(of: Array(text.utf8)[...]))
     }
     special.write(to: &metadata)
+    Self.write(tokenTypeCount: architecture.tokenTypeCount(files.config), to: &metadata)
     files.chatTemplates.write(to: &metadata)
+  }
+
+  /// Adds the number of token types to metadata, unless it is nil.
+  static func write(tokenTypeCount: Int?, to metadata: inout Metadata) {
+    guard let tokenTypeCount else { return }
+    metadata.append("tokenizer.ggml.token_type_count", .u32(UInt32(clamping: tokenTypeCount)))
   }
 
   private mutating func write(
@@ -131,7 +141,7 @@ package struct GGUFTokenizer: Sendable {
     let isConfigured = files.configuration["add_prefix_space"]?.bool != nil
     if isConfigured, !architecture.neverAddsSpacePrefix { metadata.append(key, addsSpace) }
     metadata.append(Self.modelKey, .text("llama"))
-    metadata.append("tokenizer.ggml.pre", .text("default"))
+    metadata.append(Self.preKey, .text("default"))
     tokenizer.vocabulary.write(to: &metadata, scores: true)
     var special = SpecialTokens(files, texts)
     // Code Llama ends an infill with a token that llama.cpp does not recognize by its text.

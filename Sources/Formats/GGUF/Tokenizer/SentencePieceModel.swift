@@ -1,6 +1,6 @@
 internal import TensorModel
 
-/// The contents of a SentencePiece `tokenizer.model` that matter for llama.cpp.
+/// The contents of a SentencePiece model, such as `tokenizer.model`, that matter for llama.cpp.
 struct SentencePieceModel {
   /// A token of the vocabulary.
   struct Piece {
@@ -10,6 +10,8 @@ struct SentencePieceModel {
   }
 
   static let file = "tokenizer.model"
+  /// The file of a unigram model that XLM-RoBERTa has.
+  static let unigramFile = "sentencepiece.bpe.model"
 
   /// The vocabulary; the index of a piece is its id.
   private(set) var pieces: [Piece] = []
@@ -23,21 +25,31 @@ struct SentencePieceModel {
   private(set) var removesSpaces = true
   /// The name of the normalization of characters; nil if there is none.
   private(set) var normalization: String?
+  /// The table of the normalization; empty if there is none.
+  private(set) var characterMap: [UInt8] = []
   /// The ids of special tokens that the trainer states; negative for none.
   private(set) var special: [String: Int] = ["unk": 0, "bos": 1, "eos": 2, "pad": -1]
 
   private static let unigram: UInt64 = 1
   private static let bytePairs: UInt64 = 2
+  private let file: String
 
   /// Reads a file.
   ///
-  /// Throws `malformed`, and `unsupported` if it is not a BPE model that llama.cpp supports.
-  init(_ bytes: [UInt8]) throws(ModelError) {
-    var reader = ProtobufReader(bytes, bytes.indices, file: Self.file)
+  /// - Parameters:
+  ///   - bytes: The contents.
+  ///   - file: The name, for messages.
+  ///   - isUnigram: Whether it has to be a unigram model instead of a BPE model.
+  /// - Throws: `malformed`, and `unsupported` if it is not a model that llama.cpp supports.
+  init(
+    _ bytes: [UInt8], file: String = Self.file, isUnigram: Bool = false
+  ) throws(ModelError) {
+    self.file = file
+    var reader = ProtobufReader(bytes, bytes.indices, file: file)
     while let (number, field) = try reader.next() {
       guard case .bytes(let range) = field else { continue }
       switch number {
-      case 1: pieces.append(try Self.piece(bytes, range, id: pieces.count))
+      case 1: pieces.append(try piece(bytes, range, id: pieces.count))
       case 2: try readTraining(bytes, range)
       case 3: try readNormalization(bytes, range)
       default: break
@@ -45,29 +57,31 @@ struct SentencePieceModel {
     }
     guard !pieces.isEmpty else {
       throw ModelError(
-        .malformed, "there are no tokens", file: Self.file,
+        .malformed, "there are no tokens", file: file,
         hint: "the file is not a SentencePiece model, or it is damaged")
     }
-    guard algorithm == Self.bytePairs else {
+    guard algorithm == (isUnigram ? Self.unigram : Self.bytePairs) else {
       let name =
         switch algorithm {
         case Self.unigram: "unigram"
+        case Self.bytePairs: "bpe"
         case 3: "word"
         case 4: "char"
         default: "number \(algorithm)"
         }
       throw ModelError(
         .unsupported, "llama.cpp does not support this kind of SentencePiece model",
-        file: Self.file, expected: "bpe", found: name, hint: GGUFTokenizer.donorHint)
+        file: file, expected: isUnigram ? "unigram" : "bpe", found: name,
+        hint: GGUFTokenizer.donorHint)
     }
     guard !putsSpacesLast else {
       throw ModelError(
         .unsupported, "words end in spaces in this tokenizer, but begin with them in llama.cpp",
-        file: Self.file, tensor: "treat_whitespace_as_suffix", hint: GGUFTokenizer.donorHint)
+        file: file, tensor: "treat_whitespace_as_suffix", hint: GGUFTokenizer.donorHint)
     }
   }
 
-  private static func piece(
+  private func piece(
     _ bytes: [UInt8], _ range: Range<Int>, id: Int
   ) throws(ModelError) -> Piece {
     var piece = Piece()
@@ -100,7 +114,7 @@ struct SentencePieceModel {
   private mutating func readTraining(
     _ bytes: [UInt8], _ range: Range<Int>
   ) throws(ModelError) {
-    var reader = ProtobufReader(bytes, range, file: Self.file)
+    var reader = ProtobufReader(bytes, range, file: file)
     while let (number, field) = try reader.next() {
       guard case .number(let value) = field else { continue }
       switch number {
@@ -119,19 +133,18 @@ struct SentencePieceModel {
   private mutating func readNormalization(
     _ bytes: [UInt8], _ range: Range<Int>
   ) throws(ModelError) {
-    var reader = ProtobufReader(bytes, range, file: Self.file)
+    var reader = ProtobufReader(bytes, range, file: file)
     var name = "its own"
-    var hasTable = false
     while let (number, field) = try reader.next() {
       switch (number, field) {
       case (1, .bytes(let text)): name = String(decoding: bytes[text], as: UTF8.self)
-      case (2, .bytes(let table)): hasTable = !table.isEmpty
+      case (2, .bytes(let table)): characterMap = Array(bytes[table])
       case (3, .number(let value)): addsSpace = value != 0
       case (4, .number(let value)): removesSpaces = value != 0
       default: break
       }
     }
-    normalization = hasTable ? name : nil
+    normalization = characterMap.isEmpty ? nil : name
   }
 
   /// Whether a file is a tiktoken vocabulary, which some models have under the same name.

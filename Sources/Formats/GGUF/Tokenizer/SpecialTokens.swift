@@ -76,6 +76,9 @@ struct SpecialTokens {
     additions.append((kind, isAdded))
   }
 
+  /// The id of the token of a kind; nil if there is none.
+  func id(of kind: String) -> Int? { ids.first { $0.kind == kind }?.id }
+
   /// Whether a token of a kind is added to texts; nil if it is not known.
   func isAdded(_ kind: String) -> Bool? { additions.first { $0.kind == kind }?.isAdded }
 

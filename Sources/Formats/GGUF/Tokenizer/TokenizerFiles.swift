@@ -1,3 +1,4 @@
+internal import Architectures
 internal import Bytes
 internal import TensorModel
 
@@ -5,7 +6,9 @@ internal import TensorModel
 struct TokenizerFiles {
   /// `tokenizer.model`, unless it is a tiktoken vocabulary.
   var sentencePiece: SentencePieceModel?
-  /// `tokenizer.json`.
+  /// `sentencepiece.bpe.model` of XLM-RoBERTa, if there is no `tokenizer.json`.
+  var unigram: SentencePieceModel?
+  /// `tokenizer.json`, or what transformers makes of `vocab.txt`.
   var fast: FastTokenizer?
   /// `tokenizer_config.json`; an empty object if it is absent, as for the documents below.
   var configuration: JSONValue
@@ -29,8 +32,14 @@ struct TokenizerFiles {
 
   /// Reads the files that exist.
   ///
-  /// Throws `malformed`, and `unsupported` if there is no usable tokenizer.
-  init(_ companions: CompanionReader, config: JSONValue) throws(ModelError) {
+  /// - Parameters:
+  ///   - companions: The files.
+  ///   - config: `config.json`.
+  ///   - isEncoder: Whether the tokenizers of encoders are read, too.
+  /// - Throws: `malformed`, and `unsupported` if there is no usable tokenizer.
+  init(
+    _ companions: CompanionReader, config: JSONValue, isEncoder: Bool = false
+  ) throws(ModelError) {
     self.config = config
     configuration = try companions.object(Self.configurationFile)
     specialTokens = try companions.object(Self.specialTokensFile)
@@ -43,12 +52,45 @@ struct TokenizerFiles {
     if let model, !isTiktoken, fast?.isByteLevel != true {
       sentencePiece = try SentencePieceModel(model)
     }
-    if fast == nil, sentencePiece == nil {
+    (addedTokens, configuredTokens) = ([], [])
+    if fast == nil, sentencePiece == nil, isEncoder { try readEncoder(companions) }
+    if fast == nil, sentencePiece == nil, unigram == nil {
       throw Self.missing(companions, isTiktoken: isTiktoken)
     }
     addedTokens = try companions.listedTokens()
     configuredTokens = try companions.configuredTokens()
   }
+
+  /// Reads the older files of tokenizers that encoders have.
+  private mutating func readEncoder(_ companions: CompanionReader) throws(ModelError) {
+    let unigramFile = SentencePieceModel.unigramFile
+    if let words = try companions.bytes(of: WordPieceTokenizer.vocabularyFile) {
+      fast = try FastTokenizer(wordPieces: words, configuration)
+      configuration = FastTokenizer.wordPieceDefaults.overridden(by: configuration)
+    } else if let model = try companions.bytes(of: unigramFile) {
+      try checkIsXLM()
+      unigram = try SentencePieceModel(model, file: unigramFile, isUnigram: true)
+      configuration = Self.unigramDefaults.overridden(by: configuration)
+    }
+  }
+
+  /// Throws `unsupported` for a class whose ids do not follow from the file as in XLM-RoBERTa.
+  private func checkIsXLM() throws(ModelError) {
+    let known = "XLMRobertaTokenizer"
+    let found = configuration["tokenizer_class"]?.string ?? known
+    guard [known, known + "Fast"].contains(found) else {
+      throw ModelError(
+        .unsupported, "Pleat does not know the ids of this tokenizer",
+        file: SentencePieceModel.unigramFile, tensor: "tokenizer_class", expected: known,
+        found: found, hint: "save it again with transformers, which writes tokenizer.json")
+    }
+  }
+
+  /// The special tokens of XLM-RoBERTa where tokenizer_config.json states no others.
+  private static let unigramDefaults: JSONValue = [
+    "bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "cls_token": "<s>",
+    "unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>",
+  ]
 
   /// The error for a model with neither tokenizer.model nor tokenizer.json.
   private static func missing(

@@ -28,10 +28,10 @@ struct Vocabulary {
   private(set) var tokens: [Token]
   private var isSet: [Bool]
 
-  /// Creates a vocabulary of unused tokens.
-  init(count: Int) {
+  /// Creates a vocabulary of unused tokens, whose texts begin with a mark.
+  init(count: Int, mark: String = "") {
     tokens = (0..<count).map {
-      Token(text: Array("[PAD\($0)]".utf8), score: Self.paddingScore, kind: .unused)
+      Token(text: Array("\(mark)[PAD\($0)]".utf8), score: Self.paddingScore, kind: .unused)
     }
     isSet = Array(repeating: false, count: count)
   }
@@ -43,6 +43,14 @@ struct Vocabulary {
   mutating func set(_ id: Int, _ token: Token) {
     tokens[id] = token
     isSet[id] = true
+  }
+
+  /// Changes the kind of the token of an id, which must be the number of a row.
+  mutating func setKind(_ kind: Kind, of id: Int) { tokens[id].kind = kind }
+
+  /// Changes the score of the token of an id; nothing changes for an id beyond the rows.
+  mutating func setScore(_ score: Float, of id: Int) {
+    if tokens.indices.contains(id) { tokens[id].score = score }
   }
 
   /// Sets the token of the id of an added token, which must be the number of a row.

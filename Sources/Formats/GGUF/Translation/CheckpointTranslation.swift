@@ -75,12 +75,15 @@ package struct CheckpointTranslation: Translation {
         hint: Self.hint)
     }
     let names = Set(Architectures.all.filter { $0.className != nil }.map(\.ggufName))
-    let isPart = Architectures.named(name) != nil
+    let known = Architectures.named(name)
+    let reason =
+      switch known?.isEncoder {
+      case nil: "not an architecture that Pleat translates for transformers"
+      case true?: "Pleat does not translate encoders back for transformers"
+      case false?: "transformers has no class for the text model of this architecture alone"
+      }
     throw ModelError(
-      .unsupported,
-      isPart
-        ? "transformers has no class for the text model of this architecture alone"
-        : "not an architecture that Pleat translates for transformers",
+      .unsupported, reason,
       expected: names.sorted().joined(separator: ", "), found: name,
       hint: Self.hint)
   }

@@ -14,7 +14,9 @@ enum GGUFHyperparameters {
       writer.write("feed_forward_length", parameters.feedForwardSize)
     }
     writer.write("attention.head_count", parameters.headCount)
-    writer.write("attention.head_count_kv", parameters.keyValueHeadCount)
+    if !architecture.isEncoder {
+      writer.write("attention.head_count_kv", parameters.keyValueHeadCount)
+    }
     writer.write(architecture.normEpsilon.ggufKey, parameters.normEpsilon)
     write(parameters.rope, isLatent: parameters.latent != nil, to: &writer)
     if parameters.statesHeadSize {
@@ -92,6 +94,7 @@ enum GGUFHyperparameters {
       writer.write("expert_group_count", 1)
       writer.write("expert_group_used_count", 1)
     case .sigmoidRouter: writer.write("expert_gating_func", 2)
+    case .activation: writer.write("hidden_activation", parameters.activation)
     }
   }
 
@@ -186,7 +189,8 @@ enum GGUFHyperparameters {
         MetadataArray(elementType: .i32, count: 4, bytes: bytes))
     }
 
-    mutating func write(_ key: String, _ text: String) {
+    mutating func write(_ key: String, _ text: String?) {
+      guard let text else { return }
       metadata["\(prefix).\(key)"] = .text(text)
     }
   }

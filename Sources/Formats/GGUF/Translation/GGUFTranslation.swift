@@ -27,18 +27,21 @@ package struct GGUFTranslation: Translation {
   ///   - generation: Its `generation_config.json`; nil if it has none.
   ///   - modules: Its modules of sentence-transformers.
   ///   - name: The name of the model, for the metadata.
+  ///   - values: The numbers of a tensor by its index, row by row.
   ///   - tokenizer: Makes the tokenizer for an architecture and a number of embedding rows; may
   ///     return nil for none.
   /// - Throws: `unsupported` for an architecture or a tensor that Pleat does not know, and for what
   ///   llama.cpp does not compute; `malformed` for an incomplete config, missing tensors, and tensors
-  ///   that contradict the config; `limit`, and what `tokenizer` throws.
+  ///   that contradict the config; `limit`, and what `values` and `tokenizer` throw.
   package init(
     _ tensors: [TensorInfo], config: JSONValue, generation: JSONValue?,
     modules: SentenceModules = SentenceModules(), name: String,
+    values: (Int) throws(ModelError) -> [Float],
     tokenizer: (Architecture, Int) throws(ModelError) -> GGUFTokenizer?
   ) throws(ModelError) {
-    let (whole, config) = (config, TextConfig.merged(config))
-    let architecture = try Self.architecture(of: config)
+    let (whole, stated) = (config, TextConfig.merged(config))
+    let architecture = try Self.architecture(of: stated)
+    let config = architecture.withUsualKeys(stated)
     let checks = CheckpointChecks(architecture, config: whole, for: .llamaCpp)
     try checks.checkIsOneModel(tensors)
     let embedding = architecture.modelNames[0].huggingFace + ".weight"
@@ -68,6 +71,7 @@ package struct GGUFTranslation: Translation {
     self.metadata = metadata
     try translate(tensors, architecture, parameters, checks, tokenCount: tokenCount)
     try addFactors(parameters)
+    try addPositions(tensors, architecture, parameters, values)
     try checkIsInvertible(tensors)
     try checks.checkIsComplete(tensors, parameters.sizes)
   }
@@ -143,15 +147,16 @@ package struct GGUFTranslation: Translation {
     let isConvolution = name.hasSuffix("conv1d.weight")
     let isRouter =
       name.hasSuffix(".ffn_gate_inp.weight") || name.hasSuffix(".ffn_gate_inp_shexp.weight")
+    let isSmallTable = [Self.positions, Self.tokenTypes].contains(name)
     result.isFloat32 =
-      tensor.shape.rank == 1 || isNorm || isRouter || isConvolution
+      tensor.shape.rank == 1 || isNorm || isRouter || isConvolution || isSmallTable
       || !name.hasSuffix(".weight")
     return result
   }
 
-  /// Whether llama.cpp computes a tensor itself, or uses the embeddings instead of it.
+  /// Whether llama.cpp computes a tensor itself, uses the embeddings instead, or has no use for it.
   private static func isRecomputed(_ name: String, _ architecture: Architecture) -> Bool {
-    if TensorNames.isRotaryTable(name) { return true }
+    if TensorNames.isRotaryTable(name) || architecture.leavesOut(name) { return true }
     return architecture.leavesOutHead && TensorNames.isTextHead(name)
   }
 
@@ -183,11 +188,45 @@ package struct GGUFTranslation: Translation {
   }
 
   private mutating func add(_ name: String, _ factors: [Float]) throws(ModelError) {
-    guard let shape = Shape(validating: [factors.count]),
-      let stored = StoredTensor(plain: name, shape, .f32)
-    else { throw ModelError(.malformed, "too many factors of rotary embeddings", tensor: name) }
+    try add(name, [factors.count], factors[...])
+  }
+
+  /// Adds the position embeddings without the rows for padding, if the checkpoint has such rows.
+  ///
+  /// llama.cpp counts the positions of a text from 0.
+  private mutating func addPositions(
+    _ tensors: [TensorInfo], _ architecture: Architecture, _ parameters: Hyperparameters,
+    _ values: (Int) throws(ModelError) -> [Float]
+  ) throws(ModelError) {
+    guard architecture.encoder?.hasRowsForPadding ?? false,
+      let index = placements.firstIndex(where: { $0?.name == Self.positions })
+    else { return }
+    let shape = [parameters.contextLength, parameters.hiddenSize]
+    let skipped = tensors[index].shape.rowCount - shape[0]
+    let rows = try values(index).dropFirst(skipped * shape[1])
+    placements[index] = nil
+    try add(Self.positions, shape, rows)
+    notes.append(
+      "\(tensors[index].name) is stored without its first \(skipped) rows, which texts do not use")
+  }
+
+  private static let positions = "position_embd.weight"
+  private static let tokenTypes = "token_types.weight"
+
+  private mutating func add(
+    _ name: String, _ dimensions: [Int], _ numbers: ArraySlice<Float>
+  ) throws(ModelError) {
+    guard let shape = Shape(validating: dimensions), shape.elementCount == numbers.count,
+      let stored = StoredTensor(plain: name, shape, .f32), numbers.allSatisfy(\.isFinite)
+    else {
+      throw ModelError(
+        .malformed, "the numbers of the tensor cannot be stored", tensor: name,
+        expected: "finite numbers for \(dimensions.map(String.init).joined(separator: "×"))",
+        found: "\(numbers.count) numbers")
+    }
     var bytes: [UInt8] = []
-    for factor in factors { bytes.append(littleEndian: factor.bitPattern) }
+    bytes.reserveCapacity(4 * numbers.count)
+    for number in numbers { bytes.append(littleEndian: number.bitPattern) }
     additions.append(TensorAddition(stored: stored, bytes: bytes))
   }
 }

@@ -1,0 +1,79 @@
+internal import TensorModel
+
+/// The table by which SentencePiece normalizes characters: `precompiled_charsmap`.
+///
+/// It is a length in bytes, a double array of 32-bit units, and texts that end with a zero byte. A
+/// unit has the offset of its children in bits 10 to 30, doubled eight times if bit 9 is set; the
+/// label in bits 0 to 7; whether a text ends here in bit 8; or, with bit 31, the place of a
+/// replacement.
+struct CharacterMap {
+  /// The table, as a file has it.
+  let bytes: [UInt8]
+  private let unitCount: Int
+
+  /// Checks the lengths of a table; nil for a table that llama.cpp refuses.
+  init?(_ bytes: [UInt8]) {
+    guard bytes.count > 4 else { return nil }
+    self.bytes = bytes
+    let length = bytes[..<4].reversed().reduce(0) { $0 << 8 | Int($1) }
+    guard length % 4 == 0, length > 0, length + 4 < bytes.count, bytes.last == 0 else {
+      return nil
+    }
+    unitCount = length / 4
+  }
+
+  /// Reads a table from text in base 64; nil for other text and for a table that llama.cpp refuses.
+  init?(base64 text: String) {
+    guard let bytes = Self.decoded(text) else { return nil }
+    self.init(bytes)
+  }
+
+  private static func decoded(_ text: String) -> [UInt8]? {
+    var bytes: [UInt8] = []
+    var bits: UInt32 = 0
+    var count = 0
+    for code in text.utf8 where code != UInt8(ascii: "=") {
+      guard let value = value(of: code) else { return nil }
+      bits = bits << 6 | value
+      count += 6
+      guard count >= 8 else { continue }
+      count -= 8
+      bytes.append(UInt8(truncatingIfNeeded: bits >> UInt32(count)))
+    }
+    return bytes
+  }
+
+  private static func value(of code: UInt8) -> UInt32? {
+    switch code {
+    case UInt8(ascii: "A")...UInt8(ascii: "Z"): UInt32(code - UInt8(ascii: "A"))
+    case UInt8(ascii: "a")...UInt8(ascii: "z"): UInt32(code - UInt8(ascii: "a")) + 26
+    case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt32(code - UInt8(ascii: "0")) + 52
+    case UInt8(ascii: "+"): 62
+    case UInt8(ascii: "/"): 63
+    default: nil
+    }
+  }
+
+  /// What replaces a text of one character; nil if it stays as it is.
+  func replacement(of text: String) -> [UInt8]? {
+    guard var index = unit(0).map(Self.offset) else { return nil }
+    var found: Int?
+    for byte in text.utf8 {
+      index ^= Int(byte)
+      guard let unit = unit(index), unit & (1 << 31 | 0xFF) == UInt32(byte) else { return nil }
+      index ^= Self.offset(unit)
+      found = unit >> 8 & 1 == 1 ? self.unit(index).map { Int($0 & 0x7FFF_FFFF) } : nil
+    }
+    guard let found, found < bytes.count - 4 - 4 * unitCount else { return nil }
+    return Array(bytes[(4 + 4 * unitCount + found)...].prefix { $0 != 0 })
+  }
+
+  private func unit(_ index: Int) -> UInt32? {
+    guard index < unitCount else { return nil }
+    return bytes[4 + 4 * index..<8 + 4 * index].reversed().reduce(0) { $0 << 8 | UInt32($1) }
+  }
+
+  private static func offset(_ unit: UInt32) -> Int {
+    Int(unit >> 10) << Int((unit & 1 << 9) >> 6)
+  }
+}
