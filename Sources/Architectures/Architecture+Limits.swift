@@ -20,7 +20,7 @@ extension Architecture {
     if let value = values["use_bidirectional_attention"], value != false {
       throw refusal("use_bidirectional_attention", "false", JSONWriter.text(value))
     }
-    for limit in traits.limits {
+    for limit in traits.tensorLimits + traits.limits {
       try limit.check(config, modelType: modelTypes[0], runtime: "llama.cpp")
     }
     try checkHeads(values, parameters)
@@ -35,6 +35,11 @@ extension Architecture {
           + "slightly other angles")
     }
     return notes
+  }
+
+  /// Whether the tables have all tensors of a model with a config.
+  package func describesTensors(of config: JSONValue) -> Bool {
+    traits.tensorLimits.allSatisfy { $0.accepts(config) }
   }
 
   private func refusal(_ key: String, _ expected: String, _ found: String) -> ModelError {

@@ -31,7 +31,9 @@ extension Architecture {
     }
     let common = names(layerNames)
     let complete = (isStacked ? stackNames : []) + completeNames
-    let later = names(laterNames, isStacked ? [] : experts) + complete.map(\.huggingFace)
+    let numbers = layerNumbers.map(\.huggingFace)
+    let later =
+      names(laterNames, isStacked ? [] : experts) + complete.map(\.huggingFace) + numbers
     let prediction = names(Array(predictionNames.prefix(3)))
     let linear = names(linearNames.names, []) + linearNames.completeNames.map(\.huggingFace)
     let full = names(fullNames)

@@ -25,6 +25,8 @@ package struct Architecture: Sendable {
   package var addsOneToNorms = false
   /// The norms that it does not store so, by their names in llama.cpp.
   package var normsWithoutOne: Set<String> = []
+  /// The key of a config for the inner width of a feed-forward network without experts.
+  package var innerWidthKey = "intermediate_size"
   /// The keys of a config for experts; nil without experts.
   package var experts: ExpertKeys?
   /// The tensors of each expert, with `*` for its number.
@@ -54,12 +56,20 @@ package struct Architecture: Sendable {
   /// Tensors of each layer under their complete names, which GGUF divides among several tensors, or
   /// which do not end in `.weight` or `.bias`.
   package var completeNames: [(huggingFace: String, gguf: [String])] = []
+  /// Numbers of each layer that are tensors of so many dimensions in a checkpoint, and lists in the
+  /// metadata of llama.cpp.
+  package var layerNumbers: [(huggingFace: String, ggufKey: String, rank: Int)] = []
   /// How newer versions of transformers store experts: stacks of each layer, instead of
   /// `expertNames`.
   package var stackNames: [(huggingFace: String, gguf: [String])] = []
   /// The tensors of each layer that GGUF arranges in another way; the other tables have the names of
   /// what they become.
   package var arrangements: [TensorArrangement] = []
+  /// Whether a config states rotary embeddings for each kind of layer, and in no other form.
+  package var statesRopeByKind = false
+  /// The beginnings of names of tensors that neither llama.cpp nor transformers uses, without the
+  /// words of larger models.
+  package var leftOut: [String] = []
   /// The texts of tokens with a purpose that llama.cpp does not know by their texts, such as `eot`
   /// for the end of a turn, if no file states them.
   package var specialTokens: [(kind: String, text: String)] = []
@@ -159,6 +169,19 @@ package struct Architecture: Sendable {
     let layer = rest.prefix { $0 != "." }
     guard NameParts.isNumber(layer) else { return nil }
     return (layer, rest[layer.endIndex...].dropFirst())
+  }
+
+  /// The layer of a tensor in `layerNumbers`, and the key of its list; nil for other tensors.
+  package func layerNumber(ofHuggingFaceName name: String) -> (layer: Int, ggufKey: String)? {
+    guard !layerNumbers.isEmpty, let (layer, stem) = place(inLayers: name),
+      let found = layerNumbers.first(where: { $0.huggingFace == stem })
+    else { return nil }
+    return (Int(layer) ?? .max, found.ggufKey)
+  }
+
+  /// The name of a tensor of a layer in a checkpoint, from its name in the layer.
+  package func layerName(_ layer: Int, _ stem: String) -> String {
+    "\(layerPath)\(layer).\(stem)"
   }
 
   /// The name of a GGUF tensor in a checkpoint, without a prefix; nil if it is not in the tables.

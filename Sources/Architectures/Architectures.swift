@@ -9,6 +9,8 @@ package enum Architectures {
     .qwen2VL, .qwen3VL, .phi, .stableLM, .hunYuanDense, .glm4MoE, .gptOSS, .deepSeek2,
     .deepSeek3, .glm4MoELite, .qwen35, .qwen35MoE, .qwen3Next,
     .bert, .roberta, .distilBERT, .nomicBERT, .modernBERT,
+    .ministral3, .olmo, .internLM3, .solarOpen, .exaoneMoE, .afmoe, .glm, .graniteMoEShared,
+    .graniteMoEHybrid, .mellum, .apertus, .jais2,
   ]
 
   /// The architectures whose models predict tokens.

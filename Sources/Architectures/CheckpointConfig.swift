@@ -54,7 +54,10 @@ package struct CheckpointConfig {
     write("num_hidden_layers", JSONValue(parameters.layerCount))
     write("num_attention_heads", JSONValue(parameters.headCount))
     write("num_key_value_heads", JSONValue(parameters.keyValueHeadCount))
-    if !architecture.traits.headsFillWidth { write("head_dim", JSONValue(parameters.headSize)) }
+    // A default of transformers may be another number.
+    if !architecture.traits.headsFillWidth || architecture.defaults["head_dim"] != nil {
+      write("head_dim", JSONValue(parameters.headSize))
+    }
     write("max_position_embeddings", JSONValue(parameters.contextLength))
     write(architecture.normEpsilon.key, .shortest(parameters.normEpsilon))
     let activation = architecture.traits.activation
@@ -67,10 +70,9 @@ package struct CheckpointConfig {
       let names = optional.names.map { "blk.0.\($0.gguf).weight" }
       write(optional.key, .bool(names.contains(where: contents.names.contains)))
     }
-    for limit in architecture.traits.limits {
-      if let value = limit.usual, !architecture.flags.contains(where: { $0.key == limit.key }) {
-        write(limit.key, value)
-      }
+    let others = architecture.flags.map(\.key) + [architecture.normEpsilon.key]
+    for limit in architecture.traits.limits where !others.contains(limit.key) {
+      if let value = limit.usual { write(limit.key, value) }
     }
     members += expertMembers
     for (multiplier, value) in zip(architecture.multipliers, parameters.multipliers) {
@@ -114,6 +116,12 @@ package struct CheckpointConfig {
     write(keys.sharedCount, experts.sharedCount)
     write(keys.sharedWidth, experts.sharedWidth)
     write(keys.leadingCount, experts.leadingCount)
+    if let key = keys.layerKinds {
+      let kinds = (0..<parameters.layerCount).map { layer in
+        JSONValue.string(layer < experts.leadingCount ? "dense" : "sparse")
+      }
+      members.append(.init(key, .array(kinds)))
+    }
     return members
   }
 
@@ -122,6 +130,9 @@ package struct CheckpointConfig {
     if !parameters.isCausal { members.append(.init("is_causal", false)) }
     if let cap = parameters.attentionSoftcap {
       members.append(.init("attn_logit_softcapping", .shortest(cap)))
+    }
+    if let limit = parameters.attentionClamp {
+      members.append(.init("clip_qkv", .shortest(limit)))
     }
     if let cap = parameters.finalSoftcap {
       members.append(.init("final_logit_softcapping", .shortest(cap)))
@@ -179,8 +190,33 @@ package struct CheckpointConfig {
       let length = rope.originalContextLength ?? parameters.contextLength
       members.append(.init("original_max_position_embeddings", JSONValue(length)))
     }
-    guard let scaling = try scaling(contents) else { return members }
+    var scaling = try scaling(contents)
+    if architecture.hyperparameters.contains(.queryGrowth) { scaling = growing(scaling) }
+    if architecture.statesRopeByKind {
+      return [.init("rope_parameters", byKind(members[0].value, scaling))]
+    }
+    guard let scaling else { return members }
     return members + [.init("rope_scaling", scaling)]
+  }
+
+  /// The parameters for each kind of layer, with the base of those with full attention.
+  private func byKind(_ base: JSONValue, _ scaling: JSONValue?) -> JSONValue {
+    func parameters(_ base: JSONValue, _ scaling: JSONValue?) -> JSONValue {
+      (scaling ?? ["rope_type": "default"]).setting("rope_theta", to: base)
+    }
+    let sliding = self.parameters.rope.slidingBase.map(JSONValue.shortest) ?? base
+    return [
+      "full_attention": parameters(base, scaling), "sliding_attention": parameters(sliding, nil),
+    ]
+  }
+
+  /// The scaling with the growth of queries, which transformers needs even if it is 0.
+  private func growing(_ scaling: JSONValue?) -> JSONValue {
+    let rope = parameters.rope
+    let length = rope.originalContextLength ?? parameters.contextLength
+    return (scaling ?? ["rope_type": "default"])
+      .setting(RopeParameters.queryGrowthKey, to: .shortest(rope.queryGrowth ?? 0))
+      .setting("original_max_position_embeddings", to: JSONValue(length))
   }
 
   private func scaling(_ contents: Contents) throws(ModelError) -> JSONValue? {
@@ -225,7 +261,7 @@ package struct CheckpointConfig {
     }
     for (key, value) in [
       ("attention_factor", yarn.attentionFactor), ("beta_fast", yarn.betaFast),
-      ("beta_slow", yarn.betaSlow),
+      ("beta_slow", yarn.betaSlow), ("mscale_all_dim", yarn.scaleOfAll),
     ] {
       if let value { members.append(.init(key, .shortest(value))) }
     }

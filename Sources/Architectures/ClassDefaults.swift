@@ -68,6 +68,33 @@ enum ClassDefaults {
     "stablelm": sizes(2560, 6912, layers: 32, heads: 32, context: 4096)
       .overridden(by: ["layer_norm_eps": .number(1e-5)]),
     "cohere": cohere, "cohere2": cohere,
+    "ministral3": sizes(
+      4096, 14_336, layers: 34, heads: 32, 8, context: 262_144, epsilon: 1e-5),
+    "olmo": sizes(4096, 11_008, layers: 32, heads: 32, context: 2048),
+    "internlm3": sizes(
+      4096, 10_240, layers: 48, heads: 32, 2, context: 32_768, epsilon: 1e-5),
+    "solar_open": sizes(4096, 10_240, layers: 48, heads: 64, 8, context: 131_072, epsilon: 1e-5)
+      .overridden(by: [
+        "n_routed_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 1280,
+        "n_shared_experts": 1, "routed_scaling_factor": 1,
+      ]),
+    "exaone_moe": sizes(4096, 16_384, layers: 32, heads: 32, context: 2048, epsilon: 1e-5)
+      .overridden(by: [
+        "num_experts": 64, "num_experts_per_tok": 8, "moe_intermediate_size": 1024,
+      ]),
+    "afmoe": sizes(2048, 6144, layers: 32, heads: 16, context: 16_384, epsilon: 1e-5)
+      .overridden(by: ["moe_intermediate_size": 1408]),
+    "glm": sizes(4096, 13_696, layers: 40, heads: 32, 2, context: 131_072, epsilon: 1.5625e-7),
+    "granitemoeshared": sizes(4096, 11_008, layers: 32, heads: 32, context: 2048)
+      .overridden(by: ["num_local_experts": 8, "num_experts_per_tok": 2]),
+    "granitemoehybrid": sizes(4096, 11_008, layers: 32, heads: 32, context: 2048),
+    "mellum": sizes(2304, 7168, layers: 28, heads: 32, 4, context: 131_072)
+      .overridden(by: [
+        "num_experts": 64, "num_experts_per_tok": 8, "moe_intermediate_size": 896,
+      ]),
+    "apertus": sizes(4096, 14_336, layers: 32, heads: 32, context: 65_536, epsilon: 1e-5),
+    "jais2": sizes(3328, 26_624, layers: 32, heads: 26, context: 8192)
+      .overridden(by: ["layer_norm_eps": .number(1e-5)]),
   ]
 
   private static let qwen2VL = sizes(

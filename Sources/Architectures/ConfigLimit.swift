@@ -37,6 +37,9 @@ package struct ConfigLimit: Sendable {
     values.isEmpty ? "null" : values.map { JSONWriter.text($0) }.joined(separator: " or ")
   }
 
+  /// Whether a config has no value that a runtime does not compute.
+  func accepts(_ config: JSONValue) -> Bool { found(config) == nil }
+
   /// Throws `unsupported` with the key if a config has a value that a runtime does not compute.
   func check(_ config: JSONValue, modelType: String, runtime: String) throws(ModelError) {
     guard let found = found(config) else { return }

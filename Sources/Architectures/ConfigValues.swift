@@ -138,6 +138,26 @@ struct ConfigValues {
     return layers
   }
 
+  /// The number of first layers without experts, by a list with the kind of each layer.
+  ///
+  /// Nil if the config lacks the list. Throws `malformed` for a list of another length, and
+  /// `unsupported` for a layer of another kind, or one without experts after one with experts.
+  func leadingDenseCount(_ key: String) throws(ModelError) -> Int? {
+    guard let list = self[key] else { return nil }
+    let (kinds, layerCount) = (list.array ?? [], try required("num_hidden_layers"))
+    guard kinds.count == layerCount else {
+      throw Self.fault(key, "a list of \(layerCount) texts", list)
+    }
+    let count = kinds.prefix { $0 == "dense" }.count
+    if let other = kinds.dropFirst(count).first(where: { $0 != "sparse" }) {
+      throw ModelError(
+        .unsupported, "llama.cpp has no such layers in this architecture", tensor: key,
+        expected: "dense for the first layers, sparse for the others",
+        found: "\(JSONWriter.text(other)) after \(count) dense layers")
+    }
+    return count
+  }
+
   /// The error for a value that is missing or invalid.
   static func fault(_ key: String, _ expected: String, _ value: JSONValue?) -> ModelError {
     ModelError(

@@ -43,9 +43,14 @@ extension Architecture {
     }
   }
 
-  /// Whether a tensor of a checkpoint computes no vectors of tokens, so that llama.cpp lacks it.
+  /// Whether llama.cpp has no use for a tensor of a checkpoint.
+  ///
+  /// In an encoder it computes no vectors of tokens; otherwise transformers does not use it either.
   package func leavesOut(_ huggingFaceName: String) -> Bool {
-    guard let encoder else { return false }
+    guard let encoder else {
+      return !leftOut.isEmpty
+        && leftOut.contains(where: TextPrefix.stripped(huggingFaceName).rest.hasPrefix)
+    }
     let rest = TextPrefix.stripped(huggingFaceName, also: encoder.outerWords).rest
     return encoder.unusedNames.contains { rest.hasPrefix($0) }
   }

@@ -28,6 +28,10 @@ extension Architecture {
   package func expectedShape(
     ofHuggingFaceName name: String, _ sizes: ModelSizes, tokenCount: Int
   ) -> ExpectedShape? {
+    if let number = layerNumber(ofHuggingFaceName: name) {
+      let rank = layerNumbers.first { $0.ggufKey == number.ggufKey }?.rank ?? 0
+      return ExpectedShape(Array(repeating: .init(count: 1, formula: "1"), count: rank))
+    }
     guard let place = place(ofHuggingFaceName: name) else { return nil }
     let stem = place.names.huggingFace
     let found =
@@ -72,6 +76,7 @@ extension ModelSizes {
     case "qkv_proj":
       let formula = "(num_attention_heads + 2 · num_key_value_heads) · head_dim"
       return [Extent(count: queries.count + 2 * keys.count, formula: formula), hidden]
+    case "gate_proj" where stem.hasPrefix("self_attn."): return [queries, hidden]
     case "gate_proj", "up_proj", "w1", "w3", "c_fc", "fc1": return [inner, hidden]
     case "gate_up_proj" where stem.hasSuffix(".experts.gate_up_proj"):
       return [experts, doubled, hidden]
@@ -84,6 +89,7 @@ extension ModelSizes {
     case "e_score_correction_bias":
       // A matrix of one row in ERNIE.
       return stem.contains("moe_statics") ? [Extent(count: 1, formula: "1"), experts] : [experts]
+    case "expert_bias": return [experts]
     case "enorm", "hnorm": return [hidden]
     case "router": return [experts, hidden]
     case "sinks": return [Extent(count: headCount, formula: "num_attention_heads")]
@@ -107,9 +113,11 @@ extension ModelSizes {
     ofCompleteName name: String, _ experts: ExpectedShape.Extent, _ doubled: ExpectedShape.Extent,
     _ inner: ExpectedShape.Extent, _ hidden: ExpectedShape.Extent
   ) -> [ExpectedShape.Extent]? {
-    switch name.split(separator: ".").dropLast().last {
-    case "input_linear": [experts, doubled, hidden]
-    case "output_linear", "down_proj": [experts, hidden, inner]
+    let stack = name.hasPrefix("shared_mlp.") ? [] : [experts]
+    return switch name.split(separator: ".").dropLast().last {
+    case "input_linear": stack + [doubled, hidden]
+    case "output_linear": stack + [hidden, inner]
+    case "down_proj": [experts, hidden, inner]
     case "gate_proj", "up_proj": [experts, inner, hidden]
     default: nil
     }
@@ -120,7 +128,9 @@ extension ModelSizes {
     if let width = experts?.width, stem.contains(".experts.") {
       return .init(count: width, formula: "moe_intermediate_size")
     }
-    if let width = experts?.sharedWidth, stem.contains(".shared_expert") {
+    if let width = experts?.sharedWidth,
+      stem.contains(".shared_expert") || stem.hasPrefix("shared_mlp.")
+    {
       return .init(count: width, formula: "the inner width of shared experts")
     }
     return .init(count: feedForwardSize, formula: "intermediate_size")

@@ -14,6 +14,8 @@ package struct ExpertKeys: Sendable {
   var sharedWidth: String?
   /// The number of first layers that have no experts; nil if all layers have.
   var leadingCount: String?
+  /// A list with the kind of each layer, `dense` or `sparse`, which comes before `leadingCount`.
+  var layerKinds: String?
 
   /// The keys of DeepSeek, which others have taken over.
   static let deepSeek = ExpertKeys(
@@ -52,14 +54,20 @@ package struct ExpertSizes: Sendable, Hashable {
     }
     sharedCount = try number(keys.sharedCount)
     sharedWidth = try size(keys.sharedWidth) ?? Self.product(sharedCount, width)
-    leadingCount = try number(keys.leadingCount) ?? 0
+    let leading = try number(keys.leadingCount)
+    guard let key = keys.layerKinds, let listed = try values.leadingDenseCount(key) else {
+      leadingCount = leading ?? 0
+      return
+    }
+    leadingCount = listed
   }
 
   /// Reads the sizes that the metadata of a GGUF file states; nil without experts.
   ///
   /// Throws `malformed` for invalid values.
   init?(_ values: GGUFValues) throws(ModelError) {
-    guard let count = try values.count("expert_count") else { return nil }
+    guard values.wholeNumber("expert_count") != 0, let count = try values.count("expert_count")
+    else { return nil }
     self.count = count
     let width = try values.count("expert_feed_forward_length")
     self.width = width

@@ -12,8 +12,8 @@ struct GGUFValues {
 
   private subscript(key: String) -> MetadataValue? { metadata["\(prefix).\(key)"] }
 
-  /// A whole number; nil if the file lacks it.
-  func wholeNumber(_ key: String) -> Int? { self[key]?.integer }
+  /// A whole number, also as a list of equal ones; nil if the file lacks it.
+  func wholeNumber(_ key: String) -> Int? { self[key]?.equalIntegers }
 
   /// A whole number above zero; nil if the file lacks it.
   ///
@@ -66,18 +66,29 @@ struct GGUFValues {
   }
 
   /// Whole numbers of 32 bits; nil if the file lacks them.
-  func numbers(_ key: String) -> [Int]? {
-    guard case .array(let list) = self[key], [.i32, .u32].contains(list.elementType) else {
-      return nil
-    }
-    return stride(from: 0, to: list.bytes.count - 3, by: 4).map { start in
-      Int(list.bytes[start..<start + 4].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) })
-    }
-  }
+  func numbers(_ key: String) -> [Int]? { self[key]?.integers }
 
   private func fault(_ key: String, _ expected: String) -> ModelError {
     ModelError(
       .malformed, "the metadata has no valid value for a required key", tensor: "\(prefix).\(key)",
       expected: expected, found: self[key].map { "\($0)" } ?? "nothing")
+  }
+}
+
+extension MetadataValue {
+  /// A whole number, or the one that all elements of a list are; nil for other values.
+  ///
+  /// llama.cpp reads either for a value that may differ by layer.
+  package var equalIntegers: Int? {
+    guard let integers, let first = integers.first else { return integer }
+    return integers.allSatisfy { $0 == first } ? first : nil
+  }
+
+  /// The elements of a list of whole numbers of 32 bits; nil for other values.
+  fileprivate var integers: [Int]? {
+    guard case .array(let list) = self, [.i32, .u32].contains(list.elementType) else { return nil }
+    return stride(from: 0, to: list.bytes.count - 3, by: 4).map { start in
+      Int(list.bytes[start..<start + 4].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) })
+    }
   }
 }

@@ -18,6 +18,8 @@ package struct Hyperparameters: Sendable, Hashable {
   package private(set) var vocabularySize: Int?
   /// The softcap that limits attention logits to ± this number; nil if there is none.
   package private(set) var attentionSoftcap: Double?
+  /// The limit of queries, keys and values, which are clamped to ± this number; nil if there is none.
+  package private(set) var attentionClamp: Double?
   /// The softcap that limits the logits of the head to ± this number; nil if there is none.
   package private(set) var finalSoftcap: Double?
   /// The window of sliding attention in positions; nil if the architecture has none.
@@ -47,6 +49,7 @@ package struct Hyperparameters: Sendable, Hashable {
     case rotatedCount
     case originalContextLength
     case attentionSoftcap
+    case attentionClamp
     case finalSoftcap
     case slidingWindow
     /// Like `slidingWindow`, with 0 for none.
@@ -89,6 +92,10 @@ package struct Hyperparameters: Sendable, Hashable {
     case sigmoidRouter
     /// The function of the feed-forward network, if the config states it.
     case activation
+    /// How fast queries grow with their position.
+    case queryGrowth
+    /// The weight in YaRN that the factor of attention is divided by.
+    case yarnScaleOfAll
   }
 
   /// One of the sizes.
@@ -163,6 +170,8 @@ package struct Hyperparameters: Sendable, Hashable {
     switch key {
     case .vocabularySize: vocabularySize = tokenCount
     case .attentionSoftcap: attentionSoftcap = try values.number("attn_logit_softcapping")
+    case .attentionClamp:
+      attentionClamp = values["clip_qkv"] == nil ? nil : try values.positive("clip_qkv")
     case .finalSoftcap: finalSoftcap = try values.number("final_logit_softcapping")
     case .slidingWindow, .slidingWindowOrZero: slidingWindow = try values.count("sliding_window")
     case .usedExpertCount:
@@ -182,8 +191,8 @@ package struct Hyperparameters: Sendable, Hashable {
     case .rotatedCount, .originalContextLength, .ropeAttentionFactor, .ropeSections, .slidingLayers,
       .everySlidingLayer, .slidingBase, .noRopeScaling, .expertCount, .expertWidth,
       .sharedExpertCount, .sharedExpertWidth, .leadingCount, .expertInterval, .oneExpertGroup,
-      .predictionLayers, .sigmoidRouter, .latentAttention, .linearAttention,
-      .ropeSectionsOfQwen, .predictionLayersIfAny:
+      .predictionLayers, .sigmoidRouter, .latentAttention, .linearAttention, .ropeSectionsOfQwen,
+      .predictionLayersIfAny, .queryGrowth, .yarnScaleOfAll:
       break
     }
   }
@@ -206,6 +215,7 @@ package struct Hyperparameters: Sendable, Hashable {
     rope = try RopeParameters(values, headSize: sizes.headSize)
     vocabularySize = try values.count("vocab_size")
     attentionSoftcap = values.number("attn_logit_softcapping")
+    attentionClamp = values.number("attention.clamp_kqv")
     finalSoftcap = values.number("final_logit_softcapping")
     slidingWindow = values.wholeNumber("attention.sliding_window").flatMap { $0 == 0 ? nil : $0 }
     let usual = architecture.usualSlidingLayers(sizes.layerCount)
@@ -213,7 +223,7 @@ package struct Hyperparameters: Sendable, Hashable {
       $0 == usual ? nil : $0
     }
     isCausal = values.flag("attention.causal") ?? true
-    usedExpertCount = try values.count("expert_used_count")
+    usedExpertCount = sizes.experts == nil ? nil : try values.count("expert_used_count")
     deepstackCount = values.wholeNumber("n_deepstack_layers")
     for (_, key) in architecture.multipliers {
       multipliers.append(try values.requiredNumber(key))

@@ -58,7 +58,7 @@ package struct ModelSizes: Sendable, Hashable {
     let predictionLayers = try values.wholeNumber("num_nextn_predict_layers")
     predictionLayerCount = architecture.predictionNames.isEmpty ? 0 : predictionLayers ?? 0
     hiddenSize = try values.required("hidden_size")
-    let width = try values.count("intermediate_size")
+    let width = try values.count(architecture.innerWidthKey)
     statesFeedForwardSize = width != nil
     headCount = try values.required("num_attention_heads")
     let latent = try architecture.hasLatentAttention ? LatentAttentionSizes(values) : nil

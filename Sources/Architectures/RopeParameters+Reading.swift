@@ -34,6 +34,7 @@ extension RopeParameters {
       values["partial_rotary_factor"] ?? config["partial_rotary_factor"], headSize: headSize)
     var type = try Self.type(values, in: key)
     sections = all["mrope_section"]?.array?.compactMap(\.int)
+    queryGrowth = try values.number(Self.queryGrowthKey)
     // Text has the same position in all sections.
     if type == "mrope" { type = nil }
     // HunYuan states how much the base grows, whatever the length of a text.
@@ -59,6 +60,9 @@ extension RopeParameters {
     guard case .longrope = scaling else { return }
     attentionFactor = try Self.attentionFactor(values, contextLength, originalCount: length)
   }
+
+  /// The key of a config for `queryGrowth`.
+  static let queryGrowthKey = "llama_4_scaling_beta"
 
   // The formula is that of HunYuanDenseV1RotaryEmbedding in transformers.
   private static func grown(_ base: Double, by alpha: Double, _ headSize: Int) -> Double {
@@ -173,18 +177,13 @@ extension RopeParameters {
     originalContextLength = values.wholeNumber("rope.scaling.original_context_length")
     attentionFactor = values.number("rope.scaling.attn_factor")
     sections = values.numbers("rope.dimension_sections")
+    queryGrowth = values.number("attention.temperature_scale")
     switch values.text("rope.scaling.type") {
     case nil, "none", "longrope": scaling = .none
     case "linear":
       scaling = .linear(factor: try values.requiredNumber("rope.scaling.factor"))
     case "yarn":
-      let factor = try values.requiredNumber("rope.scaling.factor")
-      scaling = .yarn(
-        Yarn(
-          factor: factor, extrapolationFactor: values.number("rope.scaling.yarn_ext_factor"),
-          attentionFactor: attentionFactor.map { $0 * Yarn.attention(factor, scale: 1) },
-          betaFast: values.number("rope.scaling.yarn_beta_fast"),
-          betaSlow: values.number("rope.scaling.yarn_beta_slow")))
+      scaling = .yarn(try Yarn(values, attentionFactor: attentionFactor))
     case let other?: scaling = .unknown(other)
     }
   }
@@ -209,5 +208,21 @@ extension RopeParameters.Yarn {
     guard attentionFactor == nil, let scale = try nonzero("mscale"), let scaleOfAll else { return }
     attentionFactor =
       Self.attention(factor, scale: scale) / Self.attention(factor, scale: scaleOfAll)
+  }
+
+  /// Reads the parameters that the metadata of a GGUF file states.
+  ///
+  /// `attentionFactor` is relative to the one that llama.cpp computes; nil for the same. Throws
+  /// `malformed` if the file lacks the factor of the extension.
+  init(_ values: GGUFValues, attentionFactor: Double?) throws(ModelError) {
+    let factor = try values.requiredNumber("rope.scaling.factor")
+    let scale = values.number("rope.scaling.yarn_log_multiplier").flatMap { $0 == 0 ? nil : $0 }
+    let computed = Self.attention(factor, scale: 1) / Self.attention(factor, scale: scale ?? 0)
+    let isStated = attentionFactor != nil || scale != nil
+    self.init(
+      factor: factor, extrapolationFactor: values.number("rope.scaling.yarn_ext_factor"),
+      attentionFactor: isStated ? (attentionFactor ?? 1) * computed : nil,
+      betaFast: values.number("rope.scaling.yarn_beta_fast"),
+      betaSlow: values.number("rope.scaling.yarn_beta_slow"), scaleOfAll: scale)
   }
 }

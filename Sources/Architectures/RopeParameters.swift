@@ -18,6 +18,10 @@ package struct RopeParameters: Sendable, Hashable {
   package let sections: [Int]?
   /// The factor of attention in an extended context, with longrope; nil for others.
   package var attentionFactor: Double?
+  /// How fast queries grow with their position, `llama_4_scaling_beta`; nil if they do not.
+  ///
+  /// A query at position p is multiplied by 1 + β · ln(1 + ⌊p / l⌋), with the original context length l.
+  package let queryGrowth: Double?
 
   /// A way to scale angles.
   package enum Scaling: Sendable, Hashable {
@@ -66,14 +70,14 @@ package struct RopeParameters: Sendable, Hashable {
     package var extrapolationFactor: Double?
     /// The factor of attention that `attention_factor` states, or `mscale` and `mscale_all_dim`.
     package var attentionFactor: Double?
-    /// `mscale_all_dim`, which also scales scores in latent attention; nil if it is not stated.
-    package var scaleOfAll: Double?
     /// `beta_fast`.
     package var betaFast: Double?
     /// `beta_slow`.
     package var betaSlow: Double?
     /// Whether the limits between long and short waves are rounded to whole pairs of numbers.
     package var truncates = true
+    /// `mscale_all_dim`, which also scales scores in latent attention; nil if it is not stated, or 0.
+    package var scaleOfAll: Double?
 
     static let defaultBetas = (fast: 32.0, slow: 1.0)
 
@@ -83,6 +87,11 @@ package struct RopeParameters: Sendable, Hashable {
     /// The factor of attention divided by the default one, which depends on the extension.
     package var relativeAttentionFactor: Double {
       wholeAttentionFactor / Self.attention(factor, scale: 1)
+    }
+
+    /// The factor of attention divided by that of `mscale` 1 and `scaleOfAll`.
+    package var scaledAttentionFactor: Double {
+      relativeAttentionFactor * Self.attention(factor, scale: scaleOfAll ?? 0)
     }
 
     /// Whether the limits between long and short waves are the default ones.

@@ -14,6 +14,9 @@ package struct RuntimeTraits: Sendable {
     /// The square of the rectified linear unit.
     package static let squaredReLU = Activation(key: "hidden_act", name: "relu2", synonyms: [])
 
+    /// The expanded integral of the exponential linear unit (arXiv 2411.13010).
+    package static let xIELU = Activation(key: "hidden_act", name: "xielu", synonyms: [])
+
     /// The sigmoid linear unit.
     package static let silu = Activation(key: "hidden_act", name: "silu", synonyms: ["swish"])
 
@@ -78,6 +81,8 @@ package struct RuntimeTraits: Sendable {
 
   /// The keys of `config.json` that llama.cpp does not compute all values of.
   package var limits: [ConfigLimit] = []
+  /// The same for keys that add tensors which the tables do not have.
+  package var tensorLimits: [ConfigLimit] = []
 
   /// The same traits with other sliding attention.
   package func sliding(_ sliding: SlidingAttention) -> RuntimeTraits {

@@ -11,6 +11,8 @@ package protocol Translation: Sendable {
   var newMetadata: Metadata? { get }
   /// The tensors that are written besides these.
   var additions: [TensorAddition] { get }
+  /// The metadata that tensors of the checkpoint become.
+  var tensorMetadata: Metadata { get }
   /// Notes for the user.
   var notes: [String] { get }
 }
@@ -31,5 +33,6 @@ package struct TensorAddition: Sendable {
 extension Translation {
   package var newMetadata: Metadata? { nil }
   package var additions: [TensorAddition] { [] }
+  package var tensorMetadata: Metadata { Metadata() }
   package var notes: [String] { [] }
 }

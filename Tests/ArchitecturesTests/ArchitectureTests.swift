@@ -28,7 +28,8 @@ import Testing
   }
 
   private static let interleaved: Set<String> = [
-    "llama", "mistral", "mixtral", "smollm3", "granite", "granitemoe", "arcee",
+    "llama", "mistral", "mixtral", "smollm3", "granite", "granitemoe", "arcee", "ministral3",
+    "olmo", "internlm3", "granitemoeshared", "granitemoehybrid",
   ]
 
   private func golden() throws -> [Row] {

@@ -43,7 +43,8 @@ import Testing
 
   @Test("every architecture has one activation") func activations() throws {
     let silu = Architectures.decoders.flatMap(\.modelTypes).filter {
-      !$0.hasPrefix("gemma") && !["arcee", "nemotron", "starcoder2", "phi"].contains($0)
+      let others = ["arcee", "nemotron", "starcoder2", "phi", "apertus", "jais2"]
+      return !$0.hasPrefix("gemma") && !others.contains($0)
     }
     for type in silu {
       #expect(try notes(type, ["hidden_act": "swish"]) == [])
@@ -53,6 +54,7 @@ import Testing
     }
     for (type, name) in [
       ("arcee", "relu2"), ("nemotron", "relu2"), ("starcoder2", "gelu_new"), ("phi", "gelu_new"),
+      ("apertus", "xielu"), ("jais2", "relu2"),
     ] as [(String, JSONValue)] {
       #expect(try notes(type, ["hidden_act": name]) == [])
       #expect(refusedKey(type, ["hidden_act": "silu"]) == "hidden_act")
@@ -96,7 +98,7 @@ import Testing
     for type in Architectures.decoders.map({ $0.modelTypes[0] }) {
       let isFixed = [
         "qwen2", "phi3", "qwen2_moe", "olmoe", "olmo2", "olmo3", "starcoder2", "exaone4",
-        "nemotron", "cohere", "cohere2", "phi", "stablelm", "qwen2_vl",
+        "nemotron", "cohere", "cohere2", "phi", "stablelm", "qwen2_vl", "olmo", "glm",
       ].contains(type)
       let wide: JSONValue = ["head_dim": 32, "query_pre_attn_scalar": 32]
       #expect(refusedKey(type, wide) == (isFixed ? "head_dim" : nil), "\(type)")
@@ -114,7 +116,10 @@ import Testing
   }
 
   @Test("only some architectures rotate parts of heads") func partialRotation() throws {
-    let partial = ["phi3", "glm4", "glm4_moe", "nemotron", "minimax_m2", "phi", "stablelm"]
+    let partial = [
+      "phi3", "glm", "glm4", "glm4_moe", "solar_open", "nemotron", "minimax_m2", "phi", "stablelm",
+      "qwen3_5_text", "qwen3_5_moe_text", "qwen3_next",
+    ]
     for type in Architectures.decoders.map({ $0.modelTypes[0] }) {
       let key = refusedKey(type, ["partial_rotary_factor": .number(0.75)])
       #expect(key == (partial.contains(type) ? nil : "partial_rotary_factor"), "\(type)")
@@ -130,15 +135,18 @@ import Testing
     ]
     for type in Architectures.decoders.map({ $0.modelTypes[0] }) {
       for (name, rope) in ropes where type != "phi3" || name != "yarn" {
-        let scaling = rope.overridden(by: ["rope_type": .string(name)])
+        let scaling = rope.overridden(
+          by: ["rope_type": .string(name), "llama_4_scaling_beta": 0])
         let isLlama = [
-          "llama", "mistral", "mixtral", "granite", "granitemoe", "arcee", "exaone4",
+          "llama", "mistral", "mixtral", "granite", "granitemoe", "arcee", "exaone4", "internlm3",
+          "exaone_moe", "granitemoeshared", "granitemoehybrid", "apertus",
         ].contains(type)
-        let isFixed = ["nemotron", "cohere", "cohere2"].contains(type)
+        let isFixed = ["nemotron", "cohere", "cohere2", "exaone_moe", "mellum"].contains(type)
         let isAccepted =
           switch name {
           case "longrope": type == "phi3"
           case "llama3": isLlama
+          case "linear", "dynamic": type != "phi3" && !isFixed && type != "ministral3"
           default: type != "phi3" && !isFixed
           }
         let changes: JSONValue = ["rope_scaling": scaling, "partial_rotary_factor": 1]
@@ -192,6 +200,36 @@ import Testing
           == [])
     }
   }
+
+  @Test("queries of Ministral 3 grow with their position in YaRN only") func queryGrowth() throws {
+    let key = "llama_4_scaling_beta"
+    let yarn: JSONValue = [
+      "rope_type": "yarn", "factor": 2, "original_max_position_embeddings": 512,
+    ]
+    for (rope, growth, isAccepted) in [
+      (yarn, .number(0.1), true), (yarn, 0, true), (yarn, .null, false),
+      (["rope_type": "default"], 0, true), (["rope_type": "default"], .number(0.1), false),
+    ] as [(JSONValue, JSONValue, Bool)] {
+      let changes: JSONValue = ["rope_parameters": rope.setting(key, to: growth)]
+      #expect(refusedKey("ministral3", changes) == (isAccepted ? nil : key), "\(growth)")
+    }
+    // The default of transformers.
+    #expect(try notes("ministral3") == [])
+  }
+
+  @Test("the layers of Mellum have one base of rotary embeddings") func oneBase() throws {
+    func changes(_ base: JSONValue, _ kinds: JSONValue) -> JSONValue {
+      let rope: JSONValue = [
+        "full_attention": ["rope_theta": 500_000], "sliding_attention": ["rope_theta": base],
+      ]
+      return ["layer_types": kinds, "rope_parameters": rope]
+    }
+    let mixed: JSONValue = ["full_attention", "sliding_attention"]
+    #expect(refusedKey("mellum", changes(10_000, mixed)) == "rope_theta")
+    #expect(try notes("mellum", changes(500_000, mixed)) == [])
+    #expect(try notes("mellum", changes(10_000, ["full_attention", "full_attention"])) == [])
+  }
+
   @Test(
     "a value that llama.cpp computes otherwise is refused by its key",
     arguments: [
@@ -210,6 +248,19 @@ import Testing
       ("dots1", "topk_group", 2), ("dots1", "num_key_value_heads", 2),
       ("dots1", "scoring_func", "softmax"), ("ernie4_5_moe", "moe_layer_interval", 2),
       ("ernie4_5_moe", "moe_layer_end_index", 0), ("ernie4_5_moe", "use_bias", true),
+      ("olmo", "layer_norm_eps", .number(1e-6)), ("solar_open", "first_k_dense_replace", 1),
+      ("solar_open", "use_qk_norm", true), ("exaone_moe", "sliding_window", .null),
+      ("exaone_moe", "scoring_func", "softmax"), ("exaone_moe", "n_group", 2),
+      ("exaone_moe", "mlp_layer_types", ["sparse", "dense"]), ("afmoe", "mup_enabled", false),
+      ("afmoe", "mup_enabled", .null), ("afmoe", "route_norm", false),
+      ("afmoe", "score_func", "softmax"), ("afmoe", "global_attn_every_n_layers", 2),
+      ("afmoe", "layer_types", ["full_attention", "sliding_attention"]),
+      ("granitemoehybrid", "layer_types", ["attention", "mamba"]),
+      ("granitemoehybrid", "layer_types", .null), ("granitemoehybrid", "num_local_experts", 4),
+      ("granitemoehybrid", "position_embedding_type", "nope"), ("mellum", "norm_topk_prob", false),
+      ("mellum", "mlp_layer_types", ["dense", "sparse"]), ("mellum", "layer_types", .null),
+      ("apertus", "qk_norm", false), ("apertus", "post_norm", true), ("apertus", "mlp_bias", true),
+      ("jais2", "attention_bias", false), ("jais2", "mlp_bias", false),
     ] as [(String, String, JSONValue)])
   func limits(type: String, key: String, value: JSONValue) {
     let found = refusedKey(type, .object([.init(key, value)]))

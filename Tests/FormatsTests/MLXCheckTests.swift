@@ -45,8 +45,11 @@ import Testing
   private static let types = Architectures.all.map { $0.modelTypes[0] }
     .filter(MLXModelTypes.contains)
 
-  /// Model types with experts in all layers of a test, which have a width of their own.
-  private static let sparseTypes = ["qwen2_moe", "qwen3_moe", "dots1", "glm4_moe", "ernie4_5_moe"]
+  /// Model types whose layers of a test have a width under another key.
+  private static let sparseTypes = [
+    "qwen2_moe", "qwen3_moe", "dots1", "glm4_moe", "ernie4_5_moe", "solar_open", "exaone_moe",
+    "afmoe", "granitemoehybrid", "mellum",
+  ]
   /// Model types that always have as many heads of keys as of queries.
   private static let equalTypes = ["olmoe", "dots1"]
 

@@ -58,10 +58,8 @@ enum TextLaws {
     func translate() throws(ModelError) -> GGUFTranslation {
       try GGUFTranslation(
         tensors, config: config, generation: config, name: "m",
-        values: { (_) throws(ModelError) in [] }
-      ) {
-        (_, _) throws(ModelError) in nil
-      }
+        numbers: { (_) throws(ModelError) in [1] },
+        tokenizer: { (_, _) throws(ModelError) in nil })
     }
     let (first, second) = (try translate(), try translate())
     return Laws.areEqual(first.metadata, second.metadata) && first.placements == second.placements

@@ -43,8 +43,9 @@ def _byte_level(path: Path, name: str, kind: str) -> None:
         "qwen2": ("<|endoftext|>", "<|im_end|>"),
         "glm4": ("<|endoftext|>", "<|user|>"),
         "glm4-moe": ("<|endoftext|>", "<|user|>"),
+        "solar": ("<|startoftext|>", "<|endoftext|>"),
     }["qwen2" if phi else kind]
-    more = ["[gMASK]", "<|observation|>"] if kind == "glm4-moe" else []
+    more = {"glm4-moe": ["[gMASK]", "<|observation|>"], "solar": ["<unk>"]}.get(kind, [])
     tokenizer.add_special_tokens([first, last, *more])
     assert tokenizer.token_to_id(first) == 400
     if kind == "llama3" and not phi:
@@ -119,6 +120,7 @@ TOKENIZERS = {
     "qwen2": _byte_level,
     "glm4": _byte_level,
     "glm4-moe": _byte_level,
+    "solar": _byte_level,
     "sentencepiece": _sentencepiece,
 }
 # The pre-tokenizers in llama.cpp. It identifies them by a hash of well-known tokenizers, which the
@@ -128,5 +130,6 @@ PRE_TOKENIZERS = {
     "qwen2": "qwen2",
     "glm4": "qwen2",
     "glm4-moe": "qwen2",
+    "solar": "qwen2",
     "sentencepiece": "default",
 }

@@ -63,11 +63,7 @@ LONG_ROPE = {
     "short_factor": [1.0 + 0.05 * i for i in range(16)],
     "long_factor": [1.5 + 0.25 * i for i in range(16)],
 }
-PARTIAL_ROPE = {
-    "type": "longrope",
-    "short_factor": [1.0 + 0.05 * i for i in range(12)],
-    "long_factor": [1.5 + 0.25 * i for i in range(12)],
-}
+PARTIAL_ROPE = {key: value[:12] if key != "type" else value for key, value in LONG_ROPE.items()}
 BPE = dict(bos_token_id=400, eos_token_id=401)
 LLAMA = dict(rms_norm_eps=1e-5, bos_token_id=1, eos_token_id=2)
 PHI = dict(rms_norm_eps=1e-5, bos_token_id=1, eos_token_id=400, pad_token_id=400)

@@ -6,12 +6,14 @@ runs each conversion that it reads from standard input in a copy of its own proc
 
 import atexit
 import functools
+import importlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import traceback
+import types
 from pathlib import Path
 
 
@@ -50,6 +52,19 @@ def started() -> subprocess.Popen:
     )
     atexit.register(server.stdin.close)
     return server
+
+
+@functools.cache
+def tensor_tables() -> tuple:
+    """The modules constants and tensor_mapping of the same sources.
+
+    They have architectures that the installed gguf may not have.
+    """
+    package = types.ModuleType("llama_gguf")
+    package.__path__ = [str(source() / "gguf-py" / "gguf")]
+    sys.modules[package.__name__] = package
+    names = ("constants", "tensor_mapping")
+    return tuple(importlib.import_module(f"{package.__name__}.{name}") for name in names)
 
 
 def main() -> None:

@@ -17,7 +17,64 @@ GLM = BPE | dict(
     num_hidden_layers=3,
     num_nextn_predict_layers=1,
 )
+SOLAR = {key: value for key, value in GLM.items() if not key.startswith("num_nextn")}
+YARN = {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 256}
+GRANITE = BPE | dict(
+    attention_multiplier=0.0625,
+    embedding_multiplier=4.0,
+    residual_multiplier=0.5,
+    logits_scaling=0.5,
+    num_local_experts=4,
+    num_experts_per_tok=2,
+    rms_norm_eps=1e-6,
+)
 OLMOE = BPE | OLMO | dict(num_key_value_heads=4, rms_norm_eps=1e-5)  # as the converter assumes
+EXAONE = BPE | dict(
+    pad_token_id=400,
+    head_dim=32,
+    num_experts=4,
+    num_experts_per_tok=2,
+    moe_intermediate_size=96,
+    num_shared_experts=2,
+    routed_scaling_factor=1.5,
+    first_k_dense_replace=1,
+    num_hidden_layers=5,
+    sliding_window=24,
+)
+AFMOE = {key: value for key, value in EXAONE.items() if not key.startswith(("first_k", "routed"))}
+AFMOE |= dict(num_dense_layers=1, route_scale=1.5)
+FULL_ROPE = dict(YARN, rope_theta=500000.0, original_max_position_embeddings=128)
+MELLUM = (
+    BPE
+    | EXPERTS
+    | dict(
+        head_dim=64,
+        num_hidden_layers=3,
+        sliding_window=24,
+        layer_types=["full_attention", "sliding_attention", "full_attention"],
+        rope_parameters=dict(
+            full_attention=FULL_ROPE,
+            sliding_attention=dict(rope_type="default", rope_theta=500000.0),
+        ),
+    )
+)
+
+
+def with_unused_layer(folder: Path) -> None:
+    """Adds tensors that transformers ignores: layers for the token after the next one."""
+    path = folder / "model.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    tensors["mtp.norm.weight"] = tensors["model.norm.weight"].clone()
+    safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+
+
+def with_small_embeddings(folder: Path) -> None:
+    """Divides the embeddings by what the model multiplies them by."""
+    path = folder / "model.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    table = tensors["model.embed_tokens.weight"]
+    tensors["model.embed_tokens.weight"] = table / table.shape[-1] ** 0.5
+    safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
 
 
 def with_prediction_layer(folder: Path) -> None:
@@ -79,17 +136,7 @@ EXPERT_CASES = [
     ),
     Case(
         "granite-moe",
-        config_of(
-            "GraniteMoeConfig",
-            attention_multiplier=0.0625,
-            embedding_multiplier=4.0,
-            residual_multiplier=0.5,
-            logits_scaling=0.5,
-            num_local_experts=4,
-            num_experts_per_tok=2,
-            rms_norm_eps=1e-6,
-            **BPE,
-        ),
+        config_of("GraniteMoeConfig", **GRANITE),
         "llama3",
         rope={"theta": 10000.0},
     ),
@@ -143,4 +190,39 @@ EXPERT_CASES = [
             ("glm4-moe-prediction", False, with_prediction_layer),
         )
     ),
+    Case(
+        "solar-open",
+        config_of("SolarOpenConfig", attention_bias=True, **SOLAR),
+        "solar",
+        rope={"theta": 1000000.0, "scaling": YARN},
+        longer=dict(
+            first_k_dense_replace=0,
+            intermediate_size=192,
+            partial_rotary_factor=1.0,
+            use_qk_norm=False,
+        ),
+    ),
+    Case(
+        "exaone-moe",
+        config_of("ExaoneMoeConfig", **EXAONE),
+        "qwen2",
+        rope={"theta": 1000000.0},
+        longer={"scoring_func": "sigmoid", "num_nextn_predict_layers": 0},
+        edit=with_unused_layer,
+    ),
+    Case(
+        "afmoe",
+        config_of("AfmoeConfig", mup_enabled=True, **AFMOE),
+        "llama3",
+        rope={"theta": 10000.0},
+        longer=dict(score_func="sigmoid", route_norm=True, n_group=1, topk_group=1),
+        edit=with_small_embeddings,
+    ),
+    Case(
+        "granite-moe-shared",
+        config_of("GraniteMoeSharedConfig", shared_intermediate_size=160, **GRANITE),
+        "llama3",
+        rope={"theta": 10000.0},
+    ),
+    Case("mellum", config_of("MellumConfig", **MELLUM), "qwen2"),
 ]

@@ -6,6 +6,7 @@ llama.cpp computes them, but its converter refuses them or leaves something out.
 from pathlib import Path
 
 import safetensors.torch
+import transformers
 from architectures import (
     BPE,
     EXPERTS,
@@ -14,6 +15,8 @@ from architectures import (
     LONG_ROPE,
     OLMO,
     PHI,
+    SHAPE,
+    VOCABULARY,
     Case,
     config_of,
     edited,
@@ -29,6 +32,21 @@ def _without_model_prefix(folder: Path) -> None:
     tensors = {name.removeprefix("model."): value for name, value in tensors.items()}
     safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
     edited(architectures=["Qwen3Model"])(folder)
+
+
+def _smolvlm() -> transformers.PretrainedConfig:
+    text = SHAPE | LLAMA | dict(model_type="llama", vocab_size=VOCABULARY, pad_token_id=0)
+    vision = dict(
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=28,
+        patch_size=14,
+    )
+    return transformers.SmolVLMConfig(
+        text_config=text, vision_config=vision, scale_factor=1, pad_token_id=0
+    )
 
 
 MORE_CASES = [
@@ -129,4 +147,5 @@ MORE_CASES = [
         "qwen2",
         "F32",
     ),
+    Case("smolvlm", _smolvlm, "sentencepiece", "F32", auto="AutoModelForImageTextToText"),
 ]

@@ -1,14 +1,58 @@
 """Small random models of the architectures without experts that came after the first ones."""
 
 import random_models
-from architectures import BPE, LLAMA, LLAMA3_ROPE, OLMO, Case, config_of
+import transformers
+from architectures import (
+    BPE,
+    LLAMA,
+    LLAMA3_ROPE,
+    OLMO,
+    SHAPE,
+    VOCABULARY,
+    Case,
+    config_of,
+    edited,
+)
 
 BPE_EXAONE = BPE | dict(pad_token_id=400, rms_norm_eps=1e-5)
 NEMOTRON = dict(bos_token_id=1, eos_token_id=2, pad_token_id=0, head_dim=32)
 BPE_SMOL = BPE | dict(pad_token_id=400)
 HUNYUAN = BPE | dict(pad_token_id=400, max_position_embeddings=262144, eod_token_id=401)
 PHI2 = BPE | dict(num_key_value_heads=4, intermediate_size=512)  # as the converter assumes
+# Queries of the 64 tokens of a test grow three times.
+GROWTH = {"original_max_position_embeddings": 16, "llama_4_scaling_beta": 0.5}
+MINISTRAL = BPE | dict(
+    head_dim=48,
+    rms_norm_eps=1e-5,
+    rope_parameters={
+        "rope_type": "yarn",
+        "rope_theta": 1000000.0,
+        "factor": 16.0,
+        "beta_fast": 32.0,
+        "beta_slow": 1.0,
+        "mscale": 1.0,
+        "mscale_all_dim": 1.0,
+        **GROWTH,
+    },
+)
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
+APERTUS = BPE | dict(
+    pad_token_id=400,
+    rms_norm_eps=1e-5,
+    rope_parameters=dict(LLAMA3_ROPE, rope_theta=12000000.0),
+)
+HYBRID = BPE | dict(
+    attention_multiplier=0.0625,
+    embedding_multiplier=4.0,
+    residual_multiplier=0.5,
+    logits_scaling=0.5,
+    shared_intermediate_size=192,
+    num_local_experts=0,
+    num_experts_per_tok=0,
+    position_embedding_type="rope",
+    layer_types=["full_attention"] * 2,
+    mamba_n_heads=4,
+)
 
 
 def pictures(kind: str):
@@ -25,6 +69,20 @@ def pictures(kind: str):
         return made
 
     return config
+
+
+def _ministral3_with_pictures() -> transformers.PretrainedConfig:
+    vision = dict(
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        head_dim=16,
+        image_size=28,
+        patch_size=14,
+    )
+    text = SHAPE | MINISTRAL | dict(model_type="ministral3", vocab_size=VOCABULARY)
+    return transformers.Mistral3Config(text_config=text, vision_config=vision)
 
 
 OTHER_CASES = [
@@ -163,5 +221,53 @@ OTHER_CASES = [
         config_of("HunYuanDenseV1Config", head_dim=32, rms_norm_eps=1e-5, **HUNYUAN),
         "qwen2",
         rope={"theta": 10000.0, "scaling": {"type": "dynamic", "alpha": 1000.0, "factor": 1.0}},
+    ),
+    Case("ministral3", config_of("Ministral3Config", **MINISTRAL), "llama3"),
+    Case(
+        "ministral3-pictures",
+        _ministral3_with_pictures,
+        "llama3",
+        auto="AutoModelForImageTextToText",
+    ),
+    Case(
+        "olmo",
+        config_of("OlmoConfig", clip_qkv=1.5, pad_token_id=400, **BPE),
+        "qwen2",
+        rope={"theta": 10000.0},
+    ),
+    Case(
+        "olmo-tied",
+        config_of("OlmoConfig", tie_word_embeddings=True, pad_token_id=400, **BPE),
+        "qwen2",
+        "F16",
+    ),
+    Case(
+        "internlm3",
+        config_of("InternLM3Config", head_dim=48, **LLAMA),
+        "sentencepiece",
+        rope={"theta": 50000000.0, "scaling": {"rope_type": "dynamic", "factor": 6.0}},
+        longer={"qkv_bias": False, "bias": False},
+        edit=edited(architectures=["InternLM3ForCausalLM"]),
+    ),
+    Case(
+        "glm",
+        config_of("GlmConfig", head_dim=32, pad_token_id=400, rms_norm_eps=1e-5, **BPE),
+        "glm4",
+        rope={"theta": 10000.0},
+        longer={"partial_rotary_factor": 0.5},
+    ),
+    Case(
+        "granite-hybrid",
+        config_of("GraniteMoeHybridConfig", **HYBRID),
+        "llama3",
+        rope={"theta": 10000.0},
+        edit=edited(layer_types=["attention"] * 2),
+    ),
+    Case("apertus", config_of("ApertusConfig", **APERTUS), "llama3"),
+    Case(
+        "jais2",
+        config_of("Jais2Config", head_dim=32, layer_norm_eps=1e-5, pad_token_id=400, **BPE),
+        "qwen2",
+        rope={"theta": 500000.0},
     ),
 ]

@@ -34,6 +34,7 @@ REFUSED = {
     "qwen2.5-vl": "no class for the text model",
     "qwen3-vl": "no class for the text model",
     "granite-moe": "no such tensor",
+    "granite-moe-shared": "no config of granitemoe",
 } | {case.name: "does not make the tensors of transformers" for case in ARRANGED_CASES}
 # The table of GELU, sums of norms plus one: with F32 weights nothing else differs.
 EXACT = 1e-5
@@ -113,7 +114,15 @@ def test_the_checkpoint_computes_the_same(pleat, made):
 def named(tensors: dict, name: str) -> torch.Tensor | None:
     """A tensor of the original, whose class may put other words before all names."""
     others = (name, name.removeprefix("model."), name.replace("model.", "model.language_model.", 1))
-    return next((tensors[other] for other in others if other in tensors), None)
+    found = next((tensors[other] for other in others if other in tensors), None)
+    path, _, rest = name.partition(".mlp.")
+    fused = tensors.get(f"{path}.shared_mlp.input_linear.weight")
+    if found is not None or fused is None:
+        return found
+    # granitemoehybrid comes back as granite.
+    gate, up = fused.chunk(2)
+    down = tensors[f"{path}.shared_mlp.output_linear.weight"]
+    return {"gate_proj": gate, "up_proj": up, "down_proj": down}[rest.removesuffix(".weight")]
 
 
 def test_files_of_the_converter_come_back(pleat, made, tmp_path):
@@ -136,6 +145,25 @@ def test_files_of_the_converter_come_back(pleat, made, tmp_path):
             values = (own, own.to(getattr(torch, stated)).float())
             close = [torch.isclose(tensor, value, rtol=0, atol=1e-7) for value in values]
             assert bool((close[0] | close[1]).all()), name
+
+
+def test_verify_compares_numbers_of_the_metadata(pleat, tmp_path):
+    case = next(case for case in OTHER_CASES if case.name == "apertus")
+    source, path, back = architectures.make(case, tmp_path), tmp_path / "m.gguf", tmp_path / "back"
+    pleat.run("convert", source, "--to", "gguf", "-o", path)
+    pleat.run("convert", path, "--to", "safetensors", "-o", back)
+    for model, reference in ((path, source), (back, path)):
+        pleat.run("verify", model, "--against", reference)
+    data = path.read_bytes()
+    key = b"xielu.beta"
+    # After the key come the types of the list and of its elements, and their number.
+    start = data.index(key) + len(key) + 4 + 4 + 8
+    changed = np.float32(0.25).tobytes()
+    path.write_bytes(data[:start] + changed + data[start + len(changed) :])
+    for model, reference in ((path, source), (back, path)):
+        result = pleat.attempt("verify", model, "--against", reference)
+        assert result.returncode != 0
+        assert "xielu.beta" in result.stdout + result.stderr
 
 
 # Quantized files of tinylm

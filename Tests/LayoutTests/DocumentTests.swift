@@ -118,6 +118,14 @@ import Testing
     }
   }
 
+  @Test("the documents state the number of model types", arguments: ["README.md", "CHANGELOG.md"])
+  func modelTypeCount(document: String) throws {
+    let bytes = try Files.bytes(of: Fixtures.repository + "/" + document)
+    let words = String(decoding: bytes, as: UTF8.self).split { $0 == " " || $0 == "\n" }
+    let count = Architectures.all.flatMap(\.modelTypes).count
+    #expect(words.joined(separator: " ").contains(" \(count) model types"), "\(count)")
+  }
+
   @Test("formats/adapters.md lists every architecture with its row order")
   func architectures() throws {
     for architecture in Architectures.all {

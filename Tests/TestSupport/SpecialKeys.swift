@@ -6,17 +6,34 @@ package import Bytes
 package func specialKeys(_ modelType: String, experts: Int, heads: Int) -> JSONValue {
   let count = JSONValue(experts)
   var members: [JSONValue.Member] = [
-    .init("num_local_experts", count), .init("num_experts_per_tok", 2),
+    .init("num_local_experts", count), .init("num_experts", count), .init("num_experts_per_tok", 2),
     .init("moe_intermediate_size", 48), .init("shared_expert_intermediate_size", 56),
     .init("norm_eps", .number(1e-5)), .init("norm_epsilon", .number(1e-5)),
     .init("layer_norm_eps", .number(1e-5)), .init("n_routed_experts", count),
     .init("n_shared_experts", 1), .init("routed_scaling_factor", .number(2.5)),
+    .init("shared_intermediate_size", 56), .init("first_k_dense_replace", 0),
+    .init("num_dense_layers", 0),
     .init("moe_num_experts", count), .init("moe_k", 2), .init("moe_layer_start_index", 0),
   ]
   if modelType == "qwen3_moe" { members.append(.init("norm_topk_prob", true)) }
   if modelType == "exaone4" { members.append(.init("sliding_window", .null)) }
   if ["olmoe", "dots1"].contains(modelType) {
     members.append(.init("num_key_value_heads", JSONValue(heads)))
+  }
+  if modelType == "granitemoehybrid" {
+    members.removeAll { $0.key.hasSuffix("experts") }
+    members += [
+      .init("num_local_experts", 0), .init("position_embedding_type", "rope"),
+      .init("layer_types", ["attention", "attention"]),
+    ]
+  }
+  if modelType == "mellum" {
+    members.append(.init("layer_types", ["full_attention", "full_attention"]))
+  }
+  // mlx-lm rotates whole heads of it.
+  if modelType == "glm" { members.append(.init("partial_rotary_factor", 1)) }
+  if modelType == "afmoe" {
+    members += [.init("mup_enabled", true), .init("layer_types", .null)]
   }
   return .object(members)
 }

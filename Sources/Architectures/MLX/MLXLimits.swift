@@ -92,8 +92,10 @@ package enum MLXLimits {
 
     // Biases.
     MLXLimit(
-      ["qwen3", "qwen3_moe", "gemma", "gemma2", "gemma3_text", "gemma3n_text", "afmoe"],
-      "attention_bias", only: [false]),
+      [
+        "qwen3", "qwen3_moe", "gemma", "gemma2", "gemma3_text", "gemma3n_text", "afmoe", "apertus",
+        "mellum",
+      ], "attention_bias", only: [false]),
     MLXLimit(["phimoe"], "attention_bias", only: [true], default: false),
     MLXLimit(["phimoe"], "lm_head_bias", only: [true], default: false),
     MLXLimit(["gpt_neox"], "attention_bias", only: [true]),
@@ -150,7 +152,7 @@ package enum MLXLimits {
   private static let unscaled: Set<String> = [
     "Klear", "cohere", "cohere2", "dbrx", "gemma", "gemma2", "glm", "glm4", "glm4_moe", "gpt_neox",
     "helium", "lfm2", "lfm2_moe", "minimax", "minimax_m2", "mixtral", "olmo", "phi", "qwen2_moe",
-    "qwen3_moe", "recurrent_gemma", "stablelm", "starcoder2",
+    "qwen3_moe", "recurrent_gemma", "solar_open", "stablelm", "starcoder2",
   ]
 
   /// The model types whose rotary embeddings mlx-lm scales as `rope_scaling` says.

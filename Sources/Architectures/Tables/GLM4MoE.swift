@@ -17,7 +17,7 @@ extension Architecture {
     completeNames: [("mlp.gate.e_score_correction_bias", ["exp_probs_b.bias"])],
     specialTokens: [
       ("bos", "[gMASK]"), ("eot", "<|user|>"), ("eom", "<|observation|>"),
-    ], defaults: ["partial_rotary_factor": .number(0.5)],
+    ], defaults: ["partial_rotary_factor": .number(0.5), "norm_topk_prob": true],
     multipliers: [("routed_scaling_factor", "expert_weights_scale")],
     flags: [("norm_topk_prob", "expert_weights_norm")],
     hyperparameters: [

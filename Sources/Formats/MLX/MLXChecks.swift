@@ -45,7 +45,8 @@ struct MLXChecks {
   /// The architecture, if Pleat knows all tensors that a model of it has in mlx-lm.
   private var architecture: Architecture? {
     guard let type = config["model_type"]?.string,
-      let architecture = Architectures.forModelType(type), architecture.isArrangedForMLX
+      let architecture = Architectures.forModelType(type), architecture.isArrangedForMLX,
+      architecture.describesTensors(of: config)
     else { return nil }
     // Newer versions of transformers have other names for stacks of experts.
     let isKnown = tensors.contains { tensor in
@@ -79,6 +80,8 @@ struct MLXChecks {
     var unknown: [String] = []
     for tensor in tensors {
       if TensorNames.isTower(tensor.name) || names.leavesOut(tensor.name) { continue }
+      if architecture.leavesOut(tensor.name) { continue }
+      if architecture.layerNumber(ofHuggingFaceName: tensor.name) != nil { continue }
       if architecture.leavesOutHead, TensorNames.isTextHead(tensor.name) { continue }
       if try !checks.accepts(tensor, sizes, tokenCount: table.shape.rowCount) {
         unknown.append(tensor.name)

@@ -40,11 +40,13 @@ extension Model {
     guard let name = catalog.metadata["general.architecture"]?.text else { return [] }
     let architectures = Architectures.all.filter { $0.ggufName == name }
     return tensors.flatMap { tensor in
-      architectures.flatMap { architecture in
-        architecture.expertPatterns(ofGGUFName: tensor.info.name).flatMap {
-          FusedParts.experts([$0], of: tensor)
-        }
+      // Architectures with the same name in GGUF may have the same experts.
+      var patterns: [String] = []
+      for pattern in architectures.flatMap({ $0.expertPatterns(ofGGUFName: tensor.info.name) })
+      where !patterns.contains(pattern) {
+        patterns.append(pattern)
       }
+      return patterns.flatMap { FusedParts.experts([$0], of: tensor) }
     }
   }
 

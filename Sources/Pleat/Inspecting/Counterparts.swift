@@ -27,6 +27,8 @@ struct Counterparts {
   private var byName: [ExactName: [Counterpart]] = [:]
   private var order: [ExactName] = []
   private let additions: Set<ExactName>
+  /// Numbers that a side has in its metadata, and that differ from the tensors of the other.
+  private(set) var mismatches: [ModelError] = []
   /// What was compared because embeddings serve as a head; empty if no side ties them.
   private(set) var notes: [String] = []
 
@@ -48,6 +50,26 @@ struct Counterparts {
       }
     }
     try followTies(of: model, in: reference, translation)
+    guard let translation else { return }
+    switch translation.runtime {
+    case .llamaCpp: compare(model.catalog.metadata, with: translation, of: model)
+    // What is added are tensors of the model that the reference has in its metadata.
+    case .transformers where !additions.isEmpty:
+      compare(reference.catalog.metadata, with: try model.translation(), of: reference)
+    case .transformers, .mlxLM: break
+    }
+  }
+
+  /// Compares metadata of a llama.cpp model with what tensors of a checkpoint become.
+  private mutating func compare(
+    _ metadata: Metadata, with translation: some Translation, of model: Model
+  ) {
+    for entry in translation.tensorMetadata.entries where metadata[entry.key] != entry.value {
+      mismatches.append(
+        ModelError(
+          .mismatch, "the metadata has other numbers than the tensors of the checkpoint",
+          file: model.path, tensor: entry.key))
+    }
   }
 
   /// Adds what a head has to be compared with, if the embeddings of a side serve as its head.

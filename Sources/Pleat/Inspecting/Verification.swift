@@ -94,6 +94,7 @@ public struct Verification: Sendable {
       model: model, reference: reference, updates: UpdateReader(adapters.map(\.numbers)))
     var counterparts = try Counterparts(of: model, in: reference)
     notes = counterparts.notes
+    mismatches = counterparts.mismatches
     let isTranslated = counterparts.runtime.map { $0 != .mlxLM } ?? false
     guard !needsAdapters || !isTranslated else {
       throw ModelError(

@@ -78,7 +78,7 @@ extension Model {
       return try GGUFTranslation(
         tensors, config: config,
         generation: try output.document("generation_config.json"),
-        modules: try output.modules(), name: displayName, values: values(of: tensors),
+        modules: try output.modules(), name: displayName, numbers: numbers(of: tensors),
         tokenizer: tokenizer)
     } catch {
       throw error.located(file: path)
@@ -101,15 +101,16 @@ extension Model {
     of tensors: [TensorInfo]
   ) throws(ModelError) -> CheckpointTranslation {
     do throws(ModelError) {
-      return try CheckpointTranslation(
-        tensors, catalog.metadata, numbers: values(of: tensors))
+      return try CheckpointTranslation(tensors, catalog.metadata, numbers: numbers(of: tensors))
     } catch {
       throw error.located(file: path)
     }
   }
 
-  /// Reads the numbers of a tensor by its index; none for a tensor that is not stored.
-  private func values(of tensors: [TensorInfo]) -> (Int) throws(ModelError) -> [Float] {
+  /// Reads all numbers of a small tensor by its index.
+  private func numbers(
+    of tensors: [TensorInfo]
+  ) -> (Int) throws(ModelError) -> [Float] {
     let reader = WeightReader(model: self)
     return { (index) throws(ModelError) in
       guard let tensor = reader.tensor(index) else { return [] }
@@ -119,10 +120,16 @@ extension Model {
 
   /// The translation of a llama.cpp model to the names of mlx-lm.
   ///
-  /// Throws `unsupported` for stacks of experts, and what checking the model for mlx-lm throws.
+  /// Throws `unsupported` for stacks of experts and for numbers of the metadata, and what checking the model for mlx-lm throws.
   private func mlxTranslation(
     after checkpoint: CheckpointTranslation, of tensors: [TensorInfo], _ output: OutputTokenizer
   ) throws(ModelError) -> any Translation {
+    guard checkpoint.additions.isEmpty else {
+      throw ModelError(
+        .unsupported, "Pleat does not write numbers of the metadata of a gguf file for mlx-lm",
+        file: path, tensor: checkpoint.additions[0].stored.name,
+        hint: "convert the model to a safetensors folder first, then that to mlx")
+    }
     var renamed: [TensorInfo] = []
     for (tensor, placement) in zip(tensors, checkpoint.placements) {
       guard let placement else { continue }

@@ -6,6 +6,8 @@ package import TensorModel
 package struct CheckpointTranslation: Translation {
   package let runtime = Runtime.transformers
   package private(set) var placements: [TensorPlacement?] = []
+  /// The tensors that are written besides these.
+  package let additions: [TensorAddition]
   /// The `config.json` of the checkpoint.
   package let config: JSONValue
   /// The metadata of a checkpoint, which has its own in `config.json`.
@@ -48,6 +50,8 @@ package struct CheckpointTranslation: Translation {
       contents.factors[name] = try numbers(index)
     }
     config = try CheckpointConfig(parameters, architecture).document(contents)
+    additions = try LayerNumbers.tensors(
+      of: metadata, architecture, layerCount: parameters.layerCount)
     try checkConfig(metadata, tokenCount: contents.tokenCount)
     for tensor in tensors { placements.append(try placement(of: tensor)) }
     try checkTensors(tensors, tokenCount: contents.tokenCount)
@@ -136,7 +140,12 @@ package struct CheckpointTranslation: Translation {
     case "attention.key_length", "attention.value_length":
       return value.integer == read.headSize
     case "rope.dimension_count": return value.integer == rope.rotatedCount
-    case "attention.head_count_kv": return value.integer == read.keyValueHeadCount
+    case "attention.head_count_kv": return value.equalIntegers == read.keyValueHeadCount
+    case "expert_shared_feed_forward_length": return read.experts == nil
+    // Converters write it for models without such layers, too.
+    case "ssm.conv_kernel", "ssm.state_size", "ssm.group_count", "ssm.inner_size",
+      "ssm.time_step_rank":
+      return true
     case "expert_count", "expert_used_count", "expert_group_count", "expert_group_used_count",
       "nextn_predict_layers", "leading_dense_block_count":
       return value.integer == 0
@@ -182,7 +191,10 @@ package struct CheckpointTranslation: Translation {
       unknown.append(tensor.name)
     }
     try checks.refuse(unknown)
-    try checks.checkIsComplete(renamed, parameters.sizes)
+    let added = additions.map { addition in
+      TensorInfo(name: addition.stored.name, shape: addition.stored.shape, encoding: .plain(.f32))
+    }
+    try checks.checkIsComplete(renamed + added, parameters.sizes)
   }
 
   private func placement(of tensor: TensorInfo) throws(ModelError) -> TensorPlacement? {
@@ -244,7 +256,7 @@ extension Architecture {
 extension MetadataValue {
   /// Whether both are the same whole number, the same number in float32, or equal otherwise.
   fileprivate func isSameNumber(as other: MetadataValue) -> Bool {
-    if let number = integer, let other = other.integer { return number == other }
+    if let number = equalIntegers, let other = other.equalIntegers { return number == other }
     func single(_ value: MetadataValue) -> Float? {
       switch value {
       case .float(let number): number

@@ -18,7 +18,7 @@ enum GGUFHyperparameters {
       writer.write("attention.head_count_kv", parameters.keyValueHeadCount)
     }
     writer.write(architecture.normEpsilon.ggufKey, parameters.normEpsilon)
-    write(parameters.rope, isLatent: parameters.latent != nil, to: &writer)
+    write(parameters.rope, architecture, to: &writer)
     if parameters.statesHeadSize {
       writer.write("attention.key_length", parameters.headSize)
       writer.write("attention.value_length", parameters.headSize)
@@ -49,6 +49,7 @@ enum GGUFHyperparameters {
         "rope.scaling.original_context_length",
         parameters.rope.originalContextLength ?? parameters.contextLength)
     case .attentionSoftcap: writer.write("attn_logit_softcapping", parameters.attentionSoftcap)
+    case .attentionClamp: writer.write("attention.clamp_kqv", parameters.attentionClamp)
     case .finalSoftcap: writer.write("final_logit_softcapping", parameters.finalSoftcap)
     case .slidingWindow: writer.write("attention.sliding_window", parameters.slidingWindow)
     case .slidingWindowOrZero:
@@ -95,6 +96,11 @@ enum GGUFHyperparameters {
       writer.write("expert_group_used_count", 1)
     case .sigmoidRouter: writer.write("expert_gating_func", 2)
     case .activation: writer.write("hidden_activation", parameters.activation)
+    case .queryGrowth:
+      writer.write("attention.temperature_scale", parameters.rope.queryGrowth)
+    case .yarnScaleOfAll:
+      guard case .yarn(let yarn) = parameters.rope.scaling else { return }
+      writer.write("rope.scaling.yarn_log_multiplier", yarn.scaleOfAll)
     }
   }
 
@@ -122,7 +128,7 @@ enum GGUFHyperparameters {
   }
 
   private static func write(
-    _ rope: RopeParameters, isLatent: Bool, to writer: inout Writer
+    _ rope: RopeParameters, _ architecture: Architecture, to writer: inout Writer
   ) {
     switch rope.scaling {
     // Llama 3 and longrope scale by factors in tensors.
@@ -140,12 +146,13 @@ enum GGUFHyperparameters {
       writer.write("rope.scaling.yarn_ext_factor", yarn.extrapolationFactor)
       writer.write("rope.scaling.yarn_beta_fast", yarn.betaFast)
       writer.write("rope.scaling.yarn_beta_slow", yarn.betaSlow)
-      if isLatent {
+      if architecture.hasLatentAttention {
         writer.write("rope.scaling.yarn_log_multiplier", yarn.scaleOfAll.map { 0.1 * $0 })
         break
       }
       // llama.cpp computes the default factor of attention itself, and multiplies it by this.
-      let factor = yarn.relativeAttentionFactor
+      let dividesByAll = architecture.hyperparameters.contains(.yarnScaleOfAll)
+      let factor = dividesByAll ? yarn.scaledAttentionFactor : yarn.relativeAttentionFactor
       if factor != 1 { writer.write("rope.scaling.attn_factor", factor) }
     }
     writer.write("rope.freq_base", rope.base)

@@ -14,6 +14,7 @@ package struct GGUFTranslation: Translation {
   package private(set) var placements: [TensorPlacement?] = []
   /// The tensors that are written besides these.
   package private(set) var additions: [TensorAddition] = []
+  package let tensorMetadata: Metadata
   /// Notes for the user.
   package private(set) var notes: [String] = []
 
@@ -27,16 +28,16 @@ package struct GGUFTranslation: Translation {
   ///   - generation: Its `generation_config.json`; nil if it has none.
   ///   - modules: Its modules of sentence-transformers.
   ///   - name: The name of the model, for the metadata.
-  ///   - values: The numbers of a tensor by its index, row by row.
+  ///   - numbers: Reads the numbers of a small tensor by its index.
   ///   - tokenizer: Makes the tokenizer for an architecture and a number of embedding rows; may
   ///     return nil for none.
   /// - Throws: `unsupported` for an architecture or a tensor that Pleat does not know, and for what
   ///   llama.cpp does not compute; `malformed` for an incomplete config, missing tensors, and tensors
-  ///   that contradict the config; `limit`, and what `values` and `tokenizer` throw.
+  ///   that contradict the config; `limit`, and what `numbers` and `tokenizer` throw.
   package init(
     _ tensors: [TensorInfo], config: JSONValue, generation: JSONValue?,
     modules: SentenceModules = SentenceModules(), name: String,
-    values: (Int) throws(ModelError) -> [Float],
+    numbers: (Int) throws(ModelError) -> [Float],
     tokenizer: (Architecture, Int) throws(ModelError) -> GGUFTokenizer?
   ) throws(ModelError) {
     let (whole, stated) = (config, TextConfig.merged(config))
@@ -62,8 +63,11 @@ package struct GGUFTranslation: Translation {
     let vocabulary = try tokenizer(architecture, tokenCount)
     notes = (vocabulary?.notes ?? []) + modules.notes
     notes += differences + checks.notes(tensors, tokenCount: tokenCount)
+    tensorMetadata = try LayerNumbers.metadata(
+      of: tensors, architecture, layerCount: parameters.layerCount, numbers)
     let entries =
-      sampling.entries + described.entries + modules.metadata(of: architecture.ggufName).entries
+      sampling.entries + described.entries + tensorMetadata.entries
+      + modules.metadata(of: architecture.ggufName).entries
     for entry in entries + (vocabulary?.metadata.entries ?? []) {
       metadata.append(entry.key, entry.value)
     }
@@ -71,7 +75,7 @@ package struct GGUFTranslation: Translation {
     self.metadata = metadata
     try translate(tensors, architecture, parameters, checks, tokenCount: tokenCount)
     try addFactors(parameters)
-    try addPositions(tensors, architecture, parameters, values)
+    try addPositions(tensors, architecture, parameters, numbers)
     try checkIsInvertible(tensors)
     try checks.checkIsComplete(tensors, parameters.sizes)
   }
@@ -95,6 +99,7 @@ package struct GGUFTranslation: Translation {
     var unknown: [String] = []
     var visionCount = 0
     var predictionCount = 0
+    var unused: [String] = []
     for tensor in tensors {
       if TensorNames.isTower(tensor.name) {
         visionCount += 1
@@ -103,6 +108,9 @@ package struct GGUFTranslation: Translation {
         placements.append(nil)
       } else if architecture.leavesOut(tensor.name, layerCount: parameters.layerCount) {
         predictionCount += 1
+        placements.append(nil)
+      } else if architecture.leavesOut(tensor.name) {
+        unused.append(tensor.name)
         placements.append(nil)
       } else if try checks.accepts(tensor, parameters.sizes, tokenCount: tokenCount),
         let translated = try Self.translated(tensor, architecture, parameters)
@@ -119,6 +127,10 @@ package struct GGUFTranslation: Translation {
       notes.append(
         "llama.cpp has no place for the layers that predict several tokens: \(predictionCount) "
           + "tensors are left out")
+    }
+    if let first = unused.first {
+      notes.append(
+        "tensors that llama.cpp does not use are left out: \(unused.count), such as \(first)")
     }
     try checks.refuse(unknown)
   }
@@ -154,9 +166,11 @@ package struct GGUFTranslation: Translation {
     return result
   }
 
-  /// Whether llama.cpp computes a tensor itself, uses the embeddings instead, or has no use for it.
+  /// Whether llama.cpp computes a tensor itself, reads it from the metadata, or uses the embeddings
+  /// instead of it.
   private static func isRecomputed(_ name: String, _ architecture: Architecture) -> Bool {
-    if TensorNames.isRotaryTable(name) || architecture.leavesOut(name) { return true }
+    if TensorNames.isRotaryTable(name) { return true }
+    if architecture.layerNumber(ofHuggingFaceName: name) != nil { return true }
     return architecture.leavesOutHead && TensorNames.isTextHead(name)
   }
 

@@ -1,0 +1,15 @@
+extension Architecture {
+  /// Granite with experts in all layers, and with a feed-forward network that all tokens use.
+  static let graniteMoEShared = Architecture(
+    ggufName: graniteMoE.ggufName, modelTypes: ["granitemoeshared"],
+    className: "GraniteMoeSharedForCausalLM",
+    interleavesRotaryRows: graniteMoE.interleavesRotaryRows, modelNames: graniteMoE.modelNames,
+    layerNames: graniteMoE.layerNames,
+    experts: ExpertKeys(sharedWidth: "shared_intermediate_size"),
+    completeNames: graniteMoE.completeNames + [
+      ("shared_mlp.input_linear.weight", ["ffn_gate_shexp.weight", "ffn_up_shexp.weight"]),
+      ("shared_mlp.output_linear.weight", ["ffn_down_shexp.weight"]),
+    ], defaults: graniteMoE.defaults, multipliers: graniteMoE.multipliers,
+    hyperparameters: graniteMoE.hyperparameters + [.sharedExpertWidth],
+    traits: graniteMoE.traits)
+}
