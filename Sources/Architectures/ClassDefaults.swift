@@ -68,6 +68,25 @@ enum ClassDefaults {
     "stablelm": sizes(2560, 6912, layers: 32, heads: 32, context: 4096)
       .overridden(by: ["layer_norm_eps": .number(1e-5)]),
     "cohere": cohere, "cohere2": cohere,
+    "gpt_oss": sizes(2880, 2880, layers: 36, heads: 64, 8, context: 131_072, epsilon: 1e-5)
+      .overridden(by: ["num_local_experts": 128, "num_experts_per_tok": 4, "head_dim": 64]),
+    "deepseek_v2": sizes(4096, 11_008, layers: 32, heads: 32, context: 2048)
+      .overridden(by: latent(1536, valueSize: 128, experts: 64, shared: 2, width: 1407)),
+    "deepseek_v3": deepSeekV3, "kimi_k2": deepSeekV3,
+    "glm4_moe_lite": sizes(
+      2048, 10_240, layers: 47, heads: 20, context: 202_752, epsilon: 1e-5
+    ).overridden(by: latent(768, valueSize: 256, experts: 64, shared: 1, width: 1536))
+      .overridden(by: [
+        "qk_nope_head_dim": 192, "num_experts_per_tok": 4, "n_group": 1, "topk_group": 1,
+        "routed_scaling_factor": .number(1.8), "norm_topk_prob": true,
+      ]),
+    "qwen3_5": qwen35, "qwen3_5_text": qwen35,
+    "qwen3_5_moe": qwen35MoE, "qwen3_5_moe_text": qwen35MoE,
+    "qwen3_next": sizes(2048, 5632, layers: 48, heads: 16, 2, context: 32_768)
+      .overridden(by: linear).overridden(by: [
+        "num_experts": 512, "num_experts_per_tok": 10, "moe_intermediate_size": 512,
+        "shared_expert_intermediate_size": 512,
+      ]),
     "ministral3": sizes(
       4096, 14_336, layers: 34, heads: 32, 8, context: 262_144, epsilon: 1e-5),
     "olmo": sizes(4096, 11_008, layers: 32, heads: 32, context: 2048),
@@ -103,6 +122,42 @@ enum ClassDefaults {
 
   private static let cohere = sizes(8192, 22_528, layers: 40, heads: 64, context: 8192)
     .overridden(by: ["layer_norm_eps": .number(1e-5), "logit_scale": .number(0.0625)])
+
+  private static let deepSeekV3 = sizes(7168, 18_432, layers: 61, heads: 128, context: 4096)
+    .overridden(by: latent(1536, valueSize: 128, experts: 256, shared: 1, width: 2048))
+    .overridden(by: [
+      "num_experts_per_tok": 8, "n_group": 8, "topk_group": 4, "first_k_dense_replace": 3,
+      "routed_scaling_factor": .number(2.5), "norm_topk_prob": true,
+    ])
+
+  private static func latent(
+    _ queryRank: Int, valueSize: Int, experts: Int, shared: Int, width: Int
+  ) -> JSONValue {
+    [
+      "q_lora_rank": JSONValue(queryRank), "kv_lora_rank": 512, "qk_nope_head_dim": 128,
+      "qk_rope_head_dim": 64, "v_head_dim": JSONValue(valueSize),
+      "n_routed_experts": JSONValue(experts), "n_shared_experts": JSONValue(shared),
+      "moe_intermediate_size": JSONValue(width), "first_k_dense_replace": 0,
+      "routed_scaling_factor": 1,
+    ]
+  }
+
+  private static let qwen35 = sizes(4096, 12_288, layers: 32, heads: 16, 4, context: 32_768)
+    .overridden(by: linear)
+
+  // It has no feed-forward network without experts, so that the config states no width of one.
+  private static let qwen35MoE = linear.overridden(by: [
+    "hidden_size": 2048, "num_hidden_layers": 40, "num_attention_heads": 16,
+    "num_key_value_heads": 2, "max_position_embeddings": 32_768, "rms_norm_eps": .number(1e-6),
+    "num_experts": 256, "num_experts_per_tok": 8, "moe_intermediate_size": 512,
+    "shared_expert_intermediate_size": 512,
+  ])
+
+  private static let linear: JSONValue =
+    [
+      "head_dim": 256, "linear_num_key_heads": 16, "linear_num_value_heads": 32,
+      "linear_key_head_dim": 128, "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4,
+    ]
 
   private static let gemma3 = sizes(2304, 9216, layers: 26, heads: 8, 4, context: 131_072)
 

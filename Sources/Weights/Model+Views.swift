@@ -319,15 +319,25 @@ extension TensorView {
     if let transposition {
       let matrixCount = max(1, source.shape.rowCount / transposition.matrixRowCount)
       step = max(1, count / matrixCount)
-      if case .plain = source.encoding { step = min(step, Self.leastRunByteCount / width) }
+      // Every step is whole, so that a block can be decoded from its beginning.
+      if case .plain = source.encoding {
+        step = step.largestDivisor(upTo: Self.usualRunByteCount / width)
+      }
     }
     return RowLayout(
       stripeCount: 1, stripeByteCount: count * rowByteCount, rowsPerStep: step,
       bytesPerStep: step * rowByteCount)
   }
 
-  /// The length of what is read of each row of a source that is transposed.
-  private static var leastRunByteCount: Int { 1 << 11 }
+  /// About the length of what is read of each row of a source that is transposed.
+  private static var usualRunByteCount: Int { 1 << 11 }
+}
+
+extension Int {
+  /// The largest divisor that is not above a limit of at least 1.
+  fileprivate func largestDivisor(upTo limit: Int) -> Int {
+    (1...Swift.max(1, Swift.min(self, limit))).last { self % $0 == 0 } ?? 1
+  }
 }
 
 extension TensorView.ColumnOrder {

@@ -38,7 +38,7 @@ import Testing
     try GGUFTranslation(
       tensors,
       config: sizes.overridden(by: changes).setting("model_type", to: .string(type)),
-      generation: nil, name: "test", values: values
+      generation: nil, name: "test", numbers: values
     ) { (_, _) throws(ModelError) in nil }
   }
 
@@ -151,7 +151,7 @@ import Testing
     let tensors = try Self.tensors(distilled, own)
     let found = try GGUFTranslation(
       tensors, config: own, generation: nil, name: "test",
-      values: { (_) throws(ModelError) in [] }
+      numbers: { (_) throws(ModelError) in [] }
     ) { (_, _) throws(ModelError) in nil }
     #expect(found.metadata == (try Self.translation(tensors, "distilbert")).metadata)
     #expect(found.metadata["bert.attention.causal"] == .bool(false))

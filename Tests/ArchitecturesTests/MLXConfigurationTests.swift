@@ -39,7 +39,11 @@ import Testing
       ["model_type": "qwen3_5", "text_config": ["hidden_size": 4]], hasHead: hasHead)
     #expect(nested["tie_word_embeddings"] == nil)
     #expect(
-      nested["text_config"] == ["hidden_size": 4, "tie_word_embeddings": .bool(!hasHead)])
+      nested["text_config"]
+        == [
+          "hidden_size": 4, "partial_rotary_factor": .number(0.25), "head_dim": 256,
+          "tie_word_embeddings": .bool(!hasHead),
+        ])
   }
 
   @Test("a stated tie_word_embeddings stays, unless the whole model overrules its text model")

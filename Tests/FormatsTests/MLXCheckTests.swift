@@ -42,7 +42,7 @@ import Testing
     Laws.error { () throws(ModelError) in try notes(tensors, config) }
   }
 
-  private static let types = Architectures.all.map { $0.modelTypes[0] }
+  private static let types = Architectures.all.filter(\.isArrangedForMLX).map { $0.modelTypes[0] }
     .filter(MLXModelTypes.contains)
 
   /// Model types whose layers of a test have a width under another key.

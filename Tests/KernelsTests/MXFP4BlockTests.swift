@@ -56,7 +56,8 @@ import Testing
       BlockType.mxfp4.decode(blocks.span, into: &span)
       let scale = try #require(CodeTable(.f8e8m0)).values[Int(exponent)]
       let expected = codes.flatMap { [$0 & 0xf, $0 >> 4] }.map { table.values[Int($0)] * scale }
-      #expect(found.bits == expected.bits)
+      // llama.cpp has no negative zero.
+      #expect(found == expected)
     }
   }
 }

@@ -30,6 +30,19 @@ package func specialKeys(_ modelType: String, experts: Int, heads: Int) -> JSONV
   if modelType == "mellum" {
     members.append(.init("layer_types", ["full_attention", "full_attention"]))
   }
+  if modelType.hasPrefix("qwen3_5") || modelType == "qwen3_next" {
+    members += [
+      .init("layer_types", .null), .init("linear_num_key_heads", 2),
+      .init("linear_num_value_heads", 4), .init("linear_key_head_dim", 4),
+      .init("linear_value_head_dim", 4), .init("linear_conv_kernel_dim", 4),
+    ]
+  }
+  if modelType.hasPrefix("deepseek") || ["kimi_k2", "glm4_moe_lite"].contains(modelType) {
+    members += [
+      .init("kv_lora_rank", 8), .init("qk_nope_head_dim", 4), .init("qk_rope_head_dim", 8),
+      .init("v_head_dim", 4),
+    ]
+  }
   // mlx-lm rotates whole heads of it.
   if modelType == "glm" { members.append(.init("partial_rotary_factor", 1)) }
   if modelType == "afmoe" {

@@ -48,7 +48,7 @@ extension Architecture {
       "rope_theta": 150_000, "sliding_window": 128,
     ],
     hyperparameters: [
-      .expertCount, .usedExpertCount, .slidingWindow, .expertWidth,
+      .expertCount, .usedExpertCount, .slidingWindow, .slidingLayers, .expertWidth,
     ],
     traits: RuntimeTraits(
       biases: RuntimeTraits.attention.union(["ffn_gate_inp"]), requiredBiases: ["ffn_gate_inp"],

@@ -8,45 +8,17 @@ extension Architecture {
     feedForward: CommonNames.feedForward, projections: separateProjections,
     arrangements: separateArrangements, hyperparameters: [.ropeSectionsOfQwen])
 
-  /// The same with experts, one of which all tokens use.
-  static let qwen35MoE = hybridQwen(
-    "qwen35moe", ["qwen3_5_moe_text", "qwen3_5_moe"], className: "Qwen3_5MoeForCausalLM",
-    experts: qwenExperts, feedForward: CommonNames.router + CommonNames.sharedExpert,
-    projections: separateProjections, arrangements: separateArrangements,
-    hyperparameters: [.ropeSectionsOfQwen] + expertKeys)
-
-  /// Qwen 3 Next.
-  static let qwen3Next = hybridQwen(
-    "qwen3next", ["qwen3_next"], className: "Qwen3NextForCausalLM",
-    experts: qwenExperts, feedForward: CommonNames.router + CommonNames.sharedExpert,
-    projections: [
-      ("linear_attn.in_proj_qkv", "attn_qkv"), ("linear_attn.in_proj_z", "attn_gate"),
-      ("linear_attn.in_proj_ba", "ssm_ba"),
-    ],
-    arrangements: [
-      linear("in_proj_qkvz.weight") { fusedProjections(of: $0, $1) },
-      linear("conv1d.weight") { tensor, sizes in
-        convolution(tensor, sizes, [RowSelection(count: sizes.channelCount)])
-      },
-      linear("A_log") { tensor, sizes in
-        decay(tensor, RowSelection(count: sizes.valueHeadCount))
-      },
-    ], hyperparameters: expertKeys,
-    limits: ConfigLimit.expertsInAllLayers + [
-      ConfigLimit("norm_topk_prob", only: [true], default: true)
-    ])
-
-  private static let qwenExperts = ExpertKeys(
+  static let qwenExperts = ExpertKeys(
     width: "moe_intermediate_size", sharedWidth: "shared_expert_intermediate_size")
-  private static let expertKeys: [Hyperparameters.Key] = [
+  static let expertKeys: [Hyperparameters.Key] = [
     .expertCount, .usedExpertCount, .expertWidth, .sharedExpertWidth,
   ]
-  private static let separateProjections: [NamePair] = [
+  static let separateProjections: [NamePair] = [
     ("linear_attn.in_proj_qkv", "attn_qkv"), ("linear_attn.in_proj_z", "attn_gate"),
     ("linear_attn.in_proj_a", "ssm_alpha"), ("linear_attn.in_proj_b", "ssm_beta"),
   ]
 
-  private static func hybridQwen(
+  static func hybridQwen(
     _ ggufName: String, _ modelTypes: [String], className: String, experts: ExpertKeys? = nil,
     feedForward: [NamePair], projections: [NamePair], arrangements: [TensorArrangement],
     hyperparameters: [Hyperparameters.Key], limits: [ConfigLimit] = []
@@ -99,7 +71,7 @@ extension Architecture {
     ]
   }
 
-  private static let separateArrangements: [TensorArrangement] = [
+  static let separateArrangements: [TensorArrangement] = [
     linear("in_proj_qkv.weight") { tensor, sizes in
       reordered(tensor, "in_proj_qkv.weight", channels(sizes))
     },
@@ -131,7 +103,7 @@ extension Architecture {
     },
   ]
 
-  private static func linear(
+  static func linear(
     _ name: String, _ views: @escaping @Sendable (TensorInfo, LinearAttentionSizes) -> [TensorView]?
   ) -> TensorArrangement {
     TensorArrangement(name: "linear_attn.\(name)") { tensor, values throws(ModelError) in
@@ -150,7 +122,7 @@ extension Architecture {
     return [view]
   }
 
-  private static func convolution(
+  static func convolution(
     _ tensor: TensorInfo, _ sizes: LinearAttentionSizes, _ rows: [RowSelection]
   ) -> [TensorView]? {
     guard tensor.shape.dimensions == [sizes.channelCount, 1, sizes.kernelSize],
@@ -172,33 +144,9 @@ extension Architecture {
   }
 
   /// The factors by which states decay, of which checkpoints store the logarithm of the negative.
-  private static func decay(_ tensor: TensorInfo, _ rows: RowSelection) -> [TensorView]? {
+  static func decay(_ tensor: TensorInfo, _ rows: RowSelection) -> [TensorView]? {
     guard var view = vector(tensor, "A_log", rows) else { return nil }
     view.function = .negatedExponential
     return [view]
-  }
-
-  /// Queries, keys and values, and gates: in a checkpoint those of each head of keys are together.
-  private static func fusedProjections(
-    of tensor: TensorInfo, _ sizes: LinearAttentionSizes
-  ) -> [TensorView]? {
-    let valueCount = sizes.valuesPerKey * sizes.headSize
-    let length = 2 * sizes.headSize + 2 * valueCount
-    let columnCount = tensor.shape.columnCount
-    guard tensor.shape.dimensions == [sizes.keyHeadCount * length, columnCount],
-      let channels = Shape(validating: [sizes.channelCount, columnCount]),
-      let gates = Shape(validating: [sizes.valueRowCount, columnCount])
-    else { return nil }
-    func heads(from first: Int, _ count: Int) -> RowSelection {
-      RowSelection(from: first, [(sizes.keyHeadCount, length), (count, 1)])
-    }
-    var projections = TensorView(name: "linear_attn.in_proj_qkv.weight", shape: channels, source: 0)
-    projections.rows = [
-      heads(from: 0, sizes.headSize), heads(from: sizes.headSize, sizes.headSize),
-      heads(from: 2 * sizes.headSize, valueCount),
-    ]
-    var gate = TensorView(name: "linear_attn.in_proj_z.weight", shape: gates, source: 0)
-    gate.rows = [heads(from: 2 * sizes.headSize + valueCount, valueCount)]
-    return [projections, gate]
   }
 }

@@ -3,29 +3,9 @@ internal import TensorModel
 
 extension Architecture {
   /// DeepSeek 2.
-  static let deepSeek2 = latent(
+  static let deepSeekV2 = latent(
     ["deepseek_v2"], className: "DeepseekV2ForCausalLM",
     limits: [ConfigLimit("topk_method", only: ["greedy"], default: "greedy")])
-
-  /// DeepSeek 3 and Kimi K2.
-  static let deepSeek3 = latent(
-    ["deepseek_v3", "kimi_k2"], className: "DeepseekV3ForCausalLM", hasSigmoidRouter: true,
-    limits: [ConfigLimit("rope_interleave", only: [true])])
-
-  /// GLM 4.7 Flash.
-  static let glm4MoELite = latent(
-    ["glm4_moe_lite"], className: "Glm4MoeLiteForCausalLM", hasSigmoidRouter: true,
-    hasPredictionLayers: true, specialTokens: glm4MoE.specialTokens,
-    limits: [
-      ConfigLimit("rope_interleave", only: [true]),
-      ConfigLimit("mlp_layer_types", expected: "first_k_dense_replace dense layers, then others") {
-        guard let types = $0["mlp_layer_types"]?.array else { return nil }
-        let leading = $0["first_k_dense_replace"]?.int ?? 0
-        let expected = types.indices.map { $0 < leading ? "dense" : "sparse" }
-        guard types.map(\.string) != expected else { return nil }
-        return "\(types.count { $0 == "dense" }) dense layers"
-      },
-    ])
 
   /// Latent attention, and experts in all layers but the first ones.
   static func latent(
