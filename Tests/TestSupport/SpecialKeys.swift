@@ -39,7 +39,7 @@ package func specialKeys(_ modelType: String, experts: Int, heads: Int) -> JSONV
   }
   if modelType.hasPrefix("deepseek") || ["kimi_k2", "glm4_moe_lite"].contains(modelType) {
     members += [
-      .init("kv_lora_rank", 8), .init("qk_nope_head_dim", 4), .init("qk_rope_head_dim", 8),
+      .init("kv_lora_rank", 8), .init("qk_nope_head_dim", 4), .init("qk_rope_head_dim", 16),
       .init("v_head_dim", 4),
     ]
   }
