@@ -51,6 +51,9 @@ extension Model {
     return Model(weights, from: ModelOrigin(self, sources: views.map(\.source)))
   }
 
+  /// Whether its tensors are read from those of another model.
+  package var hasViews: Bool { origin != nil }
+
   /// The index of the tensor that one is read from, in the model without views.
   package func origin(of tensor: Int) -> Int { origin?.sources[tensor] ?? tensor }
 

@@ -20,7 +20,8 @@ extension Model {
 
   /// The model with tensors as a runtime arranges them; nil if it does not change any.
   func views(for runtime: Runtime) throws(ModelError) -> Model? {
-    guard let config = try configuration().map(TextConfig.merged),
+    // Some views have the names of their sources.
+    guard !hasViews, let config = try configuration().map(TextConfig.merged),
       let architecture = config["model_type"]?.string.flatMap(Architectures.forModelType)
     else { return nil }
     do throws(ModelError) {
