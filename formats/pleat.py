@@ -17,7 +17,7 @@ import numpy as np
 
 MAGIC = b"\x89PLEAT\r\n"
 ALIGNMENT = PREAMBLE = 64
-FEATURES = {"zstd", "ggml-blocks", "companion-folders"}
+FEATURES = {"zstd", "ggml-blocks", "scaled-codes", "companion-folders"}
 MAXIMUM = 2**63 - 1
 # §6.1: the bits of an element, and the numbers that become float32.
 TYPE_BITS = (
@@ -43,6 +43,10 @@ BLOCKS = {
     "TQ1_0": (256, 54), "TQ2_0": (256, 66), "MXFP4": (32, 17), "NVFP4": (64, 36),
     "Q1_0": (128, 18), "Q2_0": (64, 18),
 }  # fmt: skip
+# §6.4: exponent and mantissa bits of codes and scales; an I8 is an integer.
+CODES = {"F4": (2, 1), "F6_E2M3": (2, 3), "F8_E4M3": (4, 3), "F8_E5M2": (5, 2), "I8": None}
+SCALES = {"F16", "BF16", "F32", "F8_E4M3", "F8_E8M0"}
+FACTORS = {"none", "multiplier", "divisor", "largestCode"}
 # §7: the metadata types of fixed size, by number; 8 is a string and 9 an array.
 RECORDS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True))
 
@@ -107,8 +111,9 @@ class PleatFile:
             demand(type(adapter) is dict and type(adapter.get("name")) is str, "an adapter's name")
             demand(adapter["name"] != "", "an adapter with an empty name")
             add(adapters, adapter["name"], adapter, "an adapter")
-            grouped = [name for name, t in tensors_of(adapter).items() if "bits" in t["encoding"]]
-            demand(not grouped, f"{adapter['name']}: has groups in {grouped}")
+            for name, tensor in tensors_of(adapter).items():
+                plain = not {"bits", "codes", "table"} & set(tensor["encoding"])
+                demand(plain, f"{adapter['name']}: has groups or codes in {name}")
         return adapters
 
     def parts(self):
@@ -196,6 +201,8 @@ class PleatFile:
             return floats(parts["values"], encoding["type"]).reshape(shape)
         if "ggml" in encoding:
             raise NotImplementedError(f"{name}: {encoding['ggml']} is carried, not decoded")
+        if "bits" not in encoding:
+            return scaled_floats(shape, encoding, parts).reshape(shape)
         bits, group, columns = encoding["bits"], encoding["groupSize"], shape[-1]
         codes = read_codes(parts["codes"], bits, columns).reshape(-1, columns // group, group)
         scales = floats(parts["scales"], encoding["parameters"]).reshape(*codes.shape[:2], 1)
@@ -288,7 +295,7 @@ def tensors_of(owner: dict) -> dict[str, dict]:
 
 def part_lengths(name: str, shape: list[int], encoding: dict) -> dict[str, int]:
     """§6: the roles of the parts and their lengths."""
-    forms = [form for form in ("type", "bits", "ggml") if form in encoding]
+    forms = [form for form in ("type", "bits", "ggml", "codes", "table") if form in encoding]
     demand(len(forms) == 1, f"{name}: expected one form of encoding, found {encoding}")
     columns = shape[-1] if shape else 1
     rows = int(np.prod(shape[:-1], dtype=object))
@@ -300,6 +307,8 @@ def part_lengths(name: str, shape: list[int], encoding: dict) -> dict[str, int]:
         elements, size = lookup(BLOCKS, encoding["ggml"], f"{name}: blocks")
         demand(columns % elements == 0, f"{name}: rows are not whole blocks")
         return {"blocks": rows * columns // elements * size}
+    if forms != ["bits"]:
+        return scaled_lengths(name, shape, encoding)
     bits, group = encoding["bits"], encoding.get("groupSize")
     demand(type(bits) is int and bits in (2, 3, 4, 5, 6, 8), f"{name}: {bits} bits")
     demand(is_count(group) and group >= 1, f"{name}: groups of {group}")
@@ -312,6 +321,51 @@ def part_lengths(name: str, shape: list[int], encoding: dict) -> dict[str, int]:
     lengths = {"scales": size, "biases": size, "zeros": groups}
     lengths["codes"] = rows * 4 * -(-columns * bits // 32)
     return {role: lengths[role] for role in roles}
+
+
+def scaled_lengths(name: str, shape: list[int], encoding: dict) -> dict[str, int]:
+    """§6.4: the roles of the parts and their lengths."""
+    demand(len(shape) >= 2 and 0 not in shape, f"{name}: a shape without tiles")
+    columns, rows = shape[-1], int(np.prod(shape[:-1], dtype=object))
+    table, nested = encoding.get("table"), encoding.get("nestedBlock")
+    if table is None:
+        lookup(CODES, encoding["codes"], f"{name}: codes")
+        bits = TYPE_BITS[encoding["codes"]]
+    else:
+        demand(type(table) is str and re.fullmatch("[A-Za-z0-9_]{1,16}", table), f"{name}: table")
+        bits = 4
+    tile = [encoding.get("tileRows", rows), encoding.get("tileColumns", columns)]
+    demand(all(map(is_count, tile)), f"{name}: tiles {tile}")
+    demand(1 <= tile[0] <= rows and 1 <= tile[1] <= columns, f"{name}: tiles {tile}")
+    demand(columns * bits % 8 == 0 and tile[1] * bits % 8 == 0, f"{name}: codes in part of a byte")
+    across = len(shape) > 2 and "tileRows" in encoding and shape[-2] % tile[0] != 0
+    demand(not across, f"{name}: tiles cross matrices")
+    scales, factor = encoding.get("scales"), encoding.get("factor", "none")
+    demand(type(factor) is str and factor in FACTORS, f"{name}: factor {factor}")
+    demand(encoding.get("decoded") in ("F16", "BF16", "F32"), f"{name}: decoded")
+    integers = encoding.get("codes") == "I8" and scales == "F32"
+    demand(factor != "largestCode" or integers, f"{name}: largestCode")
+    if table is not None:
+        demand(factor == "none" and encoding.get("tileRows") == 1, f"{name}: tiles of a table")
+        demand("tileColumns" in encoding and columns % tile[1] == 0, f"{name}: blocks cross rows")
+        demand(nested is not None or scales == "F32", f"{name}: scales {scales}")
+    if nested is None:
+        demand(type(scales) is str and scales in SCALES, f"{name}: scales {scales}")
+    else:
+        demand(table is not None and scales == "U8", f"{name}: nested scales {scales}")
+        demand(is_count(nested) and 1 <= nested <= 65536, f"{name}: nestedBlock {nested}")
+        offset = encoding.get("nestedOffset")
+        demand(type(offset) in (int, float), f"{name}: nestedOffset")
+        demand(bool(np.isfinite(np.float32(offset))), f"{name}: nestedOffset")
+    tiles = -(-columns // tile[1]) * (-(-rows // tile[0]) if "tileRows" in encoding else 1)
+    lengths = {"codes": rows * columns * bits // 8, "scales": tiles * TYPE_BITS[scales] // 8}
+    if factor in ("multiplier", "divisor"):
+        lengths["factor"] = 4
+    if table is not None:
+        lengths["table"] = 64
+    if nested is not None:
+        lengths |= {"outerScales": 4 * -(-tiles // nested), "scaleTable": 1024}
+    return lengths
 
 
 def lookup(table: dict, key, what: str):
@@ -378,6 +432,60 @@ def read_codes(data: bytes, bits: int, columns: int) -> np.ndarray:
     rows = np.frombuffer(data, np.uint8).reshape(-1, width)
     stream = np.unpackbits(rows, axis=1, bitorder="little")[:, : columns * bits]
     return (stream.reshape(len(rows), columns, bits) << np.arange(bits)).sum(2, dtype=np.int32)
+
+
+def small_floats(type: str) -> np.ndarray:
+    """The numbers of all codes of a type of at most 8 bits."""
+    codes = np.arange(2 ** TYPE_BITS[type])
+    if type == "I8":
+        return codes.astype(np.int8).astype(np.float32)
+    if type == "F8_E8M0":
+        return np.where(codes == 255, np.nan, np.exp2(codes - 127.0)).astype(np.float32)
+    exponents, mantissas = CODES[type]
+    bias = 2 ** (exponents - 1) - 1
+    mantissa = codes % 2**mantissas / 2**mantissas
+    exponent = codes // 2**mantissas % 2**exponents
+    values = np.where(exponent, 1 + mantissa, mantissa) * np.exp2(np.maximum(exponent, 1.0) - bias)
+    if type == "F8_E4M3":
+        values[codes % 128 == 127] = np.nan
+    if type == "F8_E5M2":
+        values[codes % 128 >= 124] = np.nan
+        values[codes % 128 == 124] = np.inf
+    return np.where(codes >> (exponents + mantissas), -values, values).astype(np.float32)
+
+
+def scaled_floats(shape: list[int], encoding: dict, parts: dict[str, bytes]) -> np.ndarray:
+    """§6.4: rows × columns values."""
+    columns, rows = shape[-1], int(np.prod(shape[:-1]))
+    width = encoding.get("tileColumns", columns)
+    across, factor = -(-columns // width), encoding.get("factor", "none")
+    if "table" in encoding:
+        halves = np.frombuffer(parts["codes"], np.uint8)
+        codes = np.stack([halves >> 4, halves & 15], 1)
+        numbers = floats(parts["table"], "F32")
+    else:
+        bits = TYPE_BITS[encoding["codes"]]
+        stream = np.unpackbits(np.frombuffer(parts["codes"], np.uint8), bitorder="little")
+        codes = (stream.reshape(-1, bits) << np.arange(bits)).sum(1, dtype=np.int32)
+        numbers = small_floats(encoding["codes"])
+    if "nestedBlock" in encoding:
+        indices = np.frombuffer(parts["scales"], np.uint8)
+        outer = np.repeat(floats(parts["outerScales"], "F32"), encoding["nestedBlock"])
+        scales = floats(parts["scaleTable"], "F32")[indices] * outer[: len(indices)]
+        scales = scales + np.float32(encoding["nestedOffset"])
+    elif encoding["scales"] in FLOATS:
+        scales = floats(parts["scales"], encoding["scales"])
+    else:
+        scales = small_floats(encoding["scales"])[np.frombuffer(parts["scales"], np.uint8)]
+    if factor == "multiplier":
+        scales = scales * floats(parts["factor"], "F32")
+    elif factor == "divisor":
+        scales = scales / floats(parts["factor"], "F32")
+    tile_of_row = np.arange(rows) // encoding["tileRows"] if "tileRows" in encoding else 0
+    tile_of_column = np.arange(columns) // width
+    row_scales = np.broadcast_to(scales.reshape(-1, across)[tile_of_row], (rows, across))
+    values = numbers[codes].reshape(rows, columns) * row_scales[:, tile_of_column]
+    return values * np.float32(1 / 127) if factor == "largestCode" else values
 
 
 class Records:

@@ -19,6 +19,14 @@ package enum PartRole: String, Sendable, Hashable, CaseIterable {
   case groupIndex
   /// The extents of the weight.
   case extents
+  /// The number that multiplies or divides all scales.
+  case factor
+  /// The numbers of the codes.
+  case table
+  /// The scales of scales that are quantized themselves.
+  case outerScales
+  /// The numbers of the codes of such scales.
+  case scaleTable
 }
 
 /// The stored tensors of a model, with access to their bytes for codecs that need it.

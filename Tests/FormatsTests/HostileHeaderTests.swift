@@ -106,6 +106,70 @@ import Testing
     ("there is no encoding", #""shape":[4],"parts":{"values":\#(PleatText.nothing)}"#),
   ]
 
+  /// Codes with scales, 64 of them in 4 rows, with one wrong member each; the part of scales is right.
+  static let scaled: [(String, String)] = [
+    ("codes of an unknown type", #""codes":"F5","scales":"F32","tileRows":1"#),
+    ("codes of a type that is no code", #""codes":"F32","scales":"F32","tileRows":1"#),
+    ("scales of an unknown type", #""codes":"F8_E4M3","scales":"F33","tileRows":1"#),
+    ("integer scales", #""codes":"F8_E4M3","scales":"I32","tileRows":1"#),
+    ("no scales", #""codes":"F8_E4M3","tileRows":1"#),
+    ("tiles of no rows", #""codes":"F8_E4M3","scales":"F32","tileRows":0"#),
+    ("tiles of too many rows", #""codes":"F8_E4M3","scales":"F32","tileRows":5"#),
+    ("tiles of 2^63 − 1 rows", #""codes":"F8_E4M3","scales":"F32","tileRows":\#(largest)"#),
+    ("tiles of no columns", #""codes":"F8_E4M3","scales":"F32","tileRows":1,"tileColumns":0"#),
+    ("tiles of too many columns", #""codes":"F8_E4M3","scales":"F32","tileColumns":\#(largest)"#),
+    ("tiles of half a byte", #""codes":"F4","scales":"F32","tileRows":1,"tileColumns":1"#),
+    ("an unknown factor", #""codes":"F8_E4M3","scales":"F32","tileRows":1,"factor":"sum""#),
+    ("127 for floats", #""codes":"F8_E4M3","scales":"F32","tileRows":1,"factor":"largestCode""#),
+    ("two kinds of codes", #""codes":"F4","table":"NF4","scales":"F32","tileRows":1"#),
+    ("a table without blocks", #""table":"NF4","scales":"F32","tileRows":1"#),
+    ("a table of several rows", #""table":"NF4","scales":"F32","tileRows":2,"tileColumns":16"#),
+    ("a table with a strange name", #""table":"a b","scales":"F32","tileRows":1,"tileColumns":16"#),
+    (
+      "blocks of scales without a table",
+      #""codes":"F8_E4M3","scales":"U8","tileRows":1,"nestedBlock":2,"nestedOffset":0"#
+    ),
+    (
+      "blocks of no scales",
+      #""table":"NF4","scales":"U8","tileRows":1,"tileColumns":16,"nestedBlock":0,"nestedOffset":0"#
+    ),
+    (
+      "blocks of 2^63 − 1 scales",
+      #""table":"NF4","scales":"U8","tileRows":1,"tileColumns":16,"nestedBlock":\#(largest)"#
+    ),
+    (
+      "an offset that is too large",
+      #""table":"NF4","scales":"U8","tileRows":1,"tileColumns":16,"nestedBlock":4,"#
+        + #""nestedOffset":1e39"#
+    ),
+    ("the table is missing", #""table":"NF4","scales":"F32","tileRows":1,"tileColumns":16"#),
+  ]
+
+  @Test("a pleat header with wrong codes and scales is malformed", arguments: scaled)
+  func wrongScaledCodes(what: String, encoding: String) throws {
+    let parts =
+      #""codes":{"offset":64,"length":64,"crc32c":"00000000"},"#
+      + #""scales":{"offset":128,"length":16,"crc32c":"00000000"}"#
+    func file(_ encoding: String) -> [UInt8] {
+      PleatText.file(
+        tensor: #""shape":[4,16],"encoding":{\#(encoding),"decoded":"BF16"},"parts":{\#(parts)}"#,
+        body: [UInt8](repeating: 0, count: 128))
+    }
+    #expect(try open(file(encoding), as: "wrong.pleat")?.kind == .malformed)
+    // The same file without the mistake is read.
+    let right = #""codes":"F8_E4M3","scales":"F32","tileRows":1"#
+    #expect(try open(file(right), as: "right.pleat") == nil)
+  }
+
+  @Test("codes with scales in rows that are too long are refused before anything is computed")
+  func longScaledRows() throws {
+    let bytes = PleatText.file(
+      tensor: #""shape":[1,4611686018427387],"encoding":{"codes":"F4","scales":"F32","#
+        + #""decoded":"BF16"},"#
+        + #""parts":{"codes":\#(PleatText.nothing),"scales":\#(PleatText.nothing)}"#)
+    #expect(try open(bytes, as: "long.pleat")?.kind == .limit)
+  }
+
   @Test("a pleat header with a wrong tensor is malformed", arguments: tensors)
   func wrongTensors(what: String, members: String) throws {
     let bytes = PleatText.file(tensor: members, body: [UInt8](repeating: 0, count: 64))

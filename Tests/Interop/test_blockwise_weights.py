@@ -6,26 +6,11 @@ import adapters
 import pytest
 import torch
 import transformers
+from blockwise_models import WISHES, blockwise_model
 from safetensors.torch import load_file, save_file
 
 bnb = pytest.importorskip("bitsandbytes")
 
-WISHES = {
-    "NF4": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
-    "NF4, nested": {
-        "load_in_4bit": True,
-        "bnb_4bit_quant_type": "nf4",
-        "bnb_4bit_use_double_quant": True,
-    },
-    "NF4, nested, in BF16": {
-        "load_in_4bit": True,
-        "bnb_4bit_quant_type": "nf4",
-        "bnb_4bit_use_double_quant": True,
-        "bnb_4bit_quant_storage": torch.bfloat16,
-    },
-    "FP4": {"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"},
-    "INT8": {"load_in_8bit": True},
-}
 LAYER = "model.layers.2.mlp.down_proj.weight"
 
 
@@ -33,14 +18,7 @@ LAYER = "model.layers.2.mlp.down_proj.weight"
 def made(request, tinylm, tmp_path_factory):
     """A checkpoint that transformers saved, and the weights that bitsandbytes decodes."""
     folder = tmp_path_factory.mktemp("bitsandbytes") / "model"
-    wish = transformers.BitsAndBytesConfig(**WISHES[request.param])
-    dtype = torch.float16 if request.param == "INT8" else torch.float32
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        tinylm, quantization_config=wish, dtype=dtype
-    )
-    model.save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).symlink_to(tinylm / name)
+    model = blockwise_model(folder, tinylm, request.param)
     stored, expected = load_file(folder / "model.safetensors"), {}
     for path, module in model.named_modules():
         if isinstance(module, bnb.nn.Linear4bit):

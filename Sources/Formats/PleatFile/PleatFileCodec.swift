@@ -2,15 +2,12 @@ internal import Bytes
 internal import Kernels
 package import TensorModel
 
-/// The codec of pleat files: codes, scales, biases and zero points of a weight are separate parts.
+/// The codec of pleat files: each weight has its codes, scales, biases and so on in separate parts.
 package struct PleatFileCodec: WeightCodec {
   /// Creates the codec.
   package init() {}
 
   package func admission(of encoding: Encoding) -> Admission {
-    if case .scaled(let codes) = encoding {
-      return .refused("pleat has no type for codes of \(codes.name) with scales")
-    }
     guard case .grouped(let grouping) = encoding else { return .exact }
     guard !grouping.isScattered else {
       return .refused("pleat supports only groups of neighbouring columns, found \(grouping)")
@@ -20,7 +17,16 @@ package struct PleatFileCodec: WeightCodec {
   }
 
   package func parts(of info: TensorInfo) -> [StoredTensor] {
-    guard case .grouped(let grouping) = info.encoding else { return plainParts(of: info) }
+    let grouping: Grouping
+    switch info.encoding {
+    case .grouped(let found): grouping = found
+    case .scaled(let codes):
+      return codes.parts(of: info.shape).map {
+        StoredTensor(
+          name: info.name, role: $0.role, shape: info.shape, encoding: info.encoding, rows: $0.rows)
+      }
+    case .plain, .foreign: return plainParts(of: info)
+    }
     let columns = info.shape.columnCount
     let parameters = columns / grouping.groupSize * (grouping.parameters.bitWidth / 8)
     func part(_ role: PartRole, _ rowByteCount: Int) -> StoredTensor {

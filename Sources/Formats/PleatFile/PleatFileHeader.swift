@@ -10,6 +10,8 @@ struct PleatFileHeader {
     case zstd
     /// Some tensors consist of GGML blocks.
     case ggmlBlocks = "ggml-blocks"
+    /// Some tensors are codes that are numbers themselves, with scales of tiles.
+    case scaledCodes = "scaled-codes"
     /// Some companion files are in sub-folders.
     case companionFolders = "companion-folders"
   }

@@ -117,11 +117,11 @@ struct PleatFileHeaderReading {
     }
     names = outer
     guard !adapter.name.isEmpty, adapterNames.insert(adapter.name).inserted,
-      adapter.tensors.allSatisfy({ !$0.info.isGrouped })
+      adapter.tensors.allSatisfy({ !$0.info.hasParts })
     else {
       throw ModelError(
         .malformed, "an attached adapter is not usable", file: file, tensor: adapter.name,
-        expected: "a name, used once, and tensors that are not grouped")
+        expected: "a name, used once, and tensors that are not quantized")
     }
     adapters.append(adapter)
   }
@@ -172,7 +172,8 @@ struct PleatFileHeaderReading {
     guard let shape = Shape(validating: extents) else {
       throw ModelError(.malformed, "the shape overflows", found: "\(extents)")
     }
-    let info = TensorInfo(name: name, shape: shape, encoding: try encoding.encoding(shape))
+    let info = TensorInfo(
+      name: name, shape: shape, encoding: try encoding.encoding(shape, limits))
     let expected = PleatFileCodec().parts(of: info)
     guard drafts.map(\.0) == expected.map(\.role.rawValue), !expected.isEmpty else {
       throw ModelError(
@@ -208,115 +209,5 @@ struct PleatFileHeaderReading {
       provenance.sources.append(
         SourceFile(name: name, byteCount: byteCount, checksum: checksum))
     }
-  }
-}
-
-/// The members of a part, before they are checked.
-private struct PartDraft {
-  var name = ""
-  var count = 0
-  private var offset: Int?
-  private var byteCount: Int?
-  private var blockByteCount: Int?
-  private var planeCount = 1
-  private var table: [Int]?
-  private var checksum: CRC32C?
-
-  mutating func member(_ key: String, _ scanner: inout JSONScanner) throws(ModelError) {
-    switch key {
-    case "name": name = try scanner.string()
-    case "count": count = try scanner.count()
-    case "offset": offset = try scanner.count()
-    case "length": byteCount = try scanner.count()
-    case "block": blockByteCount = try scanner.count()
-    case "planes": planeCount = try scanner.count()
-    case "frames": table = try scanner.counts()
-    case "crc32c": checksum = CRC32C(text: try scanner.string())
-    default: try scanner.skip()
-    }
-  }
-
-  func part(
-    of name: String, _ file: String, _ limits: ReadLimits
-  ) throws(ModelError) -> PleatFileHeader.Part {
-    guard let byteCount, let checksum, offset != nil || table != nil else {
-      throw ModelError(
-        .malformed, "the part '\(name)' is incomplete", file: file,
-        expected: "length, crc32c, and offset or frames")
-    }
-    var part = PleatFileHeader.Part(offset: offset ?? 0, byteCount: byteCount, checksum: checksum)
-    guard let table else { return part }
-    let block = blockByteCount ?? 0
-    // A block that is larger than its part, too, is malformed: its length is not in the file.
-    guard block <= limits.blockByteCount || block > byteCount else {
-      throw ModelError(
-        .limit, "the blocks of the part '\(name)' are too large", file: file,
-        expected: "at most \(limits.blockByteCount) bytes", found: "\(block)")
-    }
-    let isSane =
-      (1...2).contains(planeCount) && (1...limits.blockByteCount).contains(block)
-      && block % planeCount == 0
-      && byteCount % planeCount == 0 && table.count % (1 + planeCount) == 0
-    let blockCount = isSane && byteCount > 0 ? (byteCount - 1) / block + 1 : 0
-    guard isSane, table.count / (1 + planeCount) == blockCount else {
-      throw ModelError(
-        .malformed, "the frames of the part '\(name)' do not make up its length", file: file,
-        expected: "\(byteCount) bytes in blocks of \(block)",
-        found: "\(table.count) numbers for \(planeCount) planes")
-    }
-    // Copied to drop the spare capacity of the array: there are many of these numbers.
-    part.frames = PleatFileHeader.Frames(
-      blockByteCount: block, planeCount: planeCount, table: table.map { $0 })
-    return part
-  }
-}
-
-/// The members of an encoding, before they are checked.
-private struct EncodingDraft {
-  private var type: String?
-  private var ggml: String?
-  private var bits = 0
-  private var groupSize = 0
-  private var offset = ""
-  private var parameters = ""
-
-  mutating func member(_ key: String, _ scanner: inout JSONScanner) throws(ModelError) {
-    switch key {
-    case "type": type = try scanner.string()
-    case "ggml": ggml = try scanner.string()
-    case "bits": bits = try scanner.count()
-    case "groupSize": groupSize = try scanner.count()
-    case "offset": offset = try scanner.string()
-    case "parameters": parameters = try scanner.string()
-    default: try scanner.skip()
-    }
-  }
-
-  func encoding(_ shape: Shape) throws(ModelError) -> Encoding {
-    if let type {
-      guard let known = ScalarType(rawValue: type) else {
-        throw ModelError(.malformed, "unknown type", found: type)
-      }
-      return .plain(known)
-    }
-    if let ggml {
-      guard let known = GGMLType.named(ggml), case .foreign(let layout) = known.encoding,
-        shape.columnCount % layout.elementCount == 0
-      else { throw ModelError(.malformed, "unknown or unsuitable block type", found: ggml) }
-      return .foreign(layout)
-    }
-    guard Grouping.supportedBits.contains(bits), groupSize > 0,
-      shape.columnCount % groupSize == 0, shape.columnCount > 0,
-      let offset = Grouping.Offset(rawValue: offset),
-      let parameters = ScalarType(rawValue: parameters),
-      Grouping.supportedParameters.contains(parameters)
-    else {
-      throw ModelError(
-        .malformed, "the encoding is invalid",
-        expected: "a type, or bits, groupSize and offset",
-        found: "\(bits) bits, groups of \(groupSize)")
-    }
-    return .grouped(
-      Grouping(bits: bits, groupSize: groupSize, offset: offset, parameters: parameters))
   }
 }

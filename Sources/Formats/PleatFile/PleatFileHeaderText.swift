@@ -76,6 +76,10 @@ struct PleatFileHeaderText {
         layout.contents.stored.contains {
           if case .foreign = $0.encoding { true } else { false }
         }
+      case .scaledCodes:
+        layout.contents.stored.contains {
+          if case .scaled = $0.encoding { true } else { false }
+        }
       case .companionFolders:
         layout.contents.companions.contains { CompanionName.folder(of: $0.name) != nil }
       }
@@ -183,10 +187,35 @@ struct PleatFileHeaderText {
     case .foreign(let layout):
       json.write(literal: "{\"ggml\":")
       json.write(string: layout.name)
-    case .scaled:
-      preconditionFailure("not admitted")
+    case .scaled(let codes): write(codes, to: &json)
     }
     json.write(literal: "}")
+  }
+
+  /// Writes the members that describe codes with scales, without the last brace.
+  private func write(_ codes: ScaledCodes, to json: inout JSONWriter) {
+    json.write(literal: codes.table == nil ? "{\"codes\":" : "{\"table\":")
+    json.write(string: codes.name)
+    json.write(literal: ",\"scales\":")
+    json.write(string: codes.scales.name)
+    for (key, count) in [
+      ("tileRows", codes.tileRows), ("tileColumns", codes.tileColumns),
+      ("nestedBlock", codes.nesting?.blockSize),
+    ] {
+      guard let count else { continue }
+      json.write(literal: ",\"\(key)\":")
+      json.write(count: count)
+    }
+    if let nesting = codes.nesting {
+      json.write(literal: ",\"nestedOffset\":")
+      json.write(.number(Double(nesting.offset)))
+    }
+    if codes.factor != .none {
+      json.write(literal: ",\"factor\":")
+      json.write(string: codes.factor.rawValue)
+    }
+    json.write(literal: ",\"decoded\":")
+    json.write(string: codes.decoded.name)
   }
 
   private var provenance: JSONValue {

@@ -86,6 +86,7 @@ struct PleatFileLayout: OutputLayout {
     case (.values, .plain(let type)): return type == .f16 || type == .bf16 ? 2 : 1
     case (.scales, .grouped(let grouping)), (.biases, .grouped(let grouping)):
       return grouping.parameters.bitWidth == 16 ? 2 : 1
+    case (.scales, .scaled(let codes)): return codes.scales.bitWidth == 16 ? 2 : 1
     default: return 1
     }
   }

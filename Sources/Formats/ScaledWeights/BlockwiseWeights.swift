@@ -52,7 +52,7 @@ struct BlockwiseWeights {
     var nesting: ScaledCodes.Nesting?
 
     // The largest blocks of bitsandbytes have 4096 numbers.
-    private static let blockSizes = 1...1 << 16
+    private static let blockSizes = 1...ScaledCodes.largestNestedBlock
 
     init?(_ value: JSONValue) {
       let types: [String: ScalarType] = ["float16": .f16, "bfloat16": .bf16, "float32": .f32]
@@ -110,29 +110,11 @@ struct BlockwiseWeights {
     let encoding = ScaledCodes(
       codes: .u8, table: kind.uppercased(), scales: description.nesting == nil ? .f32 : .u8,
       nesting: description.nesting, tileRows: 1, tileColumns: size, decoded: description.decoded)
-    let scalesInRow = columns / size
     var parts = [codes, scales, table]
-    var layouts = [
-      RowLayout(rowByteCount: columns / 2, byteCount: stored[codes].byteCount),
-      RowLayout(
-        rowByteCount: scalesInRow * encoding.scales.bitWidth / 8,
-        byteCount: stored[scales].byteCount),
-      RowLayout(wholeByteCount: 64),
-    ]
-    if let nesting = description.nesting, let nested, let map {
-      // Rows are read together until their scales fill blocks.
-      let step = scalesInRow.leastCommonMultiple(with: nesting.blockSize) / scalesInRow
-      parts += [nested, map]
-      layouts += [
-        RowLayout(
-          stripeCount: 1, stripeByteCount: stored[nested].byteCount, rowsPerStep: step,
-          bytesPerStep: step * scalesInRow / nesting.blockSize * 4),
-        RowLayout(wholeByteCount: 1024),
-      ]
-    }
+    if description.nesting != nil, let nested, let map { parts += [nested, map] }
     return GatheredTensor(
       info: TensorInfo(name: path, shape: shape, encoding: .scaled(encoding)), parts: parts,
-      layouts: layouts)
+      layouts: encoding.parts(of: shape).map(\.rows))
   }
 
   /// Whether a tensor has as many numbers of a type.
@@ -162,10 +144,6 @@ struct BlockwiseWeights {
       decoded: .f16)
     return GatheredTensor(
       info: TensorInfo(name: name, shape: tensor.shape, encoding: .scaled(encoding)),
-      parts: [codes, scales],
-      layouts: [
-        tensor.rows,
-        RowLayout(rowByteCount: 4, byteCount: contents.tensors[scales].byteCount),
-      ])
+      parts: [codes, scales], layouts: encoding.parts(of: tensor.shape).map(\.rows))
   }
 }

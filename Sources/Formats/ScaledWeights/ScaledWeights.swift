@@ -207,23 +207,11 @@ package struct ScaledWeights {
     let encoding = ScaledCodes(
       codes: found.codeType, scales: found.scaleType, tileRows: tile.rows,
       tileColumns: tile.columns, factor: found.factor?.kind ?? .none, decoded: decoded)
-    let width = tile.columns ?? columns
-    let scaleRow = (columns + width - 1) / width * found.scaleType.bitWidth / 8
-    let rows = tile.rows.map {
-      RowLayout(
-        stripeCount: 1, stripeByteCount: scales.byteCount, rowsPerStep: $0, bytesPerStep: scaleRow)
-    }
-    let codeRows = RowLayout(
-      rowByteCount: columns * found.codeType.bitWidth / 8, byteCount: codes.byteCount)
-    var layouts = [codeRows, rows ?? RowLayout(wholeByteCount: scales.byteCount)]
     var parts = [found.codes, found.scales]
-    if let factor = found.factor {
-      parts.append(factor.index)
-      layouts.append(RowLayout(wholeByteCount: 4))
-    }
+    if let factor = found.factor { parts.append(factor.index) }
     return GatheredTensor(
       info: TensorInfo(name: found.name, shape: shape, encoding: .scaled(encoding)), parts: parts,
-      layouts: layouts)
+      layouts: encoding.parts(of: shape).map(\.rows))
   }
 
   /// Throws `unsupported` if the weight is more than the product of codes and scales.

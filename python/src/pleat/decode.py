@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .encodings import BLOCK_SIZES, Blocks, Encoding, Groups, Plain, row_shape
+from .encodings import BLOCK_SIZES, TYPE_BITS, Blocks, Encoding, Groups, Plain, Scaled, row_shape
 from .error import PleatError
 
 # The plain types that numpy has; floating-point numbers become float32.
@@ -36,6 +36,8 @@ def decode(encoding: Encoding, shape: tuple[int, ...], stored: dict[str, np.ndar
         return _decode_plain(encoding.type, stored["values"]).reshape(shape)
     if isinstance(encoding, Blocks):
         return _decode_blocks(encoding.type, shape, stored["blocks"])
+    if isinstance(encoding, Scaled):
+        return _decode_scaled(encoding, shape, stored)
     return _decode_groups(encoding, shape, stored)
 
 
@@ -109,6 +111,79 @@ def _decode_groups(
             numbers += offsets[part]
         values[part] = numbers
     return values.reshape(shape)
+
+
+# The bits of exponents and mantissas of small floating-point types, as the OCP Microscaling
+# Formats specification 1.0 defines them.
+_SMALL_FLOATS = {"F4": (2, 1), "F6_E2M3": (2, 3), "F8_E4M3": (4, 3), "F8_E5M2": (5, 2)}
+
+
+def _numbers(type: str) -> np.ndarray:
+    """The numbers of all codes of a type of at most 8 bits, as float32."""
+    codes = np.arange(1 << TYPE_BITS[type])
+    if type == "I8":
+        return codes.astype(np.uint8).view(np.int8).astype(np.float32)
+    if type == "F8_E8M0":
+        return np.append(np.exp2(codes[:-1] - 127.0), np.nan).astype(np.float32)
+    exponent_bits, mantissa_bits = _SMALL_FLOATS[type]
+    exponent = codes >> mantissa_bits & (1 << exponent_bits) - 1
+    mantissa = (codes & (1 << mantissa_bits) - 1) / (1 << mantissa_bits)
+    # Without an exponent, numbers are subnormal.
+    least = 2.0 - (1 << (exponent_bits - 1))
+    scale = np.exp2(np.where(exponent > 0, exponent - 1.0, 0.0) + least)
+    numbers = (mantissa + (exponent > 0)) * scale
+    half = 1 << exponent_bits + mantissa_bits
+    magnitudes = codes & half - 1
+    if type == "F8_E4M3":
+        numbers[magnitudes == 0x7F] = np.nan
+    elif type == "F8_E5M2":
+        numbers[magnitudes >= 0x7C] = np.nan
+        numbers[magnitudes == 0x7C] = np.inf
+    return np.where(codes < half, numbers, -numbers).astype(np.float32)
+
+
+def _decode_scaled(
+    encoding: Scaled, shape: tuple[int, ...], stored: dict[str, np.ndarray]
+) -> np.ndarray:
+    rows, columns = row_shape(shape)
+    down, across = encoding.tile_counts(shape)
+    scales = _tile_scales(encoding, stored).reshape(down, across)
+    numbers = stored["table"].view("<f4") if encoding.has_table else _numbers(encoding.codes)
+    codes = stored["codes"].reshape(rows, -1)
+    width = encoding.tile_columns or columns
+    values = np.empty((rows, columns), np.float32)
+    step = max(1, _CHUNK // columns)
+    for start in range(0, rows, step):
+        chunk = codes[start : start + step]
+        if encoding.has_table:
+            chunk = np.stack([chunk >> 4, chunk & 15], -1).reshape(len(chunk), columns)
+        else:
+            chunk = unpack_codes(chunk, encoding.bits, columns)
+        tiles = np.arange(start, start + len(chunk)) // (encoding.tile_rows or rows)
+        part = values[start : start + step]
+        # Each operation rounds to float32 on its own, as in the format.
+        np.multiply(numbers[chunk], scales[tiles].repeat(width, 1)[:, :columns], out=part)
+        if encoding.factor == "largestCode":
+            part *= np.float32(1 / 127)
+    return values.reshape(shape)
+
+
+def _tile_scales(encoding: Scaled, stored: dict[str, np.ndarray]) -> np.ndarray:
+    """The scales of all tiles, with the factor of the tensor."""
+    if encoding.nested_block is not None:
+        codes = stored["scales"]
+        outer = stored["outerScales"].view("<f4").repeat(encoding.nested_block)[: len(codes)]
+        scales = stored["scaleTable"].view("<f4")[codes] * outer
+        return scales + np.float32(encoding.nested_offset)
+    if encoding.scales in ("F8_E4M3", "F8_E8M0"):
+        scales = _numbers(encoding.scales)[stored["scales"]]
+    else:
+        scales = as_float32(encoding.scales, stored["scales"])
+    if encoding.factor == "multiplier":
+        return scales * stored["factor"].view("<f4")
+    if encoding.factor == "divisor":
+        return scales / stored["factor"].view("<f4")
+    return scales
 
 
 def _decode_blocks(type: str, shape: tuple[int, ...], data: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from .encodings import Encoding, parse_encoding
 from .error import PleatError, located
 from .parts import COUNT_LIMIT, Part, is_count, parse_part
 
-FEATURES = ("zstd", "ggml-blocks", "companion-folders")
+FEATURES = ("zstd", "ggml-blocks", "scaled-codes", "companion-folders")
 HEADER_LIMIT = 100_000_000
 TENSOR_LIMIT = 2_000_000
 NESTING_LIMIT = 64
