@@ -97,7 +97,9 @@ class PleatFile:
         demand(data[:8] == MAGIC, "not a pleat file")
         demand(len(data) >= PREAMBLE, "shorter than a preamble")
         major, _, header_crc, offset, length, total = struct.unpack_from("<HHIQQQ", data, 8)
-        demand(struct.unpack_from("<I", data, 60)[0] == crc32c(data[:60]), "the preamble's checksum")
+        demand(
+            struct.unpack_from("<I", data, 60)[0] == crc32c(data[:60]), "the preamble's checksum"
+        )
         demand(major == 1, f"version {major}")
         demand(total == len(data), f"expected {total} bytes, found {len(data)}")
         demand(PREAMBLE <= offset and offset + length == total, "the header is not at the end")
@@ -148,7 +150,9 @@ class PleatFile:
         for name, part in self.parts():
             stored = b"".join(self.data[begin:end] for begin, end in stretches_of(name, part))
             found = f"{crc32c(stored):08x}"
-            demand(found == part["crc32c"].lower(), f"{name}: checksum {part['crc32c']}, is {found}")
+            demand(
+                found == part["crc32c"].lower(), f"{name}: checksum {part['crc32c']}, is {found}"
+            )
             if "frames" in part:
                 self.bytes_of(part)
         self.metadata  # noqa: B018
@@ -342,6 +346,8 @@ def scaled_lengths(name: str, shape: list[int], encoding: dict) -> dict[str, int
     demand(not across, f"{name}: tiles cross matrices")
     scales, factor = encoding.get("scales"), encoding.get("factor", "none")
     demand(type(factor) is str and factor in FACTORS, f"{name}: factor {factor}")
+    one_tile = len(shape) > 2 and "tileRows" not in encoding
+    demand(factor not in ("multiplier", "divisor") or not one_tile, f"{name}: factor of a stack")
     demand(encoding.get("decoded") in ("F16", "BF16", "F32"), f"{name}: decoded")
     integers = encoding.get("codes") == "I8" and scales == "F32"
     demand(factor != "largestCode" or integers, f"{name}: largestCode")
@@ -360,7 +366,7 @@ def scaled_lengths(name: str, shape: list[int], encoding: dict) -> dict[str, int
     tiles = -(-columns // tile[1]) * (-(-rows // tile[0]) if "tileRows" in encoding else 1)
     lengths = {"codes": rows * columns * bits // 8, "scales": tiles * TYPE_BITS[scales] // 8}
     if factor in ("multiplier", "divisor"):
-        lengths["factor"] = 4
+        lengths["factor"] = 4 * int(np.prod(shape[:-2]))
     if table is not None:
         lengths["table"] = 64
     if nested is not None:
@@ -477,10 +483,10 @@ def scaled_floats(shape: list[int], encoding: dict, parts: dict[str, bytes]) -> 
         scales = floats(parts["scales"], encoding["scales"])
     else:
         scales = small_floats(encoding["scales"])[np.frombuffer(parts["scales"], np.uint8)]
-    if factor == "multiplier":
-        scales = scales * floats(parts["factor"], "F32")
-    elif factor == "divisor":
-        scales = scales / floats(parts["factor"], "F32")
+    if factor in ("multiplier", "divisor"):
+        factors = floats(parts["factor"], "F32")[:, None]
+        scales = scales.reshape(len(factors), -1)
+        scales = scales * factors if factor == "multiplier" else scales / factors
     tile_of_row = np.arange(rows) // encoding["tileRows"] if "tileRows" in encoding else 0
     tile_of_column = np.arange(columns) // width
     row_scales = np.broadcast_to(scales.reshape(-1, across)[tile_of_row], (rows, across))

@@ -20,6 +20,8 @@ package struct TensorPlacement: Sendable, Hashable {
   package var shape: Shape?
   /// Whether the runtime reads it in groups.
   package var groups = Groups.allowed
+  /// Why the runtime does not multiply it by the factor of its blocks; nil if it does.
+  package var ignoredFactor: String?
   /// Why the runtime cannot read it in any form; nil if it can.
   package var refusal: String?
 

@@ -44,8 +44,10 @@ public struct ScaledCodes: Sendable, Hashable {
   public var tileRows: Int?
   /// The number of columns of a tile, of which the last one may have fewer; nil for all columns.
   public var tileColumns: Int?
-  /// The factor of all scales.
+  /// The factor of all scales; one for each matrix of a stack.
   public var factor: Factor
+  /// Whether codes and scales stand together, in the blocks that llama.cpp has for NVFP4.
+  public var isInBlocks: Bool
   /// The type that weights are decoded to unless another one is asked for: that of the other
   /// weights of the model.
   public var decoded: ScalarType
@@ -53,7 +55,8 @@ public struct ScaledCodes: Sendable, Hashable {
   /// Creates a description; see the properties.
   public init(
     codes: ScalarType, table: String? = nil, scales: ScalarType, nesting: Nesting? = nil,
-    tileRows: Int?, tileColumns: Int?, factor: Factor = .none, decoded: ScalarType = .bf16
+    tileRows: Int?, tileColumns: Int?, factor: Factor = .none, isInBlocks: Bool = false,
+    decoded: ScalarType = .bf16
   ) {
     self.codes = codes
     self.table = table
@@ -62,6 +65,7 @@ public struct ScaledCodes: Sendable, Hashable {
     self.tileRows = tileRows
     self.tileColumns = tileColumns
     self.factor = factor
+    self.isInBlocks = isInBlocks
     self.decoded = decoded
   }
 }
@@ -71,10 +75,23 @@ extension ScaledCodes {
   package static let mxfp4 = ScaledCodes(
     codes: .f4, scales: .f8e8m0, tileRows: 1, tileColumns: 32)
 
+  /// NVFP4 with a factor of all scales, or without.
+  package static func nvfp4(_ factor: Factor, isInBlocks: Bool = false) -> ScaledCodes {
+    ScaledCodes(
+      codes: .f4, scales: .f8e4m3, tileRows: 1, tileColumns: 16, factor: factor,
+      isInBlocks: isInBlocks)
+  }
+
   /// Whether they are MXFP4: codes of four bits, and a power of two for each 32 columns.
-  package var isMXFP4: Bool {
-    codes == .f4 && table == nil && scales == .f8e8m0 && nesting == nil && tileRows == 1
-      && tileColumns == 32 && factor == .none
+  package var isMXFP4: Bool { hasForm(of: .mxfp4) && factor == .none }
+
+  /// Whether they are NVFP4: codes of four bits, and a scale of eight bits for each 16 columns.
+  package var isNVFP4: Bool { hasForm(of: .nvfp4(.none)) && factor != .largestCode }
+
+  /// Whether codes, scales and tiles are the same, regardless of factors and layouts.
+  private func hasForm(of other: ScaledCodes) -> Bool {
+    codes == other.codes && table == nil && scales == other.scales && nesting == nil
+      && tileRows == other.tileRows && tileColumns == other.tileColumns
   }
 }
 

@@ -74,7 +74,8 @@ extension Model {
       readGroups(parts, firstRow: units.lowerBound, into: rows)
       rows.decodeAll(into: &values)
     case .scaled(let codes):
-      ScaledRows(codes, columnCount: partition.elementsPerUnit)?
+      ScaledRows(
+        codes, columnCount: partition.elementsPerUnit, layouts: partition.layouts)?
         .decode(parts, rows: units, into: &values)
     case .plain, .foreign:
       let count = units.count * partition.elementsPerUnit

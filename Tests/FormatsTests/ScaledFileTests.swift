@@ -45,7 +45,7 @@ import Weights
     // Copied into another file, with and without compression, they stay the same.
     for compresses in [false, true] {
       let copy = try Rewriting.convert(
-        path, to: scratch.path("copy.pleat"), .pleat, compresses: compresses)
+        path, to: scratch.path("copy-\(compresses).pleat"), .pleat, compresses: compresses)
       let again = try Model.open(copy)
       #expect(again.catalog.tensors == model.catalog.tensors)
       #expect(try again.partBytes(of: 0) == model.partBytes(of: 0))

@@ -38,8 +38,10 @@ extension Model {
       return values
     }
     if case .scaled(let codes) = info.encoding {
-      ScaledRows(codes, columnCount: info.shape.columnCount)?
-        .decode(parts, rows: 0..<info.shape.rowCount, into: &values)
+      ScaledRows(
+        codes, columnCount: info.shape.columnCount, layouts: codes.parts(of: info.shape).map(\.rows)
+      )?
+      .decode(parts, rows: 0..<info.shape.rowCount, into: &values)
       return values
     }
     guard let decoder = RowDecoder(info.encoding) else { return nil }

@@ -134,7 +134,8 @@ def test_files_of_the_converter_come_back(pleat, made, tmp_path):
     expected = {name: tensor.float() for name, tensor in source.state_dict().items()}
     for type, stated in {"f16": "float16", "bf16": "bfloat16"}.items():
         out = tmp_path / type
-        pleat.run("convert", theirs[type], "--to", "safetensors", "-o", out)
+        donor = ["--config-from", made.folder] if type == "f16" else []
+        pleat.run("convert", theirs[type], "--to", "safetensors", *donor, "-o", out)
         assert json.loads((out / "config.json").read_text())["dtype"] == stated
         for name, tensor in load(out)[0].state_dict().items():
             own = named(expected, name)
@@ -261,6 +262,81 @@ def test_other_metadata_is_refused_with_its_key(pleat, tinylm_f16_gguf, tmp_path
 def test_a_copy_of_the_metadata_is_no_reason_to_refuse(pleat, tinylm_f16_gguf, tmp_path):
     path = gguf_files.edited(tinylm_f16_gguf, tmp_path / "same.gguf", {})
     pleat.run("convert", path, "--to", "safetensors", "-o", tmp_path / "out")
+
+
+# The config of a folder
+
+
+def stretched(folder: Path, tinylm: Path) -> Path:
+    """tinylm with rotary angles of a kind that the metadata does not name."""
+    folder.mkdir()
+    for file in tinylm.iterdir():
+        (folder / file.name).symlink_to(file)
+    path = folder / "config.json"
+    scaling = {
+        "rope_type": "llama3",
+        "factor": 8.0,
+        "low_freq_factor": 2.0,
+        "high_freq_factor": 3.0,
+        "original_max_position_embeddings": 48,
+    }
+    config = json.loads(path.read_text()) | {"rope_scaling": scaling, "comment": "own"}
+    path.unlink()
+    path.write_text(json.dumps(config))
+    return folder
+
+
+def test_a_config_states_what_the_metadata_does_not(pleat, tinylm, tmp_path):
+    source, path, out = (
+        stretched(tmp_path / "source", tinylm),
+        tmp_path / "model.gguf",
+        tmp_path / "out",
+    )
+    pleat.run("convert", source, "--to", "gguf", "--dtype", "F32", "-o", path)
+    command = ["convert", path, "--to", "safetensors", "-o", out]
+    result = pleat.attempt(*command)
+    assert result.returncode == 69 and "--config-from FOLDER" in result.stderr
+    pleat.run(*command, "--config-from", source)
+    config = json.loads((out / "config.json").read_text())
+    assert config["comment"] == "own" and config["rope_scaling"]["low_freq_factor"] == 2.0
+    expected, found = (logits(load(folder)[0]) for folder in (source, out))
+    assert torch.allclose(found, expected, rtol=0, atol=EXACT)
+    assert "worst 0 at" in pleat.run("verify", out, "--against", path)
+
+
+WRONG = {
+    "num_hidden_layers": 5,
+    "rms_norm_eps": 1e-3,
+    "vocab_size": 1000,
+    "model_type": "qwen2",
+    "rope_scaling": {
+        "rope_type": "llama3",
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64,
+    },
+}
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_the_config_of_another_model_is_refused(pleat, tinylm, tinylm_f16_gguf, tmp_path, key):
+    config = json.loads((tinylm / "config.json").read_text())
+    donor, out = tmp_path / "donor", tmp_path / "out"
+    donor.mkdir()
+    (donor / "config.json").write_text(json.dumps(config | {key: WRONG[key]}))
+    command = ["convert", tinylm_f16_gguf, "--to", "safetensors", "--config-from", donor]
+    result = pleat.attempt(*command, "-o", out)
+    assert result.returncode == 65 and not out.exists()
+    assert "config" in result.stderr and "expected" in result.stderr
+
+
+@pytest.mark.parametrize("to", ["safetensors", "gguf"])
+def test_a_config_is_for_folders_made_of_gguf(pleat, tinylm, tinylm_f16_gguf, tmp_path, to):
+    source = tinylm if to == "safetensors" else tinylm_f16_gguf
+    command = ["convert", source, "--to", to, "--config-from", tinylm, "-o", tmp_path / "out"]
+    result = pleat.attempt(*command)
+    assert result.returncode == 64 and "leave --config-from out" in result.stderr
 
 
 # A real model with a real tokenizer: SmolLM2-135M-Instruct in Q4_1

@@ -108,16 +108,6 @@ import Testing
     }
   }
 
-  @Test("README.md and CHANGELOG.md state how many model types become GGUF")
-  func modelTypeCount() throws {
-    let count = Architectures.all.flatMap(\.modelTypes).count
-    for document in ["README.md", "CHANGELOG.md"] {
-      let bytes = try Files.bytes(of: Fixtures.repository + "/" + document)
-      let words = String(decoding: bytes, as: UTF8.self).split { $0 == " " || $0 == "\n" }
-      #expect(words.joined(separator: " ").contains(" \(count) model types"), "\(document)")
-    }
-  }
-
   @Test("the documents state the number of model types", arguments: ["README.md", "CHANGELOG.md"])
   func modelTypeCount(document: String) throws {
     let bytes = try Files.bytes(of: Fixtures.repository + "/" + document)

@@ -2,6 +2,7 @@ import Pleat
 import TensorModel
 import TestSupport
 import Testing
+import Weights
 
 /// Weights with a scale in a tensor of its own, as llama.cpp's converter writes NVFP4.
 @Suite struct ScaleTensorTests {
@@ -17,20 +18,35 @@ import Testing
     return options
   }
 
-  /// A model with a weight of 2 rows and 64 columns, and with one number beside it.
+  /// Two blocks of NVFP4: each has 4 scales, then 64 codes.
+  private static var blocks: [UInt8] {
+    var random = Seeded(611)
+    return (0..<2).flatMap { _ in
+      (0..<4).map { _ in UInt8.random(in: 0...0x7E, using: &random) } + random.bytes(32)
+    }
+  }
+
+  /// A model with a weight of 2 rows and 64 columns, and with the number 0.75 beside it.
   private func model(
-    _ name: String, typeNumber: UInt32, beside scale: String,
+    _ name: String, typeNumber: UInt32, beside scale: String?,
     metadata: [(String, String)] = [("general.architecture", "llama")]
   ) throws -> Model {
-    var random = Seeded(611)
+    var random = Seeded(614)
     let isPlain = typeNumber == Self.f16
-    let bytes = isPlain ? Numbers.f16(random.weights(128)) : random.bytes(72)
-    let tensors: [(Toy, typeNumber: UInt32)] = [
-      (Toy(name, .u8, [2, 64], bytes: bytes), typeNumber),
-      (Toy(scale, .f32, [1], seed: 612), 0),
+    let bytes = isPlain ? Numbers.f16(random.weights(128)) : Self.blocks
+    var tensors: [(Toy, typeNumber: UInt32)] = [
+      (Toy(name, .u8, [2, 64], bytes: bytes), typeNumber)
     ]
+    if let scale {
+      tensors.append((Toy(scale, .f32, [1], bytes: Numbers.bytes([0.75], .f32)), 0))
+    }
     let file = ToyFiles.gguf(tensors, metadata: metadata)
-    return try Model.open(try folder.scratch.write(file, as: "base.gguf"))
+    return try Model.open(try folder.scratch.write(file, as: "\(scale ?? "none").gguf"))
+  }
+
+  private func values(of model: Model) throws -> [Float] {
+    let reader = WeightReader(model: model)
+    return try reader.values(of: try #require(reader.tensor(0)), rows: 0..<2)
   }
 
   private func convert(
@@ -47,28 +63,56 @@ import Testing
   }
 
   @Test(
-    "NVFP4 is not decoded without its scale, whatever the format",
+    "NVFP4 is decoded with its scale, whatever the format",
     arguments: ["out.safetensors", "out.gguf", "out.pleat"], ["blk.0.ffn_up", "output"])
   func decoding(target: String, module: String) throws {
-    let model = try model(
-      "\(module).weight", typeNumber: Self.nvfp4, beside: "\(module).scale")
-    let error = Laws.error { () throws(ModelError) in
-      try convert(model, to: target, decodingTo: .f32)
-    }
-    #expect(error?.kind == .unsupported && error?.tensor == "\(module).weight")
-    #expect(error?.expected == "no \(module).scale" && error?.found == "NVFP4")
+    let alone = try model("\(module).weight", typeNumber: Self.nvfp4, beside: nil)
+    // Three quarters of a scale of four binary digits are exact.
+    let expected = try values(of: alone).map { $0 * 0.75 }
+    let model = try model("\(module).weight", typeNumber: Self.nvfp4, beside: "\(module).scale")
+    #expect(model.catalog.tensors.map(\.name) == ["\(module).weight"])
+    #expect(try values(of: model) == expected)
+    let decoded = try convert(model, to: target, decodingTo: .f32)
+    #expect(decoded.catalog.tensors.map(\.encoding) == [.plain(.f32)])
+    #expect(try values(of: decoded) == expected)
   }
 
   @Test("NVFP4 is copied with its scale, also through a pleat file") func copying() throws {
     let model = try model(
       "blk.0.ffn_up.weight", typeNumber: Self.nvfp4, beside: "blk.0.ffn_up.scale")
     let packed = try convert(model, to: "out.pleat")
-    let error = Laws.error { () throws(ModelError) in
-      try convert(packed, to: "out.safetensors")
-    }
-    #expect(error?.tensor == "blk.0.ffn_up.weight" && error?.found == "NVFP4")
+    #expect(packed.catalog.tensors[0].encoding == .scaled(.nvfp4(.multiplier)))
+    #expect(try values(of: packed) == values(of: model))
     let copy = try convert(packed, to: "out.gguf")
     #expect(try Files.bytes(of: copy.path) == Files.bytes(of: model.path))
+  }
+
+  @Test("a stack has a scale for each matrix") func stacks() throws {
+    let blocks = Toy("blk.0.ffn_up_exps.weight", .u8, [2, 1, 64], bytes: Self.blocks)
+    let scales = Toy("blk.0.ffn_up_exps.scale", .f32, [2], bytes: Numbers.bytes([0.5, 0.75], .f32))
+    let metadata = [("general.architecture", "llama")]
+    let file = ToyFiles.gguf([(blocks, Self.nvfp4), (scales, 0)], metadata: metadata)
+    let model = try Model.open(try folder.scratch.write(file, as: "stack.gguf"))
+    let alone = try self.model("blk.0.ffn_up.weight", typeNumber: Self.nvfp4, beside: nil)
+    let expected = zip(try values(of: alone), 0...).map { $0 * ($1 < 64 ? 0.5 : 0.75) }
+    #expect(try values(of: model) == expected)
+    let packed = try convert(model, to: "out.pleat")
+    #expect(try values(of: packed) == expected)
+    let copy = try convert(packed, to: "out.gguf")
+    #expect(try Files.bytes(of: copy.path) == Files.bytes(of: model.path))
+  }
+
+  @Test("a scale of another type or shape is malformed", arguments: [[2], [1, 1]])
+  func wrongScales(shape: [Int]) throws {
+    let blocks = Toy("blk.0.ffn_up.weight", .u8, [2, 64], bytes: Self.blocks)
+    let count = shape.reduce(1, *)
+    let bytes = Numbers.bytes(Array(repeating: 0.75, count: count), .f32)
+    let scales = Toy("blk.0.ffn_up.scale", .f32, shape, bytes: bytes)
+    let file = ToyFiles.gguf(
+      [(blocks, Self.nvfp4), (scales, 0)], metadata: [("general.architecture", "llama")])
+    let path = try folder.scratch.write(file, as: "wrong.gguf")
+    let error = Laws.error { () throws(ModelError) in try Model.open(path) }
+    #expect(error?.kind == .malformed && error?.tensor == "blk.0.ffn_up.scale")
   }
 
   @Test(
@@ -81,23 +125,22 @@ import Testing
     #expect(Set(decoded.catalog.tensors.map(\.name)) == ["blk.0.ffn_up.weight", scale])
   }
 
-  @Test("an adapter is not folded into a weight with a scale", arguments: [f16, nvfp4])
-  func folding(typeNumber: UInt32) throws {
+  @Test("an adapter is not folded into plain numbers with a scale") func folding() throws {
     let model = try model(
-      "blk.0.ffn_up.weight", typeNumber: typeNumber, beside: "blk.0.ffn_up.scale")
-    let options = typeNumber == Self.f16 ? FoldOptions() : Self.dequantizing
-    let result = try folder.error(
-      [try lora("blk.0.ffn_up")], into: model, to: "out.gguf", options)
+      "blk.0.ffn_up.weight", typeNumber: Self.f16, beside: "blk.0.ffn_up.scale")
+    let result = try folder.error([try lora("blk.0.ffn_up")], into: model, to: "out.gguf")
     #expect(result.error?.kind == .unsupported && result.isClean)
     #expect(result.error?.what.contains("multiplies by blk.0.ffn_up.scale") == true)
   }
 
-  @Test("NVFP4 without a scale takes an adapter when it is decoded") func foldingWithout() throws {
-    let model = try model(
-      "blk.0.ffn_up.weight", typeNumber: Self.nvfp4, beside: "output_norm.weight")
+  @Test(
+    "NVFP4 takes an adapter when it is decoded", arguments: ["blk.0.ffn_up.scale", nil])
+  func foldingIntoBlocks(scale: String?) throws {
+    let model = try model("blk.0.ffn_up.weight", typeNumber: Self.nvfp4, beside: scale)
     let result = try folder.fold(
       [try lora("blk.0.ffn_up")], into: model, to: "out.gguf", Self.dequantizing)
     #expect(result.report.total.codeCount == 0)
-    #expect(result.model.catalog.tensors[0].encoding == .plain(.f16))
+    #expect(
+      result.model.catalog.tensors.map(\.encoding) == [.plain(scale == nil ? .f16 : .bf16)])
   }
 }

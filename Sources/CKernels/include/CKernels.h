@@ -54,14 +54,19 @@ void pleat_awq_unpack(pleat_instructions set, const void *words, ptrdiff_t dista
 void pleat_awq_pack(pleat_instructions set, const uint8_t *codes, ptrdiff_t rows,
                     ptrdiff_t columns, void *words, ptrdiff_t distance);
 
-/* mxfp4.c: blocks of MXFP4 in llama.cpp: an exponent, then 16 bytes, of which byte j holds the
-   codes j and j + 16. Packed codes are 16 bytes a block too, of which byte j holds the codes 2j and
-   2j + 1. The first code is in the low half of its byte. */
+/* fp4_blocks.c: blocks of llama.cpp. MXFP4: a scale, then a run of 32 codes. NVFP4: four scales, then
+   four runs of 16 codes. Byte j of a run of n codes holds the codes j and j + n / 2. Packed codes
+   have the same runs, of which byte j holds the codes 2j and 2j + 1. The first code is in the low
+   half of its byte. A scale is a byte. */
 
-void pleat_mxfp4_join(pleat_instructions set, const uint8_t *codes, const uint8_t *exponents,
+void pleat_mxfp4_join(pleat_instructions set, const uint8_t *codes, const uint8_t *scales,
                       ptrdiff_t block_count, uint8_t *blocks);
 void pleat_mxfp4_split(pleat_instructions set, const uint8_t *blocks, ptrdiff_t block_count,
-                       uint8_t *codes, uint8_t *exponents);
+                       uint8_t *codes, uint8_t *scales);
+void pleat_nvfp4_join(pleat_instructions set, const uint8_t *codes, const uint8_t *scales,
+                      ptrdiff_t block_count, uint8_t *blocks);
+void pleat_nvfp4_split(pleat_instructions set, const uint8_t *blocks, ptrdiff_t block_count,
+                       uint8_t *codes, uint8_t *scales);
 
 /* group.c, mlx.c, zero_point.c: groups follow one another. There is one scale, bias or zero per
    group. Scales and biases are rounded to the format; zeros are integers. Encoders return -1 on

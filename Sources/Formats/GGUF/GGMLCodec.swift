@@ -23,7 +23,8 @@ package struct GGMLCodec: WeightCodec {
       return GGMLType.holding(encoding) == nil
         ? .refused("gguf has no type \(type.name)") : .exact
     case .scaled(let codes):
-      return .refused("no gguf type holds \(codes.name) with scales of tiles")
+      return codes.isInBlocks
+        ? .exact : .refused("no gguf type holds \(codes.name) with scales of tiles")
     case .grouped(let grouping):
       guard !grouping.isScattered else {
         return .refused("gguf supports only groups of neighbouring columns, found \(grouping)")
@@ -45,6 +46,7 @@ package struct GGMLCodec: WeightCodec {
   }
 
   package func parts(of info: TensorInfo) -> [StoredTensor] {
+    if case .scaled(let codes) = info.encoding { return BlockFactors.parts(of: info, codes) }
     guard case .grouped(let grouping) = info.encoding, let type = blockType(for: grouping) else {
       return plainParts(of: info)
     }
@@ -56,11 +58,15 @@ package struct GGMLCodec: WeightCodec {
     ]
   }
 
-  package func gather(_ stored: StoredContents) -> [GatheredTensor] {
-    stored.tensors.enumerated().map { index, tensor in
-      var info = TensorInfo(name: tensor.name, shape: tensor.shape, encoding: tensor.encoding)
-      if let grouping = Self.grouping(of: tensor.encoding) { info.encoding = .grouped(grouping) }
-      return GatheredTensor(info: info, parts: [index])
+  package func gather(_ stored: StoredContents) throws(ModelError) -> [GatheredTensor] {
+    let weights = try BlockFactors.weights(in: stored)
+    return stored.gathered(weights).map { gathered in
+      guard gathered.parts.count == 1 else { return gathered }
+      var gathered = gathered
+      if let grouping = Self.grouping(of: gathered.info.encoding) {
+        gathered.info.encoding = .grouped(grouping)
+      }
+      return gathered
     }
   }
 

@@ -26,9 +26,12 @@ package enum GGUFFileType {
     if let number = plainNumbers[type] { return number }
     let mixes = Mix.all.filter { $0.base.name == type }
     let same = mixes.first { $0.fileType == current }
-    return
-      (same ?? mixes.first { $0.name == type } ?? mixes.first { $0.name == type + "_M" }
-      ?? mixes.first)?.fileType
+    let mix =
+      same ?? mixes.first { $0.name == type } ?? mixes.first { $0.name == type + "_M" }
+      ?? mixes.first
+    // Blocks that Pleat only rearranges.
+    return mix?.fileType
+      ?? (current == nil ? Mix.unwritten.first { $0.name == type }?.fileType : nil)
   }
 
   /// Updates the metadata of a GGUF model whose weights get other types.

@@ -180,7 +180,8 @@ package struct MLXCodec: WeightCodec {
 extension ScaledCodes {
   /// The mode of MLX with these codes and scales; nil if there is none.
   var mlxMode: String? {
-    guard table == nil, nesting == nil, factor == .none, tileRows == 1 else { return nil }
+    guard table == nil, nesting == nil, factor == .none, !isInBlocks, tileRows == 1
+    else { return nil }
     return switch (codes, scales, tileColumns) {
     case (.f4, .f8e8m0, 32): "mxfp4"
     case (.f4, .f8e4m3, 16): "nvfp4"

@@ -8,6 +8,9 @@ package struct PleatFileCodec: WeightCodec {
   package init() {}
 
   package func admission(of encoding: Encoding) -> Admission {
+    if case .scaled(let codes) = encoding, codes.isInBlocks {
+      return .refused("pleat stores codes and scales apart")
+    }
     guard case .grouped(let grouping) = encoding else { return .exact }
     guard !grouping.isScattered else {
       return .refused("pleat supports only groups of neighbouring columns, found \(grouping)")

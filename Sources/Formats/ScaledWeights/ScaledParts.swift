@@ -12,10 +12,16 @@ package struct ScaledPart: Sendable, Hashable {
 extension ScaledCodes {
   /// The parts of a weight of some shape, in order: codes, scales, and what both need.
   ///
-  /// The factor of a tensor, or a table of codes, belongs to the weight as a whole. Scales that are
-  /// quantized themselves have scales and a table of their own.
+  /// A table of codes, or the factor of a matrix, belongs to the weight as a whole. Matrices of a
+  /// stack have a factor each. Scales that are quantized themselves have scales and a table of their
+  /// own. Codes and scales in blocks are one part.
   package func parts(of shape: Shape) -> [ScaledPart] {
     let (rowCount, columns) = (shape.rowCount, shape.columnCount)
+    if isInBlocks {
+      let row = columns / BlockType.nvfp4.elementCount * BlockType.nvfp4.byteCount
+      let blocks = RowLayout(rowByteCount: row, byteCount: rowCount * row)
+      return [ScaledPart(role: .blocks, rows: blocks), factorPart(of: shape)]
+    }
     let width = tileColumns ?? max(1, columns)
     let scalesInRow = (columns + width - 1) / width
     let scaleRow = scalesInRow * scales.bitWidth / 8
@@ -39,7 +45,7 @@ extension ScaledCodes {
     func whole(_ role: PartRole, _ count: Int) {
       parts.append(ScaledPart(role: role, rows: RowLayout(wholeByteCount: 4 * count)))
     }
-    if factor == .multiplier || factor == .divisor { whole(.factor, 1) }
+    if factor == .multiplier || factor == .divisor { parts.append(factorPart(of: shape)) }
     if table != nil { whole(.table, 16) }
     if let nesting {
       // Rows are read together until their scales fill blocks.
@@ -56,11 +62,27 @@ extension ScaledCodes {
     return parts
   }
 
+  private func factorPart(of shape: Shape) -> ScaledPart {
+    let rank = shape.rank
+    guard rank > 2 else { return ScaledPart(role: .factor, rows: RowLayout(wholeByteCount: 4)) }
+    let matrixRows = shape.dimensions[rank - 2]
+    let count = shape.rowCount / max(1, matrixRows)
+    return ScaledPart(
+      role: .factor,
+      rows: RowLayout(
+        stripeCount: 1, stripeByteCount: 4 * count, rowsPerStep: max(1, matrixRows),
+        bytesPerStep: 4))
+  }
+
   /// Whether tiles, blocks and types fit a weight of some shape, so that Pleat can decode it.
   ///
   /// Weights that `ScaledWeights` finds do.
   package func fits(_ shape: Shape) -> Bool {
     let (rowCount, columns) = (shape.rowCount, shape.columnCount)
+    if isInBlocks {
+      return shape.rank >= 2 && shape.elementCount > 0 && isNVFP4 && factor == .multiplier
+        && columns % BlockType.nvfp4.elementCount == 0
+    }
     guard shape.rank >= 2, shape.elementCount > 0, columns * bitWidth % 8 == 0,
       table != nil ? codes == .u8 : Self.codeTypes.contains(codes),
       nesting != nil ? scales == .u8 : Self.scaleTypes.contains(scales),
@@ -70,6 +92,8 @@ extension ScaledCodes {
     // A tile does not cross from one matrix of a stack to the next.
     let matrixRows = shape.dimensions[shape.rank - 2]
     if let tileRows, shape.rank > 2, matrixRows % tileRows != 0 { return false }
+    let hasOwn = factor == .multiplier || factor == .divisor
+    if hasOwn, shape.rank > 2, tileRows == nil { return false }
     if factor == .largestCode, codes != .i8 || scales != .f32 { return false }
     guard table != nil || nesting != nil else { return true }
     // Blocks of codes with a table, or of scales, are runs of a row.

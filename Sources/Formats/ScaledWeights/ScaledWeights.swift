@@ -197,10 +197,13 @@ package struct ScaledWeights {
     }
     if let factor = found.factor {
       let tensor = stored[factor.index]
-      guard tensor.encoding == .plain(.f32), tensor.shape.elementCount == 1 else {
+      let count = extents.dropLast(2).reduce(1, *)
+      guard tensor.encoding == .plain(.f32), tensor.shape.elementCount == count,
+        count == 1 || tile.rows != nil
+      else {
         throw ModelError(
-          .unsupported, "the tensor does not hold one scale for the whole weight",
-          tensor: tensor.name, expected: "F32, one number",
+          .unsupported, "the tensor does not hold one scale for each matrix of the weight",
+          tensor: tensor.name, expected: "F32, \(count == 1 ? "one number" : "\(count) numbers")",
           found: "\(tensor.encoding), \(tensor.shape)")
       }
     }

@@ -116,7 +116,13 @@ struct Counterparts {
     let own = Set(tensors.map { ExactName($0.name) })
     let others = model.catalog.tensors.map { ExactName($0.name) }.filter { !own.contains($0) }
     if reference.isGGUF, !model.isGGUF, !others.isEmpty {
-      return try reference.checkpointTranslation(of: tensors)
+      do throws(ModelError) {
+        return try reference.checkpointTranslation(of: tensors)
+      } catch {
+        // Its metadata may not tell what the config of the model does.
+        guard let config = try model.configuration() else { throw error }
+        return try reference.checkpointTranslation(of: tensors, config: config)
+      }
     }
     let isMLX = model.format.usesMLXNames || model.catalog.metadata["format"]?.text == "mlx"
     guard !others.isEmpty || isMLX,

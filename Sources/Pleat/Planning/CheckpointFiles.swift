@@ -1,3 +1,4 @@
+internal import Architectures
 internal import Bytes
 internal import Formats
 internal import TensorModel
@@ -7,21 +8,20 @@ extension Model {
   /// The files beside the weights of a checkpoint that is made from this llama.cpp model.
   ///
   /// - Parameters:
+  ///   - donor: The config to take; nil to make one from the metadata.
   ///   - tokenizer: Whether the files of the tokenizer are among them.
   ///   - notes: Receives notes for the user.
   /// - Returns: `config.json`, `generation_config.json` and the files of the tokenizer.
   /// - Throws: `unsupported` for a model or a tokenizer that these files cannot describe, and
   ///   `malformed` for metadata that is missing or invalid.
   func checkpointFiles(
-    tokenizer: Bool, _ notes: inout [String]
+    config donor: ConfigDonor?, tokenizer: Bool, _ notes: inout [String]
   ) throws(ModelError) -> [CompanionPlan] {
     let metadata = catalog.metadata
-    let config = try checkpointTranslation(of: catalog.tensors).config
-    let ids = GenerationConfig.tokenIDs(metadata)
-    var files = [
-      CompanionPlan("config.json", .object((config.members ?? []) + ids))
-    ]
-    if let generation = GenerationConfig.document(metadata) {
+    let config = try checkpointTranslation(of: catalog.tensors, config: donor?.config).config
+    let ids = JSONValue.object(GenerationConfig.tokenIDs(metadata))
+    var files = [CompanionPlan("config.json", ids.overridden(by: config))]
+    if let generation = donor?.generation ?? GenerationConfig.document(metadata) {
       files.append(CompanionPlan("generation_config.json", generation))
     }
     guard tokenizer else { return files }

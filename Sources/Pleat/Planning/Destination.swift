@@ -18,6 +18,8 @@ public struct Destination: Sendable {
   public var preTokenizer: String?
   /// A tokenizer that replaces that of the model.
   public var tokenizerDonor: TokenizerDonor?
+  /// The config of the checkpoint that a GGUF model becomes; nil to make one from its metadata.
+  public var configDonor: ConfigDonor?
   /// The paths of files that the run reads besides models, such as its recipe; the output replaces
   /// none of them.
   public var otherInputs: [String] = []

@@ -42,7 +42,8 @@ extension Model {
     for destination: Destination, of tensors: [TensorInfo], _ output: OutputTokenizer
   ) throws(ModelError) -> (any Translation)? {
     if becomesCheckpoint(in: destination) {
-      let translation = try checkpointTranslation(of: tensors)
+      let translation = try checkpointTranslation(
+        of: tensors, config: destination.configDonor?.config)
       guard destination.format.usesMLXNames else { return translation }
       return try mlxTranslation(after: translation, of: tensors, output)
     }
@@ -97,12 +98,14 @@ extension Model {
 
   /// The translation of a llama.cpp model to the names of Hugging Face.
   ///
-  /// Throws `unsupported` and `malformed` for a model that cannot be translated.
+  /// Without a config one is made from the metadata. Throws `unsupported` and `malformed` for a model
+  /// that cannot be translated, and `mismatch` for a config that states something else.
   func checkpointTranslation(
-    of tensors: [TensorInfo]
+    of tensors: [TensorInfo], config: JSONValue? = nil
   ) throws(ModelError) -> CheckpointTranslation {
     do throws(ModelError) {
-      return try CheckpointTranslation(tensors, catalog.metadata, numbers: numbers(of: tensors))
+      return try CheckpointTranslation(
+        tensors, catalog.metadata, config: config, numbers: numbers(of: tensors))
     } catch {
       throw error.located(file: path)
     }

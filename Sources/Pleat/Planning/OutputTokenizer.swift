@@ -45,7 +45,13 @@ struct OutputTokenizer {
     companions = model.companionCopies
     let becomesCheckpoint = model.becomesCheckpoint(in: destination)
     if becomesCheckpoint {
-      companions = try model.checkpointFiles(tokenizer: destination.tokenizerDonor == nil, &notes)
+      companions = try model.checkpointFiles(
+        config: destination.configDonor, tokenizer: destination.tokenizerDonor == nil, &notes)
+    } else if destination.configDonor != nil {
+      throw ModelError(
+        .usage, "--config-from is only for a gguf model that becomes a folder",
+        found: "\(model.format.name) to \(destination.format.name)",
+        hint: "leave --config-from out")
     }
     holdsCompanions = (!model.isGGUF || becomesCheckpoint) && destination.holdsCompanions
     isStored = holdsCompanions || model.storesTokenizerAsMetadata(in: destination.format)

@@ -1,13 +1,12 @@
-internal import Kernels
 internal import TensorModel
 internal import Weights
 
 /// The tensors by which llama.cpp multiplies the products of other weights.
 ///
-/// `blk.0.attn_q.scale` belongs to `blk.0.attn_q.weight`: one number, or one for each expert.
-/// llama.cpp's converter writes it for weights in NVFP4 whose scale is not 1. The functions
-/// `build_lora_mm` and `build_lora_mm_id` of src/llama-graph.cpp multiply by it before they add an
-/// adapter.
+/// `blk.0.attn_q.scale` belongs to `blk.0.attn_q.weight`: one number, or one for each expert. Those
+/// of weights in NVFP4 are parts of these (`BlockFactors`); others are tensors of their own. The
+/// functions `build_lora_mm` and `build_lora_mm_id` of src/llama-graph.cpp multiply by them before
+/// they add an adapter.
 struct ScaleTensors {
   private let names: Set<ExactName>
 
@@ -17,25 +16,16 @@ struct ScaleTensors {
     names = Set(tensors.lazy.map(\.name).filter { $0.hasSuffix(".scale") }.map { ExactName($0) })
   }
 
-  /// Checks that the numbers of a weight can be used without its scale.
-  ///
-  /// Throws `unsupported` if they are decoded from NVFP4, or if adapters change them.
+  /// Throws `unsupported` if adapters change a weight that has one.
   func check(_ wish: TensorWish) throws(ModelError) {
     let suffix = "weight"
-    guard !names.isEmpty, wish.source.name.hasSuffix(".\(suffix)") else { return }
-    let scale = wish.source.name.dropLast(suffix.count) + "scale"
-    guard names.contains(ExactName(String(scale))) else { return }
-    if wish.transform.foldsAdapters {
-      throw ModelError(
-        .unsupported, "an adapter changes a weight whose products llama.cpp multiplies by \(scale)",
-        tensor: wish.source.name, hint: "fold into the checkpoint that the file was made from")
-    }
-    guard case .encode = wish.transform, wish.source.encoding == BlockType.nvfp4.encoding else {
-      return
-    }
+    guard !names.isEmpty, wish.transform.foldsAdapters,
+      wish.source.name.hasSuffix(".\(suffix)"),
+      case let scale = wish.source.name.dropLast(suffix.count) + "scale",
+      names.contains(ExactName(String(scale)))
+    else { return }
     throw ModelError(
-      .unsupported, "the numbers of the weight need its scale, which Pleat does not apply",
-      tensor: wish.source.name, expected: "no \(scale)", found: "\(wish.source.encoding)",
-      hint: "convert the checkpoint that the file was made from, or keep the blocks")
+      .unsupported, "an adapter changes a weight whose products llama.cpp multiplies by \(scale)",
+      tensor: wish.source.name, hint: "fold into the checkpoint that the file was made from")
   }
 }

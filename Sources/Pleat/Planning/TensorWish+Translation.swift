@@ -48,6 +48,7 @@ extension TensorWish {
         tensor: source.name, hint: foldingHint(runtime))
     }
     try wish.checkGroups(placement.groups)
+    wish.checkFactor(placement.ignoredFactor)
     if placement.addend != 0 { try wish.add(placement.addend, for: runtime) }
     if let shape = placement.shape { try wish.reshape(to: shape, for: runtime) }
     return wish
@@ -127,6 +128,13 @@ extension TensorWish {
       target.encoding = .plain(grouping.parameters)
       reason += ", but \(why)"
     }
+  }
+
+  /// Makes blocks with a factor plain numbers if the runtime ignores the factor.
+  private mutating func checkFactor(_ ignored: String?) {
+    guard let ignored, case .scaled(let codes) = target.encoding, codes.isInBlocks else { return }
+    retype(to: codes.decoded)
+    reason = ignored
   }
 
   // MARK: - Stored tensors

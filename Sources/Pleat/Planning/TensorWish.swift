@@ -63,15 +63,10 @@ package struct TensorWish: Sendable {
     self.init(source, to: .grouped(grouping), .regroup(grouping, offsetMoves: []), reason)
   }
 
-  /// Creates a wish for MXFP4 in the other of its two layouts; nil if the format has none for it.
+  /// Creates a wish for MXFP4 or NVFP4 in the other of its two layouts; nil if the format has none
+  /// for it.
   package init?(rearranging source: TensorInfo, for format: Format, _ reason: String) {
-    let encoding: Encoding
-    switch source.encoding {
-    case .scaled(let codes) where codes.isMXFP4: encoding = BlockType.mxfp4.encoding
-    case BlockType.mxfp4.encoding: encoding = .scaled(.mxfp4)
-    default: return nil
-    }
-    guard format.carries(encoding) == .exact else { return nil }
+    guard let encoding = source.otherLayout, format.carries(encoding) == .exact else { return nil }
     self.init(source, to: encoding, .rearrange, reason)
   }
 
@@ -95,4 +90,25 @@ package struct TensorWish: Sendable {
 
   /// The action for reports.
   package var action: Action { transform.action(on: source.encoding) }
+}
+
+extension TensorInfo {
+  /// The encoding with the same codes and scales, in blocks of llama.cpp or apart; nil if there is
+  /// none.
+  fileprivate var otherLayout: Encoding? {
+    switch encoding {
+    case .scaled(let codes) where codes.isMXFP4: return BlockType.mxfp4.encoding
+    case BlockType.mxfp4.encoding: return .scaled(.mxfp4)
+    case BlockType.nvfp4.encoding: return .scaled(.nvfp4(.none))
+    case .scaled(let codes) where codes.isNVFP4:
+      var other = codes
+      other.isInBlocks.toggle()
+      if codes.isInBlocks { return .scaled(other) }
+      guard shape.columnCount % BlockType.nvfp4.elementCount == 0 else { return nil }
+      // Blocks have factors that multiply.
+      other.factor = .multiplier
+      return codes.factor == .none ? BlockType.nvfp4.encoding : .scaled(other)
+    default: return nil
+    }
+  }
 }

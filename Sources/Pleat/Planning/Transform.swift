@@ -12,7 +12,8 @@ package enum Transform: Sendable {
   ///
   /// Adapters with pooled inputs change the offsets.
   case regroup(Grouping, offsetMoves: [PairedChange])
-  /// Codes and scales keep their values, and their bytes are arranged anew: MXFP4 in blocks, or not.
+  /// Codes and scales keep their values, and their bytes are arranged anew: MXFP4 and NVFP4 in
+  /// blocks, or not. A factor that divides becomes one that multiplies.
   case rearrange
   /// Blocks keep their codes and scales, and adapters with pooled inputs change the minima.
   case moveMinima([PairedChange])

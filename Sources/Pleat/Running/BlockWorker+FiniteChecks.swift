@@ -80,13 +80,6 @@ extension BlockWorker {
     }
   }
 
-  /// Throws `malformed` if an exponent of MXFP4 is 255, for which runtimes compute other numbers.
-  func checkExponents(_ exponents: [UInt8], _ units: Range<Int>) throws(ModelError) {
-    guard let index = exponents.firstIndex(of: .max) else { return }
-    let row = index / max(1, exponents.count / max(1, units.count))
-    throw Self.damaged("a scale", .nan, "row \(units.lowerBound + row)")
-  }
-
   /// Throws `malformed` if a number of the source in `values` is not finite.
   func checkFiniteSource(_ job: TensorJob, firstRow: Int) throws(ModelError) {
     guard let index = Self.nonFinite(values) else { return }
@@ -104,7 +97,7 @@ extension BlockWorker {
     "row \(index / columns), column \(index % columns)"
   }
 
-  private static func damaged(_ what: String, _ value: Float, _ position: String) -> ModelError {
+  static func damaged(_ what: String, _ value: Float, _ position: String) -> ModelError {
     ModelError(
       .malformed, "\(what) is not finite", expected: "a finite number",
       found: "\(value) in \(position)",

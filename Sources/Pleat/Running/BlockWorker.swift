@@ -121,7 +121,7 @@ final class BlockWorker {
   /// The buffers of the previous block, resized for this block and filled by `fill`.
   ///
   /// Their old contents are overwritten completely.
-  private func filledTarget(
+  func filledTarget(
     _ job: TensorJob, _ units: Range<Int>, _ fill: (inout [[UInt8]]) throws(ModelError) -> Void
   ) throws(ModelError) -> [[UInt8]] {
     // While the property is empty, the buffers have one owner and are filled without a copy.
@@ -264,30 +264,6 @@ final class BlockWorker {
         }
       }
       codec.write(rows, into: &target, firstRow: tile.lowerBound)
-    }
-  }
-
-  /// The bytes of MXFP4 in the other of its two layouts.
-  private func rearranged(
-    _ job: TensorJob, _ units: Range<Int>
-  ) throws(ModelError) -> [[UInt8]] {
-    let first = source[0]
-    if job.source.isScaled {
-      let exponents = source[1]
-      try checkExponents(exponents, units)
-      return try filledTarget(job, units) { (target) throws(ModelError) in
-        target[0].change(target[0].indices) {
-          MXFP4Blocks.join(codes: first.span, exponents: exponents.span, into: &$0)
-        }
-      }
-    }
-    return try filledTarget(job, units) { (target) throws(ModelError) in
-      var (codes, exponents) = (target[0], target[1])
-      var codeSpan = codes.mutableSpan
-      var exponentSpan = exponents.mutableSpan
-      MXFP4Blocks.split(first.span, codes: &codeSpan, exponents: &exponentSpan)
-      try checkExponents(exponents, units)
-      (target[0], target[1]) = (codes, exponents)
     }
   }
 

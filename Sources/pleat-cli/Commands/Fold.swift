@@ -79,7 +79,7 @@ struct Fold: ParsableCommand {
     var to: String?
 
     @OptionGroup
-    var tokenizer: TokenizerOptions
+    var companions: CompanionOptions
   }
 
   @OptionGroup(title: "Output")
@@ -112,7 +112,7 @@ struct Fold: ParsableCommand {
       folding.adapters.isEmpty
       ? try AdapterOptions.all(in: base) : try folding.uses(in: base)
     let plan = try Plan.folding(
-      uses, into: base, to: try output.tokenizer.applied(to: destination), options: options)
+      uses, into: base, to: try output.companions.applied(to: destination), options: options)
     try WritingJob(
       verb: "fold", plan: plan, output: output.writing, console: consoleOptions.console)()
   }

@@ -14,7 +14,7 @@ struct OutputOptions: ParsableArguments {
   var to: String?
 
   @OptionGroup
-  var tokenizer: TokenizerOptions
+  var companions: CompanionOptions
 
   /// The names of all formats, each with its summary in parentheses.
   static let formats = Formats.all.map { "\($0.name) (\($0.summary))" }.joined(separator: ", ")
@@ -36,8 +36,9 @@ struct OutputOptions: ParsableArguments {
   var modelOptions: [String] {
     [
       ("--shard", writing.shard != nil), ("--compress", writing.compress),
-      ("--resume", writing.resume), ("--tokenizer-pre", tokenizer.tokenizerPre != nil),
-      ("--tokenizer-from", tokenizer.tokenizerFrom != nil),
+      ("--resume", writing.resume), ("--tokenizer-pre", companions.tokenizerPre != nil),
+      ("--tokenizer-from", companions.tokenizerFrom != nil),
+      ("--config-from", companions.configFrom != nil),
     ].filter(\.1).map(\.0)
   }
 
@@ -48,6 +49,6 @@ struct OutputOptions: ParsableArguments {
     guard let name = to ?? Formats.suggested(byPath: writing.output)?.name else {
       throw ModelError(.usage, Self.missingFormat)
     }
-    return try tokenizer.applied(to: try writing.destination(formatNamed: name))
+    return try companions.applied(to: try writing.destination(formatNamed: name))
   }
 }

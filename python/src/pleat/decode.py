@@ -169,7 +169,7 @@ def _decode_scaled(
 
 
 def _tile_scales(encoding: Scaled, stored: dict[str, np.ndarray]) -> np.ndarray:
-    """The scales of all tiles, with the factor of the tensor."""
+    """The scales of all tiles, with the factors of the matrices."""
     if encoding.nested_block is not None:
         codes = stored["scales"]
         outer = stored["outerScales"].view("<f4").repeat(encoding.nested_block)[: len(codes)]
@@ -179,11 +179,11 @@ def _tile_scales(encoding: Scaled, stored: dict[str, np.ndarray]) -> np.ndarray:
         scales = _numbers(encoding.scales)[stored["scales"]]
     else:
         scales = as_float32(encoding.scales, stored["scales"])
-    if encoding.factor == "multiplier":
-        return scales * stored["factor"].view("<f4")
-    if encoding.factor == "divisor":
-        return scales / stored["factor"].view("<f4")
-    return scales
+    if encoding.factor not in ("multiplier", "divisor"):
+        return scales
+    factors = stored["factor"].view("<f4")[:, None]
+    scales = scales.reshape(len(factors), -1)
+    return scales * factors if encoding.factor == "multiplier" else scales / factors
 
 
 def _decode_blocks(type: str, shape: tuple[int, ...], data: np.ndarray) -> np.ndarray:

@@ -190,7 +190,7 @@ class Scaled:
             "scales": tiles * TYPE_BITS[self.scales] // 8,
         }
         if self.factor in ("multiplier", "divisor"):
-            lengths["factor"] = 4
+            lengths["factor"] = 4 * math.prod(shape[:-2])
         if self.has_table:
             lengths["table"] = 64
         if self.nested_block is not None:
@@ -209,7 +209,7 @@ class Scaled:
         if width is not None and (not 1 <= width <= columns or width * self.bits % 8):
             return False
         if not self.has_table:
-            return True
+            return height is not None or len(shape) == 2 or self.factor in ("none", "largestCode")
         in_rows = height == 1 and width is not None and columns % width == 0
         return in_rows and self.factor == "none"
 

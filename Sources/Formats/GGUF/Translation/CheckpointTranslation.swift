@@ -17,25 +17,26 @@ package struct CheckpointTranslation: Translation {
   private let parameters: Hyperparameters
 
   /// Tensors that follow from a config.
-  private static let factors = ["rope_freqs", "rope_factors_long", "rope_factors_short"]
+  static let factors = ["rope_freqs", "rope_factors_long", "rope_factors_short"]
   private static let weight = ".weight"
-  private static let hint =
-    "a single file, such as -o model.safetensors, keeps the names of llama.cpp"
+  static let hint = "a single file, such as -o model.safetensors, keeps the names of llama.cpp"
+  private static let configHint =
+    "--config-from FOLDER takes the config of the checkpoint that the file was made from; " + hint
 
   /// Plans the translation of a llama.cpp model.
   ///
   /// - Parameters:
   ///   - tensors: The tensors.
   ///   - metadata: The metadata.
+  ///   - config: The `config.json` to take; nil to make one from the metadata.
   ///   - numbers: Reads a tensor of F32 numbers by its index.
   /// - Throws: `unsupported` for an architecture, a tensor or a value that no config has that Pleat
-  ///   can write; `malformed` for metadata that is missing or invalid, and what `numbers` throws.
+  ///   can write; `mismatch` for a given config that states something else than the metadata;
+  ///   `malformed` for metadata that is missing or invalid, and what `numbers` throws.
   package init(
-    _ tensors: [TensorInfo], _ metadata: Metadata,
+    _ tensors: [TensorInfo], _ metadata: Metadata, config given: JSONValue? = nil,
     numbers: (Int) throws(ModelError) -> [Float]
   ) throws(ModelError) {
-    architecture = try Self.architecture(metadata)
-    parameters = try Hyperparameters(metadata, architecture)
     guard let table = tensors.first(where: { $0.name == TensorNames.ggufEmbeddings }) else {
       throw ModelError(
         .malformed, "the model has no token embeddings", expected: TensorNames.ggufEmbeddings)
@@ -49,10 +50,25 @@ package struct CheckpointTranslation: Translation {
       }
       contents.factors[name] = try numbers(index)
     }
-    config = try CheckpointConfig(parameters, architecture).document(contents)
+    if let given {
+      let stated = try GivenConfig(given, metadata, contents)
+      (architecture, parameters, config) = (
+        stated.architecture, stated.parameters, stated.document
+      )
+    } else {
+      architecture = try Self.architecture(metadata)
+      do throws(ModelError) {
+        parameters = try Hyperparameters(metadata, architecture)
+        config = try CheckpointConfig(parameters, architecture).document(contents)
+      } catch {
+        var error = error
+        error.hint = error.hint ?? Self.configHint
+        throw error
+      }
+    }
     additions = try LayerNumbers.tensors(
       of: metadata, architecture, layerCount: parameters.layerCount)
-    try checkConfig(metadata, tokenCount: contents.tokenCount)
+    try checkConfig(metadata, tokenCount: contents.tokenCount, isGiven: given != nil)
     for tensor in tensors { placements.append(try placement(of: tensor)) }
     try checkTensors(tensors, tokenCount: contents.tokenCount)
   }
@@ -61,10 +77,15 @@ package struct CheckpointTranslation: Translation {
 
   /// The architecture whose model type the checkpoint gets.
   ///
-  /// Throws `unsupported` if transformers has no class for it, or Pleat does not know it.
-  private static func architecture(_ metadata: Metadata) throws(ModelError) -> Architecture {
+  /// `type` is the model type that a given config states. Throws `unsupported` if transformers has no
+  /// class for it, or Pleat does not know it.
+  static func architecture(
+    _ metadata: Metadata, type: String? = nil
+  ) throws(ModelError) -> Architecture {
     let name = metadata["general.architecture"]?.text ?? ""
-    let all = Architectures.all.filter { $0.ggufName == name && $0.className != nil }
+    let all = Architectures.all.filter {
+      $0.ggufName == name && $0.className != nil && type.map($0.modelTypes.contains) ?? true
+    }
     let hasExperts = metadata["\(name).expert_count"]?.integer ?? 0 > 0
     let slides = metadata["\(name).attention.sliding_window"]?.integer ?? 0 > 0
     let found = all.count > 1 ? all.filter { ($0.experts != nil) == hasExperts } : all
@@ -107,8 +128,12 @@ package struct CheckpointTranslation: Translation {
 
   /// Checks that the config leads to the metadata that it was made from.
   ///
-  /// Throws `unsupported` for a key with another value, and for one that the config does not state.
-  private func checkConfig(_ metadata: Metadata, tokenCount: Int) throws(ModelError) {
+  /// `isGiven` is whether the user named the config. Throws `unsupported`, or then `mismatch`, for a
+  /// key with another value, and for one that the config does not state.
+  private func checkConfig(
+    _ metadata: Metadata, tokenCount: Int, isGiven: Bool
+  ) throws(ModelError) {
+    let config = architecture.withUsualKeys(config)
     let read = try Hyperparameters(config, architecture, tokenCount: tokenCount)
     _ = try architecture.checkExpressible(config, read)
     let written = GGUFHyperparameters.metadata(of: read, architecture)
@@ -120,11 +145,17 @@ package struct CheckpointTranslation: Translation {
       } else if isImplied(key, entry.value, read, tokenCount) {
         continue
       }
+      let expected = written[entry.key].map { "\($0)" }
+      guard !isGiven else {
+        throw ModelError(
+          .mismatch, "the config of --config-from states something else than the metadata",
+          tensor: entry.key, expected: "\(entry.value)", found: expected ?? "no such key",
+          hint: GivenConfig.hint)
+      }
       throw ModelError(
         .unsupported, "no config of \(architecture.modelTypes[0]) states what the metadata does",
-        tensor: entry.key, expected: written[entry.key].map { "\($0)" } ?? "no such key",
-        found: "\(entry.value)",
-        hint: Self.hint)
+        tensor: entry.key, expected: expected ?? "no such key", found: "\(entry.value)",
+        hint: Self.configHint)
     }
   }
 

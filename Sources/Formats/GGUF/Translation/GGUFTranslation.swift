@@ -74,6 +74,7 @@ package struct GGUFTranslation: Translation {
     GGUFFileType.addVersion(to: &metadata)
     self.metadata = metadata
     try translate(tensors, architecture, parameters, checks, tokenCount: tokenCount)
+    markIgnoredFactors(tensors, architecture)
     try addFactors(parameters)
     try addPositions(tensors, architecture, parameters, numbers)
     try checkIsInvertible(tensors)
@@ -185,6 +186,23 @@ package struct GGUFTranslation: Translation {
           .malformed, "two tensors become one in llama.cpp", tensor: tensor.name,
           expected: "one tensor for \(translated.name)", found: "\(other) and \(tensor.name)")
       }
+    }
+  }
+
+  /// Marks the weights in NVFP4 whose factors llama.cpp does not multiply by.
+  private mutating func markIgnoredFactors(
+    _ tensors: [TensorInfo], _ architecture: Architecture
+  ) {
+    guard tensors.contains(where: { $0.scaled?.isNVFP4 ?? false }) else { return }
+    // llama.cpp would multiply a bias, too, and ends the program instead.
+    let hasBias = placements.contains { placement in
+      placement.map { $0.name.contains(".ffn_") && $0.name.hasSuffix(".bias") } ?? false
+    }
+    for index in placements.indices where tensors[index].scaled?.isNVFP4 ?? false {
+      guard let name = placements[index]?.name,
+        !architecture.multipliesByFactor(name, hasFeedForwardBias: hasBias)
+      else { continue }
+      placements[index]?.ignoredFactor = "llama.cpp ignores the factor of the tensor"
     }
   }
 

@@ -1,8 +1,8 @@
 internal import ArgumentParser
 internal import Pleat
 
-/// The options for the tokenizer of the output.
-struct TokenizerOptions: ParsableArguments {
+/// The options for what stands beside the weights of the output: its tokenizer and its config.
+struct CompanionOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       """
@@ -21,14 +21,27 @@ struct TokenizerOptions: ParsableArguments {
     completion: .file())
   var tokenizerFrom: String?
 
+  @Option(
+    help: ArgumentHelp(
+      """
+      For a gguf model that becomes a folder: use config.json and generation_config.json of this \
+      folder, which may state what the metadata does not. (default: made from the metadata)
+      """,
+      valueName: "folder"),
+    completion: .directory)
+  var configFrom: String?
+
   /// Returns the destination with these options applied.
   ///
-  /// Throws what opening the path of `--tokenizer-from` throws.
+  /// Throws what opening the paths of the options throws.
   func applied(to destination: Destination) throws(ModelError) -> Destination {
     var destination = destination
     destination.preTokenizer = tokenizerPre
     destination.tokenizerDonor = try tokenizerFrom.map { (path) throws(ModelError) in
       try TokenizerDonor.open(path)
+    }
+    destination.configDonor = try configFrom.map { (path) throws(ModelError) in
+      try ConfigDonor.open(path)
     }
     return destination
   }
