@@ -44,6 +44,11 @@ def load(folder: Path, dtype=mx.float32) -> Transformerlike:
     return Transformerlike(model)
 
 
+def remapped(type: str) -> str:
+    """The name of the module that mlx_lm has for a model type, if it has one."""
+    return mlx_lm.utils.MODEL_REMAPPING.get(type, type)
+
+
 def arrays(folder: Path) -> dict[str, mx.array]:
     tensors = {}
     for path in folder.glob("*.safetensors"):

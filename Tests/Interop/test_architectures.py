@@ -1,5 +1,6 @@
 """Hugging Face checkpoints converted to GGUF, against the converter and runtime of llama.cpp."""
 
+import importlib.util
 import json
 import shutil
 from dataclasses import dataclass
@@ -72,6 +73,42 @@ def model(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param.name)
     yield Made(request.param, architectures.make(request.param, folder))
     shutil.rmtree(folder)
+
+
+# In mlx-lm
+
+# What Pleat does not write for mlx-lm, and the reason that it gives.
+MLX_REFUSED = {
+    "internlm3": "head_dim",
+    "glm": "partial_rotary_factor",
+    "ernie4_5-moe": "mlx-lm chooses experts without it",
+    "solar-open": "rope_scaling",
+    "deepseek2-lite": "rope_scaling",
+}
+# It computes longer texts only as transformers does; it needs a layer with full attention.
+MLX_OTHER = ("phi3-longrope", "phi4-mini", "gemma3-pictures")
+
+
+def test_mlx_lm_computes_the_same(pleat, model):
+    mlx_models = pytest.importorskip("mlx_models")
+    out = model.folder.parent / "mlx"
+    result = pleat.attempt("convert", model.folder, "--to", "mlx", "--dtype", "F32", "-o", out)
+    if model.case.name in MLX_REFUSED:
+        assert result.returncode == 69 and MLX_REFUSED[model.case.name] in result.stderr
+        return
+    assert result.returncode == 0
+    type = json.loads((model.folder / "config.json").read_text())["model_type"]
+    type = mlx_models.remapped(type)
+    # That of olmo needs another package, and reads the tensors of older checkpoints.
+    if type == "olmo" or importlib.util.find_spec(f"mlx_lm.models.{type}") is None:
+        assert "mlx-lm has no model type" in result.stderr
+        return
+    if model.case.name in MLX_OTHER:
+        return
+    rows = architectures.tokens(24)
+    found = mlx_models.load(out)(torch.from_numpy(rows)).logits.numpy()
+    # Windows are longer. With F32 weights only the order of sums differs, and GELU.
+    assert np.abs(found - architectures.logits(model.folder, rows)).max() < GELU_BY_TABLE
 
 
 # Against the converter

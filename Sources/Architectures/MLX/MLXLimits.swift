@@ -79,7 +79,7 @@ package enum MLXLimits {
     MLXLimit(["gemma2"], "attn_logit_softcapping", expected: "a number") {
       $0["attn_logit_softcapping"] == .null ? "null" : nil
     },
-    MLXLimit(["olmo", "olmoe"], "clip_qkv", only: []),
+    MLXLimit(["olmoe"], "clip_qkv", only: []),
     MLXLimit(["phi"], "qk_layernorm", only: [false]),
 
     // Sizes.
@@ -88,6 +88,13 @@ package enum MLXLimits {
         return nil
       }
       return inner == 4 * width ? nil : "\(inner)"
+    },
+
+    MLXLimit(["internlm3"], "head_dim", expected: "hidden_size / num_attention_heads") {
+      guard let size = $0["head_dim"]?.int, let width = $0["hidden_size"]?.int,
+        let count = $0["num_attention_heads"]?.int
+      else { return nil }
+      return size * count == width ? nil : "\(size)"
     },
 
     // Biases.

@@ -4,6 +4,8 @@ package enum MLXModelTypes {
   package static func contains(_ type: String) -> Bool { all.contains(type) }
 
   /// The files in `mlx_lm/models` of mlx-lm 0.32.2, and the keys of its `MODEL_REMAPPING`.
+  ///
+  /// Not `olmo`, whose file needs another package and reads the tensors of older checkpoints.
   private static let all: Set<String> = [
     "afm7", "afmoe", "apertus", "baichuan_m1", "bailing_hybrid", "bailing_moe",
     "bailing_moe_linear", "bailing_moe_v3", "bitnet", "cohere", "cohere2", "dbrx", "deepseek",
@@ -18,7 +20,7 @@ package enum MLXModelTypes {
     "llama", "llama4", "llama4_text", "llava", "longcat_flash", "longcat_flash_ngram", "mamba",
     "mamba2", "mellum", "mimo", "mimo_v2_flash", "minicpm", "minicpm3", "minimax", "minimax_m2",
     "minimax_m3_vl", "ministral3", "mistral", "mistral3", "mistral4", "mixtral", "muse_glimmer",
-    "muse_spark", "nanbeige", "nanochat", "nemotron", "nemotron-nas", "nemotron_h", "olmo",
+    "muse_spark", "nanbeige", "nanochat", "nemotron", "nemotron-nas", "nemotron_h",
     "olmo2", "olmo3", "olmo_hybrid", "olmoe", "openelm", "phi", "phi-msft", "phi3", "phi3small",
     "phimoe", "phixtral", "pixtral", "plamo", "plamo2", "plamo3", "prism_hadamard_qwen35", "qwen",
     "qwen2", "qwen2_5_vl", "qwen2_moe", "qwen2_vl", "qwen3", "qwen3_5", "qwen3_5_moe",

@@ -4,9 +4,12 @@ extension MLXNames {
     MLXNames(
       modelTypes: [
         "qwen2_moe", "qwen3_moe", "qwen3_5_moe", "olmoe", "deepseek", "deepseek_v2", "glm4_moe",
-        "solar_open", "ernie4_5_moe", "exaone_moe", "hunyuan", "mellum", "mimo_v2_flash",
+        "solar_open", "exaone_moe", "hunyuan", "mellum", "mimo_v2_flash",
       ],
       rules: switches),
+    MLXNames(
+      modelTypes: ["ernie4_5_moe"], rules: switches,
+      refused: [Exclusion("e_score_correction_bias", "mlx-lm chooses experts without it")]),
     MLXNames(
       modelTypes: ["qwen3_vl_moe"], rules: switches, mayStoreTransposed: true),
     MLXNames(

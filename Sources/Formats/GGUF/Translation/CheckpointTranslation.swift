@@ -28,7 +28,7 @@ package struct CheckpointTranslation: Translation {
   /// - Parameters:
   ///   - tensors: The tensors.
   ///   - metadata: The metadata.
-  ///   - config: The `config.json` to take; nil to make one from the metadata.
+  ///   - given: The `config.json` to take; nil to make one from the metadata.
   ///   - numbers: Reads a tensor of F32 numbers by its index.
   /// - Throws: `unsupported` for an architecture, a tensor or a value that no config has that Pleat
   ///   can write; `mismatch` for a given config that states something else than the metadata;
