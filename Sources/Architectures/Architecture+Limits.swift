@@ -14,16 +14,20 @@ extension Architecture {
     _ config: JSONValue, _ parameters: Hyperparameters
   ) throws(ModelError) -> [String] {
     let values = ConfigValues(config: config)
-    if let layers = values["per_layer_config"]?.members, !layers.isEmpty {
+    if variedLayers?.hasFullHeads != true, let layers = values["per_layer_config"]?.members,
+      !layers.isEmpty
+    {
       throw refusal("per_layer_config", "the same config for all layers", "\(layers.count) others")
     }
-    if let value = values["use_bidirectional_attention"], value != false {
-      throw refusal("use_bidirectional_attention", "false", JSONWriter.text(value))
+    let bidirectional = values["use_bidirectional_attention"] ?? false
+    guard bidirectional == false || traits.bidirectionalKinds.contains(bidirectional) else {
+      throw refusal("use_bidirectional_attention", "false", JSONWriter.text(bidirectional))
     }
     for limit in traits.tensorLimits + traits.limits {
       try limit.check(config, modelType: modelTypes[0], runtime: "llama.cpp")
     }
     try checkHeads(values, parameters)
+    try checkSharing(parameters)
     try checkCaps(config)
     try checkBiases(values)
     var notes = try [checkActivation(values)].compactMap { $0 }
@@ -69,6 +73,24 @@ extension Architecture {
     throw refusal(
       "query_pre_attn_scalar",
       "\(computed), \(isByWidth ? "hidden_size / num_attention_heads" : "head_dim")", "\(stated)")
+  }
+
+  /// Throws `unsupported` if the last layers do not use the keys and values of the layers that
+  /// llama.cpp takes them from.
+  ///
+  /// Those are the last two layers before them: one with sliding attention, then one with full
+  /// attention.
+  private func checkSharing(_ parameters: Hyperparameters) throws(ModelError) {
+    guard let varied = parameters.varied, varied.sharedCount > 0 else { return }
+    let count = varied.ownCount
+    let (layers, others) = (varied.slidingLayers[..<count], varied.slidingLayers[count...])
+    let hasSources =
+      count >= 2 && (!others.contains(false) || layers.last == false)
+      && (!others.contains(true) || layers.suffix(2) == [true, false])
+    guard !hasSources else { return }
+    throw refusal(
+      "num_kv_shared_layers", "sliding_attention and full_attention in the two layers before",
+      "\(varied.sharedCount), after layer \(count - 1)")
   }
 
   private func checkCaps(_ config: JSONValue) throws(ModelError) {

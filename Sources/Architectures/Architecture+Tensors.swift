@@ -14,13 +14,20 @@ extension Architecture {
   ///   - predictionCount: The number of layers after the last one, of `predictionNames`.
   ///   - isStacked: Whether the experts of a layer are stacks.
   ///   - linearLayers: Whether each layer has linear attention; empty without such layers.
+  ///   - varied: The sizes of layers that differ; nil if all have the same.
   /// - Returns: The names, with their endings.
   package func requiredNames(
     layerCount: Int, expertCount: Int, leadingCount: Int = 0, predictionCount: Int = 0,
-    isStacked: Bool = false, linearLayers: [Bool] = []
+    isStacked: Bool = false, linearLayers: [Bool] = [], varied: VariedLayerSizes? = nil
   ) -> [String] {
     let head = CommonNames.head[0].huggingFace
-    let outside = modelNames.map(\.huggingFace).filter { $0 != head }.map { $0 + ".weight" }
+    let numbered = numberedNames.flatMap { pair in
+      (0..<VariedLayerSizes.updateCount - 1).map {
+        pair.huggingFace.replacing("*", with: "\($0)")
+      }
+    }
+    let outside = (modelNames.map(\.huggingFace).filter { $0 != head } + numbered)
+      .map { $0 + ".weight" }
     let experts = expertNames.flatMap { pair in
       (0..<expertCount).map { index in
         pair.huggingFace.split(separator: "*").joined(separator: "\(index)")
@@ -29,7 +36,6 @@ extension Architecture {
     func names(_ pairs: [NamePair], _ others: [String] = []) -> [String] {
       (pairs.map(\.huggingFace) + others).map { $0 + ".weight" }
     }
-    let common = names(layerNames)
     let complete = (isStacked ? stackNames : []) + completeNames
     let numbers = layerNumbers.map(\.huggingFace)
     let later =
@@ -39,13 +45,20 @@ extension Architecture {
     let full = names(fullNames)
     let inside = (0..<layerCount + predictionCount).flatMap { layer in
       let isLinear = layer < linearLayers.count && linearLayers[layer]
+      let common = layerNames.filter { varied?.needs($0.huggingFace, layer: layer) ?? true }
       return
-        (common + (isLinear ? linear : full) + (layer < leadingCount ? names(leadingNames) : later)
+        (names(common) + (isLinear ? linear : full)
+        + (layer < leadingCount ? names(leadingNames) : later)
         + (layer < layerCount ? [] : prediction)).map {
           "\(layerPath)\(layer).\($0)"
         }
     }
     return outside + inside
+  }
+
+  /// Whether a model with a config can have experts; false if the config says that it has none.
+  package func mayHaveExperts(_ config: JSONValue) -> Bool {
+    experts.map { $0.flag.map { config[$0] == true } ?? true } ?? false
   }
 
   /// Whether a tensor belongs to a layer that predicts several tokens, and llama.cpp has no place
@@ -70,6 +83,8 @@ extension Architecture {
     if isLinear ? fullNames.contains(where: { $0.huggingFace == stem }) : isLinearName(stem) {
       return false
     }
+    if let varied = sizes.varied, !varied.has(stem, layer: layer) { return false }
+    if sizes.experts == nil, let flag = experts?.flag, isOptional(stem, by: flag) { return false }
     if layer >= sizes.leadingCount { return !leadingNames.contains { $0.huggingFace == stem } }
     let complete = (completeNames + stackNames).map(\.huggingFace)
     return !complete.contains(stem)
@@ -79,6 +94,27 @@ extension Architecture {
   /// Whether GGUF stores a norm as it is, though it stores others plus one.
   package func keepsNorm(_ ggufName: String) -> Bool {
     normsWithoutOne.contains { ggufName.hasSuffix(".\($0).weight") }
+  }
+
+  private func isOptional(_ stem: String, by key: String) -> Bool {
+    optionalNames.contains { optional in
+      optional.key == key
+        && (optional.names.contains { $0.huggingFace == stem }
+          || optional.completeNames.contains { $0.huggingFace == stem })
+    }
+  }
+
+  /// The checkpoint names of the tensors that a model has by its config.
+  package func optionalNames(in config: JSONValue, layerCount: Int) -> [String] {
+    let stated = ConfigValues(config, self).config
+    let found = optionalNames.filter { $0.areIn(stated) }
+    let outside = found.flatMap(\.modelNames).map { $0.huggingFace + ".weight" }
+    let inside = found.flatMap { optional in
+      optional.names.map { $0.huggingFace + ".weight" }
+        + optional.completeNames.map(\.huggingFace)
+    }
+    return outside
+      + (0..<layerCount).flatMap { layer in inside.map { "\(layerPath)\(layer).\($0)" } }
   }
 
   private func isLinearName(_ stem: String) -> Bool {

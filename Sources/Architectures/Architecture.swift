@@ -59,12 +59,17 @@ package struct Architecture: Sendable {
   /// Numbers of each layer that are tensors of so many dimensions in a checkpoint, and lists in the
   /// metadata of llama.cpp.
   package var layerNumbers: [(huggingFace: String, ggufKey: String, rank: Int)] = []
+  /// Tensors outside of layers that GGUF stores as one, with `*` for their numbers from 0 on.
+  package var numberedNames: [NamePair] = []
   /// How newer versions of transformers store experts: stacks of each layer, instead of
   /// `expertNames`.
   package var stackNames: [(huggingFace: String, gguf: [String])] = []
   /// The tensors of each layer that GGUF arranges in another way; the other tables have the names of
   /// what they become.
   package var arrangements: [TensorArrangement] = []
+  /// What distinguishes layers whose tensors have sizes by their kind of attention; nil if all have
+  /// the same sizes.
+  package var variedLayers: VariedLayers?
   /// Whether a config states rotary embeddings for each kind of layer, and in no other form.
   package var statesRopeByKind = false
   /// The beginnings of names of tensors that neither llama.cpp nor transformers uses, without the
@@ -99,8 +104,15 @@ package struct Architecture: Sendable {
   package let hyperparameters: [Hyperparameters.Key]
   /// Whether llama.cpp never adds a space before a text, regardless of the tokenizer.
   package var neverAddsSpacePrefix = false
+  /// Whether llama.cpp applies the merges of a tokenizer with SentencePiece's marks for spaces.
+  package var hasMergesOfPieces = false
+  /// Whether llama.cpp gets the tokens that `generation_config.json` says are never chosen.
+  package var suppressesTokens = false
   /// What llama.cpp computes for the architecture, whatever a file states.
   package var traits = RuntimeTraits()
+  /// Whether a config means this architecture, of those with the same `model_type`; nil for the
+  /// usual one.
+  var isMeant: (@Sendable (_ config: JSONValue) -> Bool)?
   /// What distinguishes an encoder, which embeds texts; nil if models predict tokens.
   package var encoder: EncoderTraits?
 
@@ -120,10 +132,14 @@ package struct Architecture: Sendable {
     package var isStated = true
     /// The names.
     package var names: [NamePair]
+    /// The names of more such tensors, of which a checkpoint has the complete name.
+    package var completeNames: [(huggingFace: String, gguf: [String])] = []
+    /// The names of such tensors outside of layers.
+    package var modelNames: [NamePair] = []
 
-    /// Whether a model with a config has them.
+    /// Whether a model with a config has them; the number 0 stands for none.
     package func areIn(_ config: JSONValue) -> Bool {
-      (config[key]?.bool ?? (config[key]?.double != nil)) == isStated
+      (config[key]?.bool ?? (config[key]?.double ?? 0 != 0)) == isStated
     }
   }
 
@@ -154,7 +170,7 @@ package struct Architecture: Sendable {
   private func completeEntry(
     ofHuggingFaceName name: String
   ) -> (layer: Substring, pair: (huggingFace: String, gguf: [String]))? {
-    let known = completeNames + stackNames + linearNames.completeNames
+    let known = completeNames + stackNames + linearNames.completeNames + optionalCompleteNames
     guard !known.isEmpty, let (layer, rest) = place(inLayers: name),
       let pair = known.first(where: { $0.huggingFace == rest })
     else { return nil }
@@ -191,7 +207,9 @@ package struct Architecture: Sendable {
       return parts.name(layerPath, pair.huggingFace)
     }
     guard let layer = parts.layer,
-      let pair = completeNames.first(where: { $0.gguf == ["\(parts.stem).\(parts.ending)"] })
+      let pair = (completeNames + optionalCompleteNames).first(where: {
+        $0.gguf == ["\(parts.stem).\(parts.ending)"]
+      })
     else { return nil }
     return "\(layerPath)\(layer).\(pair.huggingFace)"
   }
@@ -259,6 +277,7 @@ package struct Architecture: Sendable {
     let found =
       entry(ofHuggingFaceName: name)
       ?? expertEntry(ofHuggingFaceName: name).map { ($0.parts, $0.pair) }
+      ?? numberedEntry(ofHuggingFaceName: name).map { ($0.parts, $0.pair) }
     // The layer of a number that is too large for an `Int` is beyond those of any model.
     if let (parts, pair) = found { return (parts.layer.map { Int($0) ?? .max }, pair) }
     return completeEntry(ofHuggingFaceName: name).map { layer, pair in
@@ -277,10 +296,29 @@ package struct Architecture: Sendable {
   private func expertEntry(
     ofHuggingFaceName name: String
   ) -> (parts: NameParts, pair: NamePair, index: Int)? {
-    guard !expertNames.isEmpty,
+    entry(ofHuggingFaceName: name, among: expertNames)
+  }
+
+  /// llama.cpp's name for the stack of a tensor in `numberedNames`, and the number of the tensor.
+  package func numbered(ofHuggingFaceName name: String) -> (ggufName: String, index: Int)? {
+    guard let (parts, pair, index) = numberedEntry(ofHuggingFaceName: name) else { return nil }
+    return (parts.name(Self.ggufLayers, pair.gguf), index)
+  }
+
+  private func numberedEntry(
+    ofHuggingFaceName name: String
+  ) -> (parts: NameParts, pair: NamePair, index: Int)? {
+    let found = entry(ofHuggingFaceName: name, among: numberedNames)
+    return found?.parts.layer == nil ? found : nil
+  }
+
+  private func entry(
+    ofHuggingFaceName name: String, among pairs: [NamePair]
+  ) -> (parts: NameParts, pair: NamePair, index: Int)? {
+    guard !pairs.isEmpty,
       let parts = NameParts(plainName(name)[...], layers: layerPath)
     else { return nil }
-    for pair in expertNames {
+    for pair in pairs {
       let ends = pair.huggingFace.split(separator: "*", omittingEmptySubsequences: false)
       guard ends.count == 2, parts.stem.hasPrefix(ends[0]), parts.stem.hasSuffix(ends[1]) else {
         continue
@@ -313,8 +351,15 @@ package struct Architecture: Sendable {
     }
   }
 
+  private var optionalCompleteNames: [(huggingFace: String, gguf: [String])] {
+    optionalNames.flatMap(\.completeNames)
+  }
+
   private func pair(for parts: NameParts, where matches: (NamePair) -> Bool) -> NamePair? {
-    guard parts.layer != nil else { return modelNames.first(where: matches) }
+    guard parts.layer != nil else {
+      return modelNames.first(where: matches)
+        ?? optionalNames.lazy.flatMap(\.modelNames).first(where: matches)
+    }
     if let found = layerNames.first(where: matches) ?? leadingNames.first(where: matches) {
       return found
     }

@@ -1,3 +1,5 @@
+package import Bytes
+
 /// The architectures that Pleat knows; every list of architectures is derived from this one.
 package enum Architectures {
   /// Every architecture; of those with the same name in GGUF, the most general one comes first.
@@ -10,18 +12,31 @@ package enum Architectures {
     .deepSeekV3, .glm4MoELite, .qwen35, .qwen35MoE, .qwen3Next,
     .bert, .roberta, .distilBERT, .nomicBERT, .modernBERT,
     .ministral3, .olmo, .internLM3, .solarOpen, .exaoneMoE, .afmoe, .glm, .graniteMoEShared,
-    .graniteMoEHybrid, .mellum, .apertus, .jais2,
+    .graniteMoEHybrid, .mellum, .apertus, .jais2, .gemma4, .gemma4Unified, .gemma3n,
   ]
+
+  /// Architectures that share a `model_type` with one of these, and that the config alone tells
+  /// apart.
+  package static let variants: [Architecture] = [.gemmaEmbedding]
 
   /// The architectures whose models predict tokens.
   package static let decoders = all.filter { !$0.isEncoder }
 
   /// The first architecture with a `general.architecture`; nil if Pleat knows none.
   package static func named(_ generalArchitecture: String) -> Architecture? {
-    all.first { $0.ggufName == generalArchitecture }
+    (all + variants).first { $0.ggufName == generalArchitecture }
   }
 
-  /// The architecture with a `model_type`; nil if Pleat knows none.
+  /// The architecture of a model with a config; nil if Pleat knows none.
+  package static func forConfig(_ config: JSONValue) -> Architecture? {
+    guard let type = config["model_type"]?.string else { return nil }
+    let variant = variants.first {
+      $0.modelTypes.contains(type) && $0.isMeant?(config) ?? false
+    }
+    return variant ?? forModelType(type)
+  }
+
+  /// The architecture with a `model_type`, a variant apart; nil if Pleat knows none.
   package static func forModelType(_ modelType: String) -> Architecture? {
     all.first { $0.modelTypes.contains(modelType) }
   }

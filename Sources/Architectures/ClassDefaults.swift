@@ -18,7 +18,9 @@ enum ClassDefaults {
     "qwen3": sizes(4096, 22_016, layers: 32, heads: 32, context: 32_768),
     "gemma": sizes(3072, 24_576, layers: 28, heads: 16, context: 8192),
     "gemma2": sizes(2304, 9216, layers: 26, heads: 8, 4, context: 8192),
-    "gemma3_text": gemma3, "gemma3": gemma3,
+    "gemma3_text": gemma3, "gemma3": gemma3, "gemma4": gemma4, "gemma4_text": gemma4,
+    "gemma4_unified": gemma4, "gemma4_unified_text": gemma4,
+    "gemma3n": gemma3n, "gemma3n_text": gemma3n,
     "phi3": sizes(3072, 8192, layers: 32, heads: 32, context: 4096, epsilon: 1e-5),
     "qwen2_moe": sizes(2048, 5632, layers: 24, heads: 16, context: 32_768)
       .overridden(by: [
@@ -159,6 +161,8 @@ enum ClassDefaults {
       "linear_key_head_dim": 128, "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4,
     ]
 
+  private static let gemma3n = sizes(2048, 16_384, layers: 35, heads: 8, 2, context: 32_768)
+  private static let gemma4 = sizes(2304, 9216, layers: 30, heads: 8, 4, context: 131_072)
   private static let gemma3 = sizes(2304, 9216, layers: 26, heads: 8, 4, context: 131_072)
 
   private static func sizes(

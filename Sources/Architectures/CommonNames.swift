@@ -64,6 +64,19 @@ enum CommonNames {
     ("shared_head.norm", "nextn.shared_head_norm"),
   ]
 
+  /// The inputs of all layers, which tokens have besides their embeddings.
+  static let modelInputs: NamePairs = [
+    ("model.embed_tokens_per_layer", "per_layer_token_embd"),
+    ("model.per_layer_model_projection", "per_layer_model_proj"),
+    ("model.per_layer_projection_norm", "per_layer_proj_norm"),
+  ]
+
+  /// How each layer uses its own inputs.
+  static let layerInputs: NamePairs = [
+    ("per_layer_input_gate", "inp_gate"), ("per_layer_projection", "proj"),
+    ("post_per_layer_input_norm", "post_norm"),
+  ]
+
   /// The router that chooses experts.
   static let router: NamePairs = [("mlp.gate", "ffn_gate_inp")]
 

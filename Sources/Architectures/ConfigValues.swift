@@ -39,6 +39,16 @@ struct ConfigValues {
     self[key] == 0 ? 0 : try count(key)
   }
 
+  /// A whole number above zero, also as a list with the same one for each layer.
+  ///
+  /// Throws what `count(_:)` throws.
+  func equalCount(_ key: String) throws(ModelError) -> Int? {
+    guard let list = self[key]?.array, let first = list.first,
+      list.allSatisfy({ $0 == first })
+    else { return try count(key) }
+    return try ConfigValues(config: .object([.init(key, first)])).count(key)
+  }
+
   /// A whole number above zero.
   ///
   /// Throws `malformed` if the config lacks it or states another value.

@@ -34,6 +34,11 @@ extension Architecture {
     }
     guard let place = place(ofHuggingFaceName: name) else { return nil }
     let stem = place.names.huggingFace
+    if let extents = sizes.varied?.extents(
+      of: stem, layer: place.layer, sizes, tokenCount: tokenCount)
+    {
+      return ExpectedShape(plainName(name).hasSuffix(".bias") ? Array(extents.prefix(1)) : extents)
+    }
     let found =
       isEncoder
       ? sizes.encoderExtents(

@@ -16,6 +16,8 @@ package struct ExpertKeys: Sendable {
   var leadingCount: String?
   /// A list with the kind of each layer, `dense` or `sparse`, which comes before `leadingCount`.
   var layerKinds: String?
+  /// The key that says whether a model has experts; nil if all models have.
+  var flag: String?
 
   /// The keys of DeepSeek, which others have taken over.
   static let deepSeek = ExpertKeys(

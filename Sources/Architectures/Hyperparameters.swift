@@ -51,6 +51,8 @@ package struct Hyperparameters: Sendable, Hashable {
     case attentionSoftcap
     case attentionClamp
     case finalSoftcap
+    /// Like `finalSoftcap`, with 0 for none, since llama.cpp has a default.
+    case finalSoftcapOrZero
     case slidingWindow
     /// Like `slidingWindow`, with 0 for none.
     case slidingWindowOrZero
@@ -96,15 +98,16 @@ package struct Hyperparameters: Sendable, Hashable {
     case queryGrowth
     /// The weight in YaRN that the factor of attention is divided by.
     case yarnScaleOfAll
+    /// The sizes of layers that differ by their kind of attention.
+    case variedLayers
+    /// The states of each token in Gemma 3n, and which activations are zero.
+    case alternatingUpdates
   }
 
   /// One of the sizes.
   package subscript<Value>(dynamicMember size: KeyPath<ModelSizes, Value>) -> Value {
     sizes[keyPath: size]
   }
-
-  // LLAMA_MAX_LAYERS of llama.cpp.
-  private static let layerLimit = 512
 
   /// Reads the hyperparameters that a `config.json` states.
   ///
@@ -120,7 +123,7 @@ package struct Hyperparameters: Sendable, Hashable {
   ) throws(ModelError) {
     sizes = try ModelSizes(config, architecture, queryRowCount: queryRowCount)
     try ModelSizes.check(
-      sizes.layerCount, atMost: Self.layerLimit, "layers", "num_hidden_layers")
+      sizes.layerCount, atMost: ModelSizes.layerLimit, "layers", "num_hidden_layers")
     let values = ConfigValues(config, architecture)
     contextLength = try Self.contextLength(values, architecture)
     let epsilonKey = architecture.normEpsilon.key
@@ -172,7 +175,8 @@ package struct Hyperparameters: Sendable, Hashable {
     case .attentionSoftcap: attentionSoftcap = try values.number("attn_logit_softcapping")
     case .attentionClamp:
       attentionClamp = values["clip_qkv"] == nil ? nil : try values.positive("clip_qkv")
-    case .finalSoftcap: finalSoftcap = try values.number("final_logit_softcapping")
+    case .finalSoftcap, .finalSoftcapOrZero:
+      finalSoftcap = try values.number("final_logit_softcapping")
     case .slidingWindow, .slidingWindowOrZero: slidingWindow = try values.count("sliding_window")
     case .usedExpertCount:
       guard let keys = architecture.experts, let experts = sizes.experts else { return }
@@ -192,7 +196,8 @@ package struct Hyperparameters: Sendable, Hashable {
       .everySlidingLayer, .slidingBase, .noRopeScaling, .expertCount, .expertWidth,
       .sharedExpertCount, .sharedExpertWidth, .leadingCount, .expertInterval, .oneExpertGroup,
       .predictionLayers, .sigmoidRouter, .latentAttention, .linearAttention, .ropeSectionsOfQwen,
-      .predictionLayersIfAny, .queryGrowth, .yarnScaleOfAll:
+      .predictionLayersIfAny, .queryGrowth, .yarnScaleOfAll,
+      .variedLayers, .alternatingUpdates:
       break
     }
   }
@@ -204,10 +209,11 @@ package struct Hyperparameters: Sendable, Hashable {
   package init(_ metadata: Metadata, _ architecture: Architecture) throws(ModelError) {
     let values = GGUFValues(metadata, prefix: architecture.ggufName)
     sizes = try ModelSizes(values)
-    guard sizes.layerCount <= Self.layerLimit else {
+    guard sizes.layerCount <= ModelSizes.layerLimit else {
       throw ModelError(
         .limit, "the metadata states too many layers",
-        tensor: "\(architecture.ggufName).block_count", expected: "at most \(Self.layerLimit)",
+        tensor: "\(architecture.ggufName).block_count",
+        expected: "at most \(ModelSizes.layerLimit)",
         found: "\(sizes.layerCount)")
     }
     contextLength = try values.required("context_length")

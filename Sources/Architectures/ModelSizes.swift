@@ -38,9 +38,11 @@ package struct ModelSizes: Sendable, Hashable {
   package let tokenTypeCount: Int?
   /// The number of first layers that lack some tensors of the others.
   package let leadingCount: Int
+  /// The sizes of layers that differ; nil if all layers have the same.
+  package let varied: VariedLayerSizes?
 
   // Tables of rotary embeddings have a number for each pair of rows; this limits their size.
-  private static let headSizeLimit = 1 << 16
+  static let headSizeLimit = 1 << 16
 
   /// Reads the sizes that a `config.json` states.
   ///
@@ -58,7 +60,10 @@ package struct ModelSizes: Sendable, Hashable {
     let predictionLayers = try values.wholeNumber("num_nextn_predict_layers")
     predictionLayerCount = architecture.predictionNames.isEmpty ? 0 : predictionLayers ?? 0
     hiddenSize = try values.required("hidden_size")
-    let width = try values.count(architecture.innerWidthKey)
+    let widthKey = architecture.innerWidthKey
+    let width =
+      architecture.variedLayers?.listsWidths ?? false
+      ? try values.equalCount(widthKey) : try values.count(widthKey)
     statesFeedForwardSize = width != nil
     headCount = try values.required("num_attention_heads")
     let latent = try architecture.hasLatentAttention ? LatentAttentionSizes(values) : nil
@@ -82,8 +87,9 @@ package struct ModelSizes: Sendable, Hashable {
       latent == nil && !isStated && queryRowCount == rowsPerQuery * headCount * derived
     headSize = isDerived ? derived : stated ?? derived
     try Self.check(headSize, atMost: Self.headSizeLimit, "rows in a head", "head_dim")
-    let experts = try architecture.experts.map { keys throws(ModelError) in
-      try ExpertSizes(values, keys)
+    let experts = try architecture.experts.flatMap { keys throws(ModelError) in
+      let hasExperts = try keys.flag.map { key throws(ModelError) in try values.flag(key) }
+      return hasExperts ?? true ? try ExpertSizes(values, keys) : nil
     }
     self.experts = experts
     guard let width = width ?? experts?.width else {
@@ -97,7 +103,21 @@ package struct ModelSizes: Sendable, Hashable {
     positionCount = isEncoder ? try values.count("max_position_embeddings") : nil
     tokenTypeCount = isEncoder ? try values.wholeNumber("type_vocab_size") : nil
     leadingCount = experts?.leadingCount ?? architecture.encoder?.leadingCount ?? 0
+    guard let layers = architecture.variedLayers else {
+      varied = nil
+      return
+    }
+    try Self.check(layerCount, atMost: Self.layerLimit, "layers", "num_hidden_layers")
+    varied = try VariedLayerSizes(
+      values, layers, layerCount: layerCount, headSize: headSize,
+      keyValueHeadCount: keyValueHeadCount)
   }
+
+  /// The number of rows of a head in layers with full attention.
+  package var fullHeadSize: Int { varied?.fullHeadSize ?? headSize }
+
+  // LLAMA_MAX_LAYERS of llama.cpp.
+  static let layerLimit = 512
 
   /// The number of experts of a layer; nil without experts.
   package var expertCount: Int? { experts?.count }
@@ -132,5 +152,6 @@ package struct ModelSizes: Sendable, Hashable {
     experts = try ExpertSizes(values)
     (positionCount, tokenTypeCount) = (nil, nil)
     leadingCount = experts?.leadingCount ?? 0
+    varied = nil
   }
 }

@@ -30,10 +30,12 @@ extension RopeParameters {
     }
     slidingBase =
       (all["sliding_attention"]?["rope_theta"] ?? config["rope_local_base_freq"])?.double
-    rotatedCount = try Self.rotatedCount(
-      values["partial_rotary_factor"] ?? config["partial_rotary_factor"], headSize: headSize)
+    let part = values["partial_rotary_factor"] ?? config["partial_rotary_factor"]
+    let partCount = try Self.rotatedCount(part, headSize: headSize)
     var type = try Self.type(values, in: key)
     sections = all["mrope_section"]?.array?.compactMap(\.int)
+    let isProportional = type == Kind.proportional.rawValue
+    rotatedCount = isProportional ? headSize : partCount
     queryGrowth = try values.number(Self.queryGrowthKey)
     // Text has the same position in all sections.
     if type == "mrope" { type = nil }
@@ -54,6 +56,7 @@ extension RopeParameters {
       yarn.truncates = true
       scaling = .yarn(yarn)
     }
+    if isProportional { scaling = .proportional(part: part?.double ?? 1) }
     self.scaling = scaling
     let needsLength = [.yarn, .longrope].contains(scaling.kind)
     originalContextLength = needsLength ? length : known
@@ -130,6 +133,7 @@ extension RopeParameters {
     guard let type, type != "default" else { return .none }
     switch Kind(rawValue: type) {
     case nil: return .unknown(type)
+    case .proportional: return .none
     case .linear: return .linear(factor: try values.positive("factor"))
     case .dynamic: return .dynamic
     case .yarn: return .yarn(try Yarn(values))

@@ -37,6 +37,9 @@ package struct RopeParameters: Sendable, Hashable {
     case llama3(Llama3)
     /// Angles have divisors of their own for long and for short contexts (arXiv 2402.13753).
     case longrope(ContextFactors)
+    /// Only the first pairs of numbers in a head are rotated, such a part of them, by the angles that
+    /// they have if all are.
+    case proportional(part: Double)
     /// A kind that Pleat does not know.
     case unknown(String)
 
@@ -49,6 +52,7 @@ package struct RopeParameters: Sendable, Hashable {
       case .yarn: .yarn
       case .llama3: .llama3
       case .longrope: .longrope
+      case .proportional: .proportional
       }
     }
   }
@@ -60,6 +64,7 @@ package struct RopeParameters: Sendable, Hashable {
     case yarn
     case llama3
     case longrope
+    case proportional
   }
 
   /// The parameters of YaRN.
@@ -128,12 +133,15 @@ package struct RopeParameters: Sendable, Hashable {
 
   /// The divisor of the rotary angle of each pair of numbers in a head; nil if none is needed.
   ///
-  /// Llama 3.1 needs divisors, and YaRN does unless it has the default limits. Any other scaling is
-  /// described by numbers in the metadata.
+  /// Llama 3.1 needs divisors, and so do angles of some pairs only; YaRN does unless it has the
+  /// default limits. Any other scaling is described by numbers in the metadata.
   package func frequencyFactors(headSize: Int) -> [Float]? {
     switch scaling {
     case .llama3(let scaling): factors(scaling, headSize)
     case .yarn(let yarn) where !yarn.hasDefaultLimits: factors(yarn, headSize)
+    // An angle that is divided by this is 0.
+    case .proportional(let part):
+      (0..<headSize / 2).map { $0 < Int(part * Double(headSize) / 2) ? 1 : 1e30 }
     default: nil
     }
   }

@@ -1,3 +1,5 @@
+package import Bytes
+
 /// What llama.cpp computes for an architecture, whatever a file states.
 package struct RuntimeTraits: Sendable {
   /// A function that a feed-forward network applies.
@@ -78,6 +80,11 @@ package struct RuntimeTraits: Sendable {
   package var scalesQueries = false
   /// The number of layers for which llama.cpp divides scores by the width of all heads instead.
   package var widthScaledLayerCount: Int?
+
+  /// The values of `use_bidirectional_attention` that llama.cpp computes for text, besides false.
+  package var bidirectionalKinds: [JSONValue] = []
+  /// Whether the pooled vector goes through dense layers.
+  package var appliesDenseLayers = false
 
   /// The keys of `config.json` that llama.cpp does not compute all values of.
   package var limits: [ConfigLimit] = []

@@ -3,7 +3,8 @@ package import TensorModel
 
 /// A tensor of each layer that a runtime stores in another arrangement.
 package struct TensorArrangement: Sendable {
-  /// The end of its name in a checkpoint, after the number of the layer.
+  /// The end of its name in a checkpoint, after the number of the layer; the whole name, if it is
+  /// outside of layers and keeps it.
   package let name: String
   /// The runtimes that store it so.
   var runtimes: Set<Runtime> = [.llamaCpp]
@@ -16,6 +17,9 @@ extension Architecture {
   package var isArrangedForMLX: Bool {
     arrangements.allSatisfy { $0.runtimes != [.llamaCpp] }
   }
+
+  /// Whether llama.cpp stores every tensor of a checkpoint as it is, the same ones in all layers.
+  package var isStoredOneByOne: Bool { arrangements.isEmpty && variedLayers == nil }
 
   /// The tensors of a checkpoint as a runtime arranges them; nil if that changes none.
   ///
@@ -47,9 +51,10 @@ extension Architecture {
           expected: "that of \(arrangement.name) in \(modelTypes[0])",
           found: tensor.shape.description)
       }
+      let isInLayer = tensor.name.hasSuffix("." + arrangement.name)
       let path = tensor.name.dropLast(arrangement.name.utf8.count)
       for var view in found {
-        view.name = path + view.name
+        view.name = isInLayer ? path + view.name : tensor.name
         view.source = index
         views.append(view)
       }
@@ -62,10 +67,13 @@ extension Architecture {
   private func arrangement(
     of name: String, among arrangements: [TensorArrangement]
   ) -> TensorArrangement? {
-    guard let found = arrangements.first(where: { name.hasSuffix("." + $0.name) }),
-      place(inLayers: name)?.rest == found.name[...]
+    guard
+      let found = arrangements.first(where: {
+        name.hasSuffix("." + $0.name) || plainName(name) == $0.name
+      })
     else { return nil }
-    return found
+    return plainName(name) == found.name || place(inLayers: name)?.rest == found.name[...]
+      ? found : nil
   }
 }
 

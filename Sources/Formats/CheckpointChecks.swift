@@ -149,8 +149,8 @@ struct CheckpointChecks {
         layerCount: layerCount, expertCount: expertCount,
         leadingCount: sizes.leadingCount,
         predictionCount: sizes.predictionLayerCount, isStacked: isStacked,
-        linearLayers: sizes.linearLayers)
-      + optionalNames(sizes)
+        linearLayers: sizes.linearLayers, varied: sizes.varied)
+      + architecture.optionalNames(in: config, layerCount: allLayerCount)
     let required = weights + architecture.biasNames(of: requiredBiases, layerCount: layerCount)
     let missing = required.filter { !present.contains(ExactName($0)) }
     if let first = missing.first {
@@ -166,14 +166,6 @@ struct CheckpointChecks {
       tensor: "\(TensorNames.head).weight", expected: "a head, or tie_word_embeddings true",
       found: "tie_word_embeddings false",
       hint: "restore the head, or correct config.json if the embeddings are the head")
-  }
-
-  /// The names of the weights that all layers have by a key of the config.
-  private func optionalNames(_ sizes: ModelSizes) -> [String] {
-    let names = architecture.optionalNames.filter { $0.areIn(config) }.flatMap(\.names)
-    return (0..<sizes.layerCount + sizes.predictionLayerCount).flatMap { layer in
-      names.map { "model.layers.\(layer).\($0.huggingFace).weight" }
-    }
   }
 
   private func hasHead(_ tensors: [TensorInfo]) -> Bool {

@@ -20,6 +20,8 @@ package struct SentenceModules: Sendable {
 
   /// The pooling; nil if there is none, or one that llama.cpp does not have.
   private(set) var pooling: Pooling?
+  /// The layers that llama.cpp applies to the pooled vector, in this order.
+  private(set) var denseLayers: [DenseLayer] = []
   /// Notes about what llama.cpp does not do.
   package private(set) var notes: [String] = []
 
@@ -28,8 +30,9 @@ package struct SentenceModules: Sendable {
 
   /// Reads the modules of a model; none if it has no `modules.json`.
   ///
-  /// Throws `malformed` for documents that are not JSON, and what reading throws.
-  package init(_ companions: CompanionReader) throws(ModelError) {
+  /// Dense layers are read if `hasDense` says that llama.cpp applies them. Throws `malformed` for
+  /// documents that are not JSON, what reading throws, and what reading dense layers throws.
+  package init(_ companions: CompanionReader, hasDense: Bool = false) throws(ModelError) {
     guard let list = try companions.document(Self.fileName) else { return }
     var hasPooling = false
     for module in list.array ?? [] {
@@ -39,6 +42,8 @@ package struct SentenceModules: Sendable {
       case "Pooling" where !hasPooling:
         hasPooling = true
         try readPooling(in: Self.folder(of: module) ?? "", companions)
+      case "Dense" where hasDense && pooling != nil:
+        denseLayers.append(try DenseLayer(Self.folder(of: module) ?? "", companions))
       case let kind:
         let name = Self.folder(of: module).map { "\($0) (\(kind))" } ?? kind
         notes.append("llama.cpp does not apply \(name), a module of sentence-transformers")
@@ -58,9 +63,13 @@ package struct SentenceModules: Sendable {
     }
   }
 
-  /// The metadata of a llama.cpp model; empty without a pooling.
+  /// The metadata of a llama.cpp model; empty without a pooling and dense layers.
   package func metadata(of architecture: String) -> Metadata {
     var metadata = Metadata()
+    for (name, layer) in zip(DenseLayer.names, denseLayers) {
+      metadata.append("\(architecture).\(name)_feat_in", .u32(UInt32(clamping: layer.inputCount)))
+      metadata.append("\(architecture).\(name)_feat_out", .u32(UInt32(clamping: layer.outputCount)))
+    }
     if let pooling { metadata.append("\(architecture).pooling_type", .u32(pooling.rawValue)) }
     return metadata
   }

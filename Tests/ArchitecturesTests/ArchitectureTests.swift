@@ -41,7 +41,9 @@ import Testing
   private func names(
     of architecture: Architecture, layer: String, ending: String
   ) -> [(huggingFace: String, gguf: String)] {
-    let outside = architecture.modelNames.map {
+    let models =
+      architecture.modelNames + architecture.optionalNames.flatMap(\.modelNames)
+    let outside = models.map {
       ("\($0.huggingFace).\(ending)", "\($0.gguf).\(ending)")
     }
     let stems =
@@ -172,7 +174,8 @@ import Testing
   @Test("only gemma, nemotron and the hybrid models of Qwen store norms plus one") func norms() {
     for architecture in Architectures.all {
       let adds = architecture.modelTypes.allSatisfy {
-        $0.hasPrefix("gemma") || $0.hasPrefix("qwen3_5") || ["nemotron", "qwen3_next"].contains($0)
+        ["gemma", "gemma2", "gemma3", "gemma3_text"].contains($0) || $0.hasPrefix("qwen3_5")
+          || ["nemotron", "qwen3_next"].contains($0)
       }
       #expect(architecture.addsOneToNorms == adds, "\(architecture.modelTypes)")
       // The name of a norm contains "norm" in both, except for one of Nomic's.
@@ -217,7 +220,7 @@ import Testing
   }
 
   @Test("an unknown architecture is nil") func unknown() {
-    for name in ["", "Llama", "mamba", "gemma3n", "qwen2_moe."] {
+    for name in ["", "Llama", "mamba", "gemma5", "qwen2_moe."] {
       #expect(Architectures.named(name) == nil)
       #expect(Architectures.forModelType(name) == nil)
     }
@@ -227,11 +230,13 @@ import Testing
   @Test("every architecture file is registered, and model types are unique")
   func registry() throws {
     let files = try Files.names(in: Fixtures.repository + "/Sources/Architectures/Tables")
-    #expect(files.count == Architectures.all.count)
+    let registered = Architectures.all + Architectures.variants
+    #expect(files.count == registered.count)
     let types = Architectures.all.flatMap(\.modelTypes)
     for file in files {
       let type = String(file.dropLast(".swift".count)).lowercased()
-      #expect(types.contains { $0.filter { $0 != "_" } == type }, "\(file)")
+      let names = types + Architectures.variants.map(\.ggufName)
+      #expect(names.contains { $0.filter { !"_-".contains($0) } == type }, "\(file)")
     }
     #expect(Set(types).count == types.count)
   }

@@ -151,6 +151,25 @@ import Testing
     }
   }
 
+  @Test("tokens without inputs of each layer get those of the first token")
+  func missingInputs() throws {
+    let architecture = try #require(Architectures.forModelType("gemma3n"))
+    let name = "model.language_model.embed_tokens_per_layer.weight"
+    let tensor = TensorInfo(
+      name: name, shape: try #require(Shape(validating: [3, 4])), encoding: .plain(.bf16))
+    func views(_ tokenCount: Int) throws(ModelError) -> [TensorView]? {
+      try architecture.views(
+        of: [tensor], ["vocab_size": JSONValue(tokenCount)], for: .llamaCpp)
+    }
+    let view = try #require(try views(5)?.first)
+    #expect(view.name == name && view.shape.dimensions == [5, 4])
+    #expect(
+      indices(view, of: tensor.shape) == Array(0..<12) + Array(0..<4) + Array(0..<4))
+    #expect(try views(3) == nil)
+    let error = #expect(throws: ModelError.self) { try views(9000) }
+    #expect(error?.kind == .malformed && error?.tensor == name)
+  }
+
   @Test("layers that predict several tokens are numbered on from the others")
   func predictionLayers() throws {
     let architecture = try #require(Architectures.forModelType("qwen3_5"))

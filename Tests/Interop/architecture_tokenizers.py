@@ -3,7 +3,16 @@
 import json
 from pathlib import Path
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import (
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -111,6 +120,42 @@ def _sentencepiece(path: Path, name: str, kind: str) -> None:
     _write(path / "tokenizer_config.json", about)
 
 
+def _merged_pieces(path: Path, name: str, kind: str) -> None:
+    """Writes the tokenizer of Gemma 4: merges of pieces with ▁ for spaces, and byte fallback."""
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>", "<|channel>", "<channel|>"]
+    tokens = [f"<0x{value:02X}>" for value in range(256)]
+    spaces = normalizers.Replace(" ", "▁")
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    tokenizer.normalizer = spaces
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+    trainer = trainers.BpeTrainer(
+        vocab_size=416, limit_alphabet=80, special_tokens=special + tokens, show_progress=False
+    )
+    tokenizer.train_from_iterator(_corpus(), trainer)
+    document = json.loads(tokenizer.to_str())
+    document["added_tokens"] = document["added_tokens"][: len(special)]
+    tokenizer = Tokenizer.from_str(json.dumps(document))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A <bos>:1 $B:1", special_tokens=[("<bos>", 2)]
+    )
+    assert tokenizer.get_vocab_size() == 416
+    tokenizer.save(str(path / "tokenizer.json"))
+    about = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "pad_token": "<pad>",
+        "eos_token": "<eos>",
+        "bos_token": "<bos>",
+        "unk_token": "<unk>",
+        "extra_special_tokens": special[4:],
+        "chat_template": CHAT,
+    }
+    _write(path / "tokenizer_config.json", about)
+
+
 def _write(path: Path, document: dict) -> None:
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
@@ -122,6 +167,7 @@ TOKENIZERS = {
     "glm4-moe": _byte_level,
     "solar": _byte_level,
     "sentencepiece": _sentencepiece,
+    "gemma4": _merged_pieces,
 }
 # The pre-tokenizers in llama.cpp. It identifies them by a hash of well-known tokenizers, which the
 # small ones do not have.
@@ -132,4 +178,5 @@ PRE_TOKENIZERS = {
     "glm4-moe": "qwen2",
     "solar": "qwen2",
     "sentencepiece": "default",
+    "gemma4": "default",  # which the converter does not ask for
 }

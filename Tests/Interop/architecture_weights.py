@@ -18,9 +18,13 @@ def _deviation(name: str, shape: torch.Size, tied: bool, gemma: bool) -> tuple[f
 
 def fill(model, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    gemma = model.config.model_type.startswith("gemma")
+    kind = model.config.model_type
+    gemma = kind.startswith("gemma") and not kind.startswith(("gemma3n", "gemma4"))
     tied = model.config.tie_word_embeddings
     with torch.no_grad():
         for name, weight in model.named_parameters():
             mean, deviation = _deviation(name, weight.shape, tied, gemma)
             weight.copy_(mean + deviation * torch.randn(weight.shape, generator=generator))
+        for name, number in model.named_buffers():
+            if name.endswith("layer_scalar"):
+                number.uniform_(0.7, 1.3, generator=generator)

@@ -5,6 +5,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 from architectures import BPE, Case, config_of, edited
+from gemma_architectures import GEMMA_CASES
 
 # Keys, values and queries of latent attention have heads of other sizes.
 LATENT = BPE | dict(
@@ -145,4 +146,5 @@ ARRANGED_CASES = [
         "qwen2",
         options=WITHOUT_PREDICTION,
     ),
+    *GEMMA_CASES,
 ]

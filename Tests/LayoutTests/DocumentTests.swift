@@ -97,13 +97,13 @@ import Testing
 
   @Test("formats/gguf.md lists the model types of every architecture, and which come back")
   func modelTypes() throws {
-    for architecture in Architectures.all {
+    for architecture in Architectures.all + Architectures.variants {
       let types = architecture.modelTypes.map { "`\($0)`" }.joined(separator: ", ")
       let rows = try Self.rows(of: types, in: "formats/gguf.md")
       let row = try #require(rows.first { $0[1] == architecture.ggufName }, "\(types)")
       // Experts come back as matrices of their own.
       let hasMatrices = architecture.experts == nil || !architecture.expertNames.isEmpty
-      let comesBack = hasMatrices && architecture.arrangements.isEmpty
+      let comesBack = hasMatrices && architecture.isStoredOneByOne
       #expect((row[2] != "no") == (architecture.className != nil && comesBack), "\(types)")
     }
   }
@@ -118,7 +118,7 @@ import Testing
 
   @Test("formats/adapters.md lists every architecture with its row order")
   func architectures() throws {
-    for architecture in Architectures.all {
+    for architecture in Architectures.all + Architectures.variants {
       let name = "`\(architecture.ggufName)`"
       let types = architecture.modelTypes.map { "`\($0)`" }.joined(separator: ", ")
       let rows = try Self.rows(of: name, in: "formats/adapters.md").filter { $0[1] == types }

@@ -43,6 +43,18 @@ package func specialKeys(_ modelType: String, experts: Int, heads: Int) -> JSONV
       .init("v_head_dim", 4),
     ]
   }
+  if modelType.hasPrefix("gemma4") {
+    members += [
+      .init("layer_types", .null), .init("hidden_size_per_layer_input", 0),
+    ]
+  }
+  if modelType.hasPrefix("gemma3n") {
+    members += [
+      .init("layer_types", .null), .init("num_kv_shared_layers", 0),
+      .init("activation_sparsity_pattern", [.number(0.95), .number(0.95)]),
+      .init("final_logit_softcapping", 30),
+    ]
+  }
   // mlx-lm rotates whole heads of it.
   if modelType == "glm" { members.append(.init("partial_rotary_factor", 1)) }
   if modelType == "afmoe" {

@@ -24,8 +24,10 @@ struct MLXConfigKey: Sendable {
   }
 
   private static let slidingTypes: Set<String> = [
-    "cohere2", "gemma3", "gemma3_text", "gemma4", "gemma4_text",
+    "cohere2", "gemma3", "gemma3_text", "gemma4", "gemma4_text", "gemma4_unified",
   ]
+
+  private static let gemma4Types: Set<String> = ["gemma4", "gemma4_text", "gemma4_unified"]
 
   private static let knownTypes = Set(Architectures.decoders.flatMap(\.modelTypes))
 
@@ -55,6 +57,13 @@ struct MLXConfigKey: Sendable {
       $0.interval(of: "full_attention", "linear_attention")
     },
     MLXConfigKey("layer_types", of: ["granitemoehybrid"], replaces: true) { $0.graniteLayers },
+    MLXConfigKey("global_head_dim", of: gemma4Types, replaces: true) {
+      $0.fullHeads.map { changes, config in changes["head_dim"] ?? config["head_dim"] ?? 256 }
+    },
+    MLXConfigKey("num_global_key_value_heads", of: gemma4Types, replaces: true) {
+      $0.fullHeads?.changes["num_key_value_heads"]
+    },
+    MLXConfigKey("layer_types", of: gemma4Types) { $0.gemmaLayers },
     MLXConfigKey("is_moe_layer", of: ["exaone_moe"]) {
       $0["mlp_layer_types"]?.array.map { .array($0.map { .bool($0 == "sparse") }) }
     },
@@ -153,6 +162,23 @@ extension JSONValue {
     let expected = kinds.indices.map { ($0 + 1) % (first + 1) == 0 ? kind : other }
     guard kinds == expected else { return nil }
     return JSONValue(first + 1)
+  }
+
+  /// What a config changes for the first of the layers that it lists, and the config; nil without a
+  /// list.
+  fileprivate var fullHeads: (changes: JSONValue, config: JSONValue)? {
+    self["per_layer_config"]?.members.map { ($0.first?.value ?? [:], self) }
+  }
+
+  /// The kinds of layers of a Gemma 4 whose config does not list them; nil without their number.
+  fileprivate var gemmaLayers: JSONValue? {
+    guard let count = self["num_hidden_layers"]?.int, 1...ModelSizes.layerLimit ~= count else {
+      return nil
+    }
+    return .array(
+      (1...count).map {
+        .string($0 % 6 == 0 || $0 == count ? "full_attention" : "sliding_attention")
+      })
   }
 
   /// A letter for each layer, L for sliding and G for full attention; nil if no layer slides.

@@ -48,10 +48,12 @@ package enum MLXLimits {
 
   // MARK: - Refusals
 
+  private static let gemma4Types: Set<String> = ["gemma4_text", "gemma4_unified_text"]
+
   private static let all: [MLXLimit] = [
     // Activations.
     MLXLimit(silu, "hidden_act", only: ["silu", "swish"]),
-    MLXLimit(["gemma2", "gemma3_text"], "hidden_activation", only: gelu),
+    MLXLimit(gemma4Types.union(["gemma2", "gemma3_text"]), "hidden_activation", only: gelu),
     MLXLimit(["gemma", "gpt_neox", "phi", "starcoder2"], "hidden_act", only: gelu),
     MLXLimit(["gpt2", "gptj", "gpt_bigcode"], "activation_function", only: gelu),
 
@@ -71,6 +73,7 @@ package enum MLXLimits {
       return JSONWriter.text(types)
     },
     MLXLimit(["gemma3_text"], "use_bidirectional_attention", only: [false]),
+    MLXLimit(gemma4Types, "use_bidirectional_attention", only: [false, "vision"]),
     MLXLimit(["gemma3_text"], "final_logit_softcapping", only: []),
     MLXLimit(["gemma3_text"], "attn_logit_softcapping", only: []),
     MLXLimit(["gemma2"], "final_logit_softcapping", expected: "a number") {
@@ -100,8 +103,8 @@ package enum MLXLimits {
     // Biases.
     MLXLimit(
       [
-        "qwen3", "qwen3_moe", "gemma", "gemma2", "gemma3_text", "gemma3n_text", "afmoe", "apertus",
-        "mellum",
+        "qwen3", "qwen3_moe", "gemma", "gemma2", "gemma3_text", "gemma3n_text", "gemma4_text",
+        "gemma4_unified_text", "afmoe", "apertus", "mellum",
       ], "attention_bias", only: [false]),
     MLXLimit(["phimoe"], "attention_bias", only: [true], default: false),
     MLXLimit(["phimoe"], "lm_head_bias", only: [true], default: false),
@@ -218,7 +221,7 @@ extension Architecture {
     case Self.qwen2.ggufName, Self.qwen2MoE.ggufName, Self.qwen2VL.ggufName:
       RuntimeTraits.attentionInputs
     case Self.qwen3.ggufName, Self.qwen3MoE.ggufName, Self.phi3.ggufName, Self.gemma.ggufName,
-      Self.gemma2.ggufName, Self.gemma3.ggufName:
+      Self.gemma2.ggufName, Self.gemma3.ggufName, Self.gemma4.ggufName:
       []
     default: statedBiases(config)
     }

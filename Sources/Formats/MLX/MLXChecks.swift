@@ -50,15 +50,17 @@ struct MLXChecks {
     else { return nil }
     // Newer versions of transformers have other names for stacks of experts.
     let isKnown = tensors.contains { tensor in
-      guard architecture.experts != nil else {
+      guard architecture.experts != nil, architecture.mayHaveExperts(config) else {
         return architecture.place(ofHuggingFaceName: tensor.name)?.layer != nil
       }
       return architecture.expertNames.isEmpty
-        ? !architecture.ggufNames(ofCompleteName: tensor.name).isEmpty
+        ? architecture.ggufNames(ofCompleteName: tensor.name).contains(where: isOfExperts)
         : architecture.expert(ofHuggingFaceName: tensor.name) != nil
     }
     return isKnown ? architecture : nil
   }
+
+  private func isOfExperts(_ ggufName: String) -> Bool { ggufName.contains("_exps.") }
 
   /// The sizes of the model; nil if the config leaves required ones out.
   private func sizes(_ architecture: Architecture) throws(ModelError) -> ModelSizes? {

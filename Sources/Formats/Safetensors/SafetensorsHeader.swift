@@ -23,8 +23,13 @@ struct SafetensorsHeader {
   /// Tensors must have known types and the right lengths, and must cover the data exactly, without
   /// gaps and overlaps. Throws `malformed`, `unsupported`, `limit` and `io`.
   init(_ file: InputFile, limits: ReadLimits) throws(ModelError) {
-    let path = file.path.string
-    var reader = ByteReader(file)
+    try self.init(ByteReader(file), limits: limits)
+  }
+
+  /// The same for a file that a reader reads from its first byte on.
+  init(_ file: ByteReader, limits: ReadLimits) throws(ModelError) {
+    let (path, byteCount) = (file.path, file.remaining)
+    var reader = file
     let length = try reader.integer(UInt64.self, of: "the header length")
     guard length <= UInt64(limits.headerByteCount) else {
       throw ModelError(
@@ -60,7 +65,7 @@ struct SafetensorsHeader {
       }
     }
     try scanner.end()
-    try addEntries(drafts, dataStart: 8 + count, file)
+    try addEntries(drafts, dataStart: 8 + count, byteCount, path)
   }
 
   private mutating func readMetadata(
@@ -85,9 +90,8 @@ struct SafetensorsHeader {
 
   /// Orders the tensors by offset, and checks that they cover the data exactly.
   private mutating func addEntries(
-    _ drafts: [Draft], dataStart: Int, _ file: InputFile
+    _ drafts: [Draft], dataStart: Int, _ byteCount: Int, _ path: String
   ) throws(ModelError) {
-    let path = file.path.string
     var end = 0
     entries.reserveCapacity(drafts.count)
     for draft in drafts.sorted(by: { ($0.begin, $0.end) < ($1.begin, $1.end) }) {
@@ -110,7 +114,7 @@ struct SafetensorsHeader {
       entries.append(Entry(tensor: tensor, name: draft.key, offset: dataStart + draft.begin))
       end = draft.end
     }
-    let available = file.byteCount - dataStart
+    let available = byteCount - dataStart
     guard end == available else {
       throw ModelError(
         .malformed,

@@ -65,9 +65,9 @@ extension Model {
       guard let architecture = Architectures.named(name) else { return plain }
       return try named(plain, architecture, heads: heads)
     }
-    guard let config = try configuration(), let type = config["model_type"]?.string,
-      let architecture = Architectures.forModelType(type)
-    else { return plain }
+    guard let architecture = try configuration().flatMap(Architectures.forConfig) else {
+      return plain
+    }
     return try named(plain, architecture, heads: heads)
   }
 
@@ -79,8 +79,7 @@ extension Model {
   /// llama.cpp's name of the architecture; nil if neither metadata nor `config.json` states it.
   func ggufArchitecture() throws(ModelError) -> String? {
     if let name = catalog.metadata["general.architecture"]?.text { return name }
-    let type = try configuration()?["model_type"]?.string
-    return type.flatMap { Architectures.forModelType($0)?.ggufName }
+    return try configuration().flatMap(Architectures.forConfig)?.ggufName
   }
 
   private func named(

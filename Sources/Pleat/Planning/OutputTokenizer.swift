@@ -105,7 +105,9 @@ struct OutputTokenizer {
   ///
   /// Throws what reading them throws.
   func modules() throws(ModelError) -> SentenceModules {
-    try SentenceModules(reader)
+    let config = try document(Self.configFile).map(TextConfig.merged)
+    let architecture = config.flatMap(Architectures.forConfig)
+    return try SentenceModules(reader, hasDense: architecture?.traits.appliesDenseLayers ?? false)
   }
 
   /// What the files of another tokenizer state otherwise than the tokenizer of the output.

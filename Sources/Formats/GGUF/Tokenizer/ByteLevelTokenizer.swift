@@ -35,6 +35,36 @@ extension FastTokenizer {
     }
   }
 
+  /// Throws `unsupported` if there are no merges.
+  func checkHasMerges() throws(ModelError) {
+    guard merges.count == 0 else { return }
+    throw ModelError(
+      .unsupported, "there are no merges, which llama.cpp needs for such a tokenizer",
+      file: FastTokenizer.file, hint: GGUFTokenizer.donorHint)
+  }
+
+  /// Adds the merges to metadata, with a space between their two parts.
+  ///
+  /// A space within a part is written as Ġ, the letter that stands for this byte.
+  func writeMerges(to metadata: inout Metadata) {
+    var bytes: [UInt8] = []
+    for index in stride(from: 0, to: merges.count, by: 2) {
+      var text: [UInt8] = []
+      for part in [merges[index], merges[index + 1]] {
+        if !text.isEmpty { text.append(UInt8(ascii: " ")) }
+        if part.contains(UInt8(ascii: " ")) {
+          text += part.replacing(" ".utf8, with: "Ġ".utf8)
+        } else {
+          text += part
+        }
+      }
+      GGUFMetadata.append(text: text, to: &bytes)
+    }
+    metadata.append(
+      "tokenizer.ggml.merges",
+      .array(MetadataArray(elementType: .string, count: merges.count / 2, bytes: bytes)))
+  }
+
   /// The vocabulary, ordered by id.
   ///
   /// `token` makes a token from its text and its index in the file, and `mark` begins the texts of
@@ -90,13 +120,11 @@ struct ByteLevelTokenizer {
   private(set) var notes: [String] = []
   /// The value of `tokenizer.ggml.pre`.
   let name: String
-  private let merges: TextList
 
   /// Converts a tokenizer.json; `pre` is the name of the pre-tokenizer that the user gave.
   ///
   /// Throws `usage`, `unsupported`, `malformed` and `mismatch`.
   init(_ fast: FastTokenizer, tokenCount: Int, pre: String?) throws(ModelError) {
-    merges = fast.merges
     let known = fast.preTokenizer.known(ignoringMerges: fast.ignoresMerges)
     if let pre {
       try PreTokenizerName.check(pre)
@@ -118,33 +146,7 @@ struct ByteLevelTokenizer {
     vocabulary = try fast.vocabulary(tokenCount: tokenCount, &notes) { text, _ in
       Vocabulary.Token(text: Array(text), score: 0, kind: .normal)
     }
-    guard merges.count > 0 else {
-      throw ModelError(
-        .unsupported, "there are no merges, which llama.cpp needs for such a tokenizer",
-        file: FastTokenizer.file, hint: GGUFTokenizer.donorHint)
-    }
-  }
-
-  /// Adds the merges to metadata, with a space between their two parts.
-  ///
-  /// A space within a part is written as Ġ, the letter that stands for this byte.
-  func writeMerges(to metadata: inout Metadata) {
-    var bytes: [UInt8] = []
-    for index in stride(from: 0, to: merges.count, by: 2) {
-      var text: [UInt8] = []
-      for part in [merges[index], merges[index + 1]] {
-        if !text.isEmpty { text.append(UInt8(ascii: " ")) }
-        if part.contains(UInt8(ascii: " ")) {
-          text += part.replacing(" ".utf8, with: "Ġ".utf8)
-        } else {
-          text += part
-        }
-      }
-      GGUFMetadata.append(text: text, to: &bytes)
-    }
-    metadata.append(
-      "tokenizer.ggml.merges",
-      .array(MetadataArray(elementType: .string, count: merges.count / 2, bytes: bytes)))
+    try fast.checkHasMerges()
   }
 
   private static func unknown(_ steps: PreTokenizer) -> ModelError {

@@ -55,6 +55,9 @@ package struct GGUFTokenizer: Sendable {
   private mutating func write(
     _ files: TokenizerFiles, _ tokenCount: Int, _ architecture: Architecture, _ pre: String?
   ) throws(ModelError) {
+    if architecture.hasMergesOfPieces, pre == nil {
+      return try writeMergedPieces(files, tokenCount, architecture)
+    }
     if let fast = files.fast, files.sentencePiece == nil {
       try fast.checkAlgorithm()
       notes += fast.notes
@@ -109,7 +112,7 @@ package struct GGUFTokenizer: Sendable {
     metadata.append(Self.modelKey, .text("gpt2"))
     metadata.append(Self.preKey, .text(tokenizer.name))
     tokenizer.vocabulary.write(to: &metadata, scores: false)
-    tokenizer.writeMerges(to: &metadata)
+    if let fast = files.fast { fast.writeMerges(to: &metadata) }
     var special = SpecialTokens(files, texts)
     // With these names, llama.cpp adds a start token to texts unless the metadata forbids it.
     if PreTokenizerName.addingStart.contains(tokenizer.name) { special.setDefault("bos", false) }

@@ -52,21 +52,14 @@ struct PieceTokenizer {
         "tokenizer.model normalizes letters and spaces, llama.cpp does not: ids of text that this "
           + "changes may differ")
     }
-    try checkBytes(file: SentencePieceModel.file)
+    try vocabulary.checkBytes(file: SentencePieceModel.file)
   }
 
   /// Converts a tokenizer.json that was made from a SentencePiece model.
   ///
   /// Throws `mismatch`, `malformed` and `unsupported`.
   init(_ fast: FastTokenizer, tokenCount: Int) throws(ModelError) {
-    guard let spacing = fast.spacing, fast.model["byte_fallback"]?.bool == true else {
-      throw ModelError(
-        .unsupported, "llama.cpp has no tokenizer that splits text as this one does",
-        file: FastTokenizer.file,
-        expected: "ByteLevel, or byte_fallback and ▁ for spaces",
-        found: "pre_tokenizer: \(fast.preTokenizer.description)",
-        hint: GGUFTokenizer.donorHint)
-    }
+    let spacing = try fast.pieceSpacing()
     addsSpace = spacing.addsSpace
     if let note = spacing.note { notes.append(note) }
     let ranks = try MergeRanks(fast)
@@ -82,14 +75,29 @@ struct PieceTokenizer {
       let id = fast.ids[index]
       vocabulary.set(id, Vocabulary.Token(text: unknown, score: 0, kind: .unknown))
     }
-    try checkBytes(file: FastTokenizer.file)
+    try vocabulary.checkBytes(file: FastTokenizer.file)
   }
+}
 
+extension FastTokenizer {
+  /// How spaces are added, in a tokenizer that was made from SentencePiece.
+  ///
+  /// Throws `unsupported` for other tokenizers.
+  func pieceSpacing() throws(ModelError) -> Spacing {
+    if let spacing, model["byte_fallback"]?.bool == true { return spacing }
+    throw ModelError(
+      .unsupported, "llama.cpp has no tokenizer that splits text as this one does",
+      file: FastTokenizer.file, expected: "ByteLevel, or byte_fallback and ▁ for spaces",
+      found: "pre_tokenizer: \(preTokenizer.description)", hint: GGUFTokenizer.donorHint)
+  }
+}
+
+extension Vocabulary {
   /// Throws `unsupported` unless there is a token for every byte.
   ///
   /// llama.cpp aborts at a character that is not a token if its bytes have no tokens.
-  private func checkBytes(file: String) throws(ModelError) {
-    let bytes = Set(vocabulary.tokens.lazy.filter { $0.kind == .byte }.map(\.text))
+  func checkBytes(file: String) throws(ModelError) {
+    let bytes = Set(tokens.lazy.filter { $0.kind == .byte }.map(\.text))
     let digits = Array("0123456789ABCDEF".utf8)
     for value in 0..<256 {
       let text = Array("<0x".utf8) + [digits[value / 16], digits[value % 16]] + Array(">".utf8)

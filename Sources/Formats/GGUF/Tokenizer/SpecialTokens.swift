@@ -92,7 +92,8 @@ struct SpecialTokens {
     }
   }
 
-  private mutating func put(_ kind: String, _ isAdded: Bool) {
+  /// Sets whether a token of a kind is added to texts.
+  mutating func put(_ kind: String, _ isAdded: Bool) {
     if let index = additions.firstIndex(where: { $0.kind == kind }) {
       additions[index].isAdded = isAdded
     } else {

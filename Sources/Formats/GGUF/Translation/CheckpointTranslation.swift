@@ -90,13 +90,14 @@ package struct CheckpointTranslation: Translation {
     let slides = metadata["\(name).attention.sliding_window"]?.integer ?? 0 > 0
     let found = all.count > 1 ? all.filter { ($0.experts != nil) == hasExperts } : all
     let architecture = found.first { $0.hasSlidingLayers == slides } ?? found.first
-    if let architecture, architecture.arrangements.isEmpty { return architecture }
+    if let architecture, architecture.isStoredOneByOne { return architecture }
     if let architecture {
       throw ModelError(
         .unsupported,
         "Pleat does not make the tensors of transformers from those of llama.cpp here",
-        tensor: architecture.arrangements[0].name,
-        expected: "an architecture whose tensors llama.cpp stores one by one", found: name,
+        tensor: architecture.arrangements.first?.name,
+        expected: "an architecture whose layers have the same tensors, stored one by one",
+        found: name,
         hint: Self.hint)
     }
     let names = Set(Architectures.all.filter { $0.className != nil }.map(\.ggufName))

@@ -20,8 +20,8 @@ enum GGUFHyperparameters {
     writer.write(architecture.normEpsilon.ggufKey, parameters.normEpsilon)
     write(parameters.rope, architecture, to: &writer)
     if parameters.statesHeadSize {
-      writer.write("attention.key_length", parameters.headSize)
-      writer.write("attention.value_length", parameters.headSize)
+      writer.write("attention.key_length", parameters.fullHeadSize)
+      writer.write("attention.value_length", parameters.fullHeadSize)
     }
     if !parameters.isCausal { writer.write("attention.causal", false) }
     for key in architecture.hyperparameters {
@@ -51,6 +51,8 @@ enum GGUFHyperparameters {
     case .attentionSoftcap: writer.write("attn_logit_softcapping", parameters.attentionSoftcap)
     case .attentionClamp: writer.write("attention.clamp_kqv", parameters.attentionClamp)
     case .finalSoftcap: writer.write("final_logit_softcapping", parameters.finalSoftcap)
+    case .finalSoftcapOrZero:
+      writer.write("final_logit_softcapping", parameters.finalSoftcap ?? 0)
     case .slidingWindow: writer.write("attention.sliding_window", parameters.slidingWindow)
     case .slidingWindowOrZero:
       writer.write("attention.sliding_window", parameters.slidingWindow ?? 0)
@@ -101,7 +103,42 @@ enum GGUFHyperparameters {
     case .yarnScaleOfAll:
       guard case .yarn(let yarn) = parameters.rope.scaling else { return }
       writer.write("rope.scaling.yarn_log_multiplier", yarn.scaleOfAll)
+    case .alternatingUpdates:
+      writer.write("altup.active_idx", 0)
+      writer.write("altup.num_inputs", VariedLayerSizes.updateCount)
+      writer.write("activation_sparsity_scale", floats: sparsity(parameters.layerCount))
+    case .variedLayers: writeVaried(parameters.sizes, architecture, to: &writer)
     }
+  }
+
+  /// Writes the sizes of layers that differ, some of them in place of those of all layers.
+  private static func writeVaried(
+    _ sizes: ModelSizes, _ architecture: Architecture, to writer: inout Writer
+  ) {
+    guard let varied = sizes.varied else { return }
+    writer.write("attention.shared_kv_layers", varied.sharedCount)
+    writer.write("embedding_length_per_layer_input", varied.inputWidth)
+    writer.write("attention.sliding_window_pattern", varied.slidingLayers)
+    if varied.doublesSharedWidth || varied.listsWidths {
+      writer.write("feed_forward_length", each: varied.feedForwardSizes(sizes.feedForwardSize))
+    }
+    guard architecture.variedLayers?.hasFullHeads ?? false else { return }
+    writer.write("attention.key_length_swa", sizes.headSize)
+    writer.write("attention.value_length_swa", sizes.headSize)
+    if varied.fullKeyValueHeadCount != nil {
+      writer.write(
+        "attention.head_count_kv", each: varied.keyValueHeadCounts(sizes.keyValueHeadCount))
+    }
+    writer.write("rope.dimension_count", varied.fullHeadSize)
+    writer.write("rope.dimension_count_swa", sizes.headSize)
+  }
+
+  /// How many standard deviations above the mean an activation of each layer must be; other values
+  /// are refused.
+  ///
+  /// The first ten layers keep 5 % of their activations: 0.95 of a normal distribution is below.
+  private static func sparsity(_ layerCount: Int) -> [Float] {
+    (0..<layerCount).map { $0 < 10 ? 1.644853626951472 : -.infinity }
   }
 
   private static func write(_ sizes: ModelSizes, to writer: inout Writer) {
@@ -131,8 +168,8 @@ enum GGUFHyperparameters {
     _ rope: RopeParameters, _ architecture: Architecture, to writer: inout Writer
   ) {
     switch rope.scaling {
-    // Llama 3 and longrope scale by factors in tensors.
-    case .none, .dynamic, .llama3, .longrope, .unknown: break
+    // Llama 3, longrope and proportional angles have factors in tensors.
+    case .none, .dynamic, .llama3, .longrope, .proportional, .unknown: break
     case .linear(let factor):
       writer.write("rope.scaling.type", "linear")
       writer.write("rope.scaling.factor", factor)
@@ -188,12 +225,22 @@ enum GGUFHyperparameters {
     /// Writes four numbers; those that are missing are 0.
     mutating func write(_ key: String, _ numbers: [Int]?) {
       guard let numbers else { return }
+      write(key, each: Array((numbers + [0, 0, 0, 0]).prefix(4)))
+    }
+
+    /// Writes a number for each layer.
+    mutating func write(_ key: String, each numbers: [Int]) {
       var bytes: [UInt8] = []
-      for number in (numbers + [0, 0, 0, 0]).prefix(4) {
-        bytes.append(littleEndian: UInt32(clamping: number))
-      }
+      for number in numbers { bytes.append(littleEndian: UInt32(clamping: number)) }
       metadata["\(prefix).\(key)"] = .array(
-        MetadataArray(elementType: .i32, count: 4, bytes: bytes))
+        MetadataArray(elementType: .i32, count: numbers.count, bytes: bytes))
+    }
+
+    mutating func write(_ key: String, floats: [Float]) {
+      var bytes: [UInt8] = []
+      for number in floats { bytes.append(littleEndian: number.bitPattern) }
+      metadata["\(prefix).\(key)"] = .array(
+        MetadataArray(elementType: .f32, count: floats.count, bytes: bytes))
     }
 
     mutating func write(_ key: String, _ text: String?) {

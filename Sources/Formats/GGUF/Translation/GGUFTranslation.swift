@@ -65,10 +65,14 @@ package struct GGUFTranslation: Translation {
     notes += differences + checks.notes(tensors, tokenCount: tokenCount)
     tensorMetadata = try LayerNumbers.metadata(
       of: tensors, architecture, layerCount: parameters.layerCount, numbers)
+    let suppressed =
+      architecture.suppressesTokens && vocabulary != nil
+      ? try SamplingDefaults.suppressedTokens(generation ?? .null, tokenCount: tokenCount)
+      : Metadata()
     let entries =
       sampling.entries + described.entries + tensorMetadata.entries
       + modules.metadata(of: architecture.ggufName).entries
-    for entry in entries + (vocabulary?.metadata.entries ?? []) {
+    for entry in entries + (vocabulary?.metadata.entries ?? []) + suppressed.entries {
       metadata.append(entry.key, entry.value)
     }
     GGUFFileType.addVersion(to: &metadata)
@@ -76,6 +80,7 @@ package struct GGUFTranslation: Translation {
     try translate(tensors, architecture, parameters, checks, tokenCount: tokenCount)
     markIgnoredFactors(tensors, architecture)
     try addFactors(parameters)
+    try addDenseLayers(modules, width: parameters.hiddenSize)
     try addPositions(tensors, architecture, parameters, numbers)
     try checkIsInvertible(tensors)
     try checks.checkIsComplete(tensors, parameters.sizes)
@@ -83,7 +88,7 @@ package struct GGUFTranslation: Translation {
 
   private static func architecture(of config: JSONValue) throws(ModelError) -> Architecture {
     let type = config["model_type"]?.string
-    if let architecture = type.flatMap(Architectures.forModelType) { return architecture }
+    if let architecture = Architectures.forConfig(config) { return architecture }
     throw ModelError(
       .unsupported, "not an architecture that Pleat translates for llama.cpp",
       expected: Architectures.all.flatMap(\.modelTypes).joined(separator: ", "),
@@ -148,6 +153,11 @@ package struct GGUFTranslation: Translation {
       }
       return TensorPlacement(name: name, stack: .init(index: index, count: count))
     }
+    if let (name, index) = architecture.numbered(ofHuggingFaceName: tensor.name) {
+      let count = VariedLayerSizes.updateCount - 1
+      guard index < count else { return nil }
+      return TensorPlacement(name: name, stack: .init(index: index, count: count))
+    }
     let parts = architecture.ggufNames(ofCompleteName: tensor.name)
     guard let name = parts.first ?? architecture.ggufName(of: tensor.name) else { return nil }
     var result = TensorPlacement(name: name)
@@ -160,9 +170,12 @@ package struct GGUFTranslation: Translation {
     let isConvolution = name.hasSuffix("conv1d.weight")
     let isRouter =
       name.hasSuffix(".ffn_gate_inp.weight") || name.hasSuffix(".ffn_gate_inp_shexp.weight")
+    let isCoefficient =
+      name.hasSuffix(".altup_correct_coef.weight") || name.hasSuffix(".altup_predict_coef.weight")
     let isSmallTable = [Self.positions, Self.tokenTypes].contains(name)
     result.isFloat32 =
       tensor.shape.rank == 1 || isNorm || isRouter || isConvolution || isSmallTable
+      || isCoefficient
       || !name.hasSuffix(".weight")
     return result
   }
@@ -210,12 +223,22 @@ package struct GGUFTranslation: Translation {
 
   /// Adds the divisors of rotary angles, if they depend on the position in the head.
   private mutating func addFactors(_ parameters: Hyperparameters) throws(ModelError) {
-    if let factors = parameters.rope.frequencyFactors(headSize: parameters.headSize) {
+    if let factors = parameters.rope.frequencyFactors(headSize: parameters.fullHeadSize) {
       try add("rope_freqs.weight", factors)
     }
     if case .longrope(let factors) = parameters.rope.scaling {
       try add("rope_factors_long.weight", factors.long)
       try add("rope_factors_short.weight", factors.short)
+    }
+  }
+
+  /// Adds the layers that llama.cpp applies to the pooled vector.
+  private mutating func addDenseLayers(
+    _ modules: SentenceModules, width: Int
+  ) throws(ModelError) {
+    try DenseLayer.check(modules.denseLayers, width: width)
+    for (name, layer) in zip(DenseLayer.names, modules.denseLayers) {
+      additions.append(try layer.addition(named: name))
     }
   }
 

@@ -27,6 +27,30 @@ enum SamplingDefaults {
     return metadata
   }
 
+  /// The tokens that are never chosen; empty if the document lists none.
+  ///
+  /// Throws `malformed` for a list of anything else than ids of `tokenCount` tokens.
+  static func suppressedTokens(
+    _ document: JSONValue, tokenCount: Int
+  ) throws(ModelError) -> Metadata {
+    var metadata = Metadata()
+    guard let list = document["suppress_tokens"], list != .null else { return metadata }
+    let ids = (list.array ?? []).compactMap(\.int).filter { 0..<tokenCount ~= $0 }
+    guard let stated = list.array, ids.count == stated.count else {
+      throw ModelError(
+        .malformed, "generation_config.json suppresses tokens that the model does not have",
+        tensor: "suppress_tokens", expected: "ids below \(tokenCount)",
+        found: JSONWriter.text(list))
+    }
+    guard !ids.isEmpty else { return metadata }
+    var bytes: [UInt8] = []
+    for id in ids { bytes.append(littleEndian: UInt32(clamping: id)) }
+    metadata.append(
+      "tokenizer.ggml.suppress_tokens",
+      .array(MetadataArray(elementType: .i32, count: ids.count, bytes: bytes)))
+    return metadata
+  }
+
   /// The members of `generation_config.json` for the values that metadata states.
   static func members(of metadata: Metadata) -> [JSONValue.Member] {
     (wholeNumbers + numbers).compactMap { key, name in
