@@ -7,7 +7,7 @@ import converter
 import gguf
 import pytest
 import tokenizer_models
-from tokenizer_models import BYTE_LEVEL, ROWS, edit, texts, write_model
+from tokenizer_models import BYTE_LEVEL, RARE, ROWS, edit, texts, write_model
 
 STATUS = {"usage": 64, "malformed": 65, "mismatch": 65, "unsupported": 69}
 DONOR = "--tokenizer-from"
@@ -73,6 +73,26 @@ def test_llama_and_tokenizers_split_bytes_equally(folder, convert, name, begins)
     assert len(samples) > 50
     expected = [tokenizer.encode(text).ids for text in samples]
     expect_same(samples, llama_ids(path, samples), expected)
+
+
+# For these, llama.cpp does not distinguish lower and upper case, or only in ASCII.
+CASELESS = {"youtu", "tiny_aya", "granite-embed-multi-97m"}
+
+
+@pytest.mark.llama
+@pytest.mark.parametrize("name", RARE)
+def test_llama_and_tokenizers_split_by_rare_patterns_equally(folder, convert, name):
+    tokenizer = tokenizer_models.write_byte_level(folder, name, begins=False)
+    path = convert(folder)
+    assert value(path, "pre") == name
+    samples = texts() + ["a" + " " * count + "b" for count in (3, 4, 5, 9, 600)]
+    if name in CASELESS:
+        samples = [text.lower() for text in samples]
+    if name == "tiny_aya":  # llama.cpp splits what is beside numbers in another way.
+        samples = [text for text in samples if not any(map(str.isdigit, text))]
+        samples += ["7", "1234567", "1,234.56789"]
+    assert len(samples) > 100
+    expect_same(samples, llama_ids(path, samples), [tokenizer.encode(t).ids for t in samples])
 
 
 @pytest.mark.llama

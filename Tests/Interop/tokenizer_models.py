@@ -69,6 +69,10 @@ def sequence(*steps) -> pre_tokenizers.PreTokenizer:
     return pre_tokenizers.Sequence(list(steps))
 
 
+def split(*patterns: str) -> pre_tokenizers.PreTokenizer:
+    return sequence(*isolated(*patterns), byte_level(False))
+
+
 digits = pre_tokenizers.Digits(individual_digits=True)
 # Name in llama.cpp → the pre-tokenizer of a published model, and whether it ignores merges.
 BYTE_LEVEL = {
@@ -91,6 +95,55 @@ BYTE_LEVEL = {
     "deepseek-coder": (sequence(*isolated(*DEEPSEEK_CODER), digits, byte_level(False)), False),
     "seed-coder": (sequence(*isolated(SEED_CODER), byte_level(False)), False),
     "minicpm5": (sequence(*isolated(r"\p{N}{1,3}", MINICPM_5), byte_level(False)), True),
+}
+
+CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+IDEOGRAPHS = "[一-龥぀-ゟ゠-ヿ]+"
+RUNS = "".join(rf"|\s{{{count}}}(?!\S)" for count in [512, 256, 128, 64, 32, 16, 8, 4, "1,2"])
+JAIS_2 = LLAMA_3.replace(r"|\s+(?!\S)|\s+", RUNS + r"|\s{1}")
+K_EXAONE = (
+    CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"
+)
+YOUTU = [
+    "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|" + IDEOGRAPHS,
+    cased(CONTRACTIONS + "?", r"\p{N}"),
+]
+TINY_AYA = [r"\d{1,3}(?=(?:\d{3})*\b)", GPT_4O]
+SPARK = [
+    r"\p{N}{1,3}",
+    IDEOGRAPHS,
+    DEEPSEEK_V3[2].replace("[\r\n]*|\\s*[\r\n]+", "|[\r\n]"),
+    r"\p{N}",
+]
+BLOOM = " ?[^(\\s|[.,!?…。，、।۔،])]+"
+FALCON = [
+    pre_tokenizers.Punctuation("contiguous"),
+    byte_level(True),
+    pre_tokenizers.Digits(individual_digits=False),
+    *isolated("[0-9][0-9][0-9]"),
+]
+CHAMELEON = [
+    *isolated("<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\t\n]|    |  )"),
+    digits,
+    pre_tokenizers.Punctuation("isolated"),
+    byte_level(True),
+]
+# The same for pre-tokenizers of a few models.
+RARE = {
+    "jais-2": (split(JAIS_2), False),
+    "exaone-moe": (split(K_EXAONE), False),
+    "youtu": (split(*YOUTU), True),
+    "tiny_aya": (split(*TINY_AYA), False),
+    "superbpe": (split(r"\p{N}+", r"(?=(\d{3})+(?!\d))"), False),
+    "ufakzeka": (split(QWEN_2.replace(CONTRACTIONS + "|", "")), False),
+    "laguna": (split(r"[^\n]+|[\n]+", QWEN_2), False),
+    "spark2_5": (split(*SPARK), False),
+    "bloom": (split(BLOOM), False),
+    "viking": (split(BLOOM, r"\p{N}"), False),
+    "granite-embed-multi-97m": (split(GPT_4O), True),
+    "falcon": (sequence(*FALCON), False),
+    "chameleon": (sequence(*CHAMELEON), False),
 }
 
 SAMPLES = [
@@ -143,7 +196,12 @@ def texts(count: int = 200) -> list[str]:
 def corpus() -> list[str]:
     paths = sorted(ROOT.glob("formats/*.md")) + sorted((ROOT / "Tests/Interop").glob("*.py"))
     documents = [path.read_text() for path in paths]
-    return [*documents, *(text for text in SAMPLES * 20 if "<" not in text)]
+    return documents + samples() * 20
+
+
+def samples() -> list[str]:
+    """The samples without special tokens."""
+    return [text for text in SAMPLES if "<" not in text]
 
 
 def write_model(folder: Path, model_type: str = "llama", rows: int = ROWS, **settings) -> Path:
@@ -174,7 +232,7 @@ def edit(path: Path, change) -> None:
 
 def write_byte_level(folder: Path, name: str, begins: bool = True) -> Tokenizer:
     """Writes a byte-level tokenizer with the pre-tokenizer of a published model."""
-    splitting, ignores_merges = BYTE_LEVEL[name]
+    splitting, ignores_merges = (BYTE_LEVEL | RARE)[name]
     tokenizer = Tokenizer(tokenizers.models.BPE(ignore_merges=ignores_merges))
     # Merges that cross all boundaries, so that the ids show where a text was split.
     tokenizer.pre_tokenizer = sequence(pre_tokenizers.FixedLength(length=9), byte_level(False))
@@ -185,7 +243,9 @@ def write_byte_level(folder: Path, name: str, begins: bool = True) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(corpus(), trainer)
+    if name == "falcon":  # llama.cpp splits less, which shows only with merges of other models.
+        tokenizer.pre_tokenizer = splitting
+    tokenizer.train_from_iterator(corpus() if name in BYTE_LEVEL else samples(), trainer)
     tokenizer.pre_tokenizer = splitting
     tokenizer.add_tokens([AddedToken("<tool>", normalized=False, special=False)])
     if begins:

@@ -26,7 +26,7 @@ struct KnownPreTokenizer {
   }
 
   // A word is a run of letters whose lowercase ones come last, with an optional suffix.
-  private static func cases(_ suffix: String, _ digits: String) -> [[String]] {
+  static func cases(_ suffix: String, _ digits: String) -> [[String]] {
     let start = #"[^\r\n\p{L}\p{N}]?"#
     let (upper, lower) = (#"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"#, #"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"#)
     return [
@@ -41,8 +41,29 @@ struct KnownPreTokenizer {
     "when llama.cpp splits words, it distinguishes lowercase and uppercase letters only in ASCII, and "
     + "it ends words at combining marks: ids of such words may differ"
 
+  /// The note on pre-tokenizers that split spaces of Unicode from what follows.
+  static let spacesDifference =
+    "when llama.cpp splits words, spaces of Unicode from U+2000 to U+3000 stay with the word that "
+    + "follows: ids of such words may differ"
+
+  // Runs of Han characters, or words as in GPT-4o of other letters.
+  private static let kimiWords = {
+    let start = #"[^\r\n\p{L}\p{N}]?"#
+    let upper = #"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]"#
+    let lower = #"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]"#
+    let suffix = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    return "\(start)\(upper)*\(lower)+\(suffix)|\(start)\(upper)+\(lower)*\(suffix)"
+  }()
+
+  /// The pattern of Kimi K2.
+  static let kimiPattern =
+    #"[\p{Han}]+|"# + kimiWords
+    + #"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
+
   /// All known pre-tokenizers; each has the pattern that src/llama-vocab.cpp has for its first name.
-  static let all = [
+  static let all = usual + others
+
+  private static let usual = [
     // GPT-2, and all tokenizers with ByteLevel alone: Phi-2, OLMo, MPT.
     KnownPreTokenizer(
       names: [
@@ -92,7 +113,8 @@ struct KnownPreTokenizer {
     // DeepSeek Coder.
     KnownPreTokenizer(
       names: ["deepseek-coder"],
-      definitions: [["[\r\n]", #"\s?\p{L}+"#, #"\s?\p{P}+"#, "[一-龥ࠀ-一가-퟿]+", #"\p{N}"#]]),
+      definitions: [["[\r\n]", #"\s?\p{L}+"#, #"\s?\p{P}+"#, "[一-龥ࠀ-一가-퟿]+", #"\p{N}"#]],
+      difference: spacesDifference),
     // DeepSeek V3 and R1.
     KnownPreTokenizer(
       names: ["deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"],
@@ -113,6 +135,11 @@ struct KnownPreTokenizer {
             + "\r\n]+" + #"|\s*"# + "[\r\n]+" + #"|\s+(?!\S)|\s+"#
         ]
       ]),
+    // Kimi K2.
+    KnownPreTokenizer(
+      names: ["kimi-k2"], definitions: [[kimiPattern]],
+      difference: caselessDifference + "; it ends words at combining marks, and knows only "
+        + "ideographs as Han characters"),
     // MiniCPM 5: up to three digits together from the left, then words.
     KnownPreTokenizer(
       names: ["minicpm5"],

@@ -21,9 +21,16 @@ struct PreTokenizer: Equatable {
   static let gpt2Pattern =
     #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
 
-  /// The steps, except the last one, which turns bytes into letters.
+  /// What `Punctuation` takes as such: all of ASCII and of Unicode.
+  static let punctuationPattern = #"[\p{P}!-/:-@\[-`{-~]"#
+  /// Three digits, which are also the letters that stand for their bytes.
+  static let threeDigits = "[0-9][0-9][0-9]"
+  /// Runs of digits among the letters that stand for bytes, for messages.
+  static let letterDigits = #"\p{N}+ after ByteLevel"#
+
+  /// The steps, except the one that turns bytes into letters.
   private(set) var steps: [Step] = []
-  /// Whether the last step turns bytes into letters.
+  /// Whether a step turns bytes into letters.
   private(set) var isByteLevel = false
 
   /// Reads the steps of a `pre_tokenizer`.
@@ -43,19 +50,22 @@ struct PreTokenizer: Equatable {
       default: return nil
       }
     }
-    let known = KnownPreTokenizer.all.filter { $0.definitions.contains(patterns) }
+    let exact = patterns.map(ExactName.init)
+    let known = KnownPreTokenizer.all.filter {
+      $0.definitions.contains { $0.map(ExactName.init) == exact }
+    }
     return known.first { $0.ignoresMerges == ignoringMerges } ?? known.first
   }
 
   private mutating func append(_ value: JSONValue) {
     let type = value["type"]?.string ?? "null"
-    // No known definition splits the letters that stand for bytes.
-    guard !isByteLevel else { return steps.append(.other(type + " after ByteLevel")) }
+    guard !isByteLevel else { return steps.append(Self.letterStep(value, type)) }
     switch type {
     case "Sequence": for part in value["pretokenizers"]?.array ?? [] { append(part) }
     case "Split": steps.append(Self.split(value))
     case "Digits":
       steps.append(.split(value["individual_digits"]?.bool == true ? #"\p{N}"# : #"\p{N}+"#))
+    case "Punctuation": steps.append(Self.punctuation(value))
     case "ByteLevel":
       if value["add_prefix_space"]?.bool ?? true {
         steps.append(.other("ByteLevel with add_prefix_space"))
@@ -63,6 +73,23 @@ struct PreTokenizer: Equatable {
       if value["use_regex"]?.bool ?? true { steps.append(.split(Self.gpt2Pattern)) }
       isByteLevel = true
     default: steps.append(.other(type))
+    }
+  }
+
+  /// A step that splits the letters that stand for bytes, as Falcon has them.
+  private static func letterStep(_ value: JSONValue, _ type: String) -> Step {
+    switch type {
+    case "Digits" where value["individual_digits"]?.bool != true: return .split(letterDigits)
+    case "Split" where split(value) == .split(threeDigits): return .split(threeDigits)
+    default: return .other(type + " after ByteLevel")
+    }
+  }
+
+  private static func punctuation(_ value: JSONValue) -> Step {
+    switch value["behavior"]?.string ?? "Isolated" {
+    case "Isolated": .split(punctuationPattern)
+    case "Contiguous": .split(punctuationPattern + "+")
+    case let behavior: .other("Punctuation \(behavior)")
     }
   }
 
