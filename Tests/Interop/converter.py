@@ -82,12 +82,15 @@ def main() -> None:
 
 def run(model: str, pre: str, log: str, options: list[str], paths: dict[str, str]) -> int:
     import convert_hf_to_gguf
+    import transformers.dynamic_module_utils
     from conversion.base import TextModel
 
     with open(log, "w") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
     TextModel.get_vocab_base_pre = lambda self, tokenizer: pre
+    # Without permission to run the code of a model, transformers would wait for an answer.
+    transformers.dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
     try:
         for type, path in paths.items():
             sys.argv[1:] = [model, "--outfile", path, "--outtype", type, *options]

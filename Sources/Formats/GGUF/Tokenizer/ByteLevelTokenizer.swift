@@ -40,7 +40,7 @@ extension FastTokenizer {
     guard merges.count == 0 else { return }
     throw ModelError(
       .unsupported, "there are no merges, which llama.cpp needs for such a tokenizer",
-      file: FastTokenizer.file, hint: GGUFTokenizer.donorHint)
+      file: source, hint: GGUFTokenizer.donorHint)
   }
 
   /// Adds the merges to metadata, with a space between their two parts.
@@ -121,7 +121,7 @@ struct ByteLevelTokenizer {
   /// The value of `tokenizer.ggml.pre`.
   let name: String
 
-  /// Converts a tokenizer.json; `pre` is the name of the pre-tokenizer that the user gave.
+  /// Converts a tokenizer; `pre` is the name of the pre-tokenizer that the user gave.
   ///
   /// Throws `usage`, `unsupported`, `malformed` and `mismatch`.
   init(_ fast: FastTokenizer, tokenCount: Int, pre: String?) throws(ModelError) {
@@ -130,14 +130,14 @@ struct ByteLevelTokenizer {
       try PreTokenizerName.check(pre)
       name = pre
       if let known, !known.names.contains(pre) {
-        notes.append("tokenizer.json splits text as \(known.names[0]) does, not as \(pre)")
+        notes.append("\(fast.source) splits text as \(known.names[0]) does, not as \(pre)")
       }
     } else {
-      guard let known else { throw Self.unknown(fast.preTokenizer) }
+      guard let known else { throw fast.patternFault ?? Self.unknown(fast) }
       name = known.names[0]
       if let difference = known.difference { notes.append(difference) }
     }
-    if fast.ignoresMerges != PreTokenizerName.ignoringMerges.contains(name) {
+    if fast.ignoresMerges != PreTokenizerName.ignoringMerges.contains(name), !fast.mergesMakeAll {
       notes.append(
         "for \(name), llama.cpp \(fast.ignoresMerges ? "applies merges to" : "takes whole") a word "
           + "that is a token, unlike this tokenizer: ids of such words may differ")
@@ -149,10 +149,10 @@ struct ByteLevelTokenizer {
     try fast.checkHasMerges()
   }
 
-  private static func unknown(_ steps: PreTokenizer) -> ModelError {
+  private static func unknown(_ fast: FastTokenizer) -> ModelError {
     ModelError(
       .unsupported, "no known pre-tokenizer of llama.cpp splits text as this tokenizer does",
-      file: FastTokenizer.file, tensor: "pre_tokenizer", found: steps.description,
+      file: fast.source, tensor: "pre_tokenizer", found: fast.preTokenizer.description,
       hint: "pass --tokenizer-pre NAME if llama.cpp's NAME splits text the same way; or "
         + GGUFTokenizer.donorHint)
   }

@@ -24,34 +24,8 @@ struct CharacterMap {
 
   /// Reads a table from text in base 64; nil for other text and for a table that llama.cpp refuses.
   init?(base64 text: String) {
-    guard let bytes = Self.decoded(text) else { return nil }
+    guard let bytes = Base64.decoded(text.utf8) else { return nil }
     self.init(bytes)
-  }
-
-  private static func decoded(_ text: String) -> [UInt8]? {
-    var bytes: [UInt8] = []
-    var bits: UInt32 = 0
-    var count = 0
-    for code in text.utf8 where code != UInt8(ascii: "=") {
-      guard let value = value(of: code) else { return nil }
-      bits = bits << 6 | value
-      count += 6
-      guard count >= 8 else { continue }
-      count -= 8
-      bytes.append(UInt8(truncatingIfNeeded: bits >> UInt32(count)))
-    }
-    return bytes
-  }
-
-  private static func value(of code: UInt8) -> UInt32? {
-    switch code {
-    case UInt8(ascii: "A")...UInt8(ascii: "Z"): UInt32(code - UInt8(ascii: "A"))
-    case UInt8(ascii: "a")...UInt8(ascii: "z"): UInt32(code - UInt8(ascii: "a")) + 26
-    case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt32(code - UInt8(ascii: "0")) + 52
-    case UInt8(ascii: "+"): 62
-    case UInt8(ascii: "/"): 63
-    default: nil
-    }
   }
 
   /// What replaces a text of one character; nil if it stays as it is.

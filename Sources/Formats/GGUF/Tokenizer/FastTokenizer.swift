@@ -26,8 +26,16 @@ struct FastTokenizer {
   /// The added tokens: first those of this file, by id, then those that other files add.
   private(set) var addedTokens: [AddedToken] = []
   private var ownTokenCount = 0
-  /// Notes on added tokens whose id differs from the one that a file states.
-  private(set) var notes: [String] = []
+  /// Notes on added tokens whose id differs from the one that a file states, and on their source.
+  var notes: [String] = []
+  /// The special tokens of kinds, whatever other files state.
+  var fixedTokens: [(kind: String, text: String)] = []
+  /// The special tokens of kinds that config.json does not state.
+  var usualTokens: [(kind: String, text: String)] = []
+  /// Whether the merges make all tokens, so that it does not matter whether words are taken whole.
+  private(set) var mergesMakeAll = false
+  /// The error for a tokenizer whose pattern no file states; nil if one states it.
+  private(set) var patternFault: ModelError?
   /// The values of normalizer, pre_tokenizer, post_processor and decoder.
   private(set) var parts: [String: JSONValue] = [:]
 
@@ -50,6 +58,38 @@ struct FastTokenizer {
     }
     add(added, from: file)
     ownTokenCount = addedTokens.count
+  }
+
+  /// Creates a byte-level tokenizer from tokens with ranks, which takes words that are tokens whole.
+  ///
+  /// - Parameters:
+  ///   - vocabulary: The checked tokens.
+  ///   - offset: The id of the token with rank 0.
+  ///   - kind: Which merges stand for the ranks.
+  ///   - pattern: The pattern by which text is split, or the error if no file states it.
+  ///   - added: The tokens that complete the vocabulary, with their ids.
+  /// - Throws: `limit`.
+  init(
+    _ vocabulary: RankedVocabulary, offset: Int, merges kind: RankedVocabulary.Merges,
+    pattern: Result<String, ModelError>, added: [AddedToken]
+  ) throws(ModelError) {
+    source = vocabulary.file
+    let ranks: [Int]
+    (texts, ranks) = vocabulary.texts()
+    ids = ranks.map { $0 + offset }
+    (merges, mergesMakeAll) = try vocabulary.merges(kind)
+    model = ["ignore_merges": true]
+    var steps: [JSONValue] = []
+    switch pattern {
+    case .success(let text):
+      steps.append([
+        "type": "Split", "pattern": ["Regex": .string(text)], "behavior": "Isolated",
+      ])
+    case .failure(let fault): patternFault = fault
+    }
+    steps.append(["type": "ByteLevel", "add_prefix_space": false, "use_regex": false])
+    parts = ["pre_tokenizer": ["type": "Sequence", "pretokenizers": .array(steps)]]
+    addedTokens = added
   }
 
   /// Reads a file.
@@ -196,7 +236,7 @@ struct FastTokenizer {
         + (moved.count > 1 ? ", and \(moved.count - 1) more" : ""))
   }
 
-  /// The added tokens of this file, by id.
+  /// The added tokens of tokenizer.json, or of vocab.txt, by id.
   var ownTokens: ArraySlice<AddedToken> { addedTokens.prefix(ownTokenCount) }
 
   /// The id of a text; nil if it is not in the vocabulary.

@@ -63,7 +63,7 @@ package struct GGUFTokenizer: Sendable {
       notes += fast.notes
       if fast.isByteLevel {
         try write(
-          ByteLevelTokenizer(fast, tokenCount: tokenCount, pre: pre), files, architecture)
+          ByteLevelTokenizer(fast, tokenCount: tokenCount, pre: pre), fast, files, architecture)
         return
       }
     }
@@ -105,21 +105,30 @@ package struct GGUFTokenizer: Sendable {
   }
 
   private mutating func write(
-    _ tokenizer: ByteLevelTokenizer, _ files: TokenizerFiles, _ architecture: Architecture
+    _ tokenizer: ByteLevelTokenizer, _ fast: FastTokenizer, _ files: TokenizerFiles,
+    _ architecture: Architecture
   ) throws(ModelError) {
     notes += tokenizer.notes
-    let texts = try tokenizer.vocabulary.texts(file: FastTokenizer.file)
+    let texts = try tokenizer.vocabulary.texts(file: fast.source)
     metadata.append(Self.modelKey, .text("gpt2"))
     metadata.append(Self.preKey, .text(tokenizer.name))
-    tokenizer.vocabulary.write(to: &metadata, scores: false)
-    if let fast = files.fast { fast.writeMerges(to: &metadata) }
     var special = SpecialTokens(files, texts)
     // With these names, llama.cpp adds a start token to texts unless the metadata forbids it.
     if PreTokenizerName.addingStart.contains(tokenizer.name) { special.setDefault("bos", false) }
     for (kind, text) in architecture.specialTokens {
       special.set(kind, texts.index(of: Array(text.utf8)[...]))
     }
-    special.write(to: &metadata)
+    if fast.source == TekkenFile.file {
+      // The order of llama.cpp's converter, which also writes scores here.
+      fast.writeMerges(to: &metadata)
+      special.writeIDs(to: &metadata)
+      tokenizer.vocabulary.withoutScores.write(to: &metadata, scores: true)
+      special.writeAdditions(to: &metadata)
+    } else {
+      tokenizer.vocabulary.write(to: &metadata, scores: false)
+      fast.writeMerges(to: &metadata)
+      special.write(to: &metadata)
+    }
     Self.write(tokenTypeCount: architecture.tokenTypeCount(files.config), to: &metadata)
     files.chatTemplates.write(to: &metadata)
   }

@@ -32,6 +32,9 @@ struct SpecialTokens {
     tokenCount = vocabulary.count
     for kind in kinds { texts[kind] = Self.text(of: kind, in: files.configuration) }
     if let fast = files.fast { readProcessors(fast.parts["post_processor"] ?? .null) }
+    for (kind, text) in files.fast?.fixedTokens ?? [] {
+      set(kind, vocabulary.index(of: Array(text.utf8)[...]))
+    }
     let added = files.fast?.ownTokens ?? []
     for kind in kinds {
       if let value = files.configuration["add_\(kind)_token"]?.bool { setDefault(kind, value) }
@@ -39,6 +42,9 @@ struct SpecialTokens {
     }
     let stated = kinds.map { Self.id(of: $0, in: files) }
     for (kind, value) in zip(kinds, stated) { set(kind, value?.int) }
+    for (kind, text) in files.fast?.usualTokens ?? [] {
+      set(kind, vocabulary.index(of: Array(text.utf8)[...]))
+    }
     for kind in kinds {
       guard let text = texts[kind] ?? Self.text(of: kind, in: files.specialTokens) else { continue }
       set(kind, vocabulary.index(of: Array(text.utf8)[...]))
@@ -84,9 +90,19 @@ struct SpecialTokens {
 
   /// Adds the ids, and which tokens are added to texts, to metadata.
   func write(to metadata: inout Metadata) {
+    writeIDs(to: &metadata)
+    writeAdditions(to: &metadata)
+  }
+
+  /// Adds the ids to metadata.
+  func writeIDs(to metadata: inout Metadata) {
     for (kind, id) in ids {
       if let key = Self.key(of: kind) { metadata.append(key, .u32(UInt32(id))) }
     }
+  }
+
+  /// Adds to metadata which tokens are added to texts.
+  func writeAdditions(to metadata: inout Metadata) {
     for (kind, isAdded) in additions where ["bos", "eos", "sep"].contains(kind) {
       metadata.append("tokenizer.ggml.add_\(kind)_token", .bool(isAdded))
     }

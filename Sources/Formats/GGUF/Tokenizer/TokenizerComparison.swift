@@ -8,7 +8,8 @@ package struct TokenizerComparison {
   package private(set) var differences: [String] = []
 
   private static let vocabularyFiles = [
-    FastTokenizer.file, SentencePieceModel.file, "vocab.json", "vocab.txt", "tekken.json",
+    FastTokenizer.file, SentencePieceModel.file, "vocab.json", "vocab.txt", TekkenFile.file,
+    TiktokenFile.usualName,
   ]
 
   /// Compares the files that a tokenizer brings with those of a checkpoint.

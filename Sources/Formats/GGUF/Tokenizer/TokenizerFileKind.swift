@@ -16,14 +16,14 @@ package enum TokenizerFileKind: Sendable {
   package init?(_ name: String) {
     switch name {
     case FastTokenizer.file, SentencePieceModel.file, TokenizerFiles.addedTokensFile, "vocab.json",
-      "vocab.txt", "merges.txt", "tekken.json", "spiece.model", "sentencepiece.bpe.model",
-      "tiktoken.model":
+      "vocab.txt", "merges.txt", TekkenFile.file, "spiece.model", "sentencepiece.bpe.model",
+      TiktokenFile.usualName:
       self = .vocabulary
     case TokenizerFiles.configurationFile, TokenizerFiles.specialTokensFile: self = .settings
     case ChatTemplates.file, ChatTemplates.legacyFile: self = .template
     case TokenizerFiles.generationFile: self = .other
     case _ where CompanionName.folder(of: name) == CompanionName.templateFolder: self = .template
-    case _ where name.hasSuffix(".tiktoken"): self = .vocabulary
+    case _ where name.hasSuffix(TiktokenFile.suffix): self = .vocabulary
     case _ where name.hasPrefix("tokenization") && name.hasSuffix(".py"): self = .other
     default: return nil
     }

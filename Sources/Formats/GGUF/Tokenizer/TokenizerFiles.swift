@@ -8,7 +8,7 @@ struct TokenizerFiles {
   var sentencePiece: SentencePieceModel?
   /// `sentencepiece.bpe.model` of XLM-RoBERTa, if there is no `tokenizer.json`.
   var unigram: SentencePieceModel?
-  /// `tokenizer.json`, or what transformers makes of `vocab.txt`.
+  /// `tokenizer.json`, or what stands for `tekken.json`, for a file of tiktoken or for `vocab.txt`.
   var fast: FastTokenizer?
   /// `tokenizer_config.json`; an empty object if it is absent, as for the documents below.
   var configuration: JSONValue
@@ -46,16 +46,27 @@ struct TokenizerFiles {
     generation = try companions.object(Self.generationFile)
     chatTemplates = try ChatTemplates(companions, configuration: configuration)
     fast = try companions.fastTokenizer()
+    if fast == nil, let tekken = try companions.bytes(of: TekkenFile.file) {
+      let tekken = try TekkenFile(tekken)
+      fast = try tekken.tokenizer()
+      configuration = configuration.overridden(by: TekkenFile.configuration)
+      if chatTemplates.templates.isEmpty, let name = tekken.templateName {
+        chatTemplates = ChatTemplates(usual: name)
+      }
+    }
     let model = try companions.bytes(of: SentencePieceModel.file)
     let isTiktoken = model.map(SentencePieceModel.isTiktoken) ?? false
     // A byte-level tokenizer.json takes precedence over a SentencePiece model beside it.
     if let model, !isTiktoken, fast?.isByteLevel != true {
       sentencePiece = try SentencePieceModel(model)
     }
+    if fast == nil, sentencePiece == nil {
+      fast = try companions.tiktokenTokenizer(configuration, config)
+    }
     (addedTokens, configuredTokens) = ([], [])
     if fast == nil, sentencePiece == nil, isEncoder { try readEncoder(companions) }
     if fast == nil, sentencePiece == nil, unigram == nil {
-      throw Self.missing(companions, isTiktoken: isTiktoken)
+      throw Self.missing(companions)
     }
     addedTokens = try companions.listedTokens()
     configuredTokens = try companions.configuredTokens()
@@ -92,24 +103,19 @@ struct TokenizerFiles {
     "unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>",
   ]
 
-  /// The error for a model with neither tokenizer.model nor tokenizer.json.
-  private static func missing(
-    _ companions: CompanionReader, isTiktoken: Bool
-  ) -> ModelError {
+  /// The error for a model without a tokenizer that can be converted.
+  private static func missing(_ companions: CompanionReader) -> ModelError {
     let kinds = [
-      ("tiktoken.model", "a tiktoken vocabulary"), ("tekken.json", "a Mistral tekken vocabulary"),
       ("vocab.txt", "a WordPiece vocabulary"), ("spiece.model", "a SentencePiece model for T5"),
       ("vocab.json", "a vocabulary without a pre-tokenizer"),
     ]
-    var found: String? = isTiktoken ? "tokenizer.model, a tiktoken vocabulary" : nil
-    for (name, kind) in kinds where found == nil {
-      if companions.names.contains(name) { found = "\(name), \(kind)" }
-    }
+    let found = kinds.first { companions.names.contains($0.0) }
     return ModelError(
       .unsupported, "the model has no tokenizer that can be written to gguf",
-      expected: "tokenizer.model of SentencePiece (bpe), or tokenizer.json (BPE)",
-      found: found ?? "no file with a tokenizer",
-      hint: found == nil || isTiktoken
+      expected: "tokenizer.json (BPE), tokenizer.model of SentencePiece (bpe), tekken.json, or a "
+        + "vocabulary of tiktoken",
+      found: found.map { "\($0.0), \($0.1)" } ?? "no file with a tokenizer",
+      hint: found == nil
         ? GGUFTokenizer.donorHint
         : "save it again with transformers, which may write tokenizer.json; or "
           + GGUFTokenizer.donorHint)

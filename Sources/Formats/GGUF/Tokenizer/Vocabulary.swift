@@ -53,6 +53,13 @@ struct Vocabulary {
     if tokens.indices.contains(id) { tokens[id].score = score }
   }
 
+  /// The same tokens, whose scores are zero.
+  var withoutScores: Vocabulary {
+    var copy = self
+    for id in tokens.indices { copy.tokens[id].score = 0 }
+    return copy
+  }
+
   /// Sets the token of the id of an added token, which must be the number of a row.
   ///
   /// llama.cpp looks for added tokens in the original text. So the ▁ of user-defined tokens becomes a
