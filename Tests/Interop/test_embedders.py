@@ -176,6 +176,14 @@ def test_dense_layers_keep_their_type(pleat, gemma, tmp_path):
         assert found["dense_3.weight"].data.tobytes() == matrix.view(torch.uint8).numpy().tobytes()
 
 
+def test_the_way_back_is_refused(pleat, gemma, tmp_path):
+    path = tmp_path / "back"
+    result = pleat.attempt("convert", gemma.ours(pleat), "--to", "safetensors", "-o", path)
+    assert result.returncode == STATUS["unsupported"], result.stderr
+    assert "encoders" in result.stderr and "gemma-embedding" in result.stderr
+    assert not path.exists()
+
+
 REFUSED = [
     (dict(activation_function="torch.nn.modules.activation.Tanh"), "unsupported", "Tanh"),
     (dict(out_features=96), "malformed", "out_features"),

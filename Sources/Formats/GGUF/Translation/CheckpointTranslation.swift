@@ -103,7 +103,7 @@ package struct CheckpointTranslation: Translation {
     let names = Set(Architectures.all.filter { $0.className != nil }.map(\.ggufName))
     let known = Architectures.named(name)
     let reason =
-      switch known?.isEncoder {
+      switch known.map({ $0.isEncoder || $0.traits.appliesDenseLayers }) {
       case nil: "not an architecture that Pleat translates for transformers"
       case true?: "Pleat does not translate encoders back for transformers"
       case false?: "transformers has no class for the text model of this architecture alone"
