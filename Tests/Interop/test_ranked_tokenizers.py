@@ -8,7 +8,7 @@ import pytest
 
 from ranked_vocabularies import COUNT, MISTRAL_TOKENS, TIKTOKEN, write_tekken, write_tiktoken
 from test_tokenizer import convert, expect_same, fields, llama_ids, value
-from tokenizer_models import edit, texts, write_model
+from tokenizer_models import Tokenizer, edit, texts, write_model
 
 __all__ = ["convert"]
 
@@ -82,7 +82,7 @@ def test_tiktoken_has_the_ids_of_transformers_and_the_keys_of_the_converter(
 
 
 @pytest.mark.llama
-def test_tekken_has_the_ids_and_the_merges_of_transformers(tmp_path, convert):
+def test_tekken_has_the_ids_and_the_merges_of_transformers(tmp_path, convert, pleat):
     folder = write_model(tmp_path / "model", rows=COUNT)
     tokenizer = write_tekken(folder)
     path = convert(folder)
@@ -98,3 +98,9 @@ def test_tekken_has_the_ids_and_the_merges_of_transformers(tmp_path, convert):
         assert value(path, f"{kind}_token_id") == MISTRAL_TOKENS.index(text)
     assert value(path, "add_bos_token") is True and value(path, "add_eos_token") is False
     assert fields(path)["tokenizer.chat_template"][1] == "mistral-v3-tekken"
+    back = tmp_path / "back"
+    pleat.run("convert", path, "--to", "safetensors", "-o", back)
+    returned = Tokenizer.from_file(str(back / "tokenizer.json"))
+    expect_same(checked, [returned.encode(text).ids for text in checked], expected)
+    # This is a name of llama.cpp, not a template.
+    assert not (back / "chat_template.jinja").exists()

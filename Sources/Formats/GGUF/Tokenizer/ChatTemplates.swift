@@ -16,6 +16,10 @@ package struct ChatTemplates: Sendable {
   /// Notes about templates that are left out.
   package private(set) var notes: [String] = []
 
+  /// Names of llama.cpp's own templates, which its converter writes for models of Mistral.
+  static let runtimeNames: Set<String> = [
+    "mistral-v1", "mistral-v3", "mistral-v3-tekken", "mistral-v7", "mistral-v7-tekken",
+  ]
   private static let usualName = "default"
   static let file = "chat_template.jinja"
   static let legacyFile = "chat_template.json"

@@ -74,6 +74,10 @@ package struct TokenizerDocuments: Sendable {
       guard let text = entry.value.text else {
         throw ModelError(.malformed, "the chat template is not a text", tensor: entry.key)
       }
+      guard !ChatTemplates.runtimeNames.contains(text) else {
+        notes.append("left out the chat template \(text), a name that only llama.cpp knows")
+        continue
+      }
       var file = ChatTemplates.file
       if entry.key != ChatTemplates.metadataKey {
         let name = entry.key.dropFirst(prefix.count)
