@@ -72,8 +72,7 @@ public struct ScaledCodes: Sendable, Hashable {
 
 extension ScaledCodes {
   /// MXFP4.
-  package static let mxfp4 = ScaledCodes(
-    codes: .f4, scales: .f8e8m0, tileRows: 1, tileColumns: 32)
+  package static let mxfp4 = ScaledMode.mxfp4.codes
 
   /// NVFP4 with a factor of all scales, or without.
   package static func nvfp4(_ factor: Factor, isInBlocks: Bool = false) -> ScaledCodes {

@@ -110,6 +110,19 @@ int64_t pleat_search_zero_point(pleat_instructions set, const float *values, ptr
                                 const float *importance, ptrdiff_t groups_per_row, int effort,
                                 float *scratch, uint8_t *codes, float *scales, float *zeros);
 
+/* scaled.c: codes that are floating-point numbers, with a scale for each group, as `mx.quantize` of
+   MLX makes them on a CPU. MXFP4 and MXFP8 have groups of 32 with scales in E8M0, NVFP4 groups of 16
+   with scales in E4M3. A code of FP4 is half a byte, the first one in the low half; a code of FP8 is
+   a byte. `format` is the type that MLX computes scales in, that of the weights. Returns the same as
+   the group encoders; a group also overflows if its scale is above 448, or if a number decodes to
+   infinity. */
+
+typedef enum { PLEAT_MXFP4, PLEAT_NVFP4, PLEAT_MXFP8 } pleat_scaled_mode;
+
+int64_t pleat_encode_scaled(pleat_instructions set, pleat_scaled_mode mode, const float *values,
+                            ptrdiff_t group_count, pleat_format format, uint8_t *codes,
+                            uint8_t *scales);
+
 /* out = scale * code + bias */
 void pleat_decode_affine(pleat_instructions set, const uint8_t *codes, ptrdiff_t group_count,
                          ptrdiff_t group_size, const float *scales, const float *biases,

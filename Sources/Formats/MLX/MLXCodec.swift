@@ -28,7 +28,7 @@ package struct MLXCodec: WeightCodec {
     case .plain: return .exact
     case .foreign(let type): return .refused("mlx has no type \(type.name)")
     case .scaled(let codes):
-      return codes.mlxMode == nil ? .refused("mlx has no mode for \(codes)") : .exact
+      return ScaledMode(codes) == nil ? .refused("mlx has no mode for \(codes)") : .exact
     case .grouped(let grouping):
       guard !grouping.isScattered else {
         return .refused("mlx supports only groups of neighbouring columns, found \(grouping)")
@@ -175,18 +175,4 @@ package struct MLXCodec: WeightCodec {
 
   /// The path of the layer that a weight belongs to.
   static func layerPath(of name: String) -> String { String(name.dropLast(weight.count)) }
-}
-
-extension ScaledCodes {
-  /// The mode of MLX with these codes and scales; nil if there is none.
-  var mlxMode: String? {
-    guard table == nil, nesting == nil, factor == .none, !isInBlocks, tileRows == 1
-    else { return nil }
-    return switch (codes, scales, tileColumns) {
-    case (.f4, .f8e8m0, 32): "mxfp4"
-    case (.f4, .f8e4m3, 16): "nvfp4"
-    case (.f8e4m3, .f8e8m0, 32): "mxfp8"
-    default: nil
-    }
-  }
 }

@@ -55,7 +55,7 @@ struct MLXConfig: Sendable {
   func groups(of path: String) -> LayerGroups? { layers[ExactName(path)] ?? common }
 
   /// The modes without biases: their weights are codes with scales.
-  static let scaledModes = ["mxfp4", "nvfp4", "mxfp8"]
+  static let scaledModes = ScaledMode.allCases.map(\.name)
 
   /// The groups that an object states; nil for a mode without biases.
   private static func groups(

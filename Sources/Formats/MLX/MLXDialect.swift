@@ -46,8 +46,8 @@ package struct MLXDialect: ConfigDialect {
     switch encoding {
     case .grouped(let grouping): LayerGroups(bits: grouping.bits, size: grouping.groupSize)
     case .scaled(let codes):
-      codes.mlxMode.map { mode in
-        LayerGroups(bits: codes.bitWidth, size: codes.tileColumns ?? 0, mode: mode)
+      ScaledMode(codes).map {
+        LayerGroups(bits: $0.bits, size: $0.groupSize, mode: $0.name)
       }
     case .plain, .foreign: nil
     }
