@@ -20,7 +20,7 @@ import Testing
   @Test("an empty recipe has the default values") func empty() throws {
     #expect(try recipe("{}") == Recipe())
     #expect(Recipe().bits == nil && Recipe().type == nil && !Recipe().isPure)
-    #expect(Recipe().parameters == .f16)
+    #expect(Recipe().parameters == nil)
   }
 
   @Test("a recipe can set everything that options can") func full() throws {
@@ -43,6 +43,7 @@ import Testing
     for recipe in [
       Recipe(), try .with(bits: 2, group: .row, scheme: "minmax", parameters: .f32),
       try .with(bits: 8, group: .columns(256), rules: ["a=keep", "b=4:row", "c=Q8_0", "d=F32"]),
+      try .with(bits: 8, rules: ["a=nvfp4", "b=mxfp8", "c=MXFP4"]),
       try .with(type: "Q5_1", scheme: "ggml", rules: ["a=keep"]),
       try .with(bits: 4, offset: .zeroPoint), try .with(bits: 4, offset: .bias),
     ] {

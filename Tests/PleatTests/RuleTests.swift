@@ -125,7 +125,7 @@ import Testing
     arguments: [
       "", "=", "=8", "*", "*=", "*=7", "*=1", "*=0", "*=-4", "*=9", "*=4:", "*=4:0", "*=4:-32",
       "*=4:x", "*=4:32:", "*=4:32:best", "*=4:32:minmax:x", "*=drop", "*=Keep", "*=F8_E4M3", "*=I8",
-      "*=Q4_K_M", "*=IQ2_XXS", "*=NVFP4", "*=Q9_9", "*=4.0", "*= 4",
+      "*=Q4_K_M", "*=IQ2_XXS", "*=FP4", "*=Q9_9", "*=4.0", "*= 4",
     ])
   func badRules(text: String) {
     let error = Laws.error { () throws(ModelError) in try Rule(text: text) }
@@ -136,7 +136,7 @@ import Testing
     "a rule is unchanged by writing and reading its text",
     arguments: [
       "keep", "8", "4:64", "3:row", "4:32:minmax", "2:row:symmetric", "Q8_0", "Q6_K", "IQ4_NL",
-      "F16",
+      "mxfp8", "F16",
     ])
   func texts(choice: String) throws {
     let rule = try Rule(text: "a=b.*=\(choice)")

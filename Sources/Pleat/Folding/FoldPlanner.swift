@@ -73,7 +73,8 @@ package struct FoldPlanner: Sendable {
 
   /// The decision for a quantized tensor.
   private func decideQuantized(_ tensor: TensorInfo, _ changes: [PairedChange]) -> Decision {
-    // Codes with scales are decoded anyway, since no format stores them.
+    if let decision = requantizeScaled(tensor, changes) { return decision }
+    // Codes with scales have no offsets that could change, so they are decoded.
     if options.dequantizes || tensor.isScaled, let type = tensor.encoding.decodedType {
       var decision = decide(
         tensor, .plain(type), .encode(changes.map { .adapter($0) }, .plain(type)), .exact)
@@ -89,6 +90,21 @@ package struct FoldPlanner: Sendable {
     case .foreign(let layout): return decide(tensor, changes, layout)
     case .plain, .scaled: return refuse(tensor, "it is not quantized")
     }
+  }
+
+  /// The decision for codes with scales that the user permits to quantize again; nil if Pleat does
+  /// not make such codes, or the output does not store them.
+  private func requantizeScaled(_ tensor: TensorInfo, _ changes: [PairedChange]) -> Decision? {
+    guard options.requantizes, !options.dequantizes, let codes = tensor.scaled,
+      let mode = ScaledMode(codes), case .exact = format.carries(tensor.encoding),
+      !changes.contains(where: \.isReplacement)
+    else { return nil }
+    let encoder = ScaledEncoder(mode, ofWeightsIn: .f32, decoded: codes.decoded)
+    var decision = decide(
+      tensor, tensor.encoding, .encode(changes.map { .adapter($0) }, .scaled(encoder)),
+      .rounded("codes and scales are chosen anew", permit: .requantize))
+    decision.wish.grow(for: changes)
+    return decision
   }
 
   /// The decision for blocks of llama.cpp: those with minima can take pooled adapters, rounded.

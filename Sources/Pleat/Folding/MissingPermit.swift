@@ -18,6 +18,7 @@ extension Plan {
       guard job.foldsAdapters else { return false }
       switch job.transform {
       case .encode(_, .groups): return job.source.isGrouped
+      case .encode(_, .scaled): return job.source.isScaled
       case .moveMinima: return true
       case .regroup(let grouping, _): return grouping.offset == .zeroPoint
       case .encode(_, .rows), .copy, .rearrange, .omit: return false

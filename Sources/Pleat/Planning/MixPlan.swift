@@ -131,7 +131,7 @@ extension Recipe {
     }
     switch rule.choice {
     case .blocks(let encoding): return MixOverride(GGMLCodec.blocks(of: encoding), rule.reason)
-    case .keep, .plain, .quantize: return MixOverride(nil, rule.reason)
+    case .keep, .plain, .quantize, .mode: return MixOverride(nil, rule.reason)
     }
   }
 }

@@ -105,6 +105,8 @@ extension TensorWish {
       wish.transform = try adding(changes, to: quantizer)
     case .encode(_, .rows(let encoder)):
       wish.transform = .encode(changes.map { .adapter($0) }, .rows(encoder))
+    case .encode(_, .scaled(let encoder)):
+      wish.transform = .encode(changes.map { .adapter($0) }, .scaled(encoder.forSums))
     case .copy, .regroup, .rearrange, .moveMinima, .omit:
       // An adapter is folded into a tensor that keeps its encoding.
       let decision = try FoldPlanner(format).decide(source, changes)

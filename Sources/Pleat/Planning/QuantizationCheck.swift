@@ -68,15 +68,16 @@ extension QuantizationPlanner {
   /// What a rule must say to quantize a tensor like most others.
   private var usualChoice: String {
     let base = recipe.type.flatMap { try? Mix.named($0) }?.base.name
-    return base ?? String(recipe.bits ?? Recipe.usualBits)
+    return base ?? recipe.mode?.name ?? String(recipe.bits ?? Recipe.usualBits)
   }
 
   private mutating func hint(for wish: TensorWish) -> String {
     if wish.exception == .indivisible {
       let columns = wish.source.shape.columnCount
       let size = format.groupSizes.first { columns > 0 && columns % $0 == 0 }
-      if blocks == nil, mix == nil, let size { return "--group-size \(size) divides the columns" }
-      if blocks == nil, mix == nil, format.allowsRowGroups {
+      let isFree = blocks == nil && mix == nil && recipe.mode == nil
+      if isFree, let size { return "--group-size \(size) divides the columns" }
+      if isFree, format.allowsRowGroups {
         return "--group-size row takes whole rows"
       }
       return "--to pleat --group-size row quantizes rows of any length"

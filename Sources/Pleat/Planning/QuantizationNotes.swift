@@ -49,16 +49,20 @@ extension QuantizationPlanner {
   /// A note about weights with importance that a scheme does not use: that of a rule, or the one
   /// that makes groups which the scheme of the recipe does not make.
   private func importanceNotes(_ wishes: [TensorWish]) -> [String] {
-    let ignored = wishes.compactMap { wish -> (name: String, scheme: String)? in
-      guard case .encode(_, .groups(let quantizer, _)) = wish.transform,
-        !quantizer.usesImportance, importance?.contains(wish.source.name) == true
-      else { return nil }
-      return (wish.source.name, quantizer.schemeName)
+    let ignored = wishes.compactMap { wish -> (name: String, method: String)? in
+      guard importance?.contains(wish.source.name) == true else { return nil }
+      switch wish.transform {
+      case .encode(_, .groups(let quantizer, _)) where !quantizer.usesImportance:
+        return (wish.source.name, "scheme \(quantizer.schemeName)")
+      case .encode(_, .scaled(let encoder)):
+        return (wish.source.name, "mode \(encoder.mode.name)")
+      default: return nil
+      }
     }
     guard let first = ignored.first else { return [] }
     return [
       "the importance of \(ignored.count) weight\(ignored.count == 1 ? "" : "s") has no effect: "
-        + "the scheme \(first.scheme) does not use it for \(first.name)"
+        + "the \(first.method) does not use it for \(first.name)"
     ]
   }
 
@@ -140,7 +144,7 @@ extension Rule.Choice {
   /// Whether it quantizes.
   var isGrouped: Bool {
     switch self {
-    case .quantize, .blocks: true
+    case .quantize, .blocks, .mode: true
     case .keep, .plain: false
     }
   }

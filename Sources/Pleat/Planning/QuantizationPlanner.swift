@@ -53,14 +53,15 @@ struct QuantizationPlanner {
     let isMixed = mix != nil && format.holdsBlocks
     blocks = isMixed ? nil : try Self.groups(mix, format)
     self.recipe = recipe
-    if isMixed { defaultGroup = .columns(format.groupSizes[0]) }
+    self.recipe.parameters = recipe.parameters ?? (recipe.mode == nil ? .f16 : nil)
+    if isMixed || recipe.mode != nil { defaultGroup = .columns(format.groupSizes[0]) }
     if let mix, isMixed {
       try recipe.checkParameters(of: mix)
       self.recipe.scheme = try quantizers.scheme(for: mix).name
       self.mix = try MixPlan(mix, recipe, for: subject)
     } else {
       try recipe.checkIsMixed()
-      try resolveGroups()
+      if let mode = recipe.mode { try resolve(mode) } else { try resolveGroups() }
     }
     try checkImportance()
     try checkEffort()
@@ -74,8 +75,17 @@ struct QuantizationPlanner {
     recipe.group = defaultGroup
     let columns = if case .columns(let count) = defaultGroup { count } else { 32 }
     recipe.scheme = try quantizer(
-      bits: bits, nil, .init(name: wanted.scheme), columns: columns, offset: offset
+      bits: bits, nil, .init(name: wanted.scheme), columns: columns, offset: offset,
+      parameters: recipe.parameters ?? .f16
     ).schemeName
+  }
+
+  /// Fills in what a mode of MLX determines.
+  ///
+  /// Throws `usage` if the format does not store it.
+  private mutating func resolve(_ mode: ScaledMode) throws(ModelError) {
+    try checkHolds(mode)
+    (recipe.bits, recipe.group) = (nil, nil)
   }
 
   /// The bits of a code where the mix or a rule says nothing else.
@@ -117,6 +127,11 @@ struct QuantizationPlanner {
 
   /// Throws `usage` if there is an importance matrix and the scheme does not use it.
   private func checkImportance() throws(ModelError) {
+    if importance != nil, let mode = recipe.mode {
+      throw ModelError(
+        .usage, "the mode \(mode.name) does not use importance: it rounds as MLX does",
+        expected: "--bits and --group-size, or --type", found: "--mode \(mode.name)")
+    }
     guard importance != nil, let name = recipe.scheme, try !Schemes.named(name).usesImportance
     else { return }
     let able = Schemes.all.filter(\.usesImportance).map(\.name)
@@ -155,6 +170,9 @@ struct QuantizationPlanner {
   private mutating func decide(
     _ tensor: TensorInfo, _ treatment: Format.Treatment, _ reason: String
   ) throws(ModelError) -> TensorWish {
+    if let mode = recipe.mode, treatment != .keep {
+      return try quantize(tensor, in: mode, reason)
+    }
     switch treatment {
     case .keep: return keep(tensor, reason)
     case .quantize,
@@ -188,6 +206,9 @@ struct QuantizationPlanner {
       let schemes = QuantizerChoice.Preference(name: scheme ?? wanted.scheme)
       return try quantize(
         tensor, bits: bits, reason, group: group, schemes: schemes, offset: offset)
+    case (.mode(let mode), _): return try quantize(tensor, in: mode, reason)
+    case (.blocks(BlockType.mxfp4.encoding), _) where meansMode(of: BlockType.mxfp4):
+      return try quantize(tensor, in: .mxfp4, reason)
     case (.blocks(let encoding), _):
       guard let choice = mix?.ruledChoice(at: index) else {
         return try quantize(tensor, encoding, reason)
@@ -198,15 +219,18 @@ struct QuantizationPlanner {
 
   func keep(_ tensor: TensorInfo, _ reason: String) -> TensorWish {
     // Runtimes are slow with numbers of two types, because they convert to float32.
-    if format.usesOneFloatType, case .plain(let type) = tensor.encoding, type.isDecodable,
-      type != wanted.parameters
+    if case .plain(let own) = tensor.encoding, own.isDecodable, let type = commonType(for: own),
+      type != own
     {
-      return TensorWish(
-        decoding: tensor, to: wanted.parameters, "\(reason), stored in the type of the scales")
+      let what = wanted.mode == nil ? "the type of the scales" : type.name
+      return TensorWish(decoding: tensor, to: type, "\(reason), stored in \(what)")
+    }
+    guard format.carries(tensor.encoding) != .exact else {
+      return TensorWish(keeping: tensor, reason)
     }
     if let wish = TensorWish(rearranging: tensor, for: format, reason) { return wish }
-    if let codes = tensor.scaled, format.carries(tensor.encoding) != .exact {
-      let type = format.usesOneFloatType ? wanted.parameters : codes.decoded
+    if let codes = tensor.scaled {
+      let type = commonType(for: codes.decoded) ?? codes.decoded
       return TensorWish(decoding: tensor, to: type, "\(reason), decoded")
     }
     return TensorWish(keeping: tensor, reason)
@@ -248,7 +272,7 @@ struct QuantizationPlanner {
   ) throws(ModelError) -> TensorWish {
     let quantizer = try quantizer(
       bits: bits, group, schemes ?? .init(name: wanted.scheme), columns: tensor.shape.columnCount,
-      offset: offset)
+      offset: offset, parameters: parameters(of: tensor))
     let grouping = quantizer.grouping
     if let wish = try unquantizable(tensor, reason, groupSize: grouping.groupSize) { return wish }
     if let refusal = format.codec.shapeRefusal(tensor.shape, grouping) {
@@ -291,10 +315,11 @@ struct QuantizationPlanner {
 
   private mutating func quantizer(
     bits: Int, _ group: GroupSize?, _ schemes: QuantizerChoice.Preference, columns: Int,
-    offset: Grouping.Offset?
+    offset: Grouping.Offset?, parameters: ScalarType
   ) throws(ModelError) -> any Quantizer {
     let size = try groupSize(group ?? defaultGroup, columns: columns)
-    return try quantizers.quantizer(bits: bits, groupSize: size, schemes, offset)
+    return try quantizers.quantizer(
+      bits: bits, groupSize: size, schemes, offset, parameters: parameters)
   }
 
   private func groupSize(_ group: GroupSize, columns: Int) throws(ModelError) -> Int {

@@ -23,9 +23,10 @@ struct QuantizerChoice {
     var groupSize: Int
     var schemes: Preference
     var offset: Grouping.Offset?
+    var parameters: ScalarType
   }
 
-  /// Creates a choice for a format, with the scheme, the effort and the parameters of a recipe.
+  /// Creates a choice for a format, with the scheme and the effort of a recipe.
   init(_ format: Format, _ recipe: Recipe) {
     self.format = format
     self.recipe = recipe
@@ -70,12 +71,15 @@ struct QuantizerChoice {
   ///   - groupSize: The number of columns in a group, which the format must allow.
   ///   - schemes: The scheme that the user prefers.
   ///   - offset: What a group stores besides its scale; nil for what the format prefers.
+  ///   - parameters: The stored type of scales and biases.
   /// - Returns: The quantizer.
   /// - Throws: `usage` if no scheme makes groups that the format can store.
   mutating func quantizer(
-    bits: Int, groupSize: Int, _ schemes: Preference, _ offset: Grouping.Offset?
+    bits: Int, groupSize: Int, _ schemes: Preference, _ offset: Grouping.Offset?,
+    parameters: ScalarType
   ) throws(ModelError) -> any Quantizer {
-    let request = Request(bits: bits, groupSize: groupSize, schemes: schemes, offset: offset)
+    let request = Request(
+      bits: bits, groupSize: groupSize, schemes: schemes, offset: offset, parameters: parameters)
     if let quantizer = known[request] { return quantizer }
     let quantizer = try choose(request)
     known[request] = quantizer
@@ -87,7 +91,7 @@ struct QuantizerChoice {
     for (scheme, offset) in try candidates(request) {
       let grouping = Grouping(
         bits: request.bits, groupSize: request.groupSize, offset: offset,
-        parameters: recipe.parameters)
+        parameters: request.parameters)
       if let reason = scheme.refusal(grouping) {
         refusals.scheme = refusals.scheme ?? reason
         continue

@@ -17,16 +17,21 @@ public struct Recipe: Sendable, Hashable {
   public var outputType: String?
   /// llama.cpp's name of the block type of the token embeddings; nil for that of the mix.
   public var embeddingType: String?
-  /// The bits of a code; nil for 4, or for the usual mix of the target format.
+  /// A mode of MLX, which determines codes and scales; nil without one.
+  public var mode: ScaledMode?
+  /// The bits of a code; nil for 4, for those of the mode, or for the usual mix of the target format.
   public var bits: Int?
-  /// The columns that share a scale; nil for the usual group of the target format.
+  /// The columns that share a scale; nil for the group of the mode, or for the usual one of the target
+  /// format.
   public var group: GroupSize?
   /// What a group stores besides its scale; nil for what is usual in the target format.
   public var offset: Grouping.Offset?
   /// How scales and offsets are chosen; nil for `search`.
   public var scheme: String?
-  /// The stored type of scales and biases: F16, BF16 or F32.
-  public var parameters = ScalarType.f16
+  /// The stored type of scales and biases: F16, BF16 or F32; nil for F16.
+  ///
+  /// With a mode, nil stands for the type of each weight, as in MLX.
+  public var parameters: ScalarType?
   /// How long the scheme searches for better numbers; only for schemes that search.
   public var effort: Effort?
   /// Choices by tensor name; the last matching rule applies.
@@ -55,14 +60,16 @@ public struct Recipe: Sendable, Hashable {
 
   /// Throws `usage` for a type of scales that the blocks of a mix do not store.
   func checkParameters(of mix: Mix) throws(ModelError) {
-    guard parameters != .f16 else { return }
+    guard let parameters, parameters != .f16 else { return }
     throw ModelError(
       .usage, "the blocks of \(mix.name) store F16", expected: "--parameters F16",
       found: "--parameters \(parameters.name)", hint: "leave --parameters out")
   }
 
   /// Whether the recipe leaves the choice of the types to the target format.
-  var isOpen: Bool { type == nil && bits == nil && group == nil && offset == nil && scheme == nil }
+  var isOpen: Bool {
+    type == nil && mode == nil && bits == nil && group == nil && offset == nil && scheme == nil
+  }
 
   /// Reads a recipe from a JSON file.
   ///
@@ -89,6 +96,8 @@ public struct Recipe: Sendable, Hashable {
         if let other = members.first(where: { ["bits", "groupSize", "offset"].contains($0.key) }) {
           throw Self.conflict("type", other.key)
         }
+      case "mode":
+        mode = try Self.mode(named: try member.value.required(\.string, "mode", "a name"))
       case "pure": isPure = try member.value.required(\.bool, "pure", "true or false")
       case "outputType":
         outputType = try Self.typeName(try member.value.required(\.string, "outputType", "a name"))
@@ -119,7 +128,7 @@ public struct Recipe: Sendable, Hashable {
       default:
         throw ModelError(
           .malformed, "unknown key '\(member.key)' in the recipe",
-          expected: "type, pure, outputType, embeddingType, bits, groupSize, offset, scheme, "
+          expected: "type, pure, outputType, embeddingType, mode, bits, groupSize, offset, scheme, "
             + "effort, parameters, rules", found: member.key)
       }
     }
@@ -153,6 +162,7 @@ public struct Recipe: Sendable, Hashable {
         .usage, "invalid group size", expected: "a positive number", found: "\(count)")
     }
     if let scheme { _ = try Schemes.named(scheme) }
+    try checkMode()
   }
 
   /// The floating-point type with a name, for scales and biases or for decoded weights.
@@ -244,6 +254,7 @@ public struct Recipe: Sendable, Hashable {
       if let outputType { members.append(.init("outputType", .string(outputType))) }
       if let embeddingType { members.append(.init("embeddingType", .string(embeddingType))) }
     } else {
+      if let mode { members.append(.init("mode", .string(mode.name))) }
       if let bits { members.append(.init("bits", JSONValue(bits))) }
       switch group {
       case .columns(let count): members.append(.init("groupSize", JSONValue(count)))
@@ -254,7 +265,7 @@ public struct Recipe: Sendable, Hashable {
     if let offset { members.append(.init("offset", .string(offset.name))) }
     if let scheme { members.append(.init("scheme", .string(scheme))) }
     if let effort { members.append(.init("effort", .string(effort.rawValue))) }
-    members.append(.init("parameters", .string(parameters.name)))
+    if let parameters { members.append(.init("parameters", .string(parameters.name))) }
     if !rules.isEmpty {
       members.append(
         .init(

@@ -16,6 +16,8 @@ public struct Rule: Sendable, Hashable {
     ///
     /// The encoding is groups if the blocks store groups.
     case blocks(Encoding)
+    /// It is quantized in a mode of MLX.
+    case mode(ScaledMode)
     /// It is written as plain numbers of a type.
     case plain(ScalarType)
   }
@@ -33,8 +35,8 @@ public struct Rule: Sendable, Hashable {
 
   /// Creates a rule from its text.
   ///
-  /// The text is `glob=keep`, `glob=8`, `glob=8:32:minmax`, `glob=Q8_0` or `glob=F16`. Throws
-  /// `usage` for any other text.
+  /// The text is `glob=keep`, `glob=8`, `glob=8:32:minmax`, `glob=Q8_0`, `glob=mxfp8` or `glob=F16`.
+  /// Throws `usage` for any other text.
   public init(text: String) throws(ModelError) {
     guard let index = text.lastIndex(of: "="), index != text.startIndex else {
       throw ModelError(
@@ -112,11 +114,13 @@ extension Rule.Choice {
       self = .plain(type)
     } else if let encoding = GGMLCodec.encoding(named: text) {
       self = .blocks(encoding)
+    } else if let mode = ScaledMode(rawValue: text.lowercased()) {
+      self = .mode(mode)
     } else {
       throw ModelError(
         .usage, "invalid rule",
-        expected: "keep, bits[:group[:scheme]], F16, BF16, F32, or a type such as Q8_0", found: text
-      )
+        expected: "keep, bits[:group[:scheme]], F16, BF16, F32, or a type such as Q8_0 or mxfp8",
+        found: text)
     }
   }
 
@@ -126,6 +130,7 @@ extension Rule.Choice {
     case .keep: return "keep"
     case .plain(let type): return type.name
     case .blocks(let encoding): return GGMLCodec.name(of: encoding)
+    case .mode(let mode): return mode.name
     case .quantize(let bits, let group, let scheme):
       let parts = [String(bits), group?.text, scheme]
       return parts.compactMap { $0 }.joined(separator: ":")

@@ -63,7 +63,7 @@ extension TensorWish {
     switch transform {
     case .copy where source.encoding == .plain(.f32): break
     case .copy, .encode(_, .rows): retype(to: .f32)
-    case .encode(_, .groups), .regroup, .rearrange, .moveMinima, .omit: break
+    case .encode(_, .groups), .encode(_, .scaled), .regroup, .rearrange, .moveMinima, .omit: break
     }
   }
 
@@ -109,23 +109,23 @@ extension TensorWish {
 
   // MARK: - Groups
 
-  /// Makes a grouped target plain numbers if the runtime needs these.
+  /// Makes a target of groups, or of codes with scales, plain numbers if the runtime needs these.
   ///
   /// Throws `unsupported` if it must not be quantized.
   private mutating func checkGroups(_ groups: TensorPlacement.Groups) throws(ModelError) {
-    guard case .grouped(let grouping) = target.encoding else { return }
+    guard target.hasParts, let type = target.encoding.decodedType else { return }
     switch groups {
     case .allowed: break
     case .refused(let why):
       throw ModelError(
         .unsupported, "the weight must not be quantized", tensor: source.name, found: why,
-        hint: source.isGrouped
+        hint: source.hasParts
           ? "--dtype F16 decodes the weights" : "--rule '\(source.name)=keep' leaves it as it is")
     case .plain(let why):
       var edits = transform.offsetMoves.map { RowEdit.adapter($0) }
       if case .encode(let known, _) = transform { edits = known + edits }
-      transform = .encode(edits, .plain(grouping.parameters))
-      target.encoding = .plain(grouping.parameters)
+      transform = .encode(edits, .plain(type))
+      target.encoding = .plain(type)
       reason += ", but \(why)"
     }
   }

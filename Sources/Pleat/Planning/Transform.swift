@@ -35,6 +35,8 @@ package enum Encoder: Sendable {
   case rows(any RowEncoder)
   /// As groups, whose offsets are then changed by adapters with pooled inputs.
   case groups(any Quantizer, offsetMoves: [PairedChange] = [])
+  /// As codes that are numbers themselves, with a scale for each group.
+  case scaled(ScaledEncoder)
 
   /// As plain numbers of F16, BF16 or F32.
   package static func plain(_ type: ScalarType) -> Encoder {

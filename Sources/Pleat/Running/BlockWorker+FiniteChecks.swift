@@ -114,7 +114,7 @@ extension BlockWorker {
       case .grouped(let grouping): (grouping.groupSize, grouping.parameters)
       case .foreign(let layout): (layout.elementCount, .f16)
       case .plain(let type): (1, type)
-      case .scaled: (1, .f32)
+      case .scaled(let codes): (codes.tileColumns ?? 1, codes.scales)
       }
     let first = fault.group * size
     let group = values[first..<first + size]
@@ -125,12 +125,15 @@ extension BlockWorker {
       return Self.damaged("a weight", values[index], position(firstRow * columns + index, columns))
     case .parameterOverflow:
       let isBlock = if case .foreign = encoding { true } else { false }
+      let isScaled = if case .scaled = encoding { true } else { false }
       return ModelError(
         .unsupported,
-        "the scale or bias of a \(isBlock ? "block" : "group") does not fit \(parameters.name)",
+        isScaled
+          ? "the numbers of a group are too large for \(encoding)"
+          : "the scale or bias of a \(isBlock ? "block" : "group") does not fit \(parameters.name)",
         found: "weights from \(group.min() ?? 0) to \(group.max() ?? 0) in "
           + position(firstRow * columns + first, columns),
-        hint: isBlock || !codec.parameterTypes.contains(.f32)
+        hint: isBlock || isScaled || !codec.parameterTypes.contains(.f32)
           ? "--rule '\(job.source.name)=keep' leaves it as it is" : "use --parameters BF16 or F32")
     }
   }

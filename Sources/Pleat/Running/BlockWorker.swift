@@ -87,6 +87,10 @@ final class BlockWorker {
       return try filledTarget(job, units) { (target) throws(ModelError) in
         try quantize(job, units, quantizer, &target)
       }
+    case .encode(_, .scaled(let encoder)):
+      return try filledTarget(job, units) { (target) throws(ModelError) in
+        try encode(job, units, encoder, &target)
+      }
     case .regroup(let grouping, let moves):
       try checkParameters(parameters, job, units)
       if let biases = job.editedBiases { return try moveBiases(job, units, grouping, biases) }

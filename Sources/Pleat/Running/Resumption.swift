@@ -32,8 +32,11 @@ extension Plan {
 extension TensorJob {
   /// A text that is equal only for jobs that make the same bytes from the same source.
   fileprivate var identity: String {
-    var line = "\(target.name) \(target.shape) \(target.encoding) \(action)"
-    if case .encode(_, .groups(let quantizer, _)) = transform { line += " \(quantizer.schemeName)" }
-    return line
+    let line = "\(target.name) \(target.shape) \(target.encoding) \(action)"
+    switch transform {
+    case .encode(_, .groups(let quantizer, _)): return line + " \(quantizer.schemeName)"
+    case .encode(_, .scaled(let encoder)): return line + " \(encoder.arithmetic)"
+    case .encode(_, .rows), .copy, .regroup, .rearrange, .moveMinima, .omit: return line
+    }
   }
 }

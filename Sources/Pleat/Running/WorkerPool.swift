@@ -110,12 +110,16 @@ private struct Failure {
 extension TensorJob {
   /// The result of the tensor in a report, before anything is measured.
   fileprivate var unmeasuredResult: FoldReport.TensorResult {
-    var isRounded = false
-    if case .encode(_, .groups) = transform { isRounded = !source.isGrouped }
     let changes = transform.adapterEdits + transform.offsetMoves
+    let isRoundedAfter =
+      switch transform {
+      case .encode(_, .groups): !source.isGrouped && changes.contains { $0.groupSize == nil }
+      case .encode(_, .scaled): !source.isScaled
+      case .encode(_, .rows), .copy, .regroup, .rearrange, .moveMinima, .omit: false
+      }
     return FoldReport.TensorResult(
       name: source.name, action: action,
-      isRoundedAfter: isRounded && changes.contains { $0.groupSize == nil },
+      isRoundedAfter: isRoundedAfter,
       measurement: FoldMeasurement())
   }
 }

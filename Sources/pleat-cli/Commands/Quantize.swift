@@ -8,7 +8,8 @@ struct Quantize: ParsableCommand {
     abstract: "Quantize a model's weights to 2 to 8 bits.",
     usage: "pleat quantize <model> -o <path> [--to <format>] [options]",
     discussion: """
-      Weights become groups of codes, or blocks of llama.cpp (--type). The weights of linear layers \
+      Weights become groups of codes, blocks of llama.cpp (--type), or FP4 and FP8 codes as MLX \
+      makes them (--mode). The weights of linear layers \
       are quantized; norms, biases, routers and towers for pictures or sound are not. Token \
       embeddings and the output head are quantized for gguf and mlx, and by mixes. Rules change \
       this by tensor name. Without options, gguf gets the mix Q4_K_M.
@@ -19,6 +20,7 @@ struct Quantize: ParsableCommand {
         pleat quantize f16.gguf --to gguf --type Q4_0 --scheme ggml -o q4_0.gguf
         pleat quantize model/ --type Q3_K_M --importance imatrix.gguf -o q3.gguf
         pleat quantize model-f16.gguf --to gguf -b 4 -o model-q4_1.gguf
+        pleat quantize model/ --to mlx --mode mxfp4 -o model-mxfp4/
         pleat quantize model/ --adapter lora/ --to pleat -o merged.pleat
         pleat quantize model/ --to pleat --rule '*.down_proj=8' -n -o model.pleat
       """)
@@ -53,6 +55,15 @@ struct Quantize: ParsableCommand {
         "With a mix: the block type of the token embeddings.", valueName: "name"),
       completion: .list(Recipe.typeNames))
     var embeddingType: String?
+
+    @Option(
+      help: ArgumentHelp(
+        """
+        Make the codes and scales of this mode of MLX, with its bits and group size, for mlx and \
+        pleat: \(Recipe.modeNames.joined(separator: ", ")).
+        """, valueName: "name"),
+      completion: .list(Recipe.modeNames))
+    var mode: String?
 
     @Option(
       name: .shortAndLong,
@@ -106,24 +117,26 @@ struct Quantize: ParsableCommand {
 
     @Option(
       help: ArgumentHelp(
-        "Type in which scales and biases are stored: F16, BF16 or F32. (default: F16)",
-        valueName: "type"))
+        """
+        Type in which scales and biases are stored: F16, BF16 or F32. (default: F16; with --mode \
+        that of the weights)
+        """, valueName: "type"))
     var parameters: String?
 
     @Option(
       help: ArgumentHelp(
         """
         Choice for the tensors whose name matches: '*.down_proj=8:32' (bits and group size), \
-        '*.weight=Q8_0' (block type) or 'lm_head=keep' (not quantized). Repeatable; the last \
-        matching rule applies.
+        '*.weight=Q8_0' (block type), '*.mlp.*=mxfp8' (mode) or 'lm_head=keep' (not quantized). \
+        Repeatable; the last matching rule applies.
         """, valueName: "glob=rule"))
     var rule: [String] = []
 
     @Option(
       help: ArgumentHelp(
         """
-        Read type or bits, group size, offset, scheme, effort and rules from this JSON file. Other options \
-        override it.
+        Read type, mode or bits, group size, offset, scheme, effort and rules from this JSON file. \
+        Other options override it.
         """, valueName: "path"),
       completion: .file(extensions: ["json"]))
     var recipe: String?
@@ -184,10 +197,17 @@ extension Quantize.Quantization {
       result.type = try Recipe.mixName(type)
     }
     if pure { result.isPure = true }
-    if bits != nil || groupSize != nil || offset != nil {
-      // Groups replace the mix of the recipe, with all that changes it.
-      result.type = nil
+    if bits != nil || groupSize != nil || offset != nil || mode != nil {
+      // Groups and modes replace the mix of the recipe, with all that changes it.
+      result.type = type == nil ? nil : result.type
       (result.isPure, result.outputType, result.embeddingType) = (pure, nil, nil)
+    }
+    if let mode {
+      result.mode = try Recipe.mode(named: mode)
+      (result.bits, result.group, result.offset) = (nil, nil, nil)
+      (result.scheme, result.effort) = (nil, nil)
+    } else if type != nil || bits != nil || groupSize != nil || offset != nil {
+      result.mode = nil
     }
     if let outputType { result.outputType = try Recipe.typeName(outputType) }
     if let embeddingType { result.embeddingType = try Recipe.typeName(embeddingType) }
