@@ -87,6 +87,11 @@ package struct QuantizationDescription {
     return (value?["quant_method"] ?? value?["method"])?.string
   }
 
+  /// What the description states that Pleat does not read, for messages; nil if that is not known.
+  package var obstacle: String? {
+    config[QuantizationKeys.huggingFace].flatMap(AutoRoundConfig.obstacle)
+  }
+
   /// Collects the descriptions in a config and in the configs of its parts.
   private static func collect(
     _ config: JSONValue, path: [String], into found: inout [(place: String, value: JSONValue)]

@@ -125,7 +125,8 @@ enum Detection {
     let statement = "quant_method \(method) in \(description.place)"
     result.fault = ModelError(
       .unsupported, "the weights are quantized in a way that Pleat does not read",
-      found: statement, hint: "start from the 16-bit model")
+      found: statement + (description.obstacle.map { ", \($0)" } ?? ""),
+      hint: "start from the 16-bit model")
     if storageMethods.contains(method.lowercased()) {
       result.noteIfPlain = "\(statement) is left out, because no weight is quantized"
     }

@@ -203,18 +203,54 @@ import Testing
   @Test(
     "AutoRound's descriptions are read by their packing",
     arguments: [
-      ("auto_round:auto_gptq", true), ("auto_round:gptqmodel", false), ("auto_round:x", false),
+      ("auto_round:auto_gptq", true), ("auto_round:gptq:exllamav2", true),
+      ("auto_round:gptqmodel", false), ("auto_round", false),
     ])
-  func autoRound(packing: String, isRead: Bool) throws {
-    let config =
-      #"{"quantization_config":{"quant_method":"auto-round","packing_format":"\#(packing)","#
-      + #""bits":8,"group_size":32,"sym":false,"data_type":"int","#
-      + #""extra_config":{"a":{"bits":4},"b":{"bits":16,"data_type":"float"}}}}"#
+  func autoRound(packing: String, isFirstVersion: Bool) throws {
     var weight = Self.weight
-    weight.isFirstVersion = true
-    let model = try Model.open(try scratch.checkpoint(weight.tensors, config: config, as: "model"))
-    #expect((model.packedFault == nil) == isRead)
-    #expect(model.catalog.tensors.contains(where: \.isGrouped) == isRead)
+    weight.isFirstVersion = isFirstVersion
+    let model = try autoRound(weight, #""packing_format":"\#(packing)","data_type":"int""#)
+    try model.requireNumbers()
+    #expect(model.format == (isFirstVersion ? .gptqV1 : .gptq))
+    #expect(try model.floats(of: 0) == weight.values)
+  }
+
+  @Test(
+    "what AutoRound packs in other ways is refused by name",
+    arguments: [
+      (#""packing_format":"auto_round:mlx""#, "packing_format auto_round:mlx"),
+      (#""data_type":"mx_fp","packing_format":"auto_round""#, "data_type mx_fp"),
+      (#""act_bits":8,"packing_format":"auto_round:auto_gptq""#, "act_bits 8"),
+      (
+        #""packing_format":"auto_round:auto_gptq","rotation_config":{"hadamard_type":"random"}"#,
+        "rotation_config"
+      ),
+      (
+        #""packing_format":"auto_round","extra_config":{"b":{"bits":5}}"#, "5 bits of b"
+      ),
+      (
+        #""packing_format":"auto_round:auto_awq","extra_config":{"b":{"bits":8}}"#,
+        "8 bits, packed as AWQ"
+      ),
+    ])
+  func otherAutoRound(members: String, found: String) throws {
+    let model = try autoRound(Self.weight, members)
+    #expect(model.packedFault?.kind == .unsupported)
+    #expect(model.packedFault?.found?.contains(found) == true, "\(model.packedFault?.found ?? "")")
+    #expect(model.catalog.tensors.allSatisfy { !$0.isGrouped })
+  }
+
+  /// A checkpoint that AutoRound describes, with layers of 4 bits and of 16 bits beside others.
+  private func autoRound(_ weight: ToyGPTQ, _ members: String) throws -> Model {
+    var text = members
+    if !text.contains("extra_config") {
+      text += #","extra_config":{"a":{"bits":4},"b":{"bits":16,"data_type":"float"}}"#
+    }
+    return try Model.open(
+      try scratch.checkpoint(
+        weight.tensors,
+        config: #"{"quantization_config":{"quant_method":"auto-round","bits":8,"group_size":32,"#
+          + #""sym":false,\#(text)}}"#, as: "model"))
   }
 
   @Test(
