@@ -123,7 +123,7 @@ package struct PackedTensors {
   private static func hint(_ tensor: StoredTensor, _ type: ScalarType) -> String {
     let leaf = split(tensor.name).leaf
     let source = "start from the 16-bit model"
-    if ["qweight", "qzeros", "weight_packed"].contains(leaf) {
+    if ["qweight", "qzeros", "weight_packed", "W_q"].contains(leaf) || leaf.hasSuffix("_qdata") {
       return "restore config.json with its quantization_config from where the model came, or "
         + source
     }

@@ -54,6 +54,8 @@ package struct GatheredTensor: Sendable {
   package var parts: [Int]
   /// The row layout of each part; empty if rows are contiguous in all of them.
   package var layouts: [RowLayout] = []
+  /// How the bytes of each part follow from the stored ones; empty if they are the same in all.
+  package var forms: [PartForm] = []
   /// How the weight is read from another one with these parts; nil if it is stored as it is.
   package var view: TensorView?
 }

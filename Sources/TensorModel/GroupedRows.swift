@@ -16,7 +16,7 @@ package final class GroupedRows {
   // For scattered groups, every column has parameters of its own.
   package var scales: [Float]  // rows × groups, values of the parameter type
   package var biases: [Float]  // rows × groups; empty if no biases are stored
-  package var zeros: [Float]  // rows × groups, integers; empty if no zero points are stored
+  package var zeros: [Float]  // rows × groups, usually integers; empty if no zero points are stored
   package var groupIndex: [Int] = []  // the group of each column; empty unless scattered
 
   /// Allocates zeros for `rowCount` rows of `columnCount` columns.

@@ -4,7 +4,7 @@ public struct Grouping: Sendable, Hashable {
   public enum Offset: String, Sendable, Hashable, CaseIterable {
     /// Nothing is stored: `w = scale · (code − 2^(bits − 1))`.
     case none
-    /// An integer for each group: `w = scale · (code − zero point)`.
+    /// A zero point for each group: `w = scale · (code − zero point)`; usually an integer.
     case zeroPoint
     /// A floating-point number for each group: `w = scale · code + bias`.
     case bias
@@ -33,6 +33,11 @@ public struct Grouping: Sendable, Hashable {
   /// Otherwise a group is a run of adjacent columns.
   public var isScattered: Bool
 
+  /// Whether zero points may be fractions, stored in the type of the scales.
+  ///
+  /// HQQ computes such zero points. Pleat reads them, and no format that it writes stores them.
+  public var hasFractionalZeroPoints = false
+
   /// Creates a grouping; see the properties for the units.
   public init(
     bits: Int, groupSize: Int, offset: Offset, parameters: ScalarType, isScattered: Bool = false
@@ -57,6 +62,7 @@ extension Grouping: CustomStringConvertible {
     let stored =
       switch offset {
       case .none: "scale"
+      case .zeroPoint where hasFractionalZeroPoints: "scale and fractional zero point"
       case .zeroPoint: "scale and zero point"
       case .bias: "scale and bias"
       }

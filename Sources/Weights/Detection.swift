@@ -122,6 +122,8 @@ enum Detection {
     }
     result.scaled = ScaledConfig(description.config)
     guard let method = description.method else { return result }
+    // Their groups need no format, because Pleat does not write them.
+    if let codec = ReadGroupsCodec(method: method, reader.metadata) { result.format.codec = codec }
     let statement = "quant_method \(method) in \(description.place)"
     result.fault = ModelError(
       .unsupported, "the weights are quantized in a way that Pleat does not read",

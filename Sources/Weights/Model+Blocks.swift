@@ -50,8 +50,26 @@ extension Model {
     if gathered[tensor].view != nil {
       try readView(tensor, part, at: offset, into: &bytes)
     } else {
-      try reader.read(gathered[tensor].parts[part], at: offset, into: &bytes)
+      try readStored(gathered[tensor], part, at: offset, into: &bytes)
     }
+  }
+
+  /// Fills `bytes` from an offset of a stored part of a weight, in the form that its codec reads.
+  ///
+  /// Throws `malformed` for codes that their width does not permit, and what reading throws.
+  func readStored(
+    _ weight: GatheredTensor, _ part: Int, at offset: Int, into bytes: inout MutableRawSpan
+  ) throws(ModelError) {
+    let index = weight.parts[part]
+    guard !weight.forms.isEmpty, weight.forms[part] != .stored else {
+      return try reader.read(index, at: offset, into: &bytes)
+    }
+    let range = offset..<offset + bytes.byteCount
+    let content = try weight.forms[part].bytes(range, of: reader.stored[index]) {
+      (range) throws(ModelError) in
+      try reader.contents.bytes(of: index, range)
+    }
+    bytes.copy(content, from: 0)
   }
 
   /// Decodes some units of the bytes that `read` gave.

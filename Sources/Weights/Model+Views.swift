@@ -42,7 +42,7 @@ extension Model {
         weight.layouts = layouts
       } else {
         let type = try viewedType(of: source.info, view.function)
-        weight.parts = [source.parts[0]]
+        (weight.parts, weight.forms) = ([source.parts[0]], [])
         weight.info.encoding = .plain(type)
         weight.layouts = [view.layout(of: source.info, parts, type)]
       }
@@ -79,7 +79,7 @@ extension Model {
   func viewedParts(of tensor: Int) -> [StoredTensor] {
     let weight = gathered[tensor]
     return weight.parts.indices.map { part in
-      var stored = reader.stored[weight.parts[part]]
+      var stored = storedPart(part, of: weight)
       let rows = weight.layouts[part]
       guard rows.rowsPerStep != nil else { return stored }
       stored.name = weight.info.name
@@ -105,7 +105,7 @@ extension Model {
     guard let view = weight.view, let origin = origin?.model, bytes.byteCount > 0 else { return }
     let layout = weight.layouts[part]
     guard let rowCount = layout.rowsPerStep else {
-      try reader.read(weight.parts[part], at: offset, into: &bytes)
+      try readStored(weight, part, at: offset, into: &bytes)
       return
     }
     // Whole rows that contain the bytes.
@@ -117,7 +117,7 @@ extension Model {
     let content: [UInt8]
     let encoding = origin.catalog.tensors[view.source].encoding
     if view.rowLayouts(of: source, encoding) != nil {
-      content = try movedRows(view, source[part], weight.parts[part], stripe, rows, rowByteCount)
+      content = try movedRows(view, source[part], part, of: weight, stripe, rows, rowByteCount)
     } else if case .plain(let type) = weight.info.encoding {
       let numbers = try ViewReader(view, origin).numbers(rows)
       content = FloatFormat(type).encoded(numbers)
@@ -129,8 +129,8 @@ extension Model {
 
   /// The bytes of some rows of a view, which its source stores one by one.
   private func movedRows(
-    _ view: TensorView, _ source: StoredTensor, _ index: Int, _ stripe: Int, _ rows: Range<Int>,
-    _ rowByteCount: Int
+    _ view: TensorView, _ source: StoredTensor, _ part: Int, of weight: GatheredTensor,
+    _ stripe: Int, _ rows: Range<Int>, _ rowByteCount: Int
   ) throws(ModelError) -> [UInt8] {
     var result = [UInt8](repeating: 0, count: rows.count * rowByteCount)
     let base = stripe * source.rows.stripeByteCount
@@ -139,7 +139,7 @@ extension Model {
       guard run.distance > 1 else {
         try result.change(target..<target + run.count * rowByteCount) {
           (span) throws(ModelError) in
-          try reader.read(index, at: base + run.row * rowByteCount, into: &span)
+          try readStored(weight, part, at: base + run.row * rowByteCount, into: &span)
         }
         continue
       }
@@ -147,7 +147,7 @@ extension Model {
       let spanCount = ((run.count - 1) * run.distance + 1) * rowByteCount
       var span = [UInt8](repeating: 0, count: spanCount)
       try span.change(span.indices) { (bytes) throws(ModelError) in
-        try reader.read(index, at: base + run.row * rowByteCount, into: &bytes)
+        try readStored(weight, part, at: base + run.row * rowByteCount, into: &bytes)
       }
       for row in 0..<run.count {
         let from = row * run.distance * rowByteCount
@@ -373,7 +373,7 @@ extension FloatFormat {
 
 extension MutableRawSpan {
   /// Fills the span with bytes from an index on, of which there must be enough.
-  fileprivate mutating func copy(_ bytes: [UInt8], from first: Int) {
+  mutating func copy(_ bytes: [UInt8], from first: Int) {
     precondition(bytes.count - first >= byteCount, "too few bytes")
     // In bounds by the precondition.
     unsafe withUnsafeMutableBytes { target in

@@ -59,12 +59,13 @@ public struct Model: Sendable {
     do throws(ModelError) {
       gathered = try format.codec.gather(reader.contents)
     } catch {
-      guard error.kind == .unsupported, format.needsConfig else {
+      guard error.kind == .unsupported, format.needsConfig || refined.fault != nil else {
         throw error.located(file: path)
       }
       gathered = PlainCodec().gather(reader.contents)
       refined.fault = error
     }
+    refined.decodes(gathered.count { $0.info.hasParts }, notes: [])
     do throws(ModelError) {
       if let config = refined.scaled {
         let scaled = try ScaledWeights(gathered, in: reader.contents, config)
@@ -184,15 +185,24 @@ public struct Model: Sendable {
     let weight = gathered[tensor]
     if weight.view != nil { return viewedParts(of: tensor) }
     return weight.parts.indices.map { part in
-      var stored = reader.stored[weight.parts[part]]
+      var stored = storedPart(part, of: weight)
       if !weight.layouts.isEmpty { stored.rows = weight.layouts[part] }
       return stored
     }
   }
 
+  /// The stored tensor of a part, with the encoding of the bytes that `readPart` gives.
+  func storedPart(_ part: Int, of weight: GatheredTensor) -> StoredTensor {
+    var stored = reader.stored[weight.parts[part]]
+    if !weight.forms.isEmpty { stored.encoding = weight.forms[part].encoding(stored.encoding) }
+    return stored
+  }
+
   /// Where the bytes of a part are in a file, if they are there as `read` gives them; otherwise nil.
   package func location(of tensor: Int, part: Int) -> StoredLocation? {
-    gathered[tensor].view == nil ? reader.location(of: gathered[tensor].parts[part]) : nil
+    let weight = gathered[tensor]
+    return weight.view == nil && weight.forms.isEmpty
+      ? reader.location(of: weight.parts[part]) : nil
   }
 
   /// Whether writing to a path would change a file of the model, or the folder that contains it.

@@ -101,12 +101,14 @@ def gptq(r: int, c: int, version: str, bits: int = 4) -> dict:
 
 def hqq(codes: torch.Tensor, r: int, c: int) -> dict:
     """The state of HQQLinear 0.2.8, in which settings are tensors, too."""
-    flags = ("view_as_float", "quant_scale", "quant_zero", "offload_meta", "channel_wise")
-    flags += ("encoded_state_dict", "stores_quant_config", "optimize", "round_zero")
-    settings = {"nbits": 4, "group_size": GROUP, "axis": 1}
-    state = {f".{name}": torch.tensor(1, dtype=U8) for name in flags}
+    bits = 3 if codes.dtype == I32 else 4
+    flags = dict.fromkeys(("quant_scale", "quant_zero", "offload_meta"), 0)
+    flags |= dict.fromkeys(("encoded_state_dict", "stores_quant_config", "channel_wise"), 1)
+    flags |= {"view_as_float": int(codes.dtype == BF16), "optimize": 1, "round_zero": 1}
+    settings = {"nbits": bits, "group_size": GROUP, "axis": 1}
+    state = {f".{name}": torch.tensor(value, dtype=U8) for name, value in flags.items()}
     state |= {f".{name}": torch.tensor(value, dtype=I32) for name, value in settings.items()}
-    names = {"packing": "4bit_u8", "compute_dtype": "torch.bfloat16"}
+    names = {"packing": "3bit_32" if bits == 3 else "4bit_u8", "compute_dtype": "torch.bfloat16"}
     state |= {f".{name}": text(value) for name, value in names.items()}
     scales = {f".{name}": numbers(BF16, r * c // GROUP, 1) for name in ("scale", "zero")}
     return state | scales | {".W_q": codes, ".shape": torch.tensor([r, c])}

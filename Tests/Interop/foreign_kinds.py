@@ -223,7 +223,7 @@ KINDS = {
     # Other libraries of Python
     "hqq": lambda r, c: hqq(words(U8, r * c // GROUP // 2, GROUP), r, c),
     "hqq 3 bits": lambda r, c: hqq(words(I32, math.ceil(r * c // GROUP / 10), GROUP), r, c),
-    "hqq in bf16": lambda r, c: hqq(words(BF16, r, c // 4), r, c),
+    "hqq in bf16": lambda r, c: hqq(words(BF16, r * c // GROUP // 2, GROUP // 2), r, c),
     "sinq": lambda r, c: {
         ".W_q": words(U8, r, c // 2),
         ".meta.scale": words(BF16, r, c // 64),

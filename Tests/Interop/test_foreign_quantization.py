@@ -177,6 +177,19 @@ def by_awq(parts: dict) -> torch.Tensor:
     return torch.from_numpy((codes * scales.repeat(foreign.GROUP, 0)).T.astype(np.float32))
 
 
+def by_hqq(bits: int):
+    """The first rows of codes are in the highest bits of bytes, or of words with ten codes."""
+
+    def decode(parts: dict) -> torch.Tensor:
+        units = parts[".W_q"].view(torch.int32 if bits == 3 else torch.uint8)
+        shifts = range(27, -1, -3) if bits == 3 else (4, 0)
+        codes = torch.cat([units >> shift & (1 << bits) - 1 for shift in shifts]).float()
+        zero, scale = parts[".zero"].float(), parts[".scale"].float()
+        return ((codes[: len(zero)] - zero) * scale).reshape(parts[".shape"].tolist())
+
+    return decode
+
+
 def exponents(scale: torch.Tensor) -> torch.Tensor:
     """Scales as numbers: bytes of the type U8 are exponents."""
     return (scale.view(torch.float8_e8m0fnu) if scale.dtype == torch.uint8 else scale).float()
@@ -218,6 +231,9 @@ DECODERS = {
     "gptq 3 bits": by_gptq("gptq", 3),
     "gptq 8 bits": by_gptq("gptq", 8),
     "awq gemm": by_awq,
+    "hqq": by_hqq(4),
+    "hqq in bf16": by_hqq(4),
+    "hqq 3 bits": by_hqq(3),
     "ct pack-quantized": by_compressed_tensors("pack-quantized", symmetric=True, **INTEGERS),
     "ct pack-quantized, zero points": by_compressed_tensors(
         "pack-quantized", symmetric=False, **INTEGERS

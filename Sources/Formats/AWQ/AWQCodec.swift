@@ -32,7 +32,7 @@ package struct AWQCodec: WeightCodec {
       }
     }
     guard grouping.bits == AWQConfig.bits, grouping.offset == .zeroPoint,
-      !grouping.isScattered
+      !grouping.isScattered, !grouping.hasFractionalZeroPoints
     else {
       return .refused(
         "awq needs 4-bit codes and a whole zero point for each group, found \(grouping)")

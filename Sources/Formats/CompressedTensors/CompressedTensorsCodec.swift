@@ -36,7 +36,7 @@ package struct CompressedTensorsCodec: WeightCodec {
       case .plain, .grouped: return .exact
       }
     }
-    guard grouping.offset != .bias else {
+    guard grouping.offset != .bias, !grouping.hasFractionalZeroPoints else {
       return .refused("compressed-tensors stores whole zero points or none, found \(grouping)")
     }
     guard !grouping.isScattered else {

@@ -39,7 +39,7 @@ package struct GPTQCodec: WeightCodec {
     case .foreign(let type): return .refused("gptq has no type \(type.name)")
     case .scaled(let codes): return .refused("gptq has no type \(codes.name)")
     case .grouped(let grouping):
-      guard grouping.offset != .bias else {
+      guard grouping.offset != .bias, !grouping.hasFractionalZeroPoints else {
         return .refused("gptq stores only whole zero points, found \(grouping)")
       }
       guard Self.bits.contains(grouping.bits) else {

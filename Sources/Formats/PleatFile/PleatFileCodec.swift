@@ -15,6 +15,9 @@ package struct PleatFileCodec: WeightCodec {
     guard !grouping.isScattered else {
       return .refused("pleat supports only groups of neighbouring columns, found \(grouping)")
     }
+    guard !grouping.hasFractionalZeroPoints else {
+      return .refused("pleat stores whole zero points, found \(grouping)")
+    }
     return Grouping.supportedBits.contains(grouping.bits)
       ? .exact : .refused("pleat stores codes of 2, 3, 4, 5, 6 or 8 bits")
   }

@@ -195,6 +195,10 @@ package struct FoldPlanner: Sendable {
     case .none where format.holds(.bias):
       target.offset = .bias
       target.parameters = options.biasType ?? grouping.parameters
+    case .zeroPoint where grouping.hasFractionalZeroPoints:
+      // No format stores fractions. One bias replaces the zero point and the change.
+      (target.offset, target.hasFractionalZeroPoints) = (.bias, false)
+      target.parameters = options.biasType ?? grouping.parameters
     case .none, .zeroPoint:
       target.offset = .zeroPoint
       if let type = options.biasType {
@@ -227,6 +231,10 @@ package struct FoldPlanner: Sendable {
     // Weights that are quantized again get groups of adjacent columns.
     var grouping = grouping
     grouping.isScattered = false
+    if grouping.hasFractionalZeroPoints {
+      grouping.hasFractionalZeroPoints = false
+      if format.holds(.bias) { grouping.offset = .bias }
+    }
     guard tensor.shape.columnCount % grouping.groupSize == 0 else {
       return refuse(tensor, reason)
     }

@@ -24,14 +24,17 @@ extension Plan {
     // Packed words that Pleat does not decode may be copied as they are, with their config, unless
     // others are decoded.
     if type != nil || !destination.format.sharesLayout(with: model.format)
-      || model.catalog.tensors.contains(where: \.isScaled)
+      || model.catalog.tensors.contains(where: {
+        $0.isScaled || $0.isGrouped && destination.format.bits.isEmpty
+      })
     {
       try model.requireNumbers()
     }
     let model = try model.arranged(for: destination.format)
-    let planner = ConversionPlanner(
+    var planner = ConversionPlanner(
       format: destination.format, type: type,
       retypesPlain: model.needsTranslation(to: destination.format))
+    planner.keepsScaleType = model.format.bits.isEmpty
     do throws(ModelError) {
       let head =
         model.packedFault == nil ? try HeadPlan(model, to: destination.format) : HeadPlan()
@@ -92,6 +95,10 @@ package struct ConversionPlanner {
   let type: ScalarType?
   /// Whether plain tensors get the type too, although the format allows a type for each tensor.
   var retypesPlain = false
+  /// Whether groups are decoded to the type of their scales instead of F16.
+  ///
+  /// Tools whose groups no format stores decode weights to that type.
+  var keepsScaleType = false
 
   package init(format: Format, type: ScalarType?, retypesPlain: Bool = false) {
     self.format = format
@@ -123,7 +130,8 @@ package struct ConversionPlanner {
         throw ModelError(
           .unsupported, reason, tensor: tensor.name, hint: decodingHint(tensor))
       }
-      return TensorWish(decoding: tensor, to: type ?? tensor.scaled?.decoded ?? .f16, reason)
+      let usual = keepsScaleType ? tensor.encoding.decodedType : tensor.scaled?.decoded
+      return TensorWish(decoding: tensor, to: type ?? usual ?? .f16, reason)
     }
   }
 
@@ -158,6 +166,7 @@ package struct ConversionPlanner {
     else { return nil }
     let isExact = grouping.offset == .none
     grouping.offset = .bias
+    grouping.hasFractionalZeroPoints = false
     if case .rounded = format.carries(.grouped(grouping)) { grouping.parameters = .f16 }
     guard case .exact = format.carries(.grouped(grouping)) else { return nil }
     let bound = isExact ? "" : ", rounded once \(grouping.parameters.roundingBound)"

@@ -26,6 +26,9 @@ enum OutputMetadata {
     } else if isChanged || isTranslated {
       metadata = GGUFFileType.updated(metadata, for: Array(jobs.map(\.target)))
     }
+    if jobs.contains(where: \.source.hasParts) {
+      metadata = TorchAOWeights.removingDescriptions(from: metadata)
+    }
     let marks = Formats.all.compactMap(\.metadataMark)
     if let mark = metadata["format"]?.text, marks.contains(mark) { metadata["format"] = nil }
     if let mark = format.metadataMark { metadata["format"] = .text(mark) }
