@@ -15,7 +15,10 @@ struct MLXRope {
   /// Reads the rotary embeddings of a text model.
   init(_ config: JSONValue) {
     self.config = config
-    let all = RopeParameters.object(in: config).value
+    // mlx-lm reads those of Gemma 4 as transformers writes them, and transformers takes other keys
+    // for parameters that lack a base.
+    let isRead = config["model_type"]?.string?.hasPrefix("gemma4") ?? false
+    let all = isRead ? .null : RopeParameters.object(in: config).value
     sliding = all["sliding_attention"]
     parameters = all["full_attention"] ?? (all.members == nil ? nil : all)
   }
