@@ -24,7 +24,8 @@ extension BlockWorker {
         throw explain(error, job, .scaled(encoder.encoding), firstRow: firstRow)
       }
       guard let update else { continue }
-      ScaledRows(encoder.encoding, columnCount: columns)?.decode(target, rows: tile, into: &values)
+      ScaledRows(encoder.encoding, columnCount: columns, layouts: job.targetLayouts)?
+        .decode(target, rows: tile, into: &values)
       measurement?.add(values, base: update.base, delta: update.delta)
     }
   }
