@@ -13,12 +13,12 @@ extension Architecture {
   ///   - leadingCount: The number of first layers that have none, if the architecture has such layers.
   ///   - predictionCount: The number of layers after the last one, of `predictionNames`.
   ///   - isStacked: Whether the experts of a layer are stacks.
-  ///   - linearLayers: Whether each layer has linear attention; empty without such layers.
+  ///   - layerKinds: The kind of each layer; empty if all layers are alike.
   ///   - varied: The sizes of layers that differ; nil if all have the same.
   /// - Returns: The names, with their endings.
   package func requiredNames(
     layerCount: Int, expertCount: Int, leadingCount: Int = 0, predictionCount: Int = 0,
-    isStacked: Bool = false, linearLayers: [Bool] = [], varied: VariedLayerSizes? = nil
+    isStacked: Bool = false, layerKinds: [LayerKind] = [], varied: VariedLayerSizes? = nil
   ) -> [String] {
     let head = CommonNames.head[0].huggingFace
     let numbered = numberedNames.flatMap { pair in
@@ -38,16 +38,18 @@ extension Architecture {
     }
     let complete = (isStacked ? stackNames : []) + completeNames
     let numbers = layerNumbers.map(\.huggingFace)
-    let later =
-      names(laterNames, isStacked ? [] : experts) + complete.map(\.huggingFace) + numbers
+    // Experts may be in the layers of one kind only.
+    let ofExperts = names([], isStacked ? [] : experts) + complete.map(\.huggingFace)
+    let hasExpertKind = kindNames[.experts] != nil
+    let later = names(laterNames) + (hasExpertKind ? [] : ofExperts) + numbers
     let prediction = names(Array(predictionNames.prefix(3)))
-    let linear = names(linearNames.names, []) + linearNames.completeNames.map(\.huggingFace)
-    let full = names(fullNames)
+    let ofKinds = kindNames.mapValues { names($0.names) + $0.completeNames.map(\.huggingFace) }
     let inside = (0..<layerCount + predictionCount).flatMap { layer in
-      let isLinear = layer < linearLayers.count && linearLayers[layer]
+      let kind = layer < layerKinds.count ? layerKinds[layer] : .attention
       let common = layerNames.filter { varied?.needs($0.huggingFace, layer: layer) ?? true }
       return
-        (names(common) + (isLinear ? linear : full)
+        (names(common) + (ofKinds[kind] ?? [])
+        + (hasExpertKind && kind == .experts ? ofExperts : [])
         + (layer < leadingCount ? names(leadingNames) : later)
         + (layer < layerCount ? [] : prediction)).map {
           "\(layerPath)\(layer).\($0)"
@@ -79,9 +81,12 @@ extension Architecture {
     if predictionNames.contains(where: { $0.huggingFace == stem }) {
       return layer >= sizes.layerCount
     }
-    let isLinear = layer < sizes.linearLayers.count && sizes.linearLayers[layer]
-    if isLinear ? fullNames.contains(where: { $0.huggingFace == stem }) : isLinearName(stem) {
-      return false
+    let kind = sizes.kind(ofLayer: layer)
+    let kinds = kindNames.keys.filter { kindNames[$0]?.contains(stem) ?? false }
+    if !kinds.isEmpty, !kinds.contains(kind) { return false }
+    if kindNames[.experts] != nil, kind != .experts {
+      return !expertNames.contains { $0.huggingFace == stem }
+        && !(stackNames + completeNames).contains { $0.huggingFace == stem }
     }
     if let varied = sizes.varied, !varied.has(stem, layer: layer) { return false }
     if sizes.experts == nil, let flag = experts?.flag, isOptional(stem, by: flag) { return false }
@@ -117,11 +122,6 @@ extension Architecture {
       + (0..<layerCount).flatMap { layer in inside.map { "\(layerPath)\(layer).\($0)" } }
   }
 
-  private func isLinearName(_ stem: String) -> Bool {
-    linearNames.names.contains { $0.huggingFace == stem }
-      || linearNames.completeNames.contains { $0.huggingFace == stem }
-  }
-
   /// The tensors that must have a bias, some by the keys of a config; by their names in llama.cpp.
   package func statedBiases(_ config: JSONValue) -> Set<String> {
     let keys = traits.biasKeys.filter { config[$0.key]?.bool == true }
@@ -137,15 +137,21 @@ extension Architecture {
   }
 
   /// The checkpoint names of the biases of tensors, in all layers and outside of them.
-  package func biasNames(of tensors: Set<String>, layerCount: Int) -> [String] {
+  ///
+  /// `layerKinds` are the kinds of the layers; empty if all are alike.
+  package func biasNames(
+    of tensors: Set<String>, layerCount: Int, layerKinds: [LayerKind] = []
+  ) -> [String] {
     func stems(_ names: [NamePair]) -> [String] {
       names.filter { tensors.contains($0.gguf) }.map(\.huggingFace)
     }
     let outside = stems(modelNames).map { $0 + ".bias" }
     let inside = stems(layerNames)
+    let ofKinds = kindNames.mapValues { stems($0.names) }
     return outside
       + (0..<layerCount).flatMap { layer in
-        inside.map { "\(layerPath)\(layer).\($0).bias" }
+        let kind = layer < layerKinds.count ? layerKinds[layer] : .attention
+        return (inside + (ofKinds[kind] ?? [])).map { "\(layerPath)\(layer).\($0).bias" }
       }
   }
 

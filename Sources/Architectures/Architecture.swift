@@ -37,10 +37,22 @@ package struct Architecture: Sendable {
   package var leadingNames: [NamePair] = []
   /// The tensors of the other layers alone, besides experts.
   package var laterNames: [NamePair] = []
-  /// The tensors of the layers with linear attention alone, some of them under complete names.
-  package var linearNames = LayerNames()
-  /// The tensors of the other layers of such an architecture alone.
-  package var fullNames: [NamePair] = []
+  /// The tensors of the layers of each kind alone, besides those of all layers.
+  package var kindNames: [LayerKind: LayerNames] = [:]
+  /// The words for kinds of layers in the list `layer_types` of a config; empty if all are alike.
+  package var layerKinds: [(word: String, kind: LayerKind)] = []
+  /// A config with values that transformers derives from others of its keys.
+  package var derivedValues: @Sendable (JSONValue) -> JSONValue = { $0 }
+  /// The keys of a config for layers with states; nil without them.
+  package var stateSpace: StateSpaceKeys?
+  /// Whether no layer has attention.
+  package var hasNoAttention = false
+  /// Whether llama.cpp's converter states a context that no text fills, since no position is encoded.
+  package var hasUnlimitedContext = false
+  /// Words that checkpoints may put before all names, besides those of larger models.
+  package var outerWords: Set<Substring> = []
+  /// Whether GGUF has a list with the number of heads of keys and values in each layer.
+  package var listsKeyValueHeads = false
   /// What the names of the layers that predict several tokens begin with, if they are not numbered
   /// on from the others.
   package var predictionPrefix: String?
@@ -122,6 +134,11 @@ package struct Architecture: Sendable {
     package var names: [NamePair] = []
     /// The complete names.
     package var completeNames: [(huggingFace: String, gguf: [String])] = []
+
+    /// Whether a tensor is one of these, by its name in a checkpoint.
+    func contains(_ stem: String) -> Bool {
+      names.contains { $0.huggingFace == stem } || completeNames.contains { $0.huggingFace == stem }
+    }
   }
 
   /// Tensors of each layer that a model has if a key of its config is true, or a number.
@@ -170,7 +187,9 @@ package struct Architecture: Sendable {
   private func completeEntry(
     ofHuggingFaceName name: String
   ) -> (layer: Substring, pair: (huggingFace: String, gguf: [String]))? {
-    let known = completeNames + stackNames + linearNames.completeNames + optionalCompleteNames
+    let known =
+      completeNames + stackNames + kindNames.values.flatMap(\.completeNames)
+      + optionalCompleteNames
     guard !known.isEmpty, let (layer, rest) = place(inLayers: name),
       let pair = known.first(where: { $0.huggingFace == rest })
     else { return nil }
@@ -249,7 +268,7 @@ package struct Architecture: Sendable {
   /// A checkpoint name as it is in a model of text alone, whatever stands before it.
   package func plainName(_ huggingFaceName: String) -> String {
     guard let encoder else {
-      let rest = TextPrefix.stripped(huggingFaceName).rest
+      let rest = TextPrefix.stripped(huggingFaceName, also: outerWords).rest
       return rest.hasPrefix(Self.head) ? rest : modelPath + rest
     }
     let rest = TextPrefix.stripped(huggingFaceName, also: encoder.outerWords).rest
@@ -264,7 +283,7 @@ package struct Architecture: Sendable {
   ///
   /// Nil for the head and for tensors that are in no table.
   package func prefix(ofHuggingFaceName name: String) -> String? {
-    let (prefix, rest) = TextPrefix.stripped(name, also: encoder?.outerWords ?? [])
+    let (prefix, rest) = TextPrefix.stripped(name, also: encoder?.outerWords ?? outerWords)
     guard !rest.hasPrefix(Self.head) else { return nil }
     return place(ofHuggingFaceName: name).map { _ in prefix }
   }
@@ -366,8 +385,8 @@ package struct Architecture: Sendable {
     if let found = laterNames.first(where: matches) ?? predictionNames.first(where: matches) {
       return found
     }
-    if let found = linearNames.names.first(where: matches) ?? fullNames.first(where: matches) {
-      return found
+    for kind in LayerKind.allCases {
+      if let found = kindNames[kind]?.names.first(where: matches) { return found }
     }
     for optional in optionalNames {
       if let found = optional.names.first(where: matches) { return found }

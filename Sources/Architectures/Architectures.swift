@@ -12,12 +12,15 @@ package enum Architectures {
     .deepSeekV3, .glm4MoELite, .qwen35, .qwen35MoE, .qwen3Next,
     .bert, .roberta, .distilBERT, .nomicBERT, .modernBERT,
     .ministral3, .olmo, .internLM3, .solarOpen, .exaoneMoE, .afmoe, .glm, .graniteMoEShared,
-    .graniteMoEHybrid, .mellum, .apertus, .jais2, .gemma4, .gemma4Unified, .gemma3n,
+    .graniteMoEHybrid, .mellum, .apertus, .jais2, .gemma4, .gemma4Unified, .gemma3n, .lfm2,
+    .lfm2MoE,
   ]
 
   /// Architectures that share a `model_type` with one of these, and that the config alone tells
   /// apart.
-  package static let variants: [Architecture] = [.gemmaEmbedding]
+  package static let variants: [Architecture] = [
+    .gemmaEmbedding, .graniteStates, .graniteStatesAndExperts,
+  ]
 
   /// The architectures whose models predict tokens.
   package static let decoders = all.filter { !$0.isEncoder }

@@ -114,6 +114,10 @@ enum ClassDefaults {
         "num_experts": 64, "num_experts_per_tok": 8, "moe_intermediate_size": 896,
       ]),
     "apertus": sizes(4096, 14_336, layers: 32, heads: 32, context: 65_536, epsilon: 1e-5),
+    "lfm2": sizes(2560, 12_288, layers: 32, heads: 32, 8, context: 128_000)
+      .overridden(by: ["norm_eps": .number(1e-5)]),
+    "lfm2_moe": sizes(2048, 7168, layers: 32, heads: 32, 8, context: 128_000)
+      .overridden(by: ["norm_eps": .number(1e-5), "moe_intermediate_size": 1792]),
     "jais2": sizes(3328, 26_624, layers: 32, heads: 26, context: 8192)
       .overridden(by: ["layer_norm_eps": .number(1e-5)]),
   ]

@@ -10,7 +10,8 @@ struct ConfigValues {
 
   /// Access to the values of a config, with the defaults of an architecture.
   init(_ config: JSONValue, _ architecture: Architecture) {
-    self.config = architecture.defaults.overridden(by: config.withoutNulls)
+    self.config = architecture.derivedValues(
+      architecture.defaults.overridden(by: config.withoutNulls))
   }
 
   /// A value; nil if the config lacks it or states null.
@@ -123,29 +124,29 @@ struct ConfigValues {
     return layers == usual ? nil : layers
   }
 
-  /// Whether each layer has linear attention: by `layer_types`, or all but each fourth layer.
+  /// The kind of each layer, by the list `layer_types` with one of these words for each.
   ///
-  /// Throws `malformed` for an invalid list, and `unsupported` for other kinds of attention.
-  func linearLayers(_ layerCount: Int) throws(ModelError) -> [Bool] {
-    guard let list = self["layer_types"] else {
-      let interval = try count("full_attention_interval") ?? LinearAttentionSizes.usualInterval
-      return (1...layerCount).map { $0 % interval != 0 }
-    }
-    let types = list.array?.map(\.string) ?? []
+  /// Empty without words. Throws `malformed` without a valid list, and `unsupported` for other words.
+  func layerKinds(
+    _ words: [(word: String, kind: LayerKind)], _ layerCount: Int
+  ) throws(ModelError) -> [LayerKind] {
+    guard !words.isEmpty else { return [] }
+    let list = self["layer_types"]
+    let types = list?.array?.map(\.string) ?? []
     guard types.count == layerCount else {
       throw Self.fault("layer_types", "a list of \(layerCount) texts", list)
     }
-    var layers: [Bool] = []
+    var kinds: [LayerKind] = []
     for type in types {
-      guard let type, ["linear_attention", "full_attention"].contains(type) else {
+      guard let known = words.first(where: { $0.word == type }) else {
         throw ModelError(
           .unsupported, "llama.cpp has no such layers in this architecture",
-          tensor: "layer_types", expected: "linear_attention or full_attention",
+          tensor: "layer_types", expected: words.map(\.word).joined(separator: " or "),
           found: type ?? "no text")
       }
-      layers.append(type == "linear_attention")
+      kinds.append(known.kind)
     }
-    return layers
+    return kinds
   }
 
   /// The number of first layers without experts, by a list with the kind of each layer.
@@ -189,6 +190,17 @@ extension JSONValue {
 }
 
 extension JSONValue {
+  /// The object with `layer_types`, if it lacks that list: with the word that a layer has by its
+  /// number, from 0.
+  ///
+  /// Without a number of layers that models can have, the object is unchanged.
+  func listingLayers(_ word: (Int) -> String) -> JSONValue {
+    guard self["layer_types"] == nil, let count = self["num_hidden_layers"]?.int,
+      1...ModelSizes.layerLimit ~= count
+    else { return self }
+    return setting("layer_types", to: .array((0..<count).map { .string(word($0)) }))
+  }
+
   /// The object with a value for a key: in place of the old one, or else at the end.
   package func setting(_ key: String, to value: JSONValue) -> JSONValue {
     var members = members ?? []

@@ -66,10 +66,11 @@ extension ModelSizes {
     if stem.hasPrefix("linear_attn."), let linear {
       return linear.extents(of: stem, hidden)
     }
+    if let found = mixerExtents(of: stem, hidden) { return found }
     switch stem.split(separator: ".").last {
     case "eh_proj":
       return [hidden, Extent(count: 2 * hidden.count, formula: "2 · hidden_size")]
-    case "embed_tokens", "lm_head", "head":
+    case "embed_tokens", "embeddings", "lm_head", "head":
       return [Extent(count: tokenCount, formula: "rows of the embeddings"), hidden]
     case let name? where latent != nil && Self.latentNames.contains(String(name)):
       return latent?.extents(of: String(name), hidden, headCount)
@@ -77,11 +78,12 @@ extension ModelSizes {
       let formula = rowsPerQuery == 1 ? queries.formula : "\(rowsPerQuery) · \(queries.formula)"
       return [Extent(count: rowsPerQuery * queries.count, formula: formula), hidden]
     case "k_proj", "v_proj": return [keys, hidden]
-    case "o_proj", "dense": return [hidden, queries]
+    case "o_proj", "dense", "out_proj": return [hidden, queries]
     case "qkv_proj":
       let formula = "(num_attention_heads + 2 · num_key_value_heads) · head_dim"
       return [Extent(count: queries.count + 2 * keys.count, formula: formula), hidden]
     case "gate_proj" where stem.hasPrefix("self_attn."): return [queries, hidden]
+    case "up_proj" where stem.hasSuffix(".experts.up_proj"): return [experts, inner, hidden]
     case "gate_proj", "up_proj", "w1", "w3", "c_fc", "fc1": return [inner, hidden]
     case "gate_up_proj" where stem.hasSuffix(".experts.gate_up_proj"):
       return [experts, doubled, hidden]
@@ -101,7 +103,7 @@ extension ModelSizes {
     case "gate_proj_bias", "up_proj_bias": return [experts, inner]
     case "down_proj_bias": return [experts, hidden]
     case "shared_expert_gate": return [Extent(count: 1, formula: "1"), hidden]
-    case "query_layernorm", "key_layernorm": return [head]
+    case "query_layernorm", "key_layernorm", "q_layernorm", "k_layernorm": return [head]
     case "q_norm": return [normsAllHeads ? queries : head]
     case "k_norm": return [normsAllHeads ? keys : head]
     default: return stem.contains("norm") ? [hidden] : nil
@@ -124,6 +126,7 @@ extension ModelSizes {
     case "output_linear": stack + [hidden, inner]
     case "down_proj": [experts, hidden, inner]
     case "gate_proj", "up_proj": [experts, inner, hidden]
+    case "pre_ff_layernorm": [hidden]
     default: nil
     }
   }

@@ -82,6 +82,14 @@ package struct Hyperparameters: Sendable, Hashable {
     case predictionLayersIfAny
     /// The ranks and the sizes of heads of latent attention.
     case latentAttention
+    /// The number of positions that short convolutions see.
+    case shortConvolution
+    /// The sizes of layers with states.
+    case stateSpace
+    /// A statement that nothing is rotated.
+    case noRotation
+    /// A statement that there are no experts, with the width of a feed-forward network.
+    case noExperts
     /// The sizes of linear attention, and the layers that have it.
     case linearAttention
     /// Like `ropeSections`, with those of Qwen 3.5 if the source states none.
@@ -196,8 +204,8 @@ package struct Hyperparameters: Sendable, Hashable {
       .everySlidingLayer, .slidingBase, .noRopeScaling, .expertCount, .expertWidth,
       .sharedExpertCount, .sharedExpertWidth, .leadingCount, .expertInterval, .oneExpertGroup,
       .predictionLayers, .sigmoidRouter, .latentAttention, .linearAttention, .ropeSectionsOfQwen,
-      .predictionLayersIfAny, .queryGrowth, .yarnScaleOfAll,
-      .variedLayers, .alternatingUpdates:
+      .predictionLayersIfAny, .queryGrowth, .yarnScaleOfAll, .shortConvolution,
+      .stateSpace, .noRotation, .noExperts, .variedLayers, .alternatingUpdates:
       break
     }
   }

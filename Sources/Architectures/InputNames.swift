@@ -31,7 +31,7 @@ package struct InputNames: Sendable {
   /// Most names are the same for all model types.
   package init(_ config: JSONValue?) {
     let modelType = config?["model_type"]?.string
-    architecture = modelType.flatMap(Architectures.forModelType) ?? Self.usual
+    architecture = config.flatMap(Architectures.forConfig) ?? Self.usual
     transposed = TransposedLayers(modelType: modelType)
     hiddenSize = config?["hidden_size"]?.int
   }

@@ -28,8 +28,12 @@ package struct ModelSizes: Sendable, Hashable {
   package let latent: LatentAttentionSizes?
   /// The sizes of linear attention; nil if no layer has it.
   package let linear: LinearAttentionSizes?
-  /// Whether each layer has linear attention; empty without such layers.
-  package let linearLayers: [Bool]
+  /// The number of positions that short convolutions see: `conv_L_cache`; nil without them.
+  package let shortConvolutionSize: Int?
+  /// The sizes of layers with states; nil without them.
+  package let stateSpace: StateSpaceSizes?
+  /// The kind of each layer; empty if all layers are alike.
+  package let layerKinds: [LayerKind]
   /// The rows of the projection to queries for each row of queries: 2 if it also makes gates.
   package let rowsPerQuery: Int
   /// The number of rows of position embeddings of an encoder; nil for other models.
@@ -96,9 +100,14 @@ package struct ModelSizes: Sendable, Hashable {
       throw ConfigValues.fault("intermediate_size", "a whole number above 0", nil)
     }
     feedForwardSize = width
-    let hasLinearLayers = !architecture.linearNames.names.isEmpty
-    linear = hasLinearLayers ? try LinearAttentionSizes(values) : nil
-    linearLayers = hasLinearLayers ? try values.linearLayers(layerCount) : []
+    let keys = architecture.hyperparameters
+    linear = keys.contains(.linearAttention) ? try LinearAttentionSizes(values) : nil
+    shortConvolutionSize =
+      keys.contains(.shortConvolution) ? try values.extent("conv_L_cache") : nil
+    stateSpace = try architecture.stateSpace.map { keys throws(ModelError) in
+      try StateSpaceSizes(values, keys)
+    }
+    layerKinds = try values.layerKinds(architecture.layerKinds, layerCount)
     let isEncoder = architecture.isEncoder
     positionCount = isEncoder ? try values.count("max_position_embeddings") : nil
     tokenTypeCount = isEncoder ? try values.wholeNumber("type_vocab_size") : nil
@@ -111,6 +120,11 @@ package struct ModelSizes: Sendable, Hashable {
     varied = try VariedLayerSizes(
       values, layers, layerCount: layerCount, headSize: headSize,
       keyValueHeadCount: keyValueHeadCount)
+  }
+
+  /// The kind of a layer, by its number; those that predict several tokens have attention.
+  package func kind(ofLayer layer: Int) -> LayerKind {
+    layer < layerKinds.count ? layerKinds[layer] : .attention
   }
 
   /// The number of rows of a head in layers with full attention.
@@ -148,7 +162,8 @@ package struct ModelSizes: Sendable, Hashable {
     let stated = try values.count("attention.key_length")
     statesHeadSize = stated != nil
     headSize = stated ?? hiddenSize / headCount
-    (latent, linear, linearLayers, rowsPerQuery) = (nil, nil, [], 1)
+    (latent, linear, layerKinds, rowsPerQuery) = (nil, nil, [], 1)
+    (shortConvolutionSize, stateSpace) = (nil, nil)
     experts = try ExpertSizes(values)
     (positionCount, tokenTypeCount) = (nil, nil)
     leadingCount = experts?.leadingCount ?? 0

@@ -10,8 +10,11 @@ package enum NeverRounded {
   /// - Returns: The reason; nil if the name does not exclude that it is rounded.
   static func reason(_ words: [String], _ architecture: String?) -> String? {
     var previous = ""
-    for word in words {
-      if let reason = reason(word, after: previous) { return reason }
+    for (index, word) in words.enumerated() {
+      // The layers around a short convolution have its name in front.
+      let next = index + 1 < words.count ? words[index + 1] : ""
+      let isPath = word == "conv" && ["in_proj", "out_proj"].contains(next)
+      if !isPath, let reason = reason(word, after: previous) { return reason }
       previous = word
     }
     return architecture.flatMap { Self.reason(words.joined(separator: "."), inGGUFOf: $0) }

@@ -63,6 +63,12 @@ extension Architecture {
     return isChanged || views.contains { !$0.rows.isEmpty } ? views : nil
   }
 
+  /// Whether llama.cpp stores a tensor of a checkpoint in another arrangement, by its name there.
+  package func isArranged(_ huggingFaceName: String) -> Bool {
+    let own = arrangements.filter { $0.runtimes.contains(.llamaCpp) }
+    return arrangement(of: huggingFaceName, among: own) != nil
+  }
+
   /// How a tensor of a checkpoint is arranged; nil if the runtime stores it as it is.
   private func arrangement(
     of name: String, among arrangements: [TensorArrangement]

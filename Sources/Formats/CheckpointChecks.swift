@@ -137,7 +137,10 @@ struct CheckpointChecks {
     // Each layer and expert has at least one tensor. This bounds the list of required names.
     let tensorCount = isStacked || architecture.expertNames.isEmpty ? 1 : max(1, expertCount)
     let allLayerCount = layerCount + sizes.predictionLayerCount
-    guard tensorCount <= tensors.count / allLayerCount else {
+    let hasExpertKind = architecture.kindNames[.experts] != nil
+    let expertLayerCount =
+      hasExpertKind ? max(1, sizes.layerKinds.count { $0 == .experts }) : allLayerCount
+    guard allLayerCount <= tensors.count, tensorCount <= tensors.count / expertLayerCount else {
       throw ModelError(
         .malformed, "the model has fewer tensors than config.json requires",
         expected: expertCount > 0
@@ -149,9 +152,12 @@ struct CheckpointChecks {
         layerCount: layerCount, expertCount: expertCount,
         leadingCount: sizes.leadingCount,
         predictionCount: sizes.predictionLayerCount, isStacked: isStacked,
-        linearLayers: sizes.linearLayers, varied: sizes.varied)
+        layerKinds: sizes.layerKinds, varied: sizes.varied)
       + architecture.optionalNames(in: config, layerCount: allLayerCount)
-    let required = weights + architecture.biasNames(of: requiredBiases, layerCount: layerCount)
+    let required =
+      weights
+      + architecture.biasNames(
+        of: requiredBiases, layerCount: layerCount, layerKinds: sizes.layerKinds)
     let missing = required.filter { !present.contains(ExactName($0)) }
     if let first = missing.first {
       throw ModelError(

@@ -16,6 +16,9 @@ package struct TensorView: Sendable, Hashable {
   package var transposition: Transposition?
   /// What is computed from each number.
   package var function = Function.identity
+  /// What the numbers of its rows are multiplied by: for some rows, then for the next ones; empty for
+  /// nothing.
+  package var factors: [RowFactors] = []
 
   /// An order of columns, of which some stay together.
   package struct ColumnOrder: Sendable, Hashable {
@@ -57,6 +60,19 @@ package struct TensorView: Sendable, Hashable {
     }
   }
 
+  /// Factors of rows in float32, which are applied one after the other.
+  package struct RowFactors: Sendable, Hashable {
+    /// The number of rows.
+    package var rowCount: Int
+    /// The factors.
+    package var factors: [Float]
+
+    package init(rowCount: Int, factors: [Float]) {
+      self.rowCount = rowCount
+      self.factors = factors
+    }
+  }
+
   /// A function of a number.
   package enum Function: Sendable, Hashable {
     /// The number itself.
@@ -73,5 +89,8 @@ package struct TensorView: Sendable, Hashable {
   }
 
   /// Whether its rows are rows of the source, as they are.
-  package var movesRows: Bool { transposition == nil && function == .identity }
+  package var movesRows: Bool { transposition == nil && keepsNumbers }
+
+  /// Whether its numbers are numbers of the source.
+  package var keepsNumbers: Bool { function == .identity && factors.isEmpty }
 }

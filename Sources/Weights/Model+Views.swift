@@ -41,7 +41,7 @@ extension Model {
       if let layouts = view.rowLayouts(of: parts, source.info.encoding) {
         weight.layouts = layouts
       } else {
-        let type = try viewedType(of: source.info, view.function)
+        let type = try viewedType(of: source.info, keepsNumbers: view.keepsNumbers)
         (weight.parts, weight.forms) = ([source.parts[0]], [])
         weight.info.encoding = .plain(type)
         weight.layouts = [view.layout(of: source.info, parts, type)]
@@ -54,12 +54,17 @@ extension Model {
   /// Whether its tensors are read from those of another model.
   package var hasViews: Bool { origin != nil }
 
+  /// Whether a tensor is arranged in another way than the one that it is read from.
+  package func isView(_ tensor: Int) -> Bool {
+    tensor < gathered.count && gathered[tensor].view != nil
+  }
+
   /// The index of the tensor that one is read from, in the model without views.
   package func origin(of tensor: Int) -> Int { origin?.sources[tensor] ?? tensor }
 
   /// The type of the numbers of a view whose source does not store them row by row.
   private func viewedType(
-    of source: TensorInfo, _ function: TensorView.Function
+    of source: TensorInfo, keepsNumbers: Bool
   ) throws(ModelError) -> ScalarType {
     guard source.isDecodable else {
       throw ModelError(
@@ -68,7 +73,7 @@ extension Model {
         found: source.encoding.description)
     }
     // A function of a number may need more bits than the number.
-    guard function == .identity else { return .f32 }
+    guard keepsNumbers else { return .f32 }
     if case .plain(let type) = source.encoding, Grouping.supportedParameters.contains(type) {
       return type
     }
@@ -198,7 +203,21 @@ private struct ViewReader {
       }
     }
     view.columns?.apply(to: &result, rowLength: width)
+    multiply(&result, rows, width)
     return result.map(view.function.callAsFunction)
+  }
+
+  /// Multiplies the numbers of some rows of the view by their factors.
+  private func multiply(_ numbers: inout [Float], _ rows: Range<Int>, _ width: Int) {
+    var first = 0
+    for part in view.factors {
+      let own = rows.clamped(to: first..<first + part.rowCount)
+      first += part.rowCount
+      let start = (own.lowerBound - rows.lowerBound) * width
+      for index in start..<start + own.count * width {
+        for factor in part.factors { numbers[index] *= factor }
+      }
+    }
   }
 
   /// Some numbers of a view for which every number counts as a row.

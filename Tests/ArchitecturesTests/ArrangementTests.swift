@@ -60,6 +60,9 @@ import Testing
         ("linear_attn.in_proj_qkvz.weight", [64, 3], false),
         ("linear_attn.conv1d.weight", [40, 1, 4], false), ("linear_attn.A_log", [6], false),
       ]),
+    Case(
+      modelType: "lfm2", config: ["hidden_size": 6],
+      tensors: [("conv.conv.weight", [6, 1, 3], false)]),
   ]
 
   private func tensors(_ one: Case) throws -> [TensorInfo] {

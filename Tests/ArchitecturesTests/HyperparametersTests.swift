@@ -72,11 +72,11 @@ import Testing
 
   @Test("config.json and the metadata made from it give the same hyperparameters")
   func bothSources() throws {
-    // GGUF files with latent or linear attention, or with layers that differ, do not become
+    // GGUF files with latent attention, states, or with layers that differ, do not become
     // checkpoints.
     for architecture in Architectures.decoders
-    where !architecture.hasLatentAttention && architecture.linearNames.names.isEmpty
-      && architecture.variedLayers == nil
+    where !architecture.hasLatentAttention && architecture.kindNames.isEmpty
+      && architecture.stateSpace == nil && architecture.variedLayers == nil
     {
       let config = Self.config(architecture)
       let expected = try Hyperparameters(config, architecture, tokenCount: 64)

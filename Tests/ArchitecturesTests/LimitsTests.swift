@@ -98,7 +98,8 @@ import Testing
     for type in Architectures.decoders.map({ $0.modelTypes[0] }) {
       let isFixed = [
         "qwen2", "phi3", "qwen2_moe", "olmoe", "olmo2", "olmo3", "starcoder2", "exaone4",
-        "nemotron", "cohere", "cohere2", "phi", "stablelm", "qwen2_vl", "olmo", "glm",
+        "nemotron", "cohere", "cohere2", "phi", "stablelm", "qwen2_vl", "olmo", "glm", "lfm2",
+        "lfm2_moe",
       ].contains(type)
       let wide: JSONValue = ["head_dim": 32, "query_pre_attn_scalar": 32]
       #expect(refusedKey(type, wide) == (isFixed ? "head_dim" : nil), "\(type)")
@@ -144,7 +145,9 @@ import Testing
           "llama", "mistral", "mixtral", "granite", "granitemoe", "arcee", "exaone4", "internlm3",
           "exaone_moe", "granitemoeshared", "granitemoehybrid", "apertus",
         ].contains(type)
-        let isFixed = ["nemotron", "cohere", "cohere2", "exaone_moe", "mellum"].contains(type)
+        let isFixed = [
+          "nemotron", "cohere", "cohere2", "exaone_moe", "mellum",
+        ].contains(type)
         let isAccepted =
           switch name {
           case "longrope": type == "phi3"
@@ -265,6 +268,10 @@ import Testing
       ("mellum", "mlp_layer_types", ["dense", "sparse"]), ("mellum", "layer_types", .null),
       ("apertus", "qk_norm", false), ("apertus", "post_norm", true), ("apertus", "mlp_bias", true),
       ("jais2", "attention_bias", false), ("jais2", "mlp_bias", false),
+      ("lfm2", "conv_bias", true), ("lfm2", "conv_L_cache", 1), ("lfm2", "is_causal", false),
+      ("lfm2", "layer_types", ["conv", "sliding_attention"]),
+      ("lfm2_moe", "use_expert_bias", false), ("lfm2_moe", "norm_topk_prob", false),
+      ("lfm2_moe", "routed_scaling_factor", 2),
     ] as [(String, String, JSONValue)])
   func limits(type: String, key: String, value: JSONValue) {
     let found = refusedKey(type, .object([.init(key, value)]))

@@ -22,10 +22,11 @@ from expert_architectures import EXPERT_CASES
 from llama_runs import logits
 from more_architectures import MORE_CASES
 from other_architectures import OTHER_CASES
+from recurrent_architectures import RECURRENT_CASES
 from test_llama import rms
 
 pytestmark = pytest.mark.llama
-ALL_CASES = [*CASES, *OTHER_CASES, *EXPERT_CASES, *ARRANGED_CASES]
+ALL_CASES = [*CASES, *OTHER_CASES, *EXPERT_CASES, *ARRANGED_CASES, *RECURRENT_CASES]
 TYPES = ["f32", "f16", "bf16"]
 
 # With F32 files only the order of sums differs. Measured on logits of 2.5 RMS: at most 5e-5, and
@@ -319,7 +320,7 @@ def test_text_model_inside_a_larger_one(pleat, tmp_path, prefix):
 
 @pytest.mark.parametrize("type", ["Q8_0", "Q4_1", "Q4_K_M"])
 def test_logits_of_blocks_match_transformers(pleat, model, tmp_path, type):
-    if model.case in ARRANGED_CASES:
+    if model.case in [*ARRANGED_CASES, *RECURRENT_CASES]:
         pytest.skip("its blocks are those of llama-quantize, for a file that is the converter's")
     path = tmp_path / "quantized.gguf"
     pure = ["--pure"] if type in ggml.TYPES else []

@@ -16,6 +16,7 @@ from architecture_tokenizers import PRE_TOKENIZERS
 from arranged_architectures import ARRANGED_CASES
 from architectures import CASES
 from llama_runs import logits
+from recurrent_architectures import RECURRENT_CASES
 from test_architectures import EXACT
 from test_llama import rms
 
@@ -25,7 +26,8 @@ ROWS = architectures.tokens(64)
 
 def make(name: str, folder: Path) -> Path:
     return architectures.make(
-        next(case for case in [*CASES, *ARRANGED_CASES] if case.name == name), folder
+        next(case for case in [*CASES, *ARRANGED_CASES, *RECURRENT_CASES] if case.name == name),
+        folder,
     )
 
 
@@ -228,7 +230,7 @@ def test_arranging_commutes_with_decoding(pleat, tmp_path, name, format):
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("name", [case.name for case in ARRANGED_CASES])
+@pytest.mark.parametrize("name", [case.name for case in [*ARRANGED_CASES, *RECURRENT_CASES]])
 def test_verify_compares_with_the_checkpoint(pleat, tmp_path, name):
     folder = make(name, tmp_path)
     path = tmp_path / "model.gguf"

@@ -45,6 +45,12 @@ import Weights
           order.applied(to: numbers[$0..<$0 + columns])
         }
       } ?? numbers
+    if !view.factors.isEmpty {
+      let factors = view.factors.flatMap { Array(repeating: $0.factors, count: $0.rowCount) }
+      return zip(0..., ordered).map { index, number in
+        factors[index / columns].reduce(number) { $0 * $1 }
+      }
+    }
     guard view.function == .negatedExponential else { return ordered }
     return ordered.map { -Platform.exponential($0) }
   }
@@ -69,12 +75,16 @@ import Weights
       view("part", [3, 64, 5], [RowSelection(count: 192)]),
       view("columns", [3, 32, 8], [RowSelection(from: 1, count: 96, distance: 2)]),
       view("decay", [3, 8, 64], [RowSelection(count: 24)]),
+      view("multiplied", [3, 8, 64], [RowSelection(count: 24)]),
     ]
     views[4].columns = .init(runLength: 16, runs: RowSelection([(2, 1), (2, 2)]))
     views[5].transposition = .init(matrixRowCount: 8)
     views[6].transposition = .init(matrixRowCount: 8, usedRows: 2..<7)
     views[7].transposition = .init(matrixRowCount: 8)
     views[8].function = .negatedExponential
+    views[9].factors = [
+      .init(rowCount: 5, factors: [0.3, 1.7]), .init(rowCount: 19, factors: [0.7]),
+    ]
     return views
   }()
 
@@ -110,7 +120,7 @@ import Weights
       if view.movesRows, view.columns == nil {
         #expect(encoding == model.catalog.tensors[0].encoding, "\(view.name)")
       }
-      if view.function != .identity { #expect(encoding == .plain(.f32)) }
+      if !view.keepsNumbers { #expect(encoding == .plain(.f32)) }
     }
   }
 

@@ -27,6 +27,8 @@ package func specialKeys(_ modelType: String, experts: Int, heads: Int) -> JSONV
       .init("layer_types", ["attention", "attention"]),
     ]
   }
+  // llama.cpp does not scale what its experts compute.
+  if modelType == "lfm2_moe" { members.removeAll { $0.key == "routed_scaling_factor" } }
   if modelType == "mellum" {
     members.append(.init("layer_types", ["full_attention", "full_attention"]))
   }

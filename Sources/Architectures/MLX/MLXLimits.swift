@@ -57,6 +57,16 @@ package enum MLXLimits {
     MLXLimit(["gemma", "gpt_neox", "phi", "starcoder2"], "hidden_act", only: gelu),
     MLXLimit(["gpt2", "gptj", "gpt_bigcode"], "activation_function", only: gelu),
 
+    // States.
+    MLXLimit(["mamba2"], "n_groups", only: [1], default: 8),
+    MLXLimit(["granitemoehybrid"], "mamba_n_groups", only: [1], default: 1),
+    MLXLimit(["falcon_h1"], "mamba_n_groups", expected: "1, or mamba_rms_norm false") {
+      let count = $0["mamba_n_groups"]?.int ?? 1
+      return $0["mamba_rms_norm"]?.bool == true && count != 1 ? "\(count)" : nil
+    },
+    MLXLimit(["falcon_h1"], "attention_in_multiplier", only: [1]),
+    MLXLimit(["falcon_h1"], "key_multiplier", only: [1]),
+
     // Attention.
     MLXLimit(["qwen2", "qwen2_moe", "qwen3", "qwen3_moe"], "use_sliding_window", expected: "false")
     {

@@ -32,15 +32,26 @@ extension Architecture {
       ] + feedForward,
       addsOneToNorms: true, normsWithoutOne: ["ssm_norm"], experts: experts,
       expertNames: experts == nil ? [] : CommonNames.experts,
-      linearNames: LayerNames(
-        names: projections + [
-          ("linear_attn.conv1d", "ssm_conv1d"), ("linear_attn.norm", "ssm_norm"),
-          ("linear_attn.out_proj", "ssm_out"),
-        ],
-        completeNames: [
-          ("linear_attn.A_log", ["ssm_a"]), ("linear_attn.dt_bias", ["ssm_dt.bias"]),
-        ]),
-      fullNames: CommonNames.attention + CommonNames.attentionNorms,
+      kindNames: [
+        .recurrent: LayerNames(
+          names: projections + [
+            ("linear_attn.conv1d", "ssm_conv1d"), ("linear_attn.norm", "ssm_norm"),
+            ("linear_attn.out_proj", "ssm_out"),
+          ],
+          completeNames: [
+            ("linear_attn.A_log", ["ssm_a"]), ("linear_attn.dt_bias", ["ssm_dt.bias"]),
+          ]),
+        .attention: LayerNames(names: CommonNames.attention + CommonNames.attentionNorms),
+      ],
+      layerKinds: [("linear_attention", .recurrent), ("full_attention", .attention)],
+      derivedValues: { config in
+        let stated = config["full_attention_interval"]
+        let interval = stated == nil ? LinearAttentionSizes.usualInterval : stated?.int
+        guard let interval, interval > 0 else { return config }
+        return config.listingLayers {
+          ($0 + 1) % interval == 0 ? "full_attention" : "linear_attention"
+        }
+      },
       predictionPrefix: "mtp.", gatesQueries: true,
       predictionNames: CommonNames.prediction,
       stackNames: experts == nil ? [] : CommonNames.stacks, arrangements: arrangements,

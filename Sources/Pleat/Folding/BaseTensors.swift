@@ -107,6 +107,9 @@ extension Model {
           if architecture.addsOneToNorms, alias.contains("norm") {
             tensor.aliasDifference = "llama.cpp adds 1 to the weights of norms"
           }
+          if architecture.isArranged(isGGUF ? alias : name) {
+            tensor.aliasDifference = "llama.cpp arranges or multiplies its numbers"
+          }
         }
       }
       result.append(tensor)

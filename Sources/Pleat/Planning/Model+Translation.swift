@@ -22,7 +22,7 @@ extension Model {
   func views(for runtime: Runtime) throws(ModelError) -> Model? {
     // Some views have the names of their sources.
     guard !hasViews, let config = try configuration().map(TextConfig.merged),
-      let architecture = config["model_type"]?.string.flatMap(Architectures.forModelType)
+      let architecture = Architectures.forConfig(config)
     else { return nil }
     do throws(ModelError) {
       guard let views = try architecture.views(of: catalog.tensors, config, for: runtime)

@@ -8,18 +8,23 @@ enum GGUFHyperparameters {
   static func metadata(of parameters: Hyperparameters, _ architecture: Architecture) -> Metadata {
     var writer = Writer(prefix: architecture.ggufName)
     writer.write("block_count", parameters.layerCount + parameters.predictionLayerCount)
-    writer.write("context_length", parameters.contextLength)
+    // The number that llama.cpp's converter writes.
+    let isUnlimited = architecture.hasUnlimitedContext
+    writer.write("context_length", isUnlimited ? 1 << 20 : parameters.contextLength)
     writer.write("embedding_length", parameters.hiddenSize)
-    if parameters.statesFeedForwardSize {
-      writer.write("feed_forward_length", parameters.feedForwardSize)
-    }
-    writer.write("attention.head_count", parameters.headCount)
-    if !architecture.isEncoder {
+    writeWidths(parameters, architecture, to: &writer)
+    writer.write("attention.head_count", architecture.hasNoAttention ? 0 : parameters.headCount)
+    if architecture.listsKeyValueHeads {
+      let counts = parameters.layerKinds.map { kind in
+        kind == .attention ? parameters.keyValueHeadCount : 0
+      }
+      writer.write("attention.head_count_kv", each: counts)
+    } else if !architecture.isEncoder, !architecture.hasNoAttention {
       writer.write("attention.head_count_kv", parameters.keyValueHeadCount)
     }
     writer.write(architecture.normEpsilon.ggufKey, parameters.normEpsilon)
     write(parameters.rope, architecture, to: &writer)
-    if parameters.statesHeadSize {
+    if parameters.statesHeadSize, !architecture.hasNoAttention {
       writer.write("attention.key_length", parameters.fullHeadSize)
       writer.write("attention.value_length", parameters.fullHeadSize)
     }
@@ -86,6 +91,13 @@ enum GGUFHyperparameters {
     case .leadingCount:
       writer.write("leading_dense_block_count", parameters.experts?.leadingCount)
     case .linearAttention: write(parameters.sizes, to: &writer)
+    case .stateSpace: write(parameters.stateSpace, to: &writer)
+    case .noRotation: writer.write("rope.scaling.finetuned", false)
+    case .noExperts:
+      writer.write("expert_count", 0)
+      writer.write("expert_used_count", 0)
+      writer.write("expert_shared_feed_forward_length", parameters.feedForwardSize)
+    case .shortConvolution: writer.write("shortconv.l_cache", parameters.shortConvolutionSize)
     case .ropeSectionsOfQwen:
       writer.write("rope.dimension_sections", parameters.rope.sections ?? [11, 11, 10])
     case .latentAttention: write(parameters.latent, to: &writer)
@@ -109,6 +121,37 @@ enum GGUFHyperparameters {
       writer.write("activation_sparsity_scale", floats: sparsity(parameters.layerCount))
     case .variedLayers: writeVaried(parameters.sizes, architecture, to: &writer)
     }
+  }
+
+  /// Writes the inner width of feed-forward networks, for each layer if some have none.
+  private static func writeWidths(
+    _ parameters: Hyperparameters, _ architecture: Architecture, to writer: inout Writer
+  ) {
+    let key = "feed_forward_length"
+    let kinds = architecture.kindNames
+    if kinds[.feedForward] != nil || kinds[.experts] != nil {
+      let widths = parameters.layerKinds.map { kind in
+        switch kind {
+        case .feedForward: parameters.feedForwardSize
+        case .experts: parameters.experts?.width ?? parameters.feedForwardSize
+        case .attention, .recurrent: 0
+        }
+      }
+      writer.write(key, each: widths)
+    } else if architecture.hasNoAttention {
+      writer.write(key, 0)
+    } else if parameters.statesFeedForwardSize {
+      writer.write(key, parameters.feedForwardSize)
+    }
+  }
+
+  private static func write(_ sizes: StateSpaceSizes?, to writer: inout Writer) {
+    guard let sizes else { return }
+    writer.write("ssm.conv_kernel", sizes.kernelSize)
+    writer.write("ssm.inner_size", sizes.innerSize)
+    writer.write("ssm.state_size", sizes.stateSize)
+    writer.write("ssm.time_step_rank", sizes.headCount)
+    writer.write("ssm.group_count", sizes.groupCount)
   }
 
   /// Writes the sizes of layers that differ, some of them in place of those of all layers.
@@ -149,7 +192,7 @@ enum GGUFHyperparameters {
     writer.write("ssm.time_step_rank", linear.valueHeadCount)
     writer.write("ssm.inner_size", linear.valueRowCount)
     let others = repeatElement(false, count: sizes.predictionLayerCount)
-    writer.write("attention.recurrent_layers", sizes.linearLayers + others)
+    writer.write("attention.recurrent_layers", sizes.layerKinds.map { $0 == .recurrent } + others)
     writer.write("full_attention_interval", linear.fullAttentionInterval)
   }
 

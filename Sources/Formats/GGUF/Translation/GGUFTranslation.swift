@@ -87,6 +87,7 @@ package struct GGUFTranslation: Translation {
   }
 
   private static func architecture(of config: JSONValue) throws(ModelError) -> Architecture {
+    if let architecture = Architectures.forConfig(config) { return architecture }
     let type = config["model_type"]?.string
     if let architecture = Architectures.forConfig(config) { return architecture }
     throw ModelError(
@@ -167,7 +168,8 @@ package struct GGUFTranslation: Translation {
       keyValueHeadCount: parameters.keyValueHeadCount, headSize: parameters.headSize)
     let isNorm = name.hasSuffix("norm.weight")
     if architecture.addsOneToNorms, isNorm, !architecture.keepsNorm(name) { result.addend = 1 }
-    let isConvolution = name.hasSuffix("conv1d.weight")
+    let isConvolution =
+      name.hasSuffix("conv1d.weight") || name.hasSuffix("shortconv.conv.weight")
     let isRouter =
       name.hasSuffix(".ffn_gate_inp.weight") || name.hasSuffix(".ffn_gate_inp_shexp.weight")
     let isCoefficient =
