@@ -125,6 +125,13 @@ extension Architecture {
       throw refusal(
         "partial_rotary_factor", "1", "\(rope.rotatedCount) of \(parameters.headSize) rotated")
     }
+    if let count = rope.slidingRotatedCount, count != rope.rotatedCount,
+      !hyperparameters.contains(.slidingRotatedCount)
+    {
+      throw refusal(
+        RopeParameters.rotatedPartKey, "\(rope.rotatedCount) of \(parameters.headSize) rotated",
+        "\(count) in layers with sliding attention")
+    }
     if case .unknown(let name) = rope.scaling { throw scalingRefusal(name) }
     guard let kind = rope.scaling.kind else { return nil }
     guard traits.ropeScalings.contains(kind) else { throw scalingRefusal(kind.rawValue) }

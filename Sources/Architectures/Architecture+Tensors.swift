@@ -11,14 +11,17 @@ extension Architecture {
   ///   - layerCount: The number of layers.
   ///   - expertCount: The number of experts in a layer that has experts.
   ///   - leadingCount: The number of first layers that have none, if the architecture has such layers.
+  ///   - expertInterval: The distance of layers with experts.
+  ///   - sharedCount: The number of experts that all tokens use; nil if it is not known.
   ///   - predictionCount: The number of layers after the last one, of `predictionNames`.
   ///   - isStacked: Whether the experts of a layer are stacks.
   ///   - layerKinds: The kind of each layer; empty if all layers are alike.
   ///   - varied: The sizes of layers that differ; nil if all have the same.
   /// - Returns: The names, with their endings.
   package func requiredNames(
-    layerCount: Int, expertCount: Int, leadingCount: Int = 0, predictionCount: Int = 0,
-    isStacked: Bool = false, layerKinds: [LayerKind] = [], varied: VariedLayerSizes? = nil
+    layerCount: Int, expertCount: Int, leadingCount: Int = 0, expertInterval: Int = 1,
+    sharedCount: Int? = nil, predictionCount: Int = 0, isStacked: Bool = false,
+    layerKinds: [LayerKind] = [], varied: VariedLayerSizes? = nil
   ) -> [String] {
     let head = CommonNames.head[0].huggingFace
     let numbered = numberedNames.flatMap { pair in
@@ -38,19 +41,23 @@ extension Architecture {
     }
     let complete = (isStacked ? stackNames : []) + completeNames
     let numbers = layerNumbers.map(\.huggingFace)
+    let used = laterNames.filter { !lacks($0, sharedCount: sharedCount) }
     // Experts may be in the layers of one kind only.
     let ofExperts = names([], isStacked ? [] : experts) + complete.map(\.huggingFace)
     let hasExpertKind = kindNames[.experts] != nil
-    let later = names(laterNames) + (hasExpertKind ? [] : ofExperts) + numbers
+    let later = names(used) + (hasExpertKind ? [] : ofExperts) + numbers
     let prediction = names(Array(predictionNames.prefix(3)))
     let ofKinds = kindNames.mapValues { names($0.names) + $0.completeNames.map(\.huggingFace) }
     let inside = (0..<layerCount + predictionCount).flatMap { layer in
       let kind = layer < layerKinds.count ? layerKinds[layer] : .attention
       let common = layerNames.filter { varied?.needs($0.huggingFace, layer: layer) ?? true }
+      let isLeading =
+        layer < leadingCount
+        || layer < layerCount && !(layer + 1).isMultiple(of: expertInterval)
       return
         (names(common) + (ofKinds[kind] ?? [])
         + (hasExpertKind && kind == .experts ? ofExperts : [])
-        + (layer < leadingCount ? names(leadingNames) : later)
+        + (isLeading ? names(leadingNames) : later)
         + (layer < layerCount ? [] : prediction)).map {
           "\(layerPath)\(layer).\($0)"
         }
@@ -90,7 +97,13 @@ extension Architecture {
     }
     if let varied = sizes.varied, !varied.has(stem, layer: layer) { return false }
     if sizes.experts == nil, let flag = experts?.flag, isOptional(stem, by: flag) { return false }
-    if layer >= sizes.leadingCount { return !leadingNames.contains { $0.huggingFace == stem } }
+    let sharedCount = sizes.experts?.sharedCount
+    if laterNames.contains(where: {
+      $0.huggingFace == stem && lacks($0, sharedCount: sharedCount)
+    }) {
+      return false
+    }
+    if !sizes.isLeading(layer) { return !leadingNames.contains { $0.huggingFace == stem } }
     let complete = (completeNames + stackNames).map(\.huggingFace)
     return !complete.contains(stem)
       && !(laterNames + expertNames).contains { $0.huggingFace == stem }
@@ -120,6 +133,14 @@ extension Architecture {
     }
     return outside
       + (0..<layerCount).flatMap { layer in inside.map { "\(layerPath)\(layer).\($0)" } }
+  }
+
+  /// Whether a model without experts that all tokens use lacks a tensor.
+  ///
+  /// llama.cpp needs such experts in most architectures.
+  private func lacks(_ pair: NamePair, sharedCount: Int?) -> Bool {
+    sharedCount == 0 && hyperparameters.contains(.sharedExpertCountIfAny)
+      && pair.gguf.hasSuffix("_shexp")
   }
 
   /// The tensors that must have a bias, some by the keys of a config; by their names in llama.cpp.

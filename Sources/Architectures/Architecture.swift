@@ -221,14 +221,18 @@ package struct Architecture: Sendable {
 
   /// The name of a GGUF tensor in a checkpoint, without a prefix; nil if it is not in the tables.
   package func huggingFaceName(of ggufName: String) -> String? {
-    guard let parts = NameParts(ggufName[...], layers: Self.ggufLayers) else { return nil }
-    if let pair = pair(for: parts, where: { $0.gguf == parts.stem }) {
+    if let parts = NameParts(ggufName[...], layers: Self.ggufLayers),
+      let pair = pair(for: parts, where: { $0.gguf == parts.stem })
+    {
       return parts.name(layerPath, pair.huggingFace)
     }
-    guard let layer = parts.layer,
-      let pair = (completeNames + optionalCompleteNames).first(where: {
-        $0.gguf == ["\(parts.stem).\(parts.ending)"]
-      })
+    // These have other endings, or none.
+    guard ggufName.hasPrefix(Self.ggufLayers) else { return nil }
+    let rest = ggufName.dropFirst(Self.ggufLayers.count)
+    let layer = rest.prefix { $0 != "." }
+    let stem = String(rest[layer.endIndex...].dropFirst())
+    guard NameParts.isNumber(layer),
+      let pair = (completeNames + optionalCompleteNames).first(where: { $0.gguf == [stem] })
     else { return nil }
     return "\(layerPath)\(layer).\(pair.huggingFace)"
   }

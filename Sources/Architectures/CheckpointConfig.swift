@@ -10,8 +10,6 @@ package struct CheckpointConfig {
   /// The hyperparameters.
   package let parameters: Hyperparameters
 
-  private static let innerWidth = "intermediate_size"
-
   /// What the tensors of a file say about its config.
   package struct Contents {
     /// The number of rows of the token embeddings.
@@ -50,7 +48,7 @@ package struct CheckpointConfig {
     write("model_type", .string(architecture.modelTypes[0]))
     write("vocab_size", JSONValue(contents.tokenCount))
     write("hidden_size", JSONValue(parameters.hiddenSize))
-    write(Self.innerWidth, JSONValue(parameters.feedForwardSize))
+    write(architecture.innerWidthKey, JSONValue(parameters.feedForwardSize))
     write("num_hidden_layers", JSONValue(parameters.layerCount))
     write("num_attention_heads", JSONValue(parameters.headCount))
     write("num_key_value_heads", JSONValue(parameters.keyValueHeadCount))
@@ -79,6 +77,13 @@ package struct CheckpointConfig {
       write(multiplier.key, .shortest(value))
     }
     for (flag, value) in zip(architecture.flags, parameters.flags) { write(flag.key, .bool(value)) }
+    if let epsilon = parameters.rmsEpsilon { write("rms_norm_eps", .shortest(epsilon)) }
+    if let sigmoids = parameters.routersComputeSigmoids {
+      write("expert_selection_fn", sigmoids ? "sigmoid" : "softmax")
+    }
+    if let count = parameters.sizes.gateRowCount {
+      write("gating", count == parameters.headCount ? "per-head" : "per-element")
+    }
     members += attentionMembers
     members += try ropeMembers(contents)
     write("dtype", .string(contents.dtype))
@@ -108,7 +113,7 @@ package struct CheckpointConfig {
     guard let keys = architecture.experts, let experts = parameters.experts else { return [] }
     var members = keys.counts.map { JSONValue.Member($0, JSONValue(experts.count)) }
     func write(_ key: String?, _ count: Int?) {
-      guard let key, let count, key != Self.innerWidth else { return }
+      guard let key, let count, key != architecture.innerWidthKey else { return }
       members.append(.init(key, JSONValue(count)))
     }
     write(keys.usedCount, parameters.usedExpertCount)
@@ -146,11 +151,10 @@ package struct CheckpointConfig {
     }
     let window = parameters.slidingWindow.map { JSONValue($0) } ?? .null
     switch traits.sliding {
-    // Encoders, which alternate after the first layer, do not come back.
-    case .none, .alternatingAfterFirst: break
+    case .none: break
     case .unsupported: members.append(.init("use_sliding_window", false))
     case .ignored: members.append(.init("sliding_window", window))
-    case .alternating:
+    case .alternating, .alternatingAfterFirst:
       let usual = architecture.usualSlidingLayers(parameters.layerCount) ?? []
       let layers = parameters.slidingLayers ?? usual
       members.append(.init("sliding_window", window))
@@ -177,8 +181,7 @@ package struct CheckpointConfig {
       JSONValue.Member("rope_theta", .shortest(rope.base ?? RopeParameters.defaultBase))
     ]
     if architecture.traits.rotatesPartly {
-      let part = Double(rope.rotatedCount) / Double(parameters.headSize)
-      members.append(.init("partial_rotary_factor", .number(part)))
+      members.append(.init(RopeParameters.rotatedPartKey, rotatedPart(rope.rotatedCount)))
     }
     let local = "rope_local_base_freq"
     if let base = rope.slidingBase.map(JSONValue.shortest) ?? architecture.defaults[local],
@@ -201,13 +204,23 @@ package struct CheckpointConfig {
 
   /// The parameters for each kind of layer, with the base of those with full attention.
   private func byKind(_ base: JSONValue, _ scaling: JSONValue?) -> JSONValue {
-    func parameters(_ base: JSONValue, _ scaling: JSONValue?) -> JSONValue {
-      (scaling ?? ["rope_type": "default"]).setting("rope_theta", to: base)
+    let rope = parameters.rope
+    func members(_ base: JSONValue, _ scaling: JSONValue?, rotated count: Int) -> JSONValue {
+      let all = (scaling ?? ["rope_type": "default"]).setting("rope_theta", to: base)
+      guard architecture.traits.rotatesPartly else { return all }
+      return all.setting(RopeParameters.rotatedPartKey, to: rotatedPart(count))
     }
-    let sliding = self.parameters.rope.slidingBase.map(JSONValue.shortest) ?? base
+    let sliding = rope.slidingBase.map(JSONValue.shortest) ?? base
     return [
-      "full_attention": parameters(base, scaling), "sliding_attention": parameters(sliding, nil),
+      "full_attention": members(base, scaling, rotated: rope.rotatedCount),
+      "sliding_attention": members(
+        sliding, nil, rotated: rope.slidingRotatedCount ?? parameters.headSize),
     ]
+  }
+
+  /// The part of a head that so many numbers are.
+  private func rotatedPart(_ count: Int) -> JSONValue {
+    .number(Double(count) / Double(parameters.headSize))
   }
 
   /// The scaling with the growth of queries, which transformers needs even if it is 0.

@@ -118,6 +118,16 @@ enum ClassDefaults {
       .overridden(by: ["norm_eps": .number(1e-5)]),
     "lfm2_moe": sizes(2048, 7168, layers: 32, heads: 32, 8, context: 128_000)
       .overridden(by: ["norm_eps": .number(1e-5), "moe_intermediate_size": 1792]),
+    "hunyuan_v1_moe": sizes(4096, 11_008, layers: 32, heads: 32, context: 2048, epsilon: 1e-5),
+    "hy_v3": sizes(4096, 13_312, layers: 80, heads: 64, 8, context: 131_072, epsilon: 1e-5)
+      .overridden(by: [
+        "num_local_experts": 192, "num_experts_per_tok": 8, "moe_intermediate_size": 1536,
+      ]),
+    "cohere2_moe": sizes(8192, 22_528, layers: 40, heads: 64, context: 8192),
+    "laguna": sizes(2048, 8192, layers: 40, heads: 48, 8, context: 131_072).overridden(by: [
+      "num_local_experts": 256, "num_experts_per_tok": 8, "moe_intermediate_size": 512,
+      "shared_expert_intermediate_size": 512,
+    ]),
     "jais2": sizes(3328, 26_624, layers: 32, heads: 26, context: 8192)
       .overridden(by: ["layer_norm_eps": .number(1e-5)]),
   ]

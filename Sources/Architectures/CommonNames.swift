@@ -101,6 +101,13 @@ enum CommonNames {
     ("mlp.shared_experts.down_proj", "ffn_down_shexp"),
   ]
 
+  /// The same as a part of the feed-forward network.
+  static let sharedNetwork: NamePairs = [
+    ("mlp.shared_mlp.gate_proj", "ffn_gate_shexp"),
+    ("mlp.shared_mlp.up_proj", "ffn_up_shexp"),
+    ("mlp.shared_mlp.down_proj", "ffn_down_shexp"),
+  ]
+
   /// The feed-forward network of each expert.
   static let experts: NamePairs = [
     ("mlp.experts.*.gate_proj", "ffn_gate_exps"),

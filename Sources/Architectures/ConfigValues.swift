@@ -33,6 +33,18 @@ struct ConfigValues {
     return count
   }
 
+  /// The values with the number of all layers in place of a list of equal ones, for experts.
+  func withoutEqualLists(_ keys: ExpertKeys) -> ConfigValues {
+    let keys = keys.counts + [keys.usedCount, keys.width, keys.sharedCount].compactMap { $0 }
+    return ConfigValues(
+      config: keys.reduce(config) { config, key in
+        guard let list = config[key]?.array, let first = list.first,
+          list.allSatisfy({ $0 == first })
+        else { return config }
+        return config.setting(key, to: first)
+      })
+  }
+
   /// A whole number, also zero; nil if the config lacks it.
   ///
   /// Throws `malformed` for another value.

@@ -82,6 +82,10 @@ extension ModelSizes {
     case "qkv_proj":
       let formula = "(num_attention_heads + 2 · num_key_value_heads) · head_dim"
       return [Extent(count: queries.count + 2 * keys.count, formula: formula), hidden]
+    case "g_proj":
+      let isEach = gateRowCount != headCount
+      let formula = isEach ? queries.formula : "num_attention_heads"
+      return [Extent(count: gateRowCount ?? headCount, formula: formula), hidden]
     case "gate_proj" where stem.hasPrefix("self_attn."): return [queries, hidden]
     case "up_proj" where stem.hasSuffix(".experts.up_proj"): return [experts, inner, hidden]
     case "gate_proj", "up_proj", "w1", "w3", "c_fc", "fc1": return [inner, hidden]
@@ -90,7 +94,7 @@ extension ModelSizes {
     case "down_proj" where stem.hasSuffix(".experts.down_proj"): return [experts, hidden, inner]
     case "gate_up_proj": return [doubled, hidden]
     case "down_proj", "w2", "c_proj", "fc2": return [hidden, inner]
-    case "gate": return [experts, hidden]
+    case "gate", "wg": return [experts, hidden]
     case "weight": return extents(ofCompleteName: stem, experts, doubled, inner, hidden)
     case "layer" where stem.hasSuffix("router.layer"): return [experts, hidden]
     case "e_score_correction_bias":
@@ -137,7 +141,7 @@ extension ModelSizes {
       return .init(count: width, formula: "moe_intermediate_size")
     }
     if let width = experts?.sharedWidth,
-      stem.contains(".shared_expert") || stem.hasPrefix("shared_mlp.")
+      stem.contains(".shared_expert") || stem.contains("shared_mlp.")
     {
       return .init(count: width, formula: "the inner width of shared experts")
     }

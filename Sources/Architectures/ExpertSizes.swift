@@ -18,6 +18,8 @@ package struct ExpertKeys: Sendable {
   var layerKinds: String?
   /// The key that says whether a model has experts; nil if all models have.
   var flag: String?
+  /// The distance of layers with experts; nil if all layers after the first ones have them.
+  var interval: String?
 
   /// The keys of DeepSeek, which others have taken over.
   static let deepSeek = ExpertKeys(
@@ -37,11 +39,14 @@ package struct ExpertSizes: Sendable, Hashable {
   package let sharedWidth: Int?
   /// The number of first layers that have no experts.
   package let leadingCount: Int
+  /// The distance of layers with experts: 2 if each second layer has none, beginning with the first.
+  package let interval: Int
 
   /// Reads the sizes that a config states.
   ///
   /// Throws `malformed` for values that are missing or invalid.
   init(_ values: ConfigValues, _ keys: ExpertKeys) throws(ModelError) {
+    let values = values.withoutEqualLists(keys)
     let countKey = keys.counts.first { values[$0] != nil } ?? keys.counts[keys.counts.count - 1]
     count = try values.required(countKey)
     func size(_ key: String?) throws(ModelError) -> Int? {
@@ -57,6 +62,7 @@ package struct ExpertSizes: Sendable, Hashable {
     sharedCount = try number(keys.sharedCount)
     sharedWidth = try size(keys.sharedWidth) ?? Self.product(sharedCount, width)
     let leading = try number(keys.leadingCount)
+    interval = try size(keys.interval) ?? 1
     guard let key = keys.layerKinds, let listed = try values.leadingDenseCount(key) else {
       leadingCount = leading ?? 0
       return
@@ -66,17 +72,39 @@ package struct ExpertSizes: Sendable, Hashable {
 
   /// Reads the sizes that the metadata of a GGUF file states; nil without experts.
   ///
-  /// Throws `malformed` for invalid values.
-  init?(_ values: GGUFValues) throws(ModelError) {
+  /// `keys` are those of the architecture. Where the metadata does not state how many first layers
+  /// have no experts, `tensors` show it. Throws `malformed` for invalid values.
+  init?(
+    _ values: GGUFValues, _ keys: ExpertKeys?, _ tensors: [TensorInfo]
+  ) throws(ModelError) {
     guard values.wholeNumber("expert_count") != 0, let count = try values.count("expert_count")
     else { return nil }
     self.count = count
     let width = try values.count("expert_feed_forward_length")
     self.width = width
-    sharedCount = values.wholeNumber("expert_shared_count")
     let stated = try values.count("expert_shared_feed_forward_length")
-    sharedWidth = stated ?? Self.product(sharedCount, width)
-    leadingCount = values.wholeNumber("leading_dense_block_count") ?? 0
+    // Some files state their width together only.
+    let derived = keys?.sharedCount == nil ? nil : Self.quotient(stated, width)
+    sharedCount = values.wholeNumber("expert_shared_count") ?? derived
+    let isWidthOfOthers = keys?.sharedWidth != nil && keys?.sharedWidth == keys?.width
+    sharedWidth = stated ?? Self.product(sharedCount, width) ?? (isWidthOfOthers ? width : nil)
+    leadingCount =
+      values.wholeNumber("leading_dense_block_count") ?? Self.firstRouter(tensors) ?? 0
+    interval = max(1, values.wholeNumber("interleave_moe_layer_step") ?? 1)
+  }
+
+  /// How many experts of a width have another width together; nil if it is not a multiple.
+  private static func quotient(_ whole: Int?, _ width: Int?) -> Int? {
+    guard let whole, let width, whole.isMultiple(of: width) else { return nil }
+    return whole / width
+  }
+
+  /// The first layer of a GGUF file that has a router; nil if none has.
+  private static func firstRouter(_ tensors: [TensorInfo]) -> Int? {
+    tensors.compactMap { tensor in
+      let words = tensor.name.split(separator: ".")
+      return words.count == 4 && words[2] == "ffn_gate_inp" ? Int(words[1]) : nil
+    }.min()
   }
 
   /// The width of some experts together; nil without them, or if it is too large for an `Int`.

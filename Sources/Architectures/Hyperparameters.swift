@@ -42,11 +42,19 @@ package struct Hyperparameters: Sendable, Hashable {
   package private(set) var flags: [Bool] = []
   /// The name of the function of the feed-forward network; nil if the architecture has only one.
   package private(set) var activation: String?
+  /// `rms_norm_eps` beside `normEpsilon`; nil if norms subtract the mean, and for other models.
+  package private(set) var rmsEpsilon: Double?
+  /// Whether routers compute sigmoids instead of a softmax; nil if the architecture has one function.
+  package private(set) var routersComputeSigmoids: Bool?
 
   /// A hyperparameter that not all architectures have.
   package enum Key: Sendable, Hashable, CaseIterable {
     case vocabularySize
     case rotatedCount
+    /// The same in layers with sliding attention.
+    case slidingRotatedCount
+    /// The number of heads of queries as a list with one for each layer.
+    case headCounts
     case originalContextLength
     case attentionSoftcap
     case attentionClamp
@@ -72,9 +80,11 @@ package struct Hyperparameters: Sendable, Hashable {
     case usedExpertCount
     case expertWidth
     case sharedExpertCount
+    /// The same, unless it is 0.
+    case sharedExpertCountIfAny
     case sharedExpertWidth
     case leadingCount
-    /// A statement that each layer has experts, after the first ones.
+    /// The distance of layers with experts, after the first ones.
     case expertInterval
     /// The number of layers that predict several tokens at once, also 0.
     case predictionLayers
@@ -100,6 +110,10 @@ package struct Hyperparameters: Sendable, Hashable {
     case oneExpertGroup
     /// A statement that routers compute sigmoids.
     case sigmoidRouter
+    /// The function that routers compute, by `expert_selection_fn`.
+    case routerFunction
+    /// `rms_norm_eps`, in architectures whose norms may lack the mean.
+    case rmsEpsilonIfAny
     /// The function of the feed-forward network, if the config states it.
     case activation
     /// How fast queries grow with their position.
@@ -188,7 +202,7 @@ package struct Hyperparameters: Sendable, Hashable {
     case .slidingWindow, .slidingWindowOrZero: slidingWindow = try values.count("sliding_window")
     case .usedExpertCount:
       guard let keys = architecture.experts, let experts = sizes.experts else { return }
-      let count = try values.required(keys.usedCount)
+      let count = try values.withoutEqualLists(keys).required(keys.usedCount)
       guard count <= experts.count else {
         throw ConfigValues.fault(
           keys.usedCount, "at most the number of experts", JSONValue(count))
@@ -198,11 +212,16 @@ package struct Hyperparameters: Sendable, Hashable {
       expertGroupCount = try values.count("n_group")
       usedExpertGroupCount = try values.count("topk_group")
     case .activation: activation = values["hidden_activation"]?.string
+    case .rmsEpsilonIfAny: rmsEpsilon = try values.number("rms_norm_eps")
+    case .routerFunction:
+      routersComputeSigmoids = values["expert_selection_fn"] == "sigmoid"
     case .deepstackCount:
       deepstackCount = values["vision_config"]?["deepstack_visual_indexes"]?.array?.count ?? 0
-    case .rotatedCount, .originalContextLength, .ropeAttentionFactor, .ropeSections, .slidingLayers,
+    case .rotatedCount, .slidingRotatedCount, .headCounts, .originalContextLength,
+      .ropeAttentionFactor, .ropeSections, .slidingLayers,
       .everySlidingLayer, .slidingBase, .noRopeScaling, .expertCount, .expertWidth,
-      .sharedExpertCount, .sharedExpertWidth, .leadingCount, .expertInterval, .oneExpertGroup,
+      .sharedExpertCount, .sharedExpertCountIfAny, .sharedExpertWidth, .leadingCount,
+      .expertInterval, .oneExpertGroup,
       .predictionLayers, .sigmoidRouter, .latentAttention, .linearAttention, .ropeSectionsOfQwen,
       .predictionLayersIfAny, .queryGrowth, .yarnScaleOfAll, .shortConvolution,
       .stateSpace, .noRotation, .noExperts, .variedLayers, .alternatingUpdates:
@@ -212,11 +231,14 @@ package struct Hyperparameters: Sendable, Hashable {
 
   /// Reads the hyperparameters that the metadata of a GGUF file states.
   ///
-  /// The frequency factors of rotary embeddings are tensors in a GGUF file, and are not read. Throws
-  /// `malformed` for values that are missing or invalid.
-  package init(_ metadata: Metadata, _ architecture: Architecture) throws(ModelError) {
+  /// The frequency factors of rotary embeddings are tensors in a GGUF file, and are not read.
+  /// `tensors` are those of the file, if they are known: they show some sizes that the metadata does
+  /// not state. Throws `malformed` for values that are missing or invalid.
+  package init(
+    _ metadata: Metadata, _ architecture: Architecture, tensors: [TensorInfo] = []
+  ) throws(ModelError) {
     let values = GGUFValues(metadata, prefix: architecture.ggufName)
-    sizes = try ModelSizes(values)
+    sizes = try ModelSizes(values, architecture, tensors)
     guard sizes.layerCount <= ModelSizes.layerLimit else {
       throw ModelError(
         .limit, "the metadata states too many layers",
@@ -243,5 +265,8 @@ package struct Hyperparameters: Sendable, Hashable {
       multipliers.append(try values.requiredNumber(key))
     }
     for (_, key) in architecture.flags { flags.append(values.flag(key) ?? false) }
+    guard architecture.hyperparameters.contains(.rmsEpsilonIfAny) else { return }
+    rmsEpsilon = values.number("attention.layer_norm_rms_epsilon")
+    routersComputeSigmoids = values.wholeNumber("expert_gating_func") != 1
   }
 }

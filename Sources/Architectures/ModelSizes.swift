@@ -36,6 +36,8 @@ package struct ModelSizes: Sendable, Hashable {
   package let layerKinds: [LayerKind]
   /// The rows of the projection to queries for each row of queries: 2 if it also makes gates.
   package let rowsPerQuery: Int
+  /// The rows of the gates of attention that are a layer of their own; nil without such gates.
+  package let gateRowCount: Int?
   /// The number of rows of position embeddings of an encoder; nil for other models.
   package let positionCount: Int?
   /// The number of rows of token type embeddings of an encoder; nil for other models.
@@ -64,7 +66,8 @@ package struct ModelSizes: Sendable, Hashable {
     let predictionLayers = try values.wholeNumber("num_nextn_predict_layers")
     predictionLayerCount = architecture.predictionNames.isEmpty ? 0 : predictionLayers ?? 0
     hiddenSize = try values.required("hidden_size")
-    let widthKey = architecture.innerWidthKey
+    let innerKey = architecture.innerWidthKey
+    let widthKey = values[innerKey] == nil ? "intermediate_size" : innerKey
     let width =
       architecture.variedLayers?.listsWidths ?? false
       ? try values.equalCount(widthKey) : try values.count(widthKey)
@@ -108,6 +111,8 @@ package struct ModelSizes: Sendable, Hashable {
       try StateSpaceSizes(values, keys)
     }
     layerKinds = try values.layerKinds(architecture.layerKinds, layerCount)
+    let gateRows = values["gating"] == "per-element" ? headCount * headSize : headCount
+    gateRowCount = architecture.hasGateLayer ? gateRows : nil
     let isEncoder = architecture.isEncoder
     positionCount = isEncoder ? try values.count("max_position_embeddings") : nil
     tokenTypeCount = isEncoder ? try values.wholeNumber("type_vocab_size") : nil
@@ -133,6 +138,14 @@ package struct ModelSizes: Sendable, Hashable {
   // LLAMA_MAX_LAYERS of llama.cpp.
   static let layerLimit = 512
 
+  /// Whether a layer lacks the tensors of most others: it is one of the first, or has no experts.
+  ///
+  /// Layers that predict several tokens at once have experts.
+  package func isLeading(_ layer: Int) -> Bool {
+    guard layer >= leadingCount else { return true }
+    return layer < layerCount && !(layer + 1).isMultiple(of: experts?.interval ?? 1)
+  }
+
   /// The number of experts of a layer; nil without experts.
   package var expertCount: Int? { experts?.count }
 
@@ -146,10 +159,15 @@ package struct ModelSizes: Sendable, Hashable {
       found: "\(count)")
   }
 
-  /// Reads the sizes that the metadata of a GGUF file states.
+  /// Reads the sizes that the metadata of a GGUF file of an architecture states.
   ///
+  /// `tensors` are those of the file, if they are known: they show what the metadata does not state.
   /// Throws `malformed` for values that are missing or invalid.
-  init(_ values: GGUFValues) throws(ModelError) {
+  init(
+    _ values: GGUFValues, _ architecture: Architecture, _ tensors: [TensorInfo]
+  ) throws(ModelError) {
+    let gates = tensors.first { $0.name.hasSuffix(".attn_gate.weight") }
+    gateRowCount = architecture.hasGateLayer ? gates?.shape.rowCount : nil
     let blockCount = try values.required("block_count")
     predictionLayerCount = min(
       max(values.wholeNumber("nextn_predict_layers") ?? 0, 0), blockCount - 1)
@@ -164,7 +182,7 @@ package struct ModelSizes: Sendable, Hashable {
     headSize = stated ?? hiddenSize / headCount
     (latent, linear, layerKinds, rowsPerQuery) = (nil, nil, [], 1)
     (shortConvolutionSize, stateSpace) = (nil, nil)
-    experts = try ExpertSizes(values)
+    experts = try ExpertSizes(values, architecture.experts, tensors)
     (positionCount, tokenTypeCount) = (nil, nil)
     leadingCount = experts?.leadingCount ?? 0
     varied = nil

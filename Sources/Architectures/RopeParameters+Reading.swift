@@ -30,8 +30,11 @@ extension RopeParameters {
     }
     slidingBase =
       (all["sliding_attention"]?["rope_theta"] ?? config["rope_local_base_freq"])?.double
-    let part = values["partial_rotary_factor"] ?? config["partial_rotary_factor"]
+    let part = values[Self.rotatedPartKey] ?? config[Self.rotatedPartKey]
     let partCount = try Self.rotatedCount(part, headSize: headSize)
+    slidingRotatedCount = try all["sliding_attention"]?[Self.rotatedPartKey].map {
+      value throws(ModelError) in try Self.rotatedCount(value, headSize: headSize)
+    }
     var type = try Self.type(values, in: key)
     sections = all["mrope_section"]?.array?.compactMap(\.int)
     let isProportional = type == Kind.proportional.rawValue
@@ -64,6 +67,9 @@ extension RopeParameters {
     attentionFactor = try Self.attentionFactor(values, contextLength, originalCount: length)
   }
 
+  /// The key of a config for the part of a head that is rotated.
+  static let rotatedPartKey = "partial_rotary_factor"
+
   /// The key of a config for `queryGrowth`.
   static let queryGrowthKey = "llama_4_scaling_beta"
 
@@ -89,7 +95,7 @@ extension RopeParameters {
   private static func rotatedCount(_ value: JSONValue?, headSize: Int) throws(ModelError) -> Int {
     guard let part = value?.double else { return headSize }
     guard (0...1).contains(part) else {
-      throw ConfigValues.fault("partial_rotary_factor", "0 to 1", value)
+      throw ConfigValues.fault(rotatedPartKey, "0 to 1", value)
     }
     return Int(part * Double(headSize))
   }
@@ -178,6 +184,7 @@ extension RopeParameters {
     base = values.number("rope.freq_base")
     slidingBase = values.number("rope.freq_base_swa")
     rotatedCount = values.wholeNumber("rope.dimension_count") ?? headSize
+    slidingRotatedCount = values.wholeNumber("rope.dimension_count_swa")
     originalContextLength = values.wholeNumber("rope.scaling.original_context_length")
     attentionFactor = values.number("rope.scaling.attn_factor")
     sections = values.numbers("rope.dimension_sections")

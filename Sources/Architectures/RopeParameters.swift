@@ -8,6 +8,8 @@ package struct RopeParameters: Sendable, Hashable {
   package let slidingBase: Double?
   /// The number of elements of a head that are rotated.
   package let rotatedCount: Int
+  /// The same in layers with sliding attention; nil if the source does not state it.
+  package let slidingRotatedCount: Int?
   /// How angles are scaled to reach longer contexts.
   package let scaling: Scaling
   /// The context length before the context was extended; nil if it is not known.

@@ -150,9 +150,9 @@ struct CheckpointChecks {
     let weights =
       architecture.requiredNames(
         layerCount: layerCount, expertCount: expertCount,
-        leadingCount: sizes.leadingCount,
-        predictionCount: sizes.predictionLayerCount, isStacked: isStacked,
-        layerKinds: sizes.layerKinds, varied: sizes.varied)
+        leadingCount: sizes.leadingCount, expertInterval: sizes.experts?.interval ?? 1,
+        sharedCount: sizes.experts?.sharedCount, predictionCount: sizes.predictionLayerCount,
+        isStacked: isStacked, layerKinds: sizes.layerKinds, varied: sizes.varied)
       + architecture.optionalNames(in: config, layerCount: allLayerCount)
     let required =
       weights

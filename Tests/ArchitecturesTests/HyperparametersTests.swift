@@ -161,6 +161,36 @@ import Testing
     #expect(error?.kind == .unsupported && error?.tensor == key)
   }
 
+  @Test("lists of equal numbers for experts mean the number") func equalLists() throws {
+    let architecture = try #require(Architectures.forModelType("hunyuan_v1_moe"))
+    let config = Self.config(architecture)
+    let expected = try Hyperparameters(config, architecture, tokenCount: 64)
+    let lists: JSONValue = [
+      "moe_topk": [2, 2], "num_shared_expert": [1, 1], "num_experts": [3, 3],
+    ]
+    let found = try Hyperparameters(
+      config.overridden(by: lists), architecture, tokenCount: 64)
+    #expect(found == expected && found.usedExpertCount == 2)
+    for key in ["moe_topk", "num_experts"] {
+      let error = Laws.error { () throws(ModelError) in
+        try Hyperparameters(config.setting(key, to: [2, 3]), architecture, tokenCount: 64)
+      }
+      #expect(error?.kind == .unsupported && error?.tensor == key)
+    }
+  }
+
+  @Test("tensors show how many first layers have no experts, if the metadata does not state it")
+  func leadingLayers() throws {
+    let architecture = try #require(Architectures.forModelType("hy_v3"))
+    let metadata = try Self.metadata(Self.config(architecture), architecture)
+    let shape = try #require(Shape(validating: [3, 96]))
+    let tensors = [2, 1].map {
+      TensorInfo(name: "blk.\($0).ffn_gate_inp.weight", shape: shape, encoding: .plain(.f32))
+    }
+    let found = try Hyperparameters(metadata, architecture, tensors: tensors)
+    #expect(found.experts?.leadingCount == 1 && found.experts?.sharedCount == 1)
+  }
+
   @Test("a config without a required value is malformed, with its key") func missing() throws {
     let llama = try #require(Architectures.forModelType("llama"))
     for key in [

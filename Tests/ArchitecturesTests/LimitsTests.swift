@@ -119,7 +119,7 @@ import Testing
   @Test("only some architectures rotate parts of heads") func partialRotation() throws {
     let partial = [
       "phi3", "glm", "glm4", "glm4_moe", "solar_open", "nemotron", "minimax_m2", "phi", "stablelm",
-      "qwen3_5_text", "qwen3_5_moe_text", "qwen3_next",
+      "qwen3_5_text", "qwen3_5_moe_text", "qwen3_next", "laguna",
     ]
     for type in Architectures.decoders.map({ $0.modelTypes[0] }) {
       let key = refusedKey(type, ["partial_rotary_factor": .number(0.75)])
@@ -146,7 +146,7 @@ import Testing
           "exaone_moe", "granitemoeshared", "granitemoehybrid", "apertus",
         ].contains(type)
         let isFixed = [
-          "nemotron", "cohere", "cohere2", "exaone_moe", "mellum",
+          "nemotron", "cohere", "cohere2", "exaone_moe", "mellum", "cohere2_moe", "laguna",
         ].contains(type)
         let isAccepted =
           switch name {
@@ -272,6 +272,21 @@ import Testing
       ("lfm2", "layer_types", ["conv", "sliding_attention"]),
       ("lfm2_moe", "use_expert_bias", false), ("lfm2_moe", "norm_topk_prob", false),
       ("lfm2_moe", "routed_scaling_factor", 2),
+      ("hunyuan_v1_moe", "use_cla", true), ("hunyuan_v1_moe", "use_qk_norm", false),
+      ("hunyuan_v1_moe", "use_mixed_mlp_moe", false),
+      ("hunyuan_v1_moe", "num_shared_expert", [1, 2]),
+      ("hunyuan_v1_moe", "moe_intermediate_size", [48, 48]),
+      ("hy_v3", "route_norm", false), ("hy_v3", "mlp_bias", true),
+      ("hy_v3", "num_shared_experts", 0),
+      ("cohere2_moe", "shared_expert_combination_strategy", "sum"),
+      ("cohere2_moe", "expert_selection_fn", "tanh"), ("cohere2_moe", "norm_topk_prob", false),
+      ("cohere2_moe", "prefix_dense_sliding_window_pattern", 4),
+      ("laguna", "layer_types", .null), ("laguna", "mlp_layer_types", .null),
+      ("laguna", "rope_parameters", ["rope_theta": 10_000]), ("laguna", "gating", "none"),
+      ("laguna", "num_attention_heads_per_layer", [4, 6]),
+      ("laguna", "norm_topk_prob", false), ("laguna", "moe_router_logit_softcapping", 30),
+      ("laguna", "moe_apply_router_weight_on_input", true),
+      ("cohere2_moe", "layer_types", .null), ("cohere2_moe", "sliding_window", .null),
     ] as [(String, String, JSONValue)])
   func limits(type: String, key: String, value: JSONValue) {
     let found = refusedKey(type, .object([.init(key, value)]))

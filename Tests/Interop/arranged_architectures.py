@@ -1,10 +1,12 @@
 """Small random models whose tensors llama.cpp arranges in another way."""
 
+import json
 from pathlib import Path
 
 import safetensors.torch
 import torch
-from architectures import BPE, Case, config_of, edited
+import transformers
+from architectures import BPE, SHAPE, VOCABULARY, Case, config_of, edited
 from gemma_architectures import GEMMA_CASES
 
 # Keys, values and queries of latent attention have heads of other sizes.
@@ -59,6 +61,41 @@ QWEN_EXPERTS = dict(
     moe_intermediate_size=96,
     shared_expert_intermediate_size=160,
 )
+
+
+def kimi_k25() -> transformers.PretrainedConfig:
+    text = dict(model_type="deepseek_v3", q_lora_rank=64, n_group=4, topk_group=2)
+    vision = dict(
+        hidden_size=32,
+        intermediate_size=32,
+        num_attention_heads=2,
+        num_hidden_layers=1,
+        patch_size=4,
+        pos_emb_height=4,
+        pos_emb_width=4,
+    )
+    return transformers.Kimi_K25Config(
+        text_config=SHAPE | LATENT | dict(vocab_size=VOCABULARY, tie_word_embeddings=False) | text,
+        vision_config=vision,
+        projection_hidden_size=32,
+        tie_word_embeddings=False,
+        image_token_id=409,
+    )
+
+
+def publish_kimi(folder: Path) -> None:
+    """Names layers, class and model type as published models do."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) | {"architectures": ["KimiK25ForConditionalGeneration"]}
+    config["text_config"] |= {"model_type": "kimi_k2", "scoring_func": "sigmoid"}
+    path.write_text(json.dumps(config, indent=2) + "\n")
+    path = folder / "model.safetensors"
+    # Transformers also gives the layers of the text model the names of those of the tower.
+    tensors = {
+        name.replace("language_model.model.blocks", "language_model.model.layers"): value
+        for name, value in safetensors.torch.load_file(path).items()
+    }
+    safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
 
 
 def with_prediction_layer(folder: Path) -> None:

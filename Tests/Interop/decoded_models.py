@@ -37,7 +37,7 @@ def decoded(path: Path, folder: Path, to: Path) -> Path:
         plain = name.replace("language_model.", "")
         plain = plain if plain.startswith(("model.", "lm_head.")) else f"model.{plain}"
         words = plain.split(".")
-        if "experts" in words:
+        if "experts" in words and words[words.index("experts") + 1].isdigit():
             index = words.index("experts") + 1
             expert, words = int(words[index]), words[:index] + words[index + 1 :]
             merged = ".".join(words).replace("model.layers", "layers")
@@ -52,7 +52,9 @@ def decoded(path: Path, folder: Path, to: Path) -> Path:
             value = np.concatenate(matrices, axis=-2)
         else:
             plain = plain.replace("e_score_correction_bias", "e_score_correction.bias")
-            plain = plain.replace(".expert_bias", ".expert_bias.bias")
+            plain = plain.replace(".final_layernorm.", ".shared_head.norm.")
+            if architecture != "hy_v3":
+                plain = plain.replace(".expert_bias", ".expert_bias.bias")
             value = values[names.get_name(plain, [".weight", ".bias"])].reshape(weight.shape)
         if architecture in INTERLEAVED and words[-2] in ("q_proj", "k_proj"):
             text = config.get_text_config()

@@ -59,6 +59,53 @@ MELLUM = (
     )
 )
 
+WIDE_HEAD = dict(num_attention_heads=1, num_key_value_heads=1, head_dim=128)
+HY3 = (
+    BPE
+    | EXPERTS
+    | dict(
+        pad_token_id=400,
+        head_dim=48,
+        num_shared_experts=2,
+        num_hidden_layers=3,
+        router_scaling_factor=1.5,
+    )
+)
+ROPES = dict(
+    full_attention=dict(
+        rope_type="yarn",
+        rope_theta=500000.0,
+        partial_rotary_factor=0.5,
+        factor=4.0,
+        original_max_position_embeddings=128,
+    ),
+    sliding_attention=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=1.0),
+)
+LAGUNA = (
+    BPE
+    | EXPERTS
+    | dict(
+        pad_token_id=400,
+        head_dim=32,
+        num_hidden_layers=5,
+        sliding_window=24,
+        layer_types=["full_attention"] + ["sliding_attention"] * 3 + ["full_attention"],
+        shared_expert_intermediate_size=160,
+        moe_routed_scaling_factor=1.5,
+        rope_parameters=ROPES,
+    )
+)
+COHERE = BPE | dict(
+    pad_token_id=400,
+    logit_scale=1.0,
+    head_dim=48,
+    sliding_window=24,
+    num_hidden_layers=5,
+    num_experts=4,
+    num_experts_per_tok=2,
+    intermediate_size=96,
+)
+
 
 def with_unused_layer(folder: Path) -> None:
     """Adds tensors that transformers ignores: layers for the token after the next one."""
@@ -97,6 +144,35 @@ def with_prediction_layer(folder: Path) -> None:
     tensors["model.layers.3.eh_proj.weight"] = like(table, width, 2 * width)
     tensors["model.layers.3.embed_tokens.weight"] = like(table)
     tensors["model.layers.3.shared_head.head.weight"] = like(table)
+    safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+
+
+def with_expert_biases(folder: Path) -> None:
+    """Gives random numbers to the biases of routers, which are zeros in a new model."""
+    path = folder / "model.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    generator = torch.Generator().manual_seed(14)
+    for name, value in tensors.items():
+        if name.endswith(("expert_bias", "e_score_correction_bias")):
+            numbers = torch.randn(value.shape, generator=generator) * 0.3
+            tensors[name] = numbers.to(value.dtype)
+    safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+
+
+def with_hunyuan_prediction_layer(folder: Path) -> None:
+    """Adds a layer for the token after the next one, as Hy 3 has it."""
+    with_expert_biases(folder)
+    path = folder / "model.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    generator = torch.Generator().manual_seed(13)
+    last = {name: value for name, value in tensors.items() if name.startswith("model.layers.2.")}
+    for name, value in last.items():
+        tensors[name.replace("layers.2.", "layers.3.")] = value.flip(0).contiguous()
+    norm = tensors["model.norm.weight"]
+    for name in ("enorm", "hnorm", "final_layernorm"):
+        tensors[f"model.layers.3.{name}.weight"] = norm.clone()
+    numbers = torch.randn(len(norm), 2 * len(norm), generator=generator) * 0.02
+    tensors["model.layers.3.eh_proj.weight"] = numbers.to(norm.dtype)
     safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
 
 
@@ -225,4 +301,46 @@ EXPERT_CASES = [
         rope={"theta": 10000.0},
     ),
     Case("mellum", config_of("MellumConfig", **MELLUM), "qwen2"),
+    Case(
+        "hunyuan-moe",
+        config_of(
+            "HunYuanMoEV1Config",
+            num_experts=4,
+            moe_topk=[2, 2],
+            # What the converter asks for, if alpha makes the base larger.
+            **(BPE | WIDE_HEAD | dict(max_position_embeddings=262144)),
+        ),
+        "qwen2",
+        rope={"theta": 10000.0, "scaling": {"type": "dynamic", "alpha": 1000.0, "factor": 1.0}},
+        longer=dict(moe_intermediate_size=[192] * 2, num_shared_expert=[1] * 2),
+    ),
+    Case(
+        "hy3",
+        config_of("HYV3Config", **HY3),
+        "qwen2",
+        rope={"theta": 11158840.0},
+        edit=with_expert_biases,
+    ),
+    Case(
+        "hy3-prediction",
+        config_of("HYV3Config", **(HY3 | dict(num_shared_experts=1))),
+        "qwen2",
+        rope={"theta": 11158840.0},
+        longer={"num_nextn_predict_layers": 1},
+        edit=with_hunyuan_prediction_layer,
+    ),
+    Case("laguna", config_of("LagunaConfig", **LAGUNA), "qwen2", edit=with_expert_biases),
+    Case(
+        "cohere2-moe",
+        config_of(
+            "Cohere2MoeConfig",
+            expert_selection_fn="sigmoid",
+            num_shared_experts=2,
+            prefix_dense_intermediate_size=160,
+            first_k_dense_replace=1,
+            **COHERE,
+        ),
+        "llama3",
+        rope={"theta": 50000.0},
+    ),
 ]

@@ -1,6 +1,6 @@
 """More models of the architectures that pleat converts, for llama.cpp alone.
 
-llama.cpp computes them, but its converter refuses them or leaves something out.
+Its converter refuses most of them or leaves something out; others only have other keys.
 """
 
 from pathlib import Path
@@ -21,6 +21,8 @@ from architectures import (
     config_of,
     edited,
 )
+from arranged_architectures import kimi_k25, publish_kimi
+from expert_architectures import COHERE, LAGUNA
 from gemma_architectures import SHARED_CASE
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
@@ -149,5 +151,31 @@ MORE_CASES = [
         "F32",
     ),
     SHARED_CASE,
+    Case(
+        "kimi-k2.5",
+        kimi_k25,
+        "qwen2",
+        auto="AutoModelForImageTextToText",
+        edit=publish_kimi,
+    ),
+    Case(
+        "cohere2-moe-softmax",
+        config_of("Cohere2MoeConfig", rms_norm_eps=1e-5, tie_word_embeddings=False, **COHERE),
+        "llama3",
+        rope={"theta": 50000.0},
+    ),
+    Case(
+        "laguna-elements",
+        config_of(
+            "LagunaConfig",
+            gating="per-element",
+            mlp_layer_types=["sparse"] * 5,
+            **(
+                LAGUNA
+                | dict(layer_types=["full_attention", "sliding_attention"] * 2 + ["full_attention"])
+            ),
+        ),
+        "qwen2",
+    ),
     Case("smolvlm", _smolvlm, "sentencepiece", "F32", auto="AutoModelForImageTextToText"),
 ]

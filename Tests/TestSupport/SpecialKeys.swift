@@ -57,6 +57,23 @@ package func specialKeys(_ modelType: String, experts: Int, heads: Int) -> JSONV
       .init("final_logit_softcapping", 30),
     ]
   }
+  if modelType == "hunyuan_v1_moe" {
+    members += [.init("moe_intermediate_size", .null), .init("moe_topk", 2)]
+  }
+  if modelType == "cohere2_moe" {
+    members += [
+      .init("layer_types", ["sliding_attention", "full_attention"]),
+      .init("num_shared_experts", 1),
+    ]
+  }
+  if modelType == "laguna" {
+    let rope: JSONValue = ["rope_type": "default", "rope_theta": 10_000]
+    members += [
+      .init("layer_types", ["full_attention", "sliding_attention"]),
+      .init("mlp_layer_types", ["sparse", "sparse"]),
+      .init("rope_parameters", ["full_attention": rope, "sliding_attention": rope]),
+    ]
+  }
   // mlx-lm rotates whole heads of it.
   if modelType == "glm" { members.append(.init("partial_rotary_factor", 1)) }
   if modelType == "afmoe" {

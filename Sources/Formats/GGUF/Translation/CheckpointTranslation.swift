@@ -58,7 +58,7 @@ package struct CheckpointTranslation: Translation {
     } else {
       architecture = try Self.architecture(metadata)
       do throws(ModelError) {
-        parameters = try Hyperparameters(metadata, architecture)
+        parameters = try Hyperparameters(metadata, architecture, tensors: tensors)
         config = try CheckpointConfig(parameters, architecture).document(contents)
       } catch {
         var error = error

@@ -49,6 +49,12 @@ enum GGUFHyperparameters {
     switch key {
     case .vocabularySize: writer.write("vocab_size", parameters.vocabularySize)
     case .rotatedCount: writer.write("rope.dimension_count", parameters.rope.rotatedCount)
+    case .slidingRotatedCount:
+      let whole = parameters.rope.slidingBase == nil ? nil : parameters.headSize
+      writer.write("rope.dimension_count_swa", parameters.rope.slidingRotatedCount ?? whole)
+    case .headCounts:
+      let count = parameters.layerCount + parameters.predictionLayerCount
+      writer.writeList("attention.head_count", parameters.headCount, count: count)
     case .originalContextLength:
       writer.write(
         "rope.scaling.original_context_length",
@@ -86,6 +92,9 @@ enum GGUFHyperparameters {
     case .expertWidth: writer.write("expert_feed_forward_length", parameters.experts?.width)
     case .sharedExpertCount:
       writer.write("expert_shared_count", parameters.experts?.sharedCount)
+    case .sharedExpertCountIfAny:
+      guard let count = parameters.experts?.sharedCount, count > 0 else { return }
+      writer.write("expert_shared_count", count)
     case .sharedExpertWidth:
       writer.write("expert_shared_feed_forward_length", parameters.experts?.sharedWidth)
     case .leadingCount:
@@ -104,11 +113,16 @@ enum GGUFHyperparameters {
     case .expertGroups:
       writer.write("expert_group_count", parameters.expertGroupCount)
       writer.write("expert_group_used_count", parameters.usedExpertGroupCount)
-    case .expertInterval: writer.write("interleave_moe_layer_step", 1)
+    case .expertInterval:
+      writer.write("interleave_moe_layer_step", parameters.experts?.interval)
     case .oneExpertGroup:
       writer.write("expert_group_count", 1)
       writer.write("expert_group_used_count", 1)
     case .sigmoidRouter: writer.write("expert_gating_func", 2)
+    case .routerFunction:
+      writer.write("expert_gating_func", parameters.routersComputeSigmoids == true ? 2 : 1)
+    case .rmsEpsilonIfAny:
+      writer.write("attention.layer_norm_rms_epsilon", parameters.rmsEpsilon)
     case .activation: writer.write("hidden_activation", parameters.activation)
     case .queryGrowth:
       writer.write("attention.temperature_scale", parameters.rope.queryGrowth)
@@ -263,6 +277,14 @@ enum GGUFHyperparameters {
       metadata["\(prefix).\(key)"] = .array(
         MetadataArray(
           elementType: .bool, count: flags.count, bytes: flags.map { $0 ? 1 : 0 }))
+    }
+
+    /// Writes a list of equal numbers.
+    mutating func writeList(_ key: String, _ number: Int, count: Int) {
+      var bytes: [UInt8] = []
+      for _ in 0..<count { bytes.append(littleEndian: UInt32(clamping: number)) }
+      metadata["\(prefix).\(key)"] = .array(
+        MetadataArray(elementType: .i32, count: count, bytes: bytes))
     }
 
     /// Writes four numbers; those that are missing are 0.
