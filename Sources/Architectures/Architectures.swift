@@ -13,7 +13,7 @@ package enum Architectures {
     .bert, .roberta, .distilBERT, .nomicBERT, .modernBERT,
     .ministral3, .olmo, .internLM3, .solarOpen, .exaoneMoE, .afmoe, .glm, .graniteMoEShared,
     .graniteMoEHybrid, .mellum, .apertus, .jais2, .gemma4, .gemma4Unified, .gemma3n, .lfm2,
-    .lfm2MoE, .hunYuanMoE, .hyV3, .cohere2MoE, .laguna,
+    .lfm2MoE, .hunYuanMoE, .hyV3, .cohere2MoE, .laguna, .qwen3VLMoE, .llama4,
   ]
 
   /// Architectures that share a `model_type` with one of these, and that the config alone tells

@@ -118,6 +118,8 @@ enum ClassDefaults {
       .overridden(by: ["norm_eps": .number(1e-5)]),
     "lfm2_moe": sizes(2048, 7168, layers: 32, heads: 32, 8, context: 128_000)
       .overridden(by: ["norm_eps": .number(1e-5), "moe_intermediate_size": 1792]),
+    "qwen3_vl_moe": qwen3VLMoE, "qwen3_vl_moe_text": qwen3VLMoE,
+    "llama4": llama4, "llama4_text": llama4,
     "hunyuan_v1_moe": sizes(4096, 11_008, layers: 32, heads: 32, context: 2048, epsilon: 1e-5),
     "hy_v3": sizes(4096, 13_312, layers: 80, heads: 64, 8, context: 131_072, epsilon: 1e-5)
       .overridden(by: [
@@ -131,6 +133,16 @@ enum ClassDefaults {
     "jais2": sizes(3328, 26_624, layers: 32, heads: 26, context: 8192)
       .overridden(by: ["layer_norm_eps": .number(1e-5)]),
   ]
+
+  private static let qwen3VLMoE = sizes(
+    2048, 5632, layers: 24, heads: 16, context: 128_000
+  ).overridden(by: [
+    "num_local_experts": 60, "num_experts_per_tok": 4, "moe_intermediate_size": 1408,
+  ])
+
+  private static let llama4 = sizes(
+    5120, 8192, layers: 48, heads: 40, 8, context: 131_072, epsilon: 1e-5
+  ).overridden(by: ["num_local_experts": 16])
 
   private static let qwen2VL = sizes(
     8192, 29_568, layers: 80, heads: 64, 8, context: 32_768, epsilon: 1e-5)

@@ -59,6 +59,12 @@ extension ConfigLimit {
       ? nil : stated.map(String.init)
   }
 
+  /// Sections of positions, without which llama.cpp does not load a model.
+  static let ropeSections = ConfigLimit("mrope_section", expected: "three numbers") {
+    let stated = RopeParameters.object(in: $0).value["mrope_section"]
+    return stated?.array?.count == 3 ? nil : stated.map { JSONWriter.text($0) } ?? "nothing"
+  }
+
   /// Layers without experts among others, which some models of Qwen could have.
   static let expertsInAllLayers = [
     ConfigLimit("decoder_sparse_step", only: [1]), ConfigLimit("mlp_only_layers", only: [[]]),

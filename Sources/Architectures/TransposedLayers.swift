@@ -30,7 +30,7 @@ package struct TransposedLayers: Sendable {
   ///
   /// The first layer of an expert has the width of the model as its inputs, the last one as its
   /// outputs. Nil for other tensors, and if the shape fits both orders or none.
-  package static func showsInputsFirst(_ stack: TensorInfo, hiddenSize: Int?) -> Bool? {
+  private static func showsInputsFirst(_ stack: TensorInfo, hiddenSize: Int?) -> Bool? {
     let isFirst = stack.name.hasSuffix(".experts.gate_up_proj")
     let extents = stack.shape.dimensions
     guard isFirst || stack.name.hasSuffix(".experts.down_proj"), extents.count == 3,

@@ -38,6 +38,18 @@ import Testing
         ("mlp.experts.down_proj_blocks", [2, 6, 32], true),
       ]),
     Case(
+      modelType: "qwen3_vl_moe", config: ["hidden_size": 6, "moe_intermediate_size": 4],
+      tensors: [
+        ("mlp.experts.gate_up_proj", [2, 6, 8], false),
+        ("mlp.experts.down_proj", [2, 4, 6], false),
+      ]),
+    Case(
+      modelType: "llama4", config: ["hidden_size": 6, "intermediate_size": 4],
+      tensors: [
+        ("feed_forward.experts.gate_up_proj", [2, 6, 8], false),
+        ("feed_forward.experts.down_proj", [2, 4, 6], false),
+      ]),
+    Case(
       modelType: "deepseek_v2", config: latent,
       tensors: [("self_attn.kv_b_proj.weight", [27, 6], false)]),
     Case(
@@ -188,5 +200,25 @@ import Testing
     let config = Self.linear.setting("num_hidden_layers", to: 8)
     let views = try #require(try architecture.views(of: tensors, config, for: .llamaCpp))
     #expect(views.map(\.name) == names.map(\.1))
+  }
+  @Test("experts of Qwen 3 VL keep the other order, and are refused if their sizes fit both")
+  func straightExperts() throws {
+    let architecture = try #require(Architectures.forModelType("qwen3_vl_moe"))
+    func views(_ extents: [Int], hidden: Int, _ runtime: Runtime) throws -> [TensorView]? {
+      let shape = try #require(Shape(validating: extents))
+      let tensor = TensorInfo(
+        name: "model.layers.0.mlp.experts.gate_up_proj", shape: shape, encoding: .plain(.bf16))
+      let config: JSONValue = ["hidden_size": JSONValue(hidden), "moe_intermediate_size": 4]
+      return try architecture.views(of: [tensor], config, for: runtime)
+    }
+    for runtime in [Runtime.llamaCpp, .mlxLM] {
+      for (extents, isTransposed) in [([2, 8, 6], false), ([2, 6, 8], true)] {
+        let found = try #require(try views(extents, hidden: 6, runtime))
+        #expect(found.map(\.shape.dimensions) == [[2, 4, 6], [2, 4, 6]])
+        #expect(found.allSatisfy { ($0.transposition != nil) == isTransposed })
+      }
+      let error = #expect(throws: ModelError.self) { try views([2, 8, 8], hidden: 8, runtime) }
+      #expect(error?.kind == .unsupported)
+    }
   }
 }

@@ -139,14 +139,17 @@ import Testing
         let latent = ["deepseek_v2", "deepseek_v3", "glm4_moe_lite"]
         let scales: JSONValue = latent.contains(type) ? ["mscale": 1, "mscale_all_dim": 1] : [:]
         let scaling = rope.overridden(
-          by: ["rope_type": .string(name), "llama_4_scaling_beta": 0]
+          by: [
+            "rope_type": .string(name), "llama_4_scaling_beta": 0, "mrope_section": [3, 3, 2],
+          ]
         ).overridden(by: scales)
         let isLlama = [
           "llama", "mistral", "mixtral", "granite", "granitemoe", "arcee", "exaone4", "internlm3",
-          "exaone_moe", "granitemoeshared", "granitemoehybrid", "apertus",
+          "exaone_moe", "granitemoeshared", "granitemoehybrid", "apertus", "llama4_text",
         ].contains(type)
         let isFixed = [
-          "nemotron", "cohere", "cohere2", "exaone_moe", "mellum", "cohere2_moe", "laguna",
+          "nemotron", "cohere", "cohere2", "exaone_moe", "mellum", "llama4_text", "cohere2_moe",
+          "laguna",
         ].contains(type)
         let isAccepted =
           switch name {
@@ -224,6 +227,30 @@ import Testing
     #expect(try notes("ministral3") == [])
   }
 
+  @Test("queries of Llama 4 grow as in llama.cpp where texts are long enough") func llama4Growth()
+    throws
+  {
+    let long: JSONValue = ["max_position_embeddings": 16_384]
+    for (key, value) in [
+      ("attn_temperature_tuning", false), ("floor_scale", 4096), ("attn_scale", .number(0.2)),
+      ("attention_chunk_size", 4096),
+    ] as [(String, JSONValue)] {
+      let changes = JSONValue.object([.init(key, value)])
+      #expect(try notes("llama4", changes) == [], "\(key)")
+      #expect(refusedKey("llama4", long.overridden(by: changes)) == key)
+    }
+    #expect(refusedKey("llama4", ["floor_scale": 512]) == "floor_scale")
+    #expect(refusedKey("llama4", ["attention_chunk_size": 512]) == "attention_chunk_size")
+    #expect(try notes("llama4", long) == [])
+  }
+
+  @Test("Qwen 3 VL with experts needs the sections of positions") func sections() throws {
+    for sections: JSONValue in [.null, [4, 4], "text"] {
+      let rope: JSONValue = ["mrope_section": sections]
+      #expect(refusedKey("qwen3_vl_moe", ["rope_parameters": rope]) == "mrope_section")
+    }
+  }
+
   @Test("the layers of Mellum have one base of rotary embeddings") func oneBase() throws {
     func changes(_ base: JSONValue, _ kinds: JSONValue) -> JSONValue {
       let rope: JSONValue = [
@@ -272,6 +299,10 @@ import Testing
       ("lfm2", "layer_types", ["conv", "sliding_attention"]),
       ("lfm2_moe", "use_expert_bias", false), ("lfm2_moe", "norm_topk_prob", false),
       ("lfm2_moe", "routed_scaling_factor", 2),
+      ("qwen3_vl_moe", "norm_topk_prob", false), ("qwen3_vl_moe", "mlp_only_layers", [1]),
+      ("llama4", "no_rope_layers", [1, 0]), ("llama4", "no_rope_layer_interval", 2),
+      ("llama4", "layer_types", ["full_attention", "full_attention"]),
+      ("llama4", "moe_layers", [1]), ("llama4", "use_qk_norm", false),
       ("hunyuan_v1_moe", "use_cla", true), ("hunyuan_v1_moe", "use_qk_norm", false),
       ("hunyuan_v1_moe", "use_mixed_mlp_moe", false),
       ("hunyuan_v1_moe", "num_shared_expert", [1, 2]),

@@ -31,6 +31,9 @@ import Testing
     for type in Architectures.all.flatMap(\.modelTypes) + ["granite", "olmoe", "starcoder2"] {
       // mlx-lm rotates whole heads of glm.
       var changes: JSONValue = type == "glm" ? ["partial_rotary_factor": 1] : [:]
+      if type == "llama4" {
+        changes = ["num_hidden_layers": 4, "rms_norm_eps": .number(1e-6)]
+      }
       // mlx-lm always scales its angles.
       if type == "deepseek_v2" {
         changes = [
@@ -61,6 +64,22 @@ import Testing
     ] as [(String, String, JSONValue)])
   func refused(type: String, key: String, value: JSONValue) {
     #expect(refusedKey(type, .object([.init(key, value)])) == key)
+  }
+
+  @Test("a value of llama4 that mlx-lm does not compute is refused by its key") func llama4() throws
+  {
+    let usual: JSONValue = ["num_hidden_layers": 4, "rms_norm_eps": .number(1e-6)]
+    for (key, value) in [
+      ("num_experts_per_tok", 2), ("num_hidden_layers", 3), ("no_rope_layers", [1, 1, 1, 1]),
+      ("layer_types", ["full_attention"]), ("moe_layers", [1]),
+    ] as [(String, JSONValue)] {
+      #expect(refusedKey("llama4", usual.setting(key, to: value)) == key)
+    }
+    let notes = try notes("llama4", usual.setting("rms_norm_eps", to: .number(1e-5)))
+    #expect(notes.count == 1 && notes[0].contains("rms_norm_eps"))
+    #expect(
+      try self.notes("llama4", usual.overridden(by: ["use_qk_norm": false, "rms_norm_eps": 1]))
+        == [])
   }
 
   @Test("values with the same meaning are accepted") func accepted() throws {

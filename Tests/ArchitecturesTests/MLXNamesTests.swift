@@ -147,7 +147,8 @@ import Testing
     let picture = MLXNames.forConfig(["model_type": "qwen3_vl_moe"])
     let name = "model.language_model.layers.0.mlp.experts.gate_up_proj"
     #expect(picture.renamed(name).names.count == 2 && picture.groupRefusal(name) == nil)
-    #expect(picture.transposed.renamed(name).names == [name])
-    #expect(picture.transposed.groupRefusal(name) != nil)
+    let text = MLXNames.forConfig(["model_type": "llama4_text"])
+    #expect(text.refusal("model.layers.0.feed_forward.experts.down_proj") != nil)
+    #expect(text.refusal("model.layers.0.feed_forward.down_proj.weight") == nil)
   }
 }

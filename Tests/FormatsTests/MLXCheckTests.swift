@@ -48,7 +48,7 @@ import Testing
   /// Model types whose layers of a test have a width under another key.
   private static let sparseTypes = [
     "qwen2_moe", "qwen3_moe", "dots1", "glm4_moe", "ernie4_5_moe", "solar_open", "exaone_moe",
-    "afmoe", "granitemoehybrid", "mellum", "laguna",
+    "afmoe", "granitemoehybrid", "mellum", "qwen3_vl_moe", "laguna",
   ]
   /// Model types that always have as many heads of keys as of queries.
   private static let equalTypes = ["olmoe", "dots1"]

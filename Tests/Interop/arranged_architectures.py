@@ -6,7 +6,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 import transformers
-from architectures import BPE, SHAPE, VOCABULARY, Case, config_of, edited
+from architectures import BPE, LLAMA3_ROPE, SHAPE, VOCABULARY, Case, config_of, edited
 from gemma_architectures import GEMMA_CASES
 
 # Keys, values and queries of latent attention have heads of other sizes.
@@ -63,6 +63,39 @@ QWEN_EXPERTS = dict(
 )
 
 
+EYE = dict(hidden_size=32, intermediate_size=32, num_heads=2, depth=1, patch_size=4)
+PICTURES = dict(image_token_id=409, vision_start_token_id=411, vision_end_token_id=412)
+
+
+def _qwen3_vl_moe() -> transformers.PretrainedConfig:
+    text = (
+        SHAPE
+        | BPE
+        | dict(
+            vocab_size=VOCABULARY,
+            num_experts=4,
+            num_experts_per_tok=2,
+            moe_intermediate_size=96,
+            head_dim=32,
+            tie_word_embeddings=False,
+            rope_parameters={
+                "rope_type": "default",
+                "rope_theta": 10000.0,
+                # Here every pair is in a section; llama.cpp rotates no others.
+                "mrope_section": [6, 5, 5],
+            },
+        )
+    )
+    vision = EYE | dict(out_hidden_size=128, deepstack_visual_indexes=[0])
+    return transformers.Qwen3VLMoeConfig(
+        text_config=text,
+        vision_config=vision,
+        tie_word_embeddings=False,
+        video_token_id=410,
+        **PICTURES,
+    )
+
+
 def kimi_k25() -> transformers.PretrainedConfig:
     text = dict(model_type="deepseek_v3", q_lora_rank=64, n_group=4, topk_group=2)
     vision = dict(
@@ -96,6 +129,51 @@ def publish_kimi(folder: Path) -> None:
         for name, value in safetensors.torch.load_file(path).items()
     }
     safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+
+
+def with_published_experts(folder: Path) -> None:
+    """Transposes the stacks of experts, as Qwen publishes them."""
+    path = folder / "model.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    for name, value in tensors.items():
+        if ".experts." in name:
+            tensors[name] = value.transpose(1, 2).contiguous()
+    safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+
+
+# Experts in every second layer, and all kinds of attention.
+LLAMA4 = BPE | dict(
+    pad_token_id=400,
+    head_dim=32,
+    num_hidden_layers=5,
+    num_local_experts=4,
+    num_experts_per_tok=2,
+    interleave_moe_layer_step=2,
+    intermediate_size=96,
+    intermediate_size_mlp=160,
+    rope_parameters=dict(LLAMA3_ROPE, rope_theta=500000.0),
+)
+
+
+def llama4_with_pictures() -> transformers.PretrainedConfig:
+    """With experts in all layers, one of them for a token, and without scaled angles."""
+    vision = dict(
+        hidden_size=32,
+        intermediate_size=128,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=28,
+        patch_size=14,
+        vision_output_dim=32,
+        projector_input_dim=32,
+        projector_output_dim=32,
+    )
+    rope = dict(rope_type="default", rope_theta=500000.0)
+    changes = dict(interleave_moe_layer_step=1, num_experts_per_tok=1, rope_parameters=rope)
+    text = SHAPE | dict(vocab_size=VOCABULARY) | LLAMA4 | changes
+    return transformers.Llama4Config(
+        text_config=text, vision_config=vision, image_token_index=409, boi_token_index=411
+    )
 
 
 def with_prediction_layer(folder: Path) -> None:
@@ -164,6 +242,14 @@ ARRANGED_CASES = [
         rope={"theta": 1000000.0},
         edit=edited(first_k_dense_replace=1, scoring_func="sigmoid"),
     ),
+    Case(
+        "qwen3-vl-moe",
+        _qwen3_vl_moe,
+        "qwen2",
+        auto="AutoModelForImageTextToText",
+        edit=with_published_experts,
+    ),
+    Case("llama4", config_of("Llama4TextConfig", **LLAMA4), "llama3"),
     Case("qwen3.5", config_of("Qwen3_5TextConfig", **LINEAR), "qwen2", options=WITHOUT_PREDICTION),
     Case(
         "qwen3.5-prediction",

@@ -21,7 +21,7 @@ from architectures import (
     config_of,
     edited,
 )
-from arranged_architectures import kimi_k25, publish_kimi
+from arranged_architectures import kimi_k25, llama4_with_pictures, publish_kimi
 from expert_architectures import COHERE, LAGUNA
 from gemma_architectures import SHARED_CASE
 
@@ -151,6 +151,7 @@ MORE_CASES = [
         "F32",
     ),
     SHARED_CASE,
+    Case("llama4-pictures", llama4_with_pictures, "llama3", auto="AutoModelForImageTextToText"),
     Case(
         "kimi-k2.5",
         kimi_k25,

@@ -16,6 +16,7 @@ from architecture_tokenizers import PRE_TOKENIZERS
 from arranged_architectures import ARRANGED_CASES
 from architectures import CASES
 from llama_runs import logits
+from more_architectures import MORE_CASES
 from recurrent_architectures import RECURRENT_CASES
 from test_architectures import EXACT
 from test_llama import rms
@@ -26,7 +27,11 @@ ROWS = architectures.tokens(64)
 
 def make(name: str, folder: Path) -> Path:
     return architectures.make(
-        next(case for case in [*CASES, *ARRANGED_CASES, *RECURRENT_CASES] if case.name == name),
+        next(
+            case
+            for case in [*CASES, *ARRANGED_CASES, *RECURRENT_CASES, *MORE_CASES]
+            if case.name == name
+        ),
         folder,
     )
 
@@ -138,6 +143,29 @@ def test_mlx_computes_what_transformers_does(pleat, published, decoded, tmp_path
         found = np.array(model(mx.array(np.array(ROWS))).astype(mx.float32))
         noise = np.sqrt(np.mean(np.square(found - expected), axis=-1))
         assert np.median(noise) < (1e-3 if options else 0.2)
+
+
+# Experts that are stored as inputs × outputs
+
+
+@pytest.mark.parametrize("name", ["qwen3-vl-moe", "llama4-pictures"])
+def test_mlx_runs_transposed_experts(pleat, tmp_path, name):
+    load = pytest.importorskip("mlx_lm.utils").load_model
+    import mlx.core as mx
+
+    folder = make(name, tmp_path)
+    plain, groups = tmp_path / "plain", tmp_path / "groups"
+    pleat.run("convert", folder, "--to", "mlx", "--dtype", "F32", "-o", plain)
+    options = ["-b", 8, "-g", 32, "--parameters", "F32"]
+    pleat.run("quantize", folder, "--to", "mlx", *options, "-o", groups)
+    pleat.run("verify", plain, "--against", folder, "--tolerance", 1e-6)
+    expected = architectures.logits(folder, ROWS)
+    for path, limit in [(plain, 1e-3), (groups, 0.2)]:
+        model, _ = load(path)
+        model.set_dtype(mx.float32)
+        found = np.array(model(mx.array(np.array(ROWS))).astype(mx.float32))
+        noise = np.sqrt(np.mean(np.square(found - expected), axis=-1))
+        assert np.median(noise) < limit
 
 
 # MXFP4 of other programs

@@ -121,14 +121,39 @@ import Testing
 
   @Test("what mlx-lm transposes is refused by name in groups")
   func refusals() throws {
-    let stack = "layers.0.feed_forward.experts.down_proj"
+    let name = "h.0.attn.c_attn.weight"
     let transposed = try folder.checkpoint(
-      [Toy(stack, .f16, [2, 32, 64], seed: 470)], config: #"{"model_type":"llama4"}"#, as: "1")
-    #expect(try folder.rewrite(transposed, to: "2.mlx").catalog.tensors.map(\.name) == [stack])
+      [Toy(name, .f16, [32, 64], seed: 470)], config: #"{"model_type":"gpt2"}"#, as: "1")
+    #expect(try folder.rewrite(transposed, to: "2.mlx").catalog.tensors.map(\.name) == [name])
     let groups = try error { () throws(ModelError) in
-      try folder.quantize(transposed, Recipe(), to: "3.mlx")
+      try folder.quantize(transposed, try .with(rules: ["*c_attn*=8"]), to: "3.mlx")
     }
-    #expect(groups.kind == .unsupported && groups.tensor == stack)
+    #expect(groups.kind == .unsupported && groups.tensor == name)
     #expect(groups.found?.contains("transposes") == true)
+  }
+
+  @Test("experts of Llama 4 are transposed and divided, and may then be quantized")
+  func transposedExperts() throws {
+    let path = "language_model.model.layers.0.feed_forward.experts."
+    let source = try folder.checkpoint(
+      [
+        Toy(path + "gate_up_proj", .f16, [2, 64, 192], seed: 471),
+        Toy(path + "down_proj", .f16, [2, 96, 64], seed: 472),
+      ],
+      config: #"{"model_type":"llama4","text_config":{"model_type":"llama4_text","#
+        + #""hidden_size":64,"intermediate_size":96}}"#)
+    let model = try folder.rewrite(source, to: "1.mlx")
+    let shapes = [
+      "down_proj": [2, 64, 96], "gate_proj": [2, 96, 64], "up_proj": [2, 96, 64],
+    ]
+    #expect(model.catalog.tensors.count == 3)
+    for tensor in model.catalog.tensors {
+      let words = tensor.name.split(separator: ".")
+      #expect(tensor.name.hasPrefix(path) && words.last == "weight")
+      #expect(tensor.shape.dimensions == shapes[String(words[words.count - 2])])
+    }
+    #expect(try Verification(of: model, against: source, tolerance: 0).holds)
+    let groups = try folder.quantize(source, try .with(rules: ["*=8:32"]), to: "2.mlx")
+    #expect(try groups.parts(path + "up_proj.weight").count == 3)
   }
 }

@@ -57,6 +57,15 @@ package func specialKeys(_ modelType: String, experts: Int, heads: Int) -> JSONV
       .init("final_logit_softcapping", 30),
     ]
   }
+  if modelType.hasPrefix("qwen3_vl_moe") {
+    members.append(.init("rope_parameters", ["mrope_section": [3, 3, 2]]))
+  }
+  if modelType.hasPrefix("llama4") {
+    members += [
+      .init("layer_types", .null), .init("intermediate_size_mlp", 72),
+      .init("num_experts_per_tok", 1),
+    ]
+  }
   if modelType == "hunyuan_v1_moe" {
     members += [.init("moe_intermediate_size", .null), .init("moe_topk", 2)]
   }

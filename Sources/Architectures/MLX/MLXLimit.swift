@@ -24,6 +24,12 @@ struct MLXLimit: Sendable {
     limit = ConfigLimit(key, only: values, default: `default`)
   }
 
+  /// A limit that llama.cpp has, too.
+  init(_ modelTypes: Set<String>, _ limit: ConfigLimit) {
+    self.modelTypes = modelTypes
+    self.limit = limit
+  }
+
   /// Throws `unsupported` with the key if a config has a value that mlx-lm does not compute.
   func check(_ config: JSONValue, modelType: String) throws(ModelError) {
     try limit.check(config, modelType: modelType, runtime: "mlx-lm")

@@ -16,7 +16,8 @@ package enum MLXLimits {
       guard let type = [inner, outer].first(where: limit.modelTypes.contains) else { continue }
       try limit.check(text, modelType: type)
     }
-    return [window(text, inner), longFactors(text, inner)].compactMap { $0 }
+    let notes = [window(text, inner), longFactors(text, inner), headNorms(text, outer)]
+    return notes.compactMap { $0 }
   }
 
   // MARK: - Notes
@@ -44,6 +45,12 @@ package enum MLXLimits {
     return
       "mlx-lm always takes long_factor of rope_scaling: it computes the same for texts of more "
       + "than \(length) tokens only"
+  }
+
+  private static func headNorms(_ config: JSONValue, _ type: String) -> String? {
+    let (epsilon, computed) = (config["rms_norm_eps"]?.double ?? 1e-5, 1e-6)
+    guard type == "llama4", config["use_qk_norm"] != false, epsilon != computed else { return nil }
+    return "mlx-lm normalizes queries and keys with \(computed) instead of rms_norm_eps \(epsilon)"
   }
 
   // MARK: - Refusals
@@ -127,6 +134,15 @@ package enum MLXLimits {
     MLXLimit(["qwen2_moe"], "decoder_sparse_step", only: [1]),
     MLXLimit(["qwen2_moe"], "norm_topk_prob", only: [false]),
 
+    MLXLimit(["llama4"], "num_experts_per_tok", only: [1]),
+    // Its caches assume a layer of each kind.
+    MLXLimit(["llama4"], "num_hidden_layers", expected: "at least 4") {
+      $0["num_hidden_layers"]?.int.flatMap { $0 < 4 ? "\($0)" : nil }
+    },
+    MLXLimit(["llama4"], Architecture.rotatedLayersOfLlama4),
+    MLXLimit(["llama4"], Architecture.chunkedLayersOfLlama4),
+    MLXLimit(["llama4"], Architecture.expertLayersOfLlama4),
+
     // Rotary embeddings.
     MLXLimit(["glm"], "partial_rotary_factor", only: [1], default: .number(0.5)),
     MLXLimit(unscaled, "rope_scaling", expected: "default") { scalingType($0) },
@@ -178,7 +194,8 @@ package enum MLXLimits {
   /// The model types whose rotary embeddings mlx-lm scales as `rope_scaling` says.
   private static let scaled: Set<String> = [
     "apertus", "dots1", "ernie4_5", "exaone4", "gemma3_text", "granite", "granitemoe",
-    "internlm3", "llama", "mistral", "olmo2", "olmo3", "olmoe", "qwen2", "qwen3", "qwen3_next",
+    "internlm3", "llama", "llama4", "mistral", "olmo2", "olmo3", "olmoe", "qwen2", "qwen3",
+    "qwen3_next",
     "seed_oss", "smollm3",
   ]
 

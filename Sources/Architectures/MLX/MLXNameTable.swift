@@ -11,7 +11,11 @@ extension MLXNames {
       modelTypes: ["ernie4_5_moe"], rules: switches,
       refused: [Exclusion("e_score_correction_bias", "mlx-lm chooses experts without it")]),
     MLXNames(
-      modelTypes: ["qwen3_vl_moe"], rules: switches, mayStoreTransposed: true),
+      modelTypes: ["qwen3_vl_moe"],
+      rules: switches
+        + ["gate_proj", "up_proj", "down_proj"].map {
+          MLXNameRule("mlp.experts.\($0)", "mlp.switch_mlp.\($0)")
+        }),
     MLXNames(
       modelTypes: ["qwen3_next"], rules: switches,
       normsPlusOne: [
@@ -104,7 +108,9 @@ extension MLXNames {
         MLXNameRule("^model.multi_modal_projector", "multi_modal_projector"),
         MLXNameRule("^lm_head", "language_model.lm_head"),
       ]),
-    MLXNames(modelTypes: ["llama4"], refusedGroups: transposedExperts),
+    MLXNames(
+      modelTypes: ["llama4_text"],
+      refused: [Exclusion("feed_forward.experts", "mlx-lm has experts in llama4 only")]),
     MLXNames(
       modelTypes: ["gpt_oss"],
       rules: ["gate_proj", "up_proj", "down_proj"].map {
@@ -139,9 +145,5 @@ extension MLXNames {
 
   private static func normalizedHead(ifStated key: String?) -> Exclusion {
     Exclusion("lm_head", "mlx-lm normalizes its rows when it loads the model", key: key)
-  }
-
-  static let transposedExperts = ["gate_up_proj", "down_proj"].map {
-    Exclusion("experts.\($0)$", "mlx-lm transposes the experts when it loads the model")
   }
 }

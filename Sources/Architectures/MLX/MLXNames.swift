@@ -25,8 +25,6 @@ package struct MLXNames: Sendable {
   package var multipliesWeights = false
   /// The beginnings of names of tensors that mlx-lm does not use, and does not skip.
   var leftOut: [String] = []
-  /// Whether published models store experts as inputs × outputs, which mlx-lm transposes.
-  package var mayStoreTransposed = false
 
   /// Tensors whose names match, and the reason for their treatment.
   struct Exclusion: Sendable {
@@ -74,11 +72,6 @@ package struct MLXNames: Sendable {
   package static func expertCount(_ config: JSONValue) -> Int? {
     let keys = ["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"]
     return keys.lazy.compactMap { config[$0]?.int }.first
-  }
-
-  /// The line for experts that are stored as inputs × outputs: they keep their names.
-  package var transposed: MLXNames {
-    MLXNames(modelTypes: modelTypes, refusedGroups: Self.transposedExperts)
   }
 
   /// The line for a checkpoint whose names lack the word `model` in front.

@@ -91,12 +91,7 @@ package struct MLXTranslation: Translation {
     var names = MLXNames.forConfig(config)
     // Models that embed texts are saved without the word that mlx-lm has before all layers.
     if tensors.contains(where: { $0.name == "embed_tokens.weight" }) { names = names.prefixed }
-    let hiddenSize = (config["text_config"] ?? config)["hidden_size"]?.int
-    guard names.mayStoreTransposed else { return names }
-    let isTransposed = tensors.contains {
-      TransposedLayers.showsInputsFirst($0, hiddenSize: hiddenSize) == true
-    }
-    return isTransposed ? names.transposed : names
+    return names
   }
 
   /// Whether a tensor is a convolution as transformers stores it: channels × 1 × width.
