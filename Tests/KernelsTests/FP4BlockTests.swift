@@ -11,9 +11,11 @@ import Testing
   ) -> [UInt8] {
     let numbers = codes.flatMap { [$0 & 0xf, $0 >> 4] }
     let length = numbers.count / layout.scaleCount
-    let runs = (0..<layout.scaleCount).flatMap { run in
-      (0..<length / 2).map {
-        numbers[run * length + $0] | numbers[run * length + $0 + length / 2] << 4
+    var runs: [UInt8] = []
+    for run in 0..<layout.scaleCount {
+      let first = run * length
+      for index in first..<first + length / 2 {
+        runs.append(numbers[index] | numbers[index + length / 2] << 4)
       }
     }
     return Array(scales) + runs
@@ -40,10 +42,11 @@ import Testing
       let codes = random.bytes(codeCount * count)
       let scales = random.bytes(scaleCount * count)
       let blocks = blocks(layout, codes, scales, set)
-      let expected = (0..<count).flatMap {
-        twin(
-          layout, codes[codeCount * $0..<codeCount * ($0 + 1)],
-          scales[scaleCount * $0..<scaleCount * ($0 + 1)])
+      var expected: [UInt8] = []
+      for block in 0..<count {
+        let ownCodes = codes[codeCount * block..<codeCount * (block + 1)]
+        let ownScales = scales[scaleCount * block..<scaleCount * (block + 1)]
+        expected += twin(layout, ownCodes, ownScales)
       }
       #expect(blocks == expected)
       var codesBack = [UInt8](repeating: 0, count: codes.count)
@@ -83,8 +86,9 @@ import Testing
     type.decode(blocks.span, into: &span)
     let scaleTable = try #require(CodeTable(scaleType))
     let run = type.elementCount / scales.count
-    let expected = codes.flatMap { [$0 & 0xf, $0 >> 4] }.enumerated().map {
-      table.values[Int($1)] * scaleTable.values[Int(scales[$0 / run])]
+    let numbers = codes.flatMap { [$0 & 0xf, $0 >> 4] }
+    let expected = numbers.indices.map { index -> Float in
+      table.values[Int(numbers[index])] * scaleTable.values[Int(scales[index / run])]
     }
     // llama.cpp has no negative zero.
     #expect(found == expected)

@@ -95,7 +95,7 @@ import Testing
     }
   }
 
-  @Test("formats/gguf.md lists the model types of every architecture, and which come back")
+  @Test("formats/gguf.md lists the model types, which come back, and which mlx-lm has")
   func modelTypes() throws {
     for architecture in Architectures.all + Architectures.variants {
       let types = architecture.modelTypes.map { "`\($0)`" }.joined(separator: ", ")
@@ -105,6 +105,10 @@ import Testing
       let hasMatrices = architecture.experts == nil || !architecture.expertNames.isEmpty
       let comesBack = hasMatrices && architecture.isStoredOneByOne
       #expect((row[2] != "no") == (architecture.className != nil && comesBack), "\(types)")
+      let known = architecture.modelTypes.filter(MLXModelTypes.contains)
+      let all =
+        known == architecture.modelTypes ? "yes" : known.map { "`\($0)`" }.joined(separator: ", ")
+      #expect(row[3] == (known.isEmpty ? "no" : all), "\(types)")
     }
   }
 
