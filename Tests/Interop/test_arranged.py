@@ -158,7 +158,7 @@ def test_mlx_runs_transposed_experts(pleat, tmp_path, name):
     pleat.run("convert", folder, "--to", "mlx", "--dtype", "F32", "-o", plain)
     options = ["-b", 8, "-g", 32, "--parameters", "F32"]
     pleat.run("quantize", folder, "--to", "mlx", *options, "-o", groups)
-    pleat.run("verify", plain, "--against", folder, "--tolerance", 1e-6)
+    pleat.run("verify", groups, "--against", folder, "--tolerance", 0.02)
     expected = architectures.logits(folder, ROWS)
     for path, limit in [(plain, 1e-3), (groups, 0.2)]:
         model, _ = load(path)

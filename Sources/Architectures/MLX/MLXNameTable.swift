@@ -108,6 +108,7 @@ extension MLXNames {
         MLXNameRule("^model.multi_modal_projector", "multi_modal_projector"),
         MLXNameRule("^lm_head", "language_model.lm_head"),
       ]),
+    MLXNames(modelTypes: ["llama4"]),
     MLXNames(
       modelTypes: ["llama4_text"],
       refused: [Exclusion("feed_forward.experts", "mlx-lm has experts in llama4 only")]),
