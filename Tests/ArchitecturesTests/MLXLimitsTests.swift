@@ -31,6 +31,8 @@ import Testing
     for type in Architectures.all.flatMap(\.modelTypes) + ["granite", "olmoe", "starcoder2"] {
       // mlx-lm rotates whole heads of glm.
       var changes: JSONValue = type == "glm" ? ["partial_rotary_factor": 1] : [:]
+      // The size of its heads follows from the width.
+      if type == "internlm3" { changes = ["head_dim": .null] }
       if type == "llama4" {
         changes = ["num_hidden_layers": 4, "rms_norm_eps": .number(1e-6)]
       }

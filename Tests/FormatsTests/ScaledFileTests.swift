@@ -8,10 +8,6 @@ import Weights
 
 /// Pleat files with codes that are numbers themselves, and scales of tiles.
 @Suite struct ScaledFileTests {
-  let scratch: Scratch
-
-  init() throws { scratch = try Scratch() }
-
   /// The parts of a tensor in a file, each at the next multiple of 64.
   private struct Parts {
     var body: [UInt8] = []
@@ -32,6 +28,7 @@ import Weights
     _ shape: String, _ encoding: String, _ parts: [(role: String, bytes: [UInt8])]
   ) throws -> [Float] {
     let parts = Parts(parts)
+    let scratch = try Scratch()
     let path = try scratch.write(
       PleatText.file(
         tensor: #""shape":\#(shape),"encoding":{\#(encoding),"decoded":"F32"},"#

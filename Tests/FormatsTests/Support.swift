@@ -16,6 +16,20 @@ extension Model {
     return parts
   }
 
+  /// The bytes of each part of a tensor, as codecs get them.
+  private func readParts(of tensor: Int) throws(ModelError) -> [[UInt8]] {
+    guard !gathered[tensor].forms.isEmpty else { return try partBytes(of: tensor) }
+    var parts: [[UInt8]] = []
+    for (part, layout) in gathered[tensor].layouts.enumerated() {
+      var bytes = [UInt8](repeating: 0xaa, count: layout.byteCount)
+      try bytes.change(bytes.indices) { (span) throws(ModelError) in
+        try readPart(tensor, part, at: 0, into: &span)
+      }
+      parts.append(bytes)
+    }
+    return parts
+  }
+
   /// Some bytes of a stored tensor.
   func storedBytes(_ index: Int, _ range: Range<Int>) throws(ModelError) -> [UInt8] {
     var bytes = [UInt8](repeating: 0xaa, count: range.count)
@@ -28,7 +42,7 @@ extension Model {
   /// The decoded values of a tensor; nil if Pleat does not decode the encoding.
   func floats(of tensor: Int) throws(ModelError) -> [Float]? {
     let info = catalog.tensors[tensor]
-    let parts = try partBytes(of: tensor)
+    let parts = try readParts(of: tensor)
     var values = [Float](repeating: .nan, count: info.shape.elementCount)
     if case .grouped(let grouping) = info.encoding {
       let rows = GroupedRows(

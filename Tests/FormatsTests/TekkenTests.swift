@@ -71,7 +71,7 @@ import Testing
   @Test("old files have usual special tokens, and the version names the chat template")
   func versions() throws {
     let old: JSONValue = [
-      "version": "v3", "default_num_special_tokens": 20, "default_vocab_size": 276,
+      "version": "v3", "default_num_special_tokens": 20, "default_vocab_size": 279,
     ]
     let result = try Self.tokenizer(config: old, special: nil)()
     #expect(try result.texts("tokens")[9...11] == ["[TOOL_CALLS]", "[IMG]", "<pad>"])

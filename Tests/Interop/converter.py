@@ -92,8 +92,9 @@ def run(model: str, pre: str, log: str, options: list[str], paths: dict[str, str
     TextModel.get_vocab_base_pre = lambda self, tokenizer: pre
     # Without permission to run the code of a model, transformers would wait for an answer.
     transformers.dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
-    # It would run the code of the published tokenizer, which has no tokenizer.json.
-    HunYuanMoEModel.set_vocab = TextModel._set_vocab_gpt2
+    # It would run the code of the published tokenizer, even if there is a tokenizer.json.
+    if (Path(model) / "tokenizer.json").exists():
+        HunYuanMoEModel.set_vocab = TextModel._set_vocab_gpt2
     try:
         for type, path in paths.items():
             sys.argv[1:] = [model, "--outfile", path, "--outtype", type, *options]

@@ -52,7 +52,8 @@ def decoded(path: Path, folder: Path, to: Path) -> Path:
             value = np.concatenate(matrices, axis=-2)
         else:
             plain = plain.replace("e_score_correction_bias", "e_score_correction.bias")
-            plain = plain.replace(".final_layernorm.", ".shared_head.norm.")
+            if "layers" in words:  # of layers that predict several tokens
+                plain = plain.replace(".final_layernorm.", ".shared_head.norm.")
             if architecture != "hy_v3":
                 plain = plain.replace(".expert_bias", ".expert_bias.bias")
             value = values[names.get_name(plain, [".weight", ".bias"])].reshape(weight.shape)

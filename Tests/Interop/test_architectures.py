@@ -88,6 +88,7 @@ MLX_REFUSED = {
     "ernie4_5-moe": "mlx-lm chooses experts without it",
     "solar-open": "rope_scaling",
     "deepseek2-lite": "rope_scaling",
+    "granite-h-moe": "mamba_n_groups",
     "llama4": "mlx-lm has experts in llama4 only",
 }
 # It computes longer texts only as transformers does; it needs a layer with full attention.

@@ -148,6 +148,8 @@ def test_pooled_vectors_match_transformers(pleat, made):
 
 @pytest.mark.parametrize("type", ["Q8_0", "Q4_0", "Q4_K_M", "Q6_K"])
 def test_mixes_are_those_of_llama_quantize(pleat, made, tmp_path, type):
+    if made.case.name == "xlm-roberta" and type != "Q4_K_M":
+        pytest.skip("as roberta, with a vocabulary of 250,000 tokens")
     ours, theirs = tmp_path / "ours.gguf", tmp_path / "theirs.gguf"
     ggml.quantize_file(made.ours(pleat, "f32"), theirs, type, pure=False)
     pleat.run(

@@ -8,10 +8,8 @@ import re
 from pathlib import Path
 
 import adapters
-import architectures
 import converter
 import foreign
-import gguf
 import models
 import numpy as np
 import pytest
@@ -20,20 +18,17 @@ import scaled_models
 import torch
 import transformers
 from foreign import BF16, E4M3, E5M2, E8M0, F16, F32, I8, U8
-from llama_runs import logits
 from peft import PeftModel
 from scaled_models import (
     FINE_GRAINED,
     LAYOUTS,
     MADE_BY_MLX,
     SCHEMES,
-    contents,
     dequantized,
     layers,
     layout,
     preset,
 )
-from test_llama import rms
 
 HALF = 2.0**-8  # half a step of BF16, relative
 LAYER = "model.layers.2.self_attn.q_proj"
@@ -294,39 +289,6 @@ def test_llama_converts_to_the_same_numbers(pleat, compressed, tinylm, tmp_path,
         out = tmp_path / f"ours-{type}.gguf"
         pleat.run("convert", source, "--to", "gguf", "--dtype", type, "-o", out)
         assert_same_tensors(out, path)
-
-
-@pytest.mark.llama
-@pytest.mark.parametrize("name", ["NVFP4", "nvfp4-pack-quantized"])
-def test_llama_reads_the_codes_of_nvfp4(pleat, compressed, tinylm, tmp_path, name):
-    """Codes and scales stay the same, and the scale of a tensor is a tensor beside it."""
-    source = tmp_path / "theirs"
-    source = layout(source, tinylm, name) if name in LAYOUTS else compressed(name, F32)
-    theirs, ours, back = (tmp_path / f for f in ("theirs.gguf", "ours.gguf", "back.gguf"))
-    converter.convert(source, {"f32": theirs}, "gpt-2")
-    pleat.run("convert", source, "--to", "gguf", "-o", ours)
-    expected, found = contents(theirs), contents(ours)
-    kinds = [type.name for type, _ in found.values()]
-    assert kinds.count("NVFP4") == 7 * 6
-    # The scales of activations are left out: llama.cpp does not read them on a CPU.
-    expected = {key: value for key, value in expected.items() if not key.endswith(".input_scale")}
-    assert found.keys() == expected.keys()
-    for key, (type, data) in found.items():
-        if type.name == "NVFP4" or key.endswith(".scale"):
-            assert (type, data) == expected[key], key
-    reader = gguf.GGUFReader(ours)
-    assert reader.fields["general.file_type"].contents() == 39
-    # llama.cpp multiplies by the scales, and rounds activations to eight bits.
-    plain, rows = tmp_path / "plain.gguf", architectures.tokens(32)
-    pleat.run("convert", source, "--to", "gguf", "--dtype", "F32", "-o", plain)
-    left, right = logits(ours, rows), logits(plain, rows)
-    assert rms(left - right) < 0.05 * rms(right)
-    # Through a pleat file nothing changes.
-    kept = tmp_path / "ours.pleat"
-    pleat.run("convert", ours, "--to", "pleat", "-o", kept)
-    pleat.run("convert", kept, "--to", "gguf", "-o", back)
-    assert contents(back) == found
-    pleat.run("verify", ours, "--against", kept)
 
 
 # Folding

@@ -218,7 +218,7 @@ PREFIX = "tokenizer.ggml."
         (69, "model", "t5"),
         (69, "model", "bert"),
         (69, "pre", "default"),
-        (69, "pre", "viking"),
+        (69, "pre", "unknown-words"),
         (69, "pre", None),
         (65, "merges", None),
         (65, "merges", ["a b", "qqq zzz"]),

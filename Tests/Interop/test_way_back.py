@@ -135,7 +135,9 @@ def test_files_of_the_converter_come_back(pleat, made, tmp_path):
     expected = {name: tensor.float() for name, tensor in source.state_dict().items()}
     for type, stated in {"f16": "float16", "bf16": "bfloat16"}.items():
         out = tmp_path / type
-        donor = ["--config-from", made.folder] if type == "f16" else []
+        # The converter states another context for glm. granitemoehybrid comes back as granite.
+        has_other = made.case.name in ("glm", "granite-hybrid")
+        donor = ["--config-from", made.folder] if type == "f16" and not has_other else []
         pleat.run("convert", theirs[type], "--to", "safetensors", *donor, "-o", out)
         assert json.loads((out / "config.json").read_text())["dtype"] == stated
         for name, tensor in load(out)[0].state_dict().items():

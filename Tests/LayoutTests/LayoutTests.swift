@@ -87,8 +87,9 @@ import Testing
       let container = "\(format.container)".replacing("Container", with: "")
       return [container, "\(type(of: format.codec))".replacing("Codec", with: "")]
     }
-    // Weights of codes with scales are in checkpoints of several formats.
-    #expect(folders.isSubset(of: kinds.joined() + ["ScaledWeights"]))
+    // Weights of codes with scales, and groups that are only read, are in checkpoints of several
+    // formats.
+    #expect(folders.isSubset(of: kinds.joined() + ["ScaledWeights", "ReadGroups"]))
     for (format, names) in zip(Formats.all, kinds) {
       #expect(!folders.isDisjoint(with: names), "\(format.name)")
     }

@@ -131,29 +131,4 @@ import Testing
     #expect(groups.kind == .unsupported && groups.tensor == name)
     #expect(groups.found?.contains("transposes") == true)
   }
-
-  @Test("experts of Llama 4 are transposed and divided, and may then be quantized")
-  func transposedExperts() throws {
-    let path = "language_model.model.layers.0.feed_forward.experts."
-    let source = try folder.checkpoint(
-      [
-        Toy(path + "gate_up_proj", .f16, [2, 64, 192], seed: 471),
-        Toy(path + "down_proj", .f16, [2, 96, 64], seed: 472),
-      ],
-      config: #"{"model_type":"llama4","text_config":{"model_type":"llama4_text","#
-        + #""hidden_size":64,"intermediate_size":96}}"#)
-    let model = try folder.rewrite(source, to: "1.mlx")
-    let shapes = [
-      "down_proj": [2, 64, 96], "gate_proj": [2, 96, 64], "up_proj": [2, 96, 64],
-    ]
-    #expect(model.catalog.tensors.count == 3)
-    for tensor in model.catalog.tensors {
-      let words = tensor.name.split(separator: ".")
-      #expect(tensor.name.hasPrefix(path) && words.last == "weight")
-      #expect(tensor.shape.dimensions == shapes[String(words[words.count - 2])])
-    }
-    #expect(try Verification(of: model, against: source, tolerance: 0).holds)
-    let groups = try folder.quantize(source, try .with(rules: ["*=8:32"]), to: "2.mlx")
-    #expect(try groups.parts(path + "up_proj.weight").count == 3)
-  }
 }

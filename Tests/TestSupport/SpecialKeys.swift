@@ -67,7 +67,8 @@ package func specialKeys(_ modelType: String, experts: Int, heads: Int) -> JSONV
     ]
   }
   if modelType == "hunyuan_v1_moe" {
-    members += [.init("moe_intermediate_size", .null), .init("moe_topk", 2)]
+    members.removeAll { $0.key == "moe_intermediate_size" }
+    members.append(.init("moe_topk", 2))
   }
   if modelType == "cohere2_moe" {
     members += [

@@ -37,20 +37,9 @@ package struct CheckpointTranslation: Translation {
     _ tensors: [TensorInfo], _ metadata: Metadata, config given: JSONValue? = nil,
     numbers: (Int) throws(ModelError) -> [Float]
   ) throws(ModelError) {
-    guard let table = tensors.first(where: { $0.name == TensorNames.ggufEmbeddings }) else {
-      throw ModelError(
-        .malformed, "the model has no token embeddings", expected: TensorNames.ggufEmbeddings)
-    }
-    var contents = CheckpointConfig.Contents(
-      tokenCount: table.shape.rowCount, names: Set(tensors.map(\.name)),
-      dtype: Self.dtype(tensors), factors: [:])
-    for name in Self.factors {
-      guard let index = tensors.firstIndex(where: { $0.name == name + Self.weight }) else {
-        continue
-      }
-      contents.factors[name] = try numbers(index)
-    }
+    let contents: CheckpointConfig.Contents
     if let given {
+      contents = try Self.contents(tensors, numbers)
       let stated = try GivenConfig(given, metadata, contents)
       (architecture, parameters, config) = (
         stated.architecture, stated.parameters, stated.document
@@ -59,6 +48,7 @@ package struct CheckpointTranslation: Translation {
       architecture = try Self.architecture(metadata)
       do throws(ModelError) {
         parameters = try Hyperparameters(metadata, architecture, tensors: tensors)
+        contents = try Self.contents(tensors, numbers)
         config = try CheckpointConfig(parameters, architecture).document(contents)
       } catch {
         var error = error
@@ -74,6 +64,26 @@ package struct CheckpointTranslation: Translation {
   }
 
   // MARK: - Config
+
+  /// What the tensors say about a config.
+  ///
+  /// Throws `malformed` without token embeddings, and what `numbers` throws.
+  private static func contents(
+    _ tensors: [TensorInfo], _ numbers: (Int) throws(ModelError) -> [Float]
+  ) throws(ModelError) -> CheckpointConfig.Contents {
+    guard let table = tensors.first(where: { $0.name == TensorNames.ggufEmbeddings }) else {
+      throw ModelError(
+        .malformed, "the model has no token embeddings", expected: TensorNames.ggufEmbeddings)
+    }
+    var contents = CheckpointConfig.Contents(
+      tokenCount: table.shape.rowCount, names: Set(tensors.map(\.name)),
+      dtype: Self.dtype(tensors), factors: [:])
+    for name in factors {
+      guard let index = tensors.firstIndex(where: { $0.name == name + weight }) else { continue }
+      contents.factors[name] = try numbers(index)
+    }
+    return contents
+  }
 
   /// The architecture whose model type the checkpoint gets.
   ///
@@ -146,16 +156,16 @@ package struct CheckpointTranslation: Translation {
       } else if isImplied(key, entry.value, read, tokenCount) {
         continue
       }
-      let expected = written[entry.key].map { "\($0)" }
+      let expected = written[entry.key].map(\.shown)
       guard !isGiven else {
         throw ModelError(
           .mismatch, "the config of --config-from states something else than the metadata",
-          tensor: entry.key, expected: "\(entry.value)", found: expected ?? "no such key",
+          tensor: entry.key, expected: entry.value.shown, found: expected ?? "no such key",
           hint: GivenConfig.hint)
       }
       throw ModelError(
         .unsupported, "no config of \(architecture.modelTypes[0]) states what the metadata does",
-        tensor: entry.key, expected: expected ?? "no such key", found: "\(entry.value)",
+        tensor: entry.key, expected: expected ?? "no such key", found: entry.value.shown,
         hint: Self.configHint)
     }
   }
@@ -286,6 +296,19 @@ extension Architecture {
 }
 
 extension MetadataValue {
+  /// A text for messages.
+  fileprivate var shown: String {
+    switch self {
+    case .unsigned(let value, _): "\(value)"
+    case .signed(let value, _): "\(value)"
+    case .float(let value): "\(value)"
+    case .double(let value): "\(value)"
+    case .bool(let value): "\(value)"
+    case .string: text ?? ""
+    case .array(let array): "\(array.count) × \(array.elementType)"
+    }
+  }
+
   /// Whether both are the same whole number, the same number in float32, or equal otherwise.
   fileprivate func isSameNumber(as other: MetadataValue) -> Bool {
     if let number = equalIntegers, let other = other.equalIntegers { return number == other }
