@@ -34,14 +34,7 @@ public struct ConfigDonor: Sendable {
   ) throws(ModelError) -> JSONValue? {
     let file = folder.appending(name)
     guard FileSystem.kind(of: file) != nil else { return nil }
-    let input = try InputFile(file)
-    let limit = ReadLimits().headerByteCount
-    guard input.byteCount <= limit else {
-      throw ModelError(
-        .limit, "the file is too large", file: file.string, expected: "at most \(limit) bytes",
-        found: "\(input.byteCount)")
-    }
     return try JSONParser.parse(
-      try input.bytes(at: 0, count: input.byteCount), file: file.string, allowingNonFinite: true)
+      try InputFile.contents(of: file), file: file.string, allowingNonFinite: true)
   }
 }

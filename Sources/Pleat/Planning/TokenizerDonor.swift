@@ -86,14 +86,7 @@ public struct TokenizerDonor: Sendable {
   }
 
   private static func read(_ file: CompanionFiles.File) throws(ModelError) -> File {
-    let input = try InputFile(file.path)
-    let limit = ReadLimits().headerByteCount
-    guard input.byteCount <= limit else {
-      throw ModelError(
-        .limit, "the file is too large", file: file.path.string,
-        expected: "at most \(limit) bytes", found: "\(input.byteCount)")
-    }
-    return File(name: file.name, bytes: try input.bytes(at: 0, count: input.byteCount))
+    File(name: file.name, bytes: try InputFile.contents(of: file.path))
   }
 
   /// Whether writing to a path would change the donor.
@@ -108,5 +101,21 @@ public struct TokenizerDonor: Sendable {
     return CompanionReader(
       names: files.map(\.name), path: path(of:),
       read: { name in files.first { $0.name == name }?.bytes })
+  }
+}
+
+extension InputFile {
+  /// All bytes of a file that is read at once, as those beside the weights are.
+  ///
+  /// Throws `io`, and `limit` if it is larger than a header may be.
+  static func contents(of path: FilePath) throws(ModelError) -> [UInt8] {
+    let file = try InputFile(path)
+    let limit = ReadLimits().headerByteCount
+    guard file.byteCount <= limit else {
+      throw ModelError(
+        .limit, "the file is too large", file: path.string, expected: "at most \(limit) bytes",
+        found: "\(file.byteCount)")
+    }
+    return try file.bytes(at: 0, count: file.byteCount)
   }
 }

@@ -48,17 +48,9 @@ enum GGUFHyperparameters {
   ) {
     switch key {
     case .vocabularySize: writer.write("vocab_size", parameters.vocabularySize)
-    case .rotatedCount: writer.write("rope.dimension_count", parameters.rope.rotatedCount)
-    case .slidingRotatedCount:
-      let whole = parameters.rope.slidingBase == nil ? nil : parameters.headSize
-      writer.write("rope.dimension_count_swa", parameters.rope.slidingRotatedCount ?? whole)
     case .headCounts:
       let count = parameters.layerCount + parameters.predictionLayerCount
       writer.writeList("attention.head_count", parameters.headCount, count: count)
-    case .originalContextLength:
-      writer.write(
-        "rope.scaling.original_context_length",
-        parameters.rope.originalContextLength ?? parameters.contextLength)
     case .attentionSoftcap: writer.write("attn_logit_softcapping", parameters.attentionSoftcap)
     case .attentionClamp: writer.write("attention.clamp_kqv", parameters.attentionClamp)
     case .finalSoftcap: writer.write("final_logit_softcapping", parameters.finalSoftcap)
@@ -69,7 +61,6 @@ enum GGUFHyperparameters {
       writer.write("attention.sliding_window", parameters.slidingWindow ?? 0)
     case .slidingLayers:
       writer.write("attention.sliding_window_pattern", parameters.slidingLayers)
-    case .ropeSections: writer.write("rope.dimension_sections", parameters.rope.sections)
     case .deepstackCount: writer.write("n_deepstack_layers", parameters.deepstackCount)
     case .predictionLayers:
       writer.write("nextn_predict_layers", parameters.predictionLayerCount)
@@ -81,12 +72,66 @@ enum GGUFHyperparameters {
       writer.write(
         "attention.sliding_window_pattern",
         parameters.slidingLayers ?? architecture.usualSlidingLayers(parameters.layerCount))
+    case .linearAttention: write(parameters.sizes, to: &writer)
+    case .stateSpace: write(parameters.stateSpace, to: &writer)
+    case .shortConvolution: writer.write("shortconv.l_cache", parameters.shortConvolutionSize)
+    case .latentAttention: write(parameters.latent, to: &writer)
+    case .rmsEpsilonIfAny:
+      writer.write("attention.layer_norm_rms_epsilon", parameters.rmsEpsilon)
+    case .activation: writer.write("hidden_activation", parameters.activation)
+    case .alternatingUpdates:
+      writer.write("altup.active_idx", 0)
+      writer.write("altup.num_inputs", VariedLayerSizes.updateCount)
+      writer.write("activation_sparsity_scale", floats: sparsity(parameters.layerCount))
+    case .variedLayers: writeVaried(parameters.sizes, architecture, to: &writer)
+    case .rotatedCount, .slidingRotatedCount, .originalContextLength, .ropeSections,
+      .slidingBase, .noRopeScaling, .ropeAttentionFactor, .noRotation, .ropeSectionsOfQwen,
+      .queryGrowth, .yarnScaleOfAll:
+      writeRope(key, of: parameters, to: &writer)
+    case .expertCount, .usedExpertCount, .expertWidth, .sharedExpertCount,
+      .sharedExpertCountIfAny, .sharedExpertWidth, .leadingCount, .noExperts, .expertGroups,
+      .expertInterval, .oneExpertGroup, .sigmoidRouter, .routerFunction:
+      writeExperts(key, of: parameters, to: &writer)
+    }
+  }
+
+  /// Writes what some architectures state about rotary embeddings.
+  private static func writeRope(
+    _ key: Hyperparameters.Key, of parameters: Hyperparameters, to writer: inout Writer
+  ) {
+    switch key {
+    case .rotatedCount: writer.write("rope.dimension_count", parameters.rope.rotatedCount)
+    case .slidingRotatedCount:
+      let whole = parameters.rope.slidingBase == nil ? nil : parameters.headSize
+      writer.write("rope.dimension_count_swa", parameters.rope.slidingRotatedCount ?? whole)
+    case .originalContextLength:
+      writer.write(
+        "rope.scaling.original_context_length",
+        parameters.rope.originalContextLength ?? parameters.contextLength)
+    case .ropeSections: writer.write("rope.dimension_sections", parameters.rope.sections)
     case .slidingBase:
       guard parameters.slidingWindow != nil else { return }
       writer.write("rope.freq_base_swa", parameters.rope.slidingBase ?? parameters.rope.base)
     case .noRopeScaling: writer.write("rope.scaling.type", "none")
     case .ropeAttentionFactor:
       writer.write("rope.scaling.attn_factor", parameters.rope.attentionFactor)
+    case .noRotation: writer.write("rope.scaling.finetuned", false)
+    case .ropeSectionsOfQwen:
+      writer.write("rope.dimension_sections", parameters.rope.sections ?? [11, 11, 10])
+    case .queryGrowth:
+      writer.write("attention.temperature_scale", parameters.rope.queryGrowth)
+    case .yarnScaleOfAll:
+      guard case .yarn(let yarn) = parameters.rope.scaling else { return }
+      writer.write("rope.scaling.yarn_log_multiplier", yarn.scaleOfAll)
+    default: preconditionFailure("the key is not about rotary embeddings")
+    }
+  }
+
+  /// Writes what some architectures state about experts.
+  private static func writeExperts(
+    _ key: Hyperparameters.Key, of parameters: Hyperparameters, to writer: inout Writer
+  ) {
+    switch key {
     case .expertCount: writer.write("expert_count", parameters.expertCount)
     case .usedExpertCount: writer.write("expert_used_count", parameters.usedExpertCount)
     case .expertWidth: writer.write("expert_feed_forward_length", parameters.experts?.width)
@@ -99,17 +144,10 @@ enum GGUFHyperparameters {
       writer.write("expert_shared_feed_forward_length", parameters.experts?.sharedWidth)
     case .leadingCount:
       writer.write("leading_dense_block_count", parameters.experts?.leadingCount)
-    case .linearAttention: write(parameters.sizes, to: &writer)
-    case .stateSpace: write(parameters.stateSpace, to: &writer)
-    case .noRotation: writer.write("rope.scaling.finetuned", false)
     case .noExperts:
       writer.write("expert_count", 0)
       writer.write("expert_used_count", 0)
       writer.write("expert_shared_feed_forward_length", parameters.feedForwardSize)
-    case .shortConvolution: writer.write("shortconv.l_cache", parameters.shortConvolutionSize)
-    case .ropeSectionsOfQwen:
-      writer.write("rope.dimension_sections", parameters.rope.sections ?? [11, 11, 10])
-    case .latentAttention: write(parameters.latent, to: &writer)
     case .expertGroups:
       writer.write("expert_group_count", parameters.expertGroupCount)
       writer.write("expert_group_used_count", parameters.usedExpertGroupCount)
@@ -121,19 +159,7 @@ enum GGUFHyperparameters {
     case .sigmoidRouter: writer.write("expert_gating_func", 2)
     case .routerFunction:
       writer.write("expert_gating_func", parameters.routersComputeSigmoids == true ? 2 : 1)
-    case .rmsEpsilonIfAny:
-      writer.write("attention.layer_norm_rms_epsilon", parameters.rmsEpsilon)
-    case .activation: writer.write("hidden_activation", parameters.activation)
-    case .queryGrowth:
-      writer.write("attention.temperature_scale", parameters.rope.queryGrowth)
-    case .yarnScaleOfAll:
-      guard case .yarn(let yarn) = parameters.rope.scaling else { return }
-      writer.write("rope.scaling.yarn_log_multiplier", yarn.scaleOfAll)
-    case .alternatingUpdates:
-      writer.write("altup.active_idx", 0)
-      writer.write("altup.num_inputs", VariedLayerSizes.updateCount)
-      writer.write("activation_sparsity_scale", floats: sparsity(parameters.layerCount))
-    case .variedLayers: writeVaried(parameters.sizes, architecture, to: &writer)
+    default: preconditionFailure("the key is not about experts")
     }
   }
 
