@@ -1,6 +1,8 @@
 """Small tokenizers of the common families."""
 
 import json
+import tempfile
+from functools import cache
 from pathlib import Path
 
 from tokenizers import (
@@ -24,15 +26,17 @@ QWEN2_SPLIT = LLAMA3_SPLIT.replace(r"\p{N}{1,3}", r"\p{N}")
 CHAT = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\\n' }}{% endfor %}"
 
 
+@cache
 def _corpus() -> list[str]:
     texts = [ROOT / "README.md", *sorted((ROOT / "formats").glob("*.md"))]
     return [line for path in texts for line in path.read_text().splitlines() if line]
 
 
-def _byte_level(path: Path, name: str, kind: str) -> None:
-    """Writes a byte-level BPE tokenizer with 400 tokens and two special ones."""
-    split = LLAMA3_SPLIT if kind == "llama3" else QWEN2_SPLIT
-    tokenizer = Tokenizer(models.BPE(ignore_merges=kind == "llama3"))
+@cache
+def _trained_byte_level(llama3: bool) -> str:
+    """The JSON of a byte-level BPE tokenizer with 400 tokens."""
+    split = LLAMA3_SPLIT if llama3 else QWEN2_SPLIT
+    tokenizer = Tokenizer(models.BPE(ignore_merges=llama3))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(split), "isolated"),
@@ -46,6 +50,12 @@ def _byte_level(path: Path, name: str, kind: str) -> None:
         show_progress=False,
     )
     tokenizer.train_from_iterator(_corpus(), trainer)
+    return tokenizer.to_str()
+
+
+def _byte_level(path: Path, name: str, kind: str) -> None:
+    """Writes a byte-level BPE tokenizer with 400 tokens and two special ones."""
+    tokenizer = Tokenizer.from_str(_trained_byte_level(kind == "llama3"))
     phi = name.startswith("phi")
     first, last = {
         "llama3": ("<|begin_of_text|>", "<|eot_id|>"),
@@ -86,23 +96,30 @@ def _added(token: str) -> dict:
     return {"content": token} | flags
 
 
-def _sentencepiece(path: Path, name: str, kind: str) -> None:
-    """Writes a tokenizer.model with 400 pieces and byte fallback."""
+@cache
+def _trained_sentencepiece(gemma: bool) -> bytes:
+    """A SentencePiece model with 400 pieces and byte fallback."""
     import sentencepiece
 
-    gemma = name.startswith("gemma")
     special = dict(pad_id=0, eos_id=1, bos_id=2, unk_id=3) if gemma else {}
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(_corpus()),
-        model_prefix=str(path / "tokenizer"),
-        vocab_size=400,
-        model_type="bpe",
-        byte_fallback=True,
-        num_threads=1,
-        minloglevel=2,
-        **special,
-    )
-    (path / "tokenizer.vocab").unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(_corpus()),
+            model_prefix=f"{folder}/tokenizer",
+            vocab_size=400,
+            model_type="bpe",
+            byte_fallback=True,
+            num_threads=1,
+            minloglevel=2,
+            **special,
+        )
+        return Path(folder, "tokenizer.model").read_bytes()
+
+
+def _sentencepiece(path: Path, name: str, kind: str) -> None:
+    """Writes a tokenizer.model with 400 pieces and byte fallback."""
+    gemma = name.startswith("gemma")
+    (path / "tokenizer.model").write_bytes(_trained_sentencepiece(gemma))
     ids = {"<pad>": 0, "<eos>": 1, "<bos>": 2} if gemma else {"<unk>": 0, "<s>": 1, "</s>": 2}
     first, last = ("<bos>", "<eos>") if gemma else ("<s>", "</s>")
     if name.startswith("phi3"):  # llama.cpp looks for this token in models of this name
@@ -120,20 +137,27 @@ def _sentencepiece(path: Path, name: str, kind: str) -> None:
     _write(path / "tokenizer_config.json", about)
 
 
-def _merged_pieces(path: Path, name: str, kind: str) -> None:
-    """Writes the tokenizer of Gemma 4: merges of pieces with ▁ for spaces, and byte fallback."""
-    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>", "<|channel>", "<channel|>"]
+GEMMA_4 = ["<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>", "<|channel>", "<channel|>"]
+
+
+@cache
+def _trained_merges() -> str:
+    """The JSON of a tokenizer with merges of pieces with ▁ for spaces, and byte fallback."""
     tokens = [f"<0x{value:02X}>" for value in range(256)]
-    spaces = normalizers.Replace(" ", "▁")
     tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
-    tokenizer.normalizer = spaces
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
     tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
     trainer = trainers.BpeTrainer(
-        vocab_size=416, limit_alphabet=80, special_tokens=special + tokens, show_progress=False
+        vocab_size=416, limit_alphabet=80, special_tokens=GEMMA_4 + tokens, show_progress=False
     )
     tokenizer.train_from_iterator(_corpus(), trainer)
-    document = json.loads(tokenizer.to_str())
-    document["added_tokens"] = document["added_tokens"][: len(special)]
+    return tokenizer.to_str()
+
+
+def _merged_pieces(path: Path, name: str, kind: str) -> None:
+    """Writes the tokenizer of Gemma 4: merges of pieces with ▁ for spaces, and byte fallback."""
+    document = json.loads(_trained_merges())
+    document["added_tokens"] = document["added_tokens"][: len(GEMMA_4)]
     tokenizer = Tokenizer.from_str(json.dumps(document))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
     tokenizer.decoder = decoders.Sequence(
@@ -150,7 +174,7 @@ def _merged_pieces(path: Path, name: str, kind: str) -> None:
         "eos_token": "<eos>",
         "bos_token": "<bos>",
         "unk_token": "<unk>",
-        "extra_special_tokens": special[4:],
+        "extra_special_tokens": GEMMA_4[4:],
         "chat_template": CHAT,
     }
     _write(path / "tokenizer_config.json", about)

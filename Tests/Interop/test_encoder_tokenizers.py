@@ -9,7 +9,8 @@ import encoder_models
 import pytest
 import tokenizer_models
 import transformers
-from encoder_models import ROWS, SCRIPTS, write_unigram, write_wordpiece
+from encoder_models import ROWS
+from encoder_tokenizers import SCRIPTS, write_unigram, write_wordpiece
 from test_encoders import refused
 from test_tokenizer import expect_same, fields, llama_ids, value
 from tokenizers import Tokenizer
@@ -150,7 +151,7 @@ def test_a_unigram_model_alone_matches_the_converter(folder, convert, tmp_path):
 def test_a_token_that_is_added_is_found_in_a_text(folder, convert):
     write_wordpiece(folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.add_tokens([encoder_models.tokenizer_models.AddedToken("<tool>", normalized=False)])
+    tokenizer.add_tokens([tokenizer_models.AddedToken("<tool>", normalized=False)])
     tokenizer.save(str(folder / "tokenizer.json"))
     path = convert(folder)
     texts = ["call <tool> me", "a<tool>b", "[MASK] of [SEP]"]

@@ -12,7 +12,8 @@ import ggml
 import gguf
 import numpy as np
 import pytest
-from encoder_models import ENCODERS, PRE_TOKENIZERS, ROWS, SCRIPTS, Encoder
+from encoder_models import ENCODERS, ROWS, Encoder
+from encoder_tokenizers import PRE_TOKENIZERS, SCRIPTS
 from test_tokenizer import STATUS
 from tokenizers import Tokenizer
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 from architecture_tokenizers import PRE_TOKENIZERS
-from encoder_models import SCRIPTS
+from encoder_tokenizers import SCRIPTS
 from gemma_architectures import GEMMA_CASES, UNIFIED_CASE
 from llama_runs import logits
 from test_architectures import AMPLIFIED

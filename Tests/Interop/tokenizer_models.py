@@ -2,6 +2,7 @@
 
 import json
 import random
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -230,10 +231,10 @@ def edit(path: Path, change) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False))
 
 
-def write_byte_level(folder: Path, name: str, begins: bool = True) -> Tokenizer:
-    """Writes a byte-level tokenizer with the pre-tokenizer of a published model."""
-    splitting, ignores_merges = (BYTE_LEVEL | RARE)[name]
-    tokenizer = Tokenizer(tokenizers.models.BPE(ignore_merges=ignores_merges))
+@cache
+def _trained_byte_level(kind: str) -> str:
+    """The JSON of a byte-level tokenizer without the pre-tokenizer of a published model."""
+    tokenizer = Tokenizer(tokenizers.models.BPE())
     # Merges that cross all boundaries, so that the ids show where a text was split.
     tokenizer.pre_tokenizer = sequence(pre_tokenizers.FixedLength(length=9), byte_level(False))
     tokenizer.decoder = decoders.ByteLevel()
@@ -243,9 +244,18 @@ def write_byte_level(folder: Path, name: str, begins: bool = True) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    if name == "falcon":  # llama.cpp splits less, which shows only with merges of other models.
-        tokenizer.pre_tokenizer = splitting
-    tokenizer.train_from_iterator(corpus() if name in BYTE_LEVEL else samples(), trainer)
+    if kind == "falcon":  # llama.cpp splits less, which shows only with merges of other models.
+        tokenizer.pre_tokenizer = RARE[kind][0]
+    tokenizer.train_from_iterator(corpus() if kind == "common" else samples(), trainer)
+    return tokenizer.to_str()
+
+
+def write_byte_level(folder: Path, name: str, begins: bool = True) -> Tokenizer:
+    """Writes a byte-level tokenizer with the pre-tokenizer of a published model."""
+    splitting, ignores_merges = (BYTE_LEVEL | RARE)[name]
+    kind = "common" if name in BYTE_LEVEL else "falcon" if name == "falcon" else "rare"
+    tokenizer = Tokenizer.from_str(_trained_byte_level(kind))
+    tokenizer.model.ignore_merges = ignores_merges
     tokenizer.pre_tokenizer = splitting
     tokenizer.add_tokens([AddedToken("<tool>", normalized=False, special=False)])
     if begins:
@@ -271,11 +281,8 @@ def write_byte_level(folder: Path, name: str, begins: bool = True) -> Tokenizer:
     return tokenizer
 
 
-def write_sentencepiece(
-    folder: Path, dummy_prefix: bool = True, **options
-) -> sentencepiece.SentencePieceProcessor:
-    """Writes a SentencePiece model like that of Llama 2."""
-    path = folder / "tokenizer.model"
+@cache
+def _trained_sentencepiece(**options) -> bytes:
     settings = {
         "model_type": "bpe",
         "byte_fallback": True,
@@ -287,14 +294,22 @@ def write_sentencepiece(
         "character_coverage": 0.998,
         **options,
     }
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(line for text in corpus() for line in text.split("\n")),
-        model_prefix=str(path.with_suffix("")),
-        add_dummy_prefix=dummy_prefix,
-        minloglevel=2,
-        **settings,
-    )
-    path.with_suffix(".vocab").unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(line for text in corpus() for line in text.split("\n")),
+            model_prefix=f"{folder}/tokenizer",
+            minloglevel=2,
+            **settings,
+        )
+        return Path(folder, "tokenizer.model").read_bytes()
+
+
+def write_sentencepiece(
+    folder: Path, dummy_prefix: bool = True, **options
+) -> sentencepiece.SentencePieceProcessor:
+    """Writes a SentencePiece model like that of Llama 2."""
+    path = folder / "tokenizer.model"
+    path.write_bytes(_trained_sentencepiece(add_dummy_prefix=dummy_prefix, **options))
     settings = {
         "tokenizer_class": "LlamaTokenizer",
         "bos_token": "<s>",
