@@ -11,6 +11,7 @@ import torch
 import transformers
 from architecture_weights import fill
 from encoder_tokenizers import TOKENIZERS
+from llama_runs import ONE_THREAD
 
 ROWS = 1200  # rows of the embeddings, more than there are tokens
 SIZES = dict(
@@ -239,6 +240,7 @@ def llama_vectors(path: Path, texts: list[str], pooling: int) -> list[np.ndarray
         n_batch=256,
         n_ubatch=256,
         verbose=False,
+        **ONE_THREAD,
     )
     vectors = [np.array(model.embed(text, normalize=False)) for text in texts]
     model.close()

@@ -163,7 +163,7 @@ def quantize_file(
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.ftype = MIXES[mix]
     parameters.pure = pure
-    parameters.nthread = 2
+    parameters.nthread = 1
     if output:
         parameters.output_tensor_type = gguf.GGMLQuantizationType[output]
     if embeddings:

@@ -6,6 +6,8 @@ import models
 import numpy as np
 
 F32 = 0  # the number of the type in ggml, for the KV cache
+# Threads of ggml wait for each other in loops, which keeps processors busy that others use.
+ONE_THREAD = {"n_threads": 1, "n_threads_batch": 1}
 
 
 def logits(path: Path, rows: np.ndarray) -> np.ndarray:
@@ -20,6 +22,7 @@ def logits(path: Path, rows: np.ndarray) -> np.ndarray:
         verbose=False,
         type_k=F32,
         type_v=F32,
+        **ONE_THREAD,
     )
     results = []
     for row in rows:

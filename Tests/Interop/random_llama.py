@@ -73,6 +73,8 @@ def run(path: str, lora: str, tokens: str, scores: str) -> None:
         verbose=False,
         type_k=F32,
         type_v=F32,
+        n_threads=1,
+        n_threads_batch=1,
         **options,
     )
     for row in rows:

@@ -10,6 +10,7 @@ import models
 import numpy as np
 import pytest
 import safetensors.numpy
+from llama_runs import ONE_THREAD
 from peft import PeftModel
 from pleat import PleatFile
 from tinylm_gguf import checkpoint
@@ -141,7 +142,7 @@ def llama_logits(path: Path, tokens: np.ndarray, **options) -> np.ndarray:
     count, f32 = len(tokens), 0
     model = llama_cpp.Llama(
         str(path), n_ctx=count, n_batch=count, logits_all=True, verbose=False, type_k=f32,
-        type_v=f32, **options,
+        type_v=f32, **ONE_THREAD, **options,
     )  # fmt: skip
     model.eval(tokens.tolist())
     scores = model.scores[:count].copy()

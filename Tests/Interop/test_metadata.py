@@ -10,6 +10,7 @@ import gguf_files
 import numpy as np
 import pytest
 import safetensors
+from llama_runs import ONE_THREAD
 
 TEMPLATE = "{% for message in messages %}\n{{ message.content }}{% endfor %}ü"
 
@@ -111,7 +112,7 @@ def test_llama_loads_a_copy(pleat, quantized_gguf, tmp_path, split):
     )  # fmt: skip
     scores = []
     for path in paths:
-        model = llama_cpp.Llama(str(path), n_ctx=64, logits_all=True, verbose=False)
+        model = llama_cpp.Llama(str(path), n_ctx=64, logits_all=True, verbose=False, **ONE_THREAD)
         model.eval([3, 14, 15, 92, 65])
         scores.append(model.scores[:5].copy())
         if path == paths[1]:

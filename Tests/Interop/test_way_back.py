@@ -21,6 +21,7 @@ from architecture_tokenizers import PRE_TOKENIZERS
 from architectures import CASES, Case
 from arranged_architectures import ARRANGED_CASES
 from expert_architectures import EXPERT_CASES
+from llama_runs import ONE_THREAD
 from llama_runs import logits as llama_logits
 from other_architectures import OTHER_CASES
 from test_llama import rms
@@ -380,7 +381,8 @@ def test_a_real_model_continues_texts_as_in_llama(smollm2):
     model, strangers = load(folder)
     assert not strangers
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    files = [llama_cpp.Llama(str(path), n_ctx=128, verbose=False) for path in (again, source)]
+    options = dict(n_ctx=128, verbose=False, **ONE_THREAD)
+    files = [llama_cpp.Llama(str(path), **options) for path in (again, source)]
     for prompt in PROMPTS:
         ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
         found = model.generate(ids, max_new_tokens=12, do_sample=False)[0][ids.shape[1] :]
