@@ -71,6 +71,12 @@ def main() -> None:
     """Answers each line with the exit status of its conversion."""
     sys.path[0] = sys.argv[1]
     import convert_hf_to_gguf  # noqa: F401
+    import transformers
+    from conversion import base, hunyuan, llama, qwen  # noqa: F401
+
+    # Each copy would import these anew, with all that they need: seconds for a conversion.
+    for name in ("LlamaConfig", "AutoTokenizer", "LlamaTokenizer", "Qwen2Tokenizer"):
+        getattr(transformers, name)
 
     for line in sys.stdin:
         child = os.fork()
