@@ -18,13 +18,14 @@ SEED = 61
 ROWS, BLOCKS = 64, 32
 HEADS = (4, 2)
 LAYER = "blk.0."
+SMALL = 0x1000, 0x2000  # half-precision scales of about the size that weights need
 
 
-def random_blocks(type: str) -> np.ndarray:
-    """Blocks of random bytes with finite scales, so many that they have each entry of a codebook."""
+def random_blocks(type: str, count: int = ROWS * BLOCKS, scales=(0, 0x7C00)) -> np.ndarray:
+    """Blocks of random bytes with finite scales; 2048 of them have each entry of a codebook."""
     random = np.random.default_rng([SEED, ggml.block(type)[0]])
-    blocks = random.integers(0, 256, (ROWS * BLOCKS, ggml.block(type)[2]), dtype=np.uint8)
-    halves = random.integers(0, 0x7C00, len(blocks)) | random.integers(0, 2, len(blocks)) << 15
+    blocks = random.integers(0, 256, (count, ggml.block(type)[2]), dtype=np.uint8)
+    halves = random.integers(*scales, len(blocks)) | random.integers(0, 2, len(blocks)) << 15
     if type == "IQ1_M":
         blocks[:, 48:] = ggml.with_iq1_m_scales(blocks[:, 48:], halves)
     elif type != "NVFP4":
@@ -55,7 +56,10 @@ def test_random_blocks_decode_to_the_bits_of_gguf(pleat, tmp_path, type):
 
 @pytest.fixture(scope="module", params=[type for type in ggml.READ_TYPES if type != "Q2_0"])
 def model(request, tinylm_f16_gguf, tmp_path_factory) -> tuple[str, Path]:
-    """tinylm with a layer in one of the types, quantized by ggml; gguf does not know Q2_0."""
+    """tinylm with a layer in one of the types, quantized by ggml; gguf does not know Q2_0.
+
+    ggml takes up to twenty seconds for a layer in an IQ type; these have random blocks.
+    """
     path = tmp_path_factory.mktemp("read") / "model.gguf"
     reader = gguf.GGUFReader(tinylm_f16_gguf)
     writer = gguf.GGUFWriter(path, "llama")
@@ -69,7 +73,11 @@ def model(request, tinylm_f16_gguf, tmp_path_factory) -> tuple[str, Path]:
         if tensor.name.startswith(LAYER) and gguf_files.is_block_matrix(tensor.name):
             values = data.astype(np.float32)
             importance = np.abs(values).mean(axis=0)
-            blocks = ggml.quantized(values, request.param, importance)
+            if request.param.startswith("IQ"):
+                count = values.size // ggml.block(request.param)[1]
+                blocks = random_blocks(request.param, count, SMALL).tobytes()
+            else:
+                blocks = ggml.quantized(values, request.param, importance)
             data = np.frombuffer(blocks, np.uint8).reshape(len(values), -1)
             type = gguf.GGMLQuantizationType[request.param]
         writer.add_tensor(tensor.name, data, raw_dtype=type)

@@ -111,7 +111,7 @@ def test_llama_and_tokenizers_choose_pieces_equally(folder, convert):
 
 @pytest.mark.parametrize("folder", ["xlm-roberta"], indirect=True)
 def test_unigram_keys_match_the_converter(folder, convert, tmp_path):
-    write_unigram(folder)
+    write_unigram(folder, fullwidth=True)
     converter.convert(folder, {"f16": tmp_path / "theirs.gguf"}, "default", "--vocab-only")
     found, expected = fields(convert(folder)), fields(tmp_path / "theirs.gguf")
     # The converter takes this from an option for decoding.

@@ -15,14 +15,16 @@ from tinylm_gguf import checkpoint
 # All values were computed with PyTorch in float32, without pleat, from the adapters in
 # fixtures/adapters; see fixtures/README.md. They are perplexities on the set B, which is Python
 # source, like the training data of the adapters.
-QALORA = {4: 49.092, 3: 49.415, 2: 51.623}  # both unmerged and folded
+QALORA = 51.623  # at two bits, both unmerged and folded
 LORA = 45.885  # on the 16-bit base
-LORA_THEN_ROUNDED = {4: 46.043, 3: 46.891, 2: 51.955}
+LORA_THEN_ROUNDED = 46.891  # at three bits
 QLORA_ROUNDED_AGAIN = 46.161  # at four bits
 TOLERANCE = 0.005
 # In PyTorch, rounding the folded offsets to F16 changed logits by 0.0057 to 0.0095.
 LOGITS = 0.02
 ATTENTION_HEADS = (4, 2)
+# The share of weights of a matrix whose group has a sum that rounds to the other side of a tie.
+TIES = 1e-3  # measured: at most 4.6e-4; without the adapter, 0.99 of them differ
 AS_TRAINED = ["-g", 32, "--scheme", "minmax"]
 
 
@@ -81,7 +83,8 @@ def test_a_folded_qalora_runs_like_the_unmerged_adapter(
 ):
     model = model_of(pleat, folded(bits), tinylm, tmp_path / "model")
     assert_logits(model, trained / f"qalora_int{bits}" / "reference.npz")
-    assert_perplexity(model, QALORA[bits])
+    if bits == 2:  # the bits of all of them are compared below
+        assert_perplexity(model, QALORA)
 
 
 @pytest.mark.parametrize("bits", [4, 3, 2])
@@ -103,10 +106,19 @@ def test_a_folded_lora_runs_like_the_unmerged_adapter(pleat, tinylm, trained, tm
 @pytest.mark.parametrize("bits", [4, 3, 2])
 def test_quantizing_with_an_adapter_merges_first(pleat, tinylm, trained, tmp_path, bits):
     path = tmp_path / "model.pleat"
-    options = ["--adapter", trained / "lora_fp16", "--to", "pleat", "-b", bits]
+    adapter = trained / "lora_fp16"
+    options = ["--adapter", adapter, "--to", "pleat", "-b", bits]
     pleat.run("quantize", tinylm, *options, *AS_TRAINED, "-o", path)
-    model = model_of(pleat, path, tinylm, tmp_path / "model")
-    assert_perplexity(model, LORA_THEN_ROUNDED[bits])
+    found, updates = adapters.decoded(pleat, path, tmp_path / "model"), adapters.updates(adapter)
+    assert len(updates) == 42
+    for name, values in checkpoint(tinylm).items():
+        if name not in updates:
+            assert not rtn.same_bits(found[name], values.astype(np.float32)), name
+            continue
+        expected = rtn.minmax((values + updates[name]).astype(np.float32), bits)
+        assert np.mean(found[name] != expected) < TIES, name
+    if bits == 3:
+        assert_perplexity(models.load(tmp_path / "model", tinylm), LORA_THEN_ROUNDED)
 
 
 @pytest.mark.parametrize("bits", [4, 2])
@@ -217,7 +229,7 @@ def test_types_without_an_offset_become_types_with_one(
     source, path = quantized_gguf(type), tmp_path / "folded.gguf"
     pleat.run("fold", source, "--adapter", trained / "qalora_int4", "-o", path)
     before, after = gguf_files.values(source), gguf_files.values(path)
-    types = gguf_files.types(path)
+    old_types, types = gguf_files.types(source), gguf_files.types(path)
     updates = {
         name: update.astype(np.float32)
         for name, update in adapters.expanded(trained / "qalora_int4").items()
@@ -226,7 +238,7 @@ def test_types_without_an_offset_become_types_with_one(
         assert types[name] == folded_type, name
         error = np.linalg.norm(after[name] - before[name] - update) / np.linalg.norm(update)
         assert error < 0.01, name
-    untouched = [name for name in before if types[name] == gguf_files.types(source)[name]]
+    untouched = [name for name in before if types[name] == old_types[name]]
     assert "output_norm.weight" in untouched
     for name in untouched:
         assert not rtn.same_bits(after[name], before[name]), name
