@@ -291,7 +291,8 @@ def test_a_folded_qalora_runs_in_mlx_like_the_unmerged_adapter(
     found = load(out)
     reference = models.reference_logits(adapter / "reference.npz")
     assert np.abs(models.logits(found, models.reference_rows())[0] - reference).max() < LOGITS
-
+    if bits != 2:  # whose loss is the largest
+        return
     unmerged = models.load(tinylm, tinylm)
     weights = unmerged.state_dict()
     updates = adapters.expanded(adapter)
