@@ -124,6 +124,19 @@ import Testing
     #expect(found.map(\.tensor) == [0])
   }
 
+  /// PEFT 0.21 writes such a name for layers that are parts of stacks in this version of the model.
+  @Test("a name without a module is no parameter of a target module") func bareName() throws {
+    let tensors: [(name: String, shape: [Int])] = [
+      ("m.0.mlp.experts.lora_A.weight", [6, 10]), ("m.0.mlp.experts.lora_B.weight", [16, 6]),
+      ("m.0.q.lora_A.weight", [2, 16]), ("m.0.q.lora_B.weight", [12, 2]),
+    ]
+    let found = try pairs(
+      tensors, ["target_modules": ["q"], "target_parameters": ["down_proj"]],
+      [("m.0.mlp.experts.down_proj", [3, 16, 10]), ("m.0.q.weight", [12, 16])])
+    let counts = found.map { [$0.tensor, $0.lowRank?.expertCount ?? 0] }
+    #expect(Set(counts) == [[0, 3], [1, 1]])
+  }
+
   @Test("patterns are matched with the names of parameters") func patterns() throws {
     let config = Self.config.changed(by: [
       "rank_pattern": ["experts.gate_up_proj": 2, "experts.down_proj": 3], "r": 8,

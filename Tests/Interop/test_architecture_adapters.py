@@ -36,7 +36,7 @@ TARGETS = {
     "phi2": ["q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2"],
     # What these have besides, llama.cpp arranges.
     "gpt-oss": ATTENTION,
-    "deepseek2": ["q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "o_proj"],
+    "deepseek2": ["q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "o_proj", "down_proj"],
     "qwen3-vl-moe": ATTENTION,
     "llama4": GATED,
     "qwen3.5": GATED,

@@ -75,6 +75,13 @@ struct PEFTConfig {
     return indices.isEmpty || indices.count != list?.count ? nil : indices
   }
 
+  /// Whether the list `target_modules` has a module.
+  func isTarget(_ path: String) -> Bool {
+    (document["target_modules"]?.array ?? []).compactMap(\.string).contains { name in
+      path == name || path.hasSuffix("." + name)
+    }
+  }
+
   /// The rank of a module: that of the first matching pattern, otherwise `r`.
   func rank(of module: String) throws(ModelError) -> Int {
     let value = Self.first(rankPattern, module) ?? Double(rank)

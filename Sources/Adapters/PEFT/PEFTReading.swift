@@ -257,14 +257,19 @@ struct PEFTReading {
   }
 
   /// The parameters in `target_parameters` that belong to the module, in PEFT's order.
+  ///
+  /// A name without a module means the parameters of this name of all modules. Those in
+  /// `target_modules` have none.
   private func parameters(of module: Module) -> [String] {
     config.parameters.compactMap { parameter in
       let words = parameter.split(separator: ".")
       guard let name = words.last else { return nil }
       let owner = words.dropLast().joined(separator: ".")
-      guard owner.isEmpty || module.path == owner || module.path.hasSuffix("." + owner) else {
-        return nil
-      }
+      guard
+        owner.isEmpty
+          ? !config.isTarget(module.path)
+          : module.path == owner || module.path.hasSuffix("." + owner)
+      else { return nil }
       return "\(module.path).\(name)"
     }
   }
