@@ -26,6 +26,16 @@ extension Pairing {
       hint: missingHint(target, hasNearest: !nearest.isEmpty))
   }
 
+  func arranged(_ target: String) -> ModelError {
+    ModelError(
+      .unsupported, "other tensors are made of the one that the adapter changes", tensor: target,
+      expected: "a tensor that llama.cpp stores as it is",
+      found: "one that it divides or arranges", hint: Self.foldFirst)
+  }
+
+  /// What to do about a tensor that llama.cpp stores in another form.
+  static let foldFirst = "fold into the Hugging Face model, then convert the result"
+
   private func missingHint(_ target: String, hasNearest: Bool) -> String {
     if TensorNames.isHead(target) {
       return "the base model has neither a head nor embeddings that could serve as one"

@@ -7,6 +7,7 @@ package struct Pairing: Sendable {
   private let transposed: TransposedLayers
   let names: MLXNames
   let match: NameMatching
+  private let isArranged: @Sendable (String) -> Bool
   /// The rows that tables have after an adapter replaced them by longer ones, by name.
   private var grownRows: [String: Int] = [:]
 
@@ -16,13 +17,16 @@ package struct Pairing: Sendable {
   ///   - base: The tensors of the base model, and the layers that are parts of them.
   ///   - transposed: Which layers of its model type are stored as inputs × outputs.
   ///   - names: How mlx-lm names the tensors of its model type.
+  ///   - isArranged: Whether other tensors were made of one for a runtime, by its name in a
+  ///     checkpoint.
   package init(
     _ base: [BaseTensor], transposed: TransposedLayers = TransposedLayers(modelType: nil),
-    names: MLXNames = .unknown
+    names: MLXNames = .unknown, isArranged: @escaping @Sendable (String) -> Bool = { _ in false }
   ) {
     self.base = base
     self.transposed = transposed
     self.names = names
+    self.isArranged = isArranged
     match = NameMatching(base)
   }
 
@@ -62,7 +66,11 @@ package struct Pairing: Sendable {
         if paired.isEmpty { unmatched.append(change) }
         changes += paired
       }
-      if let first = unmatched.first { throw missingTensor(first, count: unmatched.count) }
+      if let first = unmatched.first {
+        let target = first.candidates[0].target
+        if isArranged(target) { throw arranged(target) }
+        throw missingTensor(first, count: unmatched.count)
+      }
       changes = changes.filter(\.isReplacement) + changes.filter { !$0.isReplacement }
       try checkRepeats(changes)
     } catch {
@@ -149,7 +157,7 @@ package struct Pairing: Sendable {
         throw ModelError(
           .unsupported,
           "the base model stores the tensor in another form than the adapter expects",
-          found: difference, hint: "fold into the Hugging Face model, then convert the result")
+          found: difference, hint: Self.foldFirst)
       }
       var change = PairedChange(
         adapter: use.index, tensor: tensor.index,

@@ -61,6 +61,15 @@ import Testing
     #expect(error(adapter(path), matrices(name))?.kind == .mismatch)
   }
 
+  @Test("a tensor of which others were made is refused with a next step") func arranged() {
+    let error = Laws.error { () throws(ModelError) in
+      try Pairing(matrices("m.0.k_b.weight"), isArranged: { $0 == "m.0.kv_b.weight" })
+        .pair(try adapter("m.0.kv_b").read(), Pairing.Use(index: 0))
+    }
+    #expect(error?.kind == .unsupported && error?.tensor == "m.0.kv_b.weight")
+    #expect(error?.hint == "fold into the Hugging Face model, then convert the result")
+  }
+
   @Test("a name that fits several tensors matches none") func ambiguity() {
     let error = error(adapter("q"), matrices("m.a.q.weight", "m.b.q.weight"))
     #expect(error?.kind == .mismatch)

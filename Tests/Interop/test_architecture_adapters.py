@@ -81,13 +81,15 @@ def test_a_folded_file_computes_what_the_adapter_does(pleat, case, tmp_path):
     assert np.abs(logits(folded, rows) - expected).max() < tolerance(case)
 
 
-# The name of the tensor in the file.
+# The tensor, and its name in the file if it has one there.
 REFUSED = {
     ("qwen3.5", "in_proj_qkv"): "blk.0.attn_qkv.weight",
     ("qwen3.5", "in_proj_z"): "blk.0.attn_gate.weight",
     ("qwen3.5", "in_proj_a"): "blk.0.ssm_alpha.weight",
     ("qwen3.5", "in_proj_b"): "blk.0.ssm_beta.weight",
     ("qwen3.5", "out_proj"): "blk.0.ssm_out.weight",
+    ("qwen3-next", "in_proj_qkvz"): "model.layers.0.linear_attn.in_proj_qkvz.weight",
+    ("deepseek2", "kv_b_proj"): "model.layers.0.self_attn.kv_b_proj.weight",
 }
 
 

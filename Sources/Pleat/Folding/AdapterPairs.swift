@@ -1,4 +1,5 @@
 internal import Adapters
+internal import Architectures
 internal import Bytes
 internal import Formats
 internal import TensorModel
@@ -23,9 +24,12 @@ extension Model {
   ///
   /// Throws `mismatch` and `usage` for adapters that do not fit.
   func pairs(with adapters: [AppliedAdapter]) throws(ModelError) -> [PairedChange] {
-    let pairing = Pairing(
-      try baseTensors(), transposed: try transposedLayers(), names: try mlxNames())
     let architecture = try ggufArchitecture()
+    let isForRuntime = isGGUF || hasViews
+    let table = isForRuntime ? architecture.flatMap(Architectures.named) : nil
+    let pairing = Pairing(
+      try baseTensors(), transposed: try transposedLayers(), names: try mlxNames(),
+      isArranged: { table?.isArranged($0) ?? false })
     var pairs: [PairedChange] = []
     for (index, applied) in adapters.enumerated() {
       try Self.check(applied.file, architecture)
