@@ -27,7 +27,7 @@ package struct AttentionHeads: Sendable, Hashable {
       let size = value("attention.key_length") ?? value("embedding_length").map({ $0 / queries })
     else { return nil }
     queryCount = queries
-    keyValueCount = value("attention.head_count_kv") ?? queries
+    keyValueCount = metadata["\(architecture).attention.head_count_kv"]?.equalCounts ?? queries
     self.size = size
   }
 }

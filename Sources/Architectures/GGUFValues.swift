@@ -84,6 +84,16 @@ extension MetadataValue {
     return integers.allSatisfy { $0 == first } ? first : nil
   }
 
+  /// A whole number, or the one that all elements of a list are that are not 0; nil for others.
+  ///
+  /// Layers without attention have 0 heads.
+  package var equalCounts: Int? {
+    guard let counts = integers?.filter({ $0 != 0 }), let first = counts.first else {
+      return integer
+    }
+    return counts.allSatisfy { $0 == first } ? first : nil
+  }
+
   /// The elements of a list of whole numbers of 32 bits; nil for other values.
   fileprivate var integers: [Int]? {
     guard case .array(let list) = self, [.i32, .u32].contains(list.elementType) else { return nil }

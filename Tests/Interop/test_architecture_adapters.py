@@ -44,7 +44,7 @@ TARGETS = {
     "gemma4": GATED,
     "gemma3n": ATTENTION,
     "lfm2": ["in_proj", "out_proj", "q_proj", "k_proj", "v_proj", "w1", "w2", "w3"],
-    "granite-h": ["q_proj", "v_proj", "o_proj", "in_proj", "out_proj"],
+    "granite-h": [*ATTENTION, "in_proj", "out_proj"],
 }
 ALL_CASES = [*OTHER_CASES, *EXPERT_CASES, *ARRANGED_CASES, *RECURRENT_CASES]
 CASES = [case for case in ALL_CASES if case.name in TARGETS]
