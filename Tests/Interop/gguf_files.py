@@ -1,5 +1,6 @@
 """Reads and writes GGUF with the gguf package."""
 
+from functools import lru_cache
 from pathlib import Path
 
 import gguf
@@ -10,9 +11,20 @@ from tinylm_gguf import IN_LAYER, gguf_name, interleaved
 CHANGED_KEYS = {"general.file_type", "general.quantization_version"}
 
 
+def read(path: Path) -> gguf.GGUFReader:
+    """An opened file; the last ones are kept, since the package takes long for a vocabulary."""
+    about = path.stat()
+    return _read(path, about.st_mtime_ns, about.st_size, about.st_ino)
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, *_: int) -> gguf.GGUFReader:
+    return gguf.GGUFReader(path)
+
+
 def metadata(path: Path) -> dict:
     """Key → (types, value), without keys that the reader adds or a quantizer changes."""
-    fields = gguf.GGUFReader(path).fields
+    fields = read(path).fields
     return {
         key: ([type.name for type in field.types], field.contents())
         for key, field in fields.items()
@@ -21,13 +33,13 @@ def metadata(path: Path) -> dict:
 
 
 def types(path: Path) -> dict[str, str]:
-    return {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(path).tensors}
+    return {tensor.name: tensor.tensor_type.name for tensor in read(path).tensors}
 
 
 def values(path: Path) -> dict[str, np.ndarray]:
     """Every tensor as float32, row-major, decoded by the package."""
     result = {}
-    for tensor in gguf.GGUFReader(path).tensors:
+    for tensor in read(path).tensors:
         decoded = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
         result[tensor.name] = np.asarray(decoded, np.float32).reshape(
             tuple(reversed(tensor.shape.tolist()))
@@ -37,7 +49,7 @@ def values(path: Path) -> dict[str, np.ndarray]:
 
 def write_float32(path: Path, source: Path, tensors: dict[str, np.ndarray]) -> None:
     """Writes the model of `source` with these values in F32, so that a runtime rounds nothing."""
-    fields = gguf.GGUFReader(source).fields
+    fields = read(source).fields
     writer = gguf.GGUFWriter(path, fields["general.architecture"].contents())
     for key in metadata(source):
         if key != "general.architecture":
@@ -76,7 +88,7 @@ def edited(source: Path, target: Path, changes: dict) -> Path:
 
     None removes a key. A pair has the type of a value, too, for keys that the file lacks.
     """
-    reader = gguf.GGUFReader(source)
+    reader = read(source)
     writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents())
     fields = {key: (field.contents(), field.types) for key, field in reader.fields.items()}
     for key, value in changes.items():
