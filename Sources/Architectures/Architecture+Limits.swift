@@ -30,7 +30,7 @@ extension Architecture {
     try checkSharing(parameters)
     try checkCaps(config)
     try checkBiases(values)
-    var notes = try [checkActivation(values)].compactMap { $0 }
+    var notes = try [checkActivation(values), traits.note(config)].compactMap { $0 }
     if let note = try checkSliding(config, parameters) { notes.append(note) }
     if let note = try checkRope(parameters) { notes.append(note) }
     if traits.roundsYarnLimits, RopeParameters.object(in: config).value["truncate"] == false {

@@ -135,6 +135,19 @@ extension Architecture {
       + (0..<layerCount).flatMap { layer in inside.map { "\(layerPath)\(layer).\($0)" } }
   }
 
+  /// The key of a config that says that a model lacks a tensor, by its name in the tables.
+  ///
+  /// Nil if no key says so.
+  package func absenceKey(of stem: String, _ config: JSONValue) -> String? {
+    let owners = optionalNames.filter { optional in
+      (optional.names + optional.modelNames).contains { $0.huggingFace == stem }
+        || optional.completeNames.contains { $0.huggingFace == stem }
+    }
+    guard let first = owners.first else { return nil }
+    let stated = ConfigValues(config, self).config
+    return owners.contains { $0.areIn(stated) } ? nil : first.key
+  }
+
   /// Whether a model without experts that all tokens use lacks a tensor.
   ///
   /// llama.cpp needs such experts in most architectures.

@@ -130,6 +130,10 @@ enum ClassDefaults {
       "num_local_experts": 256, "num_experts_per_tok": 8, "moe_intermediate_size": 512,
       "shared_expert_intermediate_size": 512,
     ]),
+    "falcon_h1": sizes(4096, 14_336, layers: 32, heads: 32, 8, context: 8192, epsilon: 1e-5),
+    "nemotron_h": sizes(4096, 21_504, layers: 4, heads: 32, 8, context: 4096)
+      .overridden(by: ["n_routed_experts": 8, "moe_intermediate_size": 7688]),
+    "mamba2": ["hidden_size": 4096, "num_hidden_layers": 64],
     "jais2": sizes(3328, 26_624, layers: 32, heads: 26, context: 8192)
       .overridden(by: ["layer_norm_eps": .number(1e-5)]),
   ]

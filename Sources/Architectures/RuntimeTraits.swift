@@ -90,6 +90,9 @@ package struct RuntimeTraits: Sendable {
   package var limits: [ConfigLimit] = []
   /// The same for keys that add tensors which the tables do not have.
   package var tensorLimits: [ConfigLimit] = []
+  /// A note about what neither llama.cpp nor mlx-lm computes, and what matters for few models; nil
+  /// for a config that does not ask for it.
+  package var note: @Sendable (_ config: JSONValue) -> String? = { _ in nil }
 
   /// The same traits with other sliding attention.
   package func sliding(_ sliding: SlidingAttention) -> RuntimeTraits {

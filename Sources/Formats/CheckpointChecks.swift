@@ -86,6 +86,7 @@ struct CheckpointChecks {
         found: "layer \(layer)",
         hint: "correct num_hidden_layers, or remove the tensors of the other layers")
     }
+    try checkIsStated(tensor)
     guard tensor.shape.dimensions != expected.dimensions else { return true }
     let dimensions = expected.dimensions.map(String.init).joined(separator: "×")
     throw ModelError(
@@ -95,6 +96,18 @@ struct CheckpointChecks {
       hint:
         "correct config.json if all layers have this size; \(runtime.rawValue) has no layers of "
         + "different sizes in this architecture")
+  }
+
+  /// Throws `malformed` if a key of the config says that the model lacks a tensor.
+  func checkIsStated(_ tensor: TensorInfo) throws(ModelError) {
+    guard let place = architecture.place(ofHuggingFaceName: tensor.name),
+      let key = architecture.absenceKey(of: place.names.huggingFace, config)
+    else { return }
+    throw ModelError(
+      .malformed, "config.json says that the model has no such tensor", tensor: tensor.name,
+      expected: "\(key) true or a number above 0, or no such tensor",
+      found: config[key].map { "\(key) \(JSONWriter.text($0))" } ?? "no \(key)",
+      hint: "correct \(key) in config.json if the tensor belongs to the model")
   }
 
   /// Throws `unsupported` if there are tensors that the runtime does not have.
@@ -165,12 +178,14 @@ struct CheckpointChecks {
         expected: "\(required.count) tensors", found: "\(missing.count) are missing",
         hint: "add the missing files, or correct config.json if the model has fewer layers")
     }
-    guard needsHead, !hasHead(tensors), TextConfig.tiesEmbeddings(whole) == false else { return }
+    let key = "tie_word_embeddings"
+    let isTied = TextConfig.tiesEmbeddings(whole) ?? architecture.defaults[key]?.bool
+    guard needsHead, !hasHead(tensors), isTied == false else { return }
     throw ModelError(
       .malformed,
       "the model has no head, and config.json says that the embeddings are not the head",
-      tensor: "\(TensorNames.head).weight", expected: "a head, or tie_word_embeddings true",
-      found: "tie_word_embeddings false",
+      tensor: "\(TensorNames.head).weight", expected: "a head, or \(key) true",
+      found: config[key] == nil ? "no \(key), which means false" : "\(key) false",
       hint: "restore the head, or correct config.json if the embeddings are the head")
   }
 

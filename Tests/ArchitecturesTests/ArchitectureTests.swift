@@ -1,4 +1,5 @@
 import Architectures
+import Bytes
 import Formats
 import TensorModel
 import TestSupport
@@ -156,6 +157,20 @@ import Testing
       #expect(architecture.prefix(ofHuggingFaceName: prefix + "lm_head.weight") == nil)
       #expect(architecture.prefix(ofHuggingFaceName: prefix + "other.weight") == nil)
     }
+  }
+
+  @Test("a config says which tensors a model lacks") func absences() throws {
+    let falcon = try #require(Architectures.forModelType("falcon_h1"))
+    for config: JSONValue in [[:], ["mamba_rms_norm": false], ["mamba_rms_norm": .null]] {
+      #expect(falcon.absenceKey(of: "mamba.norm", config) == "mamba_rms_norm")
+      #expect(falcon.absenceKey(of: "mamba.in_proj", config) == nil)
+    }
+    #expect(falcon.absenceKey(of: "mamba.norm", ["mamba_rms_norm": true]) == nil)
+    let deepSeek = try #require(Architectures.forModelType("deepseek_v2"))
+    let compressed: JSONValue = ["q_lora_rank": 8]
+    #expect(deepSeek.absenceKey(of: "self_attn.q_proj", compressed) == "q_lora_rank")
+    #expect(deepSeek.absenceKey(of: "self_attn.q_a_proj", compressed) == nil)
+    #expect(deepSeek.absenceKey(of: "self_attn.q_proj", ["q_lora_rank": .null]) == nil)
   }
 
   @Test("only variants of llama interleave the rows of queries and keys")

@@ -75,6 +75,24 @@ import Testing
     Case(
       modelType: "lfm2", config: ["hidden_size": 6],
       tensors: [("conv.conv.weight", [6, 1, 3], false)]),
+    Case(
+      modelType: "mamba2",
+      config: [
+        "hidden_size": 6, "num_heads": 4, "n_groups": 2, "state_size": 3, "conv_kernel": 3,
+      ],
+      tensors: [
+        ("mixer.conv1d.weight", [24, 1, 3], false), ("mixer.A_log", [4], false),
+        ("mixer.D", [4], false), ("mixer.norm.weight", [12], false),
+      ]),
+    Case(
+      modelType: "falcon_h1",
+      config: [
+        "mamba_d_ssm": 12, "mamba_n_heads": 4, "mamba_n_groups": 2, "mamba_d_state": 3,
+        "key_multiplier": 2, "ssm_multipliers": [1, 2, 3, 4, 5],
+      ],
+      tensors: [
+        ("self_attn.k_proj.weight", [4, 3], false), ("mamba.in_proj.weight", [40, 3], false),
+      ]),
   ]
 
   private func tensors(_ one: Case) throws -> [TensorInfo] {
@@ -146,7 +164,12 @@ import Testing
     let architecture = try #require(Architectures.forModelType(one.modelType))
     let tensors = try tensors(one)
     for member in one.config.members ?? [] {
-      for value: JSONValue in [.number(4_294_967_295), .number(1e18), 0, -1, "text", .null] {
+      // Every number is a factor.
+      let values: [JSONValue] =
+        member.key.contains("multiplier")
+        ? ["text", [1, 2], .number(1e300)]
+        : [.number(4_294_967_295), .number(1e18), 0, -1, "text", .null]
+      for value in values {
         let config = one.config.setting(member.key, to: value)
         #expect(throws: ModelError.self, "\(member.key)") {
           try architecture.views(of: tensors, config, for: .llamaCpp)

@@ -43,7 +43,7 @@ import Testing
 
   @Test("every architecture has one activation") func activations() throws {
     let silu = Architectures.decoders.flatMap(\.modelTypes).filter {
-      let others = ["arcee", "nemotron", "starcoder2", "phi", "apertus", "jais2"]
+      let others = ["arcee", "nemotron", "starcoder2", "phi", "apertus", "jais2", "nemotron_h"]
       return !$0.hasPrefix("gemma") && !others.contains($0)
     }
     for type in silu {
@@ -153,7 +153,7 @@ import Testing
         ].contains(type)
         let isFixed = [
           "nemotron", "cohere", "cohere2", "exaone_moe", "mellum", "llama4_text", "cohere2_moe",
-          "laguna",
+          "laguna", "nemotron_h", "mamba2",
         ].contains(type)
         let isAccepted =
           switch name {
@@ -268,6 +268,22 @@ import Testing
     #expect(try notes("mellum", changes(10_000, ["full_attention", "full_attention"])) == [])
   }
 
+  @Test("factors and norms of falcon_h1 that llama.cpp has no place for are refused")
+  func falcon() throws {
+    let tied: JSONValue = ["tie_word_embeddings": true, "embedding_multiplier": 2]
+    #expect(refusedKey("falcon_h1", tied) == "tie_word_embeddings")
+    #expect(try notes("falcon_h1", tied.overridden(by: ["lm_head_multiplier": 2])) == [])
+    let norm: JSONValue = ["mamba_rms_norm": true]
+    #expect(refusedKey("falcon_h1", norm) == "mamba_norm_before_gate")
+    #expect(try notes("falcon_h1", norm.overridden(by: ["mamba_norm_before_gate": false])) == [])
+  }
+
+  @Test("only transformers has a shortest time step") func steps() throws {
+    #expect(try notes("nemotron_h", ["time_step_min": .number(0.01)]).count == 1)
+    #expect(try notes("nemotron_h", ["time_step_min": .null]).count == 1)
+    #expect(try notes("mamba2", ["time_step_min": .number(0.01)]) == [])
+  }
+
   @Test(
     "a value that llama.cpp computes otherwise is refused by its key",
     arguments: [
@@ -330,6 +346,11 @@ import Testing
       ("laguna", "norm_topk_prob", false), ("laguna", "moe_router_logit_softcapping", 30),
       ("laguna", "moe_apply_router_weight_on_input", true),
       ("cohere2_moe", "layer_types", .null), ("cohere2_moe", "sliding_window", .null),
+      ("falcon_h1", "attention_bias", true), ("falcon_h1", "mamba_conv_bias", false),
+      ("falcon_h1", "mamba_d_conv", 1), ("falcon_h1", "time_step_limit", [.number(0.1), 1]),
+      ("nemotron_h", "mlp_hidden_act", "silu"), ("nemotron_h", "n_group", 2),
+      ("nemotron_h", "moe_latent_size", 8), ("mamba2", "use_bias", true),
+      ("mamba2", "use_conv_bias", false),
     ] as [(String, String, JSONValue)])
   func limits(type: String, key: String, value: JSONValue) {
     let found = refusedKey(type, .object([.init(key, value)]))

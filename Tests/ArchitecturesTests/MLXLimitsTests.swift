@@ -36,6 +36,9 @@ import Testing
       if type == "llama4" {
         changes = ["num_hidden_layers": 4, "rms_norm_eps": .number(1e-6)]
       }
+      // mlx-lm norms all groups together.
+      if type == "mamba2" { changes = ["n_groups": 1] }
+      if type == "nemotron_h" { changes = ["time_step_min": 0] }
       // mlx-lm always scales its angles.
       if type == "deepseek_v2" {
         changes = [
@@ -61,7 +64,8 @@ import Testing
       ("gpt_neox", "attention_bias", false), ("qwen2_moe", "mlp_only_layers", [0]),
       ("qwen2_moe", "qkv_bias", false), ("glm", "partial_rotary_factor", .number(0.5)),
       ("olmo3", "layer_types", ["sliding_attention"]), ("apertus", "attention_bias", true),
-      ("mellum", "attention_bias", true),
+      ("mellum", "attention_bias", true), ("mamba2", "n_groups", 2),
+      ("falcon_h1", "key_multiplier", 2), ("falcon_h1", "attention_in_multiplier", 2),
       ("solar_open", "rope_scaling", ["rope_type": "yarn", "factor": 2]),
     ] as [(String, String, JSONValue)])
   func refused(type: String, key: String, value: JSONValue) {
@@ -97,6 +101,11 @@ import Testing
     #expect(refusedKey("glm", [:]) == "partial_rotary_factor")
     #expect(refusedKey("phimoe", ["lm_head_bias": true]) == "attention_bias")
     #expect(refusedKey("deepseek_v2", [:]) == "rope_scaling")
+    #expect(refusedKey("mamba2", [:]) == "n_groups")
+  }
+
+  @Test("only transformers has a shortest time step") func steps() throws {
+    #expect(try notes("nemotron_h").count == 1)
   }
 
   @Test("layers of gemma3 must repeat") func repeatingLayers() throws {

@@ -23,7 +23,7 @@ from expert_architectures import EXPERT_CASES
 from llama_runs import logits
 from more_architectures import MORE_CASES
 from other_architectures import OTHER_CASES
-from recurrent_architectures import RECURRENT_CASES
+from recurrent_architectures import MORE_RECURRENT_CASES, RECURRENT_CASES
 from test_llama import rms
 
 pytestmark = pytest.mark.llama
@@ -89,7 +89,10 @@ MLX_REFUSED = {
     "ernie4_5-moe": "mlx-lm chooses experts without it",
     "solar-open": "rope_scaling",
     "deepseek2-lite": "rope_scaling",
+    "falcon-h1": "mamba_n_groups",
+    "falcon-h1-plain": "attention_in_multiplier",
     "granite-h-moe": "mamba_n_groups",
+    "mamba2": "n_groups",
     "llama4": "mlx-lm has experts in llama4 only",
 }
 # It computes longer texts only as transformers does; it needs a layer with full attention.
@@ -199,6 +202,8 @@ def expect_derived(model: Made, found: dict, expected: dict) -> None:
         assert expected.pop("granite.rope.scaling.finetuned") == (["BOOL"], True)
         assert expected.pop("granite.attention.head_count_kv")[1] == [2, 2]
         assert found.pop("granite.attention.head_count_kv") == (["UINT32"], 2)
+    if architecture == "nemotron_h_moe":  # llama.cpp rotates nothing in it
+        assert expected.pop("nemotron_h_moe.rope.dimension_count") == (["UINT32"], 32)
     if (
         "glm" in model.case.tokenizer or "glm" in architecture
     ):  # a token that byte-level tokenizers never need
@@ -261,7 +266,7 @@ def test_logits_match_transformers(pleat, model, type):
         assert np.abs(found - expected).max() < limit
 
 
-@pytest.mark.parametrize("case", MORE_CASES, ids=str)
+@pytest.mark.parametrize("case", [*MORE_CASES, *MORE_RECURRENT_CASES], ids=str)
 def test_logits_match_where_the_converter_differs(pleat, case, tmp_path):
     made = Made(case, architectures.make(case, tmp_path))
     rows = architectures.tokens(64)

@@ -27,6 +27,21 @@ package func specialKeys(_ modelType: String, experts: Int, heads: Int) -> JSONV
       .init("layer_types", ["attention", "attention"]),
     ]
   }
+  switch modelType {
+  case "falcon_h1":
+    members += [
+      .init("mamba_d_ssm", 32), .init("mamba_n_heads", 4), .init("mamba_d_state", 4),
+    ]
+  case "nemotron_h":
+    members += [
+      .init("mamba_num_heads", 4), .init("mamba_head_dim", 8), .init("n_groups", 2),
+      .init("ssm_state_size", 4), .init("layers_block_type", ["linear_attention", "mlp"]),
+      .init("time_step_min", 0),
+    ]
+  case "mamba2":
+    members += [.init("num_heads", 8), .init("n_groups", 2), .init("state_size", 4)]
+  default: break
+  }
   // llama.cpp does not scale what its experts compute.
   if modelType == "lfm2_moe" { members.removeAll { $0.key == "routed_scaling_factor" } }
   if modelType == "mellum" {

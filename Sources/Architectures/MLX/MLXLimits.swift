@@ -16,7 +16,10 @@ package enum MLXLimits {
       guard let type = [inner, outer].first(where: limit.modelTypes.contains) else { continue }
       try limit.check(text, modelType: type)
     }
-    let notes = [window(text, inner), longFactors(text, inner), headNorms(text, outer)]
+    let notes = [
+      window(text, inner), longFactors(text, inner), headNorms(text, outer),
+      Architectures.forConfig(text)?.traits.note(text),
+    ]
     return notes.compactMap { $0 }
   }
 

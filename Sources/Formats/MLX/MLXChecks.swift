@@ -36,6 +36,7 @@ struct MLXChecks {
     } else {
       try checkLayerCount()
       try checkTable()
+      try checkAreStated()
     }
     return notes
   }
@@ -92,6 +93,15 @@ struct MLXChecks {
     try checks.refuse(unknown)
     try checks.checkIsComplete(tensors, sizes)
     try checkTable()
+  }
+
+  /// Throws `malformed` if a key of the config says that the model lacks one of the tensors.
+  private func checkAreStated() throws(ModelError) {
+    guard let architecture = Architectures.forConfig(config) else { return }
+    let checks = CheckpointChecks(architecture, config: whole, for: .mlxLM)
+    for tensor in tensors where !TensorNames.isTower(tensor.name) {
+      try checks.checkIsStated(tensor)
+    }
   }
 
   // MARK: - Any architecture
