@@ -43,21 +43,38 @@ def test_mlx_computes_what_transformers_does(pleat, case, tmp_path):
     assert np.abs(found - expected).max() < SUMS
 
 
-@pytest.mark.llama
-def test_an_adapter_is_folded_before_its_weights_are_multiplied(pleat, tmp_path):
-    case = next(case for case in CASES if case.name == "falcon-h1")
-    folder = architectures.make(case, tmp_path)
+def adapted(folder, adapter, modules: list[str]) -> np.ndarray:
+    """Saves a random adapter for a model, and returns the logits of both."""
     torch.manual_seed(1)
-    config = peft.LoraConfig(r=4, target_modules=["k_proj", "in_proj"], task_type="CAUSAL_LM")
+    config = peft.LoraConfig(r=4, target_modules=modules, task_type="CAUSAL_LM")
     model = peft.get_peft_model(architectures.load(folder), config)
     for name, numbers in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(numbers, std=0.1)
-    adapter = tmp_path / "adapter"
     model.save_pretrained(adapter)
     with torch.no_grad():
         expected = model(input_ids=torch.from_numpy(ROWS)).logits.numpy()
     assert np.abs(architectures.logits(folder, ROWS) - expected).max() > 0.5
+    return expected
+
+
+@pytest.mark.llama
+def test_an_adapter_is_folded_where_few_layers_have_attention(pleat, tmp_path):
+    case = next(case for case in CASES if case.name == "nemotron-h")
+    folder = architectures.make(case, tmp_path)
+    adapter, base, result = (tmp_path / name for name in ("adapter", "base.gguf", "result.gguf"))
+    expected = adapted(folder, adapter, ["q_proj", "k_proj", "o_proj", "up_proj"])
+    pleat.run("convert", folder, "--to", "gguf", "--dtype", "F32", "-o", base)
+    pleat.run("fold", base, "--adapter", adapter, "-o", result)
+    assert np.abs(logits(result, ROWS) - expected).max() < EXACT
+
+
+@pytest.mark.llama
+def test_an_adapter_is_folded_before_its_weights_are_multiplied(pleat, tmp_path):
+    case = next(case for case in CASES if case.name == "falcon-h1")
+    folder = architectures.make(case, tmp_path)
+    adapter = tmp_path / "adapter"
+    expected = adapted(folder, adapter, ["k_proj", "in_proj"])
     base, folded, result = (tmp_path / name for name in ("base.gguf", "folded", "result.gguf"))
     pleat.run("convert", folder, "--to", "gguf", "--dtype", "F32", "-o", base)
     for source in (base, folder):
