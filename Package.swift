@@ -68,11 +68,12 @@ let package = Package(
     layer("Quantization", ["TensorModel", "Kernels"]),
     layer("Adapters", ["TensorModel", "Bytes", "Kernels", "Architectures"]),
     layer("Weights", ["TensorModel", "Bytes", "Kernels", "Formats", system]),
+    layer("Tokens", ["TensorModel", "Bytes", "Formats", "Weights", system]),
     layer(
       "Pleat",
       [
         "TensorModel", "Bytes", "Kernels", "Architectures", "Formats", "Quantization", "Adapters",
-        "Weights", system,
+        "Weights", "Tokens", system,
       ]),
     .executableTarget(
       name: "pleat-cli",

@@ -2,17 +2,26 @@ internal import Bytes
 internal import TensorModel
 
 /// A token that a tokenizer finds in a text before it splits the text.
-struct AddedToken {
+package struct AddedToken: Sendable {
   /// The id of the token; -1 until it gets one if no file states it.
-  var id: Int
+  package internal(set) var id: Int
   /// Whether a file states an id of the token.
   let isStated: Bool
   /// The text of the token.
-  var text: String
+  package internal(set) var text: String
   /// Whether it is a control token instead of text.
-  var isSpecial: Bool
+  package internal(set) var isSpecial: Bool
+  /// Whether it is found in the normalized text instead of the text as written.
+  package let isNormalized: Bool
+  /// Whether it takes away the spaces before it.
+  package let stripsLeft: Bool
+  /// Whether it takes away the spaces after it.
+  package let stripsRight: Bool
+  /// Whether it is found only where no letter or digit is beside it.
+  package let isWholeWord: Bool
+
   /// Whether it strips adjacent spaces or matches only whole words, which llama.cpp does not support.
-  var hasMatchingOptions: Bool
+  var hasMatchingOptions: Bool { stripsLeft || stripsRight || isWholeWord }
 
   /// Reads an added token of tokenizer.json; `id` is given if it is the key of the token.
   ///
@@ -30,7 +39,10 @@ struct AddedToken {
     isStated = true
     self.text = text
     isSpecial = value["special"]?.bool ?? false
-    hasMatchingOptions = ["lstrip", "rstrip", "single_word"].contains { value[$0]?.bool == true }
+    isNormalized = value["normalized"]?.bool ?? !isSpecial
+    stripsLeft = value["lstrip"]?.bool ?? false
+    stripsRight = value["rstrip"]?.bool ?? false
+    isWholeWord = value["single_word"]?.bool ?? false
   }
 
   /// Creates a token of a file that states only its text, and perhaps its id.
@@ -39,7 +51,8 @@ struct AddedToken {
     isStated = id >= 0
     self.text = text
     self.isSpecial = isSpecial
-    hasMatchingOptions = false
+    isNormalized = !isSpecial
+    (stripsLeft, stripsRight, isWholeWord) = (false, false, false)
   }
 
   /// Whether the text looks like that of a special token.

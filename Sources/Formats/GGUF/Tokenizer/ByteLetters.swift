@@ -2,7 +2,7 @@
 ///
 /// A byte that is a printed character of Latin-1 stands for itself. The others are the letters from
 /// U+0100 on, in the order of the bytes.
-enum ByteLetters {
+package enum ByteLetters {
   private static let letters: [[UInt8]] = {
     var next: UInt32 = 0x100
     return (UInt8.min...UInt8.max).map { byte in
@@ -17,6 +17,27 @@ enum ByteLetters {
     }
   }()
 
+  private static let bytes: [UInt32: UInt8] = {
+    var bytes: [UInt32: UInt8] = [:]
+    for (byte, letter) in letters.enumerated() {
+      let scalar = String(decoding: letter, as: UTF8.self).unicodeScalars.first
+      if let scalar { bytes[scalar.value] = UInt8(byte) }
+    }
+    return bytes
+  }()
+
+  /// The bytes that the letters of a text stand for; nil if another letter is among them.
+  package static func bytes(of text: ArraySlice<UInt8>) -> [UInt8]? {
+    var found: [UInt8] = []
+    for scalar in String(decoding: text, as: UTF8.self).unicodeScalars {
+      guard let byte = bytes[scalar.value] else { return nil }
+      found.append(byte)
+    }
+    return found
+  }
+
   /// The letters for bytes, in UTF-8.
-  static func text(of bytes: ArraySlice<UInt8>) -> [UInt8] { bytes.flatMap { letters[Int($0)] } }
+  package static func text(of bytes: ArraySlice<UInt8>) -> [UInt8] {
+    bytes.flatMap { letters[Int($0)] }
+  }
 }

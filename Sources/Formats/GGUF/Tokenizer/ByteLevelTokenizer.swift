@@ -3,15 +3,15 @@ internal import TensorModel
 
 extension FastTokenizer {
   /// The pre-tokenizer: how a text is split before merges are applied.
-  var preTokenizer: PreTokenizer { PreTokenizer(parts["pre_tokenizer"] ?? .null) }
+  package var preTokenizer: PreTokenizer { PreTokenizer(parts["pre_tokenizer"] ?? .null) }
 
   /// Whether the tokenizer merges bytes, each of which is written as a letter.
-  var isByteLevel: Bool {
+  package var isByteLevel: Bool {
     algorithm == "BPE" && model["byte_fallback"]?.bool != true && preTokenizer.isByteLevel
   }
 
   /// Whether a word that is a token is taken whole, without applying merges.
-  var ignoresMerges: Bool { model["ignore_merges"]?.bool ?? false }
+  package var ignoresMerges: Bool { model["ignore_merges"]?.bool ?? false }
 
   /// Throws `unsupported` unless this is a BPE tokenizer that llama.cpp can represent.
   ///

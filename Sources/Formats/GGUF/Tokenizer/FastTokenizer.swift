@@ -1,30 +1,30 @@
-internal import Bytes
-internal import TensorModel
+package import Bytes
+package import TensorModel
 
 /// The contents of a `tokenizer.json`.
 ///
 /// The vocabulary and the merges may have a million entries. They are read without a JSON tree.
-struct FastTokenizer {
+package struct FastTokenizer: Sendable {
   static let file = "tokenizer.json"
   /// The name of the file that the vocabulary was read from, for messages.
-  private(set) var source = Self.file
+  package private(set) var source = Self.file
 
   /// `BPE`, `Unigram`, `WordPiece` or `WordLevel`.
-  private(set) var algorithm = "BPE"
+  package private(set) var algorithm = "BPE"
   /// The vocabulary, in file order.
-  private(set) var texts = TextIndex()
+  package private(set) var texts = TextIndex()
   /// The id of each text.
-  private(set) var ids: [Int] = []
+  package private(set) var ids: [Int] = []
   /// The score of each text of a unigram model; empty for other algorithms.
-  private(set) var scores: [Float] = []
+  package private(set) var scores: [Float] = []
   /// A text that a unigram model has twice; nil if there is none.
   private(set) var repeatedText: String?
   /// The left and right parts of the merges, alternating; the first merge comes first.
-  private(set) var merges = TextList()
+  package private(set) var merges = TextList()
   /// The other members of `model`.
-  private(set) var model: [String: JSONValue] = [:]
+  package private(set) var model: [String: JSONValue] = [:]
   /// The added tokens: first those of this file, by id, then those that other files add.
-  private(set) var addedTokens: [AddedToken] = []
+  package private(set) var addedTokens: [AddedToken] = []
   private var ownTokenCount = 0
   /// Notes on added tokens whose id differs from the one that a file states, and on their source.
   var notes: [String] = []
@@ -35,9 +35,9 @@ struct FastTokenizer {
   /// Whether the merges make all tokens, so that it does not matter whether words are taken whole.
   private(set) var mergesMakeAll = false
   /// The error for a tokenizer whose pattern no file states; nil if one states it.
-  private(set) var patternFault: ModelError?
+  package private(set) var patternFault: ModelError?
   /// The values of normalizer, pre_tokenizer, post_processor and decoder.
-  private(set) var parts: [String: JSONValue] = [:]
+  package private(set) var parts: [String: JSONValue] = [:]
 
   /// Creates a tokenizer from parts of other files than tokenizer.json.
   ///
@@ -240,7 +240,9 @@ struct FastTokenizer {
   var ownTokens: ArraySlice<AddedToken> { addedTokens.prefix(ownTokenCount) }
 
   /// The id of a text; nil if it is not in the vocabulary.
-  func id(of text: String) -> Int? { texts.index(of: Array(text.utf8)[...]).map { ids[$0] } }
+  package func id(of text: String) -> Int? {
+    texts.index(of: Array(text.utf8)[...]).map { ids[$0] }
+  }
 
   private static func value(_ scanner: inout JSONScanner) throws(ModelError) -> JSONValue {
     try JSONParser.parse(try scanner.rawValue(), file: file)

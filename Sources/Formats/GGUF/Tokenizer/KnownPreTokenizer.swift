@@ -1,5 +1,5 @@
 /// A pre-tokenizer of llama.cpp, and the definitions in tokenizer.json that are equivalent to it.
-struct KnownPreTokenizer {
+package struct KnownPreTokenizer: Sendable {
   /// The values of `tokenizer.ggml.pre` that stand for it; Pleat writes the first one.
   let names: [String]
   /// The equivalent definitions; each is a list of patterns that are applied in order.
@@ -9,10 +9,12 @@ struct KnownPreTokenizer {
   /// A note on what llama.cpp's own pattern does differently; nil if nothing.
   var difference: String?
 
-  // The long and the short form of a pattern, which split every text alike: `(?i:[sdmt]|…)` has the
-  // alternatives of `(?i:'s|'t|…)`, backtracking into the possessive quantifiers could not succeed,
-  // and `\s*[\r\n]` ends at the last line break, as `\s*[\r\n]+` does.
-  private static func words(_ letters: String, _ digits: String) -> [[String]] {
+  /// The patterns of GPT-4, with those for the letters of a word and for digits.
+  ///
+  /// They are the long and the short form, which split every text alike: `(?i:[sdmt]|…)` has the
+  /// alternatives of `(?i:'s|'t|…)`, backtracking into the possessive quantifiers could not succeed,
+  /// and `\s*[\r\n]` ends at the last line break, as `\s*[\r\n]+` does.
+  package static func words(_ letters: String, _ digits: String) -> [[String]] {
     [
       [
         #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?"# + letters + "|" + digits
@@ -25,8 +27,10 @@ struct KnownPreTokenizer {
     ]
   }
 
-  // A word is a run of letters whose lowercase ones come last, with an optional suffix.
-  static func cases(_ suffix: String, _ digits: String) -> [[String]] {
+  /// The pattern of GPT-4o, with those for the suffix of a word and for digits.
+  ///
+  /// A word is a run of letters whose lowercase ones come last.
+  package static func cases(_ suffix: String, _ digits: String) -> [[String]] {
     let start = #"[^\r\n\p{L}\p{N}]?"#
     let (upper, lower) = (#"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"#, #"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"#)
     return [
@@ -45,6 +49,11 @@ struct KnownPreTokenizer {
   static let spacesDifference =
     "when llama.cpp splits words, spaces of Unicode from U+2000 to U+3000 stay with the word that "
     + "follows: ids of such words may differ"
+
+  /// The pattern of Qwen 3.5.
+  package static let markedWords =
+    #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}"#
+    + #"| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
 
   // Runs of Han characters, or words as in GPT-4o of other letters.
   private static let kimiWords = {
@@ -95,12 +104,7 @@ struct KnownPreTokenizer {
     // Qwen 3.5: as Qwen 2, but combining marks are part of words.
     KnownPreTokenizer(
       names: ["qwen35"],
-      definitions: [
-        [
-          #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}"#
-            + #"| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
-        ]
-      ]),
+      definitions: [[markedWords]]),
     // GPT-4o, Llama 4, Phi 4 mini.
     KnownPreTokenizer(
       names: ["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"],

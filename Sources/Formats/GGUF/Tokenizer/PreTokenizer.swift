@@ -6,9 +6,11 @@ internal import TensorModel
 /// Pleat recognizes a pre-tokenizer by its definition. llama.cpp's converter instead encodes a
 /// sample text and looks up the hash of its ids. That finds only vocabularies that are listed, and
 /// gives no reason for a failure.
-struct PreTokenizer: Equatable {
+package struct PreTokenizer: Equatable {
   /// A step, which splits the parts that the previous step made.
-  enum Step: Hashable {
+  package enum Step: Hashable {
+    /// A space comes before the text unless it begins with one.
+    case prefixSpace
     /// Each match of a pattern becomes a part, and so does the text between matches.
     case split(String)
     /// Each match of a pattern becomes a part; the text between matches is dropped.
@@ -18,20 +20,20 @@ struct PreTokenizer: Equatable {
   }
 
   /// The pattern of GPT-2, by which `ByteLevel` splits unless the file says otherwise.
-  static let gpt2Pattern =
+  package static let gpt2Pattern =
     #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
 
   /// What `Punctuation` takes as such: all of ASCII and of Unicode.
-  static let punctuationPattern = #"[\p{P}!-/:-@\[-`{-~]"#
+  package static let punctuationPattern = #"[\p{P}!-/:-@\[-`{-~]"#
   /// Three digits, which are also the letters that stand for their bytes.
-  static let threeDigits = "[0-9][0-9][0-9]"
+  package static let threeDigits = "[0-9][0-9][0-9]"
   /// Runs of digits among the letters that stand for bytes, for messages.
-  static let letterDigits = #"\p{N}+ after ByteLevel"#
+  package static let letterDigits = #"\p{N}+ after ByteLevel"#
 
   /// The steps, except the one that turns bytes into letters.
-  private(set) var steps: [Step] = []
+  package private(set) var steps: [Step] = []
   /// Whether a step turns bytes into letters.
-  private(set) var isByteLevel = false
+  package private(set) var isByteLevel = false
 
   /// Reads the steps of a `pre_tokenizer`.
   init(_ value: JSONValue) { append(value) }
@@ -68,7 +70,7 @@ struct PreTokenizer: Equatable {
     case "Punctuation": steps.append(Self.punctuation(value))
     case "ByteLevel":
       if value["add_prefix_space"]?.bool ?? true {
-        steps.append(.other("ByteLevel with add_prefix_space"))
+        steps.append(.prefixSpace)
       }
       if value["use_regex"]?.bool ?? true { steps.append(.split(Self.gpt2Pattern)) }
       isByteLevel = true
@@ -111,6 +113,7 @@ struct PreTokenizer: Equatable {
     guard isByteLevel || !steps.isEmpty else { return "none" }
     var words = steps.map { step in
       switch step {
+      case .prefixSpace: "ByteLevel with add_prefix_space"
       case .split(let pattern): "Split by \(pattern)"
       case .keep(let pattern): "Split Removed, inverted, by \(pattern)"
       case .other(let text): text

@@ -1,9 +1,10 @@
 /// Pre-tokenizers of a few models.
 extension KnownPreTokenizer {
-  private static let contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+  /// The endings of English words.
+  package static let contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
   private static let spaces = #"|\s*[\r\n]+|\s+(?!\S)|\s+"#
-  // Qwen 2 without the endings of English words.
-  private static let plainWords =
+  /// Qwen 2 without the endings of English words.
+  package static let plainWords =
     #"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"# + spaces
   private static let ideographs = "[一-龥぀-ゟ゠-ヿ]+"
 

@@ -1,18 +1,21 @@
 /// A list of many short texts in contiguous memory.
-struct TextList {
+package struct TextList: Sendable {
   private var bytes: [UInt8] = []
   private var ends: [Int] = []
 
+  /// Creates an empty list.
+  package init() {}
+
   /// The number of texts.
-  var count: Int { ends.count }
+  package var count: Int { ends.count }
 
   /// The text at an index.
-  subscript(index: Int) -> ArraySlice<UInt8> {
+  package subscript(index: Int) -> ArraySlice<UInt8> {
     bytes[(index == 0 ? 0 : ends[index - 1])..<ends[index]]
   }
 
   /// Appends a text.
-  mutating func append(_ text: some Collection<UInt8>) {
+  package mutating func append(_ text: some Collection<UInt8>) {
     bytes.append(contentsOf: text)
     ends.append(bytes.count)
   }
@@ -21,25 +24,28 @@ struct TextList {
 /// A list of different texts that are found by their bytes.
 ///
 /// Strings cannot be keys: `==` equates the composed and the decomposed form of é.
-struct TextIndex {
+package struct TextIndex: Sendable {
   private var texts = TextList()
   private var slots = [Int32](repeating: -1, count: 1024)  // the index of a text, or -1
 
+  /// Creates an empty list.
+  package init() {}
+
   /// The number of texts.
-  var count: Int { texts.count }
+  package var count: Int { texts.count }
 
   /// The text at an index, in the order of insertion.
-  subscript(index: Int) -> ArraySlice<UInt8> { texts[index] }
+  package subscript(index: Int) -> ArraySlice<UInt8> { texts[index] }
 
   /// The index of a text; nil if it is not in the list.
-  func index(of text: ArraySlice<UInt8>) -> Int? {
+  package func index(of text: ArraySlice<UInt8>) -> Int? {
     let index = slots[slot(of: text)]
     return index < 0 ? nil : Int(index)
   }
 
   /// Adds a text unless it is in the list; returns whether it was added, and its index.
   @discardableResult
-  mutating func insert(_ text: ArraySlice<UInt8>) -> (inserted: Bool, index: Int) {
+  package mutating func insert(_ text: ArraySlice<UInt8>) -> (inserted: Bool, index: Int) {
     if texts.count * 2 >= slots.count { grow() }
     let slot = slot(of: text)
     guard slots[slot] < 0 else { return (false, Int(slots[slot])) }

@@ -1,0 +1,166 @@
+internal import Bytes
+internal import Formats
+internal import TensorModel
+
+/// Makes tokens of a word by merging: byte-level BPE, or BPE of scalars with byte fallback.
+struct MergeModel: Sendable {
+  private let isByteLevel: Bool
+  private let merges: MergeTable
+  /// The id of each byte: of the symbol for it if tokens are byte-level, otherwise of `<0xNN>`; or -1.
+  private var byteIDs = [Int32](repeating: -1, count: 256)
+  /// Whether bytes stand for scalars that are no token.
+  private let fallsBackToBytes: Bool
+  /// The ids of tokens of one scalar, unless tokens are byte-level.
+  private var scalarIDs: [UInt32: Int32] = [:]
+  private let unknownID: Int32?
+  /// Whether several unknown scalars in a row are one token.
+  private let fusesUnknown: Bool
+  /// The tokens that a word is looked up in before merges are applied; nil if it is not.
+  private let wholeWords: (texts: TextIndex, ids: [Int])?
+
+  /// Reads the model of a tokenizer.
+  ///
+  /// Throws `unsupported` for models that are not BPE, and `malformed`.
+  init(_ fast: FastTokenizer) throws(ModelError) {
+    try Self.check(fast)
+    isByteLevel = fast.isByteLevel
+    fallsBackToBytes = fast.model["byte_fallback"]?.bool ?? false
+    fusesUnknown = fast.model["fuse_unk"]?.bool ?? false
+    wholeWords = fast.ignoresMerges ? (fast.texts, fast.ids) : nil
+    if let text = fast.model["unk_token"]?.string {
+      guard let id = fast.id(of: text) else {
+        throw ModelError(
+          .malformed, "the token for unknown text is not in the vocabulary", file: fast.source,
+          tensor: "model.unk_token", found: "'\(text)'")
+      }
+      unknownID = Int32(clamping: id)
+    } else {
+      unknownID = nil
+    }
+    func id(_ text: ArraySlice<UInt8>) -> Int32? {
+      fast.texts.index(of: text).map { Int32(clamping: fast.ids[$0]) }
+    }
+    var merges = MergeTable(count: fast.merges.count / 2)
+    for rank in 0..<fast.merges.count / 2 {
+      let (left, right) = (fast.merges[2 * rank], fast.merges[2 * rank + 1])
+      guard let first = id(left), let second = id(right), let whole = id(left + right) else {
+        throw ModelError(
+          .malformed, "merge \(rank) has a part or a result that is not in the vocabulary",
+          file: fast.source, tensor: "model.merges")
+      }
+      merges.set(first, second, rank: rank, id: whole)
+    }
+    self.merges = merges
+    for byte in UInt8.min...UInt8.max {
+      let text = isByteLevel ? ByteLetters.text(of: [byte]) : Self.fallback(byte)
+      if let found = id(text[...]) { byteIDs[Int(byte)] = found }
+    }
+    guard !isByteLevel else { return }
+    for index in 0..<fast.texts.count {
+      let text = Array(fast.texts[index])
+      guard !text.isEmpty else { continue }
+      let (value, length) = text.scalar(at: 0)
+      if length == text.count { scalarIDs[value] = Int32(clamping: fast.ids[index]) }
+    }
+  }
+
+  private static func check(_ fast: FastTokenizer) throws(ModelError) {
+    func refuse(_ key: String, _ expected: String, _ found: String?) throws(ModelError) {
+      throw ModelError(
+        .unsupported, "Pleat does not tokenize with a model of this kind", file: fast.source,
+        tensor: key, expected: expected, found: found,
+        hint: "make the tokens with Hugging Face's tokenizers, and pass them as a file of tokens")
+    }
+    guard fast.algorithm == "BPE" else {
+      return try refuse("model.type", "BPE", fast.algorithm)
+    }
+    for key in ["continuing_subword_prefix", "end_of_word_suffix"] {
+      let text = fast.model[key]?.string ?? ""
+      guard text.isEmpty else { return try refuse("model.\(key)", "none", "'\(text)'") }
+    }
+    guard fast.model["dropout"]?.double ?? 0 == 0 else {
+      return try refuse("model.dropout", "none", "a number")
+    }
+  }
+
+  /// The text of the token for a byte, in vocabularies of SentencePiece.
+  static func fallback(_ byte: UInt8) -> [UInt8] {
+    let digits = Array("0123456789ABCDEF".utf8)
+    return Array("<0x".utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)], UInt8(ascii: ">")]
+  }
+
+  /// Appends the tokens of a word, which is valid UTF-8 or a part of it.
+  func append(
+    _ text: [UInt8], _ range: Range<Int>, to result: inout [Int32], _ merger: inout WordMerger
+  ) {
+    if let wholeWords {
+      let word =
+        isByteLevel ? ByteLetters.text(of: text[range])[...] : text[range]
+      if let index = wholeWords.texts.index(of: word) {
+        return result.append(Int32(clamping: wholeWords.ids[index]))
+      }
+    }
+    merger.begin()
+    if isByteLevel {
+      appendBytes(text, range, to: &merger)
+    } else {
+      appendScalars(text, range, to: &merger)
+    }
+    merger.finish(merges, into: &result)
+  }
+
+  private func appendBytes(_ text: [UInt8], _ range: Range<Int>, to merger: inout WordMerger) {
+    var unknown = UnknownRun(id: unknownID, fuses: fusesUnknown)
+    for index in range {
+      let id = byteIDs[Int(text[index])]
+      if id >= 0 {
+        unknown.end(&merger)
+        merger.append(id)
+      } else {
+        unknown.add(&merger)
+      }
+    }
+    unknown.end(&merger)
+  }
+
+  private func appendScalars(_ text: [UInt8], _ range: Range<Int>, to merger: inout WordMerger) {
+    var unknown = UnknownRun(id: unknownID, fuses: fusesUnknown)
+    var index = range.lowerBound
+    while index < range.upperBound {
+      let (value, length) = text.scalar(at: index)
+      let bytes = index..<index + length
+      index += length
+      if let id = scalarIDs[value] {
+        unknown.end(&merger)
+        merger.append(id)
+      } else if fallsBackToBytes, bytes.allSatisfy({ byteIDs[Int(text[$0])] >= 0 }) {
+        for byte in bytes { merger.append(byteIDs[Int(text[byte])]) }
+      } else {
+        unknown.add(&merger)
+      }
+    }
+    unknown.end(&merger)
+  }
+}
+
+/// Unknown scalars in a row, which may become one token.
+///
+/// As in Hugging Face's tokenizers, bytes in between neither end the run nor come after it, and
+/// without a token for unknown text these scalars are left out.
+private struct UnknownRun {
+  let id: Int32?
+  let fuses: Bool
+  private var isPending = false
+
+  init(id: Int32?, fuses: Bool) { (self.id, self.fuses) = (id, fuses) }
+
+  mutating func add(_ merger: inout WordMerger) {
+    if isPending, !fuses { end(&merger) }
+    isPending = true
+  }
+
+  mutating func end(_ merger: inout WordMerger) {
+    if isPending, let id { merger.append(id) }
+    isPending = false
+  }
+}

@@ -1,0 +1,89 @@
+internal import Bytes
+@_spi(_Unicode) internal import Swift
+internal import TensorModel
+
+/// Changes a text before added tokens of normalized text are found in it, and before it is split.
+struct TextNormalizer: Sendable {
+  private enum Step: Sendable {
+    /// A text that comes before every part that is not empty.
+    case prepend([UInt8])
+    /// A text for each occurrence of another one.
+    case replace([UInt8], by: [UInt8])
+    /// Unicode's normalization form C.
+    case compose
+  }
+
+  private var steps: [Step] = []
+
+  /// Whether texts stay as they are.
+  var isIdentity: Bool { steps.isEmpty }
+
+  /// Reads the `normalizer` of a tokenizer.
+  ///
+  /// Throws `unsupported` for steps that Pleat does not know.
+  init(_ value: JSONValue, file: String) throws(ModelError) { try append(value, file) }
+
+  private mutating func append(_ value: JSONValue, _ file: String) throws(ModelError) {
+    switch value["type"]?.string {
+    case nil: break
+    case "Sequence":
+      for part in value["normalizers"]?.array ?? [] { try append(part, file) }
+    case "NFC": steps.append(.compose)
+    case "Prepend": steps.append(.prepend(Array((value["prepend"]?.string ?? "").utf8)))
+    case "Replace":
+      guard let pattern = value["pattern"]?["String"]?.string, !pattern.isEmpty else {
+        throw Self.unknown("Replace of a pattern", file)
+      }
+      let content = value["content"]?.string ?? ""
+      steps.append(.replace(Array(pattern.utf8), by: Array(content.utf8)))
+    case let type?: throw Self.unknown(type, file)
+    }
+  }
+
+  private static func unknown(_ found: String, _ file: String) -> ModelError {
+    ModelError(
+      .unsupported, "Pleat does not normalize text as this tokenizer does", file: file,
+      tensor: "normalizer", expected: "NFC, Prepend, Replace of a text", found: found,
+      hint: "make the tokens with Hugging Face's tokenizers, and pass them as a file of tokens")
+  }
+
+  /// The normalized form of valid UTF-8.
+  func normalized(_ text: [UInt8]) -> [UInt8] {
+    var text = text
+    for step in steps {
+      switch step {
+      case .prepend(let start): if !text.isEmpty { text = start + text }
+      case .replace(let old, let new): text = Self.replaced(text, old, new)
+      case .compose: text = Self.composed(text)
+      }
+    }
+    return text
+  }
+
+  private static func replaced(_ text: [UInt8], _ old: [UInt8], _ new: [UInt8]) -> [UInt8] {
+    var result: [UInt8] = []
+    result.reserveCapacity(text.count + text.count / 2)
+    var index = 0
+    while index < text.count {
+      if text[index] == old[0], text[index...].starts(with: old) {
+        result += new
+        index += old.count
+      } else {
+        result.append(text[index])
+        index += 1
+      }
+    }
+    return result
+  }
+
+  /// Scalars below U+0300, whose first byte is below 0xCC, are composed and stay as they are.
+  private static func composed(_ text: [UInt8]) -> [UInt8] {
+    guard text.contains(where: { $0 >= 0xCC }) else { return text }
+    var result: [UInt8] = []
+    result.reserveCapacity(text.count)
+    for scalar in String(decoding: text, as: UTF8.self)._nfc {
+      result.append(contentsOf: UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter)
+    }
+    return result
+  }
+}
