@@ -84,7 +84,7 @@ package struct CompanionReader {
   }
 
   /// The error with the path of a file instead of its name.
-  func located(_ error: ModelError) -> ModelError {
+  package func located(_ error: ModelError) -> ModelError {
     guard let name = error.file, names.contains(name) else { return error }
     var error = error
     error.file = path(name)

@@ -21,6 +21,9 @@ struct ScalarClass: OptionSet {
   /// `\p{S}`.
   static let symbol = ScalarClass(rawValue: 256)
 
+  /// What the step `Punctuation` of Hugging Face's tokenizers splits: ASCII, and Unicode 8.
+  static let splitPunctuation = ScalarClass(rawValue: 512)
+
   /// The version of Unicode whose classes Hugging Face's tokenizers has.
   ///
   /// Scalars that later versions assigned have no class.
@@ -46,9 +49,21 @@ struct ScalarClass: OptionSet {
     case .mathSymbol, .currencySymbol, .modifierSymbol, .otherSymbol: classes = .symbol
     default: break
     }
+    if Self.isSplit(scalar, age.major, classes) { classes.insert(.splitPunctuation) }
     if properties.isWhitespace { classes.insert(.space) }
     if scalar == "\r" || scalar == "\n" { classes.insert(.newline) }
     self = classes
+  }
+
+  private static func isSplit(
+    _ scalar: Unicode.Scalar, _ age: Int, _ classes: ScalarClass
+  ) -> Bool {
+    switch scalar.value {
+    case 0x21...0x2F, 0x3A...0x40, 0x5B...0x60, 0x7B...0x7E: true
+    // These two were punctuation then.
+    case 0x166D, 0x111C9: true
+    default: age <= 8 && classes.contains(.punctuation)
+    }
   }
 
   init(rawValue: UInt16) { self.rawValue = rawValue }

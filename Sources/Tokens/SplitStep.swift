@@ -55,6 +55,8 @@ extension SplitStep {
   private static let runs: [String: (ScalarClass, Int)] = [
     #"\p{N}"#: (.number, 1), #"\p{N}+"#: (.number, .max), #"\p{N}{1,3}"#: (.number, 3),
     "[\r\n]": (.newline, 1), #"[\r\n]"#: (.newline, 1),
+    PreTokenizer.punctuationPattern: (.splitPunctuation, 1),
+    PreTokenizer.punctuationPattern + "+": (.splitPunctuation, .max),
   ]
 
   private static func matching(
@@ -63,8 +65,24 @@ extension SplitStep {
     // These patterns leave no gaps.
     if let scanner = WordScanner.scanner(for: pattern) { return .words(scanner) }
     if keepsGaps, let (kind, count) = runs[pattern] { return .runs(kind, count: count) }
-    guard (try? Regex(pattern)) != nil else { throw unknown("the pattern \(pattern)", file) }
+    guard regex(pattern) != nil else { throw unknown("the pattern \(pattern)", file) }
     return .pattern(pattern, keepsGaps: keepsGaps)
+  }
+
+  /// What means something else in Swift than in Oniguruma, or nothing.
+  private static let otherMeaning = [#"\b"#, #"\B"#, #"\w"#, #"\W"#, #"\h"#, #"\X"#, #"\R"#, "(?<"]
+
+  /// Compiles a pattern, which then matches as in Oniguruma; nil if it cannot be known to.
+  fileprivate static func regex(_ pattern: String) -> Regex<AnyRegexOutput>? {
+    var text = pattern
+    if pattern == KnownPreTokenizer.digitGroups {
+      // After a digit, a word ends where no scalar of a word follows.
+      text.replace(#"\b"#, with: #"(?![\p{Alphabetic}\p{M}\p{Nd}\p{Pc}])"#)
+    }
+    guard !otherMeaning.contains(where: text.contains) else { return nil }
+    // Swift's `\d` is any scalar with a numeric value.
+    return try? Regex(text.replacing(#"\d"#, with: #"\p{Nd}"#))
+      .matchingSemantics(.unicodeScalar)
   }
 
   /// The steps of a tokenizer that marks spaces with ▁.
@@ -120,7 +138,7 @@ struct TextSplitter: Sendable {
   ) {
     var patterns: [Regex<AnyRegexOutput>?] = []
     for case .pattern(let pattern, _) in steps {
-      patterns.append(try? Regex(pattern).matchingSemantics(.unicodeScalar))
+      patterns.append(SplitStep.regex(pattern))
     }
     apply(0, text, range, isFirst, patterns[...], body)
   }

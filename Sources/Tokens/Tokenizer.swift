@@ -1,5 +1,6 @@
 internal import Bytes
 internal import Formats
+internal import SystemPackage
 package import TensorModel
 package import Weights
 
@@ -49,6 +50,28 @@ package struct Tokenizer: Sendable {
           : TokenizerDefinition(model.companionReader))
     } catch {
       throw error.located(file: model.path)
+    }
+  }
+
+  /// Opens the tokenizer of a model, or of a folder with the files of a tokenizer and no weights.
+  ///
+  /// Throws what `init(of:)` and opening a model throw.
+  package static func open(_ path: String) throws(ModelError) -> Tokenizer {
+    let folder = FilePath(path)
+    let files = FileSystem.kind(of: folder) == .folder ? CompanionFiles(in: folder).files : []
+    guard files.contains(where: { TokenizerFileKind($0.name) == .vocabulary }) else {
+      return try Tokenizer(of: try Model.open(path))
+    }
+    let companions = CompanionReader(
+      names: files.map(\.name), path: { folder.appending($0).string },
+      read: { (name) throws(ModelError) in
+        guard let file = files.first(where: { $0.name == name }) else { return nil }
+        return try InputFile.contents(of: file.path)
+      })
+    do throws(ModelError) {
+      return try Tokenizer(TokenizerDefinition(companions))
+    } catch {
+      throw companions.located(error).located(file: path)
     }
   }
 

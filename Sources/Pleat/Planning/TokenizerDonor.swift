@@ -103,19 +103,3 @@ public struct TokenizerDonor: Sendable {
       read: { name in files.first { $0.name == name }?.bytes })
   }
 }
-
-extension InputFile {
-  /// All bytes of a file that is read at once, as those beside the weights are.
-  ///
-  /// Throws `io`, and `limit` if it is larger than a header may be.
-  static func contents(of path: FilePath) throws(ModelError) -> [UInt8] {
-    let file = try InputFile(path)
-    let limit = ReadLimits().headerByteCount
-    guard file.byteCount <= limit else {
-      throw ModelError(
-        .limit, "the file is too large", file: path.string, expected: "at most \(limit) bytes",
-        found: "\(file.byteCount)")
-    }
-    return try file.bytes(at: 0, count: file.byteCount)
-  }
-}

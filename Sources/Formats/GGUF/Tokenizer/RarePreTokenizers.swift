@@ -8,6 +8,9 @@ extension KnownPreTokenizer {
     #"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"# + spaces
   private static let ideographs = "[一-龥぀-ゟ゠-ヿ]+"
 
+  /// Groups of three digits from the right, of numbers that no letter follows.
+  package static let digitGroups = #"\d{1,3}(?=(?:\d{3})*\b)"#
+
   // Words with the punctuation of several languages, of BLOOM and Viking.
   private static func bloom(_ more: [String]) -> [[String]] {
     // One set of characters within another adds its characters.
@@ -67,7 +70,7 @@ extension KnownPreTokenizer {
     KnownPreTokenizer(
       names: ["tiny_aya", "cohere2moe"],
       definitions: cases(contractions + "?", #"\p{N}{1,3}"#).map {
-        [#"\d{1,3}(?=(?:\d{3})*\b)"#] + $0
+        [digitGroups] + $0
       },
       difference: caselessDifference + "; it does not split what precedes a number from its first "
         + "digits, and it also groups digits that letters follow"),
