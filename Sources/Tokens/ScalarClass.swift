@@ -24,6 +24,10 @@ struct ScalarClass: OptionSet {
   /// What the step `Punctuation` of Hugging Face's tokenizers splits: ASCII, and Unicode 8.
   static let splitPunctuation = ScalarClass(rawValue: 512)
 
+  /// Scalars that the normalization of Hugging Face's tokenizers does not know, as it has Unicode 9.
+  static let unnormalized = ScalarClass(rawValue: 1024)
+  private static let normalizerVersion = 9
+
   /// The version of Unicode whose classes Hugging Face's tokenizers has.
   ///
   /// Scalars that later versions assigned have no class.
@@ -33,7 +37,7 @@ struct ScalarClass: OptionSet {
   init(of scalar: Unicode.Scalar) {
     let properties = scalar.properties
     guard let age = properties.age, age.major <= Self.version else {
-      self = []
+      self = .unnormalized
       return
     }
     var classes: ScalarClass = []
@@ -50,6 +54,7 @@ struct ScalarClass: OptionSet {
     default: break
     }
     if Self.isSplit(scalar, age.major, classes) { classes.insert(.splitPunctuation) }
+    if age.major > Self.normalizerVersion { classes.insert(.unnormalized) }
     if properties.isWhitespace { classes.insert(.space) }
     if scalar == "\r" || scalar == "\n" { classes.insert(.newline) }
     self = classes
@@ -86,7 +91,7 @@ struct ScalarClasses: Sendable {
   @inline(__always)
   subscript(_ value: UInt32) -> ScalarClass {
     if value < 0x20000 { return ScalarClass(rawValue: table[Int(value)]) }
-    return Unicode.Scalar(value).map(ScalarClass.init(of:)) ?? []
+    return Unicode.Scalar(value).map(ScalarClass.init(of:)) ?? .unnormalized
   }
 }
 

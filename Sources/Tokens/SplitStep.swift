@@ -80,8 +80,11 @@ extension SplitStep {
       text.replace(#"\b"#, with: #"(?![\p{Alphabetic}\p{M}\p{Nd}\p{Pc}])"#)
     }
     guard !otherMeaning.contains(where: text.contains) else { return nil }
-    // Swift's `\d` is any scalar with a numeric value.
-    return try? Regex(text.replacing(#"\d"#, with: #"\p{Nd}"#))
+    // In Swift, `\d` is any scalar with a numeric value, and `\p{Han}` also what Han texts share with
+    // others.
+    text.replace(#"\d"#, with: #"\p{Nd}"#)
+    text.replace(#"\p{Han}"#, with: #"\p{Script=Han}"#)
+    return try? Regex(text)
       .matchingSemantics(.unicodeScalar)
   }
 

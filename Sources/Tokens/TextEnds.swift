@@ -9,17 +9,23 @@ struct TextEnds: Sendable, Hashable {
 
   /// Finds them as transformers does.
   ///
-  /// The post-processor of the tokenizer states them, unless tokenizer_config.json states
-  /// `add_bos_token` or `add_eos_token`. Then both follow from these, of which a missing one is
-  /// false. Throws `unsupported` for post-processors that Pleat does not know, and `malformed`.
+  /// The post-processor states them. Files that have none state `add_bos_token` and `add_eos_token`
+  /// instead, but beside tokenizer.json these do not count. Throws `unsupported` for post-processors
+  /// that Pleat does not know, and `malformed`.
   init(_ definition: TokenizerDefinition) throws(ModelError) {
-    let (fast, configuration) = (definition.fast, definition.configuration)
-    let stated = ["bos", "eos"].map { configuration["add_\($0)_token"] }
-    if stated[0] == nil, stated[1] == nil {
-      try append(fast.parts["post_processor"] ?? .null, fast.source)
+    let fast = definition.fast
+    let processor = fast.parts["post_processor"] ?? .null
+    if processor != .null || fast.source == FastTokenizer.file {
+      try append(processor, fast.source)
+      return
     }
-    if stated[0]?.bool == true, let id = definition.id(of: "bos") { before = [Int32(clamping: id)] }
-    if stated[1]?.bool == true, let id = definition.id(of: "eos") { after = [Int32(clamping: id)] }
+    func id(_ kind: String) -> [Int32] {
+      guard definition.configuration["add_\(kind)_token"]?.bool == true,
+        let id = definition.id(of: kind)
+      else { return [] }
+      return [Int32(clamping: id)]
+    }
+    (before, after) = (id("bos"), id("eos"))
   }
 
   private mutating func append(_ value: JSONValue, _ file: String) throws(ModelError) {

@@ -77,13 +77,30 @@ struct TextNormalizer: Sendable {
   }
 
   /// Scalars below U+0300, whose first byte is below 0xCC, are composed and stay as they are.
+  ///
+  /// So do scalars that the normalization does not know, and nothing is composed across them.
   private static func composed(_ text: [UInt8]) -> [UInt8] {
     guard text.contains(where: { $0 >= 0xCC }) else { return text }
+    let classes = ScalarClasses.shared
     var result: [UInt8] = []
     result.reserveCapacity(text.count)
-    for scalar in String(decoding: text, as: UTF8.self)._nfc {
+    var known = ""
+    for scalar in String(decoding: text, as: UTF8.self).unicodeScalars {
+      if classes[scalar.value].contains(.unnormalized) {
+        compose(known, into: &result)
+        known.removeAll(keepingCapacity: true)
+        result.append(contentsOf: String(scalar).utf8)
+      } else {
+        known.unicodeScalars.append(scalar)
+      }
+    }
+    compose(known, into: &result)
+    return result
+  }
+
+  private static func compose(_ text: String, into result: inout [UInt8]) {
+    for scalar in text._nfc {
       result.append(contentsOf: UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter)
     }
-    return result
   }
 }

@@ -5,7 +5,8 @@ package import TensorModel
 ///
 /// The vocabulary and the merges may have a million entries. They are read without a JSON tree.
 package struct FastTokenizer: Sendable {
-  static let file = "tokenizer.json"
+  /// The name of the file.
+  package static let file = "tokenizer.json"
   /// The name of the file that the vocabulary was read from, for messages.
   package private(set) var source = Self.file
 
