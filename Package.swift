@@ -111,6 +111,7 @@ let package = Package(
     tests(of: "Architectures", ["TensorModel", "Bytes", "Architectures", "Formats"]),
     tests(of: "Quantization", ["TensorModel", "Kernels", "Quantization", "LawSupport"]),
     tests(of: "Weights", ["TensorModel", "Kernels", "Formats", "Weights", "LawSupport"]),
+    tests(of: "Tokens", ["TensorModel", "Formats", "Tokens", system]),
     tests(of: "Adapters", ["TensorModel", "Bytes", "Kernels", "Architectures", "Adapters"]),
     tests(
       of: "Pleat",

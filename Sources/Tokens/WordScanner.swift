@@ -4,7 +4,7 @@ internal import Formats
 ///
 /// These patterns match at every scalar, so words follow each other without gaps. A pattern is known
 /// by its text. The alternatives are tried in the order of the pattern.
-struct WordScanner: Sendable {
+package struct WordScanner: Sendable {
   /// What a word is.
   enum Form: Sendable, Hashable {
     /// GPT-2: letters, or numbers, after a space.
@@ -89,12 +89,12 @@ struct WordScanner: Sendable {
   }
 
   /// The scanner for a pattern; nil if it is not known.
-  static func scanner(for pattern: String) -> WordScanner? {
+  package static func scanner(for pattern: String) -> WordScanner? {
     known.first { $0.patterns.contains { $0.count == 1 && $0[0] == pattern } }?.scanner
   }
 
   /// Where the word ends that begins at an index of valid UTF-8; nothing from `limit` on counts.
-  func end(of text: [UInt8], from start: Int, limit: Int) -> Int {
+  package func end(of text: [UInt8], from start: Int, limit: Int) -> Int {
     let byte = text[start]
     if byte == UInt8(ascii: "'"), endings == .lowercase || endings == .anyCase,
       let end = ending(of: text, at: start, limit)
