@@ -94,8 +94,8 @@ let package = Package(
     .target(
       name: "FuzzSupport",
       dependencies: [
-        "TensorModel", "Bytes", "Architectures", "Formats", "Adapters", "Weights", "Pleat",
-        "TestSupport", system,
+        "TensorModel", "Bytes", "Architectures", "Formats", "Adapters", "Weights", "Tokens",
+        "Pleat", "TestSupport", system,
       ], path: "Tests/FuzzSupport", swiftSettings: strict),
     tests(of: "TensorModel", ["TensorModel"]),
     tests(of: "Kernels", ["Kernels"]),

@@ -1,5 +1,5 @@
 internal import Bytes
-internal import Formats
+package import Formats
 internal import SystemPackage
 package import TensorModel
 package import Weights
@@ -68,10 +68,17 @@ package struct Tokenizer: Sendable {
         guard let file = files.first(where: { $0.name == name }) else { return nil }
         return try InputFile.contents(of: file.path)
       })
-    do throws(ModelError) {
-      return try Tokenizer(TokenizerDefinition(companions))
-    } catch {
-      throw companions.located(error).located(file: path)
+    do throws(ModelError) { return try Tokenizer(companions) } catch {
+      throw error.located(file: path)
+    }
+  }
+
+  /// Reads the files of a tokenizer.
+  ///
+  /// Throws what `init(of:)` throws.
+  package init(_ companions: CompanionReader) throws(ModelError) {
+    do throws(ModelError) { self = try Tokenizer(TokenizerDefinition(companions)) } catch {
+      throw companions.located(error)
     }
   }
 
@@ -95,6 +102,12 @@ package struct Tokenizer: Sendable {
     texts = try TokenTexts(fast)
     vocabularySize = texts.count
     let count = texts.count
+    guard (ends.before + ends.after).allSatisfy({ $0 < count }) else {
+      throw ModelError(
+        .malformed, "a token that is added to texts is not in the vocabulary", file: fast.source,
+        tensor: "post_processor", expected: "ids below \(count)",
+        found: (ends.before + ends.after).max().map { "\($0)" })
+    }
     func id(_ kind: String) -> Int32? {
       definition.id(of: kind).flatMap { (0..<count).contains($0) ? Int32($0) : nil }
     }

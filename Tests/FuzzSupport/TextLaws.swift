@@ -4,6 +4,7 @@ internal import Formats
 internal import Pleat
 internal import TensorModel
 internal import TestSupport
+internal import Tokens
 
 /// The laws of readers that take bytes and not paths.
 enum TextLaws {
@@ -37,6 +38,7 @@ enum TextLaws {
 
   private static func tokenizer(_ files: [String: [UInt8]]) throws(ModelError) -> String? {
     let count = 300
+    if let law = applied(files) { return law }
     func read() throws(ModelError) -> GGUFTokenizer {
       try GGUFTokenizer(
         CompanionReader(names: files.keys.sorted(), read: { files[$0] }), config: [:],
@@ -48,6 +50,20 @@ enum TextLaws {
     }
     guard case .array(let tokens)? = first.metadata["tokenizer.ggml.tokens"], tokens.count == count
     else { return "the number of tokens differs from the number of rows" }
+    return nil
+  }
+
+  /// Describes the law that a tokenizer breaks when it is applied.
+  private static func applied(_ files: [String: [UInt8]]) -> String? {
+    let companions = CompanionReader(names: files.keys.sorted(), read: { files[$0] })
+    guard let tokenizer = try? Tokenizer(companions) else { return nil }
+    let text = "<s>the tool\u{E9}'s 1234\n\n  <tool> \u{1F44D}\u{301} th"
+    let ids = tokenizer.encode(text)
+    guard ids == tokenizer.encode(text) else { return "a text has other tokens the second time" }
+    guard ids.allSatisfy({ (0..<Int32(tokenizer.vocabularySize)).contains($0) }) else {
+      return "a token of a text is not in the vocabulary"
+    }
+    _ = tokenizer.bytes(of: ids)
     return nil
   }
 

@@ -114,4 +114,23 @@ import Tokens
     #expect(error("c.npy")?.kind == .malformed)
     #expect(error("missing.bin")?.kind == .io)
   }
+
+  @Test("a damaged file gives an error or other ids", arguments: ["a.npy", "a.jsonl", "a.bin"])
+  func flips(name: String) throws {
+    let ids: [Int32] = [1, 2, 299]
+    let bytes =
+      name == "a.jsonl"
+      ? Array("[1, 2]\n{\"tokens\": [299]}\n".utf8)
+      : TokenFile.bytes(of: ids, for: FilePath(name), vocabularySize: 300)
+    let file = try DamagedFile(bytes, as: name, in: scratch)
+    func check() {
+      guard let lists = try? read(name, 300) else { return }
+      #expect(lists.joined().allSatisfy { (0..<300).contains($0) })
+    }
+    for mask: UInt8 in [1, 0x10, 0x80] {
+      try file.forEachFlip(of: mask, in: bytes.indices) { _ in check() }
+    }
+    try file.forEachTruncation { _ in check() }
+    #expect(try Array(read(name, 300).joined()) == ids)
+  }
 }
