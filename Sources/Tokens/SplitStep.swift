@@ -16,6 +16,8 @@ enum SplitStep: Sendable {
   case pattern(String, keepsGaps: Bool)
   /// ▁ for each space, and before the text as `scheme` says; then perhaps parts that begin with ▁.
   case metaspace(MetaspaceScheme, splits: Bool)
+  /// Parts between white space.
+  case unspaced
   /// Parts that end with a text.
   case after([UInt8])
 
@@ -98,6 +100,7 @@ extension SplitStep {
       var steps: [SplitStep] = []
       for part in value["pretokenizers"]?.array ?? [] { steps += try pieceSteps(part, file) }
       return steps
+    case "WhitespaceSplit": return [.unspaced]
     case "Metaspace" where value["replacement"]?.string == "▁":
       // Old files state whether ▁ is added, newer ones where it is added.
       let adds = value["add_prefix_space"]?.bool ?? true
@@ -190,8 +193,22 @@ struct TextSplitter: Sendable {
       Self.parts(marked, before: Self.mark) { part in
         apply(index + 1, marked, part, isFirst && part.lowerBound == 0, patterns, body)
       }
+    case .unspaced: unspaced(text, range, next)
     case .after(let separator): Self.parts(text, range, after: separator, next)
     }
+  }
+
+  private func unspaced(_ text: [UInt8], _ range: Range<Int>, _ next: (Range<Int>) -> Void) {
+    var (start, index) = (range.lowerBound, range.lowerBound)
+    while index < range.upperBound {
+      let (value, length) = text.scalar(at: index)
+      if classes[value].contains(.space) {
+        next(start..<index)
+        start = index + length
+      }
+      index += length
+    }
+    next(start..<range.upperBound)
   }
 
   private func runs(

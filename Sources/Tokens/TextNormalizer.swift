@@ -1,4 +1,5 @@
 internal import Bytes
+internal import Formats
 @_spi(_Unicode) internal import Swift
 internal import TensorModel
 
@@ -11,6 +12,10 @@ struct TextNormalizer: Sendable {
     case replace([UInt8], by: [UInt8])
     /// Unicode's normalization form C.
     case compose
+    /// The table of a SentencePiece model.
+    case map(CharacterMap)
+    /// A text for each run of two or more spaces.
+    case joinSpaces([UInt8])
   }
 
   private var steps: [Step] = []
@@ -31,11 +36,22 @@ struct TextNormalizer: Sendable {
     case "NFC": steps.append(.compose)
     case "Prepend": steps.append(.prepend(Array((value["prepend"]?.string ?? "").utf8)))
     case "Replace":
+      let content = value["content"]?.string ?? ""
+      if value["pattern"]?["Regex"]?.string == " {2,}" {
+        steps.append(.joinSpaces(Array(content.utf8)))
+        return
+      }
       guard let pattern = value["pattern"]?["String"]?.string, !pattern.isEmpty else {
         throw Self.unknown("Replace of a pattern", file)
       }
-      let content = value["content"]?.string ?? ""
       steps.append(.replace(Array(pattern.utf8), by: Array(content.utf8)))
+    case "Precompiled":
+      guard let map = CharacterMap(base64: value["precompiled_charsmap"]?.string ?? "") else {
+        throw ModelError(
+          .malformed, "the table of characters is damaged", file: file,
+          tensor: "normalizer.precompiled_charsmap")
+      }
+      steps.append(.map(map))
     case let type?: throw Self.unknown(type, file)
     }
   }
@@ -43,7 +59,7 @@ struct TextNormalizer: Sendable {
   private static func unknown(_ found: String, _ file: String) -> ModelError {
     ModelError(
       .unsupported, "Pleat does not normalize text as this tokenizer does", file: file,
-      tensor: "normalizer", expected: "NFC, Prepend, Replace of a text", found: found,
+      tensor: "normalizer", expected: "NFC, Prepend, Replace of a text, Precompiled", found: found,
       hint: "make the tokens with Hugging Face's tokenizers, and pass them as a file of tokens")
   }
 
@@ -55,6 +71,8 @@ struct TextNormalizer: Sendable {
       case .prepend(let start): if !text.isEmpty { text = start + text }
       case .replace(let old, let new): text = Self.replaced(text, old, new)
       case .compose: text = Self.composed(text)
+      case .map(let map): text = Self.mapped(text, map)
+      case .joinSpaces(let new): text = Self.joined(text, new)
       }
     }
     return text
@@ -72,6 +90,41 @@ struct TextNormalizer: Sendable {
         result.append(text[index])
         index += 1
       }
+    }
+    return result
+  }
+
+  /// Looks up graphemes of fewer than six bytes, and scalars, as Hugging Face's tokenizers do.
+  private static func mapped(_ text: [UInt8], _ map: CharacterMap) -> [UInt8] {
+    var result: [UInt8] = []
+    result.reserveCapacity(text.count)
+    for character in String(decoding: text, as: UTF8.self) {
+      let bytes = Array(character.utf8)
+      if bytes.count < graphemeLimit, let new = map.replacement(ofPrefixOf: bytes[...]) {
+        result += new
+        continue
+      }
+      var index = 0
+      while index < bytes.count {
+        let end = index + bytes.scalar(at: index).length
+        result += map.replacement(ofPrefixOf: bytes[index..<end]) ?? Array(bytes[index..<end])
+        index = end
+      }
+    }
+    return result
+  }
+
+  private static let graphemeLimit = 6
+
+  private static func joined(_ text: [UInt8], _ new: [UInt8]) -> [UInt8] {
+    var result: [UInt8] = []
+    var index = 0
+    while index < text.count {
+      let end = text[index...].firstIndex { $0 != UInt8(ascii: " ") } ?? text.count
+      if end - index >= 2 { result += new } else { result += text[index..<end] }
+      guard end < text.count else { break }
+      result.append(text[end])
+      index = end + 1
     }
     return result
   }

@@ -31,7 +31,7 @@ package struct Tokenizer: Sendable {
   package var usualEnd: [Int32] { ends.after }
 
   private let ends: TextEnds
-  private let model: MergeModel
+  private let model: WordModel
   private let normalizer: TextNormalizer
   private let splitter: TextSplitter
   private let added: AddedTokenFinder
@@ -85,7 +85,8 @@ package struct Tokenizer: Sendable {
   /// Creates a tokenizer from its definition.
   init(_ definition: TokenizerDefinition) throws(ModelError) {
     let fast = definition.fast
-    model = try MergeModel(fast)
+    model =
+      fast.algorithm == "Unigram" ? .unigram(try UnigramModel(fast)) : .merges(try MergeModel(fast))
     let normalizer = try TextNormalizer(
       fast.parts["normalizer"] ?? .null, file: fast.source)
     self.normalizer = normalizer
@@ -150,6 +151,12 @@ package struct Tokenizer: Sendable {
     return work.ids
   }
 
+  /// What makes tokens of a word.
+  private enum WordModel {
+    case merges(MergeModel)
+    case unigram(UnigramModel)
+  }
+
   /// What encoding a text needs.
   private struct Work {
     var ids: [Int32] = []
@@ -193,7 +200,10 @@ package struct Tokenizer: Sendable {
   ) {
     splitter.forEachPart(of: text, range, isFirst: isFirst) { text, word in
       work.cache.append(text, word, to: &work.ids) { ids in
-        model.append(text, word, to: &ids, &work.merger)
+        switch model {
+        case .merges(let model): model.append(text, word, to: &ids, &work.merger)
+        case .unigram(let model): model.append(text, word, to: &ids)
+        }
       }
     }
   }

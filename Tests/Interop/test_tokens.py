@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 
 import architecture_tokenizers
+import encoder_models
 import numpy as np
 import pytest
 import tokenizer_models
@@ -133,6 +134,23 @@ def test_ids_of_pieces_are_those_of_tokenizers(tmp_path, ids):
         tokenizer = Tokenizer.from_str(json.dumps(document | form))
         # These are found in normalized text.
         tokenizer.add_tokens([AddedToken("hello", normalized=True), AddedToken("▁▁▁")])
+        tokenizer.save(str(tmp_path / "tokenizer.json"))
+        expect_equal(ids(tmp_path, text), tokenizer, text)
+
+
+def test_ids_of_unigram_models_are_those_of_tokenizers(tmp_path, ids):
+    document = json.loads(encoder_models.write_unigram(tmp_path).to_str())
+    metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"}
+    spaced = [{"type": "WhitespaceSplit"}, metaspace]
+    whole = metaspace | {"prepend_scheme": "first", "split": False}
+    forms = [
+        {},
+        {"pre_tokenizer": {"type": "Sequence", "pretokenizers": spaced}},
+        {"normalizer": None, "pre_tokenizer": whole},
+    ]
+    text = long_text(9, ["<s>", "<mask>", " <mask> ", "ﬁ", "ｆｕｌｌ", "①", "각", "\u1e9b\u0323"])
+    for form in forms:
+        tokenizer = Tokenizer.from_str(json.dumps(document | form))
         tokenizer.save(str(tmp_path / "tokenizer.json"))
         expect_equal(ids(tmp_path, text), tokenizer, text)
 

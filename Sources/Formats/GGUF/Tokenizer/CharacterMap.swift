@@ -6,7 +6,7 @@ internal import TensorModel
 /// unit has the offset of its children in bits 10 to 30, doubled eight times if bit 9 is set; the
 /// label in bits 0 to 7; whether a text ends here in bit 8; or, with bit 31, the place of a
 /// replacement.
-struct CharacterMap {
+package struct CharacterMap: Sendable {
   /// The table, as a file has it.
   let bytes: [UInt8]
   private let unitCount: Int
@@ -23,7 +23,7 @@ struct CharacterMap {
   }
 
   /// Reads a table from text in base 64; nil for other text and for a table that llama.cpp refuses.
-  init?(base64 text: String) {
+  package init?(base64 text: String) {
     guard let bytes = Base64.decoded(text.utf8) else { return nil }
     self.init(bytes)
   }
@@ -38,8 +38,28 @@ struct CharacterMap {
       index ^= Self.offset(unit)
       found = unit >> 8 & 1 == 1 ? self.unit(index).map { Int($0 & 0x7FFF_FFFF) } : nil
     }
-    guard let found, found < bytes.count - 4 - 4 * unitCount else { return nil }
-    return Array(bytes[(4 + 4 * unitCount + found)...].prefix { $0 != 0 })
+    return found.flatMap(replacement)
+  }
+
+  /// What replaces a text that begins with an entry of the table, of several the shortest one.
+  ///
+  /// Nil if there is none. Hugging Face's tokenizers look up texts in this way.
+  package func replacement(ofPrefixOf text: ArraySlice<UInt8>) -> [UInt8]? {
+    guard var index = unit(0).map(Self.offset) else { return nil }
+    for byte in text {
+      guard byte != 0 else { return nil }
+      index ^= Int(byte)
+      guard let unit = unit(index), unit & (1 << 31 | 0xFF) == UInt32(byte) else { return nil }
+      index ^= Self.offset(unit)
+      guard unit >> 8 & 1 == 1 else { continue }
+      return self.unit(index).flatMap { replacement(at: Int($0 & 0x7FFF_FFFF)) }
+    }
+    return nil
+  }
+
+  private func replacement(at place: Int) -> [UInt8]? {
+    guard place < bytes.count - 4 - 4 * unitCount else { return nil }
+    return Array(bytes[(4 + 4 * unitCount + place)...].prefix { $0 != 0 })
   }
 
   private func unit(_ index: Int) -> UInt32? {

@@ -17,9 +17,9 @@ package struct FastTokenizer: Sendable {
   /// The id of each text.
   package private(set) var ids: [Int] = []
   /// The score of each text of a unigram model; empty for other algorithms.
-  package private(set) var scores: [Float] = []
+  package private(set) var scores: [Double] = []
   /// A text that a unigram model has twice; nil if there is none.
-  private(set) var repeatedText: String?
+  package private(set) var repeatedText: String?
   /// The left and right parts of the merges, alternating; the first merge comes first.
   package private(set) var merges = TextList()
   /// The other members of `model`.
@@ -163,7 +163,7 @@ package struct FastTokenizer: Sendable {
       else { throw Self.mistake("a token is not a pair of a text and a score", token: "\(id)") }
       if texts.insert(Array(text.utf8)[...]).inserted {
         ids.append(id)
-        scores.append(Float(score))
+        scores.append(score)
       } else {
         repeatedText = text
       }

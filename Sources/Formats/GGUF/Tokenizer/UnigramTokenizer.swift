@@ -34,16 +34,16 @@ struct UnigramTokenizer {
     (characterMap, unknownID) = (steps.characterMap, unknown)
     notes += steps.notes
     vocabulary = try fast.vocabulary(tokenCount: tokenCount, &notes) { text, index in
-      Vocabulary.Token(text: Array(text), score: fast.scores[index], kind: .normal)
+      Vocabulary.Token(text: Array(text), score: Float(fast.scores[index]), kind: .normal)
     }
     vocabulary.setKind(.unknown, of: unknown)
     for token in fast.addedTokens {
       // Special tokens keep the scores that the vocabulary has for them.
       guard token.id != unknown, let index = fast.texts.index(of: Array(token.text.utf8)[...])
       else { continue }
-      vocabulary.setScore(fast.scores[index], of: token.id)
+      vocabulary.setScore(Float(fast.scores[index]), of: token.id)
     }
-    vocabulary.setScore(fast.scores[unknown], of: unknown)
+    vocabulary.setScore(Float(fast.scores[unknown]), of: unknown)
   }
 
   /// Converts a SentencePiece model with the ids of XLM-RoBERTa.

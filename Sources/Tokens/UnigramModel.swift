@@ -1,0 +1,163 @@
+internal import Bytes
+internal import Formats
+internal import TensorModel
+
+/// Makes tokens of a word so that the sum of their scores is the largest (the Viterbi algorithm).
+struct UnigramModel: Sendable {
+  private let texts: TextIndex
+  private let ids: [Int]
+  private let scores: [Double]
+  private let prefixes: PrefixSearch
+  /// The index of the token for letters that are no token.
+  private let unknown: Int
+  private let unknownScore: Double
+  /// The tokens for bytes; nil without byte fallback, and unless all of them are there.
+  private let bytes: [Int32]?
+
+  /// What the score of an unknown letter is below the lowest score.
+  private static let penalty = 10.0
+
+  /// Reads the model of a tokenizer.
+  ///
+  /// Throws `unsupported` for a model without a token for unknown letters, and `malformed`.
+  init(_ fast: FastTokenizer) throws(ModelError) {
+    if let text = fast.repeatedText {
+      throw ModelError(
+        .malformed, "the vocabulary has a token twice", file: fast.source, tensor: "model",
+        found: "'\(text)'")
+    }
+    guard let unknown = fast.model["unk_id"]?.int, fast.scores.indices.contains(unknown),
+      let lowest = fast.scores.min()
+    else {
+      throw ModelError(
+        .unsupported, "no token stands for unknown letters", file: fast.source,
+        tensor: "model.unk_id")
+    }
+    (texts, ids, scores) = (fast.texts, fast.ids, fast.scores)
+    prefixes = PrefixSearch(fast.texts)
+    self.unknown = unknown
+    unknownScore = lowest - Self.penalty
+    if fast.model["byte_fallback"]?.bool == true {
+      let found = (UInt8.min...UInt8.max).compactMap { byte in
+        fast.texts.index(of: MergeModel.fallback(byte)[...]).map { Int32(clamping: fast.ids[$0]) }
+      }
+      guard found.count == 256 else {
+        throw ModelError(
+          .unsupported, "the vocabulary has no token for some bytes", file: fast.source,
+          tensor: "model.byte_fallback", expected: "256 tokens", found: "\(found.count)")
+      }
+      bytes = found
+    } else {
+      bytes = nil
+    }
+  }
+
+  /// The best tokens of the text up to a place.
+  private struct Best {
+    var score = 0.0
+    /// Where the last token begins; -1 if no tokens lead here.
+    var start = -1
+    var token = -1
+  }
+
+  /// Appends the tokens of a word, which is valid UTF-8.
+  ///
+  /// Unknown letters in a row are one token, or their bytes.
+  func append(_ text: [UInt8], _ range: Range<Int>, to result: inout [Int32]) {
+    let start = range.lowerBound
+    var best = [Best](repeating: Best(), count: range.count + 1)
+    func reach(_ end: Int, from place: Int, _ token: Int, _ score: Double) {
+      let sum = score + best[place - start].score
+      guard best[end - start].start < 0 || sum > best[end - start].score else { return }
+      best[end - start] = Best(score: sum, start: place, token: token)
+    }
+    var place = start
+    while place < range.upperBound {
+      let length = text.scalar(at: place).length
+      var hasLetter = false
+      prefixes.forEach(in: texts, of: text, place, range.upperBound) { token, end in
+        reach(end, from: place, token, scores[token])
+        if end - place == length { hasLetter = true }
+      }
+      if !hasLetter { reach(place + length, from: place, unknown, unknownScore) }
+      place += length
+    }
+    var parts: [(token: Int, range: Range<Int>)] = []
+    var end = range.upperBound
+    while end > start {
+      let last = best[end - start]
+      if last.token == unknown, let next = parts.last, next.token == unknown {
+        parts[parts.count - 1].range = last.start..<next.range.upperBound
+      } else {
+        parts.append((last.token, last.start..<end))
+      }
+      end = last.start
+    }
+    for part in parts.reversed() {
+      if part.token != unknown || texts.index(of: text[part.range]) != nil {
+        let token = texts.index(of: text[part.range]) ?? part.token
+        result.append(Int32(clamping: ids[token]))
+      } else if let bytes {
+        for index in part.range { result.append(bytes[Int(text[index])]) }
+      } else {
+        result.append(Int32(clamping: ids[unknown]))
+      }
+    }
+  }
+}
+
+/// Finds the texts of a list with which another text begins.
+///
+/// The texts are sorted, so that those with the same beginning are next to each other.
+private struct PrefixSearch: Sendable {
+  private let order: [Int32]
+  /// Where the texts begin that have a first byte, and where they end.
+  private let starts: [Int]
+
+  init(_ texts: TextIndex) {
+    let order = (0..<texts.count).filter { !texts[$0].isEmpty }.sorted {
+      texts[$0].lexicographicallyPrecedes(texts[$1])
+    }
+    var starts = [Int](repeating: 0, count: 257)
+    for index in order { starts[Int(texts[index].first ?? 0) + 1] += 1 }
+    for byte in 0..<256 { starts[byte + 1] += starts[byte] }
+    self.order = order.map(Int32.init)
+    self.starts = starts
+  }
+
+  /// Calls `body` for each text that another one begins with at a place, the shortest first.
+  ///
+  /// It gets the index of the text, and where it ends in the other one.
+  func forEach(
+    in texts: TextIndex, of text: [UInt8], _ start: Int, _ limit: Int,
+    _ body: (Int, Int) -> Void
+  ) {
+    let first = Int(text[start])
+    var (low, high, end) = (starts[first], starts[first + 1], start + 1)
+    while low < high {
+      if texts[Int(order[low])].count == end - start {
+        body(Int(order[low]), end)
+        low += 1
+      }
+      guard end < limit, low < high else { return }
+      let (depth, byte) = (end - start, text[end])
+      low = bound(low, high) {
+        texts[Int(order[$0])].dropFirst(depth).first.map { $0 >= byte } ?? false
+      }
+      high = bound(low, high) {
+        texts[Int(order[$0])].dropFirst(depth).first.map { $0 > byte } ?? false
+      }
+      end += 1
+    }
+  }
+
+  /// The first index for which a condition holds that holds for all later ones, too.
+  private func bound(_ low: Int, _ high: Int, _ holds: (Int) -> Bool) -> Int {
+    var (low, high) = (low, high)
+    while low < high {
+      let middle = (low + high) / 2
+      if holds(middle) { high = middle } else { low = middle + 1 }
+    }
+    return low
+  }
+}
