@@ -18,6 +18,10 @@ struct MergeModel: Sendable {
   /// The tokens that a word is looked up in before merges are applied; nil if it is not.
   private let wholeWords: (texts: TextIndex, ids: [Int])?
 
+  /// Whether no token has a ▁ after something else, so that no merge crosses the beginning of a word.
+  private(set) var splitsAtMarks = false
+  private static let mark = Array("▁".utf8)
+
   /// Reads the model of a tokenizer.
   ///
   /// Throws `unsupported` for models that are not BPE, and `malformed`.
@@ -40,6 +44,7 @@ struct MergeModel: Sendable {
     func id(_ text: ArraySlice<UInt8>) -> Int32? {
       fast.texts.index(of: text).map { Int32(clamping: fast.ids[$0]) }
     }
+    var crosses = false
     var merges = MergeTable(count: fast.merges.count / 2)
     for rank in 0..<fast.merges.count / 2 {
       let (left, right) = (fast.merges[2 * rank], fast.merges[2 * rank + 1])
@@ -49,6 +54,11 @@ struct MergeModel: Sendable {
           file: fast.source, tensor: "model.merges")
       }
       merges.set(first, second, rank: rank, id: whole)
+      if !crosses,
+        Self.wordEnd(Array(left + right), 0, left.count + right.count) < left.count + right.count
+      {
+        crosses = true
+      }
     }
     self.merges = merges
     for byte in UInt8.min...UInt8.max {
@@ -62,6 +72,7 @@ struct MergeModel: Sendable {
       let (value, length) = text.scalar(at: 0)
       if length == text.count { scalarIDs[value] = Int32(clamping: fast.ids[index]) }
     }
+    splitsAtMarks = !crosses && wholeWords == nil && id(Self.mark[...]) != nil
   }
 
   private static func check(_ fast: FastTokenizer) throws(ModelError) {
@@ -81,6 +92,21 @@ struct MergeModel: Sendable {
     guard fast.model["dropout"]?.double ?? 0 == 0 else {
       return try refuse("model.dropout", "none", "a number")
     }
+  }
+
+  /// Where a word ends that begins at an index: before the first ▁ that follows something else.
+  static func wordEnd(_ text: [UInt8], _ start: Int, _ limit: Int) -> Int {
+    var index = start
+    var isMark = true
+    while index < limit {
+      let begins =
+        text[index] == mark[0] && index + 2 < limit && text[index + 1] == mark[1]
+        && text[index + 2] == mark[2]
+      if begins, !isMark { return index }
+      isMark = begins
+      index += begins ? mark.count : 1
+    }
+    return limit
   }
 
   /// The text of the token for a byte, in vocabularies of SentencePiece.

@@ -72,7 +72,12 @@ extension SplitStep {
   }
 
   /// What means something else in Swift than in Oniguruma, or nothing.
-  private static let otherMeaning = [#"\b"#, #"\B"#, #"\w"#, #"\W"#, #"\h"#, #"\X"#, #"\R"#, "(?<"]
+  private static let otherMeaning = [
+    #"\b"#, #"\B"#, #"\w"#, #"\W"#, #"\h"#, #"\X"#, #"\R"#, "(?<", "(?i",
+  ]
+
+  /// `KnownPreTokenizer.contractions` in ASCII.
+  private static let asciiEndings = "'[sStTmMdD]|'[rRvV][eE]|'[lL][lL]"
 
   /// Compiles a pattern, which then matches as in Oniguruma; nil if it cannot be known to.
   fileprivate static func regex(_ pattern: String) -> Regex<AnyRegexOutput>? {
@@ -81,6 +86,8 @@ extension SplitStep {
       // After a digit, a word ends where no scalar of a word follows.
       text.replace(#"\b"#, with: #"(?![\p{Alphabetic}\p{M}\p{Nd}\p{Pc}])"#)
     }
+    // Without regard to case, ſ is a form of s, but not in Swift.
+    text.replace(KnownPreTokenizer.contractions, with: "(?:'ſ|\(asciiEndings))")
     guard !otherMeaning.contains(where: text.contains) else { return nil }
     // In Swift, `\d` is any scalar with a numeric value, and `\p{Han}` also what Han texts share with
     // others.

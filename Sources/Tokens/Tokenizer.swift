@@ -198,13 +198,28 @@ package struct Tokenizer: Sendable {
   private func encodeWords(
     _ text: [UInt8], _ range: Range<Int>, _ isFirst: Bool, _ work: inout Work
   ) {
-    splitter.forEachPart(of: text, range, isFirst: isFirst) { text, word in
-      work.cache.append(text, word, to: &work.ids) { ids in
-        switch model {
-        case .merges(let model): model.append(text, word, to: &ids, &work.merger)
-        case .unigram(let model): model.append(text, word, to: &ids)
+    splitter.forEachPart(of: text, range, isFirst: isFirst) { text, part in
+      forEachWord(of: text, part) { word in
+        work.cache.append(text, word, to: &work.ids) { ids in
+          switch model {
+          case .merges(let model): model.append(text, word, to: &ids, &work.merger)
+          case .unigram(let model): model.append(text, word, to: &ids)
+          }
         }
       }
+    }
+  }
+
+  /// Divides a part where no merge crosses, so that frequent words are merged once.
+  private func forEachWord(
+    of text: [UInt8], _ part: Range<Int>, _ body: (Range<Int>) -> Void
+  ) {
+    guard case .merges(let model) = model, model.splitsAtMarks else { return body(part) }
+    var start = part.lowerBound
+    while start < part.upperBound {
+      let end = MergeModel.wordEnd(text, start, part.upperBound)
+      body(start..<end)
+      start = end
     }
   }
 

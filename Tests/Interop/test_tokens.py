@@ -54,7 +54,7 @@ def noise(seed: int, count: int, words: Sequence[str] = ()) -> str:
 
 def long_text(seed: int, words: Sequence[str]) -> str:
     """Texts in ten scripts and code, their mixtures, and noise."""
-    return "\n".join(texts()) + noise(seed, 4000, words)
+    return "\n".join(texts()) + noise(seed, 2500, words)
 
 
 @pytest.fixture
