@@ -197,11 +197,43 @@ static void others_too(void) {
   }
 }
 
+/* Products, and functions of rows, of numbers that are not subnormal. */
+static void networks(void) {
+  enum { HEIGHT = 13, WIDTH = 37, DEPTH = 300 };
+  static float packed[18 * DEPTH], out[HEIGHT * WIDTH];
+  pleat_pack_tiles(others, DEPTH, HEIGHT, DEPTH, packed);
+  pleat_multiply_rows(set, packed, HEIGHT, DEPTH, values, DEPTH, WIDTH, out, WIDTH);
+  tell("product", 1, out, sizeof out);
+  pleat_multiply_columns(set, packed, HEIGHT, DEPTH, values, WIDTH, WIDTH, out, WIDTH);
+  tell("product", 2, out, sizeof out);
+  for (int function = PLEAT_SILU; function <= PLEAT_SQUARED_RELU; function++) {
+    for (int i = 0; i < COUNT; i++) floats[i] = 8 * values[i];
+    pleat_activate(set, (pleat_activation)function, floats, others, COUNT);
+    tell("activation", function, floats, sizeof floats);
+  }
+  memcpy(floats, values, sizeof floats);
+  for (int row = 0; row < ROWS; row++) {
+    float *numbers = floats + row * COLUMNS;
+    const float *next = others + row * COLUMNS;
+    pleat_cap(set, numbers, COLUMNS, 3, 5);
+    pleat_norm(set, row % 2, numbers, next, next, COLUMNS - row % 9, 1, 1e-5, numbers);
+    pleat_add_scaled(set, next, 0.5f, COLUMNS, numbers);
+    pleat_softmax(set, numbers, COLUMNS - row % 7, 2);
+  }
+  tell("functions of rows", ROWS, floats, sizeof floats);
+  double sums[COLUMNS] = {0};
+  for (int row = 0; row < ROWS; row++) {
+    pleat_add_squares(set, values + row * COLUMNS, COLUMNS, sums);
+  }
+  tell("squares", ROWS, sums, sizeof sums);
+}
+
 int main(int count, char **arguments) {
   set = count > 1 && strcmp(arguments[1], "avx2") == 0 ? PLEAT_AVX2 : PLEAT_PORTABLE;
   if (!pleat_has_instructions(set)) return 2;
   for (int i = 0; i < COUNT; i++) values[i] = weight(i), others[i] = weight(i);
   for (size_t i = 0; i < sizeof random_bytes; i++) random_bytes[i] = (uint8_t)next_bits();
   formats(), packing(), groups(), searches(), ggml(), rows(), statistics(), others_too();
+  networks();
   return 0;
 }

@@ -221,4 +221,58 @@ uint32_t pleat_crc32c(pleat_instructions set, uint32_t crc, const void *bytes, p
 /* The checksum of two adjacent runs of bytes, from both checksums and the length of the second. */
 uint32_t pleat_crc32c_combine(uint32_t crc1, uint32_t crc2, uint64_t length2);
 
+/* multiply.c: products of float32 numbers, each output one chain of fused multiply-adds over k.
+   `pleat_pack_tiles` packs rows for the other two: columns x 6 numbers for every six rows, and zeros
+   for missing ones. `count` is the number of packed rows. */
+
+void pleat_pack_tiles(const float *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t columns,
+                      float *out);
+/* out[i, j] = sum over k of packed[i, k] * rows[j, k]; out is count x row_count. */
+void pleat_multiply_rows(pleat_instructions set, const float *packed, ptrdiff_t count,
+                         ptrdiff_t columns, const float *rows, ptrdiff_t row_stride,
+                         ptrdiff_t row_count, float *out, ptrdiff_t out_stride);
+/* out[i, j] = sum over k of packed[i, k] * right[k, j]; out is count x columns. */
+void pleat_multiply_columns(pleat_instructions set, const float *packed, ptrdiff_t count,
+                            ptrdiff_t depth_count, const float *right, ptrdiff_t right_stride,
+                            ptrdiff_t columns, float *out, ptrdiff_t out_stride);
+
+/* activation.c: functions of the numbers of a row, in place unless there is an `out`. */
+
+typedef enum {
+  PLEAT_SILU,
+  PLEAT_SIGMOID,
+  PLEAT_GELU_TANH,
+  PLEAT_RELU,
+  PLEAT_SQUARED_RELU
+} pleat_activation;
+
+/* values[i] = function(values[i]) * factors[i]; factors may be null. */
+void pleat_activate(pleat_instructions set, pleat_activation function, float *values,
+                    const float *factors, ptrdiff_t count);
+/* values[i] = limit * tanh(scale * values[i] / limit). */
+void pleat_cap(pleat_instructions set, float *values, ptrdiff_t count, float scale, float limit);
+/* The softmax of scale * values. */
+void pleat_softmax(pleat_instructions set, float *values, ptrdiff_t count, float scale);
+/* out = (values - mean) / sqrt(variance + epsilon) * (weights + addend) + biases. Without the mean,
+   the variance is the mean square. weights and biases may be null. */
+void pleat_norm(pleat_instructions set, bool subtracts_mean, const float *values,
+                const float *weights, const float *biases, ptrdiff_t count, float addend,
+                double epsilon, float *out);
+/* out[i] = out[i] + scale * values[i]. */
+void pleat_add_scaled(pleat_instructions set, const float *values, float scale, ptrdiff_t count,
+                      float *out);
+/* Rotates pairs of numbers by angles: neighbours, or i and i + pairs; the results are in the second
+   order in both cases. `scratch` has 2 * pairs numbers. */
+void pleat_rotate(const float *cosines, const float *sines, ptrdiff_t pairs, bool neighbours,
+                  float *values, float *scratch);
+/* The logarithm of the sum of e^values[i]. */
+double pleat_log_sum_exp(pleat_instructions set, const float *values, ptrdiff_t count);
+/* The sum of p[i] * (ln p[i] - ln q[i]), with ln p[i] = base[i] - base_sum and
+   ln q[i] = other[i] - other_sum. */
+double pleat_divergence(pleat_instructions set, const float *base, const float *other,
+                        ptrdiff_t count, double base_sum, double other_sum);
+/* sums[i] = sums[i] + values[i]^2. */
+void pleat_add_squares(pleat_instructions set, const float *values, ptrdiff_t count,
+                       double *sums);
+
 #endif

@@ -1,0 +1,164 @@
+internal import CKernels
+
+/// A matrix of floats, row by row, that several threads may fill at once.
+///
+/// A thread changes only numbers that no other thread reads or changes at the same time. Rows and
+/// columns are checked wherever they are passed.
+@safe package final class FloatMatrix: @unchecked Sendable {
+  package let rowCount: Int
+  package let columnCount: Int
+  let numbers: UnsafeMutablePointer<Float>
+
+  /// Creates a matrix of zeros.
+  package init(rowCount: Int, columnCount: Int) {
+    precondition(rowCount >= 0 && columnCount >= 0, "expected sizes of 0 or more")
+    self.rowCount = rowCount
+    self.columnCount = columnCount
+    unsafe numbers = .allocate(capacity: max(1, rowCount * columnCount))
+    unsafe numbers.initialize(repeating: 0, count: max(1, rowCount * columnCount))
+  }
+
+  deinit { unsafe numbers.deallocate() }
+
+  /// The address of a number; all numbers up to that of `lastRow` and `lastColumn` must exist.
+  func address(
+    row: Int, column: Int = 0, lastRow: Int, lastColumn: Int
+  ) -> UnsafeMutablePointer<Float> {
+    precondition(
+      row >= 0 && column >= 0 && row <= lastRow + 1 && column <= lastColumn + 1
+        && lastRow < rowCount && lastColumn < columnCount, "expected rows and columns that exist")
+    return unsafe numbers + row * columnCount + column
+  }
+
+  /// The numbers of some columns of a row, to read or to change.
+  package func withRow<Result>(
+    _ row: Int, columns: Range<Int>? = nil, _ body: (inout MutableSpan<Float>) -> Result
+  ) -> Result {
+    let columns = columns ?? 0..<columnCount
+    let start = unsafe address(
+      row: row, column: columns.lowerBound, lastRow: row, lastColumn: columns.upperBound - 1)
+    // In bounds by the check above.
+    var span = unsafe UnsafeMutableBufferPointer(start: start, count: columns.count).mutableSpan
+    return body(&span)
+  }
+
+  /// A number.
+  package subscript(row: Int, column: Int) -> Float {
+    unsafe address(row: row, column: column, lastRow: row, lastColumn: column).pointee
+  }
+
+  /// A copy of the numbers of a row.
+  package func row(_ row: Int) -> [Float] {
+    withRow(row) { span in (0..<span.count).map { span[$0] } }
+  }
+
+  /// Replaces the first numbers of a row.
+  package func setRow(_ row: Int, to values: ArraySlice<Float>) {
+    withRow(row, columns: 0..<values.count) { span in
+      for (index, value) in values.enumerated() { span[index] = value }
+    }
+  }
+
+  /// Copies some columns of a row of another matrix to a row of this one.
+  package func setRow(
+    _ row: Int, column: Int = 0, to other: FloatMatrix, row source: Int,
+    columns: Range<Int>? = nil
+  ) {
+    let columns = columns ?? 0..<other.columnCount
+    let from = unsafe other.address(
+      row: source, column: columns.lowerBound, lastRow: source, lastColumn: columns.upperBound - 1)
+    let to = unsafe address(
+      row: row, column: column, lastRow: row, lastColumn: column + columns.count - 1)
+    unsafe to.update(from: from, count: columns.count)
+  }
+}
+
+/// Rows of a matrix in the order in which products read them.
+///
+/// Each number of a product is one chain of fused multiply-adds, sum = x[k] · w[k] + sum for k = 0,
+/// 1, … from 0. So it does not depend on how many rows are multiplied at once, on how a product is
+/// divided among threads, or on the instruction set.
+@safe package struct PackedRows: Sendable {
+  /// The number of rows.
+  package let count: Int
+  /// The number of columns, over which products add up.
+  package let columnCount: Int
+  private let tiles: FloatMatrix
+
+  private static let tileHeight = 6
+
+  /// Packs some rows and columns of a matrix.
+  package init(_ matrix: FloatMatrix, rows: Range<Int>, columns: Range<Int>) {
+    count = rows.count
+    columnCount = columns.count
+    let tileCount = (rows.count + Self.tileHeight - 1) / Self.tileHeight
+    tiles = FloatMatrix(rowCount: tileCount, columnCount: columns.count * Self.tileHeight)
+    guard !rows.isEmpty, !columns.isEmpty else { return }
+    unsafe pleat_pack_tiles(
+      matrix.address(
+        row: rows.lowerBound, column: columns.lowerBound, lastRow: rows.upperBound - 1,
+        lastColumn: columns.upperBound - 1),
+      matrix.columnCount, count, columnCount, tiles.numbers)
+  }
+
+  /// The products with rows of weights: out[i, column + j] = Σ self[i, k] · weights[j, k].
+  ///
+  /// - Parameters:
+  ///   - weights: `rowCount` rows of `columnCount` numbers.
+  ///   - rowCount: The number of these rows.
+  ///   - out: Receives the products.
+  ///   - row: The first of `count` rows of `out`.
+  ///   - column: The first of `rowCount` columns of `out`.
+  ///   - instructions: The instruction set to use.
+  package func multiply(
+    _ weights: Span<Float>, rowCount: Int, into out: FloatMatrix, row: Int = 0, column: Int,
+    on instructions: InstructionSet = .best
+  ) {
+    precondition(weights.count == rowCount * columnCount, "expected rows of as many columns")
+    guard count > 0, rowCount > 0 else { return }
+    let target = unsafe out.address(
+      row: row, column: column, lastRow: row + count - 1, lastColumn: column + rowCount - 1)
+    // In bounds by the checks above.
+    unsafe weights.withUnsafeBufferPointer { weights in
+      unsafe pleat_multiply_rows(
+        instructions.identifier, tiles.numbers, count, columnCount, weights.baseAddress,
+        columnCount, rowCount, target, out.columnCount)
+    }
+  }
+
+  /// The products with rows of a matrix: out[i, j] = Σ self[i, k] · matrix[rows[j], columns[k]].
+  package func multiply(
+    rowsOf matrix: FloatMatrix, _ rows: Range<Int>, columns: Range<Int>, into out: FloatMatrix,
+    on instructions: InstructionSet = .best
+  ) {
+    precondition(columns.count == columnCount, "expected as many columns")
+    guard count > 0, !rows.isEmpty else { return }
+    unsafe pleat_multiply_rows(
+      instructions.identifier, tiles.numbers, count, columnCount,
+      matrix.address(
+        row: rows.lowerBound, column: columns.lowerBound, lastRow: rows.upperBound - 1,
+        lastColumn: columns.upperBound - 1),
+      matrix.columnCount, rows.count,
+      out.address(row: 0, lastRow: count - 1, lastColumn: rows.count - 1), out.columnCount)
+  }
+
+  /// The products with columns of a matrix: out[row + i, column + j] = Σ self[i, k] ·
+  /// matrix[rows[k], columns[j]].
+  package func multiply(
+    columnsOf matrix: FloatMatrix, _ columns: Range<Int>, rows: Range<Int>,
+    into out: FloatMatrix, row: Int, column: Int, on instructions: InstructionSet = .best
+  ) {
+    precondition(rows.count == columnCount, "expected a row for each column")
+    guard count > 0, !columns.isEmpty, !rows.isEmpty else { return }
+    unsafe pleat_multiply_columns(
+      instructions.identifier, tiles.numbers, count, columnCount,
+      matrix.address(
+        row: rows.lowerBound, column: columns.lowerBound, lastRow: rows.upperBound - 1,
+        lastColumn: columns.upperBound - 1),
+      matrix.columnCount, columns.count,
+      out.address(
+        row: row, column: column, lastRow: row + count - 1,
+        lastColumn: column + columns.count - 1),
+      out.columnCount)
+  }
+}
