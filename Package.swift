@@ -70,10 +70,13 @@ let package = Package(
     layer("Weights", ["TensorModel", "Bytes", "Kernels", "Formats", system]),
     layer("Tokens", ["TensorModel", "Bytes", "Formats", "Weights", system]),
     layer(
+      "Network",
+      ["TensorModel", "Bytes", "Kernels", "Architectures", "Formats", "Weights"]),
+    layer(
       "Pleat",
       [
         "TensorModel", "Bytes", "Kernels", "Architectures", "Formats", "Quantization", "Adapters",
-        "Weights", "Tokens", system,
+        "Weights", "Tokens", "Network", system,
       ]),
     .executableTarget(
       name: "pleat-cli",
@@ -112,6 +115,7 @@ let package = Package(
     tests(of: "Quantization", ["TensorModel", "Kernels", "Quantization", "LawSupport"]),
     tests(of: "Weights", ["TensorModel", "Kernels", "Formats", "Weights", "LawSupport"]),
     tests(of: "Tokens", ["TensorModel", "Formats", "Tokens", system]),
+    tests(of: "Network", ["TensorModel", "Kernels", "Weights", "Network"]),
     tests(of: "Adapters", ["TensorModel", "Bytes", "Kernels", "Architectures", "Adapters"]),
     tests(
       of: "Pleat",

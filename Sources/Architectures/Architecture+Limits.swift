@@ -14,18 +14,7 @@ extension Architecture {
     _ config: JSONValue, _ parameters: Hyperparameters
   ) throws(ModelError) -> [String] {
     let values = ConfigValues(config: config)
-    if variedLayers?.hasFullHeads != true, let layers = values["per_layer_config"]?.members,
-      !layers.isEmpty
-    {
-      throw refusal("per_layer_config", "the same config for all layers", "\(layers.count) others")
-    }
-    let bidirectional = values["use_bidirectional_attention"] ?? false
-    guard bidirectional == false || traits.bidirectionalKinds.contains(bidirectional) else {
-      throw refusal("use_bidirectional_attention", "false", JSONWriter.text(bidirectional))
-    }
-    for limit in traits.tensorLimits + traits.limits {
-      try limit.check(config, modelType: modelTypes[0], runtime: "llama.cpp")
-    }
+    try checkLimits(config, runtime: "llama.cpp")
     try checkHeads(values, parameters)
     try checkSharing(parameters)
     try checkCaps(config)
@@ -41,14 +30,39 @@ extension Architecture {
     return notes
   }
 
+  /// Checks that a runtime computes what a config describes, as far as the tables say for all
+  /// runtimes.
+  ///
+  /// Throws `unsupported` with the key of the config.
+  package func checkLimits(_ config: JSONValue, runtime: String) throws(ModelError) {
+    let values = ConfigValues(config: config)
+    if variedLayers?.hasFullHeads != true, let layers = values["per_layer_config"]?.members,
+      !layers.isEmpty
+    {
+      throw refusal(
+        "per_layer_config", "the same config for all layers", "\(layers.count) others",
+        runtime: runtime)
+    }
+    let bidirectional = values["use_bidirectional_attention"] ?? false
+    guard bidirectional == false || traits.bidirectionalKinds.contains(bidirectional) else {
+      throw refusal(
+        "use_bidirectional_attention", "false", JSONWriter.text(bidirectional), runtime: runtime)
+    }
+    for limit in traits.tensorLimits + traits.limits {
+      try limit.check(config, modelType: modelTypes[0], runtime: runtime)
+    }
+  }
+
   /// Whether the tables have all tensors of a model with a config.
   package func describesTensors(of config: JSONValue) -> Bool {
     traits.tensorLimits.allSatisfy { $0.accepts(config) }
   }
 
-  private func refusal(_ key: String, _ expected: String, _ found: String) -> ModelError {
+  private func refusal(
+    _ key: String, _ expected: String, _ found: String, runtime: String = "llama.cpp"
+  ) -> ModelError {
     ModelError(
-      .unsupported, "llama.cpp does not compute this for \(modelTypes[0])", tensor: key,
+      .unsupported, "\(runtime) does not compute this for \(modelTypes[0])", tensor: key,
       expected: expected, found: found,
       hint: "write another format, such as --to safetensors")
   }

@@ -148,6 +148,42 @@ package struct RopeParameters: Sendable, Hashable {
     }
   }
 
+  /// The angle of each pair of numbers at position 1, as in `transformers`.
+  ///
+  /// - Parameters:
+  ///   - isSliding: Whether the layer has sliding attention.
+  ///   - isScaled: Whether angles of the layer are scaled.
+  ///   - length: The number of positions of the text; longrope depends on it.
+  /// - Returns: One angle for every two of the numbers that are rotated.
+  package func angles(isSliding: Bool, isScaled: Bool, length: Int) -> [Float] {
+    let count = isSliding ? slidingRotatedCount ?? rotatedCount : rotatedCount
+    let base = (isSliding ? slidingBase : nil) ?? base ?? Self.defaultBase
+    let divisors = isScaled ? divisors(length) : nil
+    return (0..<count / 2).map { pair in
+      let angle = 1 / Platform.power(base, Double(2 * pair) / Double(count))
+      return Float(angle / Double(divisors?[pair] ?? 1))
+    }
+  }
+
+  /// The factor of the cosines and sines of a layer.
+  package func rotationFactor(isScaled: Bool) -> Float {
+    guard isScaled else { return 1 }
+    if case .yarn(let yarn) = scaling { return Float(yarn.wholeAttentionFactor) }
+    return Float(attentionFactor ?? 1)
+  }
+
+  /// The divisor of the angle of each pair in a text; nil if there are none.
+  private func divisors(_ length: Int) -> [Float]? {
+    switch scaling {
+    case .linear(let factor): Array(repeating: Float(factor), count: rotatedCount / 2)
+    case .yarn(let yarn): factors(yarn, rotatedCount)
+    case .longrope(let factors):
+      length > originalContextLength ?? .max ? factors.long : factors.short
+    case .llama3, .proportional: frequencyFactors(headSize: rotatedCount)
+    case .none, .dynamic, .unknown: nil
+    }
+  }
+
   // The formula is that of `_compute_llama3_parameters` in transformers, in float32 as there.
   func factors(_ scaling: Llama3, _ headSize: Int) -> [Float] {
     let positions = Float(scaling.originalContextLength)

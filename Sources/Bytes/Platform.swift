@@ -19,6 +19,14 @@ package enum Platform {
   /// The natural logarithm of a number.
   package static func logarithm(_ number: Double) -> Double { log(number) }
 
+  /// The cosine and the sine of an angle, rounded to float32 from double precision.
+  package static func circle(_ angle: Float) -> (cosine: Float, sine: Float) {
+    (Float(cos(Double(angle))), Float(sin(Double(angle))))
+  }
+
+  /// e to the power of a number.
+  package static func exponential(_ number: Double) -> Double { exp(number) }
+
   /// e to the power of a number, rounded to float32 from double precision.
   package static func exponential(_ number: Float) -> Float { Float(exp(Double(number))) }
 

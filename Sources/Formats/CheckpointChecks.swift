@@ -1,9 +1,9 @@
-internal import Architectures
-internal import Bytes
-internal import TensorModel
+package import Architectures
+package import Bytes
+package import TensorModel
 
 /// Checks that the tensors of a checkpoint are those that its config and a runtime ask for.
-struct CheckpointChecks {
+package struct CheckpointChecks {
   private let runtime: Runtime
   private let architecture: Architecture
   /// The whole `config.json`.
@@ -12,7 +12,7 @@ struct CheckpointChecks {
   private let config: JSONValue
 
   /// Creates checks for the checkpoints of an architecture with a `config.json`.
-  init(_ architecture: Architecture, config: JSONValue, for runtime: Runtime) {
+  package init(_ architecture: Architecture, config: JSONValue, for runtime: Runtime) {
     self.runtime = runtime
     self.architecture = architecture
     whole = config
@@ -44,7 +44,7 @@ struct CheckpointChecks {
   }
 
   /// Throws `unsupported` if the checkpoint has the tensors of several text models.
-  func checkIsOneModel(_ tensors: [TensorInfo]) throws(ModelError) {
+  package func checkIsOneModel(_ tensors: [TensorInfo]) throws(ModelError) {
     var first: (prefix: String, name: String)?
     for tensor in tensors {
       guard let prefix = architecture.prefix(ofHuggingFaceName: tensor.name) else { continue }
@@ -64,7 +64,7 @@ struct CheckpointChecks {
   /// Whether the runtime has a tensor in this architecture.
   ///
   /// Throws `malformed` for a tensor that contradicts the config.
-  func accepts(
+  package func accepts(
     _ tensor: TensorInfo, _ sizes: ModelSizes, tokenCount: Int
   ) throws(ModelError) -> Bool {
     guard let place = architecture.place(ofHuggingFaceName: tensor.name),
@@ -111,7 +111,7 @@ struct CheckpointChecks {
   }
 
   /// Throws `unsupported` if there are tensors that the runtime does not have.
-  func refuse(_ names: [String]) throws(ModelError) {
+  package func refuse(_ names: [String]) throws(ModelError) {
     guard let first = names.first else { return }
     if let head = names.first(where: TensorNames.isTaskHead) {
       throw ModelError(
@@ -140,7 +140,7 @@ struct CheckpointChecks {
   }
 
   /// Throws `malformed` if a tensor is missing.
-  func checkIsComplete(
+  package func checkIsComplete(
     _ tensors: [TensorInfo], _ sizes: ModelSizes
   ) throws(ModelError) {
     let present = Set(tensors.map { ExactName(architecture.plainName($0.name)) })

@@ -3,7 +3,7 @@ internal import Kernels
 package import TensorModel
 
 /// Reads the weights of a model as floats, in runs that fit into memory regardless of tensor size.
-package struct WeightReader {
+package struct WeightReader: Sendable {
   private let model: Model
   private static let runElementCount = 1 << 18
 
@@ -11,13 +11,14 @@ package struct WeightReader {
   package init(model: Model) { self.model = model }
 
   /// A tensor that Pleat can decode.
-  package struct Tensor {
+  package struct Tensor: Sendable {
     fileprivate let index: Int
     fileprivate let partition: BlockPartition
-    fileprivate let shape: Shape
+    /// The shape.
+    package let shape: Shape
     fileprivate let unitsPerRow: Int
     /// The number of rows that can only be read together.
-    var rowStep: Int { unitsPerRow == 1 ? partition.unitsPerStep : 1 }
+    package var rowStep: Int { unitsPerRow == 1 ? partition.unitsPerStep : 1 }
     /// The number of runs; a run is a block of the partition.
     package var runCount: Int { partition.blockCount }
   }

@@ -23,6 +23,12 @@ extension ImportanceMatrix {
       var factor: Float?
     }
 
+    /// Creates an entry for what was measured: the sums of the squares of the inputs of each matrix,
+    /// and how many tokens each has seen.
+    package init(measured name: String, sums: [Float], counts: [Int]) {
+      self.init(name: name, sums: StoredNumbers(sums), counts: counts)
+    }
+
     /// Creates an entry; the caller guarantees that the counts divide the sums evenly.
     init(name: String, sums: StoredNumbers, counts: [Int]) {
       (self.name, self.counts, valueCount) = (name, counts, sums.count)
@@ -40,6 +46,13 @@ struct StoredNumbers: Sendable {
   private enum Place {
     case tensor(Int, GGUFReader)
     case bytes(Int, InputFile)
+    case memory([Float])
+  }
+
+  /// Numbers that were just measured.
+  init(_ numbers: [Float]) {
+    count = numbers.count
+    place = .memory(numbers)
   }
 
   /// The numbers of a tensor that consists of F32.
@@ -58,18 +71,21 @@ struct StoredNumbers: Sendable {
   ///
   /// Throws `io`, also if the file has been written since it was opened.
   func read(_ range: Range<Int>) throws(ModelError) -> [Float] {
+    if case .memory(let numbers) = place { return Array(numbers[range]) }
     var bytes = [UInt8](repeating: 0, count: range.count * 4)
     let start = range.lowerBound * 4
     try bytes.change(bytes.indices) { (span) throws(ModelError) in
       switch place {
       case .tensor(let tensor, let reader): try reader.read(tensor, at: start, into: &span)
       case .bytes(let offset, let file): try file.read(at: offset + start, into: &span)
+      case .memory: break
       }
     }
     // The numbers were checked when the file was opened.
     switch place {
     case .tensor(_, let reader): for file in reader.files { try file.checkUnchanged() }
     case .bytes(_, let file): try file.checkUnchanged()
+    case .memory: break
     }
     return [Float](littleEndian: bytes)
   }

@@ -45,6 +45,21 @@ public struct ImportanceMatrix: Sendable {
     self.chunkSize = chunkSize
   }
 
+  /// Creates a matrix from what was measured.
+  ///
+  /// - Parameters:
+  ///   - entries: The weights; no two have the same name.
+  ///   - dataset: The path of the text.
+  ///   - chunkCount: The number of chunks.
+  ///   - chunkSize: The number of tokens in a chunk.
+  package init(
+    measured entries: [Entry], dataset: String, chunkCount: Int, chunkSize: Int
+  ) {
+    self.init(
+      paths: [], form: .gguf, entries: entries, datasets: [dataset], chunkCount: chunkCount,
+      chunkSize: chunkSize)
+  }
+
   /// The size of a chunk that llama-imatrix uses unless it is told another one.
   public static let usualChunkSize = 512
 

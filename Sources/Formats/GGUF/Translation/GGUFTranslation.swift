@@ -120,7 +120,7 @@ package struct GGUFTranslation: Translation {
         unused.append(tensor.name)
         placements.append(nil)
       } else if try checks.accepts(tensor, parameters.sizes, tokenCount: tokenCount),
-        let translated = try Self.translated(tensor, architecture, parameters)
+        let translated = try Self.placement(of: tensor, architecture, parameters)
       {
         placements.append(translated)
       } else {
@@ -142,8 +142,12 @@ package struct GGUFTranslation: Translation {
     try checks.refuse(unknown)
   }
 
-  private static func translated(
-    _ tensor: TensorInfo, _ architecture: Architecture, _ parameters: Hyperparameters
+  /// What a tensor of a checkpoint becomes; nil if it is in no table.
+  ///
+  /// Throws `malformed` for an expert beyond those of the config, and for heads that cannot be
+  /// reordered.
+  package static func placement(
+    of tensor: TensorInfo, _ architecture: Architecture, _ parameters: Hyperparameters
   ) throws(ModelError) -> TensorPlacement? {
     if let (name, index) = architecture.expert(ofHuggingFaceName: tensor.name) {
       let count = parameters.expertCount ?? 0

@@ -1,0 +1,148 @@
+internal import Architectures
+internal import Bytes
+internal import Formats
+package import Kernels
+package import TensorModel
+package import Weights
+
+/// A model that predicts tokens: its shape and its weights.
+///
+/// Weights are read from the file in blocks, whenever they are used, in any encoding that Pleat
+/// decodes. Activations are float32.
+package struct Decoder: Sendable {
+  package let shape: DecoderShape
+  let embeddings: WeightMatrix
+  package let layers: [DecoderLayer]
+  let outputNorm: RowNorm?
+  let head: Linear
+  /// Notes about what other programs compute for this model.
+  package let notes: [String]
+
+  /// The values of `model_type` that Pleat runs, sorted.
+  package static var modelTypes: [String] { DecoderKind.allModelTypes }
+
+  /// Finds the weights of a model.
+  ///
+  /// Reads headers, the config and vectors, but no matrix. Throws `unsupported` for an architecture,
+  /// a config or tensors that Pleat does not run, `malformed` for a model that contradicts its
+  /// config, and what reading throws.
+  package init(_ model: Model) throws(ModelError) {
+    do throws(ModelError) {
+      try model.requireNumbers()
+      self = try model.isGGUF ? Decoder(gguf: model) : Decoder(checkpoint: model)
+    } catch {
+      throw error.located(file: model.path)
+    }
+  }
+
+  private init(gguf model: Model) throws(ModelError) {
+    let reader = WeightReader(model: model)
+    let tensors = model.catalog.tensors
+    let translation = try CheckpointTranslation(tensors, model.catalog.metadata) {
+      (index) throws(ModelError) in
+      guard let tensor = reader.tensor(index) else { return [] }
+      return try reader.values(of: tensor, rows: 0..<tensors[index].shape.rowCount)
+    }
+    let config = translation.config
+    guard let architecture = Architectures.forConfig(config) else {
+      throw ModelError(.unsupported, "Pleat does not run this architecture yet")
+    }
+    let count = try Self.tokenCount(tensors.first { $0.name == TensorNames.ggufEmbeddings })
+    let parameters = try Hyperparameters(config, architecture, tokenCount: count)
+    let shape = try DecoderShape(
+      config, architecture, parameters, vocabularySize: count, isGGUF: true)
+    try self.init(shape, NetworkWeights(gguf: model), tiesHead: nil)
+  }
+
+  private init(checkpoint model: Model) throws(ModelError) {
+    guard let whole = try model.configuration() else {
+      throw ModelError(
+        .unsupported, "the model has no config.json, which says what it computes",
+        expected: "a Hugging Face checkpoint, or a file made from one")
+    }
+    let stated = TextConfig.merged(whole)
+    guard let architecture = Architectures.forConfig(stated) else {
+      throw ModelError(
+        .unsupported, "Pleat does not run this architecture yet", tensor: "model_type",
+        expected: DecoderKind.allModelTypes.joined(separator: ", "),
+        found: stated["model_type"]?.string ?? "nothing")
+    }
+    let tensors = model.catalog.tensors
+    let config = architecture.withUsualKeys(stated)
+    let name = architecture.modelNames[0].huggingFace + ".weight"
+    let count = try Self.tokenCount(tensors.first { architecture.plainName($0.name) == name })
+    let parameters = try Hyperparameters(
+      architecture.withoutMissingLayers(config, tensors), architecture, tokenCount: count,
+      queryRowCount: tensors.queryRowCount)
+    let shape = try DecoderShape(
+      config, architecture, parameters, vocabularySize: count, isGGUF: false)
+    let weights = try NetworkWeights(
+      checkpoint: model, config: whole, architecture, parameters, tokenCount: count)
+    try self.init(shape, weights, tiesHead: TextConfig.tiesEmbeddings(whole))
+  }
+
+  private init(
+    _ shape: DecoderShape, _ weights: NetworkWeights, tiesHead: Bool?
+  ) throws(ModelError) {
+    self.shape = shape
+    embeddings = try weights.matrix(TensorNames.ggufEmbeddings)
+    try weights.check(embeddings, rows: shape.vocabularySize, columns: shape.width)
+    var layers: [DecoderLayer] = []
+    for number in shape.layers.indices {
+      layers.append(try DecoderLayer(number, of: weights, shape))
+    }
+    self.layers = layers
+    outputNorm = try weights.norm("output_norm", shape.width, shape)
+    let hasHead = weights.has(TensorNames.ggufHead) && tiesHead != true
+    head =
+      hasHead
+      ? try weights.linear("output", rows: shape.vocabularySize, columns: shape.width)
+      : Linear(name: TensorNames.ggufEmbeddings, matrix: embeddings, bias: nil)
+    notes = []
+  }
+
+  private static func tokenCount(_ embeddings: TensorInfo?) throws(ModelError) -> Int {
+    if let embeddings { return embeddings.shape.rowCount }
+    throw ModelError(
+      .malformed, "the model has no token embeddings", expected: TensorNames.ggufEmbeddings)
+  }
+}
+
+// MARK: - Forward
+
+extension Decoder {
+  /// The hidden numbers of tokens after the last norm: tokens × width.
+  ///
+  /// Parameters and errors are those of `DecoderPass`.
+  package func hidden(
+    _ batch: TokenBatch, cache: KeyValueCache? = nil, by workers: Workers
+  ) throws(ModelError) -> FloatMatrix {
+    let pass = try DecoderPass(self, batch, cache: cache, by: workers)
+    for number in layers.indices { try pass.run(layer: number) }
+    return pass.finish()
+  }
+
+  /// About the number of bytes that the activations of a token take while a layer runs.
+  package var activationByteCount: Int {
+    let heads = (shape.headCount + 2 * shape.keyValueHeadCount) * shape.headSize
+    let inner = layers.map(\.innerWidth).max() ?? 0
+    // The hidden numbers, what is added to them, and their packed form; then the widest part.
+    return 4 * (4 * shape.width + max(heads + 2 * shape.headCount * shape.headSize, 3 * inner))
+  }
+
+  /// The logits of some rows of hidden numbers: rows × vocabulary.
+  ///
+  /// Throws what reading weights throws.
+  package func logits(
+    of hidden: FloatMatrix, rows: Range<Int>, by workers: Workers
+  ) throws(ModelError) -> FloatMatrix {
+    let logits = try workers.products(of: hidden, rows: rows, with: [head])[0]
+    guard shape.logitScale != 1 || shape.logitCap != nil else { return logits }
+    let columns = 0..<logits.columnCount
+    for row in 0..<logits.rowCount {
+      if shape.logitScale != 1 { logits.scale(row: row, by: shape.logitScale) }
+      if let cap = shape.logitCap { logits.cap(row: row, columns: columns, to: cap) }
+    }
+    return logits
+  }
+}

@@ -1,0 +1,106 @@
+internal import Architectures
+package import Kernels
+package import TensorModel
+
+/// The computation of a decoder for a batch of tokens, layer by layer.
+package struct DecoderPass {
+  /// The hidden numbers of the tokens after the layers that ran: tokens × width.
+  package let state: FloatMatrix
+  private let decoder: Decoder
+  private let batch: TokenBatch
+  private let cache: KeyValueCache?
+  private let workers: Workers
+  private let observer: (any LinearObserver)?
+  private let tables: [DecoderShape.Rotation: RotaryTable]
+
+  /// Looks up the embeddings of tokens.
+  ///
+  /// - Parameters:
+  ///   - decoder: The model.
+  ///   - batch: The tokens; with a cache, the next ones of its text.
+  ///   - cache: The keys and values of earlier tokens, which those of these ones are added to.
+  ///   - workers: The threads.
+  ///   - observer: Sees the inputs of matrices; nil for none.
+  /// - Throws: `usage` for tokens that the model does not have and for more positions than a cache
+  ///   has, `unsupported` for a text that is too long for its rotary embeddings, and what reading
+  ///   weights throws.
+  package init(
+    _ decoder: Decoder, _ batch: TokenBatch, cache: KeyValueCache? = nil, by workers: Workers,
+    observer: (any LinearObserver)? = nil
+  ) throws(ModelError) {
+    let length = cache?.capacity ?? batch.length
+    try Self.check(batch, length: length, decoder.shape)
+    self.decoder = decoder
+    self.batch = batch
+    self.cache = cache
+    self.workers = workers
+    self.observer = observer
+    state = try decoder.embedded(batch.tokens)
+    var tables: [DecoderShape.Rotation: RotaryTable] = [:]
+    for rotation in Set(decoder.shape.layers.compactMap(\.rotation)) {
+      tables[rotation] = RotaryTable(decoder.shape, rotation, length: length)
+    }
+    self.tables = tables
+  }
+
+  /// Runs the next layer, which has this number.
+  ///
+  /// Throws what reading weights throws.
+  package func run(layer number: Int) throws(ModelError) {
+    let place = decoder.shape.layers[number]
+    let pass = LayerPass(
+      shape: decoder.shape, layer: decoder.layers[number], place: place,
+      rotary: place.rotation.flatMap { tables[$0] }, batch: batch, workers: workers,
+      observer: observer)
+    try pass.run(state, cache: cache.map { $0.layers[number] })
+  }
+
+  /// Applies the last norm, after all layers.
+  package func finish() -> FloatMatrix {
+    cache?.advance(by: batch.tokens.count)
+    guard let norm = decoder.outputNorm else { return state }
+    for row in 0..<state.rowCount {
+      state.norm(row: row, columns: 0..<state.columnCount, by: norm, into: state)
+    }
+    return state
+  }
+
+  private static func check(
+    _ batch: TokenBatch, length: Int, _ shape: DecoderShape
+  ) throws(ModelError) {
+    if let token = batch.tokens.first(where: { !(0..<shape.vocabularySize).contains(Int($0)) }) {
+      throw ModelError(
+        .usage, "the model does not have such a token",
+        expected: "0 to \(shape.vocabularySize - 1)", found: "\(token)")
+    }
+    guard batch.length <= length else {
+      throw ModelError(
+        .usage, "the text is longer than the cache", expected: "at most \(length) tokens",
+        found: "\(batch.length)")
+    }
+    if shape.rope.scaling == .dynamic, length > shape.contextLength {
+      throw ModelError(
+        .unsupported, "Pleat does not run dynamically scaled rotary embeddings on longer texts",
+        tensor: "rope_scaling", expected: "at most \(shape.contextLength) tokens",
+        found: "\(length)")
+    }
+  }
+}
+
+extension Decoder {
+  /// The embeddings of tokens: tokens × width.
+  fileprivate func embedded(_ tokens: [Int32]) throws(ModelError) -> FloatMatrix {
+    let state = FloatMatrix(rowCount: tokens.count, columnCount: shape.width)
+    var known: [Int32: Int] = [:]
+    for (row, token) in tokens.enumerated() {
+      if let other = known[token] {
+        state.setRow(row, to: state, row: other)
+        continue
+      }
+      known[token] = row
+      state.setRow(row, to: try embeddings.values(Int(token)..<Int(token) + 1)[...])
+      if shape.embeddingScale != 1 { state.scale(row: row, by: shape.embeddingScale) }
+    }
+    return state
+  }
+}

@@ -1,0 +1,12 @@
+package import Kernels
+
+/// Sees the inputs of the matrices of a model while it runs.
+package protocol LinearObserver: AnyObject {
+  /// Receives the inputs of some matrices.
+  ///
+  /// - Parameters:
+  ///   - inputs: One row for each token that reaches the matrices.
+  ///   - weights: The names of the matrices in llama.cpp, with `.weight`.
+  ///   - expert: The number of the matrix in the stacks with these names; nil for other matrices.
+  func observe(_ inputs: FloatMatrix, of weights: [String], expert: Int?)
+}

@@ -1,0 +1,118 @@
+internal import Architectures
+internal import Bytes
+internal import Formats
+internal import TensorModel
+internal import Weights
+
+/// The weights of a model by the names of llama.cpp, whatever names its file has.
+struct NetworkWeights: Sendable {
+  private let reader: WeightReader
+  private let tensors: [TensorInfo]
+  private var places: [String: [Place]] = [:]
+
+  /// Where a weight is: in a tensor, or in a part of it.
+  private struct Place {
+    var tensor: Int
+    /// The number of the matrix of a stack that the tensor is; nil for other tensors.
+    var expert: Int?
+    /// The part of the rows of every matrix, if the tensor has several weights.
+    var part = (index: 0, count: 1)
+  }
+
+  /// The weights of a GGUF file.
+  init(gguf model: Model) {
+    reader = WeightReader(model: model)
+    tensors = model.catalog.tensors
+    for (index, tensor) in tensors.enumerated() {
+      places[tensor.name, default: []].append(Place(tensor: index))
+    }
+  }
+
+  /// The weights of a checkpoint.
+  ///
+  /// Throws `malformed` for tensors that contradict the config, `unsupported` for tensors that the
+  /// architecture lacks.
+  init(
+    checkpoint model: Model, config: JSONValue, _ architecture: Architecture,
+    _ parameters: Hyperparameters, tokenCount: Int
+  ) throws(ModelError) {
+    reader = WeightReader(model: model)
+    tensors = model.catalog.tensors
+    let checks = CheckpointChecks(architecture, config: config, for: .transformers)
+    try checks.checkIsOneModel(tensors)
+    var unknown: [String] = []
+    for (index, tensor) in tensors.enumerated() {
+      if TensorNames.isTower(tensor.name) || TensorNames.isRotaryTable(tensor.name)
+        || architecture.leavesOut(tensor.name, layerCount: parameters.layerCount)
+        || architecture.leavesOut(tensor.name)
+        // The embeddings are the head.
+        || architecture.leavesOutHead && TensorNames.isTextHead(tensor.name)
+      {
+        continue
+      }
+      guard try checks.accepts(tensor, parameters.sizes, tokenCount: tokenCount),
+        let placement = try GGUFTranslation.placement(of: tensor, architecture, parameters)
+      else {
+        unknown.append(tensor.name)
+        continue
+      }
+      let names = placement.names
+      for (part, name) in names.enumerated() {
+        places[name, default: []].append(
+          Place(tensor: index, expert: placement.stack?.index, part: (part, names.count)))
+      }
+    }
+    try checks.refuse(unknown)
+    try checks.checkIsComplete(tensors, parameters.sizes)
+  }
+
+  /// Whether the model has a weight.
+  func has(_ name: String) -> Bool { places[name] != nil }
+
+  /// A matrix, or that of one expert of a stack.
+  ///
+  /// - Parameters:
+  ///   - name: llama.cpp's name.
+  ///   - expert: The number of the expert; nil for a matrix that is no part of a stack.
+  ///   - expertCount: The number of experts of the stack.
+  /// - Returns: The matrix, from which nothing is read yet.
+  /// - Throws: `malformed` if the model lacks it, and what `WeightMatrix` throws.
+  func matrix(
+    _ name: String, expert: Int? = nil, expertCount: Int = 1
+  ) throws(ModelError) -> WeightMatrix {
+    let found = places[name]?.first { $0.expert == nil || $0.expert == expert }
+    guard let place = found else {
+      throw ModelError(.malformed, "the model lacks a tensor", tensor: name)
+    }
+    let tensor = tensors[place.tensor]
+    let count = tensor.shape.rowCount
+    let isStack = expert != nil && place.expert == nil
+    let matrixCount = isStack ? expertCount : 1
+    guard count.isMultiple(of: matrixCount * place.part.count) else {
+      throw ModelError(
+        .malformed, "the rows of a tensor cannot be divided", tensor: tensor.name,
+        expected: "a multiple of \(matrixCount * place.part.count)", found: "\(count)")
+    }
+    let length = count / matrixCount / place.part.count
+    let start = ((isStack ? expert ?? 0 : 0) * place.part.count + place.part.index) * length
+    return try WeightMatrix(tensor.name, place.tensor, of: reader, rows: start..<start + length)
+  }
+
+  /// Some rows of a matrix with several weights.
+  ///
+  /// Throws what `matrix` throws.
+  func matrix(_ name: String, rows: Range<Int>) throws(ModelError) -> WeightMatrix {
+    guard let place = places[name]?.first, tensors[place.tensor].shape.rowCount >= rows.upperBound
+    else { throw ModelError(.malformed, "the model lacks rows of a tensor", tensor: name) }
+    return try WeightMatrix(tensors[place.tensor].name, place.tensor, of: reader, rows: rows)
+  }
+
+  /// All numbers of a vector; nil if the model lacks it.
+  ///
+  /// Throws what reading throws.
+  func vector(_ name: String) throws(ModelError) -> [Float]? {
+    guard let place = places[name]?.first else { return nil }
+    let matrix = try WeightMatrix(tensors[place.tensor].name, place.tensor, of: reader)
+    return try matrix.values(0..<matrix.rowCount)
+  }
+}

@@ -1,0 +1,67 @@
+internal import Architectures
+internal import Bytes
+internal import Kernels
+
+/// The cosines and sines by which a layer rotates queries and keys.
+struct RotaryTable: Sendable {
+  /// Positions × pairs.
+  private let cosines: FloatMatrix
+  private let sines: FloatMatrix
+  /// The factor of queries at each position; empty if it is 1.
+  private let queryFactors: [Float]
+  private let neighbours: Bool
+
+  /// The number of numbers of a head that are rotated.
+  var rotatedCount: Int { 2 * cosines.columnCount }
+
+  /// Computes the table of a model for texts of up to so many positions.
+  ///
+  /// Angles are float32 products of a position and the angle at position 1, as in transformers.
+  init(_ shape: DecoderShape, _ rotation: DecoderShape.Rotation, length: Int) {
+    let rope = shape.rope
+    let angles = rope.angles(
+      isSliding: rotation.isSliding, isScaled: rotation.isScaled, length: length)
+    let factor = rope.rotationFactor(isScaled: rotation.isScaled)
+    cosines = FloatMatrix(rowCount: length, columnCount: angles.count)
+    sines = FloatMatrix(rowCount: length, columnCount: angles.count)
+    neighbours = shape.rotatesNeighbours
+    for position in 0..<length {
+      let points = angles.map { Platform.circle(Float(position) * $0) }
+      cosines.setRow(position, to: points.map { $0.cosine * factor }[...])
+      sines.setRow(position, to: points.map { $0.sine * factor }[...])
+    }
+    guard let growth = rope.queryGrowth, growth != 0, let original = rope.originalContextLength
+    else {
+      queryFactors = []
+      return
+    }
+    queryFactors = (0..<length).map {
+      Float(1 + growth * Platform.logarithm(1 + Double($0 / original)))
+    }
+  }
+
+  /// Rotates the heads of a row.
+  ///
+  /// - Parameters:
+  ///   - matrix: Rows of heads.
+  ///   - row: The row.
+  ///   - position: Its position in the text.
+  ///   - headSize: The number of numbers of a head.
+  ///   - scratch: Reused memory.
+  func rotate(
+    _ matrix: FloatMatrix, row: Int, position: Int, headSize: Int, scratch: inout [Float]
+  ) {
+    if scratch.count < rotatedCount { scratch = Array(repeating: 0, count: rotatedCount) }
+    let (cosines, sines) = (cosines.row(position), sines.row(position))
+    for head in stride(from: 0, to: matrix.columnCount, by: headSize) {
+      matrix.rotate(
+        row: row, column: head, cosines: cosines.span, sines: sines.span, neighbours: neighbours,
+        scratch: &scratch)
+    }
+  }
+
+  /// The factor of queries at a position.
+  func queryFactor(_ position: Int) -> Float {
+    queryFactors.isEmpty ? 1 : queryFactors[position]
+  }
+}

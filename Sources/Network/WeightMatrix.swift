@@ -1,0 +1,86 @@
+internal import Kernels
+internal import TensorModel
+internal import Weights
+
+/// A matrix of weights of a model in any encoding that Pleat decodes: rows of a tensor.
+struct WeightMatrix: Sendable {
+  /// The name of the tensor, for messages.
+  let name: String
+  private let reader: WeightReader
+  private let tensor: WeightReader.Tensor
+  private let rows: Range<Int>
+
+  /// The number of rows, the outputs of a product.
+  var rowCount: Int { rows.count }
+  /// The number of columns, its inputs.
+  var columnCount: Int { tensor.shape.columnCount }
+
+  /// All rows of a tensor, or some.
+  ///
+  /// Throws `unsupported` for a tensor that Pleat does not decode, or whose rows cannot be read from
+  /// the first of these on.
+  init(
+    _ name: String, _ index: Int, of reader: WeightReader, rows: Range<Int>? = nil
+  ) throws(ModelError) {
+    guard let tensor = reader.tensor(index) else {
+      throw ModelError(
+        .unsupported, "Pleat does not decode the tensor", tensor: name,
+        hint: "pleat inspect shows how it is stored")
+    }
+    let rows = rows ?? 0..<tensor.shape.rowCount
+    guard rows.lowerBound.isMultiple(of: tensor.rowStep) else {
+      throw ModelError(
+        .unsupported, "the rows of the tensor are packed together, and a part of them is needed",
+        tensor: name, expected: "parts of a multiple of \(tensor.rowStep) rows",
+        found: "a part from row \(rows.lowerBound) on",
+        hint: "pleat convert --dtype BF16 writes a checkpoint without groups")
+    }
+    self.name = name
+    self.reader = reader
+    self.tensor = tensor
+    self.rows = rows
+  }
+
+  /// Some of its rows.
+  ///
+  /// Throws what `init` throws.
+  func part(_ part: Range<Int>, index: Int) throws(ModelError) -> WeightMatrix {
+    try WeightMatrix(
+      name, index, of: reader,
+      rows: rows.lowerBound + part.lowerBound..<rows.lowerBound + part.upperBound)
+  }
+
+  /// Runs of rows that fit into memory, each a multiple of 16 but the last.
+  var runs: [Range<Int>] {
+    WeightReader.runs(of: [tensor], in: rows, multiple: 16).map {
+      $0.lowerBound - rows.lowerBound..<$0.upperBound - rows.lowerBound
+    }
+  }
+
+  /// The numbers of some rows; reads them from the file.
+  ///
+  /// Throws what reading throws.
+  func values(_ part: Range<Int>) throws(ModelError) -> [Float] {
+    let step = tensor.rowStep
+    let range = rows.lowerBound + part.lowerBound..<rows.lowerBound + part.upperBound
+    let first = range.lowerBound / step * step
+    guard first != range.lowerBound || !range.count.isMultiple(of: step) else {
+      return try reader.values(of: tensor, rows: range)
+    }
+    let last = min((range.upperBound + step - 1) / step * step, tensor.shape.rowCount)
+    let whole = try reader.values(of: tensor, rows: first..<last)
+    let start = (range.lowerBound - first) * columnCount
+    return Array(whole[start..<start + range.count * columnCount])
+  }
+}
+
+/// A matrix and a bias: y = W x + b.
+struct Linear: Sendable {
+  /// llama.cpp's name of the matrix, with `.weight`; of a stack for an expert.
+  var name: String
+  var matrix: WeightMatrix
+  var bias: [Float]?
+
+  /// The number of outputs.
+  var rowCount: Int { matrix.rowCount }
+}
