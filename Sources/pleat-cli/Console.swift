@@ -50,6 +50,11 @@ struct Console {
     print(lines())
   }
 
+  /// Prints a part of a text that is being made, in text mode only.
+  func stream(_ bytes: [UInt8]) {
+    if mode == .text { Self.write(bytes) }
+  }
+
   /// Prints a note, unless the mode is quiet.
   func note(_ text: String) {
     guard mode != .quiet else { return }

@@ -20,7 +20,12 @@ struct PleatCommand: ParsableCommand {
       """,
     version: PleatVersion.text,
     groupedSubcommands: [
-      CommandGroup(name: "Read-only", subcommands: [Inspect.self, Verify.self, Tokenize.self]),
+      CommandGroup(name: "Read-only", subcommands: [Inspect.self, Verify.self]),
+      CommandGroup(
+        name: "Running",
+        subcommands: [
+          RunModel.self, Eval.self, Calibrate.self, Tokenize.self,
+        ]),
       CommandGroup(
         name: "Writing",
         subcommands: [

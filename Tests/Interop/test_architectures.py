@@ -9,6 +9,7 @@ from pathlib import Path
 
 import architectures
 import converter
+import engine_runs
 import ggml
 import gguf
 import numpy as np
@@ -119,6 +120,13 @@ def test_mlx_lm_computes_the_same(pleat, model):
     found = mlx_models.load(out)(torch.from_numpy(rows)).logits.numpy()
     # Windows are longer. With F32 weights only the order of sums differs, and GELU.
     assert np.abs(found - architectures.logits(model.folder, rows)).max() < GELU_BY_TABLE
+
+
+# In Pleat itself
+
+
+def test_pleat_computes_the_same(pleat, model, tmp_path):
+    engine_runs.expect_same_losses(pleat, model, counts(model.case), tmp_path)
 
 
 # Against the converter
@@ -273,6 +281,16 @@ def test_logits_match_where_the_converter_differs(pleat, case, tmp_path):
     expected = architectures.logits(made.folder, rows)
     assert rms(expected) > 2
     assert np.abs(logits(made.ours(pleat, "f32"), rows) - expected).max() < tolerance(case)
+
+
+# Their GGUF files lack what says that the model attends to later tokens, or how angles are divided.
+CHECKPOINTS = ("llama-yarn-limits", "qwen2-all-tokens")
+
+
+@pytest.mark.parametrize("case", [c for c in MORE_CASES if c.name not in CHECKPOINTS], ids=str)
+def test_pleat_computes_the_same_there(pleat, case, tmp_path):
+    made = Made(case, architectures.make(case, tmp_path))
+    engine_runs.expect_same_losses(pleat, made, [64], tmp_path)
 
 
 STACKED = [case for case in EXPERT_CASES if case.name in ("qwen2-moe", "qwen3-moe", "olmoe")]

@@ -88,7 +88,7 @@ struct InspectionText: InspectionReport {
   static func purpose(_ kind: ModelKind) -> String? {
     switch kind {
     case .model, .adapter: nil
-    case .importanceMatrix: "measured by llama-imatrix, for pleat quantize --importance"
+    case .importanceMatrix: "measured by llama-imatrix or pleat calibrate, for --importance"
     case .projector: "a tower for pictures or sound, which llama.cpp loads beside a model"
     case .controlVector: "directions that llama.cpp adds to hidden states (--control-vector)"
     case .vocabulary: "the tokenizer of a model, without its weights"

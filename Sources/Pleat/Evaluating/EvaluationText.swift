@@ -1,0 +1,93 @@
+internal import Bytes
+internal import SystemPackage
+internal import TensorModel
+internal import Tokens
+internal import Weights
+
+/// A text to evaluate.
+public enum EvaluationText: Sendable {
+  /// A file in UTF-8, for the tokenizer of the model.
+  ///
+  /// As in llama-perplexity, a newline at its end is dropped, and special tokens that are written in
+  /// it are plain text.
+  case text(path: String)
+  /// A file of tokens: numbers of 16 or 32 bits, an array of NumPy, or JSON lines.
+  case tokens(path: String)
+  /// Tokens.
+  case ids([Int32])
+}
+
+/// Whether each chunk begins with the token that begins texts.
+public enum EvaluationBeginning: String, Sendable, CaseIterable {
+  /// If the tokenizer of the model adds it to texts.
+  case auto
+  /// Always.
+  case yes
+  /// Never.
+  case no
+}
+
+/// The tokens of a text, and what replaces the first one of each chunk.
+struct EvaluationTokens {
+  let ids: [Int32]
+  let beginID: Int32?
+
+  /// Reads a text.
+  ///
+  /// Throws `unsupported` without a tokenizer that Pleat knows, `usage` if it has no token that
+  /// begins texts, `malformed` for a text that is not UTF-8, and what reading throws.
+  init(
+    _ text: EvaluationText, of model: Model, beginning: EvaluationBeginning, vocabularySize: Int
+  ) throws(ModelError) {
+    let tokenizer = try Self.tokenizer(text, of: model, beginning)
+    beginID = try Self.beginID(tokenizer, beginning, model)
+    switch text {
+    case .ids(let ids): self.ids = ids
+    case .tokens(let path):
+      let lists = try TokenFile.read(FilePath(path), vocabularySize: vocabularySize)
+      ids = Array(lists.joined())
+    case .text(let path):
+      var bytes = try InputFile.contents(of: FilePath(path), limit: 1 << 31)
+      do { _ = try UTF8Span(validating: bytes.span) } catch {
+        throw ModelError(
+          .malformed, "the text is not UTF-8", file: path, offset: error.byteOffsets.lowerBound)
+      }
+      if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
+      let found = tokenizer?.encode(bytes, adding: .none, findingSpecialTokens: false) ?? []
+      ids = (beginID.map { [$0] } ?? []) + found
+    }
+  }
+
+  /// The tokenizer; nil if none is needed.
+  private static func tokenizer(
+    _ text: EvaluationText, of model: Model, _ beginning: EvaluationBeginning
+  ) throws(ModelError) -> Tokenizer? {
+    if case .text = text { return try Tokenizer(of: model) }
+    switch beginning {
+    case .no: return nil
+    case .yes: return try Tokenizer(of: model)
+    // Tokens need no tokenizer, so a model may lack one.
+    case .auto:
+      do throws(ModelError) { return try Tokenizer(of: model) } catch
+        where error.kind == .unsupported
+      { return nil }
+    }
+  }
+
+  static func beginID(
+    _ tokenizer: Tokenizer?, _ beginning: EvaluationBeginning, _ model: Model
+  ) throws(ModelError) -> Int32? {
+    switch beginning {
+    case .no: return nil
+    case .auto:
+      guard let tokenizer, let id = tokenizer.beginID, tokenizer.usualStart == [id] else {
+        return nil
+      }
+      return id
+    case .yes:
+      if let id = tokenizer?.beginID { return id }
+      throw ModelError(
+        .usage, "no file says which token begins texts", file: model.path, found: "--bos yes")
+    }
+  }
+}
