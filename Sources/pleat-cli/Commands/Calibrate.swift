@@ -6,7 +6,7 @@ struct Calibrate: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "calibrate",
     abstract: "Measure which columns of a model's weights matter, on a text.",
-    usage: "pleat calibrate <model> (--text <path> | --tokens <path>) --output <path> [options]",
+    usage: "pleat calibrate <model> --text <path> --output <path> [options]",
     discussion: """
       Writes an importance matrix as llama-imatrix does: for each column of a weight, the sum of \
       the squares of its inputs. 'pleat quantize --importance' and llama-quantize read it. Measure \
@@ -14,7 +14,7 @@ struct Calibrate: ParsableCommand {
 
       Examples:
         pleat calibrate model/ --text text.txt -o importance.gguf
-        pleat quantize model/ --type Q3_K_M --importance importance.gguf -o model.gguf
+        pleat quantize model/ --importance importance.gguf -o model.gguf
       """)
 
   @Argument(help: "The model to measure.", completion: .file())

@@ -14,7 +14,7 @@ struct RunModel: ParsableCommand {
 
       Examples:
         pleat run model.gguf 'The capital of France is'
-        pleat run model.pleat 'Once upon a time' --temperature 0.8 --seed 7 --max-tokens 200
+        pleat run model.pleat 'Once upon' --temperature 0.8 --max-tokens 200
       """)
 
   @Argument(help: "The model to run.", completion: .file())

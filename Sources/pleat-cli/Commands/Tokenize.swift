@@ -6,7 +6,7 @@ struct Tokenize: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "tokenize",
     abstract: "Show the tokens of a text, or write them to a file.",
-    usage: "pleat tokenize <model> [<text>] [--text <path>] [--tokens <path>] [options]",
+    usage: "pleat tokenize <model> [<text>] [options]",
     discussion: """
       The model is any model with a tokenizer, or a folder with the files of one. The ids are \
       those of Hugging Face's tokenizers for the same files.
