@@ -15,8 +15,8 @@ package struct Decoder: Sendable {
   package let layers: [DecoderLayer]
   let outputNorm: RowNorm?
   let head: Linear
-  /// Notes about what other programs compute for this model.
-  package let notes: [String]
+  /// Notes about what is not computed.
+  package private(set) var notes: [String] = []
 
   /// The values of `model_type` that Pleat runs, sorted.
   package static var modelTypes: [String] { DecoderKind.allModelTypes }
@@ -30,6 +30,9 @@ package struct Decoder: Sendable {
     do throws(ModelError) {
       try model.requireNumbers()
       self = try model.isGGUF ? Decoder(gguf: model) : Decoder(checkpoint: model)
+      if let name = model.attachedNames.first {
+        notes.append("the adapters beside the weights are not applied, such as \(name)")
+      }
     } catch {
       throw error.located(file: model.path)
     }
@@ -98,7 +101,6 @@ package struct Decoder: Sendable {
       hasHead
       ? try weights.linear("output", rows: shape.vocabularySize, columns: shape.width)
       : Linear(name: TensorNames.ggufEmbeddings, matrix: embeddings, bias: nil)
-    notes = []
   }
 
   private static func tokenCount(_ embeddings: TensorInfo?) throws(ModelError) -> Int {

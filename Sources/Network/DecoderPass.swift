@@ -38,7 +38,8 @@ package struct DecoderPass {
     state = try decoder.embedded(batch.tokens)
     var tables: [DecoderShape.Rotation: RotaryTable] = [:]
     for rotation in Set(decoder.shape.layers.compactMap(\.rotation)) {
-      tables[rotation] = RotaryTable(decoder.shape, rotation, length: length)
+      tables[rotation] = RotaryTable(
+        decoder.shape, rotation, positions: batch.positions, length: length)
     }
     self.tables = tables
   }

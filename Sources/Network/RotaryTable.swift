@@ -10,32 +10,37 @@ struct RotaryTable: Sendable {
   /// The factor of queries at each position; empty if it is 1.
   private let queryFactors: [Float]
   private let neighbours: Bool
+  /// The position of the first row.
+  private let first: Int
 
   /// The number of numbers of a head that are rotated.
   var rotatedCount: Int { 2 * cosines.columnCount }
 
-  /// Computes the table of a model for texts of up to so many positions.
+  /// Computes the table of a model for some positions of texts of so many.
   ///
   /// Angles are float32 products of a position and the angle at position 1, as in transformers.
-  init(_ shape: DecoderShape, _ rotation: DecoderShape.Rotation, length: Int) {
+  init(
+    _ shape: DecoderShape, _ rotation: DecoderShape.Rotation, positions: Range<Int>, length: Int
+  ) {
     let rope = shape.rope
     let angles = rope.angles(
       isSliding: rotation.isSliding, isScaled: rotation.isScaled, length: length)
     let factor = rope.rotationFactor(isScaled: rotation.isScaled)
-    cosines = FloatMatrix(rowCount: length, columnCount: angles.count)
-    sines = FloatMatrix(rowCount: length, columnCount: angles.count)
+    cosines = FloatMatrix(rowCount: positions.count, columnCount: angles.count)
+    sines = FloatMatrix(rowCount: positions.count, columnCount: angles.count)
     neighbours = shape.rotatesNeighbours
-    for position in 0..<length {
+    first = positions.lowerBound
+    for (row, position) in positions.enumerated() {
       let points = angles.map { Platform.circle(Float(position) * $0) }
-      cosines.setRow(position, to: points.map { $0.cosine * factor }[...])
-      sines.setRow(position, to: points.map { $0.sine * factor }[...])
+      cosines.setRow(row, to: points.map { $0.cosine * factor }[...])
+      sines.setRow(row, to: points.map { $0.sine * factor }[...])
     }
     guard let growth = rope.queryGrowth, growth != 0, let original = rope.originalContextLength
     else {
       queryFactors = []
       return
     }
-    queryFactors = (0..<length).map {
+    queryFactors = positions.map {
       Float(1 + growth * Platform.logarithm(1 + Double($0 / original)))
     }
   }
@@ -52,7 +57,7 @@ struct RotaryTable: Sendable {
     _ matrix: FloatMatrix, row: Int, position: Int, headSize: Int, scratch: inout [Float]
   ) {
     if scratch.count < rotatedCount { scratch = Array(repeating: 0, count: rotatedCount) }
-    let (cosines, sines) = (cosines.row(position), sines.row(position))
+    let (cosines, sines) = (cosines.row(position - first), sines.row(position - first))
     for head in stride(from: 0, to: matrix.columnCount, by: headSize) {
       matrix.rotate(
         row: row, column: head, cosines: cosines.span, sines: sines.span, neighbours: neighbours,
@@ -62,6 +67,6 @@ struct RotaryTable: Sendable {
 
   /// The factor of queries at a position.
   func queryFactor(_ position: Int) -> Float {
-    queryFactors.isEmpty ? 1 : queryFactors[position]
+    queryFactors.isEmpty ? 1 : queryFactors[position - first]
   }
 }

@@ -15,6 +15,9 @@ package struct TokenBatch: Sendable {
     tokens += text
   }
 
+  /// All positions of the tokens.
+  var positions: Range<Int> { (texts.map(\.firstPosition).min() ?? 0)..<length }
+
   /// The number of positions that the texts have, with those before them.
   var length: Int { texts.map { $0.firstPosition + $0.rows.count }.max() ?? 0 }
 }

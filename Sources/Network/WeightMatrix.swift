@@ -61,16 +61,27 @@ struct WeightMatrix: Sendable {
   ///
   /// Throws what reading throws.
   func values(_ part: Range<Int>) throws(ModelError) -> [Float] {
+    var buffers = WeightReader.Buffers()
+    let start = try read(part, into: &buffers)
+    return Array(buffers.values[start..<start + part.count * columnCount])
+  }
+
+  /// Reads some rows, and others that are packed together with them.
+  ///
+  /// - Parameters:
+  ///   - part: The rows.
+  ///   - buffers: Receives the numbers.
+  /// - Returns: The index of the first number of the rows.
+  /// - Throws: What reading throws.
+  func read(
+    _ part: Range<Int>, into buffers: inout WeightReader.Buffers
+  ) throws(ModelError) -> Int {
     let step = tensor.rowStep
     let range = rows.lowerBound + part.lowerBound..<rows.lowerBound + part.upperBound
     let first = range.lowerBound / step * step
-    guard first != range.lowerBound || !range.count.isMultiple(of: step) else {
-      return try reader.values(of: tensor, rows: range)
-    }
     let last = min((range.upperBound + step - 1) / step * step, tensor.shape.rowCount)
-    let whole = try reader.values(of: tensor, rows: first..<last)
-    let start = (range.lowerBound - first) * columnCount
-    return Array(whole[start..<start + range.count * columnCount])
+    try reader.read(tensor, rows: first..<last, into: &buffers)
+    return (range.lowerBound - first) * columnCount
   }
 }
 

@@ -2,6 +2,7 @@ internal import Dispatch
 internal import Kernels
 internal import Synchronization
 package import TensorModel
+internal import Weights
 
 /// Threads that share the parts of a job.
 ///
@@ -26,15 +27,24 @@ package struct Workers: Sendable {
   func run(
     _ partCount: Int, _ body: @Sendable (Int) throws(ModelError) -> Void
   ) throws(ModelError) {
+    try run(partCount, with: ()) { (part, _) throws(ModelError) in try body(part) }
+  }
+
+  /// The same, with memory that each thread reuses.
+  func run<Scratch>(
+    _ partCount: Int, with scratch: @autoclosure @Sendable () -> Scratch,
+    _ body: @Sendable (Int, inout Scratch) throws(ModelError) -> Void
+  ) throws(ModelError) {
     let next = Atomic(0)
     let failure: Mutex<(part: Int, error: ModelError)?> = Mutex(nil)
     DispatchQueue.concurrentPerform(iterations: min(count, max(1, partCount))) { _ in
+      var memory = scratch()
       while failure.withLock({ $0 == nil }) {
         let part = next.add(1, ordering: .relaxed).oldValue
         guard part < partCount else { return }
         do throws(ModelError) {
           try checkpoint()
-          try body(part)
+          try body(part, &memory)
         } catch {
           failure.withLock { if part < $0?.part ?? .max { $0 = (part, error) } }
         }
@@ -76,11 +86,12 @@ extension Workers {
     let parts = linears.indices.flatMap { index in
       linears[index].matrix.runs.map { (linear: index, rows: $0) }
     }
-    try run(parts.count) { (part) throws(ModelError) in
+    try run(parts.count, with: WeightReader.Buffers()) { (part, buffers) throws(ModelError) in
       let (index, run) = parts[part]
-      let values = try linears[index].matrix.values(run)
+      let start = try linears[index].matrix.read(run, into: &buffers)
       packed.multiply(
-        values.span, rowCount: run.count, into: results[index], column: run.lowerBound)
+        buffers.values.span.extracting(start..<start + run.count * columns),
+        rowCount: run.count, into: results[index], column: run.lowerBound)
     }
     for (linear, result) in zip(linears, results) {
       guard let bias = linear.bias else { continue }

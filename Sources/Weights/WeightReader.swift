@@ -65,6 +65,28 @@ package struct WeightReader: Sendable {
     ).values
   }
 
+  /// Memory that reading rows reuses.
+  package struct Buffers {
+    /// The numbers that were read last.
+    package fileprivate(set) var values: [Float] = []
+    fileprivate var parts: [[UInt8]] = []
+
+    package init() {}
+  }
+
+  /// Reads the numbers of some rows into `buffers`.
+  ///
+  /// Throws what reading throws.
+  package func read(
+    _ tensor: Tensor, rows: Range<Int>, into buffers: inout Buffers
+  ) throws(ModelError) {
+    let units = rows.lowerBound * tensor.unitsPerRow..<rows.upperBound * tensor.unitsPerRow
+    try model.read(tensor.index, tensor.partition, units: units, into: &buffers.parts)
+    model.decode(
+      tensor.index, tensor.partition, buffers.parts, units: 0..<units.count,
+      into: &buffers.values)
+  }
+
   /// The numbers of some rows, and the groups that they were decoded from; nil for other encodings.
   ///
   /// Throws what reading throws.

@@ -17,6 +17,8 @@ public struct Calibration: Sendable {
   public var chunksPerPass: Int { chunks.countPerPass }
   /// About the largest number of bytes that activations take.
   public var activationByteCount: Int { chunks.activationByteCount }
+  /// Notes for the user about what is not computed.
+  public var notes: [String] { decoder.notes }
 
   private let decoder: Decoder
   private let chunks: TextChunks

@@ -20,6 +20,8 @@ public struct Evaluation: Sendable {
   public var activationByteCount: Int { chunks.activationByteCount }
   /// The token that replaces the first one of each chunk; nil for none.
   public var beginID: Int32? { chunks.beginID }
+  /// Notes for the user about what is not computed.
+  public var notes: [String] { [decoder, base].compactMap(\.self).flatMap(\.notes) }
   /// What was asked for.
   public let options: EvaluationOptions
 

@@ -26,6 +26,8 @@ public struct Generation: Sendable {
 
   /// The tokens of the prompt.
   public let prompt: [Int32]
+  /// Notes for the user about what is not computed.
+  public var notes: [String] { decoder.notes }
   private let decoder: Decoder
   private let tokenizer: Tokenizer
   private let options: Options

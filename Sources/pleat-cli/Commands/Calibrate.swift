@@ -47,6 +47,7 @@ struct Calibrate: ParsableCommand {
     text.apply(to: &options)
     resources.apply(to: &options)
     let calibration = try Calibration(of: try Model.open(model), text.input, options)
+    for note in calibration.notes { console.note(note) }
     if console.mode == .text {
       Console.printToStandardError(
         ResourceOptions.plan(

@@ -75,6 +75,7 @@ struct Eval: ParsableCommand {
     options.scoring = score.option
     options.measuresLayers = comparison.layers
     let evaluation = try Evaluation(of: opened, against: base, text.input, options)
+    for note in evaluation.notes { console.note(note) }
     if console.mode == .text {
       Console.printToStandardError(
         ResourceOptions.plan(

@@ -74,6 +74,7 @@ struct RunModel: ParsableCommand {
     options.beginning = choice.bos.option
     options.threadCount = threads ?? Evaluation.defaultThreadCount
     let generation = try Generation(of: try Model.open(model), prompt, options)
+    for note in generation.notes { console.note(note) }
     let interruption = Interruption()
     let start = ContinuousClock.now
     var text: [UInt8] = []
