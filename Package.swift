@@ -114,7 +114,7 @@ let package = Package(
     tests(of: "Architectures", ["TensorModel", "Bytes", "Architectures", "Formats"]),
     tests(of: "Quantization", ["TensorModel", "Kernels", "Quantization", "LawSupport"]),
     tests(of: "Weights", ["TensorModel", "Kernels", "Formats", "Weights", "LawSupport"]),
-    tests(of: "Tokens", ["TensorModel", "Formats", "Tokens", system]),
+    tests(of: "Tokens", ["TensorModel", "Bytes", "Formats", "Tokens", system]),
     tests(of: "Network", ["TensorModel", "Kernels", "Weights", "Network"]),
     tests(of: "Adapters", ["TensorModel", "Bytes", "Kernels", "Architectures", "Adapters"]),
     tests(
