@@ -25,6 +25,8 @@ package struct Tokenizer: Sendable {
   package let beginID: Int32?
   /// The token that ends texts; nil if no file states it.
   package let endID: Int32?
+  /// The texts of special tokens that files state, by keys such as `bos_token`.
+  package let specialTexts: [String: String]
   /// The tokens that the tokenizer adds before a text.
   package var usualStart: [Int32] { ends.before }
   /// The tokens that the tokenizer adds after a text.
@@ -92,6 +94,7 @@ package struct Tokenizer: Sendable {
     self.normalizer = normalizer
     splitter = TextSplitter(try SplitStep.steps(of: fast))
     ends = try TextEnds(definition)
+    specialTexts = definition.specialTexts
     added = AddedTokenFinder(
       fast.addedTokens.filter { !$0.isNormalized }.map {
         AddedTokenFinder.Token($0, text: Array($0.text.utf8))

@@ -16,7 +16,15 @@ public struct Generation: Sendable {
     /// The seed of the random numbers.
     public var seed: UInt64 = 0
     /// Whether the token that begins texts comes before the prompt.
+    ///
+    /// `auto` adds none to what a chat template writes.
     public var beginning = EvaluationBeginning.auto
+    /// Whether the prompt is a message of the user, written as the model's chat template says.
+    ///
+    /// A model without a template continues the prompt as it is.
+    public var usesTemplate = true
+    /// A message of the system before the prompt, for the chat template.
+    public var system: String?
     /// The number of threads.
     public var threadCount = Evaluation.defaultThreadCount
 
@@ -24,25 +32,43 @@ public struct Generation: Sendable {
     public init() {}
   }
 
+  /// The text of the prompt, as the chat template of the model writes it.
+  public let promptText: String
   /// The tokens of the prompt.
   public let prompt: [Int32]
   /// Notes for the user about what is not computed.
   public var notes: [String] { decoder.notes }
+  private let endIDs: Set<Int32>
   private let decoder: Decoder
   private let tokenizer: Tokenizer
   private let options: Options
 
   /// Prepares the continuation of a prompt.
   ///
-  /// Reads headers, configs, vectors and the tokenizer. Throws `unsupported` for models and
-  /// tokenizers that Pleat does not run, `usage` for an empty prompt, and what reading throws.
+  /// Reads headers, configs, vectors and the tokenizer. Throws `unsupported` for models, tokenizers
+  /// and chat templates that Pleat does not run, `usage` for an empty prompt, and for messages that
+  /// the template refuses or that have no template, and what reading throws.
   public init(of model: Model, _ text: String, _ options: Options) throws(ModelError) {
     decoder = try Decoder(model)
     tokenizer = try Tokenizer(of: model)
     self.options = options
-    let begin = try EvaluationTokens.beginID(tokenizer, options.beginning, model)
-    let ids = tokenizer.encode(text, adding: .none)
-    prompt = (begin.map { [$0] } ?? []) + ids
+    endIDs = try ChatPrompt.endIDs(of: model, tokenizer)
+    let chat =
+      options.usesTemplate
+      ? try ChatPrompt.text(text, system: options.system, model, tokenizer) : nil
+    guard chat != nil || options.system == nil else {
+      throw ModelError(
+        .usage, "a message of the system needs a chat template", file: model.path,
+        expected: "a model with a chat template")
+    }
+    promptText = chat ?? text
+    let ids = tokenizer.encode(promptText, adding: .none)
+    let beginning: EvaluationBeginning =
+      chat != nil && options.beginning == .auto ? .no : options.beginning
+    let begin = try EvaluationTokens.beginID(tokenizer, beginning, model)
+    // A template may write the token that begins texts.
+    let isBegun = chat != nil && begin == ids.first
+    prompt = (isBegun ? [] : begin.map { [$0] } ?? []) + ids
     guard !prompt.isEmpty else {
       throw ModelError(.usage, "the prompt is empty", expected: "a token to continue")
     }
@@ -50,7 +76,7 @@ public struct Generation: Sendable {
 
   /// Why a continuation ended.
   public enum End: String, Sendable {
-    /// The model chose a token that ends texts.
+    /// The model chose a token that ends texts or turns.
     case endOfText
     /// There are as many tokens as were asked for.
     case tokenLimit
@@ -82,7 +108,7 @@ public struct Generation: Sendable {
       let last = hidden.rowCount - 1
       let logits = try decoder.logits(of: hidden, rows: last..<last + 1, by: workers)
       let token = Int32(choose(from: logits, &random))
-      guard token != tokenizer.endID else { return (tokens, .endOfText) }
+      guard !endIDs.contains(token) else { return (tokens, .endOfText) }
       tokens.append(token)
       onBytes(tokenizer.bytes(of: token))
       next = [token]

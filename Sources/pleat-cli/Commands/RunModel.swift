@@ -5,23 +5,40 @@ internal import Pleat
 struct RunModel: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "run",
-    abstract: "Continue a text with a model.",
+    abstract: "Answer a prompt, or continue a text, with a model.",
     usage: "pleat run <model> <prompt> [options]",
     discussion: """
-      Prints the prompt's continuation to standard output while it is computed: the most probable \
-      token each time, or with --temperature one that is drawn. The prompt is continued as it is \
-      written; no chat template is applied.
+      If the model has a chat template, the prompt is a message of the user, and the model answers. \
+      With --raw, and for other models, the prompt is a text that is continued as it is written.
+
+      Prints what is added to standard output while it is computed: the most probable token each \
+      time, or with --temperature one that is drawn.
 
       Examples:
-        pleat run model.gguf 'The capital of France is'
+        pleat run model.gguf 'Which city is the capital of France?'
+        pleat run model.gguf 'The capital of France is' --raw
+        pleat run model/ 'Write a haiku.' --system 'You are a poet.'
         pleat run model.pleat 'Once upon' --temperature 0.8 --max-tokens 200
       """)
 
   @Argument(help: "The model to run.", completion: .file())
   var model: String
 
-  @Argument(help: ArgumentHelp("The text to continue.", valueName: "prompt"))
+  @Argument(
+    help: ArgumentHelp("The message to answer, or the text to continue.", valueName: "prompt"))
   var prompt: String
+
+  struct Messages: ParsableArguments {
+    @Flag(help: "Continue the prompt as it is written, without the model's chat template.")
+    var raw = false
+
+    @Option(
+      help: ArgumentHelp("Begin with this message of the system.", valueName: "text"))
+    var system: String?
+  }
+
+  @OptionGroup(title: "Messages")
+  var messages: Messages
 
   struct Choice: ParsableArguments {
     @Option(help: ArgumentHelp("Add at most so many tokens.", valueName: "count"))
@@ -38,7 +55,10 @@ struct RunModel: ParsableCommand {
 
     @Option(
       help: ArgumentHelp(
-        "Put the token that begins texts before the prompt; auto if the tokenizer adds it.",
+        """
+        Put the token that begins texts before the prompt; auto if the tokenizer adds it and no chat \
+        template is used.
+        """,
         valueName: "when"))
     var bos = BeginningChoice.auto
   }
@@ -57,6 +77,9 @@ struct RunModel: ParsableCommand {
   var consoleOptions: ConsoleOptions
 
   func validate() throws {
+    if messages.raw, messages.system != nil {
+      throw ValidationError("--system is for a chat template, which --raw does not use")
+    }
     if choice.maxTokens < 1 { throw ValidationError("--max-tokens must be at least 1") }
     if !(choice.temperature >= 0 && choice.temperature.isFinite) {
       throw ValidationError("--temperature must be 0 or more")
@@ -72,6 +95,8 @@ struct RunModel: ParsableCommand {
     options.temperature = choice.temperature
     options.seed = choice.seed
     options.beginning = choice.bos.option
+    options.usesTemplate = !messages.raw
+    options.system = messages.system
     options.threadCount = threads ?? Evaluation.defaultThreadCount
     let generation = try Generation(of: try Model.open(model), prompt, options)
     for note in generation.notes { console.note(note) }
@@ -88,6 +113,7 @@ struct RunModel: ParsableCommand {
       [],
       json: [
         "schema": "pleat.run.1", "path": .string(model), "prompt": .string(prompt),
+        "renderedPrompt": .string(generation.promptText),
         "promptTokens": .array(generation.prompt.map { JSONValue(Int($0)) }),
         "tokens": .array(result.tokens.map { JSONValue(Int($0)) }),
         "text": .string(String(decoding: text, as: UTF8.self)),

@@ -27,7 +27,7 @@ package struct ChatTemplates: Sendable {
   private static let key = "chat_template"
 
   /// The text of the usual template; nil if there is none.
-  var usual: String? { templates.first { $0.name == Self.usualName }?.text }
+  package var usual: String? { templates.first { $0.name == Self.usualName }?.text }
 
   /// Finds the templates of a model.
   ///
@@ -151,6 +151,9 @@ package struct ChatTemplates: Sendable {
 extension ChatTemplates {
   static let metadataKey = "tokenizer.chat_template"
   private static let namesKey = "tokenizer.chat_templates"
+
+  /// The text of the usual template in the metadata of a GGUF file; nil if there is none.
+  package static func usual(in metadata: Metadata) -> String? { metadata[metadataKey]?.text }
 
   /// Whether a metadata key belongs to chat templates: their texts, and the list of their names.
   package static func isKey(_ key: String) -> Bool {

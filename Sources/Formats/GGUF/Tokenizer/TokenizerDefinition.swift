@@ -11,6 +11,8 @@ package struct TokenizerDefinition: Sendable {
   package let fast: FastTokenizer
   /// What `tokenizer_config.json` states; an empty object if there is no such file.
   package let configuration: JSONValue
+  /// The texts of special tokens that files state, by keys such as `bos_token`.
+  package let specialTexts: [String: String]
   /// The ids that `config.json` states for kinds of tokens, such as `bos`.
   private let config: JSONValue
 
@@ -32,7 +34,12 @@ package struct TokenizerDefinition: Sendable {
   /// is no tokenizer, and what reading the files throws.
   package init(_ companions: CompanionReader) throws(ModelError) {
     config = TextConfig.merged(try companions.object("config.json"))
+    var texts: [String: String] = [:]
+    for kind in SpecialTokens.usualKinds {
+      texts["\(kind)_token"] = try SpecialTokens.text(of: kind, in: companions)
+    }
     if let fast = try companions.fastTokenizer() {
+      specialTexts = texts
       self.fast = fast
       configuration = try companions.object(TokenizerFiles.configurationFile)
       return
@@ -45,6 +52,7 @@ package struct TokenizerDefinition: Sendable {
     do throws(ModelError) {
       let files = try TokenizerFiles(companions, config: config, isEncoder: true)
       if let fast = files.fast {
+        specialTexts = texts
         self.fast = fast
         configuration = files.configuration
         return
@@ -65,6 +73,7 @@ package struct TokenizerDefinition: Sendable {
         architecture: architecture, pre: nil)
       let definition = try TokenizerDefinition(tokenizer.metadata)
       (fast, configuration) = (definition.fast, definition.configuration)
+      specialTexts = texts.merging(definition.specialTexts) { stated, _ in stated }
     } catch {
       throw companions.located(error)
     }

@@ -1,0 +1,61 @@
+internal import Architectures
+internal import Formats
+internal import TensorModel
+internal import Tokens
+internal import Weights
+
+/// A prompt as the chat template of a model writes it, and the tokens that end the answer.
+enum ChatPrompt {
+  /// The text of a message of the user, after one of the system, up to the start of the answer.
+  ///
+  /// - Parameters:
+  ///   - prompt: What the user says.
+  ///   - system: What the system says; nil for no such message.
+  ///   - model: The model with the template.
+  ///   - tokenizer: Its tokenizer, which states special tokens.
+  /// - Returns: The text; nil if the model has no template.
+  /// - Throws: What `ChatTemplate` throws, and what reading the files throws.
+  static func text(
+    _ prompt: String, system: String?, _ model: Model, _ tokenizer: Tokenizer
+  ) throws(ModelError) -> String? {
+    do throws(ModelError) {
+      guard let template = try template(of: model) else { return nil }
+      var messages = system.map { [(role: "system", content: $0)] } ?? []
+      messages.append((role: "user", content: prompt))
+      return try ChatTemplate(template).render(
+        messages: messages, addGenerationPrompt: true,
+        variables: tokenizer.specialTexts.mapValues { .text($0) })
+    } catch {
+      throw error.located(file: model.path)
+    }
+  }
+
+  private static func template(of model: Model) throws(ModelError) -> String? {
+    if model.isGGUF { return ChatTemplates.usual(in: model.catalog.metadata) }
+    let templates = try ChatTemplates(model.companionReader)
+    guard templates.usual == nil, let other = templates.templates.first else {
+      return templates.usual
+    }
+    throw ModelError(
+      .unsupported, "no chat template of the model is the default one", tensor: "chat_template",
+      expected: "default", found: other.name, hint: "--raw continues the prompt as it is written")
+  }
+
+  /// The tokens that end a text or a turn, as the tokenizer and the model state them.
+  ///
+  /// `generation_config.json` counts, or else `config.json`; of a GGUF file, its metadata. Throws
+  /// what reading them throws.
+  static func endIDs(of model: Model, _ tokenizer: Tokenizer) throws(ModelError) -> Set<Int32> {
+    var ids: [Int] = []
+    if model.isGGUF {
+      ids = GenerationConfig.document(model.catalog.metadata).map { EndToken.ids(in: $0) } ?? []
+    } else {
+      let reader = model.companionReader
+      ids = EndToken.ids(in: try reader.object("generation_config.json"))
+      if ids.isEmpty {
+        ids = EndToken.ids(in: TextConfig.merged(try reader.object("config.json")))
+      }
+    }
+    return Set(ids.compactMap { Int32(exactly: $0) } + (tokenizer.endID.map { [$0] } ?? []))
+  }
+}
