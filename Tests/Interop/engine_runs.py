@@ -4,8 +4,9 @@ import json
 import re
 from pathlib import Path
 
-import architectures
 import numpy as np
+
+import architectures
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "formats" / "running.md"
 

@@ -7,14 +7,8 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-import architecture_tokenizers
-import encoder_models
 import numpy as np
 import pytest
-import tokenizer_models
-from ranked_vocabularies import MISTRAL_TOKENS, TIKTOKEN, write_tekken, write_tiktoken
-from test_tokenizer import convert, folder
-from tokenizer_models import BYTE_LEVEL, RARE, byte_level, samples, texts
 from tokenizers import (
     AddedToken,
     Tokenizer,
@@ -25,6 +19,13 @@ from tokenizers import (
     trainers,
 )
 from transformers import AutoTokenizer
+
+import architecture_tokenizers
+import encoder_tokenizers
+import tokenizer_models
+from ranked_vocabularies import MISTRAL_TOKENS, TIKTOKEN, write_tekken, write_tiktoken
+from test_tokenizer import convert, folder
+from tokenizer_models import BYTE_LEVEL, RARE, byte_level, samples, texts
 
 __all__ = ["convert", "folder"]
 
@@ -139,7 +140,7 @@ def test_ids_of_pieces_are_those_of_tokenizers(tmp_path, ids):
 
 
 def test_ids_of_unigram_models_are_those_of_tokenizers(tmp_path, ids):
-    document = json.loads(encoder_models.write_unigram(tmp_path).to_str())
+    document = json.loads(encoder_tokenizers.write_unigram(tmp_path).to_str())
     metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"}
     spaced = [{"type": "WhitespaceSplit"}, metaspace]
     whole = metaspace | {"prepend_scheme": "first", "split": False}
