@@ -128,7 +128,7 @@ package struct InputNames: Sendable {
 
 extension [String] {
   /// The texts without those that occur before.
-  fileprivate var withoutRepeats: [String] {
+  package var withoutRepeats: [String] {
     reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
   }
 }

@@ -96,9 +96,11 @@ package final class Staging: Sendable {
     return whole
   }
 
-  // Without `replacing`, nothing at a final path is replaced, but an empty folder may be filled. A
-  // file never replaces a folder, nor a folder a file.
-  private static func check(
+  /// Throws `usage` if a result cannot get its path.
+  ///
+  /// Without `replacing`, nothing at a final path is replaced, but an empty folder may be filled. A
+  /// file never replaces a folder, nor a folder a file.
+  package static func check(
     _ path: FilePath, isFolder: Bool, replacing: Bool
   ) throws(ModelError) {
     guard let kind = FileSystem.kind(of: path) else { return }

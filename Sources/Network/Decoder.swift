@@ -48,7 +48,7 @@ package struct Decoder: Sendable {
     }
     let config = translation.config
     guard let architecture = Architectures.forConfig(config) else {
-      throw ModelError(.unsupported, "Pleat does not run this architecture yet")
+      throw DecoderKind.refusal(of: config["model_type"]?.string)
     }
     let count = try Self.tokenCount(tensors.first { $0.name == TensorNames.ggufEmbeddings })
     let parameters = try Hyperparameters(config, architecture, tokenCount: count)
@@ -65,10 +65,7 @@ package struct Decoder: Sendable {
     }
     let stated = TextConfig.merged(whole)
     guard let architecture = Architectures.forConfig(stated) else {
-      throw ModelError(
-        .unsupported, "Pleat does not run this architecture yet", tensor: "model_type",
-        expected: DecoderKind.allModelTypes.joined(separator: ", "),
-        found: stated["model_type"]?.string ?? "nothing")
+      throw DecoderKind.refusal(of: stated["model_type"]?.string)
     }
     let tensors = model.catalog.tensors
     let config = architecture.withUsualKeys(stated)

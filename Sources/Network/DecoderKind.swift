@@ -1,4 +1,5 @@
 internal import Architectures
+internal import TensorModel
 
 /// What a decoder of some model types computes that its tables of tensors do not tell.
 ///
@@ -58,6 +59,13 @@ struct DecoderKind: Sendable {
       !architecture.isEncoder
     else { return nil }
     return all.first { $0.modelTypes.contains(architecture.modelTypes[0]) }
+  }
+
+  /// The error for a model type that Pleat does not run.
+  static func refusal(of modelType: String?) -> ModelError {
+    ModelError(
+      .unsupported, "Pleat does not run this architecture yet", tensor: "model_type",
+      expected: allModelTypes.joined(separator: ", "), found: modelType ?? "nothing")
   }
 
   /// The model types that Pleat runs, sorted.

@@ -101,10 +101,7 @@ package struct DecoderShape: Sendable {
     vocabularySize: Int, isGGUF: Bool
   ) throws(ModelError) {
     guard let kind = DecoderKind.of(architecture) else {
-      throw ModelError(
-        .unsupported, "Pleat does not run this architecture yet", tensor: "model_type",
-        expected: DecoderKind.allModelTypes.joined(separator: ", "),
-        found: architecture.modelTypes[0])
+      throw DecoderKind.refusal(of: architecture.modelTypes[0])
     }
     try architecture.checkLimits(config, runtime: Self.runtime)
     guard parameters.isCausal else { throw Self.refusal("is_causal", "true", "false") }

@@ -1,3 +1,4 @@
+internal import Architectures
 internal import Kernels
 internal import TensorModel
 
@@ -192,12 +193,5 @@ extension DecoderShape.Experts {
     }
     let sum = normalizes ? max(chosen.reduce(0) { $0 + weights[$1] }, 1e-20) : 1
     return chosen.map { ($0, weights[$0] / sum * scale) }
-  }
-}
-
-extension [String] {
-  /// The texts without those that occur before.
-  fileprivate var withoutRepeats: [String] {
-    reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
   }
 }

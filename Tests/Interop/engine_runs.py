@@ -4,9 +4,8 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
-
 import architectures
+import numpy as np
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "formats" / "running.md"
 

@@ -9,10 +9,9 @@ import shutil
 from pathlib import Path
 
 import jinja2
+import models
 import pytest
 import transformers
-
-import models
 from pleat_command import ROOT
 
 CASES = json.loads((ROOT / "fixtures/golden/templates/cases.json").read_text())

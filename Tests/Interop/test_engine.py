@@ -5,14 +5,13 @@ Random models of every architecture are in test_architectures.py.
 
 import json
 
+import architectures
 import gguf
+import models
 import numpy as np
 import pytest
 import torch
 import transformers
-
-import architectures
-import models
 from engine_runs import evaluation, losses, write_tokens
 from expert_architectures import EXPERT_CASES
 from llama_runs import logits as llama_logits
@@ -249,3 +248,15 @@ def test_the_importance_of_experts_counts_their_own_tokens(pleat, tmp_path):
     pleat.run(
         *("quantize", folder, "--type", "Q4_0", "--importance", out, "-o", tmp_path / "out.gguf")
     )
+
+
+def test_an_importance_matrix_never_replaces_an_input(pleat, tinylm, tmp_path):
+    tokens, model = tmp_path / "tokens.dat", tmp_path / "model.gguf"
+    tokens.write_bytes(np.arange(64, dtype="<u2").tobytes())
+    pleat.run("convert", tinylm, "--to", "gguf", "-o", model)
+    before = model.read_bytes(), tokens.read_bytes()
+    for out in (model, tokens):
+        options = ("--tokens", tokens, "--context", 32, "--force", "-o", out)
+        result = pleat.attempt("calibrate", model, *options)
+        assert result.returncode == 64 and "the output is the input" in result.stderr
+    assert (model.read_bytes(), tokens.read_bytes()) == before

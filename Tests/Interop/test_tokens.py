@@ -7,8 +7,14 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
+import architecture_tokenizers
+import encoder_tokenizers
 import numpy as np
 import pytest
+import tokenizer_models
+from ranked_vocabularies import MISTRAL_TOKENS, TIKTOKEN, write_tekken, write_tiktoken
+from test_tokenizer import convert, folder
+from tokenizer_models import BYTE_LEVEL, RARE, byte_level, samples, texts
 from tokenizers import (
     AddedToken,
     Tokenizer,
@@ -19,13 +25,6 @@ from tokenizers import (
     trainers,
 )
 from transformers import AutoTokenizer
-
-import architecture_tokenizers
-import encoder_tokenizers
-import tokenizer_models
-from ranked_vocabularies import MISTRAL_TOKENS, TIKTOKEN, write_tekken, write_tiktoken
-from test_tokenizer import convert, folder
-from tokenizer_models import BYTE_LEVEL, RARE, byte_level, samples, texts
 
 __all__ = ["convert", "folder"]
 

@@ -34,26 +34,28 @@ public struct Calibration: Sendable {
     self.options = options
     decoder = try Decoder(model)
     chunks = try TextChunks(text, of: model, [decoder], options)
-    dataset =
-      switch text {
-      case .text(let path), .tokens(let path): path
-      case .ids: ""
-      }
+    dataset = text.path ?? ""
   }
 
   /// Checks that a file can be written, before anything is computed.
   ///
-  /// Throws `usage` for a path whose suffix names no form, and for a file that exists and must not
-  /// be replaced.
-  public static func checkOutput(_ path: String, replacing: Bool) throws(ModelError) {
+  /// Throws `usage` for a path whose suffix names no form, for the path of an input, and for
+  /// something that exists and must not be replaced.
+  public static func checkOutput(
+    _ path: String, of model: Model, _ text: EvaluationText, replacing: Bool
+  ) throws(ModelError) {
     guard ImportanceCopy.form(suggestedBy: path) != nil else {
       throw ModelError(
         .usage, "the name does not say which form to write", file: path,
         expected: "a name that ends in .gguf or .dat")
     }
-    guard !replacing, FileSystem.kind(of: FilePath(path)) != nil else { return }
-    throw ModelError(
-      .usage, "the output exists", file: path, hint: "pass --force to replace it")
+    let output = FilePath(path)
+    let readsText = text.path.map { FileSystem.isSame(FilePath($0), output) } ?? false
+    guard !model.reads(output), !readsText else {
+      throw ModelError(
+        .usage, "the output is the input", file: path, hint: "write to another path")
+    }
+    try Staging.check(output, isFolder: false, replacing: replacing)
   }
 
   /// Computes all chunks.

@@ -91,7 +91,7 @@ public struct Evaluation: Sendable {
     for range in chunks.passes {
       let done = Double(range.lowerBound) / Double(chunkCount)
       let whole = Double(range.count) / Double(chunkCount)
-      let perplexity = range.lowerBound == 0 ? nil : result.model.perplexity
+      let perplexity = result.perplexitySoFar
       let batch = chunks.batch(of: range)
       let pass = try DecoderPass(decoder, batch, by: workers)
       let other = try base.map { base throws(ModelError) in

@@ -15,7 +15,7 @@ public struct EvaluationOptions: Sendable {
   /// Which predictions count.
   public var scoring = Scoring.half
   /// Whether the first token of each chunk is replaced by the one that begins texts.
-  public var beginning = EvaluationBeginning.auto
+  public var beginning = TokenizedText.Beginning.auto
   /// The largest number of chunks; nil for all.
   public var chunkLimit: Int?
   /// Whether the errors of each layer are measured, which needs a base.

@@ -49,13 +49,22 @@ public struct EvaluationResult: Sendable {
   public internal(set) var layerErrors: [Double] = []
   private let hasBase: Bool
   private var scores: [PositionScore] = []
+  private var lossSum = 0.0
 
   init(chunkLength: Int, hasBase: Bool) {
     self.chunkLength = chunkLength
     self.hasBase = hasBase
   }
 
-  mutating func append(_ chunk: [PositionScore]) { scores += chunk }
+  mutating func append(_ chunk: [PositionScore]) {
+    scores += chunk
+    lossSum = chunk.reduce(lossSum) { $0 + $1.loss }
+  }
+
+  /// The perplexity of the chunks so far; nil before the first one.
+  var perplexitySoFar: Double? {
+    scores.isEmpty ? nil : Platform.exponential(lossSum / Double(scores.count))
+  }
 
   /// The comparison with the base; nil without a base.
   public var comparison: Comparison? {

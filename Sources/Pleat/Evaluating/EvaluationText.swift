@@ -1,4 +1,3 @@
-internal import Bytes
 internal import SystemPackage
 internal import TensorModel
 internal import Tokens
@@ -15,16 +14,14 @@ public enum EvaluationText: Sendable {
   case tokens(path: String)
   /// Tokens.
   case ids([Int32])
-}
 
-/// Whether each chunk begins with the token that begins texts.
-public enum EvaluationBeginning: String, Sendable, CaseIterable {
-  /// If the tokenizer of the model adds it to texts.
-  case auto
-  /// Always.
-  case yes
-  /// Never.
-  case no
+  /// The path of the file; nil for tokens.
+  var path: String? {
+    switch self {
+    case .text(let path), .tokens(let path): path
+    case .ids: nil
+    }
+  }
 }
 
 /// The tokens of a text, and what replaces the first one of each chunk.
@@ -37,7 +34,7 @@ struct EvaluationTokens {
   /// Throws `unsupported` without a tokenizer that Pleat knows, `usage` if it has no token that
   /// begins texts, `malformed` for a text that is not UTF-8, and what reading throws.
   init(
-    _ text: EvaluationText, of model: Model, beginning: EvaluationBeginning, vocabularySize: Int
+    _ text: EvaluationText, of model: Model, beginning: TokenizedText.Beginning, vocabularySize: Int
   ) throws(ModelError) {
     let tokenizer = try Self.tokenizer(text, of: model, beginning)
     beginID = try Self.beginID(tokenizer, beginning, model)
@@ -47,11 +44,7 @@ struct EvaluationTokens {
       let lists = try TokenFile.read(FilePath(path), vocabularySize: vocabularySize)
       ids = Array(lists.joined())
     case .text(let path):
-      var bytes = try InputFile.contents(of: FilePath(path), limit: 1 << 31)
-      do { _ = try UTF8Span(validating: bytes.span) } catch {
-        throw ModelError(
-          .malformed, "the text is not UTF-8", file: path, offset: error.byteOffsets.lowerBound)
-      }
+      var bytes = try TokenizedText.bytes(ofText: path)
       if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
       let found = tokenizer?.encode(bytes, adding: .none, findingSpecialTokens: false) ?? []
       ids = (beginID.map { [$0] } ?? []) + found
@@ -60,7 +53,7 @@ struct EvaluationTokens {
 
   /// The tokenizer; nil if none is needed.
   private static func tokenizer(
-    _ text: EvaluationText, of model: Model, _ beginning: EvaluationBeginning
+    _ text: EvaluationText, of model: Model, _ beginning: TokenizedText.Beginning
   ) throws(ModelError) -> Tokenizer? {
     if case .text = text { return try Tokenizer(of: model) }
     switch beginning {
@@ -75,7 +68,7 @@ struct EvaluationTokens {
   }
 
   static func beginID(
-    _ tokenizer: Tokenizer?, _ beginning: EvaluationBeginning, _ model: Model
+    _ tokenizer: Tokenizer?, _ beginning: TokenizedText.Beginning, _ model: Model
   ) throws(ModelError) -> Int32? {
     switch beginning {
     case .no: return nil

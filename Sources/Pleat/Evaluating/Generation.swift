@@ -18,7 +18,7 @@ public struct Generation: Sendable {
     /// Whether the token that begins texts comes before the prompt.
     ///
     /// `auto` adds none to what a chat template writes.
-    public var beginning = EvaluationBeginning.auto
+    public var beginning = TokenizedText.Beginning.auto
     /// Whether the prompt is a message of the user, written as the model's chat template says.
     ///
     /// A model without a template continues the prompt as it is.
@@ -63,7 +63,7 @@ public struct Generation: Sendable {
     }
     promptText = chat ?? text
     let ids = tokenizer.encode(promptText, adding: .none)
-    let beginning: EvaluationBeginning =
+    let beginning: TokenizedText.Beginning =
       chat != nil && options.beginning == .auto ? .no : options.beginning
     let begin = try EvaluationTokens.beginID(tokenizer, beginning, model)
     // A template may write the token that begins texts.

@@ -46,13 +46,21 @@ public struct TokenizedText: Sendable {
   public init(
     file: String, by model: String, beginning: Beginning = .auto
   ) throws(ModelError) {
+    let bytes = try Self.bytes(ofText: file)
+    try self.init(bytes, by: model, beginning, inputs: [model, file])
+  }
+
+  /// The bytes of a file of text in UTF-8.
+  ///
+  /// Throws `malformed` if it is not UTF-8, and what reading throws.
+  static func bytes(ofText file: String) throws(ModelError) -> [UInt8] {
     let bytes = try InputFile.contents(of: FilePath(file), limit: Self.textByteCount)
     do { _ = try UTF8Span(validating: bytes.span) } catch {
       throw ModelError(
         .malformed, "the text is not UTF-8", file: file,
         offset: error.byteOffsets.lowerBound)
     }
-    try self.init(bytes, by: model, beginning, inputs: [model, file])
+    return bytes
   }
 
   private init(

@@ -42,11 +42,12 @@ struct Calibrate: ParsableCommand {
   func run() throws {
     let console = consoleOptions.console
     try Console.checkOutput()
-    try Calibration.checkOutput(output, replacing: force)
+    let opened = try Model.open(model)
+    try Calibration.checkOutput(output, of: opened, text.input, replacing: force)
     var options = EvaluationOptions()
     text.apply(to: &options)
     resources.apply(to: &options)
-    let calibration = try Calibration(of: try Model.open(model), text.input, options)
+    let calibration = try Calibration(of: opened, text.input, options)
     for note in calibration.notes { console.note(note) }
     if console.mode == .text {
       Console.printToStandardError(

@@ -23,22 +23,6 @@ struct Tokenize: ParsableCommand {
   @Argument(help: ArgumentHelp("The text to tokenize.", valueName: "text"))
   var words: String?
 
-  /// Whether the token that begins texts comes first.
-  enum BeginningChoice: String, ExpressibleByArgument, CaseIterable {
-    case auto
-    case yes
-    case no
-
-    /// The same choice for the library.
-    var beginning: TokenizedText.Beginning {
-      switch self {
-      case .auto: .auto
-      case .yes: .yes
-      case .no: .no
-      }
-    }
-  }
-
   struct Input: ParsableArguments {
     @Option(
       help: ArgumentHelp("Tokenize this file, which is UTF-8.", valueName: "path"),
@@ -111,9 +95,9 @@ struct Tokenize: ParsableCommand {
   }
 
   private func tokenized() throws(ModelError) -> TokenizedText {
-    if let words { return try TokenizedText(words, by: model, beginning: input.bos.beginning) }
+    if let words { return try TokenizedText(words, by: model, beginning: input.bos.option) }
     if let path = input.text {
-      return try TokenizedText(file: path, by: model, beginning: input.bos.beginning)
+      return try TokenizedText(file: path, by: model, beginning: input.bos.option)
     }
     return try TokenizedText(tokens: input.tokens ?? "", by: model)
   }

@@ -51,7 +51,7 @@ enum BeginningChoice: String, ExpressibleByArgument, CaseIterable {
   case yes
   case no
 
-  var option: EvaluationBeginning {
+  var option: TokenizedText.Beginning {
     switch self {
     case .auto: .auto
     case .yes: .yes
