@@ -54,3 +54,35 @@ bool pleat_ggml_decode(pleat_instructions set, uint32_t type, const void *blocks
   return set == PLEAT_AVX2 ? decode_avx2(type, blocks, block_count, out)
                            : decode(type, blocks, block_count, out);
 }
+
+#define UNPACK_EACH(unpack_block, bytes, size)                                             \
+  for (ptrdiff_t k = 0; k < block_count; k++) {                                            \
+    ptrdiff_t first = k * (256 / (size));                                                  \
+    unpack_block(blocks + k * (bytes), codes + k * 256, scales + first,                    \
+                 minima ? minima + first : NULL);                                          \
+  }                                                                                        \
+  return true
+
+ALWAYS_INLINE bool unpack_k(uint32_t type, const uint8_t *restrict blocks, ptrdiff_t block_count,
+                            uint8_t *restrict codes, float *restrict scales,
+                            float *restrict minima) {
+  switch (type) {
+    case 10: UNPACK_EACH(unpack_q2_k, 84, 16);
+    case 11: UNPACK_EACH(unpack_q3_k, 110, 16);
+    case 12: UNPACK_EACH(unpack_q4_k, 144, 32);
+    case 13: UNPACK_EACH(unpack_q5_k, 176, 32);
+    case 14: UNPACK_EACH(unpack_q6_k, 210, 16);
+    default: return false;
+  }
+}
+
+AVX2_PATH static bool unpack_k_avx2(uint32_t type, const uint8_t *blocks, ptrdiff_t block_count,
+                                    uint8_t *codes, float *scales, float *minima) {
+  return unpack_k(type, blocks, block_count, codes, scales, minima);
+}
+
+bool pleat_ggml_unpack_k(pleat_instructions set, uint32_t type, const void *blocks,
+                         ptrdiff_t block_count, uint8_t *codes, float *scales, float *minima) {
+  return set == PLEAT_AVX2 ? unpack_k_avx2(type, blocks, block_count, codes, scales, minima)
+                           : unpack_k(type, blocks, block_count, codes, scales, minima);
+}

@@ -131,7 +131,12 @@ ALWAYS_INLINE void multiply_columns(const float *packed, ptrdiff_t count, ptrdif
     for (ptrdiff_t k = 0; k < depth_count; k += DEPTH) {
       ptrdiff_t depth = depth_count - k < DEPTH ? depth_count - k : DEPTH;
       for (ptrdiff_t i = 0; i < depth; i++) {
-        memcpy(panel[i], right + (k + i) * right_stride + j, (size_t)width * sizeof *right);
+        const float *row = right + (k + i) * right_stride + j;
+        if (width == WIDTH) {
+          memcpy(panel[i], row, sizeof panel[i]);
+        } else {
+          memcpy(panel[i], row, (size_t)width * sizeof *row);
+        }
       }
       multiply_tiles(packed + k * HEIGHT, count, depth_count, panel, depth, k == 0, out + j,
                      out_stride, width);

@@ -15,6 +15,8 @@ package struct Decoder: Sendable {
   package let layers: [DecoderLayer]
   let outputNorm: RowNorm?
   let head: Linear
+  /// Where matrices stay for passes of one token; nil to read them each time.
+  package var kept: KeptWeights?
   /// Notes about what is not computed.
   package private(set) var notes: [String] = []
 
@@ -135,7 +137,7 @@ extension Decoder {
   package func logits(
     of hidden: FloatMatrix, rows: Range<Int>, by workers: Workers
   ) throws(ModelError) -> FloatMatrix {
-    let logits = try workers.products(of: hidden, rows: rows, with: [head])[0]
+    let logits = try workers.products(of: hidden, rows: rows, with: [head], keeping: kept)[0]
     guard shape.logitScale != 1 || shape.logitCap != nil else { return logits }
     let columns = 0..<logits.columnCount
     for row in 0..<logits.rowCount {

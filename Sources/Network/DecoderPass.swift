@@ -52,7 +52,7 @@ package struct DecoderPass {
     let pass = LayerPass(
       shape: decoder.shape, layer: decoder.layers[number], place: place,
       rotary: place.rotation.flatMap { tables[$0] }, batch: batch, workers: workers,
-      observer: observer)
+      observer: observer, kept: batch.tokens.count == 1 ? decoder.kept : nil)
     try pass.run(state, cache: cache.map { $0.layers[number] })
   }
 

@@ -11,6 +11,8 @@ struct LayerPass {
   let batch: TokenBatch
   let workers: Workers
   let observer: (any LinearObserver)?
+  /// Weights in memory; nil to read them.
+  let kept: KeptWeights?
 
   private var columns: Range<Int> { 0..<shape.width }
 
@@ -60,7 +62,7 @@ struct LayerPass {
     _ x: FloatMatrix, _ linears: [Linear], expert: Int? = nil
   ) throws(ModelError) -> [FloatMatrix] {
     observer?.observe(x, of: linears.map(\.name).withoutRepeats, expert: expert)
-    return try workers.products(of: x, rows: 0..<x.rowCount, with: linears)
+    return try workers.products(of: x, rows: 0..<x.rowCount, with: linears, keeping: kept)
   }
 
   // MARK: - Attention

@@ -50,11 +50,41 @@ struct WeightMatrix: Sendable {
       rows: rows.lowerBound + part.lowerBound..<rows.lowerBound + part.upperBound)
   }
 
-  /// Runs of rows that fit into memory, each a multiple of 16 but the last.
-  var runs: [Range<Int>] {
-    WeightReader.runs(of: [tensor], in: rows, multiple: 16).map {
+  /// Runs of rows that fit into memory, each a multiple of so many rows but the last.
+  func runs(multiple: Int) -> [Range<Int>] {
+    WeightReader.runs(of: [tensor], in: rows, multiple: multiple).map {
       $0.lowerBound - rows.lowerBound..<$0.upperBound - rows.lowerBound
     }
+  }
+
+  /// What tells it from other matrices of the model.
+  struct Place: Hashable {
+    let tensor: Int
+    let rows: Range<Int>
+  }
+
+  var place: Place { Place(tensor: tensor.index, rows: rows) }
+
+  /// How it is packed for products with one token; nil if it is not.
+  var packedForm: PackedMatrix.Form? { rows.isEmpty ? nil : reader.packedForm(of: tensor) }
+
+  /// Reads and packs all rows.
+  ///
+  /// Throws what reading throws.
+  func packed(
+    _ form: PackedMatrix.Form, by workers: Workers
+  ) throws(ModelError) -> PackedMatrix {
+    let matrix = PackedMatrix(form, rowCount: rowCount, columnCount: columnCount)
+    let runs = runs(multiple: PackedMatrix.rowsPerBlock)
+    let first = rows.lowerBound
+    try workers.run(runs.count, with: WeightReader.Buffers()) {
+      (part, buffers) throws(ModelError) in
+      let run = runs[part]
+      try reader.pack(
+        tensor, rows: first + run.lowerBound..<first + run.upperBound, into: matrix,
+        at: run.lowerBound, reusing: &buffers)
+    }
+    return matrix
   }
 
   /// The numbers of some rows; reads them from the file.

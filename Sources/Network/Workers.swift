@@ -75,28 +75,71 @@ extension Workers {
   ///   - x: The inputs: rows with a number for each column of the matrices.
   ///   - rows: The rows to multiply.
   ///   - linears: The matrices, which have the same number of columns.
+  ///   - kept: Weights in memory, for products of one row; nil to read them.
   /// - Returns: A matrix of rows × outputs for each.
   /// - Throws: What reading weights throws.
   func products(
-    of x: FloatMatrix, rows: Range<Int>, with linears: [Linear]
+    of x: FloatMatrix, rows: Range<Int>, with linears: [Linear], keeping kept: KeptWeights? = nil
   ) throws(ModelError) -> [FloatMatrix] {
     guard let columns = linears.first?.matrix.columnCount else { return [] }
-    let packed = PackedRows(x, rows: rows, columns: 0..<columns)
     let results = linears.map { FloatMatrix(rowCount: rows.count, columnCount: $0.rowCount) }
-    let parts = linears.indices.flatMap { index in
-      linears[index].matrix.runs.map { (linear: index, rows: $0) }
+    var rest = Array(linears.indices)
+    if let kept, rows.count == 1 {
+      var matrices: [(linear: Int, matrix: PackedMatrix)] = []
+      for index in linears.indices {
+        guard let matrix = try kept.packed(linears[index].matrix, by: self) else { continue }
+        matrices.append((index, matrix))
+      }
+      rest.removeAll { index in matrices.contains { $0.linear == index } }
+      try multiply(x, row: rows.lowerBound, by: matrices, into: results)
     }
-    try run(parts.count, with: WeightReader.Buffers()) { (part, buffers) throws(ModelError) in
-      let (index, run) = parts[part]
-      let start = try linears[index].matrix.read(run, into: &buffers)
-      packed.multiply(
-        buffers.values.span.extracting(start..<start + run.count * columns),
-        rowCount: run.count, into: results[index], column: run.lowerBound)
+    if !rest.isEmpty {
+      try multiply(
+        PackedRows(x, rows: rows, columns: 0..<columns), by: rest.map { ($0, linears[$0].matrix) },
+        into: results)
     }
     for (linear, result) in zip(linears, results) {
       guard let bias = linear.bias else { continue }
       for row in 0..<result.rowCount { result.add(bias.span, to: row) }
     }
     return results
+  }
+
+  /// The products of a row with matrices in memory.
+  private func multiply(
+    _ x: FloatMatrix, row: Int, by matrices: [(linear: Int, matrix: PackedMatrix)],
+    into results: [FloatMatrix]
+  ) throws(ModelError) {
+    let parts = matrices.flatMap { index, matrix in
+      // About as much work as it costs to share it.
+      let count = max(1, (1 << 16) / matrix.columnCount / PackedMatrix.rowsPerBlock)
+      return stride(from: 0, to: matrix.rowCount, by: count * PackedMatrix.rowsPerBlock).map {
+        let end = min($0 + count * PackedMatrix.rowsPerBlock, matrix.rowCount)
+        return (linear: index, matrix: matrix, rows: $0..<end)
+      }
+    }
+    try run(parts.count) { (part) throws(ModelError) in
+      let part = parts[part]
+      part.matrix.multiply(
+        x, row: row, rows: part.rows, into: results[part.linear], row: 0,
+        column: part.rows.lowerBound)
+    }
+  }
+
+  /// The products of rows with matrices that are read run by run.
+  private func multiply(
+    _ packed: PackedRows, by matrices: [(linear: Int, matrix: WeightMatrix)],
+    into results: [FloatMatrix]
+  ) throws(ModelError) {
+    let parts = matrices.flatMap { index, matrix in
+      matrix.runs(multiple: 16).map { (linear: index, matrix: matrix, rows: $0) }
+    }
+    try run(parts.count, with: WeightReader.Buffers()) { (part, buffers) throws(ModelError) in
+      let (linear, matrix, rows) = parts[part]
+      let start = try matrix.read(rows, into: &buffers)
+      packed.multiply(
+        buffers.values.span.extracting(start..<start + rows.count * matrix.columnCount),
+        rowCount: rows.count, into: results[linear], column: rows.lowerBound)
+    }
   }
 }

@@ -4,7 +4,7 @@ package import TensorModel
 
 /// Reads the weights of a model as floats, in runs that fit into memory regardless of tensor size.
 package struct WeightReader: Sendable {
-  private let model: Model
+  let model: Model
   private static let runElementCount = 1 << 18
 
   /// Creates a reader of a model's weights.
@@ -12,11 +12,12 @@ package struct WeightReader: Sendable {
 
   /// A tensor that Pleat can decode.
   package struct Tensor: Sendable {
-    fileprivate let index: Int
-    fileprivate let partition: BlockPartition
+    /// The index in the catalog.
+    package let index: Int
+    let partition: BlockPartition
     /// The shape.
     package let shape: Shape
-    fileprivate let unitsPerRow: Int
+    let unitsPerRow: Int
     /// The number of rows that can only be read together.
     package var rowStep: Int { unitsPerRow == 1 ? partition.unitsPerStep : 1 }
     /// The number of runs; a run is a block of the partition.
@@ -69,7 +70,7 @@ package struct WeightReader: Sendable {
   package struct Buffers {
     /// The numbers that were read last.
     package fileprivate(set) var values: [Float] = []
-    fileprivate var parts: [[UInt8]] = []
+    var parts: [[UInt8]] = []
 
     package init() {}
   }

@@ -156,6 +156,13 @@ def test_every_encoding_gives_the_numbers_that_it_decodes_to(pleat, tinylm, tmp_
     rows = models.held_out("B")[:1, :64]
     first, second = (evaluation(pleat, path, rows, tmp_path) for path in (packed, plain))
     assert first["chunkLosses"] == second["chunkLosses"]
+    # Tokens that are drawn, one by one: from packed weights, from those that are read, in F32.
+    options = ("--temperature", 1, "--max-tokens", 12, "--json")
+    kept, read, decoded = (
+        json.loads(pleat.run("run", path, "import", *options, *memory))["tokens"]
+        for path, *memory in ((packed,), (packed, "--memory", "1B"), (plain,))
+    )
+    assert kept == read == decoded
 
 
 def test_a_text_is_continued_as_in_transformers(pleat, tinylm):

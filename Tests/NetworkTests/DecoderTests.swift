@@ -55,6 +55,29 @@ import Weights
     #expect(cache.count == 70)
   }
 
+  @Test(
+    "weights that stay in memory change no bit", arguments: [0, 1_000_000, .max], [1, 2])
+  func keptWeights(byteLimit: Int, threads: Int) throws {
+    var decoder = try Self.decoder()
+    let workers = Workers(count: threads)
+    let text = Self.text[..<6]
+    let expected = try decoder.hidden(batch([text]), by: workers)
+    let logits = try decoder.logits(of: expected, rows: 5..<6, by: workers)
+    let kept = KeptWeights(byteLimit: byteLimit)
+    decoder.kept = kept
+    let cache = KeyValueCache(decoder.shape, capacity: 6)
+    for row in 0..<6 {
+      var next = TokenBatch()
+      next.append([text[row]], firstPosition: cache.count)
+      let hidden = try decoder.hidden(next, cache: cache, by: workers)
+      #expect(bits(hidden) == bits(expected, rows: row..<row + 1))
+      if row < 5 { continue }
+      #expect(bits(try decoder.logits(of: hidden, rows: 0..<1, by: workers)) == bits(logits))
+    }
+    #expect(kept.byteCount <= byteLimit)
+    #expect((kept.byteCount > 0) == (byteLimit > 0))
+  }
+
   @Test("tokens that do not exist and texts that do not fit are refused") func refusals() throws {
     let decoder = try Self.decoder()
     for token: Int32 in [-1, 4096] {

@@ -154,6 +154,10 @@ bool pleat_ggml_pack(pleat_instructions set, uint32_t type, const uint8_t *codes
                      const float *scales, const float *biases, ptrdiff_t block_count, void *out);
 bool pleat_ggml_unpack(pleat_instructions set, uint32_t type, const void *blocks,
                        ptrdiff_t block_count, uint8_t *codes, float *scales, float *biases);
+/* Takes blocks of Q2_K to Q6_K apart: w = scale * (code - zero) - minimum, with a scale, and a
+   minimum in types that have minima, for each sub-block of 16 or 32 codes. */
+bool pleat_ggml_unpack_k(pleat_instructions set, uint32_t type, const void *blocks,
+                         ptrdiff_t block_count, uint8_t *codes, float *scales, float *minima);
 int64_t pleat_ggml_encode(pleat_instructions set, uint32_t type, const float *values,
                           ptrdiff_t block_count, uint8_t *codes, float *scales, float *biases);
 
@@ -235,6 +239,44 @@ void pleat_multiply_rows(pleat_instructions set, const float *packed, ptrdiff_t 
 void pleat_multiply_columns(pleat_instructions set, const float *packed, ptrdiff_t count,
                             ptrdiff_t depth_count, const float *right, ptrdiff_t right_stride,
                             ptrdiff_t columns, float *out, ptrdiff_t out_stride);
+
+/* multiply_vector.c: products of packed matrices with one vector, by the same chains. Rows are
+   packed 24 at a time; their bytes begin at a multiple of 32. */
+
+/* What the codes of a group stand for. */
+typedef enum {
+  PLEAT_BIASED,      /* scale * code + offset */
+  PLEAT_ZERO_POINTS, /* scale * (code - offset) */
+  PLEAT_CENTERED,    /* scale * (code - zero), with one zero for all groups */
+} pleat_group_form;
+
+/* How groups of codes are packed. */
+typedef struct {
+  pleat_group_form form;
+  pleat_format format; /* of scales and offsets */
+  int bits;            /* of a packed code: 2, 4 or 8 */
+  float zero;
+  ptrdiff_t size;  /* columns of a group, a multiple of 32 / bits */
+  ptrdiff_t count; /* groups of a row */
+} pleat_packed_groups;
+
+/* The number of bytes of packed rows. */
+ptrdiff_t pleat_packed_size(const pleat_packed_groups *groups, ptrdiff_t row_count);
+/* Codes are row_count x columns, one a byte; scales and offsets are row_count x groups, and values
+   of the format. Offsets are not read where the groups have none. */
+void pleat_pack_groups(const pleat_packed_groups *groups, const uint8_t *codes, const float *scales,
+                       const float *offsets, ptrdiff_t row_count, void *packed);
+/* out[j] = sum over k of x[k] * w[j, k]. */
+void pleat_multiply_groups(pleat_instructions set, const float *x,
+                           const pleat_packed_groups *groups, const void *packed,
+                           ptrdiff_t row_count, float *out);
+/* The same for numbers of a format, packed from floats that are values of it. */
+ptrdiff_t pleat_packed_number_size(pleat_format format, ptrdiff_t columns, ptrdiff_t row_count);
+void pleat_pack_numbers(pleat_format format, const float *values, ptrdiff_t columns,
+                        ptrdiff_t row_count, void *packed);
+void pleat_multiply_numbers(pleat_instructions set, pleat_format format, const float *x,
+                            ptrdiff_t columns, const void *packed, ptrdiff_t row_count,
+                            float *out);
 
 /* activation.c: functions of the numbers of a row, in place unless there is an `out`. */
 

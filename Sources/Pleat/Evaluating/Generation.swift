@@ -27,10 +27,15 @@ public struct Generation: Sendable {
     public var system: String?
     /// The number of threads.
     public var threadCount = Evaluation.defaultThreadCount
+    /// How many bytes of weights may stay in memory; others are read again for each token.
+    public var memoryByteCount = Generation.defaultMemoryByteCount
 
     /// The usual options.
     public init() {}
   }
+
+  /// Half of the memory of the machine, or of what a control group permits.
+  public static let defaultMemoryByteCount = Platform.memoryByteCount / 2
 
   /// The text of the prompt, as the chat template of the model writes it.
   public let promptText: String
@@ -95,6 +100,8 @@ public struct Generation: Sendable {
     cancellation: Cancellation = Cancellation(), onBytes: ([UInt8]) -> Void
   ) throws(ModelError) -> (tokens: [Int32], end: End) {
     let workers = Workers(count: options.threadCount)
+    var decoder = decoder
+    decoder.kept = KeptWeights(byteLimit: options.memoryByteCount)
     let cache = KeyValueCache(
       decoder.shape, capacity: prompt.count + options.tokenLimit)
     var random = RandomNumbers(seed: options.seed)

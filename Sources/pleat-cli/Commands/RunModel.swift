@@ -73,6 +73,14 @@ struct RunModel: ParsableCommand {
       valueName: "count"))
   var threads: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      """
+      How much memory weights may stay in; others are read again for each token. (default: half of \
+      the machine's)
+      """, valueName: "size"))
+  var memory: ByteSize?
+
   @OptionGroup(title: "Console")
   var consoleOptions: ConsoleOptions
 
@@ -98,6 +106,7 @@ struct RunModel: ParsableCommand {
     options.usesTemplate = !messages.raw
     options.system = messages.system
     options.threadCount = threads ?? Evaluation.defaultThreadCount
+    if let memory { options.memoryByteCount = memory.byteCount }
     let generation = try Generation(of: try Model.open(model), prompt, options)
     for note in generation.notes { console.note(note) }
     let interruption = Interruption()
