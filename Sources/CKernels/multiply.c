@@ -133,7 +133,8 @@ ALWAYS_INLINE void multiply_columns(const float *packed, ptrdiff_t count, ptrdif
       for (ptrdiff_t i = 0; i < depth; i++) {
         const float *row = right + (k + i) * right_stride + j;
         if (width == WIDTH) {
-          memcpy(panel[i], row, sizeof panel[i]);
+          store_lanes(panel[i], load_lanes(row));
+          store_lanes(panel[i] + LANES, load_lanes(row + LANES));
         } else {
           memcpy(panel[i], row, (size_t)width * sizeof *row);
         }

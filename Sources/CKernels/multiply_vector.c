@@ -15,6 +15,9 @@
  */
 enum { OCTETS = 3, HEIGHT = OCTETS * LANES };
 
+/* How far ahead weights are fetched from memory: by themselves, processors stop at a page. */
+enum { AHEAD = 2048, LINE = 64 };
+
 typedef uint32_t word_lanes __attribute__((vector_size(32)));
 typedef uint16_t half_lanes __attribute__((vector_size(16)));
 
@@ -119,44 +122,83 @@ ALWAYS_INLINE lanes widened(pleat_format format, const uint8_t *numbers) {
 ALWAYS_INLINE void store_sums(const lanes *sums, ptrdiff_t first, ptrdiff_t row_count,
                               float *out) {
   ptrdiff_t count = row_count - first < HEIGHT ? row_count - first : HEIGHT;
-  memcpy(out + first, sums, (size_t)count * sizeof *out);
+  /* A copy of another length would keep the sums themselves out of registers. */
+  float numbers[HEIGHT];
+  for (int o = 0; o < OCTETS; o++) store_lanes(numbers + o * LANES, sums[o]);
+  memcpy(out + first, numbers, (size_t)count * sizeof *out);
 }
 
-/* The weights that codes stand for. The product of a scale of 16 bits and a code is exact, so that
-   a fused multiply-add rounds as a sum does. */
-ALWAYS_INLINE lanes weights_of(pleat_group_form form, bool is_exact, lanes code, lanes scale,
-                               lanes offset) {
-  if (form != PLEAT_BIASED) return scale * (code - offset);
-  return is_exact ? fused(scale, code, offset) : scale * code + offset;
+/*
+ * Scales in halves allow two short cuts, both exact. The product of a scale and a code has at most
+ * 19 bits, so that a fused multiply-add with a bias rounds as a sum does. And codes may stay in their
+ * byte of a word, where they count 2^8, 2^16 or 2^24 times as much, with scales that are as much
+ * smaller: these are at least 2^-48.
+ */
+
+/* The parameters of a group; scales[i] belong to codes of byte i. */
+typedef struct {
+  lanes scales[4][OCTETS], offsets[OCTETS];
+} group_lanes;
+
+/* The byte in which codes of a column stay. The last one would reach the sign. */
+ALWAYS_INLINE int byte_of(int bits, bool in_halves, int column) {
+  int byte = column * bits / 8;
+  return in_halves && (bits < 8 || byte < 3) ? byte : 0;
 }
 
-ALWAYS_INLINE void multiply_groups(int bits, pleat_group_form form, bool is_exact, const float *x,
+ALWAYS_INLINE lanes codes_of(int bits, bool in_halves, word_lanes words, int column) {
+  int byte = byte_of(bits, in_halves, column);
+  uint32_t mask = ((1u << bits) - 1) << (byte * 8);
+  word_lanes codes = words >> (column * bits - byte * 8) & mask;
+  return __builtin_convertvector((int_lanes)codes, lanes);
+}
+
+ALWAYS_INLINE lanes weights_of(pleat_group_form form, bool in_halves, lanes code, int byte,
+                               const group_lanes *group, int octet) {
+  lanes scale = group->scales[byte][octet], offset = group->offsets[octet];
+  if (form != PLEAT_BIASED) return scale * (code - offset * (float)(1 << (byte * 8)));
+  return in_halves ? fused(scale, code, offset) : scale * code + offset;
+}
+
+ALWAYS_INLINE const uint8_t *read_group(pleat_group_form form, bool in_halves,
+                                        const pleat_packed_groups *groups, const uint8_t *packed,
+                                        group_lanes *group) {
+  const pleat_format format = in_halves ? PLEAT_FLOAT16 : groups->format;
+  const ptrdiff_t size = numbers_size(format);
+  for (int o = 0; o < OCTETS; o++) {
+    group->scales[0][o] = widened(format, packed + o * size / OCTETS);
+    for (int i = 1; in_halves && i < 4; i++) {
+      group->scales[i][o] = group->scales[i - 1][o] * 0x1p-8f;
+    }
+    group->offsets[o] = form == PLEAT_CENTERED
+                            ? all(groups->zero)
+                            : widened(format, packed + size + o * size / OCTETS);
+  }
+  return packed + (form == PLEAT_CENTERED ? size : 2 * size);
+}
+
+ALWAYS_INLINE void multiply_groups(int bits, pleat_group_form form, bool in_halves, const float *x,
                                    const pleat_packed_groups *groups, const uint8_t *packed,
                                    ptrdiff_t row_count, float *out) {
-  const ptrdiff_t size = numbers_size(groups->format);
   for (ptrdiff_t first = 0; first < row_count; first += HEIGHT) {
     lanes sums[OCTETS] = {0};
     const float *factors = x;
     for (ptrdiff_t g = 0; g < groups->count; g++) {
-      lanes scale[OCTETS], offset[OCTETS];
-      for (int o = 0; o < OCTETS; o++) {
-        scale[o] = widened(groups->format, packed + o * size / OCTETS);
-        offset[o] = form == PLEAT_CENTERED
-                        ? all(groups->zero)
-                        : widened(groups->format, packed + size + o * size / OCTETS);
-      }
-      packed += form == PLEAT_CENTERED ? size : 2 * size;
+      group_lanes group;
+      packed = read_group(form, in_halves, groups, packed, &group);
       for (ptrdiff_t k = 0; k < groups->size; k += 32 / bits) {
         word_lanes words[OCTETS];
         memcpy(words, packed, sizeof words);
         packed += sizeof words;
+        __builtin_prefetch(packed + AHEAD);
+        __builtin_prefetch(packed + AHEAD + LINE);
 #pragma clang loop unroll(full)
         for (int c = 0; c < 32 / bits; c++) {
           lanes factor = all(*factors++);
           for (int o = 0; o < OCTETS; o++) {
-            int_lanes code = (int_lanes)(words[o] >> (c * bits) & ((1u << bits) - 1));
-            lanes weight = weights_of(form, is_exact, __builtin_convertvector(code, lanes),
-                                      scale[o], offset[o]);
+            lanes code = codes_of(bits, in_halves, words[o], c);
+            lanes weight =
+                weights_of(form, in_halves, code, byte_of(bits, in_halves, c), &group, o);
             sums[o] = fused(factor, weight, sums[o]);
           }
         }
@@ -168,17 +210,19 @@ ALWAYS_INLINE void multiply_groups(int bits, pleat_group_form form, bool is_exac
 
 ALWAYS_INLINE void multiply_form(int bits, const float *x, const pleat_packed_groups *groups,
                                  const uint8_t *packed, ptrdiff_t row_count, float *out) {
-  if (groups->form != PLEAT_BIASED) {
-    if (groups->form == PLEAT_CENTERED) {
-      multiply_groups(bits, PLEAT_CENTERED, false, x, groups, packed, row_count, out);
-    } else {
-      multiply_groups(bits, PLEAT_ZERO_POINTS, false, x, groups, packed, row_count, out);
-    }
-  } else if (groups->format == PLEAT_FLOAT32) {
-    multiply_groups(bits, PLEAT_BIASED, false, x, groups, packed, row_count, out);
-  } else {
-    multiply_groups(bits, PLEAT_BIASED, true, x, groups, packed, row_count, out);
+  const bool in_halves = groups->format == PLEAT_FLOAT16;
+#define MULTIPLY(form, in_halves) \
+  multiply_groups(bits, form, in_halves, x, groups, packed, row_count, out)
+  switch (groups->form) {
+    case PLEAT_BIASED:
+      in_halves ? MULTIPLY(PLEAT_BIASED, true) : MULTIPLY(PLEAT_BIASED, false);
+      break;
+    case PLEAT_CENTERED:
+      in_halves ? MULTIPLY(PLEAT_CENTERED, true) : MULTIPLY(PLEAT_CENTERED, false);
+      break;
+    case PLEAT_ZERO_POINTS: MULTIPLY(PLEAT_ZERO_POINTS, false); break;
   }
+#undef MULTIPLY
 }
 
 ALWAYS_INLINE void multiply_any(const float *x, const pleat_packed_groups *groups,
