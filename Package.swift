@@ -71,7 +71,7 @@ let package = Package(
     layer("Tokens", ["TensorModel", "Bytes", "Formats", "Weights", system]),
     layer(
       "Network",
-      ["TensorModel", "Bytes", "Kernels", "Architectures", "Formats", "Weights"]),
+      ["TensorModel", "Bytes", "Kernels", "Architectures", "Formats", "Adapters", "Weights"]),
     layer(
       "Pleat",
       [

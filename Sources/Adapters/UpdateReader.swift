@@ -46,7 +46,6 @@ package final class UpdateReader {
   package func add(
     _ change: PairedChange, _ product: LowRank, rows: Range<Int>, to delta: inout [Float]
   ) throws(ModelError) {
-    clearCaches(unlessFor: change.tensor)
     let width = product.right.vectorCount
     let changed = change.window.map { rows.clamped(to: $0) } ?? rows
     let origin = change.window?.lowerBound ?? 0
@@ -69,8 +68,7 @@ package final class UpdateReader {
   package func factors(
     _ change: PairedChange, _ product: LowRank
   ) throws(ModelError) -> (left: [Float], right: [Float]) {
-    clearCaches(unlessFor: change.tensor)
-    return (
+    (
       try left(change, product, vectors: 0..<product.left.vectorCount, 0),
       try right(change, product, 0)
     )
@@ -133,10 +131,13 @@ package final class UpdateReader {
     rightFactors.removeAll(keepingCapacity: true)
   }
 
-  /// Some vectors of the left factor of an expert, as vectors × rank.
-  private func left(
+  /// Some vectors of the left factor of an expert, as vectors × rank, in the base model's row order.
+  ///
+  /// Throws `io`, `malformed`.
+  package func left(
     _ change: PairedChange, _ product: LowRank, vectors: Range<Int>, _ expert: Int
   ) throws(ModelError) -> [Float] {
+    clearCaches(unlessFor: change.tensor)
     let (factor, rank) = (product.left, product.rank)
     if factor.rankStride == 1, factor.vectorStride == rank, change.rows == nil {
       let first = factor.offset + expert * factor.expertStride
@@ -160,9 +161,12 @@ package final class UpdateReader {
   }
 
   /// The right factor of an expert, as rank × vectors.
-  private func right(
+  ///
+  /// Throws `io`, `malformed`.
+  package func right(
     _ change: PairedChange, _ product: LowRank, _ expert: Int
   ) throws(ModelError) -> [Float] {
+    clearCaches(unlessFor: change.tensor)
     let (factor, rank) = (product.right, product.rank)
     let key = Key(adapter: change.adapter, factor: factor, expert: expert)
     if let known = rightFactors[key] { return known }

@@ -122,15 +122,18 @@ extension FloatMatrix {
     for column in columns.upperBound..<columnCount { unsafe start[column] = 0 }
   }
 
-  /// Adds `scale` times a row of another matrix to a row.
+  /// Adds `scale` times a row of another matrix to a row, or to some columns of it.
   package func add(
     _ other: FloatMatrix, row source: Int, scale: Float = 1, to row: Int,
-    on instructions: InstructionSet = .best
+    columns: Range<Int>? = nil, on instructions: InstructionSet = .best
   ) {
+    let columns = columns ?? 0..<columnCount
     unsafe pleat_add_scaled(
       instructions.identifier,
-      other.address(row: source, lastRow: source, lastColumn: columnCount - 1), scale,
-      columnCount, address(row: row, lastRow: row, lastColumn: columnCount - 1))
+      other.address(row: source, lastRow: source, lastColumn: columns.count - 1), scale,
+      columns.count,
+      address(
+        row: row, column: columns.lowerBound, lastRow: row, lastColumn: columns.upperBound - 1))
   }
 
   /// Multiplies the numbers of a row.

@@ -23,16 +23,20 @@ package struct Decoder: Sendable {
   /// The values of `model_type` that Pleat runs, sorted.
   package static var modelTypes: [String] { DecoderKind.allModelTypes }
 
-  /// Finds the weights of a model.
+  /// Finds the weights of a model, which runs with adapters that are not merged.
   ///
   /// Reads headers, the config and vectors, but no matrix. Throws `unsupported` for an architecture,
   /// a config or tensors that Pleat does not run, `malformed` for a model that contradicts its
   /// config, and what reading throws.
-  package init(_ model: Model) throws(ModelError) {
+  package init(
+    _ model: Model, _ adapters: UnmergedAdapters = .none
+  ) throws(ModelError) {
     do throws(ModelError) {
       try model.requireNumbers()
-      self = try model.isGGUF ? Decoder(gguf: model) : Decoder(checkpoint: model)
-      if let name = model.attachedNames.first {
+      self =
+        try model.isGGUF
+        ? Decoder(gguf: model, adapters) : Decoder(checkpoint: model, adapters)
+      if let name = model.attachedNames.first(where: { !adapters.attachedNames.contains($0) }) {
         notes.append("the adapters beside the weights are not applied, such as \(name)")
       }
     } catch {
@@ -40,7 +44,7 @@ package struct Decoder: Sendable {
     }
   }
 
-  private init(gguf model: Model) throws(ModelError) {
+  private init(gguf model: Model, _ adapters: UnmergedAdapters) throws(ModelError) {
     let reader = WeightReader(model: model)
     let tensors = model.catalog.tensors
     let translation = try CheckpointTranslation(tensors, model.catalog.metadata) {
@@ -56,10 +60,10 @@ package struct Decoder: Sendable {
     let parameters = try Hyperparameters(config, architecture, tokenCount: count)
     let shape = try DecoderShape(
       config, architecture, parameters, vocabularySize: count, isGGUF: true)
-    try self.init(shape, NetworkWeights(gguf: model), tiesHead: nil)
+    try self.init(shape, NetworkWeights(gguf: model, adapters), tiesHead: nil)
   }
 
-  private init(checkpoint model: Model) throws(ModelError) {
+  private init(checkpoint model: Model, _ adapters: UnmergedAdapters) throws(ModelError) {
     guard let whole = try model.configuration() else {
       throw ModelError(
         .unsupported, "the model has no config.json, which says what it computes",
@@ -79,7 +83,7 @@ package struct Decoder: Sendable {
     let shape = try DecoderShape(
       config, architecture, parameters, vocabularySize: count, isGGUF: false)
     let weights = try NetworkWeights(
-      checkpoint: model, config: whole, architecture, parameters, tokenCount: count)
+      checkpoint: model, config: whole, architecture, parameters, tokenCount: count, adapters)
     try self.init(shape, weights, tiesHead: TextConfig.tiesEmbeddings(whole))
   }
 
@@ -87,7 +91,7 @@ package struct Decoder: Sendable {
     _ shape: DecoderShape, _ weights: NetworkWeights, tiesHead: Bool?
   ) throws(ModelError) {
     self.shape = shape
-    embeddings = try weights.matrix(TensorNames.ggufEmbeddings)
+    embeddings = try weights.matrix(TensorNames.ggufEmbeddings, for: .rows)
     try weights.check(embeddings, rows: shape.vocabularySize, columns: shape.width)
     var layers: [DecoderLayer] = []
     for number in shape.layers.indices {
@@ -99,7 +103,9 @@ package struct Decoder: Sendable {
     head =
       hasHead
       ? try weights.linear("output", rows: shape.vocabularySize, columns: shape.width)
-      : Linear(name: TensorNames.ggufEmbeddings, matrix: embeddings, bias: nil)
+      : Linear(
+        name: TensorNames.ggufEmbeddings, matrix: try weights.embeddingsAsHead(), bias: nil)
+    try weights.checkAdapters()
   }
 
   private static func tokenCount(_ embeddings: TensorInfo?) throws(ModelError) -> Int {

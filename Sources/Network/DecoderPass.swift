@@ -6,7 +6,8 @@ package import TensorModel
 package struct DecoderPass {
   /// The hidden numbers of the tokens after the layers that ran: tokens × width.
   package let state: FloatMatrix
-  private let decoder: Decoder
+  /// The model.
+  package let decoder: Decoder
   private let batch: TokenBatch
   private let cache: KeyValueCache?
   private let workers: Workers
@@ -93,13 +94,15 @@ extension Decoder {
   fileprivate func embedded(_ tokens: [Int32]) throws(ModelError) -> FloatMatrix {
     let state = FloatMatrix(rowCount: tokens.count, columnCount: shape.width)
     var known: [Int32: Int] = [:]
+    var buffers = WeightMatrix.Buffers()
     for (row, token) in tokens.enumerated() {
       if let other = known[token] {
         state.setRow(row, to: state, row: other)
         continue
       }
       known[token] = row
-      state.setRow(row, to: try embeddings.values(Int(token)..<Int(token) + 1)[...])
+      let values = try embeddings.values(Int(token)..<Int(token) + 1, with: &buffers)
+      state.setRow(row, to: values[...])
       if shape.embeddingScale != 1 { state.scale(row: row, by: shape.embeddingScale) }
     }
     return state

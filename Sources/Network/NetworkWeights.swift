@@ -6,6 +6,7 @@ internal import Weights
 
 /// The weights of a model by the names of llama.cpp, whatever names its file has.
 struct NetworkWeights: Sendable {
+  private let adapters: UnmergedAdapters
   private let reader: WeightReader
   private let tensors: [TensorInfo]
   private var places: [String: [Place]] = [:]
@@ -20,7 +21,8 @@ struct NetworkWeights: Sendable {
   }
 
   /// The weights of a GGUF file.
-  init(gguf model: Model) {
+  init(gguf model: Model, _ adapters: UnmergedAdapters) {
+    self.adapters = adapters
     reader = WeightReader(model: model)
     tensors = model.catalog.tensors
     for (index, tensor) in tensors.enumerated() {
@@ -34,8 +36,9 @@ struct NetworkWeights: Sendable {
   /// architecture lacks.
   init(
     checkpoint model: Model, config: JSONValue, _ architecture: Architecture,
-    _ parameters: Hyperparameters, tokenCount: Int
+    _ parameters: Hyperparameters, tokenCount: Int, _ adapters: UnmergedAdapters
   ) throws(ModelError) {
+    self.adapters = adapters
     reader = WeightReader(model: model)
     tensors = model.catalog.tensors
     let checks = CheckpointChecks(architecture, config: config, for: .transformers)
@@ -75,10 +78,11 @@ struct NetworkWeights: Sendable {
   ///   - name: llama.cpp's name.
   ///   - expert: The number of the expert; nil for a matrix that is no part of a stack.
   ///   - expertCount: The number of experts of the stack.
+  ///   - use: How the matrix is used.
   /// - Returns: The matrix, from which nothing is read yet.
   /// - Throws: `malformed` if the model lacks it, and what `WeightMatrix` throws.
   func matrix(
-    _ name: String, expert: Int? = nil, expertCount: Int = 1
+    _ name: String, expert: Int? = nil, expertCount: Int = 1, for use: WeightMatrix.Use = .product
   ) throws(ModelError) -> WeightMatrix {
     let found = places[name]?.first { $0.expert == nil || $0.expert == expert }
     guard let place = found else {
@@ -95,7 +99,7 @@ struct NetworkWeights: Sendable {
     }
     let length = count / matrixCount / place.part.count
     let start = ((isStack ? expert ?? 0 : 0) * place.part.count + place.part.index) * length
-    return try WeightMatrix(tensor.name, place.tensor, of: reader, rows: start..<start + length)
+    return try matrix(place.tensor, rows: start..<start + length, for: use)
   }
 
   /// Some rows of a matrix with several weights.
@@ -104,7 +108,32 @@ struct NetworkWeights: Sendable {
   func matrix(_ name: String, rows: Range<Int>) throws(ModelError) -> WeightMatrix {
     guard let place = places[name]?.first, tensors[place.tensor].shape.rowCount >= rows.upperBound
     else { throw ModelError(.malformed, "the model lacks rows of a tensor", tensor: name) }
-    return try WeightMatrix(tensors[place.tensor].name, place.tensor, of: reader, rows: rows)
+    return try matrix(place.tensor, rows: rows, for: .product)
+  }
+
+  /// The embeddings as a head, with what adapters change in the head.
+  ///
+  /// Throws what `matrix` throws.
+  func embeddingsAsHead() throws(ModelError) -> WeightMatrix {
+    guard let table = places[TensorNames.ggufEmbeddings]?.first?.tensor else {
+      throw ModelError(
+        .malformed, "the model lacks a tensor", tensor: TensorNames.ggufEmbeddings)
+    }
+    let head = tensors.firstIndex { TensorNames.isTextHead($0.name) } ?? tensors.count
+    return try WeightMatrix(
+      tensors[table].name, table, of: reader, changes: adapters.changes(of: head), of: adapters,
+      for: .product)
+  }
+
+  /// Throws `unsupported` for a change by an adapter that no weight has.
+  func checkAdapters() throws(ModelError) { try adapters.checkAreApplied(to: tensors) }
+
+  private func matrix(
+    _ index: Int, rows: Range<Int>? = nil, for use: WeightMatrix.Use
+  ) throws(ModelError) -> WeightMatrix {
+    try WeightMatrix(
+      tensors[index].name, index, of: reader, rows: rows, changes: adapters.changes(of: index),
+      of: adapters, for: use)
   }
 
   /// All numbers of a vector; nil if the model lacks it.
@@ -112,7 +141,7 @@ struct NetworkWeights: Sendable {
   /// Throws what reading throws.
   func vector(_ name: String) throws(ModelError) -> [Float]? {
     guard let place = places[name]?.first else { return nil }
-    let matrix = try WeightMatrix(tensors[place.tensor].name, place.tensor, of: reader)
+    let matrix = try matrix(place.tensor, for: .rows)
     return try matrix.values(0..<matrix.rowCount)
   }
 }

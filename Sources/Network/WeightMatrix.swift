@@ -1,26 +1,52 @@
+internal import Adapters
 internal import Kernels
 internal import TensorModel
 internal import Weights
 
 /// A matrix of weights of a model in any encoding that Pleat decodes: rows of a tensor.
+///
+/// Its rows have the changes of adapters that are not products, and those of DoRA. Other products
+/// are `terms`, which are added to what the matrix is multiplied with.
 struct WeightMatrix: Sendable {
   /// The name of the tensor, for messages.
   let name: String
+  /// The products that adapters add.
+  let terms: [LowRankTerm]
   private let reader: WeightReader
   private let tensor: WeightReader.Tensor
   private let rows: Range<Int>
+  /// The changes of its rows.
+  private let edits: [PairedChange]
+  private let adapters: UnmergedAdapters
 
   /// The number of rows, the outputs of a product.
   var rowCount: Int { rows.count }
   /// The number of columns, its inputs.
   var columnCount: Int { tensor.shape.columnCount }
 
+  /// How a matrix is used.
+  enum Use: Hashable {
+    /// Inputs are multiplied with it.
+    case product
+    /// Its rows are looked up.
+    case rows
+  }
+
   /// All rows of a tensor, or some.
   ///
-  /// Throws `unsupported` for a tensor that Pleat does not decode, or whose rows cannot be read from
-  /// the first of these on.
+  /// - Parameters:
+  ///   - name: The name of the tensor.
+  ///   - index: Its index.
+  ///   - reader: Reads it.
+  ///   - rows: The rows; nil for all.
+  ///   - changes: What adapters change in the tensor.
+  ///   - adapters: These adapters.
+  ///   - use: How the matrix is used.
+  /// - Throws: `unsupported` for a tensor that Pleat does not decode, or whose rows cannot be read
+  ///   from the first of these on.
   init(
-    _ name: String, _ index: Int, of reader: WeightReader, rows: Range<Int>? = nil
+    _ name: String, _ index: Int, of reader: WeightReader, rows: Range<Int>? = nil,
+    changes: [PairedChange], of adapters: UnmergedAdapters, for use: Use
   ) throws(ModelError) {
     guard let tensor = reader.tensor(index) else {
       throw ModelError(
@@ -39,15 +65,10 @@ struct WeightMatrix: Sendable {
     self.reader = reader
     self.tensor = tensor
     self.rows = rows
-  }
-
-  /// Some of its rows.
-  ///
-  /// Throws what `init` throws.
-  func part(_ part: Range<Int>, index: Int) throws(ModelError) -> WeightMatrix {
-    try WeightMatrix(
-      name, index, of: reader,
-      rows: rows.lowerBound + part.lowerBound..<rows.lowerBound + part.upperBound)
+    self.adapters = adapters
+    let terms = LowRankTerm.terms(changes, ofRows: rows, of: tensor.shape)
+    self.terms = use == .product ? terms ?? [] : []
+    edits = use == .product && terms != nil ? [] : changes
   }
 
   /// Runs of rows that fit into memory, each a multiple of so many rows but the last.
@@ -65,8 +86,10 @@ struct WeightMatrix: Sendable {
 
   var place: Place { Place(tensor: tensor.index, rows: rows) }
 
-  /// How it is packed for products with one token; nil if it is not.
-  var packedForm: PackedMatrix.Form? { rows.isEmpty ? nil : reader.packedForm(of: tensor) }
+  /// How it is packed for products with one token; nil if it is not, or if adapters change it.
+  var packedForm: PackedMatrix.Form? {
+    rows.isEmpty || !terms.isEmpty || !edits.isEmpty ? nil : reader.packedForm(of: tensor)
+  }
 
   /// Reads and packs all rows.
   ///
@@ -91,9 +114,31 @@ struct WeightMatrix: Sendable {
   ///
   /// Throws what reading throws.
   func values(_ part: Range<Int>) throws(ModelError) -> [Float] {
-    var buffers = WeightReader.Buffers()
+    var buffers = Buffers()
+    return try values(part, with: &buffers)
+  }
+
+  /// The same, with memory that is reused.
+  func values(_ part: Range<Int>, with buffers: inout Buffers) throws(ModelError) -> [Float] {
     let start = try read(part, into: &buffers)
     return Array(buffers.values[start..<start + part.count * columnCount])
+  }
+
+  /// Memory that reading rows of the matrices of one model reuses.
+  struct Buffers {
+    fileprivate var weights = WeightReader.Buffers()
+    private var updates: UpdateReader?
+
+    /// The numbers that were read last.
+    var values: [Float] { weights.values }
+
+    /// Reads the numbers of adapters.
+    mutating func reader(of adapters: UnmergedAdapters) -> UpdateReader {
+      if let updates { return updates }
+      let reader = UpdateReader(adapters.numbers)
+      updates = reader
+      return reader
+    }
   }
 
   /// Reads some rows, and others that are packed together with them.
@@ -103,15 +148,58 @@ struct WeightMatrix: Sendable {
   ///   - buffers: Receives the numbers.
   /// - Returns: The index of the first number of the rows.
   /// - Throws: What reading throws.
-  func read(
-    _ part: Range<Int>, into buffers: inout WeightReader.Buffers
-  ) throws(ModelError) -> Int {
+  func read(_ part: Range<Int>, into buffers: inout Buffers) throws(ModelError) -> Int {
     let step = tensor.rowStep
     let range = rows.lowerBound + part.lowerBound..<rows.lowerBound + part.upperBound
     let first = range.lowerBound / step * step
     let last = min((range.upperBound + step - 1) / step * step, tensor.shape.rowCount)
-    try reader.read(tensor, rows: first..<last, into: &buffers)
+    try reader.read(tensor, rows: first..<last, into: &buffers.weights)
+    if !edits.isEmpty {
+      let updates = buffers.reader(of: adapters)
+      var update = RowUpdate(buffers.values, rows: first..<last, columnCount: columnCount)
+      for change in edits { try update.apply(change, updates) }
+      buffers.weights.replace(by: update.values)
+    }
     return (range.lowerBound - first) * columnCount
+  }
+}
+
+extension WeightMatrix {
+  /// The inputs of the low-rank products that adapters add: R x for each of `terms`.
+  ///
+  /// Throws what reading an adapter throws.
+  func innerProducts(
+    of x: PackedRows, term: Int, with buffers: inout Buffers
+  ) throws(ModelError) -> PackedRows {
+    let term = terms[term]
+    let right = try term.right(buffers.reader(of: adapters))
+    let inner = FloatMatrix(rowCount: x.count, columnCount: term.rank)
+    x.multiply(right.span, rowCount: term.rank, into: inner, column: 0)
+    return PackedRows(inner, rows: 0..<x.count, columns: 0..<term.rank)
+  }
+
+  /// Adds scale · L u to the products with some rows of the matrix.
+  ///
+  /// - Parameters:
+  ///   - inner: u, of a term.
+  ///   - term: The index of the term.
+  ///   - part: The rows.
+  ///   - result: Products with all rows of the matrix.
+  ///   - buffers: Reused memory.
+  /// - Throws: What reading an adapter throws.
+  func add(
+    _ inner: PackedRows, term: Int, rows part: Range<Int>, to result: FloatMatrix,
+    with buffers: inout Buffers
+  ) throws(ModelError) {
+    let term = terms[term]
+    let outputs = term.outputs.clamped(to: part)
+    guard !outputs.isEmpty else { return }
+    let left = try term.left(outputs, buffers.reader(of: adapters))
+    let added = FloatMatrix(rowCount: inner.count, columnCount: outputs.count)
+    inner.multiply(left.span, rowCount: outputs.count, into: added, column: 0)
+    for row in 0..<inner.count {
+      result.add(added, row: row, scale: term.scale, to: row, columns: outputs)
+    }
   }
 }
 

@@ -2,7 +2,6 @@ internal import Dispatch
 internal import Kernels
 internal import Synchronization
 package import TensorModel
-internal import Weights
 
 /// Threads that share the parts of a job.
 ///
@@ -131,15 +130,41 @@ extension Workers {
     _ packed: PackedRows, by matrices: [(linear: Int, matrix: WeightMatrix)],
     into results: [FloatMatrix]
   ) throws(ModelError) {
-    let parts = matrices.flatMap { index, matrix in
-      matrix.runs(multiple: 16).map { (linear: index, matrix: matrix, rows: $0) }
+    let terms = try innerProducts(of: packed, with: matrices.map(\.matrix))
+    let parts = matrices.indices.flatMap { index in
+      matrices[index].matrix.runs(multiple: 16).map { (index: index, rows: $0) }
     }
-    try run(parts.count, with: WeightReader.Buffers()) { (part, buffers) throws(ModelError) in
-      let (linear, matrix, rows) = parts[part]
+    try run(parts.count, with: WeightMatrix.Buffers()) { (part, buffers) throws(ModelError) in
+      let (index, rows) = parts[part]
+      let (linear, matrix) = matrices[index]
       let start = try matrix.read(rows, into: &buffers)
       packed.multiply(
         buffers.values.span.extracting(start..<start + rows.count * matrix.columnCount),
         rowCount: rows.count, into: results[linear], column: rows.lowerBound)
+      for (term, inner) in terms[index].enumerated() {
+        try matrix.add(inner, term: term, rows: rows, to: results[linear], with: &buffers)
+      }
     }
+  }
+
+  /// The inputs of the low-rank products that adapters add to each of some matrices.
+  private func innerProducts(
+    of x: PackedRows, with matrices: [WeightMatrix]
+  ) throws(ModelError) -> [[PackedRows]] {
+    let parts = matrices.indices.flatMap { index in
+      matrices[index].terms.indices.map { (matrix: index, term: $0) }
+    }
+    guard !parts.isEmpty else { return Array(repeating: [], count: matrices.count) }
+    let found: Mutex<[PackedRows?]> = Mutex(Array(repeating: nil, count: parts.count))
+    try run(parts.count, with: WeightMatrix.Buffers()) { (part, buffers) throws(ModelError) in
+      let (matrix, term) = parts[part]
+      let inner = try matrices[matrix].innerProducts(of: x, term: term, with: &buffers)
+      found.withLock { $0[part] = inner }
+    }
+    var results: [[PackedRows]] = Array(repeating: [], count: matrices.count)
+    for (part, inner) in zip(parts, found.withLock({ $0.compactMap(\.self) })) {
+      results[part.matrix].append(inner)
+    }
+    return results
   }
 }

@@ -73,6 +73,9 @@ package struct WeightReader: Sendable {
     var parts: [[UInt8]] = []
 
     package init() {}
+
+    /// Replaces the numbers by changed ones.
+    package mutating func replace(by values: [Float]) { self.values = values }
   }
 
   /// Reads the numbers of some rows into `buffers`.

@@ -37,6 +37,10 @@ CONFIGS = {
     "qwen3_moe": Qwen3MoeConfig(
         **COMMON, **HEADS, **EXPERTS, head_dim=16, num_experts=4, moe_intermediate_size=48
     ),
+    "normed_moe": Qwen3MoeConfig(
+        **COMMON, **HEADS, **EXPERTS, head_dim=16, num_experts=4, moe_intermediate_size=48,
+        norm_topk_prob=True,
+    ),
     "mixtral": MixtralConfig(
         **COMMON, **HEADS, **EXPERTS, num_local_experts=4, intermediate_size=96
     ),
@@ -71,6 +75,13 @@ class Made:
 
 
 def make(case: Case, folder: Path) -> Made:
+    made = prepare(case, folder)
+    merge(case, made)
+    return made
+
+
+def prepare(case: Case, folder: Path) -> Made:
+    """The files of a case without the merged model."""
     torch.manual_seed(SEED)
     made = Made(folder / "base", [], folder / "merged")
     model = AutoModelForCausalLM.from_config(CONFIGS[case.model]).to(case.type)
@@ -80,7 +91,6 @@ def make(case: Case, folder: Path) -> Made:
         path = folder / f"adapter-{index}"
         make_adapter(case, settings, made.base, path)
         made.adapters.append(path)
-    merge(case, made)
     return made
 
 
@@ -115,6 +125,13 @@ def randomize(parameters, std) -> None:
 
 
 def merge(case: Case, made: Made) -> None:
+    model, names = unmerged(case, made)
+    merged = model.merge_and_unload(adapter_names=names).to(case.type)
+    merged.save_pretrained(made.merged, save_original_format=not case.fused_experts)
+
+
+def unmerged(case: Case, made: Made) -> tuple[PeftModel, list[str]]:
+    """The base with all adapters of a case, and their names."""
     base = load(made.base, case.merge_type or case.type)
     names = [path.name for path in made.adapters]
     model = PeftModel.from_pretrained(base, made.adapters[0], adapter_name=names[0])
@@ -124,5 +141,4 @@ def merge(case: Case, made: Made) -> None:
         for module in model.modules():
             if hasattr(module, "set_scale") and name in getattr(module, "scaling", {}):
                 module.set_scale(name, scale)
-    merged = model.merge_and_unload(adapter_names=names).to(case.type)
-    merged.save_pretrained(made.merged, save_original_format=not case.fused_experts)
+    return model, names

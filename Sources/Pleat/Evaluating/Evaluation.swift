@@ -1,5 +1,4 @@
 internal import Bytes
-internal import Kernels
 internal import Network
 public import TensorModel
 public import Weights
@@ -21,12 +20,14 @@ public struct Evaluation: Sendable {
   /// The token that replaces the first one of each chunk; nil for none.
   public var beginID: Int32? { chunks.beginID }
   /// Notes for the user about what is not computed.
-  public var notes: [String] { [decoder, base].compactMap(\.self).flatMap(\.notes) }
+  public let notes: [String]
   /// What was asked for.
   public let options: EvaluationOptions
 
   private let decoder: Decoder
   private let base: Decoder?
+  /// The base without its adapters; nil if it has none.
+  private let unadapted: Decoder?
   private let chunks: TextChunks
   /// The positions in a chunk whose predictions count.
   private let scored: Range<Int>
@@ -38,19 +39,32 @@ public struct Evaluation: Sendable {
   ///
   /// - Parameters:
   ///   - model: The model.
+  ///   - adapters: Adapters with which it runs, without merging them.
   ///   - base: The model to compare it with; nil for none.
+  ///   - baseAdapters: Adapters with which the base runs. The base alone is evaluated, too.
   ///   - text: The text.
   ///   - options: How it is divided.
   /// - Throws: `usage` for a text that is shorter than a chunk, for contexts of less than two
   ///   tokens and tokens that the model does not have; `mismatch` for a base with another
-  ///   vocabulary; `unsupported` for models that Pleat does not run, and what reading throws.
+  ///   vocabulary, and for adapters that do not fit; `unsupported` for models that Pleat does not
+  ///   run, and for adapters that it does not apply, and what reading throws.
   public init(
-    of model: Model, against base: Model? = nil, _ text: EvaluationText,
+    of model: Model, with adapters: [AppliedAdapter] = [], against base: Model? = nil,
+    with baseAdapters: [AppliedAdapter] = [], _ text: EvaluationText,
     _ options: EvaluationOptions
   ) throws(ModelError) {
     self.options = options
-    decoder = try Decoder(model)
-    self.base = try base.map { model throws(ModelError) in try Decoder(model) }
+    let own = try Decoder.adapted(model, by: adapters)
+    let other = try base.map { base throws(ModelError) in
+      try Decoder.adapted(base, by: baseAdapters)
+    }
+    decoder = own.decoder
+    self.base = other?.decoder
+    let isAdapted = !baseAdapters.isEmpty
+    unadapted = try base.flatMap { base throws(ModelError) in
+      isAdapted ? try Decoder(base) : nil
+    }
+    notes = own.decoder.notes + own.notes + (other.map { $0.decoder.notes + $0.notes } ?? [])
     let size = decoder.shape.vocabularySize
     if let other = self.base?.shape.vocabularySize, other != size {
       throw ModelError(
@@ -58,7 +72,8 @@ public struct Evaluation: Sendable {
         expected: "\(size) tokens", found: "\(other)",
         hint: "a divergence is defined for the same tokens only")
     }
-    chunks = try TextChunks(text, of: model, [decoder, self.base].compactMap(\.self), options)
+    chunks = try TextChunks(
+      text, of: model, [decoder, self.base, unadapted].compactMap(\.self), options)
     scored = (options.scoring == .half ? chunks.length / 2 : 0)..<chunks.length - 1
   }
 
@@ -94,18 +109,25 @@ public struct Evaluation: Sendable {
       let perplexity = result.perplexitySoFar
       let batch = chunks.batch(of: range)
       let pass = try DecoderPass(decoder, batch, by: workers)
-      let other = try base.map { base throws(ModelError) in
-        try DecoderPass(base, batch, by: workers)
+      func start(_ decoder: Decoder?) throws(ModelError) -> DecoderPass? {
+        try decoder.map { decoder throws(ModelError) in
+          try DecoderPass(decoder, batch, by: workers)
+        }
       }
+      let other = try start(base)
+      let plain = try start(unadapted)
       for number in 0..<max(layerCount, base?.layers.count ?? 0) {
         if number < layerCount { try pass.run(layer: number) }
-        if let base, number < base.layers.count { try other?.run(layer: number) }
+        if let base, number < base.layers.count {
+          try other?.run(layer: number)
+          try plain?.run(layer: number)
+        }
         if let other, number < layers.count { layers[number].add(pass.state, other.state) }
         let part = Double(number + 1) / Double(layerCount + 1)
         onProgress?(Progress(part: min(1, done + whole * part), perplexity: perplexity))
       }
       let scorer = Scorer(
-        decoder: decoder, base: base, hidden: pass.finish(), baseHidden: other?.finish(),
+        model: pass.finished, base: other?.finished, unadapted: plain?.finished,
         workers: workers)
       for chunk in 0..<range.count {
         let first = chunk * contextLength
@@ -121,69 +143,7 @@ public struct Evaluation: Sendable {
   }
 }
 
-/// How far the outputs of a layer are from those of a base.
-private struct LayerError {
-  private var difference = 0.0
-  private var whole = 0.0
-
-  mutating func add(_ state: FloatMatrix, _ base: FloatMatrix) {
-    guard state.columnCount == base.columnCount else { return }
-    for row in 0..<state.rowCount {
-      for (x, y) in zip(state.row(row), base.row(row)) {
-        difference += Double(x - y) * Double(x - y)
-        whole += Double(y) * Double(y)
-      }
-    }
-  }
-
-  /// The root of the ratio of mean squares.
-  var relative: Double { whole == 0 ? 0 : (difference / whole).squareRoot() }
-}
-
-/// Scores predictions from hidden numbers.
-private struct Scorer {
-  let decoder: Decoder
-  let base: Decoder?
-  let hidden: FloatMatrix
-  let baseHidden: FloatMatrix?
-  let workers: Workers
-
-  // The largest size of the logits of a block of rows.
-  private static let logitByteCount = 64 << 20
-
-  /// The scores of the predictions of some rows; row i predicts `targets[i]`.
-  func scores(rows: Range<Int>, targets: [Int32]) throws(ModelError) -> [PositionScore] {
-    let length = max(1, Self.logitByteCount / (4 * decoder.shape.vocabularySize))
-    var scores: [PositionScore] = []
-    for start in stride(from: 0, to: rows.count, by: length) {
-      let block = start..<min(start + length, rows.count)
-      let part = rows.lowerBound + block.lowerBound..<rows.lowerBound + block.upperBound
-      let logits = try decoder.logits(of: hidden, rows: part, by: workers)
-      var baseLogits: FloatMatrix?
-      if let base, let baseHidden {
-        baseLogits = try base.logits(of: baseHidden, rows: part, by: workers)
-      }
-      scores += try score(logits, baseLogits, Array(targets[block]))
-    }
-    return scores
-  }
-
-  private func score(
-    _ logits: FloatMatrix, _ baseLogits: FloatMatrix?, _ targets: [Int32]
-  ) throws(ModelError) -> [PositionScore] {
-    try workers.map(targets.count) { row in
-      let target = Int(targets[row])
-      let sum = logits.logSumExp(row: row)
-      var score = PositionScore(loss: sum - Double(logits[row, target]))
-      guard let baseLogits else { return score }
-      let baseSum = baseLogits.logSumExp(row: row)
-      let baseLoss = baseSum - Double(baseLogits[row, target])
-      score.against = PositionScore.Comparison(
-        baseLoss: baseLoss,
-        divergence: baseLogits.divergence(row: row, sum: baseSum, from: logits, otherSum: sum),
-        probabilityChange: Platform.exponential(-score.loss) - Platform.exponential(-baseLoss),
-        isSameTop: logits.largestColumn(row: row) == baseLogits.largestColumn(row: row))
-      return score
-    }
-  }
+extension DecoderPass {
+  /// The model and its hidden numbers, after all layers.
+  fileprivate var finished: Scorer.Side { Scorer.Side(decoder: decoder, hidden: finish()) }
 }

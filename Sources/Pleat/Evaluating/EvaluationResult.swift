@@ -31,6 +31,16 @@ public struct EvaluationResult: Sendable {
     public var sameTop: Sample
     /// ln of the perplexity of the model divided by that of the base, with the error of the pairs.
     public var logRatio: Sample
+    /// The predictions of the base without its adapters; nil if it has none.
+    public var unadapted: Unadapted?
+  }
+
+  /// The predictions of a base without its adapters.
+  public struct Unadapted: Sendable {
+    /// The predictions.
+    public var prediction: Prediction
+    /// The divergences KL(base with adapters ‖ base) of all predictions, in nats.
+    public var divergence: Sample
   }
 
   /// The number of predictions of a chunk.
@@ -74,7 +84,16 @@ public struct EvaluationResult: Sendable {
       base: Prediction(losses: all.map(\.baseLoss)), divergence: Sample(all.map(\.divergence)),
       probabilityChange: Sample(all.map(\.probabilityChange)),
       sameTop: Sample(all.map { $0.isSameTop ? 1 : 0 }),
-      logRatio: Sample(zip(scores, all).map { $0.loss - $1.baseLoss }))
+      logRatio: Sample(zip(scores, all).map { $0.loss - $1.baseLoss }),
+      unadapted: Unadapted(all.compactMap(\.unadapted)))
+  }
+}
+
+extension EvaluationResult.Unadapted {
+  fileprivate init?(_ scores: [PositionScore.Unadapted]) {
+    guard !scores.isEmpty else { return nil }
+    prediction = EvaluationResult.Prediction(losses: scores.map(\.loss))
+    divergence = Sample(scores.map(\.divergence))
   }
 }
 
@@ -90,6 +109,13 @@ struct PositionScore: Sendable {
     var divergence: Double
     var probabilityChange: Double
     var isSameTop: Bool
+    /// Those of the base without its adapters; nil if it has none.
+    var unadapted: Unadapted?
+  }
+
+  struct Unadapted: Sendable {
+    var loss: Double
+    var divergence: Double
   }
 }
 

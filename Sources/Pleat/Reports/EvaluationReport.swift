@@ -7,15 +7,19 @@ extension EvaluationResult {
   ///   - evaluation: The evaluation.
   ///   - path: The path of the model.
   ///   - basePath: The path of the base; nil without one.
+  ///   - adapters: The adapters of the base, or of the model without one.
   ///   - seconds: The time that it took.
   /// - Returns: An object with the schema `pleat.eval.1`.
   public func json(
-    of evaluation: Evaluation, path: String, basePath: String?, seconds: Double
+    of evaluation: Evaluation, path: String, basePath: String?, adapters: [AppliedAdapter],
+    seconds: Double
   ) -> JSONValue {
+    let records = JSONValue.array(adapters.map(\.record))
     let own = model
     var members: [JSONValue.Member] = [
       .init("schema", "pleat.eval.1"),
       .init("path", .string(path)),
+      .init("adapters", basePath == nil ? records : .array([])),
       .init("contextLength", JSONValue(evaluation.contextLength)),
       .init("chunkCount", JSONValue(evaluation.chunkCount)),
       .init("scoring", .string(evaluation.options.scoring.rawValue)),
@@ -26,7 +30,9 @@ extension EvaluationResult {
     members.append(.init("chunkLosses", .array(chunkLosses.map { .number($0) })))
     members.append(.init("seconds", .number(seconds)))
     guard let comparison, let basePath else { return .object(members) }
-    var against: [JSONValue.Member] = [.init("path", .string(basePath))]
+    var against: [JSONValue.Member] = [
+      .init("path", .string(basePath)), .init("adapters", records),
+    ]
     against += comparison.base.members
     let ratio = comparison.logRatio
     against += [
@@ -40,6 +46,13 @@ extension EvaluationResult {
             .init("rootMeanSquare", .number(comparison.probabilityChange.rootMeanSquare))
           ])),
     ]
+    if let unadapted = comparison.unadapted {
+      against.append(
+        .init(
+          "withoutAdapters",
+          .object(
+            unadapted.prediction.members + [.init("divergence", unadapted.divergence.json)])))
+    }
     if !layerErrors.isEmpty {
       against.append(.init("layerErrors", .array(layerErrors.map { .number($0) })))
     }

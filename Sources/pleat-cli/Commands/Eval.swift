@@ -6,12 +6,16 @@ struct Eval: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "eval",
     abstract: "Measure how well a model predicts a text, alone or compared with a base.",
-    usage: "pleat eval <model> --text <path> [--against <model>] [options]",
+    usage: "pleat eval <model> --text <path> [--against <model>] [--adapter <path> ...] [options]",
     discussion: """
       Prints the perplexity as llama-perplexity defines it: the text is divided into chunks of \
       --context tokens, and the predictions of the second half of each chunk count. With \
       --against, also how far the predictions are from those of another model: the \
       Kullback-Leibler divergence, in nats.
+
+      --adapter runs a model with adapters that are not merged into it: the model itself, or with \
+      --against the other one. So a model with folded adapters is compared with its base and the \
+      adapters kept apart, and the base without them is evaluated, too.
 
       The model may have any format and encoding that Pleat reads. Its weights are read block by \
       block, and all numbers between them are float32.
@@ -19,6 +23,8 @@ struct Eval: ParsableCommand {
       Examples:
         pleat eval model.pleat --text wiki.test.raw
         pleat eval tuned.gguf --text wiki.test.raw --against model/
+        pleat eval base.pleat --text wiki.test.raw --adapter qa-lora/
+        pleat eval tuned.pleat --text wiki.test.raw --against base.pleat --adapter qa-lora/
         pleat eval model/ --tokens valid.bin --score all --bos no --json
       """)
 
@@ -52,6 +58,9 @@ struct Eval: ParsableCommand {
   @OptionGroup(title: "Comparison")
   var comparison: ComparisonOptions
 
+  @OptionGroup(title: "Adapters to apply without merging them")
+  var unmerged: AdapterOptions
+
   @OptionGroup(title: "Resources")
   var resources: ResourceOptions
 
@@ -74,7 +83,10 @@ struct Eval: ParsableCommand {
     resources.apply(to: &options)
     options.scoring = score.option
     options.measuresLayers = comparison.layers
-    let evaluation = try Evaluation(of: opened, against: base, text.input, options)
+    let adapters = try unmerged.uses(in: base ?? opened)
+    let evaluation = try Evaluation(
+      of: opened, with: base == nil ? adapters : [], against: base,
+      with: base == nil ? [] : adapters, text.input, options)
     for note in evaluation.notes { console.note(note) }
     if console.mode == .text {
       Console.printToStandardError(
@@ -95,6 +107,7 @@ struct Eval: ParsableCommand {
     console.print(
       lines.all,
       json: result.json(
-        of: evaluation, path: model, basePath: comparison.against, seconds: seconds))
+        of: evaluation, path: model, basePath: comparison.against, adapters: adapters,
+        seconds: seconds))
   }
 }

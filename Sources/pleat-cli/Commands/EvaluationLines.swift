@@ -23,7 +23,9 @@ struct EvaluationLines {
 
   private func add(_ comparison: EvaluationResult.Comparison, to table: inout Table) {
     let base = comparison.base
-    table.add("of the base", with(base.perplexity, base.perplexityError))
+    table.add(
+      comparison.unadapted == nil ? "of the base" : "of the base with adapters",
+      with(base.perplexity, base.perplexityError))
     let ratio = comparison.logRatio
     table.add("ln of the ratio", with(ratio.mean, ratio.error))
     let divergence = comparison.divergence
@@ -37,6 +39,11 @@ struct EvaluationLines {
     table.add(
       "change of probability",
       "\(Quantities.fixed(100 * comparison.probabilityChange.rootMeanSquare, 3)) % (RMS)")
+    guard let unadapted = comparison.unadapted else { return }
+    let alone = unadapted.prediction
+    table.add("base without adapters", with(alone.perplexity, alone.perplexityError))
+    let change = unadapted.divergence
+    table.add("its divergence", with(change.mean, change.error) + " nats")
   }
 
   private var layerLines: [String] {
