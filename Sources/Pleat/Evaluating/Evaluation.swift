@@ -1,5 +1,6 @@
 internal import Bytes
 internal import Network
+internal import SystemPackage
 public import TensorModel
 public import Weights
 
@@ -24,6 +25,13 @@ public struct Evaluation: Sendable {
   /// What was asked for.
   public let options: EvaluationOptions
 
+  /// The number of bytes of the file of log probabilities that is written; nil for none.
+  public var logitsByteCount: Int? { logitsLayout?.byteCount }
+  /// The adapters with which the model runs.
+  public let adapters: [AppliedAdapter]
+  /// What the model is compared with; nil for nothing.
+  public let against: EvaluationBase?
+
   private let decoder: Decoder
   private let base: Decoder?
   /// The base without its adapters; nil if it has none.
@@ -31,6 +39,8 @@ public struct Evaluation: Sendable {
   private let chunks: TextChunks
   /// The positions in a chunk whose predictions count.
   private let scored: Range<Int>
+  /// The layout of the file of log probabilities that is written; nil for none.
+  private let logitsLayout: LogitsLayout?
 
   /// The number of threads without an option: one for each processor.
   public static var defaultThreadCount: Int { Platform.processorCount }
@@ -40,41 +50,95 @@ public struct Evaluation: Sendable {
   /// - Parameters:
   ///   - model: The model.
   ///   - adapters: Adapters with which it runs, without merging them.
-  ///   - base: The model to compare it with; nil for none.
-  ///   - baseAdapters: Adapters with which the base runs. The base alone is evaluated, too.
-  ///   - text: The text.
+  ///   - base: What it is compared with; nil for nothing.
+  ///   - text: The text; nil for that of a file of log probabilities.
   ///   - options: How it is divided.
   /// - Throws: `usage` for a text that is shorter than a chunk, for contexts of less than two
-  ///   tokens and tokens that the model does not have; `mismatch` for a base with another
-  ///   vocabulary, and for adapters that do not fit; `unsupported` for models that Pleat does not
-  ///   run, and for adapters that it does not apply, and what reading throws.
+  ///   tokens, tokens that the model does not have, and what a file of log probabilities cannot hold;
+  ///   `mismatch` for a base with another vocabulary or another text, and for adapters that do not
+  ///   fit; `unsupported` for models that Pleat does not run, and for adapters that it does not
+  ///   apply, and what reading throws.
   public init(
-    of model: Model, with adapters: [AppliedAdapter] = [], against base: Model? = nil,
-    with baseAdapters: [AppliedAdapter] = [], _ text: EvaluationText,
-    _ options: EvaluationOptions
+    of model: Model, with adapters: [AppliedAdapter] = [], against base: EvaluationBase? = nil,
+    _ text: EvaluationText?, _ options: EvaluationOptions
   ) throws(ModelError) {
     self.options = options
+    self.adapters = adapters
+    against = base
     let own = try Decoder.adapted(model, by: adapters)
-    let other = try base.map { base throws(ModelError) in
-      try Decoder.adapted(base, by: baseAdapters)
-    }
+    var notes = own.decoder.notes + own.notes
     decoder = own.decoder
-    self.base = other?.decoder
-    let isAdapted = !baseAdapters.isEmpty
-    unadapted = try base.flatMap { base throws(ModelError) in
-      isAdapted ? try Decoder(base) : nil
+    if case .model(let model, let adapters) = base {
+      let other = try Decoder.adapted(model, by: adapters)
+      self.base = other.decoder
+      unadapted = adapters.isEmpty ? nil : try Decoder(model)
+      notes += other.decoder.notes + other.notes
+    } else {
+      self.base = nil
+      unadapted = nil
     }
-    notes = own.decoder.notes + own.notes + (other.map { $0.decoder.notes + $0.notes } ?? [])
+    self.notes = notes
     let size = decoder.shape.vocabularySize
-    if let other = self.base?.shape.vocabularySize, other != size {
+    if let other = self.base?.shape.vocabularySize ?? base?.logits?.vocabularySize, other != size {
       throw ModelError(
         .mismatch, "the models have different vocabularies", file: base?.path,
         expected: "\(size) tokens", found: "\(other)",
         hint: "a divergence is defined for the same tokens only")
     }
     chunks = try TextChunks(
-      text, of: model, [decoder, self.base, unadapted].compactMap(\.self), options)
+      text, of: model, [decoder, self.base, unadapted].compactMap(\.self), options,
+      logits: base?.logits)
     scored = (options.scoring == .half ? chunks.length / 2 : 0)..<chunks.length - 1
+    guard !scored.isEmpty else {
+      throw ModelError(
+        .usage, "no prediction of such a chunk counts",
+        expected: "3 tokens or more, or --score all",
+        found: "\(chunks.length)")
+    }
+    try Self.checkUses(of: base?.logits, options)
+    logitsLayout = try options.logitsPath.map { [chunks] path throws(ModelError) in
+      let inputs = [model] + (adapters + (base?.adapters ?? [])).map(\.file.model)
+      try Self.checkOutput(path, inputs, text, base, replacing: options.replacesLogits)
+      return try LogitsLayout(
+        contextLength: chunks.length, vocabularySize: size, chunkCount: chunks.count, path: path)
+    }
+  }
+
+  /// Throws `usage` for options that a file of log probabilities does not permit.
+  private static func checkUses(
+    of logits: LogitsFile?, _ options: EvaluationOptions
+  ) throws(ModelError) {
+    guard let path = logits?.path ?? options.logitsPath else { return }
+    if options.scoring != .half {
+      throw ModelError(
+        .usage, "a file of log probabilities has the predictions of the second half of each chunk",
+        file: path, expected: "--score half", found: "--score \(options.scoring.rawValue)")
+    }
+    if options.measuresLayers, logits != nil {
+      throw ModelError(
+        .usage, "a file of log probabilities has no outputs of layers", file: path,
+        expected: "a model for --against", found: "--layers")
+    }
+  }
+
+  /// Throws `usage` if a file cannot be written to a path.
+  private static func checkOutput(
+    _ path: String, _ models: [Model], _ text: EvaluationText?, _ base: EvaluationBase?,
+    replacing: Bool
+  ) throws(ModelError) {
+    let output = FilePath(path)
+    let isInput =
+      switch base {
+      case .model(let base, _): base.reads(output)
+      case .logits(let file): file.isSame(as: path)
+      case nil: false
+      }
+    let isText = text?.path.map { FileSystem.isSame(FilePath($0), output) } ?? false
+    guard !isInput, !isText, !models.contains(where: { $0.reads(output) }) else {
+      throw ModelError(
+        .usage, "the output is the input", file: path, hint: "write to another path")
+    }
+    try Staging.check(output, isFolder: false, replacing: replacing)
   }
 
   /// How far an evaluation is.
@@ -93,12 +157,18 @@ public struct Evaluation: Sendable {
   ///   - cancellation: May stop it.
   ///   - onProgress: Called after each layer.
   /// - Returns: The result.
-  /// - Throws: `interrupted`, and what reading weights throws.
+  /// - Throws: `interrupted`, what reading weights throws, and what reading and writing files of log
+  ///   probabilities throws.
   public func run(
     cancellation: Cancellation = Cancellation(), onProgress: ((Progress) -> Void)? = nil
   ) throws(ModelError) -> EvaluationResult {
     let workers = Workers(count: options.threadCount, stoppedBy: cancellation)
-    var result = EvaluationResult(chunkLength: scored.count, hasBase: base != nil)
+    let writing = try logitsLayout.map { layout throws(ModelError) in
+      try LogitsWriting(
+        layout, tokens: chunks.tokens, to: options.logitsPath ?? "",
+        replacing: options.replacesLogits)
+    }
+    var result = EvaluationResult(chunkLength: scored.count, hasBase: against != nil)
     let layerCount = decoder.layers.count
     var layers =
       options.measuresLayers && base?.layers.count == layerCount
@@ -128,16 +198,17 @@ public struct Evaluation: Sendable {
       }
       let scorer = Scorer(
         model: pass.finished, base: other?.finished, unadapted: plain?.finished,
-        workers: workers)
-      for chunk in 0..<range.count {
-        let first = chunk * contextLength
+        logits: against?.logits, writing: writing, workers: workers)
+      for (index, chunk) in range.enumerated() {
+        let first = index * contextLength
         let targets = batch.tokens[first + scored.lowerBound + 1..<first + scored.upperBound + 1]
         result.append(
           try scorer.scores(
-            rows: first + scored.lowerBound..<first + scored.upperBound,
-            targets: Array(targets)))
+            chunk: chunk, firstRow: first, positions: scored, targets: Array(targets)))
       }
     }
+    try against?.logits?.checkUnchanged()
+    try writing?.publish()
     result.layerErrors = layers.map(\.relative)
     return result
   }

@@ -8,10 +8,10 @@ public struct EvaluationOptions: Sendable {
     case all
   }
 
-  /// The number of tokens of a chunk.
+  /// The number of tokens of a chunk; nil for that of a file of log probabilities, or 512.
   ///
   /// What is left over at the end is not used.
-  public var contextLength = 512
+  public var contextLength: Int?
   /// Which predictions count.
   public var scoring = Scoring.half
   /// Whether the first token of each chunk is replaced by the one that begins texts.
@@ -24,6 +24,10 @@ public struct EvaluationOptions: Sendable {
   public var threadCount = Evaluation.defaultThreadCount
   /// About the number of bytes that activations may take.
   public var memoryByteCount = 1 << 30
+  /// Where the log probabilities of the model are written, as llama-perplexity does; nil for nowhere.
+  public var logitsPath: String?
+  /// Whether an existing file at this path is replaced.
+  public var replacesLogits = false
 
   /// The usual options.
   public init() {}

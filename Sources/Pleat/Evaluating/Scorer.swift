@@ -16,29 +16,66 @@ struct Scorer {
   let base: Side?
   /// The base without its adapters; nil if it has none.
   let unadapted: Side?
+  /// The predictions that it is compared with; nil for none.
+  let logits: LogitsFile?
+  /// The file that its predictions are written to; nil for none.
+  let writing: LogitsWriting?
   let workers: Workers
 
   // The largest size of the logits of a block of rows.
   private static let logitByteCount = 64 << 20
 
-  /// The scores of the predictions of some rows; row i predicts `targets[i]`.
+  /// The scores of the predictions of a chunk.
   ///
-  /// Throws what reading weights throws.
-  func scores(rows: Range<Int>, targets: [Int32]) throws(ModelError) -> [PositionScore] {
+  /// - Parameters:
+  ///   - chunk: The number of the chunk.
+  ///   - firstRow: The row of its position 0.
+  ///   - positions: The positions whose predictions count.
+  ///   - targets: The token that follows each of them.
+  /// - Returns: A score for each position.
+  /// - Throws: What reading weights throws, and what reading and writing log probabilities throws.
+  func scores(
+    chunk: Int, firstRow: Int, positions: Range<Int>, targets: [Int32]
+  ) throws(ModelError) -> [PositionScore] {
     let length = max(1, Self.logitByteCount / (4 * model.decoder.shape.vocabularySize))
     var scores: [PositionScore] = []
-    for start in stride(from: 0, to: rows.count, by: length) {
-      let block = start..<min(start + length, rows.count)
-      let part = rows.lowerBound + block.lowerBound..<rows.lowerBound + block.upperBound
-      let logits = try logits(model, part)
-      let baseLogits = try base.map { side throws(ModelError) in try self.logits(side, part) }
-      let others = try unadapted.map { side throws(ModelError) in try self.logits(side, part) }
+    for start in stride(from: 0, to: positions.count, by: length) {
+      let block = start..<min(start + length, positions.count)
+      let first = positions.lowerBound + start
+      let rows = firstRow + first..<firstRow + first + block.count
+      let own = try logits(model, rows)
+      try writing?.write(own, chunk: chunk, position: first, by: workers)
       let targets = Array(targets[block])
+      if let logits {
+        let base = try logits.predictions(
+          chunk: chunk, positions: first..<first + block.count, targets: targets)
+        scores += try workers.map(targets.count) { row in
+          score(row: row, target: Int(targets[row]), own, base)
+        }
+        continue
+      }
+      let baseLogits = try base.map { side throws(ModelError) in try self.logits(side, rows) }
+      let others = try unadapted.map { side throws(ModelError) in try self.logits(side, rows) }
       scores += try workers.map(targets.count) { row in
-        score(row: row, target: Int(targets[row]), logits, baseLogits, unadapted: others)
+        score(row: row, target: Int(targets[row]), own, baseLogits, unadapted: others)
       }
     }
     return scores
+  }
+
+  /// The score of a prediction, compared with that of a file.
+  private func score(
+    row: Int, target: Int, _ logits: FloatMatrix, _ base: LogitsFile.Predictions
+  ) -> PositionScore {
+    let sum = logits.logSumExp(row: row)
+    var score = PositionScore(loss: sum - Double(logits[row, target]))
+    let (numbers, loss) = (base.logProbabilities, base.losses[row])
+    score.against = PositionScore.Comparison(
+      baseLoss: loss,
+      divergence: numbers.divergence(row: row, sum: 0, from: logits, otherSum: sum),
+      probabilityChange: Platform.exponential(-score.loss) - Platform.exponential(-loss),
+      isSameTop: logits.largestColumn(row: row) == numbers.largestColumn(row: row))
+    return score
   }
 
   private func logits(_ side: Side, _ rows: Range<Int>) throws(ModelError) -> FloatMatrix {

@@ -14,19 +14,26 @@ struct TextChunks: Sendable {
   let activationByteCount: Int
   /// The token that replaces the first one of each chunk; nil for none.
   let beginID: Int32?
-  private let tokens: [Int32]
+  /// The tokens of all chunks, as the text has them.
+  let tokens: [Int32]
 
   /// Reads a text and divides it for decoders that run side by side.
   ///
+  /// A file of log probabilities has tokens, too: the text is that of the file, or begins with it.
   /// Throws `usage` for a text that is shorter than a chunk, for chunks of less than two tokens and
-  /// tokens that the model does not have, and what reading the text throws.
+  /// tokens that the model does not have, `mismatch` for another text than that of the file or
+  /// another context, and what reading the text throws.
   init(
-    _ text: EvaluationText, of model: Model, _ decoders: [Decoder], _ options: EvaluationOptions
+    _ text: EvaluationText?, of model: Model, _ decoders: [Decoder], _ options: EvaluationOptions,
+    logits: LogitsFile? = nil
   ) throws(ModelError) {
     let size = decoders[0].shape.vocabularySize
+    guard let text = text ?? logits.map({ .ids($0.tokens) }) else {
+      throw ModelError(.usage, "there is no text", expected: "--text or --tokens")
+    }
     let found = try EvaluationTokens(
       text, of: model, beginning: options.beginning, vocabularySize: size)
-    let length = options.contextLength
+    let length = options.contextLength ?? logits?.contextLength ?? Self.usualLength
     guard length >= 2 else {
       throw ModelError(
         .usage, "a context needs two tokens: one is predicted from the other",
@@ -37,8 +44,10 @@ struct TextChunks: Sendable {
         .usage, "the text is shorter than one context", expected: "at least \(length) tokens",
         found: "\(found.ids.count)", hint: "use a longer text, or a smaller --context")
     }
-    count = min(found.ids.count / length, options.chunkLimit ?? .max)
+    count = min(
+      found.ids.count / length, options.chunkLimit ?? .max, logits?.chunkCount ?? .max)
     tokens = Array(found.ids.prefix(count * length))
+    if let logits { try Self.check(tokens, length: length, logits) }
     if let token = tokens.first(where: { !(0..<size).contains(Int($0)) }) {
       throw ModelError(
         .usage, "the text has a token that the model does not have",
@@ -52,6 +61,26 @@ struct TextChunks: Sendable {
     let useful = max(1, 2048 / length)
     countPerPass = max(1, min(count, fitting, useful))
     activationByteCount = countPerPass * length * perToken
+  }
+
+  /// The number of tokens of a chunk, if nothing else is asked for.
+  static let usualLength = 512
+
+  /// Throws `mismatch` for another text or context than those of a file.
+  private static func check(
+    _ tokens: [Int32], length: Int, _ logits: LogitsFile
+  ) throws(ModelError) {
+    guard length == logits.contextLength else {
+      throw ModelError(
+        .mismatch, "the file of log probabilities has chunks of another length", file: logits.path,
+        expected: "--context \(logits.contextLength)", found: "--context \(length)")
+    }
+    guard let index = zip(tokens, logits.tokens).enumerated().first(where: { $1.0 != $1.1 })?.offset
+    else { return }
+    throw ModelError(
+      .mismatch, "the file of log probabilities is that of another text", file: logits.path,
+      expected: "token \(logits.tokens[index]) at position \(index)", found: "\(tokens[index])",
+      hint: "leave --text or --tokens out: the file has the tokens of its text")
   }
 
   /// The chunks of each pass, in order.

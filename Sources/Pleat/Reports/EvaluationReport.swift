@@ -6,20 +6,16 @@ extension EvaluationResult {
   /// - Parameters:
   ///   - evaluation: The evaluation.
   ///   - path: The path of the model.
-  ///   - basePath: The path of the base; nil without one.
-  ///   - adapters: The adapters of the base, or of the model without one.
   ///   - seconds: The time that it took.
   /// - Returns: An object with the schema `pleat.eval.1`.
   public func json(
-    of evaluation: Evaluation, path: String, basePath: String?, adapters: [AppliedAdapter],
-    seconds: Double
+    of evaluation: Evaluation, path: String, seconds: Double
   ) -> JSONValue {
-    let records = JSONValue.array(adapters.map(\.record))
     let own = model
     var members: [JSONValue.Member] = [
       .init("schema", "pleat.eval.1"),
       .init("path", .string(path)),
-      .init("adapters", basePath == nil ? records : .array([])),
+      .init("adapters", .array(evaluation.adapters.map(\.record))),
       .init("contextLength", JSONValue(evaluation.contextLength)),
       .init("chunkCount", JSONValue(evaluation.chunkCount)),
       .init("scoring", .string(evaluation.options.scoring.rawValue)),
@@ -29,9 +25,18 @@ extension EvaluationResult {
     members += own.members
     members.append(.init("chunkLosses", .array(chunkLosses.map { .number($0) })))
     members.append(.init("seconds", .number(seconds)))
-    guard let comparison, let basePath else { return .object(members) }
+    if let byteCount = evaluation.logitsByteCount {
+      members.append(
+        .init(
+          "logits",
+          [
+            "path": .string(evaluation.options.logitsPath ?? ""), "byteCount": JSONValue(byteCount),
+          ]))
+    }
+    guard let comparison, let base = evaluation.against else { return .object(members) }
     var against: [JSONValue.Member] = [
-      .init("path", .string(basePath)), .init("adapters", records),
+      .init("path", .string(base.path)), .init("kind", base.logits == nil ? "model" : "logits"),
+      .init("adapters", .array(base.adapters.map(\.record))),
     ]
     against += comparison.base.members
     let ratio = comparison.logRatio

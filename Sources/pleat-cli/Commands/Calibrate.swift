@@ -39,6 +39,10 @@ struct Calibrate: ParsableCommand {
   @OptionGroup(title: "Console")
   var consoleOptions: ConsoleOptions
 
+  func validate() throws {
+    if text.givenInput == nil { throw ValidationError(TextOptions.missing) }
+  }
+
   func run() throws {
     let console = consoleOptions.console
     try Console.checkOutput()

@@ -47,7 +47,11 @@ struct Eval: ParsableCommand {
 
   struct ComparisonOptions: ParsableArguments {
     @Option(
-      help: ArgumentHelp("The model to compare the predictions with.", valueName: "model"),
+      help: ArgumentHelp(
+        """
+        The model to compare the predictions with, or the file that --save-logits or \
+        llama-perplexity --kl-divergence-base wrote for it. Such a file has its text, too.
+        """, valueName: "path"),
       completion: .file())
     var against: String?
 
@@ -57,6 +61,23 @@ struct Eval: ParsableCommand {
 
   @OptionGroup(title: "Comparison")
   var comparison: ComparisonOptions
+
+  struct LogitsOptions: ParsableArguments {
+    @Option(
+      help: ArgumentHelp(
+        """
+        Also write what the model predicts, as llama-perplexity --kl-divergence-base does: in 16 \
+        bits for each token of the vocabulary.
+        """, valueName: "path"),
+      completion: .file())
+    var saveLogits: String?
+
+    @Flag(help: "Replace the file of --save-logits if it exists.")
+    var force = false
+  }
+
+  @OptionGroup(title: "Files of log probabilities")
+  var logits: LogitsOptions
 
   @OptionGroup(title: "Adapters to apply without merging them")
   var unmerged: AdapterOptions
@@ -68,6 +89,12 @@ struct Eval: ParsableCommand {
   var consoleOptions: ConsoleOptions
 
   func validate() throws {
+    if text.givenInput == nil && comparison.against == nil {
+      throw ValidationError(TextOptions.missing)
+    }
+    if logits.force && logits.saveLogits == nil {
+      throw ValidationError("--force needs --save-logits")
+    }
     if comparison.layers && comparison.against == nil {
       throw ValidationError("--layers needs --against")
     }
@@ -77,22 +104,26 @@ struct Eval: ParsableCommand {
     let console = consoleOptions.console
     try Console.checkOutput()
     let opened = try Model.open(model)
-    let base = try comparison.against.map { try Model.open($0) }
+    let (adapters, base) = try inputs(opened)
     var options = EvaluationOptions()
     text.apply(to: &options)
     resources.apply(to: &options)
     options.scoring = score.option
     options.measuresLayers = comparison.layers
-    let adapters = try unmerged.uses(in: base ?? opened)
+    options.logitsPath = logits.saveLogits
+    options.replacesLogits = logits.force
     let evaluation = try Evaluation(
-      of: opened, with: base == nil ? adapters : [], against: base,
-      with: base == nil ? [] : adapters, text.input, options)
+      of: opened, with: adapters, against: base, text.givenInput, options)
     for note in evaluation.notes { console.note(note) }
     if console.mode == .text {
       Console.printToStandardError(
         ResourceOptions.plan(
           chunkCount: evaluation.chunkCount, length: evaluation.contextLength,
           atOnce: evaluation.chunksPerPass, byteCount: evaluation.activationByteCount))
+      if let byteCount = evaluation.logitsByteCount {
+        Console.printToStandardError(
+          "\(Quantities.bytes(byteCount)) of log probabilities will be written")
+      }
     }
     let start = ContinuousClock.now
     let interruption = Interruption()
@@ -107,7 +138,19 @@ struct Eval: ParsableCommand {
     console.print(
       lines.all,
       json: result.json(
-        of: evaluation, path: model, basePath: comparison.against, adapters: adapters,
-        seconds: seconds))
+        of: evaluation, path: model, seconds: seconds))
+  }
+
+  /// The adapters of the model, and what it is compared with.
+  ///
+  /// The adapters of the command line are those of the model of `--against`, if there is one.
+  private func inputs(
+    _ model: Model
+  ) throws(ModelError) -> (adapters: [AppliedAdapter], base: EvaluationBase?) {
+    let base = try comparison.against.map { path throws(ModelError) in
+      try EvaluationBase.open(path)
+    }
+    guard case .model(let other, _) = base else { return (try unmerged.uses(in: model), base) }
+    return ([], .model(other, adapters: try unmerged.uses(in: other)))
   }
 }

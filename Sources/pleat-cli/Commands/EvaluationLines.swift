@@ -18,7 +18,7 @@ struct EvaluationLines {
     let own = result.model
     table.add("perplexity", with(own.perplexity, own.perplexityError))
     if let comparison = result.comparison { add(comparison, to: &table) }
-    return table.lines + layerLines + ["", definition]
+    return table.lines + layerLines + ["", definition] + writtenLines
   }
 
   private func add(_ comparison: EvaluationResult.Comparison, to table: inout Table) {
@@ -64,6 +64,13 @@ struct EvaluationLines {
       + "\(Quantities.number(evaluation.chunkCount, of: "chunk")) of "
       + "\(Quantities.exact(evaluation.contextLength)) tokens\(begin); "
       + Quantities.seconds(seconds)
+  }
+
+  private var writtenLines: [String] {
+    guard let path = evaluation.options.logitsPath, let count = evaluation.logitsByteCount else {
+      return []
+    }
+    return ["wrote \(path.escaped)  \(Quantities.bytes(count)) of log probabilities"]
   }
 
   private func with(_ value: Double, _ error: Double) -> String {

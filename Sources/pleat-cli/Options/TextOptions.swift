@@ -12,8 +12,8 @@ struct TextOptions: ParsableArguments {
       valueName: "path"), completion: .file())
   var tokens: String?
 
-  @Option(help: ArgumentHelp("Tokens in a chunk.", valueName: "count"))
-  var context = 512
+  @Option(help: ArgumentHelp("Tokens in a chunk. (default: 512)", valueName: "count"))
+  var context: Int?
 
   @Option(
     help: ArgumentHelp(
@@ -27,15 +27,21 @@ struct TextOptions: ParsableArguments {
   var chunks: Int?
 
   func validate() throws {
-    if (text == nil) == (tokens == nil) {
-      throw ValidationError("give either --text or --tokens")
-    }
-    if context < 2 { throw ValidationError("--context must be at least 2") }
+    if text != nil && tokens != nil { throw ValidationError(Self.missing) }
+    if let context, context < 2 { throw ValidationError("--context must be at least 2") }
     if let chunks, chunks < 1 { throw ValidationError("--chunks must be at least 1") }
   }
 
-  /// The text.
-  var input: EvaluationText { text.map { .text(path: $0) } ?? .tokens(path: tokens ?? "") }
+  /// What a command says that needs one text.
+  static let missing = "give either --text or --tokens"
+
+  /// The text; nil if none is given.
+  var givenInput: EvaluationText? {
+    text.map { .text(path: $0) } ?? tokens.map { .tokens(path: $0) }
+  }
+
+  /// The text of a command that needs one.
+  var input: EvaluationText { givenInput ?? .tokens(path: "") }
 
   /// Sets how the text is cut.
   func apply(to options: inout EvaluationOptions) {
