@@ -1,6 +1,6 @@
 internal import CFiles
 package import SystemPackage
-internal import TensorModel
+package import TensorModel
 
 #if canImport(Glibc)
   internal import Glibc
@@ -118,7 +118,10 @@ package enum FileSystem {
     guard status == 0 else { throw .system("rename into place", destination.string) }
   }
 
-  static func removeFile(_ path: FilePath) throws(ModelError) {
+  /// Removes a file.
+  ///
+  /// Throws `io`.
+  package static func removeFile(_ path: FilePath) throws(ModelError) {
     guard unsafe path.withPlatformString({ unsafe unlink($0) }) == 0 else {
       throw .system("remove", path.string)
     }

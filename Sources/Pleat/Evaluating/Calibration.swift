@@ -22,27 +22,56 @@ public struct Calibration: Sendable {
 
   private let decoder: Decoder
   private let chunks: TextChunks
-  private let dataset: String
+  private let datasets: [String]
   private let options: EvaluationOptions
+  /// A text that is equal only for measurements with the same sums.
+  private let key: String
 
   /// Plans a measurement; all tokens of a chunk count.
   ///
-  /// Throws what planning an evaluation throws.
+  /// Each text is divided by itself. Throws what planning an evaluation throws.
   public init(
-    of model: Model, _ text: EvaluationText, _ options: EvaluationOptions
+    of model: Model, _ texts: [EvaluationText], _ options: EvaluationOptions
   ) throws(ModelError) {
     self.options = options
     decoder = try Decoder(model)
-    chunks = try TextChunks(text, of: model, [decoder], options)
-    dataset = text.path ?? ""
+    chunks = try TextChunks(texts, of: model, [decoder], options)
+    datasets = texts.map { $0.path ?? "" }
+    key = try Self.key(model, chunks)
+  }
+
+  private static func key(_ model: Model, _ chunks: TextChunks) throws(ModelError) -> String {
+    var tokens = CRC32C()
+    for token in chunks.tokens {
+      let bytes = (0..<4).map { UInt8(truncatingIfNeeded: token >> (8 * $0)) }
+      tokens.update(bytes.span)
+    }
+    var lines = [PleatVersion.text, tokens.text]
+    lines.append("\(chunks.count) \(chunks.length) \(chunks.beginID.map { "\($0)" } ?? "")")
+    lines += model.reader.files.map(\.identity)
+    if let config = try model.configuration() { lines.append(JSONWriter.text(config)) }
+    let text = Array(lines.joined(separator: "\n").utf8)
+    return "\(CRC32C(of: text.span).text) \(text.count)"
+  }
+
+  /// What an earlier run of the same measurement left beside an output; nothing if there is none.
+  ///
+  /// Throws `io`.
+  public func state(beside output: String) throws(ModelError) -> CalibrationState {
+    try CalibrationState(beside: FilePath(output), key: key)
   }
 
   /// Checks that a file can be written, before anything is computed.
   ///
-  /// Throws `usage` for a path whose suffix names no form, for the path of an input, and for
-  /// something that exists and must not be replaced.
+  /// - Parameters:
+  ///   - path: The path of the file.
+  ///   - model: The model.
+  ///   - inputs: The paths of the other inputs.
+  ///   - replacing: Whether an existing file is replaced.
+  /// - Throws: `usage` for a path whose suffix names no form, for the path of an input, and for
+  ///   something that exists and must not be replaced.
   public static func checkOutput(
-    _ path: String, of model: Model, _ text: EvaluationText, replacing: Bool
+    _ path: String, of model: Model, _ inputs: [String], replacing: Bool
   ) throws(ModelError) {
     guard ImportanceCopy.form(suggestedBy: path) != nil else {
       throw ModelError(
@@ -50,8 +79,8 @@ public struct Calibration: Sendable {
         expected: "a name that ends in .gguf or .dat")
     }
     let output = FilePath(path)
-    let readsText = text.path.map { FileSystem.isSame(FilePath($0), output) } ?? false
-    guard !model.reads(output), !readsText else {
+    let isInput = inputs.contains { FileSystem.isSame(FilePath($0), output) }
+    guard !model.reads(output), !isInput else {
       throw ModelError(
         .usage, "the output is the input", file: path, hint: "write to another path")
     }
@@ -60,20 +89,36 @@ public struct Calibration: Sendable {
 
   /// Computes all chunks.
   ///
-  /// The result does not depend on the number of threads, the memory or the instruction set.
+  /// The result does not depend on the number of threads, the memory or the instruction set, nor on
+  /// how often it was stopped.
   ///
   /// - Parameters:
+  ///   - state: What an earlier run measured, which is replaced after some chunks; nil to begin anew
+  ///     and to write nothing.
+  ///   - others: Matrices that the result will be added to. They are compared with it after the
+  ///     first chunks, so that those of another model are found early.
   ///   - cancellation: May stop it.
   ///   - onProgress: Called after each layer with the part that is done.
   /// - Returns: The importance matrix.
-  /// - Throws: `interrupted`, and what reading weights throws.
+  /// - Throws: `interrupted`, `mismatch` for matrices of another model, and what reading weights and
+  ///   writing sums throws.
   public func run(
+    from state: CalibrationState? = nil, mergingInto others: [ImportanceMatrix] = [],
     cancellation: Cancellation = Cancellation(),
     onProgress: ((Evaluation.Progress) -> Void)? = nil
   ) throws(ModelError) -> ImportanceMatrix {
     let workers = Workers(count: options.threadCount, stoppedBy: cancellation)
-    let sums = InputSums(expertCount: decoder.shape.expertCount)
-    for range in chunks.passes {
+    let sums = InputSums(expertCount: decoder.shape.expertCount, after: state?.sums ?? [:])
+    func matrix(_ chunkCount: Int) -> ImportanceMatrix {
+      ImportanceMatrix(
+        measured: sums.entries, datasets: datasets, chunkCount: chunkCount,
+        chunkSize: chunks.length)
+    }
+    let clock = ContinuousClock()
+    // Writing sums takes at most a twentieth of the time.
+    var nextSave = clock.now
+    let passes = chunks.passes(from: state?.chunkCount ?? 0)
+    for range in passes {
       let pass = try DecoderPass(
         decoder, chunks.batch(of: range), by: workers, observer: sums)
       for number in decoder.layers.indices {
@@ -82,10 +127,20 @@ public struct Calibration: Sendable {
         let done = (Double(range.lowerBound) + Double(range.count) * part) / Double(chunks.count)
         onProgress?(Evaluation.Progress(part: done))
       }
+      if let name = sums.misfit {
+        throw ModelError(
+          .malformed, "the kept sums have another size than the weight", file: state?.path.string,
+          tensor: name, hint: "remove the file, or leave --resume out")
+      }
+      if !others.isEmpty, range == passes.first {
+        _ = try ImportanceMatrix.merged(others + [matrix(range.upperBound)])
+      }
+      let start = clock.now
+      guard let state, range == passes.last || start >= nextSave else { continue }
+      try state.save(sums.sums, chunkCount: range.upperBound)
+      nextSave = clock.now.advanced(by: start.duration(to: clock.now) * 20)
     }
-    return ImportanceMatrix(
-      measured: sums.entries, dataset: dataset, chunkCount: chunks.count,
-      chunkSize: chunks.length)
+    return matrix(chunks.count)
   }
 }
 
@@ -96,43 +151,6 @@ extension Workers {
       guard !cancellation.isRequested else {
         throw ModelError(.interrupted, "stopped on request")
       }
-    }
-  }
-}
-
-/// Adds up the squares of inputs, in double, token by token.
-private final class InputSums: LinearObserver {
-  /// The sums of a weight, of all matrices of a stack, and the number of tokens of each matrix.
-  private struct Sum {
-    var squares: [[Double]]
-    var counts: [Int]
-  }
-
-  private let expertCount: Int
-  private var sums: [String: Sum] = [:]
-
-  init(expertCount: Int) { self.expertCount = expertCount }
-
-  func observe(_ inputs: FloatMatrix, of weights: [String], expert: Int?) {
-    let count = expert == nil ? 1 : expertCount
-    for name in weights {
-      let zeros = [Double](repeating: 0, count: inputs.columnCount)
-      var sum =
-        sums.removeValue(forKey: name)
-        ?? Sum(
-          squares: Array(repeating: zeros, count: count), counts: Array(repeating: 0, count: count))
-      for row in 0..<inputs.rowCount {
-        inputs.addSquares(row: row, to: &sum.squares[expert ?? 0])
-      }
-      sum.counts[expert ?? 0] += inputs.rowCount
-      sums[name] = sum
-    }
-  }
-
-  var entries: [ImportanceMatrix.Entry] {
-    sums.map { name, sum in
-      ImportanceMatrix.Entry(
-        measured: name, sums: sum.squares.flatMap { $0.map { Float($0) } }, counts: sum.counts)
     }
   }
 }

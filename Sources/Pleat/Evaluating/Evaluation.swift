@@ -86,7 +86,8 @@ public struct Evaluation: Sendable {
         hint: "a divergence is defined for the same tokens only")
     }
     chunks = try TextChunks(
-      text, of: model, [decoder, self.base, unadapted].compactMap(\.self), options,
+      text.map { [$0] } ?? [], of: model, [decoder, self.base, unadapted].compactMap(\.self),
+      options,
       logits: base?.logits)
     scored = (options.scoring == .half ? chunks.length / 2 : 0)..<chunks.length - 1
     guard !scored.isEmpty else {
@@ -173,7 +174,7 @@ public struct Evaluation: Sendable {
     var layers =
       options.measuresLayers && base?.layers.count == layerCount
       ? Array(repeating: LayerError(), count: layerCount) : []
-    for range in chunks.passes {
+    for range in chunks.passes() {
       let done = Double(range.lowerBound) / Double(chunkCount)
       let whole = Double(range.count) / Double(chunkCount)
       let perplexity = result.perplexitySoFar

@@ -19,34 +19,41 @@ struct TextChunks: Sendable {
 
   /// Reads a text and divides it for decoders that run side by side.
   ///
-  /// A file of log probabilities has tokens, too: the text is that of the file, or begins with it.
-  /// Throws `usage` for a text that is shorter than a chunk, for chunks of less than two tokens and
+  /// Each text is divided by itself. A file of log probabilities has tokens, too: the text is that of
+  /// the file, or begins with it. Throws `usage` for a text that is shorter than a chunk, for chunks of less than two tokens and
   /// tokens that the model does not have, `mismatch` for another text than that of the file or
   /// another context, and what reading the text throws.
   init(
-    _ text: EvaluationText?, of model: Model, _ decoders: [Decoder], _ options: EvaluationOptions,
-    logits: LogitsFile? = nil
+    _ texts: [EvaluationText], of model: Model, _ decoders: [Decoder],
+    _ options: EvaluationOptions, logits: LogitsFile? = nil
   ) throws(ModelError) {
     let size = decoders[0].shape.vocabularySize
-    guard let text = text ?? logits.map({ .ids($0.tokens) }) else {
+    let texts = texts.isEmpty ? logits.map { [.ids($0.tokens)] } ?? [] : texts
+    guard !texts.isEmpty else {
       throw ModelError(.usage, "there is no text", expected: "--text or --tokens")
     }
-    let found = try EvaluationTokens(
-      text, of: model, beginning: options.beginning, vocabularySize: size)
     let length = options.contextLength ?? logits?.contextLength ?? Self.usualLength
     guard length >= 2 else {
       throw ModelError(
         .usage, "a context needs two tokens: one is predicted from the other",
         expected: "2 or more", found: "\(length)")
     }
-    guard found.ids.count >= length else {
-      throw ModelError(
-        .usage, "the text is shorter than one context", expected: "at least \(length) tokens",
-        found: "\(found.ids.count)", hint: "use a longer text, or a smaller --context")
+    var all: [Int32] = []
+    var beginID: Int32?
+    for text in texts {
+      let found = try EvaluationTokens(
+        text, of: model, beginning: options.beginning, vocabularySize: size)
+      guard found.ids.count >= length else {
+        throw ModelError(
+          .usage, "the text is shorter than one context", file: texts.count > 1 ? text.path : nil,
+          expected: "at least \(length) tokens", found: "\(found.ids.count)",
+          hint: "use a longer text, or a smaller --context")
+      }
+      all += found.ids.prefix(found.ids.count / length * length)
+      beginID = found.beginID
     }
-    count = min(
-      found.ids.count / length, options.chunkLimit ?? .max, logits?.chunkCount ?? .max)
-    tokens = Array(found.ids.prefix(count * length))
+    count = min(all.count / length, options.chunkLimit ?? .max, logits?.chunkCount ?? .max)
+    tokens = Array(all.prefix(count * length))
     if let logits { try Self.check(tokens, length: length, logits) }
     if let token = tokens.first(where: { !(0..<size).contains(Int($0)) }) {
       throw ModelError(
@@ -54,7 +61,7 @@ struct TextChunks: Sendable {
         expected: "0 to \(size - 1)", found: "\(token)")
     }
     self.length = length
-    beginID = found.beginID
+    self.beginID = beginID
     let perToken = decoders.map(\.activationByteCount).reduce(0, max)
     let fitting = options.memoryByteCount / (length * perToken)
     // More tokens at once than these do not make anything faster.
@@ -83,9 +90,9 @@ struct TextChunks: Sendable {
       hint: "leave --text or --tokens out: the file has the tokens of its text")
   }
 
-  /// The chunks of each pass, in order.
-  var passes: [Range<Int>] {
-    stride(from: 0, to: count, by: countPerPass).map { $0..<min($0 + countPerPass, count) }
+  /// The chunks of each pass from a chunk on, in order.
+  func passes(from first: Int = 0) -> [Range<Int>] {
+    stride(from: first, to: count, by: countPerPass).map { $0..<min($0 + countPerPass, count) }
   }
 
   /// Some chunks as texts of their own.

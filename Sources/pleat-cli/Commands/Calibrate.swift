@@ -6,14 +6,16 @@ struct Calibrate: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "calibrate",
     abstract: "Measure which columns of a model's weights matter, on a text.",
-    usage: "pleat calibrate <model> --text <path> --output <path> [options]",
+    usage: "pleat calibrate <model> --text <path> ... --output <path> [options]",
     discussion: """
       Writes an importance matrix as llama-imatrix does: for each column of a weight, the sum of \
       the squares of its inputs. 'pleat quantize --importance' and llama-quantize read it. Measure \
-      on the model before it is quantized, with text like that which it will be used for.
+      on the model before it is quantized, with text like that which it will be used for. --text \
+      and --tokens may be repeated; each text is cut by itself.
 
       Examples:
         pleat calibrate model/ --text text.txt -o importance.gguf
+        pleat calibrate model/ --text code.txt --merge importance.gguf -o both.gguf
         pleat quantize model/ --importance importance.gguf -o model.gguf
       """)
 
@@ -30,6 +32,19 @@ struct Calibrate: ParsableCommand {
     completion: .file())
   var output: String
 
+  @Option(
+    help: ArgumentHelp(
+      "Add to this importance matrix of the same model. Repeatable.", valueName: "path"),
+    completion: .file())
+  var merge: [String] = []
+
+  @Flag(
+    help: """
+      Continue a stopped run of the same command. Meanwhile the sums are kept in a file beside \
+      the output.
+      """)
+  var resume = false
+
   @Flag(help: "Replace the output if it exists.")
   var force = false
 
@@ -40,18 +55,21 @@ struct Calibrate: ParsableCommand {
   var consoleOptions: ConsoleOptions
 
   func validate() throws {
-    if text.givenInput == nil { throw ValidationError(TextOptions.missing) }
+    if text.inputs.isEmpty { throw ValidationError(TextOptions.missing) }
   }
 
   func run() throws {
     let console = consoleOptions.console
     try Console.checkOutput()
     let opened = try Model.open(model)
-    try Calibration.checkOutput(output, of: opened, text.input, replacing: force)
+    try Calibration.checkOutput(
+      output, of: opened, text.text + text.tokens + merge, replacing: force)
+    let others = try merge.map { path throws(ModelError) in try ImportanceMatrix.read(path) }
     var options = EvaluationOptions()
     text.apply(to: &options)
     resources.apply(to: &options)
-    let calibration = try Calibration(of: opened, text.input, options)
+    let calibration = try Calibration(of: opened, text.inputs, options)
+    let state = resume ? try calibration.state(beside: output) : nil
     for note in calibration.notes { console.note(note) }
     if console.mode == .text {
       Console.printToStandardError(
@@ -59,17 +77,22 @@ struct Calibrate: ParsableCommand {
           chunkCount: calibration.chunkCount, length: calibration.contextLength,
           atOnce: calibration.chunksPerPass, byteCount: calibration.activationByteCount))
     }
+    if let note = state?.note { console.note(note) }
+    if let done = state?.chunkCount, done > 0 {
+      console.note("going on after chunk \(done) of \(calibration.chunkCount)")
+    }
     let interruption = Interruption()
     let line = ProgressLine("calibrating", console)
     defer { line?.clear() }
     let start = ContinuousClock.now
-    let matrix = try calibration.run(cancellation: interruption.cancellation) {
-      line?.update($0)
-    }
+    let matrix = try calibration.run(
+      from: state, mergingInto: others, cancellation: interruption.cancellation
+    ) { line?.update($0) }
     line?.clear()
-    let copy = try ImportanceCopy(of: [matrix], to: output)
+    let copy = try ImportanceCopy(of: others + [matrix], to: output)
     for note in copy.notes { console.note(note) }
     try copy.write(replacing: force)
+    try state?.remove()
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     let parts = [
       "wrote \(console.style.strong(output.escaped))", Quantities.bytes(copy.byteCount),

@@ -89,7 +89,7 @@ struct Eval: ParsableCommand {
   var consoleOptions: ConsoleOptions
 
   func validate() throws {
-    if text.givenInput == nil && comparison.against == nil {
+    if text.inputs.count > 1 || text.inputs.isEmpty && comparison.against == nil {
       throw ValidationError(TextOptions.missing)
     }
     if logits.force && logits.saveLogits == nil {
@@ -113,7 +113,7 @@ struct Eval: ParsableCommand {
     options.logitsPath = logits.saveLogits
     options.replacesLogits = logits.force
     let evaluation = try Evaluation(
-      of: opened, with: adapters, against: base, text.givenInput, options)
+      of: opened, with: adapters, against: base, text.inputs.first, options)
     for note in evaluation.notes { console.note(note) }
     if console.mode == .text {
       Console.printToStandardError(

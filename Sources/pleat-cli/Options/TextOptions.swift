@@ -1,16 +1,16 @@
 internal import ArgumentParser
 internal import Pleat
 
-/// A text that a model reads, and how it is cut.
+/// A text that a model reads, or several, and how they are cut.
 struct TextOptions: ParsableArguments {
   @Option(help: ArgumentHelp("The text, in UTF-8.", valueName: "path"), completion: .file())
-  var text: String?
+  var text: [String] = []
 
   @Option(
     help: ArgumentHelp(
       "The tokens of the text: numbers of 16 or 32 bits, .npy, or JSON lines.",
       valueName: "path"), completion: .file())
-  var tokens: String?
+  var tokens: [String] = []
 
   @Option(help: ArgumentHelp("Tokens in a chunk. (default: 512)", valueName: "count"))
   var context: Int?
@@ -27,7 +27,6 @@ struct TextOptions: ParsableArguments {
   var chunks: Int?
 
   func validate() throws {
-    if text != nil && tokens != nil { throw ValidationError(Self.missing) }
     if let context, context < 2 { throw ValidationError("--context must be at least 2") }
     if let chunks, chunks < 1 { throw ValidationError("--chunks must be at least 1") }
   }
@@ -35,13 +34,10 @@ struct TextOptions: ParsableArguments {
   /// What a command says that needs one text.
   static let missing = "give either --text or --tokens"
 
-  /// The text; nil if none is given.
-  var givenInput: EvaluationText? {
-    text.map { .text(path: $0) } ?? tokens.map { .tokens(path: $0) }
+  /// The texts, then those that are given as tokens.
+  var inputs: [EvaluationText] {
+    text.map { .text(path: $0) } + tokens.map { .tokens(path: $0) }
   }
-
-  /// The text of a command that needs one.
-  var input: EvaluationText { givenInput ?? .tokens(path: "") }
 
   /// Sets how the text is cut.
   func apply(to options: inout EvaluationOptions) {

@@ -49,14 +49,14 @@ public struct ImportanceMatrix: Sendable {
   ///
   /// - Parameters:
   ///   - entries: The weights; no two have the same name.
-  ///   - dataset: The path of the text.
+  ///   - datasets: The paths of the texts.
   ///   - chunkCount: The number of chunks.
   ///   - chunkSize: The number of tokens in a chunk.
   package init(
-    measured entries: [Entry], dataset: String, chunkCount: Int, chunkSize: Int
+    measured entries: [Entry], datasets: [String], chunkCount: Int, chunkSize: Int
   ) {
     self.init(
-      paths: [], form: .gguf, entries: entries, datasets: [dataset], chunkCount: chunkCount,
+      paths: [], form: .gguf, entries: entries, datasets: datasets, chunkCount: chunkCount,
       chunkSize: chunkSize)
   }
 
