@@ -46,6 +46,7 @@ let package = Package(
   platforms: [.macOS(.v15)],
   products: [
     .library(name: "Pleat", targets: ["Pleat"]),
+    .library(name: "Inference", targets: ["Inference"]),
     .executable(name: "pleat", targets: ["pleat-cli"]),
   ],
   dependencies: [
@@ -73,16 +74,27 @@ let package = Package(
       "Network",
       ["TensorModel", "Bytes", "Kernels", "Architectures", "Formats", "Adapters", "Weights"]),
     layer(
+      "Inference",
+      [
+        "TensorModel", "Bytes", "Kernels", "Architectures", "Formats", "Weights", "Network",
+        "Tokens",
+      ]),
+    layer(
       "Pleat",
       [
         "TensorModel", "Bytes", "Kernels", "Architectures", "Formats", "Quantization", "Adapters",
-        "Weights", "Tokens", "Network", system,
+        "Weights", "Tokens", "Network", "Inference", system,
       ]),
     .executableTarget(
       name: "pleat-cli",
       dependencies: [
         "Pleat", system, .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
+      swiftSettings: safe),
+
+    // As a package of somebody else, it sees only what is public.
+    .executableTarget(
+      name: "complete", dependencies: ["Inference"], path: "examples/swift", packageAccess: false,
       swiftSettings: safe),
 
     .target(
@@ -116,6 +128,7 @@ let package = Package(
     tests(of: "Weights", ["TensorModel", "Kernels", "Formats", "Weights", "LawSupport"]),
     tests(of: "Tokens", ["TensorModel", "Bytes", "Formats", "Tokens", system]),
     tests(of: "Network", ["TensorModel", "Kernels", "Weights", "Network"]),
+    tests(of: "Inference", ["Inference"]),
     tests(of: "Adapters", ["TensorModel", "Bytes", "Kernels", "Architectures", "Adapters"]),
     tests(
       of: "Pleat",

@@ -38,8 +38,15 @@ package final class KeptWeights: Sendable {
     guard fits else { return nil }
     do throws(ModelError) {
       let packed = try matrix.packed(form, by: workers)
-      state.withLock { $0.matrices[matrix.place] = packed }
-      return packed
+      return state.withLock { state in
+        // Another thread may have packed it meanwhile.
+        if let other = state.matrices[matrix.place] {
+          state.byteCount -= byteCount
+          return other
+        }
+        state.matrices[matrix.place] = packed
+        return packed
+      }
     } catch {
       state.withLock { $0.byteCount -= byteCount }
       throw error

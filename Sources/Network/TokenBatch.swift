@@ -42,5 +42,16 @@ package final class KeyValueCache {
     }
   }
 
+  /// The number of bytes that the keys and values of a token take.
+  package static func byteCountPerToken(_ shape: DecoderShape) -> Int {
+    2 * MemoryLayout<Float>.stride * shape.layers.count * shape.keyValueHeadCount * shape.headSize
+  }
+
   func advance(by tokenCount: Int) { count += tokenCount }
+
+  /// Forgets the tokens after the first `count`.
+  package func truncate(to count: Int) {
+    precondition((0...self.count).contains(count), "expected a position that is there")
+    self.count = count
+  }
 }

@@ -106,15 +106,3 @@ struct Console {
       hint: "nothing was written; redirect standard output to /dev/null")
   }
 }
-
-extension String {
-  /// The text with control characters, which file names may contain, written as escapes.
-  var escaped: String {
-    guard !isPrintableASCII, unicodeScalars.contains(where: \.isTerminalControl) else {
-      return self
-    }
-    return unicodeScalars.map {
-      $0.isTerminalControl ? "\\u{\(String($0.value, radix: 16))}" : String($0)
-    }.joined()
-  }
-}

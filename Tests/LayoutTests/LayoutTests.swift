@@ -12,8 +12,8 @@ import Testing
     #expect(
       layers.keys.sorted()
         == [
-          "Adapters", "Architectures", "Bytes", "Formats", "Kernels", "Network", "Pleat",
-          "Quantization", "TensorModel", "Tokens", "Weights",
+          "Adapters", "Architectures", "Bytes", "Formats", "Inference", "Kernels", "Network",
+          "Pleat", "Quantization", "TensorModel", "Tokens", "Weights",
         ])
     #expect(layers["TensorModel"] == [])
     #expect(layers["Kernels"] == ["TensorModel", "CKernels"])

@@ -154,13 +154,3 @@ public struct JSONWriter {
     write(literal: "\\u" + String(repeating: "0", count: 4 - digits.count) + digits)
   }
 }
-
-extension Unicode.Scalar {
-  /// Whether printing the character could move the cursor, change colors or reorder the line.
-  public var isTerminalControl: Bool {
-    switch properties.generalCategory {
-    case .control, .format, .lineSeparator, .paragraphSeparator: true
-    default: false
-    }
-  }
-}

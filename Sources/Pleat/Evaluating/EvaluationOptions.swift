@@ -1,3 +1,5 @@
+public import Inference
+
 /// How a text is divided, and which of its tokens count.
 public struct EvaluationOptions: Sendable {
   /// Which predictions of each chunk count.
@@ -15,7 +17,7 @@ public struct EvaluationOptions: Sendable {
   /// Which predictions count.
   public var scoring = Scoring.half
   /// Whether the first token of each chunk is replaced by the one that begins texts.
-  public var beginning = TokenizedText.Beginning.auto
+  public var beginning = TextBeginning.auto
   /// The largest number of chunks; nil for all.
   public var chunkLimit: Int?
   /// Whether the errors of each layer are measured, which needs a base.

@@ -1,3 +1,4 @@
+internal import Inference
 internal import SystemPackage
 internal import TensorModel
 internal import Tokens
@@ -34,10 +35,10 @@ struct EvaluationTokens {
   /// Throws `unsupported` without a tokenizer that Pleat knows, `usage` if it has no token that
   /// begins texts, `malformed` for a text that is not UTF-8, and what reading throws.
   init(
-    _ text: EvaluationText, of model: Model, beginning: TokenizedText.Beginning, vocabularySize: Int
+    _ text: EvaluationText, of model: Model, beginning: TextBeginning, vocabularySize: Int
   ) throws(ModelError) {
     let tokenizer = try Self.tokenizer(text, of: model, beginning)
-    beginID = try Self.beginID(tokenizer, beginning, model)
+    beginID = try tokenizer?.beginID(beginning, file: model.path)
     switch text {
     case .ids(let ids): self.ids = ids
     case .tokens(let path):
@@ -53,7 +54,7 @@ struct EvaluationTokens {
 
   /// The tokenizer; nil if none is needed.
   private static func tokenizer(
-    _ text: EvaluationText, of model: Model, _ beginning: TokenizedText.Beginning
+    _ text: EvaluationText, of model: Model, _ beginning: TextBeginning
   ) throws(ModelError) -> Tokenizer? {
     if case .text = text { return try Tokenizer(of: model) }
     switch beginning {
@@ -64,23 +65,6 @@ struct EvaluationTokens {
       do throws(ModelError) { return try Tokenizer(of: model) } catch
         where error.kind == .unsupported
       { return nil }
-    }
-  }
-
-  static func beginID(
-    _ tokenizer: Tokenizer?, _ beginning: TokenizedText.Beginning, _ model: Model
-  ) throws(ModelError) -> Int32? {
-    switch beginning {
-    case .no: return nil
-    case .auto:
-      guard let tokenizer, let id = tokenizer.beginID, tokenizer.usualStart == [id] else {
-        return nil
-      }
-      return id
-    case .yes:
-      if let id = tokenizer?.beginID { return id }
-      throw ModelError(
-        .usage, "no file says which token begins texts", file: model.path, found: "--bos yes")
     }
   }
 }

@@ -1,20 +1,11 @@
 public import Bytes
+public import Inference
 internal import SystemPackage
 public import TensorModel
 internal import Tokens
 
 /// A text as ids of tokens.
 public struct TokenizedText: Sendable {
-  /// Whether a token that begins texts comes first.
-  public enum Beginning: String, Sendable, CaseIterable {
-    /// As the tokenizer states, which may also add tokens after the text.
-    case auto
-    /// The token that begins texts comes first, and nothing is added after the text.
-    case yes
-    /// Nothing is added.
-    case no
-  }
-
   /// The ids; all lines of a file of tokens together.
   public let ids: [Int32]
   /// The number of ids that the tokenizer has.
@@ -32,10 +23,10 @@ public struct TokenizedText: Sendable {
 
   /// Tokenizes a text with the tokenizer of a model, or of a folder without weights.
   ///
-  /// Throws `unsupported` if there is no tokenizer that Pleat knows, and `usage` if the tokenizer has
+  /// With `auto` the tokens that the tokenizer states come before and after it. Throws `unsupported` if there is no tokenizer that Pleat knows, and `usage` if the tokenizer has
   /// no token that begins texts but the caller asks for one.
   public init(
-    _ text: String, by model: String, beginning: Beginning = .auto
+    _ text: String, by model: String, beginning: TextBeginning = .auto
   ) throws(ModelError) {
     try self.init(Array(text.utf8), by: model, beginning, inputs: [model])
   }
@@ -44,7 +35,7 @@ public struct TokenizedText: Sendable {
   ///
   /// Throws what `init(_:by:beginning:)` throws, `io`, and `malformed` if it is not UTF-8.
   public init(
-    file: String, by model: String, beginning: Beginning = .auto
+    file: String, by model: String, beginning: TextBeginning = .auto
   ) throws(ModelError) {
     let bytes = try Self.bytes(ofText: file)
     try self.init(bytes, by: model, beginning, inputs: [model, file])
@@ -64,7 +55,7 @@ public struct TokenizedText: Sendable {
   }
 
   private init(
-    _ bytes: [UInt8], by model: String, _ beginning: Beginning, inputs: [String]
+    _ bytes: [UInt8], by model: String, _ beginning: TextBeginning, inputs: [String]
   ) throws(ModelError) {
     let tokenizer = try Tokenizer.open(model)
     let additions: Tokenizer.Additions =

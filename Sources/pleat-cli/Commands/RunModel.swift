@@ -105,10 +105,11 @@ struct RunModel: ParsableCommand {
     options.beginning = choice.bos.option
     options.usesTemplate = !messages.raw
     options.system = messages.system
-    options.threadCount = threads ?? Evaluation.defaultThreadCount
-    if let memory { options.memoryByteCount = memory.byteCount }
-    let generation = try Generation(of: try Model.open(model), prompt, options)
-    for note in generation.notes { console.note(note) }
+    options.threadCount = threads
+    let opened = try LanguageModel.open(
+      model, memoryByteCount: memory?.byteCount ?? LanguageModel.defaultMemoryByteCount)
+    let generation = try Generation(of: opened, prompt, options)
+    for note in opened.notes { console.note(note) }
     let interruption = Interruption()
     let start = ContinuousClock.now
     var text: [UInt8] = []

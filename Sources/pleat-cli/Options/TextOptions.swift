@@ -53,7 +53,7 @@ enum BeginningChoice: String, ExpressibleByArgument, CaseIterable {
   case yes
   case no
 
-  var option: TokenizedText.Beginning {
+  var option: TextBeginning {
     switch self {
     case .auto: .auto
     case .yes: .yes

@@ -45,7 +45,7 @@ enum ChatPrompt {
   ///
   /// `generation_config.json` counts, or else `config.json`; of a GGUF file, its metadata. Throws
   /// what reading them throws.
-  static func endIDs(of model: Model, _ tokenizer: Tokenizer) throws(ModelError) -> Set<Int32> {
+  static func endIDs(of model: Model, _ tokenizer: Tokenizer?) throws(ModelError) -> Set<Int32> {
     var ids: [Int] = []
     if model.isGGUF {
       ids = GenerationConfig.document(model.catalog.metadata).map { EndToken.ids(in: $0) } ?? []
@@ -56,6 +56,6 @@ enum ChatPrompt {
         ids = EndToken.ids(in: TextConfig.merged(try reader.object("config.json")))
       }
     }
-    return Set(ids.compactMap { Int32(exactly: $0) } + (tokenizer.endID.map { [$0] } ?? []))
+    return Set(ids.compactMap { Int32(exactly: $0) } + (tokenizer?.endID.map { [$0] } ?? []))
   }
 }

@@ -1,9 +1,5 @@
-internal import Bytes
-internal import Kernels
-internal import Network
 public import TensorModel
 internal import Tokens
-public import Weights
 
 /// The continuation of a text by a model, token by token.
 public struct Generation: Sendable {
@@ -18,49 +14,39 @@ public struct Generation: Sendable {
     /// Whether the token that begins texts comes before the prompt.
     ///
     /// `auto` adds none to what a chat template writes.
-    public var beginning = TokenizedText.Beginning.auto
+    public var beginning = TextBeginning.auto
     /// Whether the prompt is a message of the user, written as the model's chat template says.
     ///
     /// A model without a template continues the prompt as it is.
     public var usesTemplate = true
     /// A message of the system before the prompt, for the chat template.
     public var system: String?
-    /// The number of threads.
-    public var threadCount = Evaluation.defaultThreadCount
-    /// How many bytes of weights may stay in memory; others are read again for each token.
-    public var memoryByteCount = Generation.defaultMemoryByteCount
+    /// The number of threads; nil for one per processor.
+    public var threadCount: Int?
 
     /// The usual options.
     public init() {}
   }
 
-  /// Half of the memory of the machine, or of what a control group permits.
-  public static let defaultMemoryByteCount = Platform.memoryByteCount / 2
-
   /// The text of the prompt, as the chat template of the model writes it.
   public let promptText: String
   /// The tokens of the prompt.
   public let prompt: [Int32]
-  /// Notes for the user about what is not computed.
-  public var notes: [String] { decoder.notes }
-  private let endIDs: Set<Int32>
-  private let decoder: Decoder
-  private let tokenizer: Tokenizer
+  private let model: LanguageModel
   private let options: Options
 
   /// Prepares the continuation of a prompt.
   ///
-  /// Reads headers, configs, vectors and the tokenizer. Throws `unsupported` for models, tokenizers
-  /// and chat templates that Pleat does not run, `usage` for an empty prompt, and for messages that
-  /// the template refuses or that have no template, and what reading throws.
-  public init(of model: Model, _ text: String, _ options: Options) throws(ModelError) {
-    decoder = try Decoder(model)
-    tokenizer = try Tokenizer(of: model)
+  /// Throws `unsupported` for tokenizers and chat templates that Pleat does not run, `usage` for an
+  /// empty prompt, and for messages that the template refuses or that have no template, and what
+  /// reading throws.
+  public init(of model: LanguageModel, _ text: String, _ options: Options) throws(ModelError) {
+    self.model = model
     self.options = options
-    endIDs = try ChatPrompt.endIDs(of: model, tokenizer)
+    let tokenizer = try model.tokenizer
     let chat =
       options.usesTemplate
-      ? try ChatPrompt.text(text, system: options.system, model, tokenizer) : nil
+      ? try ChatPrompt.text(text, system: options.system, model.model, tokenizer) : nil
     guard chat != nil || options.system == nil else {
       throw ModelError(
         .usage, "a message of the system needs a chat template", file: model.path,
@@ -68,9 +54,9 @@ public struct Generation: Sendable {
     }
     promptText = chat ?? text
     let ids = tokenizer.encode(promptText, adding: .none)
-    let beginning: TokenizedText.Beginning =
+    let beginning: TextBeginning =
       chat != nil && options.beginning == .auto ? .no : options.beginning
-    let begin = try EvaluationTokens.beginID(tokenizer, beginning, model)
+    let begin = try tokenizer.beginID(beginning, file: model.path)
     // A template may write the token that begins texts.
     let isBegun = chat != nil && begin == ids.first
     prompt = (isBegun ? [] : begin.map { [$0] } ?? []) + ids
@@ -95,47 +81,39 @@ public struct Generation: Sendable {
   ///   - cancellation: May stop it.
   ///   - onBytes: Receives the bytes of each token; a character may be divided among several.
   /// - Returns: The tokens, and why there are no more.
-  /// - Throws: What reading weights throws.
+  /// - Throws: `limit` if the machine does not have the memory for the text, and what reading weights
+  ///   throws.
   public func run(
     cancellation: Cancellation = Cancellation(), onBytes: ([UInt8]) -> Void
   ) throws(ModelError) -> (tokens: [Int32], end: End) {
-    let workers = Workers(count: options.threadCount)
-    var decoder = decoder
-    decoder.kept = KeptWeights(byteLimit: options.memoryByteCount)
-    let cache = KeyValueCache(
-      decoder.shape, capacity: prompt.count + options.tokenLimit)
+    let (capacity, overflows) = prompt.count.addingReportingOverflow(options.tokenLimit)
+    let context = try LanguageContext(
+      of: model, capacity: overflows ? .max : capacity, threadCount: options.threadCount)
     var random = RandomNumbers(seed: options.seed)
     var tokens: [Int32] = []
     var next = prompt
     while tokens.count < options.tokenLimit {
       guard !cancellation.isRequested else { return (tokens, .stopped) }
-      var batch = TokenBatch()
-      batch.append(next, firstPosition: cache.count)
-      let hidden = try decoder.hidden(batch, cache: cache, by: workers)
-      let last = hidden.rowCount - 1
-      let logits = try decoder.logits(of: hidden, rows: last..<last + 1, by: workers)
-      let token = Int32(choose(from: logits, &random))
-      guard !endIDs.contains(token) else { return (tokens, .endOfText) }
+      let token = choose(from: try context.append(next), &random)
+      guard !model.endTokens.contains(token) else { return (tokens, .endOfText) }
       tokens.append(token)
-      onBytes(tokenizer.bytes(of: token))
+      onBytes(try model.bytes(of: token))
       next = [token]
     }
     return (tokens, .tokenLimit)
   }
 
   /// The token with the largest logit, or one drawn from the softmax of logits / temperature.
-  private func choose(from logits: FloatMatrix, _ random: inout RandomNumbers) -> Int {
-    guard options.temperature > 0 else { return logits.largestColumn(row: 0) }
-    let columns = 0..<logits.columnCount
-    logits.softmax(row: 0, columns: columns, scale: Float(1 / options.temperature))
+  private func choose(from logits: Logits, _ random: inout RandomNumbers) -> Int32 {
+    guard options.temperature > 0 else { return logits.mostProbableToken }
     let target = random.next()
     var sum = 0.0
-    let weights = logits.row(0)
+    let weights = logits.probabilities(row: 0, temperature: options.temperature)
     for (token, weight) in weights.enumerated() {
       sum += Double(weight)
-      if sum > target { return token }
+      if sum > target { return Int32(token) }
     }
-    return logits.largestColumn(row: 0)
+    return logits.mostProbableToken
   }
 }
 

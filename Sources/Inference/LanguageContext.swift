@@ -1,0 +1,116 @@
+internal import Bytes
+internal import Network
+public import TensorModel
+
+/// A text that a model reads, token by token or many at once.
+///
+/// It keeps the keys and values of its tokens, so that only new ones are computed. No bit of a logit
+/// depends on how the text was divided, or on the number of threads. Contexts are independent of each
+/// other: threads may use different ones of the same model at once.
+public final class LanguageContext {
+  /// The model.
+  public let model: LanguageModel
+  /// The number of tokens of the text so far.
+  public var tokenCount: Int { cache.count }
+  /// The number of tokens that the text may have.
+  public var capacity: Int { cache.capacity }
+
+  private let cache: KeyValueCache
+  private let workers: Workers
+
+  /// Creates an empty text.
+  ///
+  /// - Parameters:
+  ///   - model: The model that reads it.
+  ///   - capacity: The number of tokens that it may have. Memory for their keys and values is
+  ///     reserved at once: `byteCount(of:capacity:)`.
+  ///   - threadCount: The number of threads that compute; nil for one per processor.
+  /// - Throws: `usage` for a capacity or a number of threads below 1, and `limit` if the machine does
+  ///   not have that much memory.
+  public init(
+    of model: LanguageModel, capacity: Int, threadCount: Int? = nil
+  ) throws(ModelError) {
+    guard capacity >= 1 else {
+      throw ModelError(
+        .usage, "a context needs room for a token", file: model.path, expected: "1 or more tokens",
+        found: "\(capacity)")
+    }
+    if let threadCount, threadCount < 1 {
+      throw ModelError(
+        .usage, "computing needs a thread", expected: "1 or more", found: "\(threadCount)")
+    }
+    let most = Platform.memoryByteCount / Self.byteCount(of: model, capacity: 1)
+    guard capacity <= most else {
+      throw ModelError(
+        .limit, "the keys and values of so many tokens do not fit into memory", file: model.path,
+        expected: "at most \(most) tokens", found: "\(capacity)")
+    }
+    self.model = model
+    cache = KeyValueCache(model.decoder.shape, capacity: capacity)
+    workers = Workers(count: threadCount ?? Platform.processorCount)
+  }
+
+  /// The number of bytes that the keys and values of a context take.
+  ///
+  /// `capacity` is one that the machine has memory for.
+  public static func byteCount(of model: LanguageModel, capacity: Int) -> Int {
+    capacity * max(1, KeyValueCache.byteCountPerToken(model.decoder.shape))
+  }
+
+  /// Adds tokens to the text.
+  ///
+  /// - Parameters:
+  ///   - tokens: The tokens, at least one.
+  ///   - rowCount: The number of tokens, from the last one backwards, whose logits are computed. A
+  ///     logit says how probable a token is as the next one.
+  /// - Returns: The logits, of `rowCount` tokens in the order of the text.
+  /// - Throws: `usage` for no tokens, tokens that the model does not have, more tokens than there is
+  ///   room for and more rows than tokens; `unsupported` for a text that is too long for its rotary
+  ///   embeddings; and what reading weights throws. The text is then as it was.
+  public func append(
+    _ tokens: [Int32], logitsOfLast rowCount: Int = 1
+  ) throws(ModelError) -> Logits {
+    let before = tokenCount
+    do throws(ModelError) {
+      guard !tokens.isEmpty else {
+        throw ModelError(.usage, "there is no token to add", expected: "at least one")
+      }
+      guard (0...tokens.count).contains(rowCount) else {
+        throw ModelError(
+          .usage, "logits are those of the tokens that are added",
+          expected: "0 to \(tokens.count) rows", found: "\(rowCount)")
+      }
+      try checkRoom(for: tokens.count)
+      var batch = TokenBatch()
+      batch.append(tokens, firstPosition: before)
+      let hidden = try model.decoder.hidden(batch, cache: cache, by: workers)
+      guard rowCount > 0 else { return Logits(rowCount: 0, vocabularySize: model.vocabularySize) }
+      let rows = tokens.count - rowCount..<tokens.count
+      return Logits(try model.decoder.logits(of: hidden, rows: rows, by: workers))
+    } catch {
+      cache.truncate(to: before)
+      throw error.located(file: model.path)
+    }
+  }
+
+  /// Throws `usage` unless there is room for so many more tokens.
+  package func checkRoom(for count: Int) throws(ModelError) {
+    guard count <= capacity - tokenCount else {
+      throw ModelError(
+        .usage, "the text is longer than the context", file: model.path,
+        expected: "at most \(capacity - tokenCount) more tokens", found: "\(count)")
+    }
+  }
+
+  /// Removes all tokens after the first `count`, which may be followed by others then.
+  ///
+  /// Throws `usage` if the text has fewer tokens.
+  public func truncate(to count: Int) throws(ModelError) {
+    guard (0...tokenCount).contains(count) else {
+      throw ModelError(
+        .usage, "a text can only be cut at one of its tokens", expected: "0 to \(tokenCount)",
+        found: "\(count)")
+    }
+    cache.truncate(to: count)
+  }
+}

@@ -1,0 +1,41 @@
+internal import Kernels
+
+/// The logits of tokens of a text: a row for each token, with a number for each token that may follow.
+///
+/// The softmax of a row is the probability of each token to be the next one.
+public struct Logits: Sendable {
+  private let matrix: FloatMatrix  // rows × vocabulary, which nobody changes
+
+  init(_ matrix: FloatMatrix) { self.matrix = matrix }
+
+  init(rowCount: Int, vocabularySize: Int) {
+    matrix = FloatMatrix(rowCount: rowCount, columnCount: vocabularySize)
+  }
+
+  /// The number of rows.
+  public var rowCount: Int { matrix.rowCount }
+  /// The number of logits of a row: the size of the vocabulary.
+  public var vocabularySize: Int { matrix.columnCount }
+
+  /// The logits of a row.
+  public subscript(row: Int) -> [Float] { matrix.row(row) }
+
+  /// The token with the largest logit of a row, the first of equal ones.
+  public func mostProbableToken(row: Int) -> Int32 { Int32(matrix.largestColumn(row: row)) }
+
+  /// The most probable token after the last row, of which there must be one.
+  public var mostProbableToken: Int32 { mostProbableToken(row: rowCount - 1) }
+
+  /// Gives the numbers of a row without copying them.
+  package func withRow<Result>(_ row: Int, _ body: (Span<Float>) -> Result) -> Result {
+    matrix.withRow(row) { body($0.span) }
+  }
+
+  /// The softmax of a row of logits / temperature.
+  func probabilities(row: Int, temperature: Double) -> [Float] {
+    let copy = FloatMatrix(rowCount: 1, columnCount: vocabularySize)
+    copy.setRow(0, to: matrix, row: row)
+    copy.softmax(row: 0, columns: 0..<vocabularySize, scale: Float(1 / temperature))
+    return copy.row(0)
+  }
+}
