@@ -47,6 +47,7 @@ let package = Package(
   products: [
     .library(name: "Pleat", targets: ["Pleat"]),
     .library(name: "Inference", targets: ["Inference"]),
+    .library(name: "pleat-c", type: .dynamic, targets: ["PleatC"]),
     .executable(name: "pleat", targets: ["pleat-cli"]),
   ],
   dependencies: [
@@ -60,6 +61,7 @@ let package = Package(
       name: "CJSONC", pkgConfig: "json-c", providers: [.apt(["libjson-c-dev"]), .brew(["json-c"])]),
     .target(name: "CKernels"),
     .target(name: "CFiles"),
+    .target(name: "CPleat"),
 
     layer("TensorModel", []),
     layer("Kernels", ["TensorModel", "CKernels"]),
@@ -85,6 +87,7 @@ let package = Package(
         "TensorModel", "Bytes", "Kernels", "Architectures", "Formats", "Quantization", "Adapters",
         "Weights", "Tokens", "Network", "Inference", system,
       ]),
+    layer("PleatC", ["CPleat", "Inference", "Bytes"]),
     .executableTarget(
       name: "pleat-cli",
       dependencies: [
@@ -129,6 +132,7 @@ let package = Package(
     tests(of: "Tokens", ["TensorModel", "Bytes", "Formats", "Tokens", system]),
     tests(of: "Network", ["TensorModel", "Kernels", "Weights", "Network"]),
     tests(of: "Inference", ["Inference"]),
+    tests(of: "PleatC", ["CPleat", "Inference", "PleatC"], threads: ["CThreadTests"]),
     tests(of: "Adapters", ["TensorModel", "Bytes", "Kernels", "Architectures", "Adapters"]),
     tests(
       of: "Pleat",

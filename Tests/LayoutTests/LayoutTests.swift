@@ -13,7 +13,7 @@ import Testing
       layers.keys.sorted()
         == [
           "Adapters", "Architectures", "Bytes", "Formats", "Inference", "Kernels", "Network",
-          "Pleat", "Quantization", "TensorModel", "Tokens", "Weights",
+          "Pleat", "PleatC", "Quantization", "TensorModel", "Tokens", "Weights",
         ])
     #expect(layers["TensorModel"] == [])
     #expect(layers["Kernels"] == ["TensorModel", "CKernels"])
@@ -42,6 +42,7 @@ import Testing
   @Test("only the lowest layers import C modules and the operating system") func lowLevel() throws {
     let users: [String: Set<String>] = [
       "CZstd": ["Bytes"], "CJSONC": ["Bytes"], "CFiles": ["Bytes"], "CKernels": ["Kernels"],
+      "CPleat": ["PleatC"],
       "Glibc": ["Bytes", "pleat-cli"], "Musl": ["Bytes", "pleat-cli"],
       "Darwin": ["Bytes", "pleat-cli"], "ArgumentParser": ["pleat-cli"],
     ]
