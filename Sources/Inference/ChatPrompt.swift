@@ -11,20 +11,23 @@ enum ChatPrompt {
   /// - Parameters:
   ///   - prompt: What the user says.
   ///   - system: What the system says; nil for no such message.
+  ///   - date: The day that the template writes as the current one, such as `2026-11-30`; nil if there
+  ///     is none.
   ///   - model: The model with the template.
   ///   - tokenizer: Its tokenizer, which states special tokens.
   /// - Returns: The text; nil if the model has no template.
-  /// - Throws: What `ChatTemplate` throws, and what reading the files throws.
+  /// - Throws: `usage` for a date that is none, what `ChatTemplate` throws, and what reading the files throws.
   static func text(
-    _ prompt: String, system: String?, _ model: Model, _ tokenizer: Tokenizer
+    _ prompt: String, system: String?, date: String?, _ model: Model, _ tokenizer: Tokenizer
   ) throws(ModelError) -> String? {
+    let date = try date.map { text throws(ModelError) in try TemplateDate(text) }
     do throws(ModelError) {
       guard let template = try template(of: model) else { return nil }
       var messages = system.map { [(role: "system", content: $0)] } ?? []
       messages.append((role: "user", content: prompt))
       return try ChatTemplate(template).render(
         messages: messages, addGenerationPrompt: true,
-        variables: tokenizer.specialTexts.mapValues { .text($0) })
+        variables: tokenizer.specialTexts.mapValues { .text($0) }, date: date)
     } catch {
       throw error.located(file: model.path)
     }

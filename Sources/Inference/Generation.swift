@@ -21,6 +21,10 @@ public struct Generation: Sendable {
     public var usesTemplate = true
     /// A message of the system before the prompt, for the chat template.
     public var system: String?
+    /// The day that the chat template may write as the current date, such as `2026-11-30`.
+    ///
+    /// Without one, a template that writes the date is refused: no result depends on the time.
+    public var date: String?
     /// The number of threads; nil for one per processor.
     public var threadCount: Int?
 
@@ -46,7 +50,8 @@ public struct Generation: Sendable {
     let tokenizer = try model.tokenizer
     let chat =
       options.usesTemplate
-      ? try ChatPrompt.text(text, system: options.system, model.model, tokenizer) : nil
+      ? try ChatPrompt.text(
+        text, system: options.system, date: options.date, model.model, tokenizer) : nil
     guard chat != nil || options.system == nil else {
       throw ModelError(
         .usage, "a message of the system needs a chat template", file: model.path,

@@ -6,6 +6,7 @@ The templates are those of fixtures/generate/templates.py, and that of SmolLM2 i
 import importlib.util
 import json
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import jinja2
@@ -13,6 +14,7 @@ import models
 import pytest
 import transformers
 from pleat_command import ROOT
+from transformers.utils import chat_template_utils
 
 CASES = json.loads((ROOT / "fixtures/golden/templates/cases.json").read_text())
 PROMPT = ' Which  "city" <b> & é?\n'
@@ -77,6 +79,29 @@ def test_the_template_of_a_real_model_is_rendered(pleat, chat):
     expect_same(pleat, chat, "Hi", "Be brief.")
 
 
+def test_dates_are_written_as_by_transformers(pleat, chat, monkeypatch):
+    class Clock(datetime):
+        @classmethod
+        def now(cls):
+            return cls(2026, 3, 7, 13, 5)
+
+    monkeypatch.setattr(chat_template_utils, "datetime", Clock)
+    (chat / "chat_template.jinja").write_text(
+        "{%- if strftime_now is defined %}{% set today = strftime_now('%d %b %Y') %}{% endif %}"
+        "Today: {{ today }}, {{ strftime_now('%Y-%m-%d') }}, {{ strftime_now('%A, %B %-d') }}\n"
+        "{% for m in messages %}{{ m.content }}{% endfor %}"
+    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(chat)
+    messages = conversation("Hi", None)
+    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    assert "07 Mar 2026" in text
+    report = run(pleat, chat, "Hi", None, "--date", "2026-03-07", "--max-tokens", 1)
+    assert report["renderedPrompt"] == text
+    for options in ((), ("--date", "2026-02-29"), ("--date", "2026-03-07", "--raw")):
+        assert pleat.attempt("run", chat, "Hi", *options).returncode == 64
+    assert "--date YYYY-MM-DD" in pleat.attempt("run", chat, "Hi").stderr
+
+
 def test_answers_end_with_any_token_that_ends_turns(pleat, chat, tmp_path):
     (chat / "chat_template.jinja").write_text(
         "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}"
@@ -114,14 +139,14 @@ def test_answers_end_with_any_token_that_ends_turns(pleat, chat, tmp_path):
 
 
 def test_raw_prompts_and_models_without_a_template_are_continued(pleat, tinylm, chat):
-    (chat / "chat_template.jinja").write_text("{{ strftime_now('%Y') }}")
+    (chat / "chat_template.jinja").write_text("{{ messages | md5 }}")
     raw = run(pleat, chat, "def", None, "--raw", "--max-tokens", 2)
     plain = run(pleat, tinylm, "def", None, "--max-tokens", 2)
     assert raw["renderedPrompt"] == plain["renderedPrompt"] == "def"
     assert raw["promptTokens"] == plain["promptTokens"] and raw["tokens"] == plain["tokens"]
     result = pleat.attempt("run", chat, "def")
     assert result.returncode == 69
-    assert "line 1" in result.stderr and "strftime_now" in result.stderr
+    assert "line 1" in result.stderr and "md5" in result.stderr
     assert "--raw" in result.stderr
     assert pleat.attempt("run", tinylm, "def", "--system", "x").returncode == 64
     assert pleat.attempt("run", chat, "def", "--system", "x", "--raw").returncode == 64

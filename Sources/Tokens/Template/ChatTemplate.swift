@@ -30,12 +30,13 @@ package struct ChatTemplate {
   ///   - messages: Who speaks, such as `user`, and what is said.
   ///   - addGenerationPrompt: Whether the start of the model's answer follows.
   ///   - variables: Other variables, such as `bos_token`. There are no tools and documents.
+  ///   - date: What `strftime_now` writes; nil refuses it.
   /// - Returns: The text, with special tokens as they are written.
-  /// - Throws: `usage` if the template refuses the messages, `malformed` for what Jinja refuses,
+  /// - Throws: `usage` if the template refuses the messages or needs a date, `malformed` for what Jinja refuses,
   ///   too, `unsupported` for what Pleat does not compute, and `limit` for too much work.
   package func render(
     messages: [(role: String, content: String)], addGenerationPrompt: Bool,
-    variables: [String: TemplateValue] = [:]
+    variables: [String: TemplateValue] = [:], date: TemplateDate? = nil
   ) throws(ModelError) -> String {
     let list = messages.map { message in
       var dictionary = TemplateDictionary()
@@ -48,6 +49,6 @@ package struct ChatTemplate {
       ("messages", .list(list)), ("add_generation_prompt", .bool(addGenerationPrompt)),
       ("tools", .none), ("documents", .none),
     ]
-    return try TemplateEvaluator.text(of: statements, all)
+    return try TemplateEvaluator.text(of: statements, all, date: date)
   }
 }

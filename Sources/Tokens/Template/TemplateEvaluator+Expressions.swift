@@ -178,6 +178,16 @@ extension TemplateEvaluator {
     case .namespace, .dictionary: return try members(function, arguments, scope, line)
     case .range:
       return try range(try evaluate(arguments, scope, named: "range", line), line)
+    case .date(let date):
+      let values = try evaluate(arguments, scope, as: ["format"], of: "strftime_now", line)
+      guard case .text(let format) = values[0] else {
+        throw TemplateFault.malformed(
+          "strftime_now needs a text", line, found: values[0]?.kind ?? "nothing")
+      }
+      guard let date else { throw TemplateFault.missingDate(line) }
+      let text = try date.formatted(format, line)
+      try charge(text.utf8.count, line)
+      return .text(text)
     case .unknown(let name):
       throw TemplateFault.unsupported(
         "Pleat does not have this function of chat templates", line, found: name)

@@ -31,7 +31,8 @@ final class TemplateEvaluator {
   /// Throws `usage` if the template refuses its messages, `malformed` for what Jinja refuses, too,
   /// `unsupported` for what Pleat does not compute, and `limit` for too much work.
   static func text(
-    of statements: [TemplateStatement], _ variables: [(String, TemplateValue)]
+    of statements: [TemplateStatement], _ variables: [(String, TemplateValue)],
+    date: TemplateDate?
   ) throws(ModelError) -> String {
     let evaluator = TemplateEvaluator()
     // Macros and namespaces can refer to each other.
@@ -40,13 +41,14 @@ final class TemplateEvaluator {
       for namespace in evaluator.namespaces { namespace.members = TemplateDictionary() }
     }
     let global = TemplateScope(in: nil)
-    for name in ["cycler", "joiner", "lipsum", "strftime_now"] {
+    for name in ["cycler", "joiner", "lipsum"] {
       global[name] = .function(.unknown(name))
     }
     global["raise_exception"] = .function(.raiseException)
     global["namespace"] = .function(.namespace)
     global["range"] = .function(.range)
     global["dict"] = .function(.dictionary)
+    global["strftime_now"] = .function(.date(date))
     for (name, value) in variables { global[name] = value }
     _ = try evaluator.run(statements, TemplateScope(in: global))
     return evaluator.output

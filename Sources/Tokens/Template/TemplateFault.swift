@@ -24,6 +24,14 @@ enum TemplateFault {
       hint: hint)
   }
 
+  /// The template writes the current date, which nobody stated.
+  static func missingDate(_ line: Int) -> ModelError {
+    ModelError(
+      .usage, "the chat template writes the current date", tensor: place(line),
+      expected: "a date for strftime_now", found: "none",
+      hint: "--date YYYY-MM-DD states it; \(hint)")
+  }
+
   private static func place(_ line: Int) -> String { "chat_template, line \(line)" }
   private static let hint = "--raw continues the prompt as it is written"
 }

@@ -113,6 +113,8 @@ package indirect enum TemplateFunction {
   case namespace
   case range
   case dictionary
+  /// `strftime_now`: writes a date; nil if nobody stated one.
+  case date(TemplateDate?)
   /// A function of Jinja or transformers that Pleat does not have.
   case unknown(String)
   case macro(TemplateClosure)

@@ -35,6 +35,12 @@ struct RunModel: ParsableCommand {
     @Option(
       help: ArgumentHelp("Begin with this message of the system.", valueName: "text"))
     var system: String?
+
+    @Option(
+      help: ArgumentHelp(
+        "The day that the chat template writes as the current date, if it does.",
+        valueName: "YYYY-MM-DD"))
+    var date: String?
   }
 
   @OptionGroup(title: "Messages")
@@ -88,6 +94,9 @@ struct RunModel: ParsableCommand {
     if messages.raw, messages.system != nil {
       throw ValidationError("--system is for a chat template, which --raw does not use")
     }
+    if messages.raw, messages.date != nil {
+      throw ValidationError("--date is for a chat template, which --raw does not use")
+    }
     if choice.maxTokens < 1 { throw ValidationError("--max-tokens must be at least 1") }
     if !(choice.temperature >= 0 && choice.temperature.isFinite) {
       throw ValidationError("--temperature must be 0 or more")
@@ -105,6 +114,7 @@ struct RunModel: ParsableCommand {
     options.beginning = choice.bos.option
     options.usesTemplate = !messages.raw
     options.system = messages.system
+    options.date = messages.date
     options.threadCount = threads
     let opened = try LanguageModel.open(
       model, memoryByteCount: memory?.byteCount ?? LanguageModel.defaultMemoryByteCount)
