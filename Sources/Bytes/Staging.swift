@@ -38,12 +38,7 @@ package final class Staging: Sendable {
   ) throws(ModelError) {
     self.destination = destination
     self.isFolder = isFolder
-    let parent = destination.parentFolder
-    guard FileSystem.kind(of: parent) == .folder else {
-      throw ModelError(
-        .io, "the folder to write to does not exist", file: parent.string,
-        hint: "make it first: mkdir -p \(parent.string)")
-    }
+    try Self.checkFolder(of: destination)
     for path in isFolder ? [destination] : names.map(destination.sibling) {
       try Self.check(path, isFolder: isFolder, replacing: replacing)
     }
@@ -94,6 +89,16 @@ package final class Staging: Sendable {
       whole.append(entry)
     }
     return whole
+  }
+
+  /// Throws `io` if the folder that a result is written to does not exist.
+  package static func checkFolder(of path: FilePath) throws(ModelError) {
+    let parent = path.parentFolder
+    guard FileSystem.kind(of: parent) == .folder else {
+      throw ModelError(
+        .io, "the folder to write to does not exist", file: parent.string,
+        hint: "make it first: mkdir -p \(parent.string)")
+    }
   }
 
   /// Throws `usage` if a result cannot get its path.

@@ -86,8 +86,8 @@ public struct Generation: Sendable {
   ///   - cancellation: May stop it.
   ///   - onBytes: Receives the bytes of each token; a character may be divided among several.
   /// - Returns: The tokens, and why there are no more.
-  /// - Throws: `limit` if the machine does not have the memory for the text, and what reading weights
-  ///   throws.
+  /// - Throws: `limit` if the machine does not have the memory for the text, `malformed` if numbers
+  ///   overflow or are not numbers, and what reading weights throws.
   public func run(
     cancellation: Cancellation = Cancellation(), onBytes: ([UInt8]) -> Void
   ) throws(ModelError) -> (tokens: [Int32], end: End) {
@@ -110,7 +110,11 @@ public struct Generation: Sendable {
 
   /// The token with the largest logit, or one drawn from the softmax of logits / temperature.
   private func choose(from logits: Logits, _ random: inout RandomNumbers) -> Int32 {
-    guard options.temperature > 0 else { return logits.mostProbableToken }
+    let best = logits.mostProbableToken
+    // So cold that products overflow, and that only the most probable token is left.
+    guard options.temperature > 0, logits.isFinite(dividedBy: options.temperature) else {
+      return best
+    }
     let target = random.next()
     var sum = 0.0
     let weights = logits.probabilities(row: 0, temperature: options.temperature)
@@ -118,7 +122,7 @@ public struct Generation: Sendable {
       sum += Double(weight)
       if sum > target { return Int32(token) }
     }
-    return logits.mostProbableToken
+    return best
   }
 }
 

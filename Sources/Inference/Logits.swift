@@ -31,6 +31,13 @@ public struct Logits: Sendable {
     matrix.withRow(row) { body($0.span) }
   }
 
+  /// Whether all logits are finite, also if they are divided by a number.
+  func isFinite(dividedBy divisor: Double = 1) -> Bool {
+    (0..<rowCount).allSatisfy { row in
+      (withRow(row) { largestMagnitude($0) } * Float(1 / divisor)).isFinite
+    }
+  }
+
   /// The softmax of a row of logits / temperature.
   func probabilities(row: Int, temperature: Double) -> [Float] {
     let copy = FloatMatrix(rowCount: 1, columnCount: vocabularySize)

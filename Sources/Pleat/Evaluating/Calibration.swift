@@ -21,6 +21,7 @@ public struct Calibration: Sendable {
   public var notes: [String] { decoder.notes }
 
   private let decoder: Decoder
+  private let model: Model
   private let chunks: TextChunks
   private let datasets: [String]
   private let options: EvaluationOptions
@@ -35,6 +36,7 @@ public struct Calibration: Sendable {
   ) throws(ModelError) {
     self.options = options
     decoder = try Decoder(model)
+    self.model = model
     chunks = try TextChunks(texts, of: model, [decoder], options)
     datasets = texts.map { $0.path ?? "" }
     key = try Self.key(model, chunks)
@@ -69,7 +71,7 @@ public struct Calibration: Sendable {
   ///   - inputs: The paths of the other inputs.
   ///   - replacing: Whether an existing file is replaced.
   /// - Throws: `usage` for a path whose suffix names no form, for the path of an input, and for
-  ///   something that exists and must not be replaced.
+  ///   something that exists and must not be replaced; `io` if there is no folder for it.
   public static func checkOutput(
     _ path: String, of model: Model, _ inputs: [String], replacing: Bool
   ) throws(ModelError) {
@@ -84,6 +86,7 @@ public struct Calibration: Sendable {
       throw ModelError(
         .usage, "the output is the input", file: path, hint: "write to another path")
     }
+    try Staging.checkFolder(of: output)
     try Staging.check(output, isFolder: false, replacing: replacing)
   }
 
@@ -100,8 +103,8 @@ public struct Calibration: Sendable {
   ///   - cancellation: May stop it.
   ///   - onProgress: Called after each layer with the part that is done.
   /// - Returns: The importance matrix.
-  /// - Throws: `interrupted`, `mismatch` for matrices of another model, and what reading weights and
-  ///   writing sums throws.
+  /// - Throws: `interrupted`, `malformed` if numbers overflow or are not numbers, `mismatch` for
+  ///   matrices of another model, and what reading weights and writing sums throws.
   public func run(
     from state: CalibrationState? = nil, mergingInto others: [ImportanceMatrix] = [],
     cancellation: Cancellation = Cancellation(),
@@ -132,6 +135,7 @@ public struct Calibration: Sendable {
           .malformed, "the kept sums have another size than the weight", file: state?.path.string,
           tensor: name, hint: "remove the file, or leave --resume out")
       }
+      guard sums.areFinite else { throw model.overflow }
       if !others.isEmpty, range == passes.first {
         _ = try ImportanceMatrix.merged(others + [matrix(range.upperBound)])
       }

@@ -36,6 +36,7 @@ public struct Evaluation: Sendable {
   private let base: Decoder?
   /// The base without its adapters; nil if it has none.
   private let unadapted: Decoder?
+  private let model: Model
   private let chunks: TextChunks
   /// The positions in a chunk whose predictions count.
   private let scored: Range<Int>
@@ -53,8 +54,8 @@ public struct Evaluation: Sendable {
   ///   - base: What it is compared with; nil for nothing.
   ///   - text: The text; nil for that of a file of log probabilities.
   ///   - options: How it is divided.
-  /// - Throws: `usage` for a text that is shorter than a chunk, for contexts of less than two
-  ///   tokens, tokens that the model does not have, and what a file of log probabilities cannot hold;
+  /// - Throws: `usage` for a text that is shorter than a chunk, for contexts in which no prediction
+  ///   counts, tokens that the model does not have, and what a file of log probabilities cannot hold;
   ///   `mismatch` for a base with another vocabulary or another text, and for adapters that do not
   ///   fit; `unsupported` for models that Pleat does not run, and for adapters that it does not
   ///   apply, and what reading throws.
@@ -64,6 +65,7 @@ public struct Evaluation: Sendable {
   ) throws(ModelError) {
     self.options = options
     self.adapters = adapters
+    self.model = model
     against = base
     let own = try Decoder.adapted(model, by: adapters)
     var notes = own.decoder.notes + own.notes
@@ -92,9 +94,8 @@ public struct Evaluation: Sendable {
     scored = (options.scoring == .half ? chunks.length / 2 : 0)..<chunks.length - 1
     guard !scored.isEmpty else {
       throw ModelError(
-        .usage, "no prediction of such a chunk counts",
-        expected: "3 tokens or more, or --score all",
-        found: "\(chunks.length)")
+        .usage, "no prediction of so short a context counts", expected: "at least 3 tokens",
+        found: "\(chunks.length)", hint: "use a larger --context, or --score all")
     }
     try Self.checkUses(of: base?.logits, options)
     logitsLayout = try options.logitsPath.map { [chunks] path throws(ModelError) in
@@ -142,6 +143,17 @@ public struct Evaluation: Sendable {
     try Staging.check(output, isFolder: false, replacing: replacing)
   }
 
+  /// Throws `malformed` if numbers of a model overflow or are not numbers.
+  private func check(_ scores: [PositionScore]) throws(ModelError) {
+    for score in scores {
+      guard score.loss.isFinite else { throw model.overflow }
+      guard case .model(let base, _) = against, let other = score.against else { continue }
+      guard other.baseLoss.isFinite, other.unadapted?.loss.isFinite ?? true else {
+        throw base.overflow
+      }
+    }
+  }
+
   /// How far an evaluation is.
   public struct Progress: Sendable {
     /// The part that is done, from 0 to 1.
@@ -158,8 +170,8 @@ public struct Evaluation: Sendable {
   ///   - cancellation: May stop it.
   ///   - onProgress: Called after each layer.
   /// - Returns: The result.
-  /// - Throws: `interrupted`, what reading weights throws, and what reading and writing files of log
-  ///   probabilities throws.
+  /// - Throws: `interrupted`, `malformed` if the numbers of a model overflow or are not numbers, what
+  ///   reading weights throws, and what reading and writing files of log probabilities throws.
   public func run(
     cancellation: Cancellation = Cancellation(), onProgress: ((Progress) -> Void)? = nil
   ) throws(ModelError) -> EvaluationResult {
@@ -203,9 +215,10 @@ public struct Evaluation: Sendable {
       for (index, chunk) in range.enumerated() {
         let first = index * contextLength
         let targets = batch.tokens[first + scored.lowerBound + 1..<first + scored.upperBound + 1]
-        result.append(
-          try scorer.scores(
-            chunk: chunk, firstRow: first, positions: scored, targets: Array(targets)))
+        let scores = try scorer.scores(
+          chunk: chunk, firstRow: first, positions: scored, targets: Array(targets))
+        try check(scores)
+        result.append(scores)
       }
     }
     try against?.logits?.checkUnchanged()

@@ -44,6 +44,13 @@ final class InputSums: LinearObserver {
     }
   }
 
+  /// Whether all sums are finite, also as the floats that files hold.
+  var areFinite: Bool {
+    sums.values.allSatisfy { sum in
+      sum.squares.allSatisfy { squares in squares.allSatisfy { Float($0).isFinite } }
+    }
+  }
+
   /// The sums, each rounded once.
   var entries: [ImportanceMatrix.Entry] {
     sums.map { name, sum in

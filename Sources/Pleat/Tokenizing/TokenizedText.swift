@@ -100,12 +100,24 @@ public struct TokenizedText: Sendable {
   /// Writes the ids as numbers of 16 bits, or of 32 for vocabularies beyond 65,536; `.npy` gets the
   /// header of NumPy.
   ///
-  /// Throws `io`, and `usage` if the file exists and must not be replaced, or if it is an input.
+  /// Throws `io`, and `usage` if the file exists and must not be replaced, if it is an input or in
+  /// the folder of the model, and for the name of a form that is only read.
   public func write(to path: String, replacing: Bool) throws(ModelError) {
     let output = FilePath(path)
     guard !inputs.contains(where: { FileSystem.isSame(FilePath($0), output) }) else {
       throw ModelError(
         .usage, "the output is the input", file: path, hint: "write to another path")
+    }
+    let isInModel = inputs.contains { FileSystem.isSame(FilePath($0), output.parentFolder) }
+    guard !isInModel || FileSystem.kind(of: output) == nil else {
+      throw ModelError(
+        .usage, "the output would replace a file in the folder of the model", file: path,
+        hint: "write to another path")
+    }
+    guard !["json", "jsonl"].contains(output.extension?.lowercased()) else {
+      throw ModelError(
+        .usage, "JSON lines of tokens are only read", file: path,
+        expected: "a name that ends in .npy, or another one for numbers without a header")
     }
     let bytes = TokenFile.bytes(of: ids, for: output, vocabularySize: vocabularySize)
     let staging = try Staging(
