@@ -87,7 +87,7 @@ public struct Generation: Sendable {
   ///   - onBytes: Receives the bytes of each token; a character may be divided among several.
   /// - Returns: The tokens, and why there are no more.
   /// - Throws: `limit` if the machine does not have the memory for the text, `malformed` if numbers
-  ///   overflow or are not numbers, and what reading weights throws.
+  ///   overflow or are not numbers, `io` if a file changed meanwhile, and what reading weights throws.
   public func run(
     cancellation: Cancellation = Cancellation(), onBytes: ([UInt8]) -> Void
   ) throws(ModelError) -> (tokens: [Int32], end: End) {

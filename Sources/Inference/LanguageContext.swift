@@ -66,8 +66,8 @@ public final class LanguageContext {
   /// - Returns: The logits, of `rowCount` tokens in the order of the text.
   /// - Throws: `usage` for no tokens, tokens that the model does not have, more tokens than there is
   ///   room for and more rows than tokens; `unsupported` for a text that is too long for its rotary
-  ///   embeddings; `malformed` if numbers overflow or are not numbers; and what reading weights
-  ///   throws. The text is then as it was.
+  ///   embeddings; `malformed` if numbers overflow or are not numbers; `io` if a file has been
+  ///   written since it was opened; and what reading weights throws. The text is then as it was.
   public func append(
     _ tokens: [Int32], logitsOfLast rowCount: Int = 1
   ) throws(ModelError) -> Logits {
@@ -88,6 +88,7 @@ public final class LanguageContext {
       guard rowCount > 0 else { return Logits(rowCount: 0, vocabularySize: model.vocabularySize) }
       let rows = tokens.count - rowCount..<tokens.count
       let logits = Logits(try model.decoder.logits(of: hidden, rows: rows, by: workers))
+      try model.model.checkUnchanged()
       guard logits.isFinite() else { throw model.model.overflow }
       return logits
     } catch {

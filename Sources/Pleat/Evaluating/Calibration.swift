@@ -104,7 +104,8 @@ public struct Calibration: Sendable {
   ///   - onProgress: Called after each layer with the part that is done.
   /// - Returns: The importance matrix.
   /// - Throws: `interrupted`, `malformed` if numbers overflow or are not numbers, `mismatch` for
-  ///   matrices of another model, and what reading weights and writing sums throws.
+  ///   matrices of another model, `io` if a file changed meanwhile, and what reading weights and
+  ///   writing sums throws.
   public func run(
     from state: CalibrationState? = nil, mergingInto others: [ImportanceMatrix] = [],
     cancellation: Cancellation = Cancellation(),
@@ -135,6 +136,7 @@ public struct Calibration: Sendable {
           .malformed, "the kept sums have another size than the weight", file: state?.path.string,
           tensor: name, hint: "remove the file, or leave --resume out")
       }
+      try model.checkUnchanged()
       guard sums.areFinite else { throw model.overflow }
       if !others.isEmpty, range == passes.first {
         _ = try ImportanceMatrix.merged(others + [matrix(range.upperBound)])

@@ -170,8 +170,9 @@ public struct Evaluation: Sendable {
   ///   - cancellation: May stop it.
   ///   - onProgress: Called after each layer.
   /// - Returns: The result.
-  /// - Throws: `interrupted`, `malformed` if the numbers of a model overflow or are not numbers, what
-  ///   reading weights throws, and what reading and writing files of log probabilities throws.
+  /// - Throws: `interrupted`, `malformed` if the numbers of a model overflow or are not numbers, `io`
+  ///   if a file changed meanwhile, what reading weights throws, and what reading and writing files of
+  ///   log probabilities throws.
   public func run(
     cancellation: Cancellation = Cancellation(), onProgress: ((Progress) -> Void)? = nil
   ) throws(ModelError) -> EvaluationResult {
@@ -220,6 +221,12 @@ public struct Evaluation: Sendable {
         try check(scores)
         result.append(scores)
       }
+    }
+    try model.checkUnchanged()
+    for adapter in adapters { try adapter.file.model.checkUnchanged() }
+    if case .model(let base, let adapters) = against {
+      try base.checkUnchanged()
+      for adapter in adapters { try adapter.file.model.checkUnchanged() }
     }
     try against?.logits?.checkUnchanged()
     try writing?.publish()
