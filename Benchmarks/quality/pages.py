@@ -1,5 +1,9 @@
 """Formats the tables of Benchmarks/QUALITY.md."""
 
+import math
+
+from agreement import largest
+from chunks import apart
 from ours import GGML, GGML_WEIGHTED, ROUNDED, SEARCH, WEIGHTED
 
 HOWS = [ROUNDED, GGML, SEARCH, GGML_WEIGHTED, WEIGHTED]
@@ -69,8 +73,59 @@ def in_llama(found: list[dict]) -> list[str]:
     return lines
 
 
+def agreement(found: dict) -> list[list[str]]:
+    """The perplexities in every program, and how far they are apart at most."""
+    names = list(dict.fromkeys(name for one in scores(found) for name in one))
+    lines = head(["weights", "scheme", "text", *names])
+    for model in found["models"]:
+        title = f"{model['bits']} bits, bias, groups of 32" if "bits" in model else "16 bits"
+        for key, language in (("B", "Python"), ("A", "English")):
+            of = model["perplexity"][key]
+            cells = [f"{of[name]:.5f}" if name in of else "–" for name in names]
+            lines.append(row([title, model.get("how", "–"), language, *cells]))
+    most = head(["program", "largest difference of the mean loss"])
+    most += [row([name, f"{value:.1e}"]) for name, value in largest(found).items()]
+    return [lines, most]
+
+
+def scores(found: dict) -> list[dict]:
+    return [one for model in found["models"] for one in model["perplexity"].values()]
+
+
+def divergences(found: dict) -> list[str]:
+    """The points that no point of the same size or a smaller one is better than."""
+    lines = head(["weights", "bits", "made by", "divergence, nats", "±", "same top token, %"])
+    least = math.inf
+    for point in sorted(found["points"], key=lambda one: (one["bits"], one["divergence"])):
+        if point["divergence"] < least:
+            least = point["divergence"]
+            numbers = [f"{point[key]:.2g}" for key in ("divergence", "uncertainty")]
+            numbers[0] = f"{least:.3g}"
+            setting = [point["title"], f"{point['bits']:.4g}", point["series"]]
+            lines.append(row([*setting, *numbers, percent(point["sameTop"])]))
+    return lines
+
+
+def in_chunks(found: dict) -> list[list[str]]:
+    """The loss of each chunk and its difference, and what the files have as a whole."""
+    lines = head(["weights", "chunk", "pleat", "llama.cpp", "difference"])
+    files = head(["weights", "perplexity", "llama.cpp", "divergence from F32", "llama.cpp"])
+    for name, file in found["files"].items():
+        pairs = zip(file["losses"], file["llama"], apart(file), strict=True)
+        for place, (ours, theirs, value) in enumerate(pairs):
+            cells = [name, f"{place + 1}", f"{ours:.6f}", f"{theirs:.6f}", f"{value:.1e}"]
+            lines.append(row(cells))
+        means = [f"{file[key]:.5f}" for key in ("perplexity", "llamaPerplexity")]
+        means += [f"{file[key]:.4g}" for key in ("divergence", "llamaDivergence")]
+        files.append(row([name, *means]))
+    return [lines, files]
+
+
 def text(found: dict) -> str:
     parts = [part for model in found.get("models", {}).values() for part in errors(model)]
     parts += [perplexities(found["perplexity"])] if "perplexity" in found else []
     parts += [in_llama(found["llama"])] if "llama" in found else []
+    parts += agreement(found["agreement"]) if "agreement" in found else []
+    parts += [divergences(found["divergence"])] if "divergence" in found else []
+    parts += in_chunks(found["chunks"]) if "chunks" in found else []
     return "\n\n".join("\n".join(part) for part in parts)

@@ -1,6 +1,7 @@
 """Draws errors against bits as an SVG picture that is readable on light and dark pages."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from picture import STYLE, text
@@ -40,12 +41,31 @@ MORE_STYLE = """
     .tensors.cross { stroke: #f85149; }
   }
 """
-# Bits and errors that the panel of a model shows, and its height.
-PANELS = {
-    "tinylm": ((2, 5.6), (0.028, 0.56), 540),
-    "smollm2": ((2, 4.1), (0.125, 0.56), 320),
+TICKS = (0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:g} %"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the panel of a model shows."""
+
+    bits: tuple[float, float]
+    values: tuple[float, float]
+    height: float
+    key: str = "error"  # of the value in a point
+    grain: int = 2  # ticks for each bit
+    letter: float = 5.9  # width of a letter of a name
+    ticks: tuple[float, ...] = TICKS
+    form: Callable[[float], str] = percent
+
+
+FRAMES = {
+    "tinylm": Frame((2, 5.6), (0.028, 0.56), 540),
+    "smollm2": Frame((2, 4.1), (0.125, 0.56), 320),
 }
-TICKS = [0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5]
 
 
 @dataclass(frozen=True)
@@ -69,38 +89,40 @@ class Box:
 class Panel:
     """The picture of one model."""
 
-    def __init__(self, name: str, model: dict, top: float):
-        (self.least, self.most), (self.low, self.high), self.height = PANELS[name]
-        self.model, self.top = model, top
+    def __init__(self, model: dict, top: float, frame: Frame, series: dict):
+        (self.least, self.most), (self.low, self.high) = frame.bits, frame.values
+        self.model, self.top, self.frame, self.series = model, top, frame, series
+        self.height = frame.height
         self.points = [
             point
             for point in model["points"]
-            if point["series"] in SERIES and self.x(point) <= WIDTH and point["error"] >= self.low
+            if point["series"] in series and self.x(point) <= WIDTH and point[frame.key] >= self.low
         ]
 
     def x_of(self, bits: float) -> float:
         return LEFT + (bits - self.least) / (self.most - self.least) * (WIDTH - LEFT)
 
-    def y_of(self, error: float) -> float:
-        return self.top + math.log(self.high / error) / math.log(self.high / self.low) * self.height
+    def y_of(self, value: float) -> float:
+        return self.top + math.log(self.high / value) / math.log(self.high / self.low) * self.height
 
     def x(self, point: dict) -> float:
         return self.x_of(point["bits"])
 
     def y(self, point: dict) -> float:
-        return self.y_of(point["error"])
+        return self.y_of(point[self.frame.key])
 
     def axes(self) -> list[str]:
         bottom = self.top + self.height
         lines = [text(0, self.top - 22, "title", self.model["title"])]
-        for tick in (tick for tick in TICKS if self.low <= tick <= self.high):
+        for tick in (tick for tick in self.frame.ticks if self.low <= tick <= self.high):
             y = self.y_of(tick)
             lines.append(line(LEFT, y, WIDTH, y, "axis"))
-            lines.append(anchored(LEFT - 6, y + 4, "end", f"{100 * tick:g} %"))
-        for half in range(math.ceil(2 * self.least), math.floor(2 * self.most) + 1):
-            x = self.x_of(half / 2)
+            lines.append(anchored(LEFT - 6, y + 4, "end", self.frame.form(tick)))
+        grain = self.frame.grain
+        for step in range(math.ceil(grain * self.least), math.floor(grain * self.most) + 1):
+            x = self.x_of(step / grain)
             lines.append(line(x, bottom, x, bottom + 4, "axis"))
-            lines.append(anchored(x, bottom + 18, "middle", f"{half / 2:g}"))
+            lines.append(anchored(x, bottom + 18, "middle", f"{step / grain:g}"))
         words = "bits per weight, scales and offsets included"
         return [*lines, anchored(WIDTH, bottom + 34, "end", words)]
 
@@ -108,11 +130,12 @@ class Panel:
         """The points that are clearly better than all smaller ones, and block types that are the
         best of their size."""
         found, best, size = [], math.inf, 0.0
-        for point in sorted(self.points, key=lambda point: (point["bits"], point["error"])):
-            is_best, is_first = point["error"] < 0.98 * best, point["bits"] > size
+        key = self.frame.key
+        for point in sorted(self.points, key=lambda point: (point["bits"], point[key])):
+            is_best, is_first = point[key] < 0.98 * best, point["bits"] > size
             if is_best or (is_first and " " not in point["title"]):
                 found.append(point)
-            best, size = min(best, point["error"]), point["bits"]
+            best, size = min(best, point[key]), point["bits"]
         return found
 
     def labels(self) -> list[str]:
@@ -125,7 +148,7 @@ class Panel:
         lines = []
         for point in sorted(self.labelled(), key=self.y, reverse=True):
             name, x, y = short(point["title"]), self.x(point), self.y(point)
-            width = 5.9 * len(name)
+            width = self.frame.letter * len(name)
             inside = min(max(x, LEFT + width / 2), WIDTH - width / 2)
             below = [Box.around(inside, y + RADIUS + 7 + 2 * step, width) for step in range(99)]
             sides = [Box.around(x + way * (width / 2 + RADIUS + 5), y, width) for way in (1, -1)]
@@ -143,9 +166,11 @@ class Panel:
         return lines
 
     def lines(self) -> list[str]:
-        order = list(SERIES)
+        order = list(self.series)
         points = sorted(self.points, key=lambda point: -order.index(point["series"]))
-        marks = [mark(self.x(point), self.y(point), SERIES[point["series"]][0]) for point in points]
+        marks = [
+            mark(self.x(point), self.y(point), self.series[point["series"]][0]) for point in points
+        ]
         return [*self.axes(), *self.labels(), *marks]
 
 
@@ -192,7 +217,7 @@ def picture(models: dict) -> str:
     """Draws a panel for each model, one below the other."""
     top, panels = TOP + PITCH * math.ceil(len(SERIES) / COLUMNS) + 46, []
     for name, model in models.items():
-        panels.append(Panel(name, model, top))
+        panels.append(Panel(model, top, FRAMES[name], SERIES))
         top += panels[-1].height + GAP
     height = top - GAP + 44
     title = "Error of quantized weights against their size"
