@@ -69,6 +69,12 @@ package struct ChecksumPieces: Sendable {
     pieces.append(Piece(owner: owner, range: range, byteCount: byteCount, checksum: checksum))
   }
 
+  /// Removes all pieces, and returns them as `sorted` does.
+  mutating func take() -> [Piece] {
+    defer { pieces = [] }
+    return sorted
+  }
+
   /// The pieces by owner and offset; of pieces with the same offset the longest comes first.
   package var sorted: [Piece] {
     pieces.sorted {

@@ -49,6 +49,30 @@ package enum FileSystem {
       && status.st_mode & S_IFMT == S_IFLNK
   }
 
+  /// Takes the lock of an open file or folder; false if another process has it.
+  ///
+  /// Also true where the file system has no locks.
+  static func lock(_ descriptor: Int32) -> Bool {
+    flock(descriptor, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK
+  }
+
+  /// The working folder, which relative paths begin at.
+  package static var workingFolder: FilePath? {
+    // Safety: the system returns zero-terminated memory, which is freed once it was copied.
+    guard let text = unsafe getcwd(nil, 0) else { return nil }
+    defer { unsafe free(text) }
+    return unsafe FilePath(platformString: text)
+  }
+
+  /// Makes a folder the working folder of the process.
+  ///
+  /// Throws `io`.
+  package static func enter(_ folder: FilePath) throws(ModelError) {
+    guard unsafe folder.withPlatformString({ unsafe chdir($0) }) == 0 else {
+      throw .system("enter the folder", folder.string)
+    }
+  }
+
   /// Whether two paths lead to the same file, also through links.
   package static func isSame(_ left: FilePath, _ right: FilePath) -> Bool {
     var first = stat()

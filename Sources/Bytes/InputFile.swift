@@ -78,9 +78,9 @@ package final class InputFile: Sendable {
     #endif
   }
 
-  /// The path, length and modification time, which identify this version of the file.
+  /// The name, length and modification time, which identify this version of the file.
   package var identity: String {
-    "\(path) \(byteCount) \(version.seconds).\(version.nanoseconds)"
+    "\(path.lastComponent?.string ?? path.string) \(byteCount) \(version.seconds).\(version.nanoseconds)"
   }
 
   /// Throws `io` if the file has been written since it was opened.
@@ -141,6 +141,18 @@ package final class InputFile: Sendable {
   /// Pieces are not joined across `boundaries`: pass the bounds of the ranges to ask for.
   package func startChecksum(boundaries: Set<Int> = []) {
     pieces.withLock { $0 = ChecksumPieces(boundaries: boundaries) }
+  }
+
+  /// The checksums of what was read since `startChecksum`, or since the last call.
+  ///
+  /// They are forgotten; another process can add them.
+  package func takeChecksums() -> [(range: Range<Int>, checksum: CRC32C)] {
+    pieces.withLock { $0?.take() ?? [] }.map { ($0.range, $0.checksum) }
+  }
+
+  /// Adds the checksum of a range that another process has read; call `startChecksum` first.
+  package func addChecksum(_ checksum: CRC32C, of range: Range<Int>) {
+    pieces.withLock { $0?.add(checksum, range) }
   }
 
   private func record(_ offset: Int, _ bytes: RawSpan) {

@@ -53,7 +53,45 @@ package final class OutputFile: Sendable {
     self.descriptor = descriptor
   }
 
+  /// Opens a file of `byteCount` bytes that several machines write at the same time, or creates it.
+  ///
+  /// Each of them writes other bytes. A write returns once its bytes are on disk. On NFS this also
+  /// keeps the system from sending complete pages, in which the bytes of others would be outdated.
+  /// Throws `io`; `malformed` if the file has another length.
+  package init(sharing path: FilePath, byteCount: Int) throws(ModelError) {
+    let flags = O_WRONLY | O_CREAT | O_DSYNC | O_CLOEXEC
+    // Safety: the system reads the zero-terminated path during the call only.
+    let descriptor = unsafe path.withPlatformString { unsafe open($0, flags, 0o644) }
+    guard descriptor >= 0 else { throw .system("create", path.string) }
+    self.path = path
+    writeback = Writeback(path, descriptor: descriptor, byteCount: byteCount)
+    pieces = Mutex(nil)
+    self.descriptor = descriptor
+    var status = stat()
+    // Safety: the system fills its own structure during the call only.
+    guard unsafe fstat(descriptor, &status) == 0 else { throw .system("examine", path.string) }
+    // Space is not reserved: where the system cannot do that, it would write bytes of others.
+    guard status.st_size == 0 && byteCount > 0 else {
+      guard status.st_size == byteCount else {
+        throw ModelError(
+          .malformed, "the file has another length than the plan", file: path.string,
+          expected: "\(byteCount) bytes", found: "\(status.st_size)")
+      }
+      return
+    }
+    guard ftruncate(descriptor, off_t(byteCount)) == 0 else {
+      throw .system("extend to \(byteCount) bytes", path.string)
+    }
+    try synchronize()
+    try FileSystem.synchronizeFolder(path.parentFolder)
+  }
+
   deinit { close(descriptor) }
+
+  /// Takes the lock of the file; false if another process has it.
+  ///
+  /// Also true where the file system has no locks.
+  func lock() -> Bool { FileSystem.lock(descriptor) }
 
   /// Writes all of `bytes` at `offset`.
   ///

@@ -38,17 +38,16 @@ package final class Staging: Sendable {
   ) throws(ModelError) {
     self.destination = destination
     self.isFolder = isFolder
-    try Self.checkFolder(of: destination)
-    for path in isFolder ? [destination] : names.map(destination.sibling) {
-      try Self.check(path, isFolder: isFolder, replacing: replacing)
-    }
-    if isFolder { try Self.checkSubfolders(of: names, in: destination) }
+    try Self.check(destination, isFolder: isFolder, names: names, replacing: replacing)
     folder = try StagingFolder(for: destination)
     keepsFinished = resumption?.isWanted ?? false
-    var entries: [StagingJournal.Entry] = []
+    var entries: [FinishedFile] = []
+    let (path, title) = (
+      folder.path.appending("journal"), "pleat staging 2 \(resumption?.key ?? "")"
+    )
     if let resumption, resumption.isWanted {
-      entries = try Self.whole(
-        StagingJournal.entries(in: folder.path, key: resumption.key), in: folder.path)
+      let lines = StagingJournal.lines(at: path, title: title) ?? []
+      entries = try Self.whole(lines.compactMap(FinishedFile.init(line:)), in: folder.path)
     }
     let kept = entries.map(\.name)
     self.kept = kept
@@ -56,11 +55,44 @@ package final class Staging: Sendable {
     for name in FileSystem.names(in: folder.path) where !kept.contains(name) {
       try Self.remove(folder.path.appending(name))
     }
-    if let resumption {
-      journal = try StagingJournal(in: folder.path, key: resumption.key, entries: entries)
-    } else {
-      journal = nil
+    journal =
+      resumption == nil
+      ? nil : try StagingJournal(at: path, title: title, lines: entries.map(\.line))
+  }
+
+  /// Takes over the folder in which parts have written files of `destination`.
+  ///
+  /// The folder stays if this object is released. `filled` are the names of the files that the
+  /// parts have written; all other files in the folder are removed.
+  ///
+  /// Throws `io`; `usage` if the result exists and must not be replaced, or if another process
+  /// finishes it.
+  package init(
+    finishing parts: PartFolder, isFolder: Bool, names: [String], filled: [String],
+    replacing: Bool
+  ) throws(ModelError) {
+    destination = parts.destination
+    self.isFolder = isFolder
+    try Self.check(destination, isFolder: isFolder, names: names, replacing: replacing)
+    folder = try StagingFolder(for: destination, at: parts.output)
+    folder.stay()
+    keepsFinished = true
+    kept = filled
+    journal = nil
+    for name in FileSystem.names(in: folder.path) where !filled.contains(name) {
+      try Self.remove(folder.path.appending(name))
     }
+  }
+
+  /// Throws `usage` if the result cannot be written, and `io` if its folder does not exist.
+  private static func check(
+    _ destination: FilePath, isFolder: Bool, names: [String], replacing: Bool
+  ) throws(ModelError) {
+    try checkFolder(of: destination)
+    for path in isFolder ? [destination] : names.map(destination.sibling) {
+      try check(path, isFolder: isFolder, replacing: replacing)
+    }
+    if isFolder { try checkSubfolders(of: names, in: destination) }
   }
 
   /// How a run reuses the complete files of an earlier run that stopped.
@@ -78,9 +110,9 @@ package final class Staging: Sendable {
 
   /// The entries whose files still have the length and checksum of the journal.
   private static func whole(
-    _ entries: [StagingJournal.Entry], in folder: FilePath
-  ) throws(ModelError) -> [StagingJournal.Entry] {
-    var whole: [StagingJournal.Entry] = []
+    _ entries: [FinishedFile], in folder: FilePath
+  ) throws(ModelError) -> [FinishedFile] {
+    var whole: [FinishedFile] = []
     for entry in entries where FileSystem.kind(of: folder.appending(entry.name)) == .file {
       let file = try InputFile(folder.appending(entry.name))
       guard file.byteCount == entry.byteCount, try file.checksum() == entry.checksum else {
@@ -175,7 +207,7 @@ package final class Staging: Sendable {
     return file
   }
 
-  /// Whether an earlier run has finished the file, so that it need not be written.
+  /// Whether the file is there already: an earlier run has finished it, or parts have filled it.
   package func isKept(_ name: String) -> Bool { kept.contains(name) }
 
   /// Waits until a complete file is on disk, and lists it in the journal.
@@ -185,10 +217,10 @@ package final class Staging: Sendable {
     guard let journal else { return }
     try file.synchronize()
     let written = try file.written()
-    try journal.add(
-      .init(
-        name: written.path.lastComponent?.string ?? "", byteCount: written.byteCount,
-        checksum: try written.checksum()))
+    let finished = FinishedFile(
+      name: written.path.lastComponent?.string ?? "", byteCount: written.byteCount,
+      checksum: try written.checksum())
+    try journal.add([finished.line])
     if keepsFinished { folder.stay() }
   }
 

@@ -31,8 +31,17 @@ final class StagingFolder: Sendable {
   /// Creates the folder for a result, or takes over the one that a killed run left.
   ///
   /// Throws `usage` if another process writes the same result; `io`.
-  init(for destination: FilePath) throws(ModelError) {
-    path = destination.sibling(".\(destination.lastComponent?.string ?? "output").partial")
+  convenience init(for destination: FilePath) throws(ModelError) {
+    try self.init(
+      for: destination,
+      at: destination.sibling(".\(destination.lastComponent?.string ?? "output").partial"))
+  }
+
+  /// Creates the folder for a result at another path, or takes over the one that is there.
+  ///
+  /// Throws `usage` if another process writes the same result; `io`.
+  init(for destination: FilePath, at path: FilePath) throws(ModelError) {
+    self.path = path
     for _ in 0..<Self.attemptCount {
       let isNew = unsafe path.withPlatformString({ unsafe mkdir($0, 0o755) }) == 0
       guard isNew || errno == EEXIST else { throw .system("create the folder", path.string) }
@@ -63,7 +72,7 @@ final class StagingFolder: Sendable {
       if errno == ENOENT { return nil }
       throw .system("open the folder", path.string)
     }
-    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK else {
+    guard FileSystem.lock(descriptor) else {
       close(descriptor)
       throw conflict(destination)
     }

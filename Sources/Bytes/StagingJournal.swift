@@ -1,47 +1,40 @@
 internal import Kernels
 internal import Synchronization
-internal import SystemPackage
-internal import TensorModel
+package import SystemPackage
+package import TensorModel
 
-/// The list of complete files in the staging folder of a set of files.
+/// A list of what is on disk already, for a later run that goes on from there.
 ///
-/// The journal is a text file. Its first line identifies the output by the key of the run. Each
-/// further line holds the CRC-32C, the length and the name of a file that is on disk. A killed run
-/// leaves the journal behind. The next run with the same key reuses the files whose checksums still
-/// match.
-final class StagingJournal: Sendable {
-  /// A complete file.
-  struct Entry: Equatable {
-    var name: String
-    var byteCount: Int
-    var checksum: CRC32C
-  }
-
-  private static let name = "journal"
-  private static let title = "pleat staging 1"
-
-  private let path: FilePath
+/// It is a text file. Its first line is a title, which identifies the work. Each further line
+/// begins with the CRC-32C of the rest of it. A killed run leaves the journal behind. What a line
+/// says is true only if the bytes it speaks of were on disk before the line was added.
+package final class StagingJournal: Sendable {
+  /// The path of the file.
+  package let path: FilePath
   private let file: OutputFile
   private let position: Mutex<Int>
 
-  /// Creates a new journal that lists the files to keep.
+  private static let byteCountLimit = 1 << 30
+
+  /// Creates a new journal with some lines.
   ///
-  /// Throws `io`.
-  init(in folder: FilePath, key: String, entries: [Entry]) throws(ModelError) {
-    path = folder.appending(Self.name)
-    if FileSystem.kind(of: path) != nil { try FileSystem.removeFile(path) }
+  /// Throws `io`, also if the file exists.
+  package init(
+    at path: FilePath, title: String, lines: [String] = []
+  ) throws(ModelError) {
+    self.path = path
     file = try OutputFile(creating: path)
-    let text = Array(("\(Self.title) \(key)\n" + entries.map(Self.line).joined()).utf8)
+    let text = Array((title + "\n" + lines.map(Self.line).joined()).utf8)
     position = Mutex(text.count)
     try file.write(text, at: 0)
     try file.synchronize()
   }
 
-  /// Adds a file, which must be on disk already.
+  /// Adds lines, and waits until they are on disk.
   ///
   /// Throws `io`.
-  func add(_ entry: Entry) throws(ModelError) {
-    let text = Array(Self.line(entry).utf8)
+  package func add(_ lines: [String]) throws(ModelError) {
+    let text = Array(lines.map(Self.line).joined().utf8)
     let offset = position.withLock { position in
       defer { position += text.count }
       return position
@@ -53,29 +46,58 @@ final class StagingJournal: Sendable {
   /// Removes the journal, before the files beside it are renamed into place.
   func remove() throws(ModelError) { try FileSystem.removeFile(path) }
 
-  private static func line(_ entry: Entry) -> String {
-    "\(entry.checksum.text) \(entry.byteCount) \(entry.name)\n"
+  /// Takes the lock of the file; false if another process has it.
+  ///
+  /// Also true where the file system has no locks.
+  package func lock() -> Bool { file.lock() }
+
+  private static func line(_ text: String) -> String {
+    "\(CRC32C(of: Array(text.utf8).span).text) \(text)\n"
   }
 
-  /// The files listed in the journal of a folder; none if the journal has another key.
+  /// The lines of a journal; nil if there is none, or if it has another title.
   ///
-  /// A last line without a line feed was not written completely, and is ignored.
-  static func entries(in folder: FilePath, key: String) -> [Entry] {
-    let path = folder.appending(name)
-    guard let file = try? InputFile(path), file.byteCount <= 1 << 24,
-      let bytes = try? file.bytes(at: 0, count: file.byteCount)
-    else { return [] }
+  /// A line that was not written completely does not match its checksum, and is left out. With
+  /// `limit`, only lines in so many bytes at the beginning are returned.
+  package static func lines(
+    at path: FilePath, title: String, limit: Int = .max
+  ) -> [String]? {
+    guard let file = try? InputFile(path), file.byteCount <= byteCountLimit,
+      let bytes = try? file.bytes(at: 0, count: min(limit, file.byteCount))
+    else { return nil }
     let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-    guard lines.count > 1, String(decoding: lines[0], as: UTF8.self) == "\(title) \(key)" else {
-      return []
-    }
+    guard lines.count > 1, lines[0].elementsEqual(title.utf8) else { return nil }
     return lines[1..<(lines.count - 1)].compactMap { line in
-      let words = line.split(separator: UInt8(ascii: " "), maxSplits: 2)
-        .map { String(decoding: $0, as: UTF8.self) }
-      guard words.count == 3, let checksum = CRC32C(text: words[0]), let count = Int(words[1]),
-        !words[2].utf8.contains(UInt8(ascii: "/"))
+      guard line.count > 9, case let text = Array(line.dropFirst(9)),
+        let checksum = CRC32C(text: String(decoding: line.prefix(8), as: UTF8.self)),
+        CRC32C(of: text.span) == checksum
       else { return nil }
-      return Entry(name: words[2], byteCount: count, checksum: checksum)
+      return String(decoding: text, as: UTF8.self)
     }
+  }
+}
+
+/// A complete file in the staging folder of a set of files, as the journal there lists it.
+struct FinishedFile: Equatable {
+  var name: String
+  var byteCount: Int
+  var checksum: CRC32C
+
+  init(name: String, byteCount: Int, checksum: CRC32C) {
+    self.name = name
+    self.byteCount = byteCount
+    self.checksum = checksum
+  }
+
+  /// The line of the journal: the checksum, the length and the name.
+  var line: String { "\(checksum.text) \(byteCount) \(name)" }
+
+  /// Nil for a line that is something else.
+  init?(line: String) {
+    let words = line.split(separator: " ", maxSplits: 2).map(String.init)
+    guard words.count == 3, let checksum = CRC32C(text: words[0]), let count = Int(words[1]),
+      !words[2].utf8.contains(UInt8(ascii: "/"))
+    else { return nil }
+    self.init(name: words[2], byteCount: count, checksum: checksum)
   }
 }

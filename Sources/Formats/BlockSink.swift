@@ -51,4 +51,9 @@ public struct WrittenSize: Sendable, Hashable {
   public var byteCount: Int
   /// The number of bytes that the tensors of the model take in the files.
   public var tensorByteCount: Int
+
+  package init(byteCount: Int, tensorByteCount: Int) {
+    self.byteCount = byteCount
+    self.tensorByteCount = tensorByteCount
+  }
 }

@@ -26,6 +26,24 @@ package protocol OutputLayout: Sendable {
   func open(replacing: Bool, resumption: Staging.Resumption?) throws(ModelError) -> any TensorSink
   /// The number of files that hold tensors.
   var shardCount: Int { get }
+
+  /// Where the stored tensors lie; nil if this is known only once they are compressed.
+  var placement: FilePlacement? { get }
+  /// Takes over files in which parts have written all tensors with blocks, to write the rest.
+  ///
+  /// Only for layouts with a placement. `pieces` are checksums of what is there, by the index of the
+  /// stored tensor. Throws `io`, and `usage` as `open` does.
+  func finish(
+    _ parts: PartFolder, knowing pieces: ChecksumPieces, replacing: Bool
+  ) throws(ModelError) -> any TensorSink
+}
+
+/// Where the stored tensors of an output lie in its files.
+package struct FilePlacement: Sendable {
+  /// The names and lengths of the files that hold tensors.
+  package var files: [(name: String, byteCount: Int)]
+  /// The file and the offset of each stored tensor.
+  package var locations: [(file: Int, offset: Int)]
 }
 
 extension OutputLayout {

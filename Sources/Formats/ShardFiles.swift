@@ -3,6 +3,14 @@ internal import Synchronization
 internal import SystemPackage
 internal import TensorModel
 
+extension FilePlacement {
+  /// The placement of files of a model.
+  init(_ plans: [ShardFiles.Plan], _ locations: [ShardFiles.Location]) {
+    files = plans.map { ($0.name, $0.byteCount) }
+    self.locations = locations.map { ($0.file, $0.offset) }
+  }
+}
+
 /// The files of a model, one or several, while blocks of its tensors are written.
 ///
 /// As soon as all tensors of a shard are written, the shard is flushed to the disk and recorded as
@@ -40,9 +48,10 @@ final class ShardFiles: Sendable {
 
   /// Creates the files with their headers; files that an earlier run finished do not change.
   ///
-  /// Throws `io`.
+  /// If they `areFilled`, parts have written everything but the headers. Throws `io`.
   init(
-    _ staging: Staging, _ plans: [Plan], _ locations: [Location], _ stored: [StoredTensor]
+    _ staging: Staging, _ plans: [Plan], _ locations: [Location], _ stored: [StoredTensor],
+    areFilled: Bool = false
   ) throws(ModelError) {
     self.staging = staging
     self.locations = locations
@@ -53,11 +62,12 @@ final class ShardFiles: Sendable {
     var shards: [Shard] = []
     for (plan, missing) in zip(plans, missing) {
       let file = try staging.create(plan.name, byteCount: plan.byteCount)
-      let isKept = staging.isKept(plan.name)
+      let isKept = staging.isKept(plan.name) && !areFilled
       shards.append(Shard(file, isKept: isKept, missing: missing))
       guard !isKept else { continue }
-      try file.reserve(plan.byteCount)
+      if !areFilled { try file.reserve(plan.byteCount) }
       try file.write(plan.header, at: 0)
+      guard !areFilled else { continue }
       // The last byte may be padding, which nothing else writes.
       if plan.byteCount > plan.header.count { try file.write([0], at: plan.byteCount - 1) }
     }

@@ -11,6 +11,9 @@ package protocol Quantizer: Sendable {
   /// The grouping that it makes.
   var grouping: Grouping { get }
 
+  /// About how long it takes to encode a weight, in picoseconds of one thread.
+  var picosecondsPerWeight: Int { get }
+
   /// Encodes rows of floats; `values` and `rows` must have the same number of rows and columns.
   ///
   /// `importance` is how much the errors in these rows count; nil if all count the same. Schemes that

@@ -9,6 +9,9 @@ package protocol RowEncoder: Sendable {
   /// The encoding of the bytes.
   var encoding: Encoding { get }
 
+  /// About how long it takes to encode a weight, in picoseconds of one thread.
+  var picosecondsPerWeight: Int { get }
+
   /// Encodes whole blocks of the encoding into just as many bytes as they take.
   ///
   /// - Parameters:

@@ -29,7 +29,7 @@ struct PleatCommand: ParsableCommand {
       CommandGroup(
         name: "Writing",
         subcommands: [
-          Quantize.self, Convert.self, Fold.self, Attach.self, EditMetadata.self,
+          Quantize.self, Convert.self, Fold.self, Attach.self, Finish.self, EditMetadata.self,
         ]),
     ])
 

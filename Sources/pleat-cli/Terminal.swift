@@ -17,6 +17,12 @@ enum Terminal {
     isatty(descriptor) == 1 && (unsafe getenv("NO_COLOR").map { unsafe $0[0] == 0 } ?? true)
   }
 
+  /// The value of an environment variable; nil if it is not set.
+  static func variable(_ name: String) -> String? {
+    // The value ends with a zero byte and is copied; nothing changes the environment.
+    unsafe getenv(name).map { unsafe String(cString: $0) }
+  }
+
   /// Whether a descriptor is a terminal.
   static func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }
 

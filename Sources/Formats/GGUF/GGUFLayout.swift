@@ -101,6 +101,19 @@ struct GGUFLayout: OutputLayout {
       self, replacing: replacing, resumption: files.count > 1 ? resumption : nil)
   }
 
+  /// What `ShardFiles` needs to know of each file.
+  var plans: [ShardFiles.Plan] {
+    files.map { .init(name: $0.name, header: $0.header, byteCount: $0.byteCount) }
+  }
+
+  var placement: FilePlacement? { FilePlacement(plans, locations) }
+
+  func finish(
+    _ parts: PartFolder, knowing pieces: ChecksumPieces, replacing: Bool
+  ) throws(ModelError) -> any TensorSink {
+    try GGUFWriter(self, finishing: parts, replacing: replacing)
+  }
+
   private func name(_ number: Int, of count: Int) -> String {
     guard count > 1 else { return options.path.name }
     // The path may be the name of one of the files.

@@ -15,10 +15,19 @@ final class GGUFWriter: TensorSink {
     staging = try Staging(
       layout.options.path, isFolder: false, names: layout.fileNames, replacing: replacing,
       resumption: resumption)
+    files = try ShardFiles(staging, layout.plans, layout.locations, layout.contents.stored)
+  }
+
+  /// Takes over files that parts have filled.
+  init(
+    _ layout: GGUFLayout, finishing parts: PartFolder, replacing: Bool
+  ) throws(ModelError) {
+    self.layout = layout
+    staging = try Staging(
+      finishing: parts, isFolder: false, names: layout.fileNames, filled: layout.fileNames,
+      replacing: replacing)
     files = try ShardFiles(
-      staging,
-      layout.files.map { .init(name: $0.name, header: $0.header, byteCount: $0.byteCount) },
-      layout.locations, layout.contents.stored)
+      staging, layout.plans, layout.locations, layout.contents.stored, areFilled: true)
   }
 
   func write(_ block: [PartBlock], ticket: Int) throws(ModelError) {

@@ -96,4 +96,17 @@ struct PleatFileLayout: OutputLayout {
   ) throws(ModelError) -> any TensorSink {
     try PleatFileWriter(self, replacing: replacing)
   }
+
+  var placement: FilePlacement? {
+    guard !options.compresses else { return nil }
+    return FilePlacement(
+      files: [(options.path.name, byteCount)],
+      locations: parts[firstStored...].map { (0, $0.offset) })
+  }
+
+  func finish(
+    _ parts: PartFolder, knowing pieces: ChecksumPieces, replacing: Bool
+  ) throws(ModelError) -> any TensorSink {
+    try PleatFileWriter(self, finishing: parts, knowing: pieces, replacing: replacing)
+  }
 }

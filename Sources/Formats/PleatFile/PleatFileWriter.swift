@@ -24,14 +24,43 @@ final class PleatFileWriter: TensorSink {
     var end = PleatFilePreamble.byteCount
   }
 
-  init(_ layout: PleatFileLayout, replacing: Bool) throws(ModelError) {
+  convenience init(_ layout: PleatFileLayout, replacing: Bool) throws(ModelError) {
+    let staging = try Staging(
+      layout.options.path, isFolder: false, names: layout.fileNames, replacing: replacing)
+    try self.init(layout, staging)
+    try file.reserve(layout.leastByteCount)
+    try writeMetadata()
+  }
+
+  /// Takes over a file that parts have filled; `pieces` are the checksums of its stored tensors.
+  convenience init(
+    _ layout: PleatFileLayout, finishing parts: PartFolder, knowing pieces: ChecksumPieces,
+    replacing: Bool
+  ) throws(ModelError) {
+    let staging = try Staging(
+      finishing: parts, isFolder: false, names: layout.fileNames, filled: layout.fileNames,
+      replacing: replacing)
+    try self.init(layout, staging)
+    state.withLock { state in
+      // Bytes with a stated checksum have none of their own, as when they are copied by one run.
+      for piece in pieces.sorted where layout.contents.stored[piece.owner].checksum == nil {
+        state.pieces.add(
+          piece.checksum, piece.range, of: layout.firstStored + piece.owner,
+          byteCount: piece.byteCount)
+      }
+    }
+    try writeMetadata()
+  }
+
+  private init(_ layout: PleatFileLayout, _ staging: Staging) throws(ModelError) {
     self.layout = layout
+    self.staging = staging
     let isAllocated = Array(repeating: !layout.options.compresses, count: layout.parts.count)
     state = Mutex(State(parts: layout.parts, isAllocated: isAllocated))
-    staging = try Staging(
-      layout.options.path, isFolder: false, names: layout.fileNames, replacing: replacing)
     file = try staging.create(layout.options.path.name, byteCount: layout.byteCount)
-    try file.reserve(layout.leastByteCount)
+  }
+
+  private func writeMetadata() throws(ModelError) {
     for start in stride(from: 0, to: layout.metadata.count, by: PleatFileLayout.chunkByteCount) {
       let end = min(start + PleatFileLayout.chunkByteCount, layout.metadata.count)
       try writeInOrder(layout.metadataIndex, at: start, Array(layout.metadata[start..<end]))

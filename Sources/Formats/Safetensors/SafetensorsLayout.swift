@@ -112,6 +112,19 @@ struct SafetensorsLayout: OutputLayout {
       self, replacing: replacing, resumption: files.count > 1 ? resumption : nil)
   }
 
+  /// What `ShardFiles` needs to know of each file.
+  var plans: [ShardFiles.Plan] {
+    files.map { .init(name: $0.name, header: $0.header, byteCount: $0.byteCount) }
+  }
+
+  var placement: FilePlacement? { FilePlacement(plans, locations) }
+
+  func finish(
+    _ parts: PartFolder, knowing pieces: ChecksumPieces, replacing: Bool
+  ) throws(ModelError) -> any TensorSink {
+    try SafetensorsWriter(self, finishing: parts, replacing: replacing)
+  }
+
   /// Distributes the tensors, in order, over files of at most `limit` bytes.
   ///
   /// A larger tensor gets a file of its own.

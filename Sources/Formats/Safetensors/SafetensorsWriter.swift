@@ -10,17 +10,32 @@ final class SafetensorsWriter: TensorSink {
   private let companions: [OutputFile]
   private let index: OutputFile?
 
-  init(
+  convenience init(
     _ layout: SafetensorsLayout, replacing: Bool, resumption: Staging.Resumption?
   ) throws(ModelError) {
-    self.layout = layout
-    staging = try Staging(
+    let staging = try Staging(
       layout.options.path, isFolder: layout.isFolder, names: layout.fileNames, replacing: replacing,
       resumption: resumption)
+    try self.init(layout, staging, areFilled: false)
+  }
+
+  /// Takes over files that parts have filled.
+  convenience init(
+    _ layout: SafetensorsLayout, finishing parts: PartFolder, replacing: Bool
+  ) throws(ModelError) {
+    let staging = try Staging(
+      finishing: parts, isFolder: layout.isFolder, names: layout.fileNames,
+      filled: layout.files.map(\.name), replacing: replacing)
+    try self.init(layout, staging, areFilled: true)
+  }
+
+  private init(
+    _ layout: SafetensorsLayout, _ staging: Staging, areFilled: Bool
+  ) throws(ModelError) {
+    self.layout = layout
+    self.staging = staging
     files = try ShardFiles(
-      staging,
-      layout.files.map { .init(name: $0.name, header: $0.header, byteCount: $0.byteCount) },
-      layout.locations, layout.contents.stored)
+      staging, layout.plans, layout.locations, layout.contents.stored, areFilled: areFilled)
     var companions: [OutputFile] = []
     for companion in layout.companions { companions.append(try staging.create(companion.name)) }
     self.companions = companions

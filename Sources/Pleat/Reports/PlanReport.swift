@@ -20,6 +20,11 @@ extension Plan {
     ])
   }
 
+  /// The plan as JSON, with what each part of it would do.
+  public func json(_ parts: PlanParts) -> JSONValue {
+    .object((json.members ?? []) + [.init("parts", parts.json)])
+  }
+
   /// The result of a run as JSON, as described in `formats/report.md`.
   ///
   /// - Parameters:

@@ -14,6 +14,8 @@ struct OutputWriting {
   let verifies: Bool
   /// Whether finished files of an earlier run are reused; nil if the run cannot be resumed.
   var resumption: Staging.Resumption?
+  /// The files that parts have filled, and what is known of them; nil if all is written anew.
+  var filled: (folder: PartFolder, pieces: ChecksumPieces)?
 
   /// Writes the output.
   ///
@@ -28,19 +30,37 @@ struct OutputWriting {
     fill: (any BlockSink) throws(ModelError) -> Result,
     sources: () throws(ModelError) -> [SourceFile] = { () throws(ModelError) in [] }
   ) throws(ModelError) -> (size: WrittenSize, result: Result) {
-    for reader in readers { reader.startChecking() }
-    let sink = try layout.open(replacing: replaces, resumption: resumption)
+    readers.startChecking()
+    let sink = try open()
     let result = try fill(sink)
     let sources = try sources()
-    for reader in readers {
-      try reader.checkRead()
-      for file in reader.files { try file.checkUnchanged() }
-    }
+    try readers.checkRead()
     let size = try sink.seal(sources: sources)
     if verifies {
       try sink.readBack(layout) { (sink) throws(ModelError) in _ = try fill(sink) }
     }
+    try filled?.folder.seal()
     try sink.publish()
     return (size, result)
+  }
+
+  private func open() throws(ModelError) -> any TensorSink {
+    guard let filled else { return try layout.open(replacing: replaces, resumption: resumption) }
+    return try layout.finish(filled.folder, knowing: filled.pieces, replacing: replaces)
+  }
+}
+
+extension [any StoredReader] {
+  /// Starts recording the checksums of everything that is read, for `checkRead`.
+  func startChecking() { for reader in self { reader.startChecking() } }
+
+  /// Compares what was read with the checksums that the inputs state, and looks for changed files.
+  ///
+  /// Throws `malformed` and `io`.
+  func checkRead() throws(ModelError) {
+    for reader in self {
+      try reader.checkRead()
+      for file in reader.files { try file.checkUnchanged() }
+    }
   }
 }

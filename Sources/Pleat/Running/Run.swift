@@ -50,15 +50,13 @@ public struct Run: Sendable {
   @discardableResult
   public func callAsFunction() throws(ModelError) -> Outcome {
     try plan.checkPermits()
-    let recordsSources =
-      plan.format.container.features.contains(.provenance) && plan.model.reader.provenance == nil
-    if recordsSources { for file in plan.model.reader.files { file.startChecksum() } }
+    plan.startSourceChecksums()
     let writing = OutputWriting(
-      layout: plan.layout, readers: readers, replaces: replaces, verifies: verifies,
+      layout: plan.layout, readers: plan.readers, replaces: replaces, verifies: verifies,
       resumption: .init(key: plan.resumptionKey, isWanted: resumes))
     let (size, fold) = try writing(
       fill: { (sink) throws(ModelError) in try writeAll(to: sink) },
-      sources: { () throws(ModelError) in try sources(recordsSources) })
+      sources: { () throws(ModelError) in try plan.sources() })
     return Outcome(size: size, fold: fold)
   }
 
@@ -70,32 +68,13 @@ public struct Run: Sendable {
       ?? FoldReport(partCount: 0, tensors: [])
   }
 
-  /// The readers of the model, of folded adapters and of attached adapters.
-  private var readers: [any StoredReader] {
-    [plan.model.reader] + plan.adapters.map(\.file.model.reader)
-      + plan.attachments.map(\.model.reader)
-  }
-
   private func writeAll(to sink: any BlockSink) throws(ModelError) -> FoldReport? {
     let copier = UnchangedParts(plan)
     try copier.copyCompanions(to: sink)
     let blocks = plan.jobBlocks { job in job.foldsAdapters || !sink.keeps(job) }
     let fold = try WorkerPool(self).process(blocks, to: sink)
-    try copier.writeAdditions(to: sink, firstTicket: blocks.count)
-    try copier.copyAttachments(to: sink, firstTicket: blocks.count + plan.additions.count)
+    try copier.copyTensors(to: sink, firstTicket: blocks.count)
     return fold
-  }
-
-  private func sources(_ recordsSources: Bool) throws(ModelError) -> [SourceFile] {
-    if let provenance = plan.model.reader.provenance { return provenance.sources }
-    guard recordsSources else { return [] }
-    var sources: [SourceFile] = []
-    for file in plan.model.reader.files {
-      sources.append(
-        SourceFile(
-          name: file.path.name, byteCount: file.byteCount, checksum: try file.checksum()))
-    }
-    return sources
   }
 }
 
@@ -108,8 +87,39 @@ struct JobBlock: Sendable {
 }
 
 extension Plan {
+  /// The readers of the model, of folded adapters and of attached adapters.
+  var readers: [any StoredReader] {
+    [model.reader] + adapters.map(\.file.model.reader) + attachments.map(\.model.reader)
+  }
+
+  /// Whether the output states the checksums of source files, which have to be found.
+  var recordsSources: Bool {
+    format.container.features.contains(.provenance) && model.reader.provenance == nil
+  }
+
+  /// Starts to remember checksums of the source files, if the output states them.
+  func startSourceChecksums() {
+    guard recordsSources else { return }
+    for file in model.reader.files { file.startChecksum() }
+  }
+
+  /// The source files with their checksums; what was not read yet is read now.
+  ///
+  /// Throws `io`.
+  func sources() throws(ModelError) -> [SourceFile] {
+    if let provenance = model.reader.provenance { return provenance.sources }
+    guard recordsSources else { return [] }
+    var sources: [SourceFile] = []
+    for file in model.reader.files {
+      sources.append(
+        SourceFile(
+          name: file.path.name, byteCount: file.byteCount, checksum: try file.checksum()))
+    }
+    return sources
+  }
+
   /// The blocks of the jobs that `isNeeded` selects, in the order of the plan.
-  fileprivate func jobBlocks(where isNeeded: (TensorJob) -> Bool) -> [JobBlock] {
+  func jobBlocks(where isNeeded: (TensorJob) -> Bool = { _ in true }) -> [JobBlock] {
     jobs.enumerated().flatMap { index, job in
       isNeeded(job) ? (0..<job.blockCount).map { JobBlock(job: index, block: $0) } : []
     }

@@ -44,10 +44,18 @@ struct UnchangedParts {
     }
   }
 
+  /// Writes the tensors that no worker writes.
+  ///
+  /// Throws `io`, and what reading throws.
+  func copyTensors(to sink: any BlockSink, firstTicket: Int) throws(ModelError) {
+    try writeAdditions(to: sink, firstTicket: firstTicket)
+    try copyAttachments(to: sink, firstTicket: firstTicket + plan.additions.count)
+  }
+
   /// Writes the tensors that have no tensor in the source.
   ///
   /// Throws `io`.
-  func writeAdditions(to sink: any BlockSink, firstTicket: Int) throws(ModelError) {
+  private func writeAdditions(to sink: any BlockSink, firstTicket: Int) throws(ModelError) {
     for (index, addition) in plan.additions.enumerated() {
       let block = PartBlock(stored: addition.stored, offset: 0, bytes: addition.bytes)
       try sink.write([block], ticket: firstTicket + index)
@@ -57,7 +65,7 @@ struct UnchangedParts {
   /// Copies the tensors of attached adapters.
   ///
   /// Throws `io`, and what reading throws.
-  func copyAttachments(to sink: any BlockSink, firstTicket: Int) throws(ModelError) {
+  private func copyAttachments(to sink: any BlockSink, firstTicket: Int) throws(ModelError) {
     var ticket = firstTicket
     for attachment in plan.attachments {
       for (stored, index) in zip(attachment.adapter.stored, attachment.stored) {

@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Pleat
 
 /// `pleat attach`: stores adapters beside a model without merging them.
-struct Attach: ParsableCommand {
+struct Attach: PartedCommand {
   static let configuration = CommandConfiguration(
     commandName: "attach",
     abstract: "Store adapters beside a model without merging them.",
@@ -82,25 +82,30 @@ struct Attach: ParsableCommand {
     }
     if !attaching.name.isEmpty { throw ValidationError("--name needs --to pleat") }
     if output.writing.compress || output.writing.shard != nil || output.writing.threads != nil
-      || output.writing.resume
+      || output.writing.resume || output.writing.part != nil || output.writing.parts != nil
     {
       throw ValidationError(
-        "--compress, --shard, --threads and --resume do not work with --to \(to)")
+        "--compress, --shard, --threads, --resume, --part and --parts do not work with --to \(to)")
     }
   }
 
   func run() throws {
+    guard let target = output.to.flatMap(AdapterExport.Target.init(rawValue:)) else {
+      return try job(consoleOptions.console)()
+    }
+    let base = try Model.open(model)
+    try ExportJob(
+      export: try AdapterExport(
+        try adapters.uses(in: base)[0], of: base, for: target, to: output.writing.output),
+      output: output.writing, console: consoleOptions.console)()
+  }
+
+  func job(_ console: Console) throws -> WritingJob {
     let base = try Model.open(model)
     let uses = try adapters.uses(in: base)
-    if let target = output.to.flatMap(AdapterExport.Target.init(rawValue:)) {
-      return try ExportJob(
-        export: try AdapterExport(uses[0], of: base, for: target, to: output.writing.output),
-        output: output.writing, console: consoleOptions.console)()
-    }
     let names = attaching.name.isEmpty ? uses.map(\.file.name) : attaching.name
     let plan = try Plan.attaching(
       uses, names: names, to: base, at: output.writing.destination(.pleat))
-    try WritingJob(
-      verb: "attach", plan: plan, output: output.writing, console: consoleOptions.console)()
+    return WritingJob(verb: "attach", plan: plan, output: output.writing, console: console)
   }
 }

@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Pleat
 
 /// `pleat convert`: converts a model to another format, weights unchanged.
-struct Convert: ParsableCommand {
+struct Convert: PartedCommand {
   static let configuration = CommandConfiguration(
     commandName: "convert",
     abstract: "Convert a model to another format, weights unchanged.",
@@ -54,6 +54,14 @@ struct Convert: ParsableCommand {
     let inputs = try model.map { (path) throws(ModelError) in try Input.open(path) }
     let matrices = inputs.compactMap(\.importance)
     if !matrices.isEmpty, matrices.count == inputs.count { return try convert(matrices) }
+    try job(inputs, consoleOptions.console)()
+  }
+
+  func job(_ console: Console) throws -> WritingJob {
+    try job(try model.map { (path) throws(ModelError) in try Input.open(path) }, console)
+  }
+
+  private func job(_ inputs: [Input], _ console: Console) throws -> WritingJob {
     guard case .model(let source)? = inputs.first, inputs.count == 1 else {
       throw ModelError(
         .usage, "only importance matrices can be added up",
@@ -64,8 +72,7 @@ struct Convert: ParsableCommand {
     let plan = try Plan.converting(
       source, decodingTo: type, to: try output.destination(),
       rounding: conversion.round, droppingAdapters: conversion.dropAdapters)
-    try WritingJob(
-      verb: "convert", plan: plan, output: output.writing, console: consoleOptions.console)()
+    return WritingJob(verb: "convert", plan: plan, output: output.writing, console: console)
   }
 
   private func convert(_ matrices: [ImportanceMatrix]) throws(ModelError) {

@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Pleat
 
 /// `pleat fold`: merges adapters into a model's weights.
-struct Fold: ParsableCommand {
+struct Fold: PartedCommand {
   static let configuration = CommandConfiguration(
     commandName: "fold",
     abstract: "Merge adapters into a model's weights.",
@@ -94,7 +94,9 @@ struct Fold: ParsableCommand {
     }
   }
 
-  func run() throws {
+  func run() throws { try job(consoleOptions.console)() }
+
+  func job(_ console: Console) throws -> WritingJob {
     let base = try Model.open(model)
     var options = FoldOptions()
     options.requantizes = permits.requantize
@@ -113,7 +115,6 @@ struct Fold: ParsableCommand {
       ? try AdapterOptions.all(in: base) : try folding.uses(in: base)
     let plan = try Plan.folding(
       uses, into: base, to: try output.companions.applied(to: destination), options: options)
-    try WritingJob(
-      verb: "fold", plan: plan, output: output.writing, console: consoleOptions.console)()
+    return WritingJob(verb: "fold", plan: plan, output: output.writing, console: console)
   }
 }

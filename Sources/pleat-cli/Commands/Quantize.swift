@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Pleat
 
 /// `pleat quantize`: quantizes a model's weights in groups of 2- to 8-bit codes.
-struct Quantize: ParsableCommand {
+struct Quantize: PartedCommand {
   static let configuration = CommandConfiguration(
     commandName: "quantize",
     abstract: "Quantize a model's weights to 2 to 8 bits.",
@@ -161,10 +161,12 @@ struct Quantize: ParsableCommand {
   @OptionGroup(title: "Console")
   var consoleOptions: ConsoleOptions
 
-  func run() throws {
+  func run() throws { try job(consoleOptions.console)() }
+
+  func job(_ console: Console) throws -> WritingJob {
     let source = try Model.open(model)
     let importance = try quantization.importance(for: source)
-    if let importance { consoleOptions.console.note(importance.summary) }
+    if let importance { console.note(importance.summary) }
     var destination = try output.destination()
     destination.otherInputs += [quantization.recipe].compactMap(\.self)
     let plan = try Plan.quantizing(
@@ -172,8 +174,7 @@ struct Quantize: ParsableCommand {
       requantizing: quantization.requantize,
       demanding: quantization.strict ? .everything : .something,
       adding: try folding.uses(in: source))
-    try WritingJob(
-      verb: "quantize", plan: plan, output: output.writing, console: consoleOptions.console)()
+    return WritingJob(verb: "quantize", plan: plan, output: output.writing, console: console)
   }
 }
 

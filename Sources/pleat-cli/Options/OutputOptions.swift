@@ -36,7 +36,9 @@ struct OutputOptions: ParsableArguments {
   var modelOptions: [String] {
     [
       ("--shard", writing.shard != nil), ("--compress", writing.compress),
-      ("--resume", writing.resume), ("--tokenizer-pre", companions.tokenizerPre != nil),
+      ("--resume", writing.resume), ("--part", writing.part != nil),
+      ("--parts", writing.parts != nil),
+      ("--tokenizer-pre", companions.tokenizerPre != nil),
       ("--tokenizer-from", companions.tokenizerFrom != nil),
       ("--config-from", companions.configFrom != nil),
     ].filter(\.1).map(\.0)

@@ -11,17 +11,21 @@ struct WritingJob {
   ///
   /// Throws what the run throws.
   func callAsFunction() throws(ModelError) {
-    // A loss is measured once, before anything is written, and refused or announced.
-    let loss = try plan.measuredLoss(workerCount: output.threads)
+    let part = try output.partNumber()
+    // A loss is measured once, before anything is written, and refused or announced. It takes as
+    // long as the whole job, so that a part does not measure it.
+    let loss = part == nil ? try plan.measuredLoss(workerCount: output.threads) : nil
     try plan.checkPermits(loss)
     if let note = output.suffixNote(plan.format) { console.note(note) }
     for note in plan.notes { console.note(note) }
     if let loss { console.note(Self.lossLine(loss)) }
-    noteSpace()
+    if part == nil { noteSpace() }
     if output.dryRun {
+      if let count = output.parts { return try PartsText(plan, count: count, console)() }
       console.print([], json: plan.json)
       return console.print(planTable, [plannedLine])
     }
+    if let part { return try PartJob(part: part, job: self)() }
     if console.isVerbose { console.print(planTable) }
     // With --shard, a small model may still fit in one file. That is no error.
     if output.resume && output.shard == nil && !plan.isResumable {
@@ -41,16 +45,19 @@ struct WritingJob {
     run.resumes = output.resume
     if let line { run.onProgress = { line.update($0) } }
     let outcome = try run()
-    let size = outcome.size
     line?.clear()
-    let seconds = (ContinuousClock.now - start) / .seconds(1)
+    report(outcome, in: ContinuousClock.now - start, output.readBackLines)
+  }
+
+  /// Reports what was written.
+  func report(_ outcome: Run.Outcome, in time: Duration, _ readBackLines: [String]) {
     let parts = [
-      "wrote \(name)", Quantities.bytes(size.byteCount),
-      bits(plan.bitsPerWeight(of: size)), "in \(Quantities.seconds(seconds))",
+      "wrote \(name)", Quantities.bytes(outcome.size.byteCount),
+      bits(plan.bitsPerWeight(of: outcome.size)), "in \(Quantities.seconds(time / .seconds(1)))",
     ]
     let fold = outcome.fold.map { FoldText($0, console) }
     console.print(
-      [parts.joined(separator: "  ")] + output.readBackLines + (fold?.lines ?? []),
+      [parts.joined(separator: "  ")] + readBackLines + (fold?.lines ?? []),
       json: plan.resultJSON(path: output.output, outcome))
   }
 

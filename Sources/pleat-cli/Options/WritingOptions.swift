@@ -38,6 +38,21 @@ struct WritingOptions: ParsableArguments {
   var dryRun = false
 
   @Option(
+    help: ArgumentHelp(
+      """
+      Write one of several parts, such as 3/7, on this or another machine; 'pleat finish' then \
+      makes the output. With auto, the number is that of a task of Slurm; with auto/7 also that \
+      of Kubernetes or AWS Batch.
+      """, valueName: "i/n"))
+  var part: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --dry-run: print how long each of this many parts of the work would take.",
+      valueName: "count"))
+  var parts: Int?
+
+  @Option(
     name: .shortAndLong,
     help: ArgumentHelp(
       "Number of worker threads; it does not change the output. (default: one per processor)",
@@ -46,10 +61,27 @@ struct WritingOptions: ParsableArguments {
 
   func validate() throws {
     if let threads, threads < 1 { throw ValidationError("--threads must be at least 1") }
+    if parts != nil, !dryRun { throw ValidationError("--parts needs --dry-run") }
+    guard part != nil else { return }
+    if resume {
+      throw ValidationError("a part always goes on where it stopped: leave out --resume")
+    }
+    if verify {
+      throw ValidationError("'pleat finish' always reads the parts back: leave out --verify")
+    }
   }
 
   /// The line that reports a successful `--verify`; none without `--verify`.
   var readBackLines: [String] { verify ? ["read back from the disk: equal"] : [] }
+
+  /// The part of `--part`; nil without the option.
+  ///
+  /// Throws `usage`.
+  func partNumber() throws(ModelError) -> PartNumber? {
+    try part.map { (text) throws(ModelError) in
+      try PartNumber(text: text, variable: Terminal.variable)
+    }
+  }
 
   /// A note if the suffix of the output belongs to another format than the one that is written.
   func suffixNote(_ format: Format) -> String? {

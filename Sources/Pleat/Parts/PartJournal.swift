@@ -1,0 +1,74 @@
+internal import Bytes
+internal import Formats
+internal import TensorModel
+
+/// What the journal of a part says.
+struct PartJournal {
+  /// The blocks of the part that are on disk, by their index; no block twice.
+  var blocks: [WrittenBlock] = []
+  /// What was read of the source files.
+  var reads: [ReadRange] = []
+  /// Whether the part was complete, and its inputs had the checksums that they state.
+  var isDone = false
+
+  /// The last line of a part that is complete.
+  static let done = "done"
+
+  /// A journal that says nothing.
+  init() {}
+
+  /// Reads the journal of a part; nil if there is none of this plan.
+  ///
+  /// Lines that do not fit the plan are left out.
+  init?(of part: PlanParts.Part, in folder: PartFolder, _ plan: Plan, title: String) {
+    guard let lines = folder.journal(of: part.number, title: title) else { return nil }
+    let fileCount = plan.model.reader.files.count
+    var found: [Int: WrittenBlock] = [:]
+    for line in lines {
+      if let block = WrittenBlock(line: line), part.blocks.contains(block.index) {
+        found[block.index] = block
+      } else if let read = ReadRange(line: line), read.file < fileCount {
+        reads.append(read)
+      } else if line == Self.done {
+        isDone = true
+      }
+    }
+    let jobs = plan.jobs
+    for (index, block) in zip(part.blocks, plan.jobBlocks(in: part.blocks)) {
+      guard let written = found[index],
+        written.belongs(to: jobs[block.job], block: block.block, plan.layout.contents.stored)
+      else { continue }
+      blocks.append(written)
+    }
+  }
+}
+
+extension Plan {
+  /// Some of the blocks of the plan, by their indices.
+  func jobBlocks(in range: Range<Int>) -> [JobBlock] {
+    var blocks: [JobBlock] = []
+    var first = 0
+    for (index, job) in jobs.enumerated() {
+      let own = range.clamped(to: first..<first + job.blockCount)
+      blocks += own.map { JobBlock(job: index, block: $0 - first) }
+      first += job.blockCount
+    }
+    return blocks
+  }
+
+  /// The first line of the journal of a part.
+  func journalTitle(_ part: PartNumber, key: String) -> String {
+    "pleat part 1 \(part) \(key)"
+  }
+
+  /// Where the tensors of the output lie.
+  ///
+  /// Throws `usage` if that is not known before they are compressed.
+  func partPlacement() throws(ModelError) -> FilePlacement {
+    if let placement = layout.placement { return placement }
+    throw ModelError(
+      .usage, "a compressed output cannot be written in parts",
+      expected: "an output whose size is known before it is written", found: "--compress",
+      hint: "leave --compress out; pleat convert --compress compresses the finished file")
+  }
+}

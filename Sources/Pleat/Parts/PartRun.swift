@@ -1,0 +1,162 @@
+internal import Bytes
+internal import Formats
+internal import SystemPackage
+public import TensorModel
+internal import Weights
+
+/// A run of one part of a plan, beside those of other parts on this machine and on others.
+///
+/// It writes its blocks into the files of `.name.parts`, and lists them in its journal there.
+/// `PartFinish` makes the output of them. `formats/parts.md` describes the files.
+public struct PartRun: Sendable {
+  /// The plan.
+  public let plan: Plan
+  /// The part.
+  public let part: PartNumber
+  /// The arguments that make the plan, which `pleat finish` uses.
+  public var arguments: [String]
+  /// The number of worker threads, on which the output does not depend.
+  public var workerCount: Int
+  /// Whether an existing output will be replaced.
+  public var replaces = false
+  /// The request to stop.
+  public var cancellation: Cancellation
+  /// A closure that is called after each block, from any worker.
+  public var onProgress: (@Sendable (Progress) -> Void)?
+
+  private let path: String
+
+  /// Creates the run of a part; nil as `workerCount` means one worker for each processor.
+  ///
+  /// `path` is the path of the output, as in the destination of the plan.
+  public init(
+    _ part: PartNumber, of plan: Plan, to path: String, arguments: [String] = [],
+    workerCount: Int? = nil, cancellation: Cancellation = Cancellation()
+  ) {
+    self.plan = plan
+    self.part = part
+    self.path = path
+    self.arguments = arguments
+    self.workerCount = max(1, workerCount ?? Platform.processorCount)
+    self.cancellation = cancellation
+  }
+
+  /// What a part has written.
+  public struct Outcome: Sendable {
+    /// The number of blocks of the part.
+    public let blockCount: Int
+    /// The number of blocks that earlier runs of the part had written.
+    public let keptBlockCount: Int
+    /// The number of bytes of the part in the output.
+    public let byteCount: Int
+    /// How exactly adapters were folded into the blocks that this run wrote; nil if none was.
+    public let fold: FoldReport?
+  }
+
+  /// Writes the blocks of the part that earlier runs of it have not written.
+  ///
+  /// A run that fails keeps what it wrote. Throws `usage` for a plan that cannot be divided, for
+  /// parts of another plan in the same place, and if another run writes the same part; else what a
+  /// run throws.
+  @discardableResult
+  public func callAsFunction() throws(ModelError) -> Outcome {
+    try plan.checkPermits()
+    let placement = try plan.partPlacement()
+    let own = try PlanParts(plan, count: part.count).parts[part.number - 1]
+    let folder = PartFolder(for: FilePath(path))
+    let key = plan.key
+    try folder.prepare(
+      .init(
+        key: key, count: part.count, folder: FileSystem.workingFolder?.string ?? "",
+        arguments: arguments))
+    let title = plan.journalTitle(part, key: key)
+    let known = try knownBlocks(PartJournal(of: own, in: folder, plan, title: title), folder)
+    let isComplete = known.blocks.count == own.blocks.count && known.isDone
+    var outcome = Outcome(own, known.blocks.count, fold: nil)
+    guard !isComplete else { return outcome }
+    let journal = try PartFolder.Journal(
+      of: part.number, in: folder, title: title,
+      lines: known.blocks.map(\.line) + known.reads.map(\.line))
+    let readers = plan.readers
+    readers.startChecking()
+    plan.startSourceChecksums()
+    try reread(known.blocks)
+    let kept = Set(known.blocks.map(\.index))
+    let missing = zip(own.blocks, plan.jobBlocks(in: own.blocks)).filter { !kept.contains($0.0) }
+    let sink = PartSink(folder, placement, journal, indices: missing.map(\.0)) { plan.readLines }
+    var run = Run(plan, workerCount: workerCount, cancellation: cancellation)
+    run.onProgress = onProgress
+    do throws(ModelError) {
+      let fold = try WorkerPool(run).process(missing.map(\.1), to: sink)
+      outcome = Outcome(own, known.blocks.count, fold: fold)
+    } catch {
+      guard error.kind == .interrupted else { throw error }
+      try sink.list()
+      throw ModelError(
+        .interrupted, "stopped on request; the same command goes on with the part")
+    }
+    try sink.list()
+    try readers.checkRead()
+    try journal.add([PartJournal.done])
+    return outcome
+  }
+
+  /// What a journal says, without blocks that are no longer in the files.
+  private func knownBlocks(
+    _ journal: PartJournal?, _ folder: PartFolder
+  ) throws(ModelError) -> PartJournal {
+    guard var known = journal else { return PartJournal() }
+    // A killed run did not compare what it read of adapters with the checksums that they state.
+    if !known.isDone, plan.adapters.contains(where: { $0.file.model.statesChecksums }) {
+      return PartJournal()
+    }
+    let check = BlockCheck(
+      try plan.partPlacement(), in: folder.output, workerCount: workerCount)
+    let blocks = try check.whole(known.blocks, cancellation)
+    known.isDone = known.isDone && blocks.count == known.blocks.count
+    known.blocks = blocks
+    return known
+  }
+
+  /// Reads again what finished blocks were made from, so that stated checksums are compared.
+  private func reread(_ blocks: [WrittenBlock]) throws(ModelError) {
+    guard plan.model.statesChecksums, let first = blocks.first?.index, let last = blocks.last?.index
+    else { return }
+    let kept = Set(blocks.map(\.index))
+    let all = first..<last + 1
+    var buffers: [[UInt8]] = []
+    for (index, block) in zip(all, plan.jobBlocks(in: all)) where kept.contains(index) {
+      let job = plan.jobs[block.job]
+      let units = job.partition.units(of: block.block)
+      try plan.model.read(
+        job.sourceIndex, job.partition,
+        units: job.isGrown ? units.clamped(to: 0..<job.source.shape.rowCount) : units,
+        into: &buffers, skipping: [])
+    }
+  }
+}
+
+extension PartRun.Outcome {
+  fileprivate init(_ part: PlanParts.Part, _ keptBlockCount: Int, fold: FoldReport?) {
+    self.init(
+      blockCount: part.blocks.count, keptBlockCount: keptBlockCount,
+      byteCount: part.targetByteCount, fold: fold)
+  }
+}
+
+extension Plan {
+  /// Lines about what was read of the source files since the last call, if their checksums matter.
+  fileprivate var readLines: [String] {
+    guard recordsSources else { return [] }
+    return model.reader.files.enumerated().flatMap { index, file in
+      file.takeChecksums().map {
+        ReadRange(file: index, range: $0.range, checksum: $0.checksum).line
+      }
+    }
+  }
+}
+
+extension Model {
+  /// Whether its files state checksums, which are compared with what was read.
+  fileprivate var statesChecksums: Bool { format.container.features.contains(.provenance) }
+}

@@ -1,0 +1,107 @@
+internal import Bytes
+internal import Formats
+internal import Kernels
+internal import Synchronization
+internal import TensorModel
+
+/// Writes the blocks of a part into files that other parts write as well.
+///
+/// What is on disk is listed in the journal of the part, so that a later run need not write it.
+final class PartSink: BlockSink {
+  private let folder: PartFolder
+  private let placement: FilePlacement
+  private let journal: PartFolder.Journal
+  private let indices: [Int]
+  private let readLines: @Sendable () -> [String]
+  private let state = Mutex(State())
+
+  /// The number of bytes after which finished blocks are listed.
+  private static let stepByteCount = 32 << 20
+
+  private struct State {
+    var files: [Int: OutputFile] = [:]
+    var lines: [String] = []
+    var byteCount = 0
+  }
+
+  /// Creates a sink.
+  ///
+  /// - Parameters:
+  ///   - folder: The folder of the parts.
+  ///   - placement: Where stored tensors lie.
+  ///   - journal: The journal of the part.
+  ///   - indices: For each ticket, the index of the block among all blocks of the plan.
+  ///   - readLines: Returns lines about what was read, which are listed with the blocks.
+  init(
+    _ folder: PartFolder, _ placement: FilePlacement, _ journal: PartFolder.Journal,
+    indices: [Int], readLines: @escaping @Sendable () -> [String]
+  ) {
+    self.folder = folder
+    self.placement = placement
+    self.journal = journal
+    self.indices = indices
+    self.readLines = readLines
+  }
+
+  func write(_ block: [PartBlock], ticket: Int) throws(ModelError) {
+    var written = WrittenBlock(index: indices[ticket], pieces: [])
+    for part in block {
+      let location = placement.locations[part.stored]
+      let bytes = try part.bytes()
+      let piece = WrittenBlock.Piece(
+        stored: part.stored, offset: part.offset, byteCount: bytes.count,
+        stripeCount: part.stripes?.count ?? 1, distance: part.stripes?.distance ?? 0,
+        checksum: CRC32C(of: bytes.span))
+      let file = try file(location.file)
+      let count = bytes.count / piece.stripeCount
+      for (stripe, range) in piece.ranges.enumerated() {
+        let stripe = bytes.span.extracting(stripe * count..<(stripe + 1) * count)
+        try file.write(stripe, at: location.offset + range.lowerBound)
+      }
+      written.pieces.append(piece)
+    }
+    let isDue = state.withLock { state in
+      state.lines.append(written.line)
+      state.byteCount += written.pieces.reduce(0) { $0 + $1.byteCount }
+      return state.byteCount >= Self.stepByteCount
+    }
+    if isDue { try list() }
+  }
+
+  func writeCompanion(_ index: Int, at offset: Int, _ bytes: [UInt8]) {}
+
+  /// Lists in the journal what was written, once it is on disk.
+  ///
+  /// Throws `usage` if another run has taken over the part; `io`.
+  func list() throws(ModelError) {
+    let (files, lines) = state.withLock { state in
+      defer { (state.lines, state.byteCount) = ([], 0) }
+      return (Array(state.files.values), state.lines)
+    }
+    for file in files { try file.synchronize() }
+    try journal.add(lines + readLines())
+  }
+
+  private func file(_ index: Int) throws(ModelError) -> OutputFile {
+    if let file = state.withLock({ $0.files[index] }) { return file }
+    let (name, byteCount) = placement.files[index]
+    let file = try folder.open(name, byteCount: byteCount)
+    return state.withLock { state in
+      if let known = state.files[index] { return known }
+      state.files[index] = file
+      return file
+    }
+  }
+}
+
+extension PartBlock {
+  /// The bytes of the block.
+  ///
+  /// Throws `io` if they cannot be read.
+  fileprivate func bytes() throws(ModelError) -> [UInt8] {
+    switch content {
+    case .bytes(let bytes): bytes
+    case .range(let file, let range): try file.bytes(at: range.lowerBound, count: range.count)
+    }
+  }
+}

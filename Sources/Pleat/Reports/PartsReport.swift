@@ -1,0 +1,35 @@
+public import Bytes
+
+extension PlanParts {
+  /// The parts as JSON, as described in `formats/report.md`.
+  public var json: JSONValue {
+    .array(
+      parts.map { part in
+        [
+          "part": JSONValue(part.number),
+          "tensorCount": JSONValue(part.tensorCount),
+          "sourceByteCount": JSONValue(part.sourceByteCount),
+          "targetByteCount": JSONValue(part.targetByteCount),
+          "seconds": .number(part.seconds),
+        ]
+      })
+  }
+}
+
+extension PartRun.Outcome {
+  /// What a part has written as JSON, as described in `formats/report.md`.
+  ///
+  /// `path` is the output path as the user gave it.
+  public func json(_ part: PartNumber, path: String) -> JSONValue {
+    .object(
+      [
+        .init("schema", "pleat.part.1"),
+        .init("path", .string(path)),
+        .init("part", JSONValue(part.number)),
+        .init("partCount", JSONValue(part.count)),
+        .init("byteCount", JSONValue(byteCount)),
+        .init("blockCount", JSONValue(blockCount)),
+        .init("keptBlockCount", JSONValue(keptBlockCount)),
+      ] + (fold.map { [.init("fold", $0.json)] } ?? []))
+  }
+}

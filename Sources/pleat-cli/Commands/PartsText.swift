@@ -1,0 +1,42 @@
+internal import Pleat
+
+/// The table of the parts of a plan, for `--dry-run --parts`.
+struct PartsText {
+  private let plan: Plan
+  private let parts: PlanParts
+  private let console: Console
+
+  /// Throws `usage` for a number of parts that is not possible.
+  init(_ plan: Plan, count: Int, _ console: Console) throws(ModelError) {
+    self.plan = plan
+    parts = try PlanParts(plan, count: count)
+    self.console = console
+  }
+
+  /// Prints the table, or the plan with its parts as JSON.
+  func callAsFunction() {
+    console.print([], json: plan.json(parts))
+    console.print(table, [slowest])
+  }
+
+  private var table: Table {
+    var table = Table([.right, .right, .right, .right, .right], rowCount: parts.parts.count + 1)
+    table.add("part", "tensors", "reads", "writes", "one thread")
+    for part in parts.parts {
+      table.add(
+        "\(part.number)", Quantities.exact(part.tensorCount),
+        Quantities.bytes(part.sourceByteCount), Quantities.bytes(part.targetByteCount),
+        Quantities.seconds(part.seconds))
+    }
+    return table
+  }
+
+  private var slowest: String {
+    let seconds = parts.parts.map(\.seconds)
+    let mean = seconds.reduce(0, +) / Double(seconds.count)
+    let most = seconds.max() ?? 0
+    let excess = mean > 0 ? Quantities.fixed((most / mean - 1) * 100, 1) : "0.0"
+    return "the longest part takes \(excess) % more time than the mean; "
+      + "seconds at 1 GB/s for reading and writing, to compare parts"
+  }
+}
