@@ -17,6 +17,9 @@ public final class LanguageContext {
 
   private let cache: KeyValueCache
   private let workers: Workers
+  /// How many passes read weights that are compared with checksums: the first one, and the one that
+  /// packs them.
+  private var passesToCheck = 2
 
   /// Creates an empty text.
   ///
@@ -66,8 +69,9 @@ public final class LanguageContext {
   /// - Returns: The logits, of `rowCount` tokens in the order of the text.
   /// - Throws: `usage` for no tokens, tokens that the model does not have, more tokens than there is
   ///   room for and more rows than tokens; `unsupported` for a text that is too long for its rotary
-  ///   embeddings; `malformed` if numbers overflow or are not numbers; `io` if a file has been
-  ///   written since it was opened; and what reading weights throws. The text is then as it was.
+  ///   embeddings; `malformed` if numbers overflow or are not numbers, or weights have other
+  ///   checksums than the file states; `io` if a file has been written since it was opened; and what
+  ///   reading weights throws. The text is then as it was.
   public func append(
     _ tokens: [Int32], logitsOfLast rowCount: Int = 1
   ) throws(ModelError) -> Logits {
@@ -88,13 +92,21 @@ public final class LanguageContext {
       guard rowCount > 0 else { return Logits(rowCount: 0, vocabularySize: model.vocabularySize) }
       let rows = tokens.count - rowCount..<tokens.count
       let logits = Logits(try model.decoder.logits(of: hidden, rows: rows, by: workers))
-      try model.model.checkUnchanged()
+      try check()
       guard logits.isFinite() else { throw model.model.overflow }
       return logits
     } catch {
       cache.truncate(to: before)
       throw error.located(file: model.path)
     }
+  }
+
+  /// Throws `malformed` if weights that were read have other checksums than the file states, and `io`
+  /// if a file has been written.
+  private func check() throws(ModelError) {
+    guard passesToCheck > 0 else { return try model.model.checkUnchanged() }
+    passesToCheck -= 1
+    try model.model.checkRead()
   }
 
   /// Throws `usage` unless there is room for so many more tokens.

@@ -33,6 +33,8 @@ package struct Decoder: Sendable {
   ) throws(ModelError) {
     do throws(ModelError) {
       try model.requireNumbers()
+      // For `Model.checkRead`.
+      model.reader.startChecking()
       self =
         try model.isGGUF
         ? Decoder(gguf: model, adapters) : Decoder(checkpoint: model, adapters)

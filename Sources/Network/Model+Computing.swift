@@ -15,4 +15,14 @@ extension Model {
   package func checkUnchanged() throws(ModelError) {
     for file in reader.files { try file.checkUnchanged() }
   }
+
+  /// Compares what was read since the last call, or since a decoder was made, with the checksums that
+  /// the files state, and looks for files that have been written meanwhile.
+  ///
+  /// Of a part that was not read as a whole, the rest is read. Throws `malformed` and `io`.
+  package func checkRead() throws(ModelError) {
+    try reader.checkRead()
+    try checkUnchanged()
+    reader.startChecking()
+  }
 }

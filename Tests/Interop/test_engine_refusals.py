@@ -48,6 +48,22 @@ def test_results_that_are_not_finite_are_refused(pleat, tinylm, damaged, tokens,
     assert not out.exists()
 
 
+def test_weights_with_another_checksum_are_refused(pleat, tinylm, tokens, tmp_path):
+    model = tmp_path / "model.pleat"
+    pleat.run("quantize", tinylm, "--to", "pleat", "-b", 4, "-o", model)
+    content = bytearray(model.read_bytes())
+    # In the middle, among codes: another code is a number, too.
+    content[len(content) // 2] ^= 1
+    model.write_bytes(content)
+    text = ("--tokens", tokens, "--context", 32)
+    wrong = "their checksum does not match"
+    expect(pleat.attempt("eval", model, *text), 65, wrong)
+    expect(pleat.attempt("eval", tinylm, *text, "--against", model), 65, wrong)
+    expect(pleat.attempt("run", model, "def", "--max-tokens", 2), 65, wrong)
+    expect(pleat.attempt("calibrate", model, *text, "-o", tmp_path / "x.gguf"), 65, wrong)
+    assert not (tmp_path / "x.gguf").exists()
+
+
 def test_a_context_without_predictions_is_refused(pleat, tinylm, tokens):
     short = ("eval", tinylm, "--tokens", tokens, "--context", 2)
     expect(pleat.attempt(*short), 64, "expected at least 3 tokens, found 2")
@@ -58,7 +74,7 @@ def test_a_context_without_predictions_is_refused(pleat, tinylm, tokens):
 @pytest.mark.parametrize("count", [10**11, 2**63 - 1])
 def test_more_tokens_than_memory_holds_are_refused(pleat, tinylm, count):
     result = pleat.attempt("run", tinylm, "def", "--max-tokens", count)
-    expect(result, 65, "the keys and values of so many tokens are too large")
+    expect(result, 65, "the keys and values of so many tokens do not fit into memory")
 
 
 def test_a_temperature_near_zero_takes_the_most_probable_token(pleat, tinylm):

@@ -136,7 +136,7 @@ public struct Calibration: Sendable {
           .malformed, "the kept sums have another size than the weight", file: state?.path.string,
           tensor: name, hint: "remove the file, or leave --resume out")
       }
-      try model.checkUnchanged()
+      try model.checkRead()
       guard sums.areFinite else { throw model.overflow }
       if !others.isEmpty, range == passes.first {
         _ = try ImportanceMatrix.merged(others + [matrix(range.upperBound)])

@@ -143,6 +143,13 @@ public struct Evaluation: Sendable {
     try Staging.check(output, isFolder: false, replacing: replacing)
   }
 
+  /// The models that are read, also those of adapters.
+  private var models: [Model] {
+    let adapters = (adapters + (against?.adapters ?? [])).map(\.file.model)
+    guard case .model(let base, _) = against else { return [model] + adapters }
+    return [model, base] + adapters
+  }
+
   /// Throws `malformed` if numbers of a model overflow or are not numbers.
   private func check(_ scores: [PositionScore]) throws(ModelError) {
     for score in scores {
@@ -221,12 +228,7 @@ public struct Evaluation: Sendable {
         try check(scores)
         result.append(scores)
       }
-    }
-    try model.checkUnchanged()
-    for adapter in adapters { try adapter.file.model.checkUnchanged() }
-    if case .model(let base, let adapters) = against {
-      try base.checkUnchanged()
-      for adapter in adapters { try adapter.file.model.checkUnchanged() }
+      for model in models { try model.checkRead() }
     }
     try against?.logits?.checkUnchanged()
     try writing?.publish()

@@ -6,7 +6,7 @@ struct Eval: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "eval",
     abstract: "Measure how well a model predicts a text, alone or compared with a base.",
-    usage: "pleat eval <model> --text <path> [--against <model>] [--adapter <path> ...] [options]",
+    usage: "pleat eval <model> --text <path> [--against <model>] [options]",
     discussion: """
       Prints the perplexity as llama-perplexity defines it: the text is divided into chunks of \
       --context tokens, and the predictions of the second half of each chunk count. With \
@@ -24,7 +24,7 @@ struct Eval: ParsableCommand {
         pleat eval model.pleat --text wiki.test.raw
         pleat eval tuned.gguf --text wiki.test.raw --against model/
         pleat eval base.pleat --text wiki.test.raw --adapter qa-lora/
-        pleat eval tuned.pleat --text wiki.test.raw --against base.pleat --adapter qa-lora/
+        pleat eval tuned.pleat --text t.txt --against base.pleat --adapter qa-lora/
         pleat eval model/ --tokens valid.bin --score all --bos no --json
       """)
 

@@ -128,6 +128,7 @@ struct RunModel: ParsableCommand {
       console.stream(bytes)
     }
     console.stream([UInt8(ascii: "\n")])
+    if result.end == .stopped { throw ModelError(.interrupted, "stopped on request") }
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     console.print(
       [],
