@@ -93,6 +93,7 @@ def test_tokens_never_replace_a_file_of_the_model(pleat, tinylm, tmp_path):
         expect(result, 64, REPLACED)
     assert (folder / "tokenizer.json").read_bytes() == before
     pleat.run("tokenize", folder, "abc", "-o", folder / "ids.npy")
+    pleat.run("tokenize", folder, "abc", "-o", folder / "ids.npy", "--force")
 
 
 def test_tokens_are_not_written_under_the_name_of_json(pleat, tinylm, tmp_path):

@@ -18,7 +18,7 @@ public struct Calibration: Sendable {
   /// About the largest number of bytes that activations take.
   public var activationByteCount: Int { chunks.activationByteCount }
   /// Notes for the user about what is not computed.
-  public var notes: [String] { decoder.notes }
+  public var notes: [String] { decoder.notes + chunks.notes }
 
   private let decoder: Decoder
   private let model: Model

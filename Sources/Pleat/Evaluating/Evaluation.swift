@@ -79,7 +79,6 @@ public struct Evaluation: Sendable {
       self.base = nil
       unadapted = nil
     }
-    self.notes = notes
     let size = decoder.shape.vocabularySize
     if let other = self.base?.shape.vocabularySize ?? base?.logits?.vocabularySize, other != size {
       throw ModelError(
@@ -89,8 +88,8 @@ public struct Evaluation: Sendable {
     }
     chunks = try TextChunks(
       text.map { [$0] } ?? [], of: model, [decoder, self.base, unadapted].compactMap(\.self),
-      options,
-      logits: base?.logits)
+      options, logits: base?.logits)
+    self.notes = notes + chunks.notes
     scored = (options.scoring == .half ? chunks.length / 2 : 0)..<chunks.length - 1
     guard !scored.isEmpty else {
       throw ModelError(

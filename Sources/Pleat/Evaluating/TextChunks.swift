@@ -16,13 +16,15 @@ struct TextChunks: Sendable {
   let beginID: Int32?
   /// The tokens of all chunks, as the text has them.
   let tokens: [Int32]
+  /// Notes for the user.
+  let notes: [String]
 
   /// Reads a text and divides it for decoders that run side by side.
   ///
   /// Each text is divided by itself. A file of log probabilities has tokens, too: the text is that of
-  /// the file, or begins with it. Throws `usage` for a text that is shorter than a chunk, for chunks of less than two tokens and
-  /// tokens that the model does not have, `mismatch` for another text than that of the file or
-  /// another context, and what reading the text throws.
+  /// the file, or begins with it. Throws `usage` for a text that is shorter than a chunk, for chunks
+  /// of less than two tokens and tokens that the model does not have, `mismatch` for another text than
+  /// that of the file or another context, and what reading the text throws.
   init(
     _ texts: [EvaluationText], of model: Model, _ decoders: [Decoder],
     _ options: EvaluationOptions, logits: LogitsFile? = nil
@@ -62,6 +64,11 @@ struct TextChunks: Sendable {
     }
     self.length = length
     self.beginID = beginID
+    let trainedLength = decoders.map(\.shape.contextLength).reduce(length, min)
+    notes =
+      trainedLength < length
+      ? ["the chunks are longer than the \(trainedLength) tokens that the model was trained for"]
+      : []
     let perToken = decoders.map(\.activationByteCount).reduce(0, max)
     let fitting = options.memoryByteCount / (length * perToken)
     // More tokens at once than these do not make anything faster.

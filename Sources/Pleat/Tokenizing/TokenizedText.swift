@@ -97,11 +97,17 @@ public struct TokenizedText: Sendable {
     ]
   }
 
+  /// Whether a file in the folder of a model is none of the model, by its name.
+  private static func mayHoldTokens(_ path: FilePath) -> Bool {
+    let suffix = path.extension?.lowercased()
+    return suffix == "npy" || suffix == "bin" && !path.name.hasPrefix("pytorch_model")
+  }
+
   /// Writes the ids as numbers of 16 bits, or of 32 for vocabularies beyond 65,536; `.npy` gets the
   /// header of NumPy.
   ///
-  /// Throws `io`, and `usage` if the file exists and must not be replaced, if it is an input or in
-  /// the folder of the model, and for the name of a form that is only read.
+  /// Throws `io`, and `usage` if the file exists and must not be replaced, if it is an input or may
+  /// be a file of the model, and for the name of a form that is only read.
   public func write(to path: String, replacing: Bool) throws(ModelError) {
     let output = FilePath(path)
     guard !inputs.contains(where: { FileSystem.isSame(FilePath($0), output) }) else {
@@ -109,7 +115,7 @@ public struct TokenizedText: Sendable {
         .usage, "the output is the input", file: path, hint: "write to another path")
     }
     let isInModel = inputs.contains { FileSystem.isSame(FilePath($0), output.parentFolder) }
-    guard !isInModel || FileSystem.kind(of: output) == nil else {
+    guard !isInModel || FileSystem.kind(of: output) == nil || Self.mayHoldTokens(output) else {
       throw ModelError(
         .usage, "the output would replace a file in the folder of the model", file: path,
         hint: "write to another path")
