@@ -87,6 +87,9 @@ package struct Tokenizer: Sendable {
   /// Creates a tokenizer from its definition.
   init(_ definition: TokenizerDefinition) throws(ModelError) {
     let fast = definition.fast
+    guard !fast.ids.isEmpty else {
+      throw ModelError(.malformed, "the vocabulary is empty", file: fast.source)
+    }
     model =
       fast.algorithm == "Unigram" ? .unigram(try UnigramModel(fast)) : .merges(try MergeModel(fast))
     let normalizer = try TextNormalizer(

@@ -109,3 +109,13 @@ def test_a_missing_folder_is_refused_before_anything_is_computed(pleat, tinylm, 
     result = pleat.attempt("calibrate", tinylm, *options)
     expect(result, 74, "the folder to write to does not exist")
     assert "at once" not in result.stderr
+
+
+def test_a_tokenizer_without_a_vocabulary_is_refused(pleat, tinylm, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tinylm, folder)
+    path = folder / "tokenizer.json"
+    path.chmod(path.stat().st_mode | stat.S_IWUSR)
+    path.write_text('{"model": {}}')
+    expect(pleat.attempt("tokenize", folder, "abc"), 65, "the vocabulary is empty")
+    expect(pleat.attempt("run", folder, "abc"), 65, "the vocabulary is empty")

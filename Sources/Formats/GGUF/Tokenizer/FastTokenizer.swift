@@ -115,10 +115,6 @@ package struct FastTokenizer: Sendable {
       }
     }
     try scanner.end()
-    guard !ids.isEmpty else {
-      throw ModelError(
-        .malformed, "the tokenizer has no vocabulary", file: Self.file, expected: "model.vocab")
-    }
     try checkMerges()
     let own = addedTokens.sorted { $0.id < $1.id }
     addedTokens = []
