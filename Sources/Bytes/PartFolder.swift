@@ -1,14 +1,6 @@
 package import SystemPackage
 package import TensorModel
 
-#if canImport(Glibc)
-  internal import Glibc
-#elseif canImport(Musl)
-  internal import Musl
-#else
-  internal import Darwin
-#endif
-
 /// The folder in which several processes, on one or several machines, write the parts of an output.
 ///
 /// It is called `.name.parts` and lies beside the result `name`. `formats/parts.md` describes it.
