@@ -26,6 +26,22 @@ void pleat_pack_tiles(const float *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_
   }
 }
 
+/* The first `width` numbers of a row of sums; others are 0. */
+ALWAYS_INLINE void load_sums(const float *row, ptrdiff_t width, lanes sums[2]) {
+  float copy[WIDTH] = {0};
+  if (width < WIDTH) row = memcpy(copy, row, (size_t)width * sizeof *row);
+  sums[0] = load_lanes(row);
+  sums[1] = load_lanes(row + LANES);
+}
+
+ALWAYS_INLINE void store_sums(const lanes sums[2], ptrdiff_t width, float *row) {
+  float copy[WIDTH];
+  float *target = width < WIDTH ? copy : row;
+  store_lanes(target, sums[0]);
+  store_lanes(target + LANES, sums[1]);
+  if (width < WIDTH) memcpy(row, copy, (size_t)width * sizeof *row);
+}
+
 /* The sums of `height` rows of a tile, of `depth` columns, with a panel. The first columns start
    from 0, others go on from what `out` has. */
 ALWAYS_INLINE void multiply_tile(const float *tile, const float (*panel)[WIDTH], ptrdiff_t depth,
@@ -33,13 +49,7 @@ ALWAYS_INLINE void multiply_tile(const float *tile, const float (*panel)[WIDTH],
                                  ptrdiff_t width) {
   lanes sums[HEIGHT][2] = {0};
   if (!is_first) {
-    for (int r = 0; r < height; r++) {
-      if (width == WIDTH) {
-        memcpy(sums[r], out + r * stride, sizeof sums[r]);
-      } else {
-        memcpy(sums[r], out + r * stride, (size_t)width * sizeof *out);
-      }
-    }
+    for (int r = 0; r < height; r++) load_sums(out + r * stride, width, sums[r]);
   }
   for (ptrdiff_t k = 0; k < depth; k++) {
     lanes low = load_lanes(panel[k]), high = load_lanes(panel[k] + LANES);
@@ -49,13 +59,7 @@ ALWAYS_INLINE void multiply_tile(const float *tile, const float (*panel)[WIDTH],
       sums[r][1] = fused(x, high, sums[r][1]);
     }
   }
-  for (int r = 0; r < height; r++) {
-    if (width == WIDTH) {
-      memcpy(out + r * stride, sums[r], sizeof sums[r]);
-    } else {
-      memcpy(out + r * stride, sums[r], (size_t)width * sizeof *out);
-    }
-  }
+  for (int r = 0; r < height; r++) store_sums(sums[r], width, out + r * stride);
 }
 
 ALWAYS_INLINE void multiply_tiles(const float *packed, ptrdiff_t rows, ptrdiff_t columns,

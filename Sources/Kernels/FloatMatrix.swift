@@ -7,6 +7,8 @@ internal import CKernels
 @safe package final class FloatMatrix: @unchecked Sendable {
   package let rowCount: Int
   package let columnCount: Int
+  /// How many numbers lie between the first ones of two rows.
+  let rowStride: Int
   let numbers: UnsafeMutablePointer<Float>
 
   /// Creates a matrix of zeros.
@@ -14,8 +16,10 @@ internal import CKernels
     precondition(rowCount >= 0 && columnCount >= 0, "expected sizes of 0 or more")
     self.rowCount = rowCount
     self.columnCount = columnCount
-    unsafe numbers = .allocate(capacity: max(1, rowCount * columnCount))
-    unsafe numbers.initialize(repeating: 0, count: max(1, rowCount * columnCount))
+    // Rows a multiple of 1 KiB apart would compete for a few lines of each cache.
+    rowStride = rowCount > 1 && columnCount.isMultiple(of: 256) ? columnCount + 16 : columnCount
+    unsafe numbers = .allocate(capacity: max(1, rowCount * rowStride))
+    unsafe numbers.initialize(repeating: 0, count: max(1, rowCount * rowStride))
   }
 
   deinit { unsafe numbers.deallocate() }
@@ -27,7 +31,7 @@ internal import CKernels
     precondition(
       row >= 0 && column >= 0 && row <= lastRow + 1 && column <= lastColumn + 1
         && lastRow < rowCount && lastColumn < columnCount, "expected rows and columns that exist")
-    return unsafe numbers + row * columnCount + column
+    return unsafe numbers + row * rowStride + column
   }
 
   /// The numbers of some columns of a row, to read or to change.
@@ -92,13 +96,13 @@ internal import CKernels
     count = rows.count
     columnCount = columns.count
     let tileCount = (rows.count + Self.tileHeight - 1) / Self.tileHeight
-    tiles = FloatMatrix(rowCount: tileCount, columnCount: columns.count * Self.tileHeight)
+    tiles = FloatMatrix(rowCount: 1, columnCount: tileCount * columns.count * Self.tileHeight)
     guard !rows.isEmpty, !columns.isEmpty else { return }
     unsafe pleat_pack_tiles(
       matrix.address(
         row: rows.lowerBound, column: columns.lowerBound, lastRow: rows.upperBound - 1,
         lastColumn: columns.upperBound - 1),
-      matrix.columnCount, count, columnCount, tiles.numbers)
+      matrix.rowStride, count, columnCount, tiles.numbers)
   }
 
   /// The products with rows of weights: out[i, column + j] = Σ self[i, k] · weights[j, k].
@@ -122,7 +126,7 @@ internal import CKernels
     unsafe weights.withUnsafeBufferPointer { weights in
       unsafe pleat_multiply_rows(
         instructions.identifier, tiles.numbers, count, columnCount, weights.baseAddress,
-        columnCount, rowCount, target, out.columnCount)
+        columnCount, rowCount, target, out.rowStride)
     }
   }
 
@@ -138,8 +142,8 @@ internal import CKernels
       matrix.address(
         row: rows.lowerBound, column: columns.lowerBound, lastRow: rows.upperBound - 1,
         lastColumn: columns.upperBound - 1),
-      matrix.columnCount, rows.count,
-      out.address(row: 0, lastRow: count - 1, lastColumn: rows.count - 1), out.columnCount)
+      matrix.rowStride, rows.count,
+      out.address(row: 0, lastRow: count - 1, lastColumn: rows.count - 1), out.rowStride)
   }
 
   /// The products with columns of a matrix: out[row + i, column + j] = Σ self[i, k] ·
@@ -155,10 +159,10 @@ internal import CKernels
       matrix.address(
         row: rows.lowerBound, column: columns.lowerBound, lastRow: rows.upperBound - 1,
         lastColumn: columns.upperBound - 1),
-      matrix.columnCount, columns.count,
+      matrix.rowStride, columns.count,
       out.address(
         row: row, column: column, lastRow: row + count - 1,
         lastColumn: column + columns.count - 1),
-      out.columnCount)
+      out.rowStride)
   }
 }
