@@ -1,4 +1,5 @@
 internal import CKernels
+internal import Synchronization
 
 /// A matrix of floats, row by row, that several threads may fill at once.
 ///
@@ -10,6 +11,7 @@ internal import CKernels
   /// How many numbers lie between the first ones of two rows.
   let rowStride: Int
   let numbers: UnsafeMutablePointer<Float>
+  private let memory: MatrixMemory
 
   /// Creates a matrix of zeros.
   package init(rowCount: Int, columnCount: Int) {
@@ -18,11 +20,11 @@ internal import CKernels
     self.columnCount = columnCount
     // Rows a multiple of 1 KiB apart would compete for a few lines of each cache.
     rowStride = rowCount > 1 && columnCount.isMultiple(of: 256) ? columnCount + 16 : columnCount
-    unsafe numbers = .allocate(capacity: max(1, rowCount * rowStride))
-    unsafe numbers.initialize(repeating: 0, count: max(1, rowCount * rowStride))
+    memory = MatrixMemory.zeros(max(1, rowCount * rowStride))
+    unsafe numbers = memory.numbers
   }
 
-  deinit { unsafe numbers.deallocate() }
+  deinit { memory.reuse() }
 
   /// The address of a number; all numbers up to that of `lastRow` and `lastColumn` must exist.
   func address(
@@ -74,6 +76,47 @@ internal import CKernels
     let to = unsafe address(
       row: row, column: column, lastRow: row, lastColumn: column + columns.count - 1)
     unsafe to.update(from: from, count: columns.count)
+  }
+}
+
+/// Memory of a matrix, which the next ones use again.
+///
+/// Large blocks that come from the system and go back to it cost a page fault for every 4 KiB, which
+/// takes longer than writing zeros.
+@safe private struct MatrixMemory: @unchecked Sendable {
+  let numbers: UnsafeMutablePointer<Float>
+  let capacity: Int
+
+  /// Blocks that no matrix uses, the oldest first.
+  private static let unused = Mutex<[MatrixMemory]>([])
+  /// Smaller blocks are left to the allocator, which keeps them itself.
+  private static let smallestCapacity = 1 << 14
+  /// How many numbers unused blocks have together: 64 MiB.
+  private static let unusedCapacity = 1 << 24
+
+  /// Memory for some numbers, or a little more, which are 0.
+  static func zeros(_ count: Int) -> MatrixMemory {
+    let found = unused.withLock { blocks -> MatrixMemory? in
+      let fitting = blocks.indices.filter { (count...2 * count).contains(blocks[$0].capacity) }
+      return fitting.min { blocks[$0].capacity < blocks[$1].capacity }.map { blocks.remove(at: $0) }
+    }
+    let memory =
+      unsafe found ?? MatrixMemory(numbers: .allocate(capacity: count), capacity: count)
+    unsafe memory.numbers.initialize(repeating: 0, count: count)
+    return memory
+  }
+
+  /// Keeps the memory for the next matrices.
+  func reuse() {
+    guard (Self.smallestCapacity...Self.unusedCapacity).contains(capacity) else {
+      return unsafe numbers.deallocate()
+    }
+    Self.unused.withLock { blocks in
+      blocks.append(self)
+      while blocks.reduce(0, { $0 + $1.capacity }) > Self.unusedCapacity {
+        unsafe blocks.removeFirst().numbers.deallocate()
+      }
+    }
   }
 }
 
