@@ -13,15 +13,22 @@ internal import Synchronization
   let numbers: UnsafeMutablePointer<Float>
   private let memory: MatrixMemory
 
-  /// Creates a matrix of zeros.
-  package init(rowCount: Int, columnCount: Int) {
+  /// Creates a matrix.
+  ///
+  /// - Parameters:
+  ///   - rowCount: The number of rows.
+  ///   - columnCount: The number of columns.
+  ///   - isZero: Whether its numbers are 0. Otherwise all of them must be set before they are read.
+  package init(rowCount: Int, columnCount: Int, isZero: Bool = true) {
     precondition(rowCount >= 0 && columnCount >= 0, "expected sizes of 0 or more")
     self.rowCount = rowCount
     self.columnCount = columnCount
     // Rows a multiple of 1 KiB apart would compete for a few lines of each cache.
     rowStride = rowCount > 1 && columnCount.isMultiple(of: 256) ? columnCount + 16 : columnCount
-    memory = MatrixMemory.zeros(max(1, rowCount * rowStride))
+    let count = max(1, rowCount * rowStride)
+    memory = MatrixMemory.some(count)
     unsafe numbers = memory.numbers
+    if isZero { unsafe numbers.update(repeating: 0, count: count) }
   }
 
   deinit { memory.reuse() }
@@ -94,16 +101,16 @@ internal import Synchronization
   /// How many numbers unused blocks have together: 64 MiB.
   private static let unusedCapacity = 1 << 24
 
-  /// Memory for some numbers, or a little more, which are 0.
-  static func zeros(_ count: Int) -> MatrixMemory {
+  /// Memory for so many numbers or more, which have any values.
+  static func some(_ count: Int) -> MatrixMemory {
     let found = unused.withLock { blocks -> MatrixMemory? in
       let fitting = blocks.indices.filter { (count...2 * count).contains(blocks[$0].capacity) }
       return fitting.min { blocks[$0].capacity < blocks[$1].capacity }.map { blocks.remove(at: $0) }
     }
-    let memory =
-      unsafe found ?? MatrixMemory(numbers: .allocate(capacity: count), capacity: count)
-    unsafe memory.numbers.initialize(repeating: 0, count: count)
-    return memory
+    if let found { return found }
+    let fresh = UnsafeMutablePointer<Float>.allocate(capacity: count)
+    unsafe fresh.initialize(repeating: 0, count: count)
+    return unsafe MatrixMemory(numbers: fresh, capacity: count)
   }
 
   /// Keeps the memory for the next matrices.
@@ -139,7 +146,9 @@ internal import Synchronization
     count = rows.count
     columnCount = columns.count
     let tileCount = (rows.count + Self.tileHeight - 1) / Self.tileHeight
-    tiles = FloatMatrix(rowCount: 1, columnCount: tileCount * columns.count * Self.tileHeight)
+    // Packing sets all numbers, also those of rows that the last tile lacks.
+    tiles = FloatMatrix(
+      rowCount: 1, columnCount: tileCount * columns.count * Self.tileHeight, isZero: false)
     guard !rows.isEmpty, !columns.isEmpty else { return }
     unsafe pleat_pack_tiles(
       matrix.address(

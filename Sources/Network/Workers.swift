@@ -81,7 +81,10 @@ extension Workers {
     of x: FloatMatrix, rows: Range<Int>, with linears: [Linear], keeping kept: KeptWeights? = nil
   ) throws(ModelError) -> [FloatMatrix] {
     guard let columns = linears.first?.matrix.columnCount else { return [] }
-    let results = linears.map { FloatMatrix(rowCount: rows.count, columnCount: $0.rowCount) }
+    // Products with columns set every number.
+    let results = linears.map {
+      FloatMatrix(rowCount: rows.count, columnCount: $0.rowCount, isZero: columns == 0)
+    }
     var rest = Array(linears.indices)
     if let kept, rows.count == 1 {
       var matrices: [(linear: Int, matrix: PackedMatrix)] = []
