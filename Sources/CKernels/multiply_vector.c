@@ -8,18 +8,20 @@
  * Products of matrices with one vector. Every output is the chain of multiply.c, so one token alone
  * gets the bits that it gets among others.
  *
- * Lanes are rows. Matrices are packed for that: 24 rows are a block, three vectors of eight rows
+ * Lanes are rows. Matrices are packed for that: 32 rows are a block, four vectors of eight rows
  * that go forward together, because each sum waits for its last fused multiply-add. A block has
  * its columns one after another. Of codes, a vector has several columns: a lane is a word of 16, 8
- * or 4 codes of a row, the first code in the lowest bits.
+ * or 4 codes of a row. The first four are in the lowest bits of its bytes, the next four in the bits
+ * above them.
  */
-enum { OCTETS = 3, HEIGHT = OCTETS * LANES };
+enum { OCTETS = 4, HEIGHT = OCTETS * LANES };
 
 /* How far ahead weights are fetched from memory: by themselves, processors stop at a page. */
 enum { AHEAD = 2048, LINE = 64 };
 
 typedef uint32_t word_lanes __attribute__((vector_size(32)));
 typedef uint16_t half_lanes __attribute__((vector_size(16)));
+typedef int16_t signed_half_lanes __attribute__((vector_size(16)));
 
 /* The bytes that a number of each row of a block takes. */
 ALWAYS_INLINE ptrdiff_t numbers_size(pleat_format format) {
@@ -54,12 +56,13 @@ ALWAYS_INLINE uint8_t *pack_numbers(pleat_format format, const float *values, pt
 
 /* Makes one word of 32 / bits codes of a byte each. */
 ALWAYS_INLINE uint32_t word_of_codes(const uint8_t *codes, int bits) {
-  uint64_t x;
-  memcpy(&x, codes, bits == 8 ? 4 : 8);
-  if (bits == 8) return (uint32_t)x;
-  x = (x | x >> (8 - bits)) & (bits == 4 ? 0x00ff00ff00ff00ff : 0x000f000f000f000f);
-  x = (x | x >> (16 - 2 * bits)) & (bits == 4 ? 0x0000ffff0000ffff : 0x000000ff000000ff);
-  return (uint32_t)(x | x >> (32 - 4 * bits));
+  uint32_t word = 0;
+  for (int shift = 0; shift < 8; shift += bits, codes += 4) {
+    uint32_t four;
+    memcpy(&four, codes, 4);
+    word |= four << shift;
+  }
+  return word;
 }
 
 ALWAYS_INLINE uint8_t *pack_codes(int bits, const uint8_t *codes, ptrdiff_t stride, ptrdiff_t rows,
@@ -69,8 +72,7 @@ ALWAYS_INLINE uint8_t *pack_codes(int bits, const uint8_t *codes, ptrdiff_t stri
       uint32_t word = 0;
       if (r < rows) {
         const uint8_t *first = codes + r * stride + k;
-        word = bits == 2 ? (word_of_codes(first, 2) & 0xffff) | word_of_codes(first + 8, 2) << 16
-                         : word_of_codes(first, bits);
+        word = word_of_codes(first, bits);
       }
       memcpy(out + r * 4, &word, 4);
     }
@@ -78,7 +80,13 @@ ALWAYS_INLINE uint8_t *pack_codes(int bits, const uint8_t *codes, ptrdiff_t stri
   return out;
 }
 
-void pleat_pack_groups(const pleat_packed_groups *groups, const uint8_t *codes, const float *scales,
+ALWAYS_INLINE bool all_finite(const float *values, ptrdiff_t count) {
+  bool result = true;
+  for (ptrdiff_t i = 0; i < count; i++) result &= fabsf(values[i]) < INFINITY;
+  return result;
+}
+
+bool pleat_pack_groups(const pleat_packed_groups *groups, const uint8_t *codes, const float *scales,
                        const float *offsets, ptrdiff_t row_count, void *packed) {
   const ptrdiff_t columns = groups->count * groups->size;
   uint8_t *out = packed;
@@ -98,6 +106,9 @@ void pleat_pack_groups(const pleat_packed_groups *groups, const uint8_t *codes, 
       }
     }
   }
+  ptrdiff_t count = row_count * groups->count;
+  return all_finite(scales, count) &&
+         (groups->form == PLEAT_CENTERED || all_finite(offsets, count));
 }
 
 /* Eight numbers of a format. */
@@ -116,6 +127,14 @@ ALWAYS_INLINE lanes widened(pleat_format format, const uint8_t *numbers) {
   int_lanes finite = (int_lanes)((lanes)magnitude * 0x1p112f);
   int_lanes value = choose_int(magnitude < 0x0f800000, finite, magnitude | 0x7f800000);
   return (lanes)(value | (bits & 0x8000) << 16);
+}
+
+/* Eight halves that are finite. */
+ALWAYS_INLINE lanes widened_finite(const uint8_t *numbers) {
+  signed_half_lanes halves;
+  memcpy(&halves, numbers, sizeof halves);
+  int_lanes bits = __builtin_convertvector(halves, int_lanes);
+  return (lanes)(bits << 13 & (int)0x8fffe000) * 0x1p112f;
 }
 
 /* The sums of the rows of a block; there may be fewer than lanes. */
@@ -140,16 +159,15 @@ typedef struct {
   lanes scales[4][OCTETS], offsets[OCTETS];
 } group_lanes;
 
-/* The byte in which codes of a column stay. The last one would reach the sign. */
-ALWAYS_INLINE int byte_of(int bits, bool in_halves, int column) {
-  int byte = column * bits / 8;
+/* The byte in which a code stays. The last one would reach the sign. */
+ALWAYS_INLINE int byte_of(int bits, bool in_halves, int byte) {
   return in_halves && (bits < 8 || byte < 3) ? byte : 0;
 }
 
-ALWAYS_INLINE lanes codes_of(int bits, bool in_halves, word_lanes words, int column) {
-  int byte = byte_of(bits, in_halves, column);
-  uint32_t mask = ((1u << bits) - 1) << (byte * 8);
-  word_lanes codes = words >> (column * bits - byte * 8) & mask;
+/* The codes in the lowest bits of a byte of the words. */
+ALWAYS_INLINE lanes codes_of(int bits, bool in_halves, word_lanes words, int byte) {
+  int kept = byte_of(bits, in_halves, byte);
+  word_lanes codes = words >> ((byte - kept) * 8) & ((1u << bits) - 1) << (kept * 8);
   return __builtin_convertvector((int_lanes)codes, lanes);
 }
 
@@ -163,18 +181,19 @@ ALWAYS_INLINE lanes weights_of(pleat_group_form form, bool in_halves, lanes code
 ALWAYS_INLINE const uint8_t *read_group(pleat_group_form form, bool in_halves,
                                         const pleat_packed_groups *groups, const uint8_t *packed,
                                         group_lanes *group) {
-  const pleat_format format = in_halves ? PLEAT_FLOAT16 : groups->format;
-  const ptrdiff_t size = numbers_size(format);
-  for (int o = 0; o < OCTETS; o++) {
-    group->scales[0][o] = widened(format, packed + o * size / OCTETS);
+  const ptrdiff_t size = numbers_size(in_halves ? PLEAT_FLOAT16 : groups->format);
+  for (int o = 0; o < OCTETS; o++, packed += size / OCTETS) {
+    group->scales[0][o] =
+        in_halves ? widened_finite(packed) : widened(groups->format, packed);
     for (int i = 1; in_halves && i < 4; i++) {
       group->scales[i][o] = group->scales[i - 1][o] * 0x1p-8f;
     }
-    group->offsets[o] = form == PLEAT_CENTERED
-                            ? all(groups->zero)
-                            : widened(format, packed + size + o * size / OCTETS);
+    const uint8_t *offsets = packed + size;
+    group->offsets[o] = form == PLEAT_CENTERED ? all(groups->zero)
+                        : in_halves            ? widened_finite(offsets)
+                                               : widened(groups->format, offsets);
   }
-  return packed + (form == PLEAT_CENTERED ? size : 2 * size);
+  return form == PLEAT_CENTERED ? packed : packed + size;
 }
 
 ALWAYS_INLINE void multiply_groups(int bits, pleat_group_form form, bool in_halves, const float *x,
@@ -192,15 +211,20 @@ ALWAYS_INLINE void multiply_groups(int bits, pleat_group_form form, bool in_halv
         packed += sizeof words;
         __builtin_prefetch(packed + AHEAD);
         __builtin_prefetch(packed + AHEAD + LINE);
+        /* Unrolled as a whole, the loop would keep sums in memory. */
+#pragma clang loop unroll(disable)
+        for (int shift = 0; shift < 8; shift += bits) {
 #pragma clang loop unroll(full)
-        for (int c = 0; c < 32 / bits; c++) {
-          lanes factor = all(*factors++);
-          for (int o = 0; o < OCTETS; o++) {
-            lanes code = codes_of(bits, in_halves, words[o], c);
-            lanes weight =
-                weights_of(form, in_halves, code, byte_of(bits, in_halves, c), &group, o);
-            sums[o] = fused(factor, weight, sums[o]);
+          for (int byte = 0; byte < 4; byte++) {
+            lanes factor = all(*factors++);
+            for (int o = 0; o < OCTETS; o++) {
+              lanes code = codes_of(bits, in_halves, words[o], byte);
+              lanes weight =
+                  weights_of(form, in_halves, code, byte_of(bits, in_halves, byte), &group, o);
+              sums[o] = fused(factor, weight, sums[o]);
+            }
           }
+          for (int o = 0; o < OCTETS; o++) words[o] >>= bits & 7;
         }
       }
     }

@@ -46,7 +46,7 @@ internal import CKernels
   }
 
   /// The number of rows that are packed together; those of a part begin at a multiple of it.
-  package static let rowsPerBlock = 24
+  package static let rowsPerBlock = 32
 
   package let form: Form
   package let rowCount: Int
@@ -107,9 +107,10 @@ internal import CKernels
   ///     multiple of `rowsPerBlock`.
   ///   - scales: rows × groups values of the format of the parameters.
   ///   - offsets: As many biases or zero points; not read if the groups are centered.
+  /// - Returns: Whether scales and offsets are finite. If not, the rows cannot be multiplied.
   package func setRows(
     from first: Int, codes: Span<UInt8>, scales: Span<Float>, offsets: Span<Float>
-  ) {
+  ) -> Bool {
     guard case .groups(let groups) = form, columnCount > 0 else {
       preconditionFailure("expected a matrix of groups")
     }
@@ -121,7 +122,7 @@ internal import CKernels
     let target = unsafe address(rows: first..<first + count)
     var layout = groups.layout(columnCount: columnCount)
     // In bounds by the checks above.
-    unsafe codes.withUnsafeBufferPointer { codes in
+    return unsafe codes.withUnsafeBufferPointer { codes in
       unsafe scales.withUnsafeBufferPointer { scales in
         unsafe offsets.withUnsafeBufferPointer { offsets in
           unsafe pleat_pack_groups(

@@ -34,7 +34,7 @@ extension WeightReader {
   ///   - first: The row of the matrix that the first of them becomes, a multiple of
   ///     `PackedMatrix.rowsPerBlock`.
   ///   - buffers: Memory that is reused.
-  /// - Throws: What reading throws.
+  /// - Throws: What reading throws; `malformed` if scales or biases are not finite.
   package func pack(
     _ tensor: Tensor, rows: Range<Int>, into matrix: PackedMatrix, at first: Int,
     reusing buffers: inout Buffers
@@ -55,24 +55,30 @@ extension WeightReader {
     try model.read(
       tensor.index, tensor.partition, units: start * tensor.unitsPerRow..<end * tensor.unitsPerRow,
       into: &buffers.parts)
-    func set(_ codes: [UInt8], _ scales: [Float], _ offsets: [Float]) {
+    func set(_ codes: [UInt8], _ scales: [Float], _ offsets: [Float]) throws(ModelError) {
       let count = columns / groups.size
       let parameters = wanted.lowerBound * count..<wanted.upperBound * count
-      matrix.setRows(
+      let isFinite = matrix.setRows(
         from: first,
         codes: codes.span.extracting(wanted.lowerBound * columns..<wanted.upperBound * columns),
         scales: scales.span.extracting(parameters),
         offsets: offsets.isEmpty ? offsets.span : offsets.span.extracting(parameters))
+      guard isFinite else {
+        throw ModelError(
+          .malformed, "a scale or a bias of the tensor is not finite",
+          tensor: model.catalog.tensors[tensor.index].name,
+          hint: "find all such numbers: pleat inspect --check")
+      }
     }
     switch model.catalog.tensors[tensor.index].encoding {
     case .grouped(let grouping):
       let read = GroupedRows(grouping: grouping, columnCount: columns, rowCount: end - start)
       model.readGroups(buffers.parts, firstRow: 0, into: read)
-      set(read.codes, read.scales, grouping.offset == .bias ? read.biases : read.zeros)
+      try set(read.codes, read.scales, grouping.offset == .bias ? read.biases : read.zeros)
     case .foreign(let layout):
       let blocks = buffers.parts[0]
       let parts = BlockType(layout)?.subBlocks(of: blocks.span)
-      set(parts?.codes ?? [], parts?.scales ?? [], parts?.offsets ?? [])
+      try set(parts?.codes ?? [], parts?.scales ?? [], parts?.offsets ?? [])
     case .plain, .scaled: preconditionFailure("has no groups")
     }
   }

@@ -5,7 +5,7 @@ import Testing
 
 /// Products of packed weights with one vector: those of the decoded weights, bit for bit.
 @Suite struct PackedMatrixTests {
-  private static let sizes = [1, 7, 23, 24, 25, 48, 61]
+  private static let sizes = [1, 7, 31, 32, 33, 64, 81]
 
   /// The product of row 1 of `x` with the rows of decoded weights.
   private func expected(
@@ -77,8 +77,9 @@ import Testing
           let x = vector(size * count, &random)
           let matrix = PackedMatrix(
             .groups(groups), rowCount: rowCount, columnCount: size * count)
-          matrix.setRows(
-            from: 0, codes: codes.span, scales: scales.span, offsets: others.span)
+          #expect(
+            matrix.setRows(
+              from: 0, codes: codes.span, scales: scales.span, offsets: others.span))
           #expect(
             bits(product(x, matrix, on: set))
               == bits(expected(x, weights, rowCount: rowCount, on: set)),
@@ -125,7 +126,7 @@ import Testing
   func subBlocks(set: InstructionSet, type: BlockType) throws {
     var random = Seeded(313)
     let groups = try #require(type.packedGroups)
-    for rowCount in [1, 24, 30] {
+    for rowCount in [1, 32, 38] {
       let columns = 2 * type.elementCount
       var blocks = (0..<rowCount * 2 * type.byteCount).map { _ in
         UInt8.random(in: 0...255, using: &random)
@@ -138,8 +139,10 @@ import Testing
       let parts = type.subBlocks(of: blocks.span, on: set)
       let x = vector(columns, &random)
       let matrix = PackedMatrix(.groups(groups), rowCount: rowCount, columnCount: columns)
-      matrix.setRows(
-        from: 0, codes: parts.codes.span, scales: parts.scales.span, offsets: parts.offsets.span)
+      #expect(
+        matrix.setRows(
+          from: 0, codes: parts.codes.span, scales: parts.scales.span,
+          offsets: parts.offsets.span))
       #expect(
         bits(product(x, matrix, on: set))
           == bits(expected(x, weights, rowCount: rowCount, on: set)))
@@ -148,15 +151,26 @@ import Testing
 
   @Test("rows are packed in parts") func parts() {
     var random = Seeded(314)
-    let weights = random.weights(60 * 5)
-    let whole = PackedMatrix(.numbers(.float32), rowCount: 60, columnCount: 5)
+    let weights = random.weights(76 * 5)
+    let whole = PackedMatrix(.numbers(.float32), rowCount: 76, columnCount: 5)
     whole.setRows(from: 0, numbers: weights.span)
-    let parted = PackedMatrix(.numbers(.float32), rowCount: 60, columnCount: 5)
-    parted.setRows(from: 48, numbers: weights.span.extracting(48 * 5..<60 * 5))
-    parted.setRows(from: 0, numbers: weights.span.extracting(0..<48 * 5))
+    let parted = PackedMatrix(.numbers(.float32), rowCount: 76, columnCount: 5)
+    parted.setRows(from: 64, numbers: weights.span.extracting(64 * 5..<76 * 5))
+    parted.setRows(from: 0, numbers: weights.span.extracting(0..<64 * 5))
     let x = vector(5, &random)
     #expect(
       bits(product(x, whole, on: .best)) == bits(product(x, parted, on: .best)))
+  }
+
+  @Test("scales and offsets that are not finite are named") func nonFinite() {
+    let groups = PackedMatrix.Groups(bits: 4, size: 8, .bias, parameters: .float16)
+    for (scale, offset) in [(Float.infinity, Float(1)), (.nan, 1), (1, -.infinity), (65504, 1)] {
+      let matrix = PackedMatrix(.groups(groups!), rowCount: 2, columnCount: 8)
+      let isFinite = matrix.setRows(
+        from: 0, codes: Array(repeating: 3, count: 16).span, scales: [1, scale].span,
+        offsets: [1, offset].span)
+      #expect(isFinite == (scale == 65504))
+    }
   }
 
   @Test("groups that do not fill words are not packed") func unfitting() {

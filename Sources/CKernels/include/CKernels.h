@@ -263,8 +263,9 @@ typedef struct {
 /* The number of bytes of packed rows. */
 ptrdiff_t pleat_packed_size(const pleat_packed_groups *groups, ptrdiff_t row_count);
 /* Codes are row_count x columns, one a byte; scales and offsets are row_count x groups, and values
-   of the format. Offsets are not read where the groups have none. */
-void pleat_pack_groups(const pleat_packed_groups *groups, const uint8_t *codes, const float *scales,
+   of the format. Offsets are not read where the groups have none. Returns whether scales and
+   offsets are finite; if not, the packed rows must not be used. */
+bool pleat_pack_groups(const pleat_packed_groups *groups, const uint8_t *codes, const float *scales,
                        const float *offsets, ptrdiff_t row_count, void *packed);
 /* out[j] = sum over k of x[k] * w[j, k]. */
 void pleat_multiply_groups(pleat_instructions set, const float *x,
