@@ -268,16 +268,3 @@ double pleat_divergence(pleat_instructions set, const float *base, const float *
   return set == PLEAT_AVX2 ? divergence_avx2(base, other, count, base_sum, other_sum)
                            : divergence(base, other, count, base_sum, other_sum);
 }
-
-ALWAYS_INLINE void add_squares(const float *values, ptrdiff_t count, double *sums) {
-  for (ptrdiff_t i = 0; i < count; i++) sums[i] += (double)values[i] * (double)values[i];
-}
-
-AVX2_PATH static void add_squares_avx2(const float *values, ptrdiff_t count, double *sums) {
-  add_squares(values, count, sums);
-}
-
-void pleat_add_squares(pleat_instructions set, const float *values, ptrdiff_t count,
-                       double *sums) {
-  set == PLEAT_AVX2 ? add_squares_avx2(values, count, sums) : add_squares(values, count, sums);
-}

@@ -207,16 +207,4 @@ extension FloatMatrix {
       return best
     }
   }
-
-  /// Adds the squares of the numbers of a row to sums, which are as many.
-  package func addSquares(
-    row: Int, to sums: inout [Double], on instructions: InstructionSet = .best
-  ) {
-    precondition(sums.count == columnCount, "expected a sum for each column")
-    let values = unsafe address(row: row, lastRow: row, lastColumn: columnCount - 1)
-    unsafe sums.withUnsafeMutableBufferPointer {
-      unsafe pleat_add_squares(
-        instructions.identifier, values, columnCount, $0.baseAddress)
-    }
-  }
 }

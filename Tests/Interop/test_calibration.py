@@ -1,5 +1,8 @@
 """`pleat calibrate` with several texts, with matrices to add to, and stopped and resumed."""
 
+import json
+import os
+import shutil
 import signal
 import subprocess
 import time
@@ -110,7 +113,7 @@ def test_a_resumed_run_writes_the_same_bytes(pleat, model, tmp_path, how):
     # Sums of another version, and damaged ones, are not used.
     damaged = bytearray(kept)
     damaged[-20] ^= 1
-    for content, word in [(kept.replace(b" 1 ", b" 2 ", 1), "version"), (damaged, "damaged")]:
+    for content, word in [(kept.replace(b" 2 ", b" 1 ", 1), "version"), (damaged, "damaged")]:
         sums.write_bytes(content)
         result = pleat.attempt("calibrate", model, *options, "--resume", "--force", "-o", out)
         assert result.returncode == 0 and word in result.stderr
@@ -127,3 +130,106 @@ def test_sums_of_another_text_are_not_used(pleat, model, tmp_path):
     assert result.returncode == 0 and "another model, text or version" in result.stderr
     pleat.run("calibrate", model, *options, "-o", expected)
     assert out.read_bytes() == expected.read_bytes()
+
+
+def parts_of(pleat, out, *command, count: int, cwd) -> list[subprocess.Popen]:
+    """All parts at once, each numbered by another task of a scheduler."""
+    return [
+        subprocess.Popen(
+            [*map(str, [pleat.path, *command, "-o", out, "-q", "--part", f"auto/{count}"])],
+            cwd=cwd,
+            env={**os.environ, "JOB_COMPLETION_INDEX": str(number)},
+        )
+        for number in range(count)
+    ]
+
+
+def test_parts_of_several_processes_are_one_matrix(pleat, model, tmp_path):
+    first, second = text(tmp_path, "first.bin", 391, 7), text(tmp_path, "second.bin", 9, 8)
+    whole, out, before = (tmp_path / name for name in ("whole.gguf", "out.gguf", "before.gguf"))
+    pleat.run("calibrate", model, "--tokens", second, *OPTIONS, "-o", before)
+    command = ["calibrate", model, "--tokens", first.name, "--tokens", second.name]
+    command += ["--merge", before.name]
+    # One run, on one thread, with all chunks at once.
+    options = [*command, *OPTIONS[:-2], "-t", 1, "-o", whole]
+    subprocess.run([pleat.path, *map(str, options), "-q"], cwd=tmp_path, check=True)
+    command += OPTIONS
+    processes = parts_of(pleat, out.name, *command, count=4, cwd=tmp_path)
+    sums = tmp_path / ".out.gguf.parts" / "sums-2"
+    while not sums.exists() and processes[1].poll() is None:
+        time.sleep(0.001)
+    processes[1].send_signal(signal.SIGKILL)
+    assert [process.wait() for process in processes[:1] + processes[2:]] == [0, 0, 0]
+    assert processes[1].wait() == -signal.SIGKILL
+    result = pleat.attempt("finish", out)
+    assert result.returncode == 64 and "missing or not complete: 2" in result.stderr
+    assert "--tokens first.bin --tokens second.bin --merge before.gguf" in result.stderr
+    assert "-o out.gguf -q --part 2/4" in result.stderr
+    # The part goes on where it was killed.
+    options = [*command, "-o", out.name, "--part", "2/4", "--json"]
+    found = subprocess.run(
+        [pleat.path, *map(str, options)], cwd=tmp_path, check=True, capture_output=True
+    )
+    report = json.loads(found.stdout)
+    assert report["schema"] == "pleat.part.1" and report["chunkCount"] == 100
+    assert 0 < report["keptChunkCount"] < 100
+    pleat.run("finish", out)
+    assert out.read_bytes() == whole.read_bytes()
+    assert "nothing to do" in pleat.attempt("finish", out).stderr
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"first.bin", "second.bin", "before.gguf", "whole.gguf", "out.gguf"}
+
+
+def test_parts_that_do_not_belong_together_are_refused(pleat, model, tmp_path):
+    tokens, out = text(tmp_path, "tokens.bin", 3, 9), tmp_path / "a.dat"
+    command = ("calibrate", model, "--tokens", tokens, *OPTIONS)
+    pleat.run(*command, "-o", out, "--part", "1/2")
+    folder = tmp_path / ".a.dat.parts"
+    other = text(tmp_path, "other.bin", 3, 10)
+    for arguments, words in [
+        (("calibrate", model, "--tokens", other, *OPTIONS), "parts of another plan"),
+        ((*command, "--chunks", 2), "parts of another plan"),
+    ]:
+        result = pleat.attempt(*arguments, "-o", out, "--part", "2/2")
+        assert result.returncode == 64 and words in result.stderr
+    result = pleat.attempt(*command, "-o", out, "--part", "2/3")
+    assert result.returncode == 64 and "another number of parts" in result.stderr
+    result = pleat.attempt(*command, "-o", out, "--part", "1/2", "--resume")
+    assert result.returncode == 64 and "leave out --resume" in result.stderr
+    pleat.run(*command, "-o", out, "--part", "2/2")
+    # Damaged sums are those of no part, and a part of another number neither.
+    content = (folder / "sums-1").read_bytes()
+    for damaged in (content[:-9] + bytes([content[-9] ^ 1]) + content[-8:], content[:40]):
+        (folder / "sums-1").write_bytes(damaged)
+        result = pleat.attempt("finish", out)
+        assert result.returncode == 64 and "missing or not complete: 1" in result.stderr
+    (folder / "sums-1").write_bytes((folder / "sums-2").read_bytes())
+    assert "missing or not complete: 1" in pleat.attempt("finish", out).stderr
+    assert not out.exists()
+    (folder / "sums-1").write_bytes(content)
+    pleat.run("finish", out)
+    pleat.run(*command, "-o", tmp_path / "whole.dat")
+    assert out.read_bytes() == (tmp_path / "whole.dat").read_bytes()
+    assert not folder.exists()
+
+
+def test_more_parts_than_chunks_and_a_finish_that_was_killed(pleat, model, tmp_path):
+    tokens, out = text(tmp_path, "tokens.bin", 2, 11), tmp_path / "a.gguf"
+    command = ("calibrate", model, "--tokens", tokens, *OPTIONS, "-o", out)
+    for number in (3, 1, 2):
+        pleat.run(*command, "--part", f"{number}/3")
+    folder, kept = tmp_path / ".a.gguf.parts", tmp_path / "kept"
+    shutil.copytree(folder, kept)
+    pleat.run("finish", out)
+    whole = out.read_bytes()
+    # The matrix has its name, but the parts were not removed yet.
+    shutil.copytree(kept, folder)
+    pleat.run("finish", out)
+    assert out.read_bytes() == whole and not folder.exists()
+    # Another file in its place is not replaced.
+    shutil.copytree(kept, folder)
+    out.write_bytes(whole[:-1])
+    result = pleat.attempt("finish", out)
+    assert result.returncode == 64 and "the output exists" in result.stderr
+    pleat.run("finish", out, "--force")
+    assert out.read_bytes() == whole and not folder.exists()

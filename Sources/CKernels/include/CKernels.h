@@ -314,8 +314,15 @@ double pleat_log_sum_exp(pleat_instructions set, const float *values, ptrdiff_t 
    ln q[i] = other[i] - other_sum. */
 double pleat_divergence(pleat_instructions set, const float *base, const float *other,
                         ptrdiff_t count, double base_sum, double other_sum);
-/* sums[i] = sums[i] + values[i]^2. */
-void pleat_add_squares(pleat_instructions set, const float *values, ptrdiff_t count,
-                       double *sums);
+/* The bin of the largest square of each column, if that is above tops[column]: the
+   exponent field of the float plus 1, divided by 16. Rows are row_stride numbers apart. */
+void pleat_raise_tops(pleat_instructions set, const float *values, ptrdiff_t row_count,
+                      ptrdiff_t row_stride, ptrdiff_t column_count, uint8_t *tops);
+/* Adds the squares of the numbers of each column to three words, which add up digits of 32 bits;
+   column_count words apart, the lowest first. squares.c describes them. tops must have been raised
+   by the same values. */
+void pleat_add_squares(pleat_instructions set, const float *values, ptrdiff_t row_count,
+                       ptrdiff_t row_stride, ptrdiff_t column_count, const uint8_t *tops,
+                       uint64_t *words);
 
 #endif

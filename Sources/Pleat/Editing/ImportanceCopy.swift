@@ -119,15 +119,36 @@ public struct ImportanceCopy: Sendable {
     let file = try InputFile(path)
     // The comparison must read the disk, not the copy that the system keeps in memory.
     file.forgetCached()
+    guard let offset = try difference(from: file) else { return }
+    throw ModelError(
+      .io, "the written file differs from what was written", file: self.path, offset: offset)
+  }
+
+  /// Whether the file exists already, with the bytes that would be written.
+  ///
+  /// Throws `io`.
+  func isWritten() throws(ModelError) -> Bool {
+    guard FileSystem.kind(of: FilePath(path)) == .file else { return false }
+    let file = try InputFile(FilePath(path))
+    guard file.byteCount == byteCount else { return false }
+    return try difference(from: file) == nil
+  }
+
+  /// About where a file differs from what is written; nil if it is equal.
+  ///
+  /// Throws `io`.
+  private func difference(from file: InputFile) throws(ModelError) -> Int? {
     var offset = 0
+    var difference: Int?
     try matrix.forEachPiece(as: form) { (piece) throws(ModelError) in
-      guard offset + piece.count <= file.byteCount,
-        try file.bytes(at: offset, count: piece.count) == piece
-      else {
-        throw ModelError(
-          .io, "the written file differs from what was written", file: self.path, offset: offset)
+      guard difference == nil else { return }
+      let end = offset + piece.count
+      guard end <= file.byteCount, try file.bytes(at: offset, count: piece.count) == piece else {
+        difference = offset
+        return
       }
-      offset += piece.count
+      offset = end
     }
+    return difference
   }
 }

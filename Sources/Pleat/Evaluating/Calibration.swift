@@ -26,7 +26,7 @@ public struct Calibration: Sendable {
   private let datasets: [String]
   private let options: EvaluationOptions
   /// A text that is equal only for measurements with the same sums.
-  private let key: String
+  let key: String
 
   /// Plans a measurement; all tokens of a chunk count.
   ///
@@ -38,6 +38,12 @@ public struct Calibration: Sendable {
     decoder = try Decoder(model)
     self.model = model
     chunks = try TextChunks(texts, of: model, [decoder], options)
+    guard chunks.tokens.count <= SquareSums.countLimit else {
+      throw ModelError(
+        .limit, "the text is too long to add up its inputs",
+        expected: "at most \(SquareSums.countLimit) tokens", found: "\(chunks.tokens.count)",
+        hint: "measure parts of it, and add them with --merge")
+    }
     datasets = texts.map { $0.path ?? "" }
     key = try Self.key(model, chunks)
   }
@@ -58,9 +64,11 @@ public struct Calibration: Sendable {
 
   /// What an earlier run of the same measurement left beside an output; nothing if there is none.
   ///
-  /// Throws `io`.
+  /// Throws `io`, and `malformed` for a file that no run has written.
   public func state(beside output: String) throws(ModelError) -> CalibrationState {
-    try CalibrationState(beside: FilePath(output), key: key)
+    let output = FilePath(output)
+    return try CalibrationState(
+      at: output.sibling(".\(output.name).sums"), key: key, limit: chunkCount)
   }
 
   /// Checks that a file can be written, before anything is computed.
@@ -111,25 +119,58 @@ public struct Calibration: Sendable {
     cancellation: Cancellation = Cancellation(),
     onProgress: ((Evaluation.Progress) -> Void)? = nil
   ) throws(ModelError) -> ImportanceMatrix {
-    let workers = Workers(count: options.threadCount, stoppedBy: cancellation)
-    let sums = InputSums(expertCount: decoder.shape.expertCount, after: state?.sums ?? [:])
-    func matrix(_ chunkCount: Int) -> ImportanceMatrix {
-      ImportanceMatrix(
-        measured: sums.entries, datasets: datasets, chunkCount: chunkCount,
-        chunkSize: chunks.length)
+    let sums = try measure(
+      0..<chunks.count, from: state, mergingInto: others, cancellation: cancellation,
+      onProgress: onProgress)
+    return matrix(sums, chunkCount: chunks.count)
+  }
+
+  /// The matrix of the sums of all chunks, which parts of them have measured.
+  ///
+  /// Throws `malformed` for sums of other weights, or which overflow.
+  func finished(_ sums: InputSums) throws(ModelError) -> ImportanceMatrix {
+    if let name = sums.misfit {
+      throw ModelError(
+        .malformed, "parts have sums of different sizes for the weight", tensor: name)
     }
+    guard sums.areFinite else { throw model.overflow }
+    return matrix(sums, chunkCount: chunks.count)
+  }
+
+  private func matrix(_ sums: InputSums, chunkCount: Int) -> ImportanceMatrix {
+    ImportanceMatrix(
+      measured: sums.entries, datasets: datasets, chunkCount: chunkCount, chunkSize: chunks.length)
+  }
+
+  /// Sums of no chunk, or of those of a state.
+  func sums(of state: CalibrationState? = nil) -> InputSums {
+    InputSums(expertCount: decoder.shape.expertCount, after: state?.sums ?? [:])
+  }
+
+  /// Computes some chunks.
+  ///
+  /// The parameters are those of `run`; the state is that of these chunks. `onSave` is called after
+  /// sums were written. Throws what `run` and `onSave` throw.
+  func measure(
+    _ range: Range<Int>, from state: CalibrationState?, mergingInto others: [ImportanceMatrix],
+    cancellation: Cancellation, onProgress: ((Evaluation.Progress) -> Void)?,
+    onSave: (_ chunkCount: Int) throws(ModelError) -> Void = { (_) throws(ModelError) in }
+  ) throws(ModelError) -> InputSums {
+    let workers = Workers(count: options.threadCount, stoppedBy: cancellation)
+    let sums = sums(of: state)
     let clock = ContinuousClock()
     // Writing sums takes at most a twentieth of the time.
     var nextSave = clock.now
-    let passes = chunks.passes(from: state?.chunkCount ?? 0)
-    for range in passes {
+    let first = range.lowerBound
+    let passes = chunks.passes(over: first + (state?.chunkCount ?? 0)..<range.upperBound)
+    for chunk in passes {
       let pass = try DecoderPass(
-        decoder, chunks.batch(of: range), by: workers, observer: sums)
+        decoder, chunks.batch(of: chunk), by: workers, observer: sums)
       for number in decoder.layers.indices {
         try pass.run(layer: number)
         let part = Double(number + 1) / Double(decoder.layers.count)
-        let done = (Double(range.lowerBound) + Double(range.count) * part) / Double(chunks.count)
-        onProgress?(Evaluation.Progress(part: done))
+        let done = Double(chunk.lowerBound - first) + Double(chunk.count) * part
+        onProgress?(Evaluation.Progress(part: done / Double(range.count)))
       }
       if let name = sums.misfit {
         throw ModelError(
@@ -138,15 +179,17 @@ public struct Calibration: Sendable {
       }
       try model.checkRead()
       guard sums.areFinite else { throw model.overflow }
-      if !others.isEmpty, range == passes.first {
-        _ = try ImportanceMatrix.merged(others + [matrix(range.upperBound)])
+      if !others.isEmpty, chunk == passes.first {
+        _ = try ImportanceMatrix.merged(
+          others + [matrix(sums, chunkCount: chunk.upperBound - first)])
       }
       let start = clock.now
-      guard let state, range == passes.last || start >= nextSave else { continue }
-      try state.save(sums.sums, chunkCount: range.upperBound)
+      guard let state, chunk == passes.last || start >= nextSave else { continue }
+      try state.save(sums.sums, chunkCount: chunk.upperBound - first)
+      try onSave(chunk.upperBound - first)
       nextSave = clock.now.advanced(by: start.duration(to: clock.now) * 20)
     }
-    return matrix(chunks.count)
+    return sums
   }
 }
 

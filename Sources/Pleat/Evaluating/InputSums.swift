@@ -2,18 +2,26 @@ internal import Formats
 internal import Kernels
 internal import Network
 
-/// The sums of the squares of the inputs of a weight, and how many tokens it has seen.
+/// The sums of the squares of the inputs of some weights that have the same inputs, and how many
+/// tokens they have seen.
 struct InputSum: Sendable, Equatable {
-  /// The sums of each matrix of a stack, one for each column; one matrix for other weights.
-  var squares: [[Double]]
+  /// The names of the weights in llama.cpp.
+  var names: [String]
+  /// The sums of each matrix of a stack; one matrix for other weights.
+  var squares: [SquareSums]
   /// The number of tokens of each matrix.
   var counts: [Int]
+
+  /// Whether other sums are those of the same weights, of the same size.
+  func fits(_ other: InputSum) -> Bool {
+    names == other.names && squares.map(\.columnCount) == other.squares.map(\.columnCount)
+  }
 }
 
-/// Adds up the squares of inputs, in double, token by token.
+/// Adds up the squares of inputs, with a result that does not depend on the order.
 final class InputSums: LinearObserver {
   private let expertCount: Int
-  /// The sums by the names of the weights in llama.cpp.
+  /// The sums by the name of the first of their weights.
   private(set) var sums: [String: InputSum]
   /// A weight whose earlier sums are those of another size; nil if all fit.
   private(set) var misfit: String?
@@ -25,21 +33,37 @@ final class InputSums: LinearObserver {
   }
 
   func observe(_ inputs: FloatMatrix, of weights: [String], expert: Int?) {
+    guard let name = weights.first else { return }
     let count = expert == nil ? 1 : expertCount
-    for name in weights {
-      let zeros = [Double](repeating: 0, count: inputs.columnCount)
-      var sum =
-        sums.removeValue(forKey: name)
-        ?? InputSum(
-          squares: Array(repeating: zeros, count: count), counts: Array(repeating: 0, count: count))
-      guard sum.squares.count == count, sum.squares[0].count == inputs.columnCount else {
+    let zeros = InputSum(
+      names: weights,
+      squares: Array(repeating: SquareSums(columnCount: inputs.columnCount), count: count),
+      counts: Array(repeating: 0, count: count))
+    var sum = sums.removeValue(forKey: name) ?? zeros
+    guard sum.fits(zeros) else {
+      misfit = name
+      return
+    }
+    sum.squares[expert ?? 0].add(inputs)
+    sum.counts[expert ?? 0] += inputs.rowCount
+    sums[name] = sum
+  }
+
+  /// Adds the sums of other tokens.
+  func add(_ others: [String: InputSum]) {
+    for (name, other) in others {
+      guard var sum = sums.removeValue(forKey: name) else {
+        sums[name] = other
+        continue
+      }
+      guard sum.fits(other) else {
         misfit = name
         continue
       }
-      for row in 0..<inputs.rowCount {
-        inputs.addSquares(row: row, to: &sum.squares[expert ?? 0])
+      for index in other.counts.indices {
+        sum.squares[index].add(other.squares[index])
+        sum.counts[index] += other.counts[index]
       }
-      sum.counts[expert ?? 0] += inputs.rowCount
       sums[name] = sum
     }
   }
@@ -47,15 +71,21 @@ final class InputSums: LinearObserver {
   /// Whether all sums are finite, also as the floats that files hold.
   var areFinite: Bool {
     sums.values.allSatisfy { sum in
-      sum.squares.allSatisfy { squares in squares.allSatisfy { Float($0).isFinite } }
+      sum.squares.allSatisfy { squares in
+        (0..<squares.columnCount).allSatisfy { squares.sum(column: $0).isFinite }
+      }
     }
   }
 
   /// The sums, each rounded once.
   var entries: [ImportanceMatrix.Entry] {
-    sums.map { name, sum in
-      ImportanceMatrix.Entry(
-        measured: name, sums: sum.squares.flatMap { $0.map { Float($0) } }, counts: sum.counts)
+    sums.values.flatMap { sum in
+      let rounded = sum.squares.flatMap { squares in
+        (0..<squares.columnCount).map { squares.sum(column: $0) }
+      }
+      return sum.names.map { name in
+        ImportanceMatrix.Entry(measured: name, sums: rounded, counts: sum.counts)
+      }
     }
   }
 }

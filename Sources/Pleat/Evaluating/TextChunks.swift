@@ -97,9 +97,12 @@ struct TextChunks: Sendable {
       hint: "leave --text or --tokens out: the file has the tokens of its text")
   }
 
-  /// The chunks of each pass from a chunk on, in order.
-  func passes(from first: Int = 0) -> [Range<Int>] {
-    stride(from: first, to: count, by: countPerPass).map { $0..<min($0 + countPerPass, count) }
+  /// The chunks of each pass over some chunks, in order; nil for all chunks.
+  func passes(over chunks: Range<Int>? = nil) -> [Range<Int>] {
+    let chunks = chunks ?? 0..<count
+    return stride(from: chunks.lowerBound, to: chunks.upperBound, by: countPerPass).map {
+      $0..<min($0 + countPerPass, chunks.upperBound)
+    }
   }
 
   /// Some chunks as texts of their own.

@@ -37,15 +37,13 @@ public struct PartFinish: Sendable {
   public func callAsFunction() throws(ModelError) -> Run.Outcome {
     let placement = try plan.partPlacement()
     guard let statement = try folder.statement() else {
-      throw ModelError(
-        .usage, "no part of this output was written", file: folder.destination.string,
-        hint: "write them first: --part 1/n to --part n/n")
+      throw ModelError.noParts(folder.destination)
     }
     let key = plan.key
     try folder.check(.init(key: key, count: statement.count, folder: "", arguments: []))
     let division = try PlanParts(plan, count: statement.count)
     func title(_ part: PlanParts.Part) throws(ModelError) -> String {
-      plan.journalTitle(try PartNumber(part.number, of: statement.count), key: key)
+      try PartNumber(part.number, of: statement.count).journalTitle(key: key)
     }
     try checkComplete(division, statement, title)
     if folder.isSealed,
@@ -118,15 +116,8 @@ public struct PartFinish: Sendable {
   private func checkNone(
     _ parts: [Int], _ what: String, _ statement: PartFolder.Statement
   ) throws(ModelError) {
-    guard let first = parts.first else { return }
-    let numbers = parts.prefix(20).map(String.init).joined(separator: ", ")
-    let words = ["pleat"] + statement.arguments + ["--part", "\(first)/\(statement.count)"]
-    throw ModelError(
-      .usage, "parts of the output are \(what)", file: folder.destination.string,
-      expected: "\(statement.count) complete parts",
-      found: "\(what): \(numbers)\(parts.count > 20 ? " and \(parts.count - 20) more" : "")",
-      hint: "run \(parts.count == 1 ? "it" : "each of them") again, in \(statement.folder): "
-        + words.map(\.quoted).joined(separator: " "))
+    guard let error = statement.error(parts, what, folder.destination) else { return }
+    throw error
   }
 
   /// Writes what no part has written, checks the inputs, and gives the files their names.
@@ -157,19 +148,5 @@ extension Contents {
   /// The number of bytes of the tensors of the model itself.
   fileprivate var modelByteCount: Int {
     stored.prefix(modelStoredCount).reduce(0) { $0 + $1.byteCount }
-  }
-}
-
-extension String {
-  /// The text as one word of a shell.
-  fileprivate var quoted: String {
-    let plain = utf8.allSatisfy { byte in
-      (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
-        || "-_./=:,+@%".utf8.contains(byte)
-    }
-    if plain && !isEmpty { return self }
-    return "'"
-      + split(separator: "'", omittingEmptySubsequences: false)
-      .joined(separator: "'\\''") + "'"
   }
 }

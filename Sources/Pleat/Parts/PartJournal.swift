@@ -56,11 +56,6 @@ extension Plan {
     return blocks
   }
 
-  /// The first line of the journal of a part.
-  func journalTitle(_ part: PartNumber, key: String) -> String {
-    "pleat part 1 \(part) \(key)"
-  }
-
   /// Where the tensors of the output lie.
   ///
   /// Throws `usage` if that is not known before they are compressed.
@@ -71,4 +66,9 @@ extension Plan {
       expected: "an output whose size is known before it is written", found: "--compress",
       hint: "leave --compress out; pleat convert --compress compresses the finished file")
   }
+}
+
+extension PartNumber {
+  /// The first line of the journal of a part.
+  func journalTitle(key: String) -> String { "pleat part 1 \(self) \(key)" }
 }

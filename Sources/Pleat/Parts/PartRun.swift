@@ -69,7 +69,7 @@ public struct PartRun: Sendable {
       .init(
         key: key, count: part.count, folder: FileSystem.workingFolder?.string ?? "",
         arguments: arguments))
-    let title = plan.journalTitle(part, key: key)
+    let title = part.journalTitle(key: key)
     let known = try knownBlocks(PartJournal(of: own, in: folder, plan, title: title), folder)
     let isComplete = known.blocks.count == own.blocks.count && known.isDone
     var outcome = Outcome(own, known.blocks.count, fold: nil)

@@ -33,3 +33,19 @@ extension PartRun.Outcome {
       ] + (fold.map { [.init("fold", $0.json)] } ?? []))
   }
 }
+
+extension CalibrationParts.Outcome {
+  /// What a part has measured as JSON, as described in `formats/report.md`.
+  ///
+  /// `path` is the output path as the user gave it.
+  public func json(_ part: PartNumber, path: String) -> JSONValue {
+    [
+      "schema": "pleat.part.1",
+      "path": .string(path),
+      "part": JSONValue(part.number),
+      "partCount": JSONValue(part.count),
+      "chunkCount": JSONValue(chunkCount),
+      "keptChunkCount": JSONValue(keptChunkCount),
+    ]
+  }
+}

@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Pleat
 
 /// `pleat attach`: stores adapters beside a model without merging them.
-struct Attach: PartedCommand {
+struct Attach: PlanningCommand {
   static let configuration = CommandConfiguration(
     commandName: "attach",
     abstract: "Store adapters beside a model without merging them.",

@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Pleat
 
 /// `pleat convert`: converts a model to another format, weights unchanged.
-struct Convert: PartedCommand {
+struct Convert: PlanningCommand {
   static let configuration = CommandConfiguration(
     commandName: "convert",
     abstract: "Convert a model to another format, weights unchanged.",

@@ -58,14 +58,6 @@ struct Finish: ParsableCommand {
         .malformed, "the parts were not begun by a command that writes parts", file: begun.path,
         found: begun.arguments.first)
     }
-    let job = try command.job(console)
-    try begun.check(job.output.output)
-    try Console.checkOutput()
-    let start = ContinuousClock.now
-    let interruption = Interruption()
-    let finish = PartFinish(
-      job.plan, at: job.output.output, workerCount: options.threads,
-      replacing: options.force || job.output.force, cancellation: interruption.cancellation)
-    job.report(try finish(), in: ContinuousClock.now - start, ["read back from the disk: equal"])
+    try command.finish(begun, options, console)
   }
 }

@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Pleat
 
 /// `pleat fold`: merges adapters into a model's weights.
-struct Fold: PartedCommand {
+struct Fold: PlanningCommand {
   static let configuration = CommandConfiguration(
     commandName: "fold",
     abstract: "Merge adapters into a model's weights.",

@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Pleat
 
 /// `pleat quantize`: quantizes a model's weights in groups of 2- to 8-bit codes.
-struct Quantize: PartedCommand {
+struct Quantize: PlanningCommand {
   static let configuration = CommandConfiguration(
     commandName: "quantize",
     abstract: "Quantize a model's weights to 2 to 8 bits.",

@@ -1,10 +1,30 @@
 internal import ArgumentParser
 internal import Pleat
 
-/// A command whose work can be divided into parts.
+/// A command that writes parts of an output.
 protocol PartedCommand: ParsableCommand {
+  /// Makes the output of its parts. Throws what planning and writing throw.
+  func finish(_ begun: BegunParts, _ options: Finish.Options, _ console: Console) throws
+}
+
+/// A command whose parts are blocks of a plan.
+protocol PlanningCommand: PartedCommand {
   /// The plan, with the options of the output. Throws what planning throws.
   func job(_ console: Console) throws -> WritingJob
+}
+
+extension PlanningCommand {
+  func finish(_ begun: BegunParts, _ options: Finish.Options, _ console: Console) throws {
+    let job = try job(console)
+    try begun.check(job.output.output)
+    try Console.checkOutput()
+    let start = ContinuousClock.now
+    let interruption = Interruption()
+    let finish = PartFinish(
+      job.plan, at: job.output.output, workerCount: options.threads,
+      replacing: options.force || job.output.force, cancellation: interruption.cancellation)
+    job.report(try finish(), in: ContinuousClock.now - start, ["read back from the disk: equal"])
+  }
 }
 
 /// Writes one part of an output, for `--part`.
@@ -41,7 +61,7 @@ struct PartJob {
   }
 
   /// The arguments of the command without `--part`, which differs between parts.
-  private static var arguments: [String] {
+  static var arguments: [String] {
     var arguments: [String] = []
     var isNumber = false
     for argument in CommandLine.arguments.dropFirst() {
