@@ -206,6 +206,16 @@ def test_what_cannot_run_is_refused(pleat, tinylm, tmp_path):
     assert result.returncode == 69 and "config.json" in result.stderr
 
 
+def test_one_prediction_has_no_error(pleat, tinylm, tmp_path):
+    tokens = write_tokens(np.array([[5, 6, 7]]), tmp_path / "tokens.bin")
+    options = ("eval", tinylm, "--tokens", tokens, "--context", 3, "--against", tinylm)
+    assert "±" not in pleat.run(*options)
+    report = json.loads(pleat.run(*options, "--json"))
+    assert report["tokenCount"] == 1 and report["perplexityError"] is None
+    assert report["against"]["divergence"]["error"] is None
+    assert report["against"]["divergence"]["largest"] == 0
+
+
 def importance(path) -> dict[str, np.ndarray]:
     reader = gguf.GGUFReader(path)
     return {tensor.name: tensor.data.astype(np.float64) for tensor in reader.tensors}

@@ -6,8 +6,8 @@ public struct EvaluationResult: Sendable {
   public struct Prediction: Sendable {
     /// e to the mean loss.
     public var perplexity: Double
-    /// The standard error of the perplexity, from the variance of the losses.
-    public var perplexityError: Double
+    /// The standard error of the perplexity, from the variance of the losses; nil for one loss.
+    public var perplexityError: Double?
     /// The mean of −ln of the probability of each token, in nats.
     public var meanLoss: Double
 
@@ -15,7 +15,7 @@ public struct EvaluationResult: Sendable {
       let sample = Sample(losses)
       meanLoss = sample.mean
       perplexity = Platform.exponential(sample.mean)
-      perplexityError = perplexity * sample.error
+      perplexityError = sample.error.map { [perplexity] in perplexity * $0 }
     }
   }
 
@@ -124,8 +124,8 @@ public struct Sample: Sendable {
   private let sorted: [Double]
   /// The mean.
   public let mean: Double
-  /// The standard error of the mean: √(variance / (n − 1)); 0 for one number.
-  public let error: Double
+  /// The standard error of the mean: √(variance / (n − 1)); nil for one number, which has none.
+  public let error: Double?
   /// The root of the mean square.
   public let rootMeanSquare: Double
 
@@ -137,7 +137,7 @@ public struct Sample: Sendable {
     let variance = values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / count
     self.mean = mean
     rootMeanSquare = square.squareRoot()
-    error = values.count > 1 ? (variance / (count - 1)).squareRoot() : 0
+    error = values.count > 1 ? (variance / (count - 1)).squareRoot() : nil
   }
 
   /// The smallest number.

@@ -70,7 +70,7 @@ extension EvaluationResult.Prediction {
   fileprivate var members: [JSONValue.Member] {
     [
       .init("perplexity", .number(perplexity)),
-      .init("perplexityError", .number(perplexityError)),
+      .init("perplexityError", perplexityError.map { .number($0) } ?? .null),
       .init("meanLoss", .number(meanLoss)),
     ]
   }
@@ -78,7 +78,7 @@ extension EvaluationResult.Prediction {
 
 extension Sample {
   fileprivate var meanMembers: [JSONValue.Member] {
-    [.init("mean", .number(mean)), .init("error", .number(error))]
+    [.init("mean", .number(mean)), .init("error", error.map { .number($0) } ?? .null)]
   }
 
   fileprivate var json: JSONValue {

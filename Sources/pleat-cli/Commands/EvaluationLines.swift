@@ -35,7 +35,7 @@ struct EvaluationLines {
       "median \(number(divergence.quantile(0.5))), 99 % \(number(divergence.quantile(0.99))), "
         + "99.9 % \(number(divergence.quantile(0.999))), largest \(number(divergence.largest))")
     let top = comparison.sameTop
-    table.add("same top token", with(100 * top.mean, 100 * top.error) + " %")
+    table.add("same top token", with(100 * top.mean, top.error.map { 100 * $0 }) + " %")
     table.add(
       "change of probability",
       "\(Quantities.fixed(100 * comparison.probabilityChange.rootMeanSquare, 3)) % (RMS)")
@@ -73,8 +73,9 @@ struct EvaluationLines {
     return ["wrote \(path.escaped)  \(Quantities.bytes(count)) of log probabilities"]
   }
 
-  private func with(_ value: Double, _ error: Double) -> String {
-    "\(number(value)) ± \(number(error))"
+  // One prediction shows no error.
+  private func with(_ value: Double, _ error: Double?) -> String {
+    number(value) + (error.map { " ± \(number($0))" } ?? "")
   }
 
   private func number(_ value: Double) -> String {
