@@ -14,7 +14,7 @@ extension Architecture {
     _ config: JSONValue, _ parameters: Hyperparameters
   ) throws(ModelError) -> [String] {
     let values = ConfigValues(config: config)
-    try checkLimits(config, runtime: "llama.cpp")
+    try checkLimits(config, of: .llamaCpp)
     try checkHeads(values, parameters)
     try checkSharing(parameters)
     try checkCaps(config)
@@ -34,19 +34,20 @@ extension Architecture {
   /// runtimes.
   ///
   /// Throws `unsupported` with the key of the config.
-  package func checkLimits(_ config: JSONValue, runtime: String) throws(ModelError) {
+  package func checkLimits(_ config: JSONValue, of runtime: LimitedRuntime) throws(ModelError) {
     let values = ConfigValues(config: config)
     if variedLayers?.hasFullHeads != true, let layers = values["per_layer_config"]?.members,
       !layers.isEmpty
     {
-      throw refusal(
+      throw runtime.refusal(
         "per_layer_config", "the same config for all layers", "\(layers.count) others",
-        runtime: runtime)
+        modelType: modelTypes[0])
     }
     let bidirectional = values["use_bidirectional_attention"] ?? false
     guard bidirectional == false || traits.bidirectionalKinds.contains(bidirectional) else {
-      throw refusal(
-        "use_bidirectional_attention", "false", JSONWriter.text(bidirectional), runtime: runtime)
+      throw runtime.refusal(
+        "use_bidirectional_attention", "false", JSONWriter.text(bidirectional),
+        modelType: modelTypes[0])
     }
     for limit in traits.tensorLimits + traits.limits {
       try limit.check(config, modelType: modelTypes[0], runtime: runtime)
@@ -58,13 +59,8 @@ extension Architecture {
     traits.tensorLimits.allSatisfy { $0.accepts(config) }
   }
 
-  private func refusal(
-    _ key: String, _ expected: String, _ found: String, runtime: String = "llama.cpp"
-  ) -> ModelError {
-    ModelError(
-      .unsupported, "\(runtime) does not compute this for \(modelTypes[0])", tensor: key,
-      expected: expected, found: found,
-      hint: "write another format, such as --to safetensors")
+  private func refusal(_ key: String, _ expected: String, _ found: String) -> ModelError {
+    LimitedRuntime.llamaCpp.refusal(key, expected, found, modelType: modelTypes[0])
   }
 
   private func checkHeads(
@@ -169,7 +165,7 @@ extension Architecture {
     return ModelError(
       .unsupported, "llama.cpp does not scale rotary embeddings this way for \(modelTypes[0])",
       tensor: "rope_scaling", expected: (known + ["default"]).joined(separator: ", "), found: found,
-      hint: "write another format, such as --to safetensors")
+      hint: LimitedRuntime.llamaCpp.hint)
   }
 
   private func checkSliding(

@@ -41,11 +41,42 @@ package struct ConfigLimit: Sendable {
   func accepts(_ config: JSONValue) -> Bool { found(config) == nil }
 
   /// Throws `unsupported` with the key if a config has a value that a runtime does not compute.
-  func check(_ config: JSONValue, modelType: String, runtime: String) throws(ModelError) {
-    guard let found = found(config) else { return }
-    throw ModelError(
-      .unsupported, "\(runtime) does not compute this for \(modelType)", tensor: key,
-      expected: expected, found: found, hint: "write another format, such as --to safetensors")
+  func check(
+    _ config: JSONValue, modelType: String, runtime: LimitedRuntime
+  ) throws(ModelError) {
+    guard !runtime.computedKeys.contains(key), let found = found(config) else { return }
+    throw runtime.refusal(key, expected, found, modelType: modelType)
+  }
+}
+
+/// A program that runs models, and does not compute what some configs ask for.
+package struct LimitedRuntime: Sendable {
+  /// Its name, for messages.
+  let name: String
+  /// What a user can do about a config; nil if nothing is known.
+  let hint: String?
+  /// The keys of which it computes all values, although the tables limit them.
+  let computedKeys: Set<String>
+
+  /// llama.cpp, for which GGUF is written.
+  package static let llamaCpp = LimitedRuntime("llama.cpp", hint: otherFormat)
+  /// mlx-lm, for which MLX is written.
+  static let mlxLM = LimitedRuntime("mlx-lm", hint: otherFormat)
+
+  private static let otherFormat = "write another format, such as --to safetensors"
+
+  /// Describes a runtime.
+  package init(_ name: String, hint: String?, computing computedKeys: Set<String> = []) {
+    (self.name, self.hint, self.computedKeys) = (name, hint, computedKeys)
+  }
+
+  /// The error for a value that it does not compute.
+  func refusal(
+    _ key: String, _ expected: String, _ found: String, modelType: String
+  ) -> ModelError {
+    ModelError(
+      .unsupported, "\(name) does not compute this for \(modelType)", tensor: key,
+      expected: expected, found: found, hint: hint)
   }
 }
 

@@ -87,6 +87,11 @@ package struct Decoder: Sendable {
     let weights = try NetworkWeights(
       checkpoint: model, config: whole, architecture, parameters, tokenCount: count, adapters)
     try self.init(shape, weights, tiesHead: TextConfig.tiesEmbeddings(whole))
+    if let stated = config["vocab_size"]?.int, stated != count {
+      notes.append(
+        "config.json states a vocab_size of \(stated), but the embeddings have \(count) rows: "
+          + "all rows are computed, transformers does not load the model")
+    }
   }
 
   private init(

@@ -48,8 +48,19 @@ struct DecoderKind: Sendable {
   enum Normalization: Sendable {
     /// They are.
     case always
-    /// They are if the flag `norm_topk_prob` is true.
-    case stated
+    /// They are if the flag `norm_topk_prob` is true; a config that lacks it has a default.
+    case stated(default: Bool)
+  }
+
+  /// The key of a config with this flag.
+  static let normalizationKey = "norm_topk_prob"
+
+  /// The keys whose values it computes although llama.cpp does not.
+  var computedKeys: Set<String> {
+    switch router {
+    case .softmax(.stated), .sigmoid(.stated): [Self.normalizationKey]
+    case .softmaxOfChosen, .softmax(.always), .sigmoid(.always), nil: []
+    }
   }
 
   /// The kind of an architecture; nil if Pleat does not run it.
@@ -92,17 +103,20 @@ struct DecoderKind: Sendable {
 
     DecoderKind(
       modelTypes: ["mixtral", "granitemoe", "granitemoeshared"], router: .softmaxOfChosen),
-    DecoderKind(modelTypes: ["qwen2_moe", "qwen3_moe", "olmoe"], router: .softmax(.stated)),
-    DecoderKind(modelTypes: ["mellum"], slidingIsUnscaled: true, router: .softmax(.always)),
+    DecoderKind(
+      modelTypes: ["qwen2_moe", "qwen3_moe", "olmoe"], router: .softmax(.stated(default: false))),
+    DecoderKind(
+      modelTypes: ["mellum"], slidingIsUnscaled: true, router: .softmax(.stated(default: true))),
     DecoderKind(
       modelTypes: ["ernie4_5_moe"], rotatesNeighbours: true, router: .softmax(.always)),
     DecoderKind(
       modelTypes: ["hunyuan_v1_moe"], normsAfterRotation: true, router: .softmax(.always)),
     DecoderKind(modelTypes: ["minimax_m2", "hy_v3"], router: .sigmoid(.always)),
-    DecoderKind(modelTypes: ["dots1"], router: .sigmoid(.stated)),
+    DecoderKind(modelTypes: ["dots1"], router: .sigmoid(.stated(default: false))),
     DecoderKind(
-      modelTypes: ["glm4_moe", "solar_open"], router: .sigmoid(.stated),
+      modelTypes: ["glm4_moe", "solar_open"], router: .sigmoid(.stated(default: true)),
       feedForwardNorm: "post_attention_norm"),
-    DecoderKind(modelTypes: ["exaone_moe"], rotation: .sliding, router: .sigmoid(.stated)),
+    DecoderKind(
+      modelTypes: ["exaone_moe"], rotation: .sliding, router: .sigmoid(.stated(default: true))),
   ]
 }

@@ -103,7 +103,8 @@ package struct DecoderShape: Sendable {
     guard let kind = DecoderKind.of(architecture) else {
       throw DecoderKind.refusal(of: architecture.modelTypes[0])
     }
-    try architecture.checkLimits(config, runtime: Self.runtime)
+    try architecture.checkLimits(
+      config, of: LimitedRuntime(Self.runtime, hint: nil, computing: kind.computedKeys))
     guard parameters.isCausal else { throw Self.refusal("is_causal", "true", "false") }
     width = parameters.hiddenSize
     headCount = parameters.headCount
@@ -191,8 +192,8 @@ package struct DecoderShape: Sendable {
       switch router {
       case .softmaxOfChosen: false
       case .softmax(.always), .sigmoid(.always): true
-      case .softmax(.stated), .sigmoid(.stated):
-        flags.first?.1 ?? config["norm_topk_prob"]?.bool ?? false
+      case .softmax(.stated(let usual)), .sigmoid(.stated(let usual)):
+        flags.first?.1 ?? config[DecoderKind.normalizationKey]?.bool ?? usual
       }
     return Experts(
       count: sizes.count, usedCount: used, router: router, normalizes: normalizes,

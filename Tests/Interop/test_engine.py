@@ -4,6 +4,7 @@ Random models of every architecture are in test_architectures.py.
 """
 
 import json
+import shutil
 
 import architectures
 import gguf
@@ -204,6 +205,47 @@ def test_what_cannot_run_is_refused(pleat, tinylm, tmp_path):
     bare.write_bytes((tinylm / "model.safetensors").read_bytes())
     result = pleat.attempt("eval", bare, "--tokens", tokens, "--context", 8)
     assert result.returncode == 69 and "config.json" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["qwen2-moe", "qwen3-moe"])
+def test_experts_are_weighed_as_the_config_says(pleat, tmp_path, name):
+    """llama.cpp computes one value of the flag for each architecture, transformers all."""
+    case = next(case for case in EXPERT_CASES if case.name == name)
+    folder, rows = architectures.make(case, tmp_path), architectures.tokens(64)
+    config = json.loads((folder / "config.json").read_text())
+    refused = []
+    for value in (True, False, None):
+        edited = {key: config[key] for key in config if key != "norm_topk_prob"}
+        edited |= {} if value is None else {"norm_topk_prob": value}
+        (folder / "config.json").write_text(json.dumps(edited))
+        expected = losses(architectures.logits(folder, rows), rows).mean(1)
+        found = evaluation(pleat, folder, rows, tmp_path)["chunkLosses"]
+        assert np.allclose(found, expected, rtol=1e-5), value
+        result = pleat.attempt("convert", folder, "-n", "-o", tmp_path / "out.gguf")
+        if result.returncode:
+            assert "llama.cpp does not compute this" in result.stderr
+            assert "norm_topk_prob" in result.stderr and "--to safetensors" in result.stderr
+            refused.append(value)
+    assert refused == ([True] if name == "qwen2-moe" else [False, None])
+
+
+def test_rows_beyond_the_stated_vocabulary_are_computed_with_a_note(pleat, tinylm, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tinylm, folder)
+    config = json.loads((folder / "config.json").read_text())
+    stated = config["vocab_size"]
+    (folder / "config.json").chmod(0o644)
+    tokens = write_tokens(np.arange(3, 35)[None], tmp_path / "tokens.bin")
+    options = ("--tokens", tokens, "--context", 32, "--bos", "no")
+    plain = pleat.attempt("eval", folder, *options)
+    assert "vocab_size" not in plain.stderr
+    for size in (stated - 8, stated + 8):
+        (folder / "config.json").write_text(json.dumps(config | {"vocab_size": size}))
+        result = pleat.attempt("eval", folder, *options)
+        assert result.stdout.split(";")[0] == plain.stdout.split(";")[0]
+        assert f"a vocab_size of {size}, but the embeddings have {stated} rows" in result.stderr
+        with pytest.raises(RuntimeError, match="size"):
+            transformers.AutoModelForCausalLM.from_pretrained(folder)
 
 
 def test_one_prediction_has_no_error(pleat, tinylm, tmp_path):

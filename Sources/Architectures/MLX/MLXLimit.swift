@@ -32,6 +32,6 @@ struct MLXLimit: Sendable {
 
   /// Throws `unsupported` with the key if a config has a value that mlx-lm does not compute.
   func check(_ config: JSONValue, modelType: String) throws(ModelError) {
-    try limit.check(config, modelType: modelType, runtime: "mlx-lm")
+    try limit.check(config, modelType: modelType, runtime: .mlxLM)
   }
 }
