@@ -112,8 +112,8 @@ let package = Package(
     .target(
       name: "FuzzSupport",
       dependencies: [
-        "TensorModel", "Bytes", "Architectures", "Formats", "Adapters", "Weights", "Tokens",
-        "Pleat", "TestSupport", system,
+        "TensorModel", "Kernels", "Bytes", "Architectures", "Formats", "Adapters", "Weights",
+        "Tokens", "Pleat", "TestSupport", system,
       ], path: "Tests/FuzzSupport", swiftSettings: strict),
     tests(of: "TensorModel", ["TensorModel"]),
     tests(of: "Kernels", ["Kernels"]),

@@ -14,7 +14,7 @@ enum Fuzzing {
     case .safetensors: mutation = SafetensorsMutation()
     case .gguf, .importance: mutation = GGUFMutation()
     case .pleat: mutation = PleatFileMutation()
-    case .sentencePiece: mutation = PlainMutation()
+    case .sentencePiece, .logits, .sums, .text: mutation = PlainMutation()
     default: mutation = TextMutation()
     }
   }

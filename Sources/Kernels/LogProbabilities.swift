@@ -55,7 +55,12 @@ package enum LogProbabilities {
     let start = record * byteCount(tokenCount: matrix.columnCount)
     let scale = Float(bitPattern: load(UInt32.self, at: start, of: bytes))
     let smallest = Float(bitPattern: load(UInt32.self, at: start + 4, of: bytes))
-    guard scale.isFinite, scale >= 0, smallest.isFinite, smallest <= 1 else { return false }
+    guard scale.isFinite, scale >= 0, smallest.isFinite else { return false }
+    let most = (0..<matrix.columnCount).reduce(UInt16(0)) {
+      max($0, load(UInt16.self, at: start + 8 + 2 * $1, of: bytes))
+    }
+    // Rounding may give slightly more than 0.
+    guard scale * Float(most) + smallest <= 1 else { return false }
     matrix.withRow(row) { numbers in
       for index in numbers.indices {
         let steps = load(UInt16.self, at: start + 8 + 2 * index, of: bytes)

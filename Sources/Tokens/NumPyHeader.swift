@@ -39,18 +39,24 @@ struct NumPyHeader {
     let text = String(
       decoding: try reader.bytes(length, of: "the header of an array"), as: UTF8.self)
     offset = reader.offset
+    guard let entries = Self.entries(of: text) else {
+      throw ModelError(
+        .malformed, "the header of the array is damaged", file: file,
+        expected: "a dictionary of Python with each key once")
+    }
     let known = TokenFile.NumberType.allCases.map(\.rawValue).joined(separator: ", ")
-    guard let name = Self.text(after: "descr", in: text),
+    guard let name = entries["descr"].flatMap(Self.text),
       let type = TokenFile.NumberType(rawValue: name)
     else {
       throw ModelError(
         .unsupported, "the elements of the array are not ids", file: file, tensor: "descr",
-        expected: known, found: Self.text(after: "descr", in: text) ?? "another type")
+        expected: known, found: entries["descr"].flatMap(Self.text) ?? "another type")
     }
-    guard let shape = Self.shape(in: text), shape.count == 1 else {
+    let shape = entries["shape"].flatMap(Self.shape)
+    guard let shape, shape.count == 1 else {
       throw ModelError(
         .unsupported, "the array does not have one dimension", file: file, tensor: "shape",
-        expected: "(n,)", found: Self.shape(in: text).map { "\($0.count)" } ?? "another shape",
+        expected: "(n,)", found: shape.map { "\($0.count)" } ?? "another shape",
         hint: "save array.ravel()")
     }
     (self.type, count) = (type, shape[0])
@@ -63,22 +69,63 @@ struct NumPyHeader {
     }
   }
 
-  /// What follows the key in the literal of a dictionary of Python.
-  private static func value(after key: String, in text: String) -> Substring? {
-    guard let range = text.firstRange(of: "'\(key)':") else { return nil }
-    return text[range.upperBound...].drop { $0 == " " }
-  }
-
-  private static func text(after key: String, in text: String) -> String? {
-    guard let value = value(after: key, in: text), value.first == "'" else { return nil }
-    return String(value.dropFirst().prefix { $0 != "'" })
-  }
-
-  private static func shape(in text: String) -> [Int]? {
-    guard let value = value(after: "shape", in: text), value.first == "(" else { return nil }
-    let numbers = value.dropFirst().prefix { $0 != ")" }.split(separator: ",").map { part in
-      Int(part.filter { $0 != " " })
+  /// The values of the literal of a dictionary of Python, as it writes them, by their keys.
+  ///
+  /// Nil for a text that is something else, or has a key twice.
+  private static func entries(of text: String) -> [String: Substring]? {
+    let text = trimmed(text[...])
+    guard text.first == "{", text.last == "}", text.count > 1 else { return nil }
+    var entries: [String: Substring] = [:]
+    for item in items(of: text.dropFirst().dropLast()) {
+      guard let colon = item.firstIndex(of: ":"), let key = self.text(trimmed(item[..<colon])),
+        entries.updateValue(trimmed(item[item.index(after: colon)...]), forKey: key) == nil
+      else { return nil }
     }
+    return entries
+  }
+
+  /// The texts between commas that are in no brackets and no quotation marks, without empty ones.
+  private static func items(of text: Substring) -> [Substring] {
+    var items: [Substring] = []
+    var (start, depth) = (text.startIndex, 0)
+    var quote: Character?
+    for index in text.indices {
+      let character = text[index]
+      if let mark = quote {
+        if character == mark { quote = nil }
+        continue
+      }
+      switch character {
+      case "'", "\"": quote = character
+      case "(", "[", "{": depth += 1
+      case ")", "]", "}": depth -= 1
+      case "," where depth == 0:
+        items.append(text[start..<index])
+        start = text.index(after: index)
+      default: break
+      }
+    }
+    return (items + [text[start...]]).map(trimmed).filter { !$0.isEmpty }
+  }
+
+  private static func trimmed(_ text: Substring) -> Substring {
+    let rest = text.drop { $0 == " " || $0 == "\n" }
+    guard let last = rest.lastIndex(where: { $0 != " " && $0 != "\n" }) else { return "" }
+    return rest[...last]
+  }
+
+  /// The text between two quotation marks; nil for another value.
+  private static func text(_ value: Substring) -> String? {
+    guard let mark = value.first, mark == "'" || mark == "\"", value.count > 1, value.last == mark,
+      case let inner = value.dropFirst().dropLast(), !inner.contains(mark)
+    else { return nil }
+    return String(inner)
+  }
+
+  private static func shape(_ value: Substring) -> [Int]? {
+    guard value.first == "(", value.last == ")" else { return nil }
+    let numbers = value.dropFirst().dropLast().split(separator: ",").map(trimmed)
+      .filter { !$0.isEmpty }.map { Int($0) }
     let known = numbers.compactMap { $0 }
     return known.count == numbers.count && known.allSatisfy { $0 >= 0 } ? known : nil
   }

@@ -101,6 +101,28 @@ enum FuzzFiles {
         + vocabulary.joined(separator: ",") + #"},"merges":[]}}"#).utf8)
   }()
 
+  /// A small `tokenizer.json` of bytes, as GPT-2 writes them, with two merges.
+  static let byteLevelTokenizer: [UInt8] = {
+    let printable = [33...126, 161...172, 174...255].joined()
+    let others = (0..<256).filter { !printable.contains($0) }
+    let letters =
+      printable.map { Unicode.Scalar(UInt8($0)) }
+      + others.indices.compactMap { Unicode.Scalar(UInt32(256 + $0)) }
+    let words = letters.map { String(Character($0)) } + ["ab", "abc"]
+    let vocabulary = JSONValue.object(
+      words.enumerated().map { .init($1, JSONValue($0)) } + [.init("<s>", JSONValue(words.count))])
+    let splits: JSONValue = ["type": "ByteLevel", "add_prefix_space": false, "use_regex": true]
+    let model: JSONValue = [
+      "type": "BPE", "vocab": vocabulary, "merges": [["a", "b"], ["ab", "c"]],
+    ]
+    let added: JSONValue = ["id": JSONValue(words.count), "content": "<s>", "special": true]
+    let document: JSONValue = [
+      "added_tokens": [added], "pre_tokenizer": splits, "model": model,
+      "decoder": ["type": "ByteLevel"],
+    ]
+    return Array(JSONWriter.text(document).utf8)
+  }()
+
   /// The tensors of a model with one layer and two experts, with the sizes of the seeds.
   static func tensors(of architecture: Architecture) -> [TensorInfo] {
     let names = architecture.requiredNames(layerCount: 1, expertCount: 2)

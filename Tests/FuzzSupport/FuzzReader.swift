@@ -32,6 +32,16 @@ package enum FuzzReader: String, CaseIterable, Sendable {
   case architecture
   /// The recipe of `quantize --recipe`.
   case recipe
+  /// A file of log probabilities.
+  case logits
+  /// The sums of a calibration, without the first line and the checksum, which always fit.
+  case sums
+  /// Tokens in an array of NumPy.
+  case tokenArray = "token-array"
+  /// Tokens in JSON lines.
+  case tokenLines = "token-lines"
+  /// A text that is made into tokens.
+  case text
   /// A JSON document.
   case json
 
@@ -43,6 +53,11 @@ package enum FuzzReader: String, CaseIterable, Sendable {
     case .gguf: "model-00001-of-00003.gguf"
     case .pleat: "input.pleat"
     case .importance: "imatrix"
+    case .logits: "input.logits"
+    case .sums: "input.sums"
+    case .tokenArray: "input.npy"
+    case .tokenLines: "input.jsonl"
+    case .text: "input.txt"
     case .mlx, .gptq, .awq, .compressedTensors: "config.json"
     case .peft, .mlxAdapter: "adapter_config.json"
     case .sentencePiece, .tokenizer, .tokenizerConfig, .architecture, .recipe, .json: nil

@@ -38,8 +38,8 @@ package final class FuzzTarget {
     }
     file = try FileDescriptor.open(
       FilePath(scratch.path(name)), .readWrite, options: .create, permissions: .ownerReadWrite)
-    let isFile = [.safetensors, .safetensorsIndex, .gguf, .pleat, .importance].contains(reader)
-    path = isFile ? scratch.path(name) : scratch.folder
+    let isFolder = [.mlx, .gptq, .awq, .compressedTensors, .peft, .mlxAdapter].contains(reader)
+    path = isFolder ? scratch.folder : scratch.path(name)
   }
 
   deinit { try? file?.close() }
@@ -48,6 +48,7 @@ package final class FuzzTarget {
   ///
   /// Throws if the bytes cannot be written.
   package func brokenLaw(with bytes: [UInt8]) throws -> String? {
+    let bytes = reader == .sums ? EngineLaws.sums(bytes) : bytes
     if let file {
       try file.writeAll(toAbsoluteOffset: 0, bytes)
       try file.resize(to: Int64(bytes.count))
@@ -59,6 +60,8 @@ package final class FuzzTarget {
       case .peft, .mlxAdapter: return try brokenLawOfAdapter()
       case .importance:
         return try MatrixLaws.broken(by: path, in: scratch, limits: Self.limits)
+      case .logits, .sums, .tokenArray, .tokenLines, .text:
+        return try EngineLaws.broken(by: reader, path)
       default: return try TextLaws.broken(by: reader, with: bytes)
       }
     } catch {

@@ -110,6 +110,14 @@ import Tokens
       try scratch.write(array("{'descr': '\(type)', " + row, [1, 0, 2, 0]), as: "b.npy")
       #expect((error("b.npy")?.kind, error("b.npy")?.found) == (.unsupported, type))
     }
+    for header in ["{'descr': '<u4', 'descr': '<u2', " + row, "('descr', '<u2')", "{'descr'}", "{"]
+    {
+      try scratch.write(array(header, [1, 0, 2, 0]), as: "b.npy")
+      #expect(error("b.npy")?.kind == .malformed, "\(header)")
+    }
+    let spaced = " { \"shape\" : ( 2 , ) , 'note': \"a: 'b', (\", 'descr': \"<u2\" } "
+    try scratch.write(array(spaced, [1, 0, 2, 0]), as: "b.npy")
+    #expect(try read("b.npy") == [[1, 2]])
     try scratch.write(array("{'descr': '<u2', " + row, [1, 0, 2]), as: "c.npy")
     #expect(error("c.npy")?.kind == .malformed)
     #expect(error("missing.bin")?.kind == .io)

@@ -1,5 +1,5 @@
 internal import Bytes
-internal import Kernels
+package import Kernels
 internal import SystemPackage
 public import TensorModel
 
@@ -17,7 +17,7 @@ public struct LogitsFile: Sendable {
   /// The number of chunks.
   public var chunkCount: Int { layout.chunkCount }
   /// The tokens of all chunks, as the text has them.
-  let tokens: [Int32]
+  package let tokens: [Int32]
   private let layout: LogitsLayout
   private let file: InputFile
 
@@ -71,7 +71,7 @@ public struct LogitsFile: Sendable {
   /// What the file predicts at some positions of a chunk: positions × vocabulary.
   ///
   /// Throws `malformed` for records that no logits have, and `io`.
-  func predictions(
+  package func predictions(
     chunk: Int, positions: Range<Int>, targets: [Int32]
   ) throws(ModelError) -> Predictions {
     let offset = layout.offset(chunk: chunk, position: positions.lowerBound)
@@ -93,11 +93,11 @@ public struct LogitsFile: Sendable {
   }
 
   /// Predictions of a file.
-  struct Predictions: Sendable {
+  package struct Predictions: Sendable {
     /// ln p of each token; where the file has less than −16, −10000.
-    var logProbabilities: FloatMatrix
+    package var logProbabilities: FloatMatrix
     /// −ln p of the tokens of the text.
-    var losses: [Double]
+    package var losses: [Double]
   }
 
   /// Throws `io` if the file has been written since it was opened.

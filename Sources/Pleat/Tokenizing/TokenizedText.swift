@@ -44,7 +44,7 @@ public struct TokenizedText: Sendable {
   /// The bytes of a file of text in UTF-8.
   ///
   /// Throws `malformed` if it is not UTF-8, and what reading throws.
-  static func bytes(ofText file: String) throws(ModelError) -> [UInt8] {
+  package static func bytes(ofText file: String) throws(ModelError) -> [UInt8] {
     let bytes = try InputFile.contents(of: FilePath(file), limit: Self.textByteCount)
     do { _ = try UTF8Span(validating: bytes.span) } catch {
       throw ModelError(
