@@ -4,13 +4,52 @@ internal import TensorModel
 internal import Tokens
 internal import Weights
 
-/// A prompt as the chat template of a model writes it, and the tokens that end the answer.
-enum ChatPrompt {
-  /// The text of a message of the user, after one of the system, up to the start of the answer.
+/// A message of a conversation.
+public struct ChatMessage: Sendable, Hashable {
+  /// Who says it, in a word that the chat template of the model knows, such as `user`.
+  public var role: String
+  /// What is said.
+  public var content: String
+
+  /// Creates a message.
+  public init(role: String, content: String) {
+    (self.role, self.content) = (role, content)
+  }
+}
+
+extension LanguageModel {
+  /// The tokens of a conversation as the chat template writes it, up to the start of the answer.
   ///
   /// - Parameters:
-  ///   - prompt: What the user says.
-  ///   - system: What the system says; nil for no such message.
+  ///   - messages: The messages, in their order.
+  ///   - date: The day that a template may write as the current one, such as `2026-11-30`; nil for
+  ///     none.
+  /// - Returns: The ids of the tokens; none comes before those of the template.
+  /// - Throws: `unsupported` without a chat template, or for one or a tokenizer that Pleat does not
+  ///   run, `usage` for messages that the template refuses, no message, and a date that is none or
+  ///   that the template needs, and what reading the files throws.
+  public func tokenize(
+    _ messages: [ChatMessage], date: String? = nil
+  ) throws(ModelError) -> [Int32] {
+    guard !messages.isEmpty else {
+      throw ModelError(.usage, "there is no message", expected: "at least one")
+    }
+    let tokenizer = try tokenizer
+    guard let text = try ChatPrompt.text(messages, date: date, model, tokenizer) else {
+      throw ModelError(
+        .unsupported, "the model has no chat template", file: path,
+        expected: "a model with a chat template")
+    }
+    return tokenizer.encode(text, adding: .none)
+  }
+}
+
+/// Messages as the chat template of a model writes them, and the tokens that end the answer.
+enum ChatPrompt {
+  /// The text of messages, up to the start of the answer.
+  ///
+  /// - Parameters:
+  ///   - messages: The messages, in their order.
   ///   - date: The day that the template writes as the current one, such as `2026-11-30`; nil if there
   ///     is none.
   ///   - model: The model with the template.
@@ -18,15 +57,13 @@ enum ChatPrompt {
   /// - Returns: The text; nil if the model has no template.
   /// - Throws: `usage` for a date that is none, what `ChatTemplate` throws, and what reading the files throws.
   static func text(
-    _ prompt: String, system: String?, date: String?, _ model: Model, _ tokenizer: Tokenizer
+    _ messages: [ChatMessage], date: String?, _ model: Model, _ tokenizer: Tokenizer
   ) throws(ModelError) -> String? {
     let date = try date.map { text throws(ModelError) in try TemplateDate(text) }
     do throws(ModelError) {
       guard let template = try template(of: model) else { return nil }
-      var messages = system.map { [(role: "system", content: $0)] } ?? []
-      messages.append((role: "user", content: prompt))
       return try ChatTemplate(template).render(
-        messages: messages, addGenerationPrompt: true,
+        messages: messages.map { ($0.role, $0.content) }, addGenerationPrompt: true,
         variables: tokenizer.specialTexts.mapValues { .text($0) }, date: date)
     } catch {
       throw error.located(file: model.path)

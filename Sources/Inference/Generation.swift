@@ -48,10 +48,11 @@ public struct Generation: Sendable {
     self.model = model
     self.options = options
     let tokenizer = try model.tokenizer
+    var messages = options.system.map { [ChatMessage(role: "system", content: $0)] } ?? []
+    messages.append(ChatMessage(role: "user", content: text))
     let chat =
       options.usesTemplate
-      ? try ChatPrompt.text(
-        text, system: options.system, date: options.date, model.model, tokenizer) : nil
+      ? try ChatPrompt.text(messages, date: options.date, model.model, tokenizer) : nil
     guard chat != nil || options.system == nil else {
       throw ModelError(
         .usage, "a message of the system needs a chat template", file: model.path,

@@ -10,15 +10,13 @@ public func pleat_context_open(
   _ model: OpaquePointer?, _ capacity: Int, _ threadCount: Int,
   _ context: UnsafeMutablePointer<OpaquePointer?>?, _ error: UnsafeMutablePointer<pleat_error>?
 ) -> pleat_status {
-  unsafe reporting(to: error) { () throws(ModelError) in
+  unsafe opening("context", context, to: error) { () throws(ModelError) in
     let model = try unsafe Handles.model(model)
-    guard let context = unsafe context else { throw .isNull("context") }
     try checkSize(capacity, "capacity")
     try checkSize(threadCount, "thread_count")
-    let opened = try SharedContext(
-      of: model, capacity: capacity, threadCount: threadCount == 0 ? nil : threadCount)
-    unsafe context.pointee = Handles.add(.context(opened))
-    return nil
+    return .context(
+      try SharedContext(
+        of: model, capacity: capacity, threadCount: threadCount == 0 ? nil : threadCount))
   }
 }
 

@@ -11,16 +11,14 @@ public func pleat_model_open(
   _ path: UnsafePointer<CChar>?, _ memoryByteCount: Int,
   _ model: UnsafeMutablePointer<OpaquePointer?>?, _ error: UnsafeMutablePointer<pleat_error>?
 ) -> pleat_status {
-  unsafe reporting(to: error) { () throws(ModelError) in
+  unsafe opening("model", model, to: error) { () throws(ModelError) in
     guard let path = unsafe path else { throw .isNull("path") }
-    guard let model = unsafe model else { throw .isNull("model") }
     try checkSize(memoryByteCount, "memory_byte_count")
-    let opened = try LanguageModel.open(
-      unsafe String(cString: path),
-      memoryByteCount: memoryByteCount == 0
-        ? LanguageModel.defaultMemoryByteCount : memoryByteCount)
-    unsafe model.pointee = Handles.add(.model(opened))
-    return nil
+    return .model(
+      try LanguageModel.open(
+        unsafe String(cString: path),
+        memoryByteCount: memoryByteCount == 0
+          ? LanguageModel.defaultMemoryByteCount : memoryByteCount))
   }
 }
 
@@ -64,6 +62,34 @@ public func pleat_tokenize(
     let model = try unsafe Handles.model(model)
     let bytes = try unsafe bytes(of: text, count: byteCount)
     return try unsafe copy(try model.tokenize(bytes), "tokens", to: tokens, capacity, count)
+  }
+}
+
+/// The tokens of a conversation.
+@c @implementation
+public func pleat_tokenize_chat(
+  _ model: OpaquePointer?, _ messages: UnsafePointer<pleat_message>?, _ messageCount: Int,
+  _ date: UnsafePointer<CChar>?, _ tokens: UnsafeMutablePointer<pleat_token>?, _ capacity: Int,
+  _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<pleat_error>?
+) -> pleat_status {
+  unsafe reporting(to: error) { () throws(ModelError) in
+    let model = try unsafe Handles.model(model)
+    guard let messages = unsafe messages else { throw .isNull("messages") }
+    try checkSize(messageCount, "message_count")
+    var conversation: [ChatMessage] = []
+    for index in 0..<messageCount {
+      // There are as many messages, as the caller states, and their texts end in 0.
+      let message = unsafe messages[index]
+      guard let role = unsafe message.role else { throw .isNull("messages[\(index)].role") }
+      guard let content = unsafe message.content else {
+        throw .isNull("messages[\(index)].content")
+      }
+      conversation.append(
+        unsafe ChatMessage(role: String(cString: role), content: String(cString: content)))
+    }
+    let day = unsafe date.map { unsafe String(cString: $0) }
+    return try unsafe copy(
+      try model.tokenize(conversation, date: day), "tokens", to: tokens, capacity, count)
   }
 }
 

@@ -40,6 +40,28 @@ func reporting(
   return status
 }
 
+/// Opens an object, and gives the caller its handle.
+///
+/// - Parameters:
+///   - name: The name of the argument for the handle.
+///   - handle: Where the caller wants it.
+///   - error: Where the caller wants the error; nil for nowhere.
+///   - open: Opens the object.
+/// - Returns: The status.
+func opening(
+  _ name: String, _ handle: UnsafeMutablePointer<OpaquePointer?>?,
+  to error: UnsafeMutablePointer<pleat_error>?,
+  _ open: () throws(ModelError) -> HandledObject
+) -> pleat_status {
+  unsafe reporting(to: error) { () throws(ModelError) in
+    guard let handle = unsafe handle else { throw .isNull(name) }
+    let opened = try open()
+    // The caller promises that there is room for a handle.
+    unsafe handle.pointee = Handles.add(opened)
+    return nil
+  }
+}
+
 extension ModelError.Kind {
   fileprivate var status: pleat_status {
     switch self {

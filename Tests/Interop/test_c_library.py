@@ -1,9 +1,11 @@
 """The library for C: the README's lines build the example, and logits are those of transformers."""
 
 import ctypes
+import shutil
 import subprocess
 import sys
 from ctypes import POINTER, byref, c_char, c_char_p, c_float, c_int, c_int32, c_size_t, c_void_p
+from datetime import datetime
 from pathlib import Path
 
 import models
@@ -12,13 +14,17 @@ import pytest
 from pleat_command import ROOT
 
 INCLUDE = ROOT / "Sources/CPleat/include"
-OK, TOO_SMALL = 0, 8
+OK, USAGE, TOO_SMALL = 0, 6, 8
 # Only the order of sums differs; logits reach 14.
 EXACT = 1e-4
 
 
 class Error(ctypes.Structure):
     _fields_ = [("status", c_int), ("message", c_char * 1020)]
+
+
+class Message(ctypes.Structure):
+    _fields_ = [("role", c_char_p), ("content", c_char_p)]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +46,10 @@ def library(products):
     library.pleat_vocabulary_size.restype = c_size_t
     library.pleat_tokenize.argtypes = [
         *(c_void_p, c_char_p, c_size_t, POINTER(c_int32), c_size_t, POINTER(c_size_t), error)
+    ]
+    library.pleat_tokenize_chat.argtypes = [
+        *(c_void_p, POINTER(Message), c_size_t, c_char_p, POINTER(c_int32), c_size_t),
+        *(POINTER(c_size_t), error),
     ]
     library.pleat_context_open.argtypes = [c_void_p, c_size_t, c_size_t, POINTER(c_void_p), error]
     library.pleat_context_close.argtypes = [c_void_p, error]
@@ -131,3 +141,52 @@ def test_tokens_are_those_of_the_tokenizer(library, tinylm):
     assert library.pleat_model_close(model, byref(error)) == OK
     assert library.pleat_model_close(model, byref(error)) != OK
     assert b"closed" in error.message
+
+
+TEMPLATE = """{{ bos_token }}{% for message in messages %}<{{ message['role'] }}>
+{% if message['role'] == 'tool' %}{{ raise_exception('no tools here') }}{% endif %}
+{{ message['content'] | trim }}
+{% endfor %}{% if add_generation_prompt %}<assistant> {{ strftime_now('%d %b %Y') }}{% endif %}"""
+
+
+def test_a_conversation_is_written_as_by_transformers(library, tinylm, tmp_path, monkeypatch):
+    import transformers
+    from transformers.utils import chat_template_utils
+
+    folder = tmp_path / "model"
+    shutil.copytree(tinylm, folder)
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+
+    class Fixed(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 11, 30)
+
+    monkeypatch.setattr(chat_template_utils, "datetime", Fixed)
+    messages = [("system", "Be brief."), ("user", " größe? "), ("assistant", "7"), ("user", "¿")]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    expected = tokenizer.apply_chat_template(
+        [{"role": role, "content": content} for role, content in messages],
+        add_generation_prompt=True,
+    )["input_ids"]
+    error, model, count = Error(), c_void_p(), c_size_t()
+    assert library.pleat_model_open(bytes(folder), 0, byref(model), byref(error)) == OK
+
+    def tokens(messages, date, capacity):
+        array = (Message * len(messages))(*[(a.encode(), b.encode()) for a, b in messages])
+        found = (c_int32 * max(1, capacity))()
+        status = library.pleat_tokenize_chat(
+            *(model, array, len(array), date, found, capacity, byref(count), byref(error))
+        )
+        return status, list(found)[:capacity]
+
+    assert tokens(messages, b"2026-11-30", 0)[0] == TOO_SMALL and count.value == len(expected)
+    assert tokens(messages, b"2026-11-30", count.value) == (OK, expected)
+    for said, date, words in [
+        ([*messages, ("tool", "x")], b"2026-11-30", b"no tools here"),
+        (messages, None, b"the current date"),
+        (messages, b"yesterday", b"this is not a day"),
+        ([], None, b"there is no message"),
+    ]:
+        assert tokens(said, date, 512)[0] == USAGE and words in error.message
+    assert library.pleat_model_close(model, byref(error)) == OK

@@ -122,6 +122,28 @@ import Testing
     expect(PLEAT_USAGE, "count: an") {
       pleat_tokenize(session.model, "a", 1, &tokens, 1, nil, $0)
     }
+    expect(PLEAT_USAGE, "found NULL") {
+      pleat_tokenize_chat(nil, [pleat_message()], 1, nil, &tokens, 1, &count, $0)
+    }
+    expect(PLEAT_USAGE, "messages: an") {
+      pleat_tokenize_chat(session.model, nil, 1, nil, &tokens, 1, &count, $0)
+    }
+    expect(PLEAT_USAGE, "messages[0].role: an") {
+      pleat_tokenize_chat(session.model, [pleat_message()], 1, nil, &tokens, 1, &count, $0)
+    }
+    expect(PLEAT_USAGE, "there is no message") {
+      pleat_tokenize_chat(session.model, [pleat_message()], 0, nil, &tokens, 1, &count, $0)
+    }
+    expect(PLEAT_USAGE, "message_count: a") {
+      pleat_tokenize_chat(session.model, [pleat_message()], -1, nil, &tokens, 1, &count, $0)
+    }
+    expect(PLEAT_UNSUPPORTED, "the model has no chat template") { error in
+      "user".withCString { role in
+        pleat_tokenize_chat(
+          session.model, [pleat_message(role: role, content: role)], 1, nil, &tokens, 1, &count,
+          error)
+      }
+    }
     expect(PLEAT_USAGE, "found NULL") { pleat_token_text(nil, 1, nil, 0, &count, $0) }
     expect(PLEAT_USAGE, "count: an") { pleat_token_text(session.model, 1, nil, 0, nil, $0) }
     expect(PLEAT_USAGE, "bytes: an") { pleat_token_text(session.model, 1, nil, 1, &count, $0) }

@@ -87,6 +87,28 @@ pleat_status pleat_tokenize(const pleat_model *model, const char *text, size_t b
                             pleat_token *tokens, size_t capacity, size_t *count,
                             pleat_error *error);
 
+/* A message of a conversation; both texts are UTF-8 that ends in 0, and other bytes count as
+   U+FFFD. */
+typedef struct pleat_message {
+  const char *role;    /* who says it, in a word that the chat template knows, such as "user" */
+  const char *content; /* what is said */
+} pleat_message;
+
+/* The tokens of a conversation as the chat template of the model writes it, up to the start of the
+   answer. No token comes before those of the template. PLEAT_UNSUPPORTED says that the model has no
+   chat template, or one that Pleat does not run; PLEAT_USAGE may say that the template refuses the
+   messages.
+
+   messages       the messages, in their order
+   message_count  the number of them, 1 or more
+   date           the day that a template may write as the current one, such as "2026-11-30"; NULL
+                  for none, when a template that asks for it is refused
+   tokens, capacity, count
+                  as in pleat_tokenize */
+pleat_status pleat_tokenize_chat(const pleat_model *model, const pleat_message *messages,
+                                 size_t message_count, const char *date, pleat_token *tokens,
+                                 size_t capacity, size_t *count, pleat_error *error);
+
 /* The bytes of the text of a token in UTF-8, which may be a part of a character; a token may have
    none.
 
