@@ -5,6 +5,7 @@
      a number        the call fails with this errno
      short           pwrite writes only one byte
      kill            the process gets SIGKILL
+     stop            the process gets SIGSTOP
      truncate=path   the file is emptied before the call
      change=path     before the call, a bit of every 64th byte in the file's second half is flipped
    $FAULTS = flip:offset:name flips a bit of the byte at this offset each time it is read from the
@@ -66,6 +67,7 @@ static int fault(const char *call) {
   action++;
   if (strcmp(action, "short") == 0) return -1;
   if (strcmp(action, "kill") == 0) raise(SIGKILL);
+  if (strcmp(action, "stop") == 0) return raise(SIGSTOP), 0;
   if (strncmp(action, "truncate=", 9) == 0) return truncate(action + 9, 0), 0;
   if (strncmp(action, "change=", 7) == 0) return change(action + 7), 0;
   return atoi(action);

@@ -2,12 +2,15 @@
 
 import filecmp
 import os
+import shlex
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+import yaml
+from pleat_command import ROOT
 
 COUNT = 7
 QUICK = ["-b", "4", "--scheme", "minmax"]
@@ -104,3 +107,66 @@ def test_changed_bytes_and_changed_inputs_are_found(pleat, tinylm_f16_gguf, tmp_
     pleat.run("finish", output)
     pleat.run("quantize", model, *QUICK, "-o", tmp_path / "whole.pleat")
     assert filecmp.cmp(output, tmp_path / "whole.pleat", shallow=False)
+
+
+def run_as_printed(pleat, folder: Path, line: str, index: int | None = None) -> str:
+    """Runs a line of a document in a folder, and returns what it printed."""
+    word, *arguments = shlex.split(line, comments=True)
+    assert word == "pleat"
+    environment = {"JOB_COMPLETION_INDEX": str(index)} if index is not None else {}
+    return subprocess.run(
+        [pleat.path, *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+def test_the_lines_of_the_readme_run(pleat, tinylm, tmp_path):
+    section = (ROOT / "README.md").read_text().split("\n## On several machines\n")[1]
+    plan, part, finish = section.split("```\n")[1].splitlines()
+    (tmp_path / "model").symlink_to(tinylm)
+    (tmp_path / "whole").mkdir()
+    rows = run_as_printed(pleat, tmp_path, plan).splitlines()
+    assert sum(row.split()[:1] == ["20"] for row in rows) == 1
+    assert " --part 3/20 " in part
+    # With fewer parts, for speed.
+    for number in (3, 1, 2):
+        run_as_printed(pleat, tmp_path, part.replace("3/20", f"{number}/3"))
+    run_as_printed(pleat, tmp_path, finish)
+    whole = part.split("--part")[0].replace("q4.gguf", "whole/q4.gguf")
+    run_as_printed(pleat, tmp_path, whole)
+    assert filecmp.cmp(tmp_path / "q4.gguf", tmp_path / "whole/q4.gguf", shallow=False)
+
+
+def test_the_jobs_for_kubernetes_run(pleat, tinylm, tmp_path):
+    documents = (ROOT / "examples/kubernetes/quantize.yaml").read_text()
+    parts, finish = yaml.safe_load_all(documents.replace("/models", str(tmp_path)))
+    for job in (parts, finish):
+        assert (job["apiVersion"], job["kind"]) == ("batch/v1", "Job")
+        pod = job["spec"]["template"]["spec"]
+        assert pod["restartPolicy"] in ("Never", "OnFailure")
+        volumes = [volume["name"] for volume in pod["volumes"]]
+        (container,) = pod["containers"]
+        (mount,) = container["volumeMounts"]
+        assert mount["name"] in volumes and mount["mountPath"] == str(tmp_path)
+    comment = documents.split("apiVersion")[0]
+    assert f"job/{parts['metadata']['name']}\n" in comment
+    assert f"job {finish['metadata']['name']} -p" in comment
+    assert finish["spec"]["suspend"] is True
+    assert parts["spec"]["completionMode"] == "Indexed"
+    count = parts["spec"]["completions"]
+    (tmp_path / "model").symlink_to(tinylm)
+    part, last = (
+        shlex.join(job["spec"]["template"]["spec"]["containers"][0]["command"])
+        for job in (parts, finish)
+    )
+    assert part.endswith(f" --part auto/{count}")
+    for index in range(count):
+        run_as_printed(pleat, tmp_path, part, index)
+    run_as_printed(pleat, tmp_path, last)
+    whole = part.split(" --part")[0].replace("q4.gguf", "whole.gguf")
+    run_as_printed(pleat, tmp_path, whole)
+    assert filecmp.cmp(tmp_path / "q4.gguf", tmp_path / "whole.gguf", shallow=False)
