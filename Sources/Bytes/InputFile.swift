@@ -45,14 +45,34 @@ package final class InputFile: Sendable {
     try self.init(path, knowing: nil)
   }
 
+  /// Opens a regular file; nil if there is none.
+  ///
+  /// It is opened to find that out: on a network file system, a file that another machine has
+  /// removed may still be listed. Throws `io`.
+  package convenience init?(existing path: FilePath) throws(ModelError) {
+    let descriptor = Self.descriptor(of: path)
+    guard descriptor >= 0 || errno != ENOENT && errno != ESTALE else { return nil }
+    try self.init(path, descriptor: descriptor, knowing: nil)
+  }
+
   /// Opens a regular file for which some checksums are known.
   ///
   /// Throws `io`.
-  init(_ path: FilePath, knowing pieces: ChecksumPieces?) throws(ModelError) {
+  convenience init(_ path: FilePath, knowing pieces: ChecksumPieces?) throws(ModelError) {
+    try self.init(path, descriptor: Self.descriptor(of: path), knowing: pieces)
+  }
+
+  private static func descriptor(of path: FilePath) -> Int32 {
     // Without `O_NONBLOCK`, opening a named pipe would wait for a writer.
     let flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK
     // Safety: the system reads the zero-terminated path during the call only.
-    let descriptor = unsafe path.withPlatformString { unsafe open($0, flags) }
+    return unsafe path.withPlatformString { unsafe open($0, flags) }
+  }
+
+  /// Takes over the result of `open`, which is negative if that has failed.
+  private init(
+    _ path: FilePath, descriptor: Int32, knowing pieces: ChecksumPieces?
+  ) throws(ModelError) {
     guard descriptor >= 0 else { throw .system("open", path.string) }
     var status = stat()
     // Safety: the system fills its own structure during the call only, here and below.

@@ -47,8 +47,7 @@ package struct PartFolder: Sendable {
   ///
   /// Throws `malformed` for a file that is something else, and `io`.
   package func statement() throws(ModelError) -> Statement? {
-    guard FileSystem.kind(of: statementPath) != nil else { return nil }
-    let file = try InputFile(statementPath)
+    guard let file = try InputFile(existing: statementPath) else { return nil }
     guard file.byteCount <= 1 << 24 else { throw damaged }
     let bytes = try file.bytes(at: 0, count: file.byteCount)
     let value = try JSONParser.parse(bytes, file: statementPath.string)

@@ -44,6 +44,20 @@ import Testing
     }
   }
 
+  @Test("a file that may be absent is opened, absent, or an error") func existing() throws {
+    let present = try InputFile(existing: FilePath(scratch.write([1, 2], as: "f")))
+    #expect(present?.byteCount == 2)
+    try scratch.makeFolder("folder")
+    for name in ["absent", "folder/absent"] {
+      let file = try InputFile(existing: path(name))
+      #expect(file == nil)
+    }
+    for name in ["folder", "f/absent"] {
+      let error = Laws.error { () throws(ModelError) in try InputFile(existing: path(name)) }
+      #expect(error?.kind == .io)
+    }
+  }
+
   @Test("only regular files are opened") func kinds() throws {
     try scratch.makeFolder("folder")
     #expect(mkfifo(scratch.path("pipe"), 0o600) == 0)

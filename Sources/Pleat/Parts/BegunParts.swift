@@ -44,6 +44,7 @@ public struct BegunParts: Sendable {
     guard !FileSystem.isSame(parts.path, FilePath(path)) else { return }
     throw ModelError(
       .mismatch, "the parts were begun for an output at another path", file: path,
-      expected: parts.path.string, hint: "move the folder back, or run the parts again")
+      expected: parts.path.string,
+      hint: "finish it where that is its path, or move the folder back")
   }
 }
