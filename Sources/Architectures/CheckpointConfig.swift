@@ -64,7 +64,9 @@ package struct CheckpointConfig {
     for (key, tensors) in architecture.traits.biasKeys {
       write(key, .bool(try hasBiases(tensors, key, contents)))
     }
-    for optional in architecture.optionalNames where optional.isStated {
+    members += parameters.latent?.members(parameters) ?? []
+    for optional in architecture.optionalNames
+    where optional.isStated && parameters.latent == nil {
       let names = optional.names.map { "blk.0.\($0.gguf).weight" }
       write(optional.key, .bool(names.contains(where: contents.names.contains)))
     }
@@ -121,6 +123,7 @@ package struct CheckpointConfig {
     write(keys.sharedCount, experts.sharedCount)
     write(keys.sharedWidth, experts.sharedWidth)
     write(keys.leadingCount, experts.leadingCount)
+    write(keys.interval, experts.interval)
     if let key = keys.layerKinds {
       let kinds = (0..<parameters.layerCount).map { layer in
         JSONValue.string(layer < experts.leadingCount ? "dense" : "sparse")
@@ -165,6 +168,14 @@ package struct CheckpointConfig {
             layers.map { slides in
               slides && window != .null ? "sliding_attention" : "full_attention"
             })))
+    }
+    if let size = parameters.shortConvolutionSize {
+      let words = parameters.layerKinds.map { kind in
+        architecture.layerKinds.first { $0.kind == kind }?.word ?? ""
+      }
+      members.append(.init("layer_types", .array(words.map { .string($0) })))
+      members.append(.init("conv_L_cache", JSONValue(size)))
+      members.append(.init("block_auto_adjust_ff_dim", false))
     }
     if parameters.predictionLayerCount > 0 {
       members.append(
@@ -272,8 +283,10 @@ package struct CheckpointConfig {
     if let length = parameters.rope.originalContextLength {
       members.append(.init("original_max_position_embeddings", JSONValue(length)))
     }
+    let isLatent = architecture.hasLatentAttention
     for (key, value) in [
-      ("attention_factor", yarn.attentionFactor), ("beta_fast", yarn.betaFast),
+      ("attention_factor", isLatent ? nil : yarn.attentionFactor),
+      ("mscale", isLatent ? yarn.scaleOfAll : nil), ("beta_fast", yarn.betaFast),
       ("beta_slow", yarn.betaSlow), ("mscale_all_dim", yarn.scaleOfAll),
     ] {
       if let value { members.append(.init(key, .shortest(value))) }

@@ -248,7 +248,8 @@ package struct Hyperparameters: Sendable, Hashable {
     }
     contextLength = try values.required("context_length")
     normEpsilon = try values.requiredNumber(architecture.normEpsilon.ggufKey)
-    rope = try RopeParameters(values, headSize: sizes.headSize)
+    rope = try RopeParameters(
+      values, headSize: sizes.headSize, isLatent: architecture.hasLatentAttention)
     vocabularySize = try values.count("vocab_size")
     attentionSoftcap = values.number("attn_logit_softcapping")
     attentionClamp = values.number("attention.clamp_kqv")
@@ -265,6 +266,11 @@ package struct Hyperparameters: Sendable, Hashable {
       multipliers.append(try values.requiredNumber(key))
     }
     for (_, key) in architecture.flags { flags.append(values.flag(key) ?? false) }
+    if architecture.hyperparameters.contains(.expertGroups) {
+      func count(_ key: String) -> Int? { values.wholeNumber(key).flatMap { $0 > 0 ? $0 : nil } }
+      expertGroupCount = count("expert_group_count")
+      usedExpertGroupCount = count("expert_group_used_count")
+    }
     guard architecture.hyperparameters.contains(.rmsEpsilonIfAny) else { return }
     rmsEpsilon = values.number("attention.layer_norm_rms_epsilon")
     routersComputeSigmoids = values.wholeNumber("expert_gating_func") != 1

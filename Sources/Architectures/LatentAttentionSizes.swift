@@ -1,3 +1,4 @@
+internal import Bytes
 internal import TensorModel
 
 /// The sizes of latent attention (MLA, arXiv 2405.04434), which compresses queries, keys and values.
@@ -26,5 +27,33 @@ package struct LatentAttentionSizes: Sendable, Hashable {
     plainSize = try values.extent("qk_nope_head_dim")
     rotatedSize = try values.extent("qk_rope_head_dim")
     valueSize = try values.extent("v_head_dim")
+  }
+
+  /// Reads the sizes that the metadata of a GGUF file states.
+  ///
+  /// Throws `malformed` for values that are missing or invalid.
+  init(_ values: GGUFValues) throws(ModelError) {
+    queryRank = try values.count("attention.q_lora_rank")
+    keyValueRank = try values.required("attention.kv_lora_rank")
+    rotatedSize = try values.required("rope.dimension_count")
+    valueSize = try values.required("attention.value_length_mla")
+    let headSize = try values.required("attention.key_length_mla")
+    guard headSize > rotatedSize else {
+      throw ModelError(
+        .malformed, "the metadata has no valid value for a required key",
+        tensor: "attention.key_length_mla", expected: "more than rope.dimension_count",
+        found: "\(headSize)")
+    }
+    plainSize = headSize - rotatedSize
+  }
+
+  /// What a config states about them, with the number of groups of experts.
+  func members(_ parameters: Hyperparameters) -> [JSONValue.Member] {
+    [
+      ("q_lora_rank", queryRank), ("kv_lora_rank", keyValueRank),
+      ("qk_nope_head_dim", plainSize), ("qk_rope_head_dim", rotatedSize),
+      ("v_head_dim", valueSize), ("n_group", parameters.expertGroupCount),
+      ("topk_group", parameters.usedExpertGroupCount),
+    ].compactMap { key, count in count.map { .init(key, JSONValue($0)) } }
   }
 }

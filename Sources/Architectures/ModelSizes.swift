@@ -176,12 +176,20 @@ package struct ModelSizes: Sendable, Hashable {
     feedForwardSize = try values.required("feed_forward_length")
     statesFeedForwardSize = true
     headCount = try values.required("attention.head_count")
-    keyValueHeadCount = try values.count("attention.head_count_kv") ?? headCount
-    let stated = try values.count("attention.key_length")
-    statesHeadSize = stated != nil
-    headSize = stated ?? hiddenSize / headCount
-    (latent, linear, layerKinds, rowsPerQuery) = (nil, nil, [], 1)
-    (shortConvolutionSize, stateSpace) = (nil, nil)
+    let latent = try architecture.hasLatentAttention ? LatentAttentionSizes(values) : nil
+    self.latent = latent
+    let countsKey = "attention.head_count_kv"
+    let hasConvolutions = architecture.hyperparameters.contains(.shortConvolution)
+    let counts = hasConvolutions ? values.numbers(countsKey) : nil
+    // Layers with a short convolution have no heads.
+    layerKinds = counts?.map { $0 == 0 ? .recurrent : .attention } ?? []
+    let stated = try counts == nil ? values.count(countsKey) : nil
+    keyValueHeadCount = latent == nil ? counts?.max() ?? stated ?? headCount : 1
+    shortConvolutionSize = hasConvolutions ? try values.required("shortconv.l_cache") : nil
+    let length = try values.count("attention.key_length")
+    statesHeadSize = latent == nil && length != nil
+    headSize = latent?.rotatedSize ?? length ?? hiddenSize / headCount
+    (linear, rowsPerQuery, stateSpace) = (nil, 1, nil)
     experts = try ExpertSizes(values, architecture.experts, tensors)
     (positionCount, tokenTypeCount) = (nil, nil)
     leadingCount = experts?.leadingCount ?? 0

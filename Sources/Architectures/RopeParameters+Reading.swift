@@ -179,8 +179,9 @@ extension RopeParameters {
 
   /// Reads the parameters that the metadata of a GGUF file states.
   ///
-  /// Throws `malformed` for values that are missing or invalid.
-  init(_ values: GGUFValues, headSize: Int) throws(ModelError) {
+  /// `isLatent` is whether it has latent attention. Throws `malformed` for values that are missing or
+  /// invalid.
+  init(_ values: GGUFValues, headSize: Int, isLatent: Bool) throws(ModelError) {
     base = values.number("rope.freq_base")
     slidingBase = values.number("rope.freq_base_swa")
     rotatedCount = values.wholeNumber("rope.dimension_count") ?? headSize
@@ -193,6 +194,7 @@ extension RopeParameters {
     case nil, "none", "longrope": scaling = .none
     case "linear":
       scaling = .linear(factor: try values.requiredNumber("rope.scaling.factor"))
+    case "yarn" where isLatent: scaling = .yarn(try Yarn(latent: values))
     case "yarn":
       scaling = .yarn(try Yarn(values, attentionFactor: attentionFactor))
     case let other?: scaling = .unknown(other)
@@ -219,6 +221,19 @@ extension RopeParameters.Yarn {
     guard attentionFactor == nil, let scale = try nonzero("mscale"), let scaleOfAll else { return }
     attentionFactor =
       Self.attention(factor, scale: scale) / Self.attention(factor, scale: scaleOfAll)
+  }
+
+  /// Reads the parameters that the metadata of a model with latent attention states.
+  ///
+  /// `mscale` equals `mscale_all_dim` there, and a tenth of it is stored. Throws `malformed` if the
+  /// file lacks the factor of the extension.
+  init(latent values: GGUFValues) throws(ModelError) {
+    try self.init(values, attentionFactor: nil)
+    scaleOfAll = values.number("rope.scaling.yarn_log_multiplier").map { number in
+      let scale = 10 * number
+      return Double("\(Float(scale))") ?? scale
+    }
+    attentionFactor = scaleOfAll == nil ? nil : 1
   }
 
   /// Reads the parameters that the metadata of a GGUF file states.

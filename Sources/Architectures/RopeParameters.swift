@@ -107,6 +107,12 @@ package struct RopeParameters: Sendable, Hashable {
         && (betaSlow ?? Self.defaultBetas.slow) == Self.defaultBetas.slow
     }
 
+    /// The factor of scores in latent attention.
+    package var scoreFactor: Double {
+      let factor = Self.attention(factor, scale: scaleOfAll ?? 0)
+      return factor * factor
+    }
+
     /// The factor of attention of an extension, with a weight for its logarithm.
     static func attention(_ factor: Double, scale: Double) -> Double {
       factor <= 1 ? 1 : 0.1 * scale * Platform.logarithm(factor) + 1

@@ -96,6 +96,59 @@ void pleat_activate(pleat_instructions set, pleat_activation function, float *va
                     : activate(function, values, factors, count);
 }
 
+ALWAYS_INLINE void clamped_gate(float *values, const float *factors, ptrdiff_t count, float scale,
+                                float limit) {
+  for (ptrdiff_t i = 0; i < count; i += LANES) {
+    /* NaN stays NaN: it is the second operand. */
+    lanes x = smaller(all(limit), load_some(values + i, count - i));
+    lanes y = larger(all(-limit), smaller(all(limit), load_some(factors + i, count - i)));
+    store_some(values + i, count - i, (y + 1) * (x * sigmoid(x * scale)));
+  }
+}
+
+AVX2_PATH static void clamped_gate_avx2(float *values, const float *factors, ptrdiff_t count,
+                                        float scale, float limit) {
+  clamped_gate(values, factors, count, scale, limit);
+}
+
+void pleat_clamped_gate(pleat_instructions set, float *values, const float *factors,
+                        ptrdiff_t count, float scale, float limit) {
+  set == PLEAT_AVX2 ? clamped_gate_avx2(values, factors, count, scale, limit)
+                    : clamped_gate(values, factors, count, scale, limit);
+}
+
+/* e^x - 1. Near 0 it keeps the digits that the difference would lose. */
+ALWAYS_INLINE lanes exponential_minus_one(lanes x) {
+  lanes p = all(0x1.6d4366p-10f);
+  p = fused(p, x, all(0x1.120ba6p-7f));
+  p = fused(p, x, all(0x1.5554e8p-5f));
+  p = fused(p, x, all(0x1.5554dcp-3f));
+  p = fused(p, x, all(0x1p-1f));
+  p = fused(p, x, all(1));
+  return choose(magnitude(x) < 0.34f, p * x, exponential(x) - 1);
+}
+
+ALWAYS_INLINE void xielu(float *values, ptrdiff_t count, float above, float below, float slope,
+                         float limit) {
+  for (ptrdiff_t i = 0; i < count; i += LANES) {
+    lanes x = load_some(values + i, count - i);
+    lanes negative = (exponential_minus_one(smaller(all(limit), x)) - x) * below;
+    lanes curve = choose(x > 0, above * x * x, choose(x == x, negative, x));
+    store_some(values + i, count - i, curve + slope * x);
+  }
+}
+
+AVX2_PATH static void xielu_avx2(float *values, ptrdiff_t count, float above, float below,
+                                 float slope, float limit) {
+  xielu(values, count, above, below, slope, limit);
+}
+
+void pleat_xielu(pleat_instructions set, float *values, ptrdiff_t count, float above, float below,
+                 float slope, float limit) {
+  set == PLEAT_AVX2 ? xielu_avx2(values, count, above, below, slope, limit)
+                    : xielu(values, count, above, below, slope, limit);
+}
+
 ALWAYS_INLINE void cap(float *values, ptrdiff_t count, float scale, float limit) {
   for (ptrdiff_t i = 0; i < count; i += LANES) {
     lanes x = load_some(values + i, count - i) * scale / limit;

@@ -24,6 +24,22 @@ package enum ActivationFunction: Sendable, Hashable, CaseIterable {
   }
 }
 
+/// The expanded integral of the exponential linear unit (arXiv 2411.13010): slope · x, plus
+/// above · x² for x > 0, or below · (e^min(x, limit) − 1 − x) for others.
+package struct ExpandedUnit: Sendable, Hashable {
+  package var above: Float
+  package var below: Float
+  package var slope: Float
+  package var limit: Float
+
+  package init(above: Float, below: Float, slope: Float, limit: Float) {
+    self.above = above
+    self.below = below
+    self.slope = slope
+    self.limit = limit
+  }
+}
+
 /// The norm of a row: (x − mean) / √(variance + epsilon) · (weights + addend) + biases.
 package struct RowNorm: Sendable {
   /// Whether the mean is subtracted; otherwise the variance is the mean square.
@@ -96,6 +112,28 @@ extension FloatMatrix {
       instructions.identifier, function.identifier, values, others, columns.count)
   }
 
+  /// Applies the gate of gpt-oss to a row, with the numbers y of a row of another matrix:
+  /// x becomes (y + 1) · x · sigmoid(scale · x), after x is limited to at most `limit`, and y to ± it.
+  package func gate(
+    row: Int, by factors: FloatMatrix, scale: Float, limit: Float,
+    on instructions: InstructionSet = .best
+  ) {
+    precondition(factors.columnCount == columnCount, "expected a factor each")
+    let last = columnCount - 1
+    unsafe pleat_clamped_gate(
+      instructions.identifier, address(row: row, lastRow: row, lastColumn: last),
+      factors.address(row: row, lastRow: row, lastColumn: last), columnCount, scale, limit)
+  }
+
+  /// Applies an expanded integral of the exponential linear unit to the numbers of a row.
+  package func activate(
+    row: Int, _ function: ExpandedUnit, on instructions: InstructionSet = .best
+  ) {
+    unsafe pleat_xielu(
+      instructions.identifier, address(row: row, lastRow: row, lastColumn: columnCount - 1),
+      columnCount, function.above, function.below, function.slope, function.limit)
+  }
+
   /// Limits numbers of a row to ± a number: x becomes limit · tanh(scale · x / limit).
   package func cap(
     row: Int, columns: Range<Int>, to limit: Float, scale: Float = 1,
@@ -134,6 +172,15 @@ extension FloatMatrix {
       columns.count,
       address(
         row: row, column: columns.lowerBound, lastRow: row, lastColumn: columns.upperBound - 1))
+  }
+
+  /// Limits all numbers to ± a number.
+  package func clamp(to limit: Float) {
+    for row in 0..<rowCount {
+      withRow(row) { numbers in
+        for index in numbers.indices { numbers[index] = max(-limit, min(numbers[index], limit)) }
+      }
+    }
   }
 
   /// Multiplies the numbers of a row.

@@ -5,8 +5,9 @@ internal import TensorModel
 struct Attention {
   let shape: DecoderShape
   let workers: Workers
-  /// The number of positions that a query sees; nil for all before it.
-  let window: Int?
+  let place: DecoderShape.Layer
+  /// A score of each head that has no value; nil without them.
+  var sinks: [Float]?
 
   // The rows of a part of the work, whose scores fit into a cache.
   private static let blockLength = 48
@@ -24,13 +25,14 @@ struct Attention {
     var firstKey: Int
   }
 
-  /// What each query takes from the values: rows × (heads · head size).
+  /// What each query takes from the values: rows × (heads · numbers of a value).
   ///
   /// Throws if the workers are asked to stop.
   func result(
     of queries: FloatMatrix, keys: FloatMatrix, values: FloatMatrix, runs: [Run]
   ) throws(ModelError) -> FloatMatrix {
-    let result = FloatMatrix(rowCount: queries.rowCount, columnCount: queries.columnCount)
+    let result = FloatMatrix(
+      rowCount: queries.rowCount, columnCount: shape.headCount * shape.valueSize)
     let length = max(1, Self.blockLength / groupSize)
     let parts = runs.flatMap { run in
       stride(from: 0, to: run.queries.count, by: length).flatMap { start in
@@ -53,42 +55,58 @@ struct Attention {
     _ queries: FloatMatrix, _ keys: FloatMatrix, _ values: FloatMatrix, _ run: Run, group: Int,
     into result: FloatMatrix
   ) {
-    let size = shape.headSize
+    let (size, valueSize) = (shape.keySize, shape.valueSize)
     let columns = group * size..<(group + 1) * size
     let rowCount = run.queries.count * groupSize
-    /// The row of the queries and the result, and the first column, of a row here.
-    func place(_ row: Int) -> (row: Int, column: Int) {
-      let head = group * groupSize + row % groupSize
-      return (run.queries.lowerBound + row / groupSize, head * size)
-    }
-    func firstSeen(_ position: Int) -> Int { window.map { max(0, position - $0 + 1) } ?? 0 }
-    let first = firstSeen(run.firstPosition)
+    func head(_ row: Int) -> Int { group * groupSize + row % groupSize }
+    /// The row of the queries, and of the result.
+    func token(_ row: Int) -> Int { run.queries.lowerBound + row / groupSize }
+    let first = place.firstSeen(from: run.firstPosition)
     let seen = first..<run.firstPosition + run.queries.count
     let rows = run.firstKey + seen.lowerBound..<run.firstKey + seen.upperBound
 
     let heads = FloatMatrix(rowCount: rowCount, columnCount: size)
     for row in 0..<rowCount {
-      let (source, column) = place(row)
-      heads.setRow(row, to: queries, row: source, columns: column..<column + size)
+      let column = head(row) * size
+      heads.setRow(row, to: queries, row: token(row), columns: column..<column + size)
     }
-    let scores = FloatMatrix(rowCount: rowCount, columnCount: seen.count)
+    // The last column has room for the sink of the last query.
+    let scores = FloatMatrix(rowCount: rowCount, columnCount: seen.count + 1)
     PackedRows(heads, rows: 0..<rowCount, columns: 0..<size)
       .multiply(rowsOf: keys, rows, columns: columns, into: scores)
     for row in 0..<rowCount {
       let position = run.firstPosition + row / groupSize
-      let columns = firstSeen(position) - first..<position + 1 - first
-      if let cap = shape.scoreCap {
-        scores.cap(row: row, columns: columns, to: cap, scale: shape.scoreScale)
-        scores.softmax(row: row, columns: columns)
-      } else {
-        scores.softmax(row: row, columns: columns, scale: shape.scoreScale)
-      }
+      let columns = place.firstSeen(from: position) - first..<position + 1 - first
+      normalize(scores, row, columns, sink: sinks?[head(row)])
     }
+    let mixed = FloatMatrix(rowCount: rowCount, columnCount: valueSize)
     PackedRows(scores, rows: 0..<rowCount, columns: 0..<seen.count)
-      .multiply(columnsOf: values, columns, rows: rows, into: heads, row: 0, column: 0)
+      .multiply(
+        columnsOf: values, group * valueSize..<(group + 1) * valueSize, rows: rows, into: mixed,
+        row: 0, column: 0)
     for row in 0..<rowCount {
-      let (target, column) = place(row)
-      result.setRow(target, column: column, to: heads, row: row)
+      result.setRow(token(row), column: head(row) * valueSize, to: mixed, row: row)
     }
+  }
+
+  /// Replaces scores of a row by their softmax, and all others by 0.
+  private func normalize(
+    _ scores: FloatMatrix, _ row: Int, _ columns: Range<Int>, sink: Float?
+  ) {
+    var scale = shape.scoreScale
+    if let cap = shape.scoreCap {
+      scores.cap(row: row, columns: columns, to: cap, scale: scale)
+      scale = 1
+    }
+    guard let sink else {
+      scores.softmax(row: row, columns: columns, scale: scale)
+      return
+    }
+    // The sink is a score after the others, which is not scaled.
+    if scale != 1 { scores.scale(row: row, by: scale) }
+    let last = columns.upperBound
+    scores.withRow(row) { $0[last] = sink }
+    scores.softmax(row: row, columns: columns.lowerBound..<last + 1)
+    scores.withRow(row) { $0[last] = 0 }
   }
 }

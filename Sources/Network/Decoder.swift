@@ -49,12 +49,16 @@ package struct Decoder: Sendable {
   private init(gguf model: Model, _ adapters: UnmergedAdapters) throws(ModelError) {
     let reader = WeightReader(model: model)
     let tensors = model.catalog.tensors
-    let translation = try CheckpointTranslation(tensors, model.catalog.metadata) {
+    let metadata = model.catalog.metadata
+    let named = try CheckpointTranslation.architecture(toRun: metadata)
+    guard DecoderKind.of(named) != nil else {
+      throw DecoderKind.refusal(of: named.modelTypes[0])
+    }
+    let config = try CheckpointTranslation.config(toRun: tensors, metadata, named) {
       (index) throws(ModelError) in
       guard let tensor = reader.tensor(index) else { return [] }
       return try reader.values(of: tensor, rows: 0..<tensors[index].shape.rowCount)
     }
-    let config = translation.config
     guard let architecture = Architectures.forConfig(config) else {
       throw DecoderKind.refusal(of: config["model_type"]?.string)
     }
@@ -62,7 +66,16 @@ package struct Decoder: Sendable {
     let parameters = try Hyperparameters(config, architecture, tokenCount: count)
     let shape = try DecoderShape(
       config, architecture, parameters, vocabularySize: count, isGGUF: true)
-    try self.init(shape, NetworkWeights(gguf: model, adapters), tiesHead: nil)
+    let weights = NetworkWeights(gguf: model, adapters)
+    try self.init(shape, weights, tiesHead: nil)
+    // Other models are compared with their config.
+    guard !architecture.isStoredOneByOne else { return }
+    try weights.checkAreUsed { tensor in
+      // Angles are computed from the config; later layers predict several tokens.
+      let words = tensor.name.split(separator: ".")
+      return words[0] == "rope_freqs"
+        || words.count > 2 && words[0] == "blk" && Int(words[1]) ?? 0 >= parameters.layerCount
+    }
   }
 
   private init(checkpoint model: Model, _ adapters: UnmergedAdapters) throws(ModelError) {
@@ -72,10 +85,15 @@ package struct Decoder: Sendable {
         expected: "a Hugging Face checkpoint, or a file made from one")
     }
     let stated = TextConfig.merged(whole)
-    guard let architecture = Architectures.forConfig(stated) else {
-      throw DecoderKind.refusal(of: stated["model_type"]?.string)
+    guard var architecture = Architectures.forConfig(stated), DecoderKind.of(architecture) != nil
+    else { throw DecoderKind.refusal(of: stated["model_type"]?.string) }
+    // Only llama.cpp rounds them.
+    architecture.traits.roundsYarnLimits = false
+    var arranged = model
+    if let views = try architecture.views(of: model.catalog.tensors, stated, for: .llamaCpp) {
+      arranged = try model.viewed(views)
     }
-    let tensors = model.catalog.tensors
+    let tensors = arranged.catalog.tensors
     let config = architecture.withUsualKeys(stated)
     let name = architecture.modelNames[0].huggingFace + ".weight"
     let count = try Self.tokenCount(tensors.first { architecture.plainName($0.name) == name })
@@ -85,7 +103,8 @@ package struct Decoder: Sendable {
     let shape = try DecoderShape(
       config, architecture, parameters, vocabularySize: count, isGGUF: false)
     let weights = try NetworkWeights(
-      checkpoint: model, config: whole, architecture, parameters, tokenCount: count, adapters)
+      checkpoint: model, arranged: arranged, config: whole, architecture, parameters,
+      tokenCount: count, adapters)
     try self.init(shape, weights, tiesHead: TextConfig.tiesEmbeddings(whole))
     if let stated = config["vocab_size"]?.int, stated != count {
       notes.append(
@@ -105,7 +124,9 @@ package struct Decoder: Sendable {
       layers.append(try DecoderLayer(number, of: weights, shape))
     }
     self.layers = layers
-    outputNorm = try weights.norm("output_norm", shape.width, shape)
+    outputNorm =
+      shape.kind.lacksNormWeights
+      ? shape.plainNorm : try weights.norm(shape.kind.outputNorm, shape.width, shape)
     let hasHead = weights.has(TensorNames.ggufHead) && tiesHead != true
     head =
       hasHead
@@ -138,10 +159,13 @@ extension Decoder {
 
   /// About the number of bytes that the activations of a token take while a layer runs.
   package var activationByteCount: Int {
-    let heads = (shape.headCount + 2 * shape.keyValueHeadCount) * shape.headSize
+    let (keys, values) = (shape.keySize, shape.valueSize)
+    let heads = shape.keyValueHeadCount * (keys + values) + shape.headCount * (keys + 2 * values)
+    // With latent attention, queries have another form before.
+    let others = shape.headCount * (shape.latent.map { $0.headSize + $0.valueSize } ?? 0)
     let inner = layers.map(\.innerWidth).max() ?? 0
     // The hidden numbers, what is added to them, and their packed form; then the widest part.
-    return 4 * (4 * shape.width + max(heads + 2 * shape.headCount * shape.headSize, 3 * inner))
+    return 4 * (4 * shape.width + max(heads + others, 3 * inner))
   }
 
   /// The logits of some rows of hidden numbers: rows × vocabulary.

@@ -13,10 +13,28 @@ struct DecoderKind: Sendable {
   var scalesEmbeddings = false
   /// Whether norms of queries and keys come after the rotation.
   var normsAfterRotation = false
+  /// Whether queries and keys that are rotated are normed without weights, by `use_qk_norm`.
+  var normsRotatedHeads = false
+  /// Whether norms of hidden numbers have no weights.
+  var lacksNormWeights = false
+  /// llama.cpp's name for the norm after all layers.
+  var outputNorm = "output_norm"
   /// Whether layers with sliding attention have unscaled angles.
   var slidingIsUnscaled = false
   /// Which layers rotate queries and keys.
   var rotation = Rotation.all
+  /// Whether the first layers, which have no experts, rotate in any case.
+  var rotatesLeading = false
+  /// Whether queries grow with their position in layers that do not rotate.
+  var growsQueries = false
+  /// Whether the inputs of experts are multiplied by their weights, and not their outputs.
+  var weighsExpertInputs = false
+  /// Whether the outputs of chosen and of shared experts are averaged, and not added.
+  var averagesExperts = false
+  /// What is added to the sum of weights before they are divided by it.
+  var weightSumAddend: Float = 0
+  /// Whether the gates of experts limit their inputs, as in gpt-oss.
+  var clampsGate = false
   /// How experts are chosen; nil without experts.
   var router: Router?
   /// llama.cpp's name for the norm before the feed-forward network.
@@ -42,6 +60,8 @@ struct DecoderKind: Sendable {
     case softmax(Normalization)
     /// Scores, and weights, are the sigmoids of logits.
     case sigmoid(Normalization)
+    /// The sigmoids of logits or `softmaxOfChosen`, by `expert_selection_fn`.
+    case byConfig
   }
 
   /// Whether the weights of the chosen experts are divided by their sum.
@@ -50,6 +70,8 @@ struct DecoderKind: Sendable {
     case always
     /// They are if the flag `norm_topk_prob` is true; a config that lacks it has a default.
     case stated(default: Bool)
+    /// They are not, and a config that asks for it is refused.
+    case never
   }
 
   /// The key of a config with this flag.
@@ -59,14 +81,13 @@ struct DecoderKind: Sendable {
   var computedKeys: Set<String> {
     switch router {
     case .softmax(.stated), .sigmoid(.stated): [Self.normalizationKey]
-    case .softmaxOfChosen, .softmax(.always), .sigmoid(.always), nil: []
+    case .softmaxOfChosen, .byConfig, .softmax, .sigmoid, nil: []
     }
   }
 
   /// The kind of an architecture; nil if Pleat does not run it.
   static func of(_ architecture: Architecture) -> DecoderKind? {
-    guard architecture.arrangements.isEmpty, architecture.stateSpace == nil,
-      !architecture.hasLatentAttention, architecture.variedLayers == nil,
+    guard architecture.stateSpace == nil, architecture.variedLayers == nil,
       !architecture.isEncoder
     else { return nil }
     return all.first { $0.modelTypes.contains(architecture.modelTypes[0]) }
@@ -89,10 +110,13 @@ struct DecoderKind: Sendable {
     DecoderKind(modelTypes: [
       "llama", "mistral", "ministral3", "internlm3", "qwen2", "qwen3", "phi3", "olmo2", "granite",
       "granitemoehybrid", "arcee", "starcoder2", "nemotron", "phi", "stablelm", "jais2",
+      "apertus",
       "qwen2_vl", "qwen3_vl",
     ]),
     DecoderKind(modelTypes: ["gemma", "gemma2"], scalesEmbeddings: true),
     DecoderKind(modelTypes: ["gemma3_text"], scalesEmbeddings: true, slidingIsUnscaled: true),
+    DecoderKind(modelTypes: ["olmo"], lacksNormWeights: true),
+    DecoderKind(modelTypes: ["lfm2"], outputNorm: "token_embd_norm"),
     DecoderKind(modelTypes: ["olmo3"], slidingIsUnscaled: true),
     DecoderKind(modelTypes: ["smollm3"], rotation: .listed),
     DecoderKind(modelTypes: ["seed_oss"], feedForwardNorm: "post_attention_norm"),
@@ -116,6 +140,27 @@ struct DecoderKind: Sendable {
     DecoderKind(
       modelTypes: ["glm4_moe", "solar_open"], router: .sigmoid(.stated(default: true)),
       feedForwardNorm: "post_attention_norm"),
+    DecoderKind(
+      modelTypes: ["gpt_oss"], clampsGate: true, router: .softmaxOfChosen,
+      feedForwardNorm: "post_attention_norm"),
+    DecoderKind(
+      modelTypes: ["deepseek_v2"], rotatesNeighbours: true, router: .softmax(.never)),
+    DecoderKind(
+      modelTypes: ["deepseek_v3", "glm4_moe_lite"], rotatesNeighbours: true,
+      router: .sigmoid(.stated(default: true))),
+    DecoderKind(
+      modelTypes: ["afmoe"], scalesEmbeddings: true, rotation: .sliding,
+      router: .sigmoid(.always)),
+    DecoderKind(
+      modelTypes: ["cohere2_moe"], rotatesNeighbours: true, rotation: .sliding,
+      rotatesLeading: true, averagesExperts: true, router: .byConfig),
+    DecoderKind(
+      modelTypes: ["lfm2_moe"], outputNorm: "token_embd_norm", weightSumAddend: 1e-6,
+      router: .sigmoid(.always)),
+    DecoderKind(
+      modelTypes: ["llama4_text"], rotatesNeighbours: true, normsAfterRotation: true,
+      normsRotatedHeads: true, rotation: .listed, growsQueries: true, weighsExpertInputs: true,
+      router: .sigmoid(.never)),
     DecoderKind(
       modelTypes: ["exaone_moe"], rotation: .sliding, router: .sigmoid(.stated(default: true))),
   ]

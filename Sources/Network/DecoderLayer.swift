@@ -1,4 +1,5 @@
 internal import Architectures
+internal import Bytes
 internal import Kernels
 internal import TensorModel
 
@@ -7,17 +8,21 @@ internal import TensorModel
 /// Vectors are in memory; matrices are read when they are used.
 package struct DecoderLayer: Sendable {
   let inputNorm: RowNorm?
-  let queries: Linear
-  let keys: Linear
-  let values: Linear
-  let queryNorm: RowNorm?
-  let keyNorm: RowNorm?
-  let output: Linear
+  let mixer: Mixer
   let attentionNorm: RowNorm?
   let feedForwardInputNorm: RowNorm?
+  /// The function of the feed-forward network, if its numbers belong to the layer.
+  let unit: ExpandedUnit?
   let network: FeedForward?
   let experts: Experts?
   let feedForwardNorm: RowNorm?
+
+  /// What brings the numbers of other tokens to a token.
+  enum Mixer: Sendable {
+    case attention(AttentionWeights)
+    case latent(LatentWeights)
+    case convolution(ConvolutionWeights)
+  }
 
   /// A feed-forward network: down(f(gate x) · up x), or down(f(up x)) without a gate.
   struct FeedForward: Sendable {
@@ -49,26 +54,22 @@ package struct DecoderLayer: Sendable {
   /// Throws `malformed` for one that is missing or has another shape, `unsupported` for one that
   /// Pleat does not decode, and what reading throws.
   init(_ number: Int, of weights: NetworkWeights, _ shape: DecoderShape) throws(ModelError) {
-    let finder = Finder(prefix: "blk.\(number).", weights: weights, shape: shape)
-    let head = shape.headSize
-    let (rows, others) = (shape.headCount * head, shape.keyValueHeadCount * head)
-    inputNorm = try finder.norm("attn_norm", shape.width)
-    if weights.has(finder.name("attn_qkv.weight")) {
-      queries = try finder.linear("attn_qkv", rows: 0..<rows, shape.width)
-      keys = try finder.linear("attn_qkv", rows: rows..<rows + others, shape.width)
-      values = try finder.linear("attn_qkv", rows: rows + others..<rows + 2 * others, shape.width)
-    } else {
-      queries = try finder.linear("attn_q", rows, shape.width)
-      keys = try finder.linear("attn_k", others, shape.width)
-      values = try finder.linear("attn_v", others, shape.width)
-    }
-    queryNorm = try finder.norm("attn_q_norm", shape.normsAllHeads ? rows : head)
-    keyNorm = try finder.norm("attn_k_norm", shape.normsAllHeads ? others : head)
-    output = try finder.linear("attn_output", shape.width, rows)
-    feedForwardInputNorm = try finder.norm(shape.feedForwardNorm, shape.width)
-    let isBefore = shape.feedForwardNorm == "post_attention_norm"
+    let finder = LayerFinder(prefix: "blk.\(number).", weights: weights, shape: shape)
+    inputNorm = try finder.hiddenNorm("attn_norm")
+    mixer =
+      if let size = shape.layers[number].convolutionSize {
+        .convolution(try finder.convolution(size))
+      } else if let sizes = shape.latent {
+        .latent(try finder.latent(sizes))
+      } else {
+        .attention(try finder.attention())
+      }
+    let stem = shape.kind.feedForwardNorm
+    feedForwardInputNorm = try finder.hiddenNorm(stem)
+    let isBefore = stem == "post_attention_norm"
     attentionNorm = isBefore ? nil : try finder.norm("post_attention_norm", shape.width)
     feedForwardNorm = try finder.norm("post_ffw_norm", shape.width)
+    unit = shape.activation == nil ? try weights.unit(ofLayer: number) : nil
     // The first layers may have none.
     let hasRouter = weights.has(finder.name("ffn_gate_inp.weight"))
     experts = try shape.experts.flatMap { sizes throws(ModelError) in
@@ -79,7 +80,7 @@ package struct DecoderLayer: Sendable {
 }
 
 /// Finds the weights of a layer by their names in it.
-private struct Finder {
+struct LayerFinder {
   let prefix: String
   let weights: NetworkWeights
   let shape: DecoderShape
@@ -88,6 +89,11 @@ private struct Finder {
 
   func norm(_ stem: String, _ count: Int) throws(ModelError) -> RowNorm? {
     try weights.norm(prefix + stem, count, shape)
+  }
+
+  /// The norm of hidden numbers before a part of the layer; nil if there is none.
+  func hiddenNorm(_ stem: String) throws(ModelError) -> RowNorm? {
+    shape.kind.lacksNormWeights ? shape.plainNorm : try norm(stem, shape.width)
   }
 
   func linear(_ stem: String, _ rows: Int, _ columns: Int) throws(ModelError) -> Linear {
@@ -104,6 +110,30 @@ private struct Finder {
     }
     return Linear(
       name: prefix + stem + ".weight", matrix: matrix, bias: bias.map { Array($0[rows]) })
+  }
+
+  /// A matrix of each of some experts or heads, which are one tensor or several.
+  func stack(
+    _ stem: String, _ count: Int, rows: Int? = nil, columns: Int? = nil
+  ) throws(ModelError) -> [Linear] {
+    let biases = try weights.vector(prefix + stem + ".bias")
+    var linears: [Linear] = []
+    for index in 0..<count {
+      let name = prefix + stem + ".weight"
+      let matrix = try weights.matrix(name, expert: index, expertCount: count)
+      try weights.check(
+        matrix, rows: rows ?? matrix.rowCount, columns: columns ?? matrix.columnCount)
+      linears.append(Linear(name: name, matrix: matrix, bias: nil))
+      guard let biases else { continue }
+      let length = matrix.rowCount
+      guard biases.count == count * length else {
+        throw ModelError(
+          .malformed, "the biases have another size than their matrices",
+          tensor: prefix + stem + ".bias", expected: "\(count * length)", found: "\(biases.count)")
+      }
+      linears[index].bias = Array(biases[index * length..<(index + 1) * length])
+    }
+    return linears
   }
 
   func network() throws(ModelError) -> DecoderLayer.FeedForward {
@@ -125,24 +155,12 @@ private struct Finder {
   }
 
   func experts(_ sizes: DecoderShape.Experts) throws(ModelError) -> DecoderLayer.Experts {
-    var networks: [DecoderLayer.FeedForward] = []
-    for index in 0..<sizes.count {
-      func part(_ stem: String) throws(ModelError) -> Linear {
-        Linear(
-          name: prefix + stem + ".weight",
-          matrix: try weights.matrix(
-            prefix + stem + ".weight", expert: index, expertCount: sizes.count))
-      }
-      let network = DecoderLayer.FeedForward(
-        gate: try part("ffn_gate_exps"), up: try part("ffn_up_exps"),
-        down: try part("ffn_down_exps"))
-      let inner = network.down.matrix.columnCount
-      for linear in [network.gate, network.up] {
-        guard let linear else { continue }
-        try weights.check(linear.matrix, rows: inner, columns: shape.width)
-      }
-      try weights.check(network.down.matrix, rows: shape.width, columns: inner)
-      networks.append(network)
+    let down = try stack("ffn_down_exps", sizes.count, rows: shape.width)
+    let inner = down[0].matrix.columnCount
+    let gates = try stack("ffn_gate_exps", sizes.count, rows: inner, columns: shape.width)
+    let ups = try stack("ffn_up_exps", sizes.count, rows: inner, columns: shape.width)
+    let networks = (0..<sizes.count).map {
+      DecoderLayer.FeedForward(gate: gates[$0], up: ups[$0], down: down[$0])
     }
     let corrections = try ["exp_probs_b.bias", "exp_probs_b"].first { weights.has(name($0)) }
       .flatMap { stem throws(ModelError) in try weights.vector(name(stem)) }
@@ -155,11 +173,11 @@ private struct Finder {
       router: try linear("ffn_gate_inp", sizes.count, shape.width), corrections: corrections,
       networks: networks)
     guard weights.has(name("ffn_up_shexp.weight")) else { return experts }
-    let inner = try weights.matrix(prefix + "ffn_down_shexp.weight").columnCount
+    let sharedInner = try weights.matrix(prefix + "ffn_down_shexp.weight").columnCount
     experts.shared = .init(
-      gate: try linear("ffn_gate_shexp", inner, shape.width),
-      up: try linear("ffn_up_shexp", inner, shape.width),
-      down: try linear("ffn_down_shexp", shape.width, inner))
+      gate: try linear("ffn_gate_shexp", sharedInner, shape.width),
+      up: try linear("ffn_up_shexp", sharedInner, shape.width),
+      down: try linear("ffn_down_shexp", shape.width, sharedInner))
     guard weights.has(name("ffn_gate_inp_shexp.weight")) else { return experts }
     experts.sharedGate = try linear("ffn_gate_inp_shexp", 1, shape.width)
     return experts
@@ -181,6 +199,26 @@ extension NetworkWeights {
     return RowNorm(
       subtractsMean: shape.normSubtractsMean, epsilon: shape.normEpsilon, weights: weights,
       addend: shape.normAddend, biases: biases)
+  }
+
+  /// The function of a layer whose numbers belong to it.
+  ///
+  /// The model stores the inverse softplus of two of them. Throws `malformed` if one is missing.
+  func unit(ofLayer layer: Int) throws(ModelError) -> ExpandedUnit {
+    func number(_ name: String) throws(ModelError) -> Double {
+      if let number = try self.number("xielu.\(name)", ofLayer: layer) { return Double(number) }
+      throw ModelError(
+        .malformed, "the model lacks a number of its activation", tensor: "xielu.\(name)",
+        expected: "one number for each layer", found: "none for layer \(layer)")
+    }
+    func softplus(_ number: Double) -> Double {
+      number > 20 ? number : Platform.logarithm(1 + Platform.exponential(number))
+    }
+    let slope = try number("beta")
+    return ExpandedUnit(
+      above: Float(softplus(try number("alpha_p"))),
+      below: Float(slope + softplus(try number("alpha_n"))), slope: Float(slope),
+      limit: Float(try number("eps")))
   }
 
   /// A matrix of a size, with its bias if there is one.

@@ -22,6 +22,8 @@ package struct DecoderShape: Sendable {
   package let keyValueHeadCount: Int
   /// The number of numbers of a head.
   package let headSize: Int
+  /// The sizes of latent attention; nil without it.
+  let latent: LatentAttentionSizes?
   /// The number of rows of the embeddings.
   package let vocabularySize: Int
   /// The number of positions that the model was trained for.
@@ -29,13 +31,20 @@ package struct DecoderShape: Sendable {
   /// What each layer does with positions.
   package let layers: [Layer]
 
+  /// What the tables of tensors do not tell.
+  let kind: DecoderKind
   let normSubtractsMean: Bool
   let normEpsilon: Double
   /// What is added to the weights of norms.
   let normAddend: Float
-  let activation: ActivationFunction
+  /// The function of feed-forward networks; nil for one with numbers of its own in each layer.
+  let activation: ActivationFunction?
+  /// The gate of experts that limits its inputs; nil for an activation and a product.
+  let clampedGate: ClampedGate?
   /// The factor of scores, before they are capped.
   let scoreScale: Float
+  /// The limit of queries, keys and values; nil for none.
+  let attentionClamp: Float?
   /// The limit of scores; nil for none.
   let scoreCap: Float?
   /// The limit of logits; nil for none.
@@ -45,21 +54,43 @@ package struct DecoderShape: Sendable {
   let logitScale: Float
   let isParallel: Bool
   let normsAllHeads: Bool
-  let normsAfterRotation: Bool
+  /// Whether queries and keys that are rotated are normed without weights.
+  let normsRotatedHeads: Bool
   /// Whether pairs that are rotated are neighbours.
   let rotatesNeighbours: Bool
   let rope: RopeParameters
   /// How experts are used; nil without experts.
   let experts: Experts?
-  /// llama.cpp's name for the norm before the feed-forward network.
-  let feedForwardNorm: String
 
   /// What a layer does with positions.
   package struct Layer: Sendable, Hashable {
     /// The number of positions that a query sees, itself and those before it; nil for all.
     package var window: Int?
+    /// The length of the chunks of a text that queries see their own one of; nil for no chunks.
+    var chunk: Int?
     /// How queries and keys are rotated; nil if they are not.
     package var rotation: Rotation?
+    /// How queries grow with their position; nil if they do not.
+    var growth: QueryGrowth?
+    /// The number of positions that a short convolution sees; nil in a layer with attention.
+    var convolutionSize: Int?
+
+    /// The first position that a query sees.
+    func firstSeen(from position: Int) -> Int {
+      if let chunk { return position / chunk * chunk }
+      return window.map { max(0, position - $0 + 1) } ?? 0
+    }
+  }
+
+  /// The factor of queries 1 + scale · ln(1 + ⌊(position + 1) / length⌋).
+  struct QueryGrowth: Sendable, Hashable {
+    var scale: Double
+    var length: Double
+
+    func factor(_ position: Int) -> Float {
+      let steps = (Double(position + 1) / length).rounded(.down)
+      return Float(1 + scale * Platform.logarithm(1 + steps))
+    }
   }
 
   /// The rotary embeddings of a layer.
@@ -68,6 +99,18 @@ package struct DecoderShape: Sendable {
     var isSliding: Bool
     /// Whether angles are scaled.
     var isScaled: Bool
+  }
+
+  /// A gate x · sigmoid(scale · x) whose input x is limited.
+  struct ClampedGate: Sendable {
+    var scale: Float
+    var limit: Float
+  }
+
+  /// Groups of as many experts each, in the best of which a token chooses.
+  struct ExpertGroups: Sendable {
+    var count: Int
+    var usedCount: Int
   }
 
   /// How experts are used.
@@ -80,6 +123,18 @@ package struct DecoderShape: Sendable {
     var normalizes: Bool
     /// What weights are multiplied by.
     var scale: Float
+    /// The groups of experts; nil if a token chooses among all of them.
+    var groups: ExpertGroups?
+  }
+
+  /// The number of numbers of a key.
+  var keySize: Int { latent.map { $0.keyValueRank + $0.rotatedSize } ?? headSize }
+  /// The number of numbers of a value, before latent attention makes it from the compressed one.
+  var valueSize: Int { latent?.keyValueRank ?? headSize }
+
+  /// A norm of hidden numbers without weights.
+  var plainNorm: RowNorm {
+    RowNorm(subtractsMean: normSubtractsMean, epsilon: normEpsilon, weights: nil)
   }
 
   /// The number of experts of a layer; 0 without experts.
@@ -103,6 +158,7 @@ package struct DecoderShape: Sendable {
     guard let kind = DecoderKind.of(architecture) else {
       throw DecoderKind.refusal(of: architecture.modelTypes[0])
     }
+    self.kind = kind
     try architecture.checkLimits(
       config, of: LimitedRuntime(Self.runtime, hint: nil, computing: kind.computedKeys))
     guard parameters.isCausal else { throw Self.refusal("is_causal", "true", "false") }
@@ -110,27 +166,32 @@ package struct DecoderShape: Sendable {
     headCount = parameters.headCount
     keyValueHeadCount = parameters.keyValueHeadCount
     headSize = parameters.headSize
+    latent = parameters.latent
     self.vocabularySize = vocabularySize
     contextLength = parameters.contextLength
-    normSubtractsMean = architecture.normEpsilon.ggufKey == RuntimeTraits.layerNormEpsilon
-    normEpsilon = parameters.normEpsilon
+    normSubtractsMean =
+      architecture.normEpsilon.ggufKey == RuntimeTraits.layerNormEpsilon
+      && parameters.rmsEpsilon == nil
+    normEpsilon = parameters.rmsEpsilon ?? parameters.normEpsilon
     normAddend = architecture.addsOneToNorms && !isGGUF ? 1 : 0
     activation = try Self.activation(config, architecture.traits.activation)
+    clampedGate = kind.clampsGate ? try Self.clampedGate(config) : nil
     let names = Set(architecture.layerNames.map(\.gguf))
     isParallel =
       !names.contains(kind.feedForwardNorm) && !names.contains("post_attention_norm")
+      && !kind.lacksNormWeights
     normsAllHeads = architecture.normsAllHeads
-    normsAfterRotation = kind.normsAfterRotation
+    normsRotatedHeads = kind.normsRotatedHeads && config["use_qk_norm"]?.bool ?? true
     rotatesNeighbours = kind.rotatesNeighbours || isGGUF && architecture.interleavesRotaryRows
-    feedForwardNorm = kind.feedForwardNorm
     rope = parameters.rope
     if case .unknown(let name) = rope.scaling {
       throw Self.refusal("rope_scaling", "a way to scale that Pleat knows", name)
     }
     let multipliers = Dictionary(
       zip(architecture.multipliers.map(\.key), parameters.multipliers), uniquingKeysWith: { $1 })
-    let usualScale = try Self.scoreScale(config, architecture, headSize: parameters.headSize)
+    let usualScale = try Self.scoreScale(config, architecture, parameters)
     scoreScale = multipliers["attention_multiplier"].map { Float($0) } ?? usualScale
+    attentionClamp = parameters.attentionClamp.map { Float($0) }
     scoreCap = parameters.attentionSoftcap(in: config)
     logitCap = parameters.finalSoftcap(in: config)
     embeddingScale =
@@ -143,7 +204,8 @@ package struct DecoderShape: Sendable {
     experts = try Self.experts(config, architecture, parameters, kind)
   }
 
-  private static func refusal(_ key: String, _ expected: String, _ found: String) -> ModelError {
+  /// The error for a value of a config that Pleat does not run.
+  static func refusal(_ key: String, _ expected: String, _ found: String) -> ModelError {
     ModelError(
       .unsupported, "\(runtime) does not compute this", tensor: key, expected: expected,
       found: found)
@@ -151,113 +213,46 @@ package struct DecoderShape: Sendable {
 
   private static func activation(
     _ config: JSONValue, _ usual: RuntimeTraits.Activation
-  ) throws(ModelError) -> ActivationFunction {
+  ) throws(ModelError) -> ActivationFunction? {
     let stated = config[usual.key]?.string ?? usual.name
     let isUsual = usual.isUnreliable || usual.synonyms.contains(stated)
     let name = isUsual ? usual.name : stated
     let known: [(String, ActivationFunction)] = [
       ("silu", .silu), ("swish", .silu), ("relu", .relu), ("relu2", .squaredReLU),
     ]
+    if name == RuntimeTraits.Activation.xIELU.name, name == usual.name { return nil }
     if let found = known.first(where: { $0.0 == name }) { return found.1 }
     let gelu = RuntimeTraits.Activation.gelu
     if name == gelu.name || gelu.synonyms.contains(name) { return .geluTanh }
     throw refusal(usual.key, (known.map(\.0) + [gelu.name]).joined(separator: ", "), name)
   }
 
+  // The defaults are those of transformers.
+  private static func clampedGate(_ config: JSONValue) throws(ModelError) -> ClampedGate {
+    let (scale, limit) = (
+      config["swiglu_alpha"]?.double ?? 1.702, config["swiglu_limit"]?.double ?? 7
+    )
+    guard limit > 0 else { throw refusal("swiglu_limit", "a number above 0", "\(limit)") }
+    return ClampedGate(scale: Float(scale), limit: Float(limit))
+  }
+
   private static func scoreScale(
-    _ config: JSONValue, _ architecture: Architecture, headSize: Int
+    _ config: JSONValue, _ architecture: Architecture, _ parameters: Hyperparameters
   ) throws(ModelError) -> Float {
-    guard architecture.traits.scalesQueries else { return 1 / Float(headSize).squareRoot() }
+    if let latent = parameters.latent {
+      let scale = 1 / Double(latent.headSize).squareRoot()
+      guard case .yarn(let yarn) = parameters.rope.scaling else { return Float(scale) }
+      return Float(scale * yarn.scoreFactor)
+    }
+    guard architecture.traits.scalesQueries else {
+      return 1 / Float(parameters.headSize).squareRoot()
+    }
     // The default of transformers.
     let scalar = config["query_pre_attn_scalar"]?.double ?? 256
     guard scalar > 0 else {
       throw refusal("query_pre_attn_scalar", "a number above 0", "\(scalar)")
     }
     return 1 / Float(scalar).squareRoot()
-  }
-
-  private static func experts(
-    _ config: JSONValue, _ architecture: Architecture, _ parameters: Hyperparameters,
-    _ kind: DecoderKind
-  ) throws(ModelError) -> Experts? {
-    guard let sizes = parameters.sizes.experts else { return nil }
-    guard let router = kind.router, let used = parameters.usedExpertCount else {
-      throw refusal("num_experts", "a model type with experts", "\(sizes.count) experts")
-    }
-    let scales = zip(architecture.multipliers, parameters.multipliers)
-      .filter { $0.0.ggufKey == "expert_weights_scale" }
-    let flags = zip(architecture.flags, parameters.flags)
-      .filter { $0.0.ggufKey == "expert_weights_norm" }
-    let normalizes =
-      switch router {
-      case .softmaxOfChosen: false
-      case .softmax(.always), .sigmoid(.always): true
-      case .softmax(.stated(let usual)), .sigmoid(.stated(let usual)):
-        flags.first?.1 ?? config[DecoderKind.normalizationKey]?.bool ?? usual
-      }
-    return Experts(
-      count: sizes.count, usedCount: used, router: router, normalizes: normalizes,
-      scale: Float(scales.first?.1 ?? 1))
-  }
-}
-
-// MARK: - Layers
-
-extension DecoderShape {
-  private static func layers(
-    _ config: JSONValue, _ architecture: Architecture, _ parameters: Hyperparameters,
-    _ kind: DecoderKind
-  ) throws(ModelError) -> [Layer] {
-    let windows = windows(config, architecture, parameters)
-    let hasWindow = windows.contains { $0 != nil }
-    return windows.enumerated().map { index, window in
-      let isSliding = window != nil
-      let isRotated =
-        switch kind.rotation {
-        case .all: true
-        case .listed: rotates(layer: index, config)
-        case .sliding: isSliding
-        case .slidingIfAny: isSliding || !hasWindow
-        }
-      guard isRotated else { return Layer(window: window, rotation: nil) }
-      let hasOwnAngles = isSliding && kind.slidingIsUnscaled
-      return Layer(
-        window: window, rotation: Rotation(isSliding: hasOwnAngles, isScaled: !hasOwnAngles))
-    }
-  }
-
-  /// Whether a layer rotates, by `no_rope_layers` or `no_rope_layer_interval`.
-  private static func rotates(layer: Int, _ config: JSONValue) -> Bool {
-    if let list = config["no_rope_layers"]?.array, layer < list.count { return list[layer] != 0 }
-    return (layer + 1) % (config["no_rope_layer_interval"]?.int ?? 4) != 0
-  }
-
-  /// The window of each layer; nil for layers that attend to all positions.
-  private static func windows(
-    _ config: JSONValue, _ architecture: Architecture, _ parameters: Hyperparameters
-  ) -> [Int?] {
-    let count = parameters.layerCount
-    let none = [Int?](repeating: nil, count: count)
-    let stated = config["sliding_window"].map { $0.int }
-    switch architecture.traits.sliding {
-    case .none: return none
-    case .ignored(let window): return Array(repeating: stated ?? window, count: count)
-    case .unsupported:
-      guard config["use_sliding_window"]?.bool == true, let window = stated ?? 4096 else {
-        return none
-      }
-      let types = config["layer_types"]?.array
-      let first = config["max_window_layers"]?.int ?? 28
-      return (0..<count).map { layer in
-        let slides = types.map { $0[layer] == "sliding_attention" } ?? (layer >= first)
-        return slides ? window : nil
-      }
-    case .alternating, .alternatingAfterFirst:
-      guard let window = parameters.slidingWindow,
-        let pattern = parameters.slidingLayers ?? architecture.usualSlidingLayers(count)
-      else { return none }
-      return pattern.map { $0 ? window : nil }
-    }
   }
 }
 

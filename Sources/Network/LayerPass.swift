@@ -24,8 +24,7 @@ struct LayerPass {
     _ state: FloatMatrix, cache: (keys: FloatMatrix, values: FloatMatrix)?
   ) throws(ModelError) {
     let input = normed(state, by: layer.inputNorm)
-    let attention = try attention(input, cache)
-    add(attention, layer.attentionNorm, to: state)
+    add(try mixed(input, cache), layer.attentionNorm, to: state)
     let middle = shape.isParallel ? input : normed(state, by: layer.feedForwardInputNorm)
     let output =
       if let experts = layer.experts {
@@ -36,6 +35,17 @@ struct LayerPass {
         FloatMatrix(rowCount: middle.rowCount, columnCount: shape.width)
       }
     add(output, layer.feedForwardNorm, to: state)
+  }
+
+  /// What the tokens before add to each token.
+  private func mixed(
+    _ input: FloatMatrix, _ cache: (keys: FloatMatrix, values: FloatMatrix)?
+  ) throws(ModelError) -> FloatMatrix {
+    switch layer.mixer {
+    case .attention(let weights): try attention(input, weights, cache)
+    case .latent(let weights): try attention(input, weights, cache)
+    case .convolution(let weights): try convolved(input, weights, cache)
+    }
   }
 
   private func normed(_ state: FloatMatrix, by norm: RowNorm?) -> FloatMatrix {
@@ -58,59 +68,13 @@ struct LayerPass {
   }
 
   /// The products with matrices, whose inputs the observer sees.
-  private func products(
+  func products(
     _ x: FloatMatrix, _ linears: [Linear], expert: Int? = nil
   ) throws(ModelError) -> [FloatMatrix] {
-    observer?.observe(x, of: linears.map(\.name).withoutRepeats, expert: expert)
+    observer?.observe(
+      x, of: linears.map(\.name).withoutRepeats,
+      matrix: expert.map { ($0, shape.expertCount) })
     return try workers.products(of: x, rows: 0..<x.rowCount, with: linears, keeping: kept)
-  }
-
-  // MARK: - Attention
-
-  private func attention(
-    _ input: FloatMatrix, _ cache: (keys: FloatMatrix, values: FloatMatrix)?
-  ) throws(ModelError) -> FloatMatrix {
-    let parts = try products(input, [layer.queries, layer.keys, layer.values])
-    let (queries, keys, values) = (parts[0], parts[1], parts[2])
-    var scratch: [Float] = []
-    for text in batch.texts {
-      for row in text.rows {
-        let position = text.firstPosition + row - text.rows.lowerBound
-        place(queries, row, position, layer.queryNorm, &scratch)
-        place(keys, row, position, layer.keyNorm, &scratch)
-        let factor = rotary?.queryFactor(position) ?? 1
-        if factor != 1 { queries.scale(row: row, by: factor) }
-        guard let cache else { continue }
-        cache.keys.setRow(position, to: keys, row: row)
-        cache.values.setRow(position, to: values, row: row)
-      }
-    }
-    let runs = batch.texts.map { text in
-      Attention.Run(
-        queries: text.rows, firstPosition: text.firstPosition,
-        firstKey: cache == nil ? text.rows.lowerBound : 0)
-    }
-    let mixed = try Attention(shape: shape, workers: workers, window: place.window).result(
-      of: queries, keys: cache?.keys ?? keys, values: cache?.values ?? values, runs: runs)
-    return try products(mixed, [layer.output])[0]
-  }
-
-  /// Norms and rotates the heads of a row.
-  private func place(
-    _ heads: FloatMatrix, _ row: Int, _ position: Int, _ norm: RowNorm?, _ scratch: inout [Float]
-  ) {
-    if !shape.normsAfterRotation { self.norm(heads, row, by: norm) }
-    rotary?.rotate(
-      heads, row: row, position: position, headSize: shape.headSize, scratch: &scratch)
-    if shape.normsAfterRotation { self.norm(heads, row, by: norm) }
-  }
-
-  private func norm(_ heads: FloatMatrix, _ row: Int, by norm: RowNorm?) {
-    guard let norm else { return }
-    let length = shape.normsAllHeads ? heads.columnCount : shape.headSize
-    for start in stride(from: 0, to: heads.columnCount, by: length) {
-      heads.norm(row: row, columns: start..<start + length, by: norm, into: heads)
-    }
   }
 
   // MARK: - Feed-forward network
@@ -132,7 +96,13 @@ struct LayerPass {
 
   private func activate(_ inner: FloatMatrix, times factors: FloatMatrix?) {
     for row in 0..<inner.rowCount {
-      inner.activate(row: row, columns: 0..<inner.columnCount, shape.activation, times: factors)
+      if let gate = shape.clampedGate, let factors {
+        inner.gate(row: row, by: factors, scale: gate.scale, limit: gate.limit)
+      } else if let unit = layer.unit {
+        inner.activate(row: row, unit)
+      } else if let activation = shape.activation {
+        inner.activate(row: row, columns: 0..<inner.columnCount, activation, times: factors)
+      }
     }
   }
 
@@ -145,16 +115,21 @@ struct LayerPass {
     let logits = try products(input, [experts.router])[0]
     var users = [[(row: Int, weight: Float)]](repeating: [], count: sizes.count)
     for row in 0..<input.rowCount {
-      for (expert, weight) in sizes.chosen(logits, row: row, experts.corrections) {
+      let addend = shape.kind.weightSumAddend
+      for (expert, weight) in sizes.chosen(logits, row: row, experts.corrections, addend) {
         users[expert].append((row, weight))
       }
     }
     for (expert, rows) in users.enumerated() where !rows.isEmpty {
       let gathered = FloatMatrix(rowCount: rows.count, columnCount: shape.width)
-      for (index, use) in rows.enumerated() { gathered.setRow(index, to: input, row: use.row) }
+      let weighsInputs = shape.kind.weighsExpertInputs
+      for (index, use) in rows.enumerated() {
+        gathered.setRow(index, to: input, row: use.row)
+        if weighsInputs { gathered.scale(row: index, by: use.weight) }
+      }
       let output = try fedForward(gathered, experts.networks[expert], expert: expert)
       for (index, use) in rows.enumerated() {
-        result.add(output, row: index, scale: use.weight, to: use.row)
+        result.add(output, row: index, scale: weighsInputs ? 1 : use.weight, to: use.row)
       }
     }
     guard let shared = experts.shared else { return result }
@@ -165,6 +140,7 @@ struct LayerPass {
     for row in 0..<input.rowCount {
       gates?.activate(row: row, columns: 0..<1, .sigmoid)
       result.add(output, row: row, scale: gates?[row, 0] ?? 1, to: row)
+      if shape.kind.averagesExperts { result.scale(row: row, by: 0.5) }
     }
     return result
   }
@@ -175,15 +151,16 @@ extension DecoderShape.Experts {
   ///
   /// `logits` is overwritten.
   fileprivate func chosen(
-    _ logits: FloatMatrix, row: Int, _ corrections: [Float]?
+    _ logits: FloatMatrix, row: Int, _ corrections: [Float]?, _ addend: Float
   ) -> [(expert: Int, weight: Float)] {
     switch router {
-    case .softmaxOfChosen: break
+    case .softmaxOfChosen, .byConfig: break
     case .softmax: logits.softmax(row: row, columns: 0..<count)
     case .sigmoid: logits.activate(row: row, columns: 0..<count, .sigmoid)
     }
     let weights = logits.row(row)
-    let scores = corrections.map { zip(weights, $0).map { $0 + $1 } } ?? weights
+    var scores = corrections.map { zip(weights, $0).map { $0 + $1 } } ?? weights
+    if let groups { groups.remove(from: &scores) }
     // Of equal scores, that of the first expert counts as larger.
     let order = scores.indices.sorted { (scores[$1], $0) < (scores[$0], $1) }
     let chosen = order.prefix(usedCount)
@@ -193,7 +170,24 @@ extension DecoderShape.Experts {
       matrix.softmax(row: 0, columns: 0..<usedCount)
       return Array(zip(chosen, matrix.row(0)))
     }
-    let sum = normalizes ? max(chosen.reduce(0) { $0 + weights[$1] }, 1e-20) : 1
+    let sum = normalizes ? max(chosen.reduce(0) { $0 + weights[$1] }, 1e-20) + addend : 1
     return chosen.map { ($0, weights[$0] / sum * scale) }
+  }
+}
+
+extension DecoderShape.ExpertGroups {
+  /// Makes the scores of experts outside of the best groups −∞.
+  ///
+  /// Those are the groups with the largest sums of their two largest scores, of equal ones the first.
+  fileprivate func remove(from scores: inout [Float]) {
+    let length = scores.count / count
+    let sums = (0..<count).map { group in
+      let best = scores[group * length..<(group + 1) * length].sorted(by: >)
+      return best.prefix(2).reduce(0, +)
+    }
+    let order = sums.indices.sorted { (sums[$1], $0) < (sums[$0], $1) }
+    for group in order.dropFirst(usedCount) {
+      for index in group * length..<(group + 1) * length { scores[index] = -.infinity }
+    }
   }
 }

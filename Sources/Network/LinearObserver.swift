@@ -7,6 +7,8 @@ package protocol LinearObserver: AnyObject {
   /// - Parameters:
   ///   - inputs: One row for each token that reaches the matrices.
   ///   - weights: The names of the matrices in llama.cpp, with `.weight`.
-  ///   - expert: The number of the matrix in the stacks with these names; nil for other matrices.
-  func observe(_ inputs: FloatMatrix, of weights: [String], expert: Int?)
+  ///   - matrix: The number of the matrix in the stacks with these names, of an expert or of a head,
+  ///     and the number of matrices there; nil for other matrices.
+  func observe(
+    _ inputs: FloatMatrix, of weights: [String], matrix: (index: Int, count: Int)?)
 }

@@ -1,3 +1,4 @@
+internal import Adapters
 internal import Architectures
 internal import Bytes
 internal import Formats
@@ -9,7 +10,11 @@ struct NetworkWeights: Sendable {
   private let adapters: UnmergedAdapters
   private let reader: WeightReader
   private let tensors: [TensorInfo]
+  /// The tensors of the file, of which `tensors` may be views.
+  private let stored: [TensorInfo]
   private var places: [String: [Place]] = [:]
+  /// The metadata of a GGUF file.
+  private var metadata = Metadata()
 
   /// Where a weight is: in a tensor, or in a part of it.
   private struct Place {
@@ -25,6 +30,8 @@ struct NetworkWeights: Sendable {
     self.adapters = adapters
     reader = WeightReader(model: model)
     tensors = model.catalog.tensors
+    stored = tensors
+    metadata = model.catalog.metadata
     for (index, tensor) in tensors.enumerated() {
       places[tensor.name, default: []].append(Place(tensor: index))
     }
@@ -32,19 +39,25 @@ struct NetworkWeights: Sendable {
 
   /// The weights of a checkpoint.
   ///
+  /// `arranged` is the model with tensors as llama.cpp arranges them, which may be `model`.
   /// Throws `malformed` for tensors that contradict the config, `unsupported` for tensors that the
   /// architecture lacks.
   init(
-    checkpoint model: Model, config: JSONValue, _ architecture: Architecture,
+    checkpoint model: Model, arranged: Model, config: JSONValue, _ architecture: Architecture,
     _ parameters: Hyperparameters, tokenCount: Int, _ adapters: UnmergedAdapters
   ) throws(ModelError) {
     self.adapters = adapters
-    reader = WeightReader(model: model)
-    tensors = model.catalog.tensors
+    reader = WeightReader(model: arranged)
+    tensors = arranged.catalog.tensors
+    stored = model.catalog.tensors
     let checks = CheckpointChecks(architecture, config: config, for: .transformers)
     try checks.checkIsOneModel(tensors)
     var unknown: [String] = []
     for (index, tensor) in tensors.enumerated() {
+      if let (layer, key) = architecture.layerNumber(ofHuggingFaceName: tensor.name) {
+        places["\(key).\(layer)"] = [Place(tensor: index)]
+        continue
+      }
       if TensorNames.isTower(tensor.name) || TensorNames.isRotaryTable(tensor.name)
         || architecture.leavesOut(tensor.name, layerCount: parameters.layerCount)
         || architecture.leavesOut(tensor.name)
@@ -119,21 +132,53 @@ struct NetworkWeights: Sendable {
       throw ModelError(
         .malformed, "the model lacks a tensor", tensor: TensorNames.ggufEmbeddings)
     }
-    let head = tensors.firstIndex { TensorNames.isTextHead($0.name) } ?? tensors.count
+    let head = stored.firstIndex { TensorNames.isTextHead($0.name) } ?? stored.count
     return try WeightMatrix(
       tensors[table].name, table, of: reader, changes: adapters.changes(of: head), of: adapters,
       for: .product)
   }
 
   /// Throws `unsupported` for a change by an adapter that no weight has.
-  func checkAdapters() throws(ModelError) { try adapters.checkAreApplied(to: tensors) }
+  func checkAdapters() throws(ModelError) { try adapters.checkAreApplied(to: stored) }
+
+  /// Throws `unsupported` for a tensor of the file that no weight was read from.
+  ///
+  /// `isUnused` says which tensors a model may have for other uses.
+  func checkAreUsed(except isUnused: (TensorInfo) -> Bool) throws(ModelError) {
+    for (index, tensor) in stored.enumerated() where !isUnused(tensor) {
+      guard !adapters.uses(index) else { continue }
+      throw ModelError(
+        .unsupported, "Pleat has no use for a tensor when it runs the model", tensor: tensor.name,
+        expected: "the tensors that llama.cpp's converter writes")
+    }
+  }
 
   private func matrix(
     _ index: Int, rows: Range<Int>? = nil, for use: WeightMatrix.Use
   ) throws(ModelError) -> WeightMatrix {
     try WeightMatrix(
-      tensors[index].name, index, of: reader, rows: rows, changes: adapters.changes(of: index),
+      tensors[index].name, index, of: reader, rows: rows, changes: changes(of: index),
       of: adapters, for: use)
+  }
+
+  private func changes(of index: Int) throws(ModelError) -> [PairedChange] {
+    let changes = adapters.changes(of: reader.origin(of: index))
+    guard !changes.isEmpty, reader.isView(index) else { return changes }
+    throw ModelError(
+      .unsupported, "an adapter changes a tensor that is arranged in another way to run the model",
+      tensor: tensors[index].name, expected: "other tensors",
+      hint: "fold it first: pleat fold --adapter")
+  }
+
+  /// A number of a layer, which has a tensor of its own in a checkpoint, and which llama.cpp has in a
+  /// list in the metadata; nil if the model lacks it.
+  ///
+  /// Throws what reading throws.
+  func number(_ key: String, ofLayer layer: Int) throws(ModelError) -> Float? {
+    if let numbers = try vector("\(key).\(layer)") {
+      return numbers.count == 1 ? numbers[0] : nil
+    }
+    return metadata.number(key, at: layer)
   }
 
   /// All numbers of a vector; nil if the model lacks it.
@@ -143,5 +188,18 @@ struct NetworkWeights: Sendable {
     guard let place = places[name]?.first else { return nil }
     let matrix = try matrix(place.tensor, for: .rows)
     return try matrix.values(0..<matrix.rowCount)
+  }
+}
+
+extension Metadata {
+  /// A float of a list, or one that counts for all places of it; nil if there is none.
+  fileprivate func number(_ key: String, at index: Int) -> Float? {
+    switch self[key] {
+    case .float(let number): return number
+    case .array(let list) where list.elementType == .f32 && index < list.count:
+      let bytes = list.bytes[4 * index..<4 * index + 4]
+      return Float(bitPattern: bytes.reversed().reduce(0) { $0 << 8 | UInt32($1) })
+    default: return nil
+    }
   }
 }

@@ -52,13 +52,15 @@ struct RotaryTable: Sendable {
   ///   - row: The row.
   ///   - position: Its position in the text.
   ///   - headSize: The number of numbers of a head.
+  ///   - start: The first number of a head that is rotated.
   ///   - scratch: Reused memory.
   func rotate(
-    _ matrix: FloatMatrix, row: Int, position: Int, headSize: Int, scratch: inout [Float]
+    _ matrix: FloatMatrix, row: Int, position: Int, headSize: Int, from start: Int = 0,
+    scratch: inout [Float]
   ) {
     if scratch.count < rotatedCount { scratch = Array(repeating: 0, count: rotatedCount) }
     let (cosines, sines) = (cosines.row(position - first), sines.row(position - first))
-    for head in stride(from: 0, to: matrix.columnCount, by: headSize) {
+    for head in stride(from: start, to: matrix.columnCount, by: headSize) {
       matrix.rotate(
         row: row, column: head, cosines: cosines.span, sines: sines.span, neighbours: neighbours,
         scratch: &scratch)

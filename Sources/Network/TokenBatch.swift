@@ -15,6 +15,13 @@ package struct TokenBatch: Sendable {
     tokens += text
   }
 
+  /// The row and the position of each token.
+  var places: [(row: Int, position: Int)] {
+    texts.flatMap { text in
+      text.rows.map { ($0, text.firstPosition + $0 - text.rows.lowerBound) }
+    }
+  }
+
   /// All positions of the tokens.
   var positions: Range<Int> { (texts.map(\.firstPosition).min() ?? 0)..<length }
 
@@ -23,6 +30,9 @@ package struct TokenBatch: Sendable {
 }
 
 /// The keys and values of the tokens of one text, for all layers.
+///
+/// With latent attention the values are a part of the keys. A layer with a short convolution has its
+/// inputs here.
 package final class KeyValueCache {
   /// The number of positions that fit.
   package let capacity: Int
@@ -33,18 +43,29 @@ package final class KeyValueCache {
   /// Creates a cache for texts of up to `capacity` tokens.
   package init(_ shape: DecoderShape, capacity: Int) {
     self.capacity = capacity
-    let width = shape.keyValueHeadCount * shape.headSize
-    layers = shape.layers.map { _ in
-      (
-        FloatMatrix(rowCount: capacity, columnCount: width),
-        FloatMatrix(rowCount: capacity, columnCount: width)
-      )
+    let (keyWidth, valueWidth) = Self.widths(shape)
+    layers = shape.layers.map { layer in
+      let width = layer.convolutionSize == nil ? keyWidth : shape.width
+      let keys = FloatMatrix(rowCount: capacity, columnCount: width)
+      guard layer.convolutionSize == nil else { return (keys, keys) }
+      guard valueWidth > 0 else { return (keys, keys) }
+      return (keys, FloatMatrix(rowCount: capacity, columnCount: valueWidth))
     }
+  }
+
+  /// How many numbers the keys of a token and its values have; 0 for values that are part of keys.
+  private static func widths(_ shape: DecoderShape) -> (keys: Int, values: Int) {
+    let count = shape.keyValueHeadCount
+    return (count * shape.keySize, shape.latent == nil ? count * shape.valueSize : 0)
   }
 
   /// The number of bytes that the keys and values of a token take.
   package static func byteCountPerToken(_ shape: DecoderShape) -> Int {
-    2 * MemoryLayout<Float>.stride * shape.layers.count * shape.keyValueHeadCount * shape.headSize
+    let (keyWidth, valueWidth) = widths(shape)
+    let count = shape.layers.reduce(0) {
+      $0 + ($1.convolutionSize == nil ? keyWidth + valueWidth : shape.width)
+    }
+    return MemoryLayout<Float>.stride * count
   }
 
   func advance(by tokenCount: Int) { count += tokenCount }

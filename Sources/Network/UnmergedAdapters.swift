@@ -41,6 +41,9 @@ package struct UnmergedAdapters: Sendable {
     return changes[tensor] ?? []
   }
 
+  /// Whether a tensor counts as used.
+  func uses(_ tensor: Int) -> Bool { used.contains(tensor) }
+
   /// Throws `unsupported` for a change that the model as it was found cannot have: of more rows than
   /// a tensor has, or of a tensor that takes no part in what is computed.
   func checkAreApplied(to tensors: [TensorInfo]) throws(ModelError) {

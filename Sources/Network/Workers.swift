@@ -107,6 +107,23 @@ extension Workers {
     return results
   }
 
+  /// The products of several inputs, each with its own matrix.
+  ///
+  /// Throws what reading weights throws.
+  func products(
+    of inputs: [FloatMatrix], with linears: [Linear], keeping kept: KeptWeights? = nil
+  ) throws(ModelError) -> [FloatMatrix] {
+    let alone = Workers(count: 1, checkpoint: checkpoint)
+    let results: Mutex<[Int: FloatMatrix]> = Mutex([:])
+    try run(linears.count) { (index) throws(ModelError) in
+      let x = inputs[index]
+      let result = try alone.products(
+        of: x, rows: 0..<x.rowCount, with: [linears[index]], keeping: kept)
+      results.withLock { $0[index] = result[0] }
+    }
+    return results.withLock { found in linears.indices.compactMap { found[$0] } }
+  }
+
   /// The products of a row with matrices in memory.
   private func multiply(
     _ x: FloatMatrix, row: Int, by matrices: [(linear: Int, matrix: PackedMatrix)],

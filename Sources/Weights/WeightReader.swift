@@ -38,6 +38,12 @@ package struct WeightReader: Sendable {
       unitsPerRow: unit == 0 ? 0 : max(1, info.shape.columnCount / unit))
   }
 
+  /// The index of the tensor that a tensor is read from, in the model without views.
+  package func origin(of tensor: Int) -> Int { model.origin(of: tensor) }
+
+  /// Whether a tensor is arranged in another way than the one that it is read from.
+  package func isView(_ tensor: Int) -> Bool { model.isView(tensor) }
+
   /// Runs of whole rows that fit into memory, and that can be read from all of the tensors.
   ///
   /// - Parameters:

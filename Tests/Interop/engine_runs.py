@@ -40,6 +40,11 @@ def losses(logits: np.ndarray, rows: np.ndarray) -> np.ndarray:
 MEANS = 1e-5
 
 
+# Their tensors are not translated back, but the metadata gives a config.
+ARRANGED = {"gpt_oss", "deepseek_v2", "deepseek_v3", "kimi_k2", "glm4_moe_lite", "llama4_text"}
+ARRANGED |= {"lfm2", "lfm2_moe"}
+
+
 def kinds(folder: Path) -> set[str]:
     """The model type of a checkpoint, and that of its text model."""
     config = json.loads((folder / "config.json").read_text())
@@ -67,6 +72,6 @@ def expect_same_losses(pleat, model, counts: list[int], folder: Path) -> None:
         # A GGUF file runs if its metadata gives a config.
         file = model.ours(pleat, "f32")
         back = ("convert", file, "--to", "safetensors", "-o", folder / "back", "--dry-run")
-        if pleat.attempt(*back).returncode == 0:
+        if kinds(model.folder) & ARRANGED or pleat.attempt(*back).returncode == 0:
             report = evaluation(pleat, file, rows, folder)
             assert np.allclose(report["chunkLosses"], expected, rtol=MEANS)

@@ -292,6 +292,14 @@ typedef enum {
 /* values[i] = function(values[i]) * factors[i]; factors may be null. */
 void pleat_activate(pleat_instructions set, pleat_activation function, float *values,
                     const float *factors, ptrdiff_t count);
+/* values[i] = (y + 1) * x * sigmoid(scale * x), where x is at most `limit`, and y is factors[i]
+   between -limit and limit. */
+void pleat_clamped_gate(pleat_instructions set, float *values, const float *factors,
+                        ptrdiff_t count, float scale, float limit);
+/* values[i] = slope * x + above * x^2 for x > 0; slope * x + below * (e^min(x, limit) - 1 - x) for
+   others. */
+void pleat_xielu(pleat_instructions set, float *values, ptrdiff_t count, float above, float below,
+                 float slope, float limit);
 /* values[i] = limit * tanh(scale * values[i] / limit). */
 void pleat_cap(pleat_instructions set, float *values, ptrdiff_t count, float scale, float limit);
 /* The softmax of scale * values. */

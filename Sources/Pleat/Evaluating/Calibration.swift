@@ -144,7 +144,7 @@ public struct Calibration: Sendable {
 
   /// Sums of no chunk, or of those of a state.
   func sums(of state: CalibrationState? = nil) -> InputSums {
-    InputSums(expertCount: decoder.shape.expertCount, after: state?.sums ?? [:])
+    InputSums(after: state?.sums ?? [:])
   }
 
   /// Computes some chunks.

@@ -20,32 +20,33 @@ struct InputSum: Sendable, Equatable {
 
 /// Adds up the squares of inputs, with a result that does not depend on the order.
 final class InputSums: LinearObserver {
-  private let expertCount: Int
   /// The sums by the name of the first of their weights.
   private(set) var sums: [String: InputSum]
   /// A weight whose earlier sums are those of another size; nil if all fit.
   private(set) var misfit: String?
 
   /// Begins with the sums of earlier tokens.
-  init(expertCount: Int, after sums: [String: InputSum] = [:]) {
-    self.expertCount = expertCount
-    self.sums = sums
-  }
+  init(after sums: [String: InputSum] = [:]) { self.sums = sums }
 
-  func observe(_ inputs: FloatMatrix, of weights: [String], expert: Int?) {
+  func observe(
+    _ inputs: FloatMatrix, of weights: [String], matrix: (index: Int, count: Int)?
+  ) {
     guard let name = weights.first else { return }
-    let count = expert == nil ? 1 : expertCount
-    let zeros = InputSum(
-      names: weights,
-      squares: Array(repeating: SquareSums(columnCount: inputs.columnCount), count: count),
-      counts: Array(repeating: 0, count: count))
-    var sum = sums.removeValue(forKey: name) ?? zeros
-    guard sum.fits(zeros) else {
+    let (index, count) = matrix ?? (0, 1)
+    var sum =
+      sums.removeValue(forKey: name)
+      ?? InputSum(
+        names: weights,
+        squares: Array(repeating: SquareSums(columnCount: inputs.columnCount), count: count),
+        counts: Array(repeating: 0, count: count))
+    guard sum.names == weights, sum.squares.count == count,
+      sum.squares.allSatisfy({ $0.columnCount == inputs.columnCount })
+    else {
       misfit = name
       return
     }
-    sum.squares[expert ?? 0].add(inputs)
-    sum.counts[expert ?? 0] += inputs.rowCount
+    sum.squares[index].add(inputs)
+    sum.counts[index] += inputs.rowCount
     sums[name] = sum
   }
 

@@ -63,6 +63,40 @@ package struct CheckpointTranslation: Translation {
     try checkTensors(tensors, tokenCount: contents.tokenCount)
   }
 
+  /// The architecture that a llama.cpp model runs as.
+  ///
+  /// Throws `unsupported` if transformers has no class for it, or Pleat does not know it.
+  package static func architecture(toRun metadata: Metadata) throws(ModelError) -> Architecture {
+    try architecture(metadata, isTranslated: false)
+  }
+
+  /// The config that a llama.cpp model of an architecture runs with.
+  ///
+  /// It is that of the checkpoint that the model becomes, also for an architecture whose tensors are
+  /// not translated; then they are not compared with it. Throws what planning a translation throws.
+  package static func config(
+    toRun tensors: [TensorInfo], _ metadata: Metadata, _ architecture: Architecture,
+    numbers: (Int) throws(ModelError) -> [Float]
+  ) throws(ModelError) -> JSONValue {
+    guard !architecture.isStoredOneByOne else {
+      return try CheckpointTranslation(tensors, metadata, numbers: numbers).config
+    }
+    return try CheckpointTranslation(architecture, running: tensors, metadata, numbers).config
+  }
+
+  /// A config without a translation of tensors.
+  private init(
+    _ architecture: Architecture, running tensors: [TensorInfo], _ metadata: Metadata,
+    _ numbers: (Int) throws(ModelError) -> [Float]
+  ) throws(ModelError) {
+    self.architecture = architecture
+    parameters = try Hyperparameters(metadata, architecture, tensors: tensors)
+    let contents = try Self.contents(tensors, numbers)
+    config = try CheckpointConfig(parameters, architecture).document(contents)
+    additions = []
+    try checkConfig(metadata, tokenCount: contents.tokenCount, isGiven: false)
+  }
+
   // MARK: - Config
 
   /// What the tensors say about a config.
@@ -88,9 +122,9 @@ package struct CheckpointTranslation: Translation {
   /// The architecture whose model type the checkpoint gets.
   ///
   /// `type` is the model type that a given config states. Throws `unsupported` if transformers has no
-  /// class for it, or Pleat does not know it.
+  /// class for it, or Pleat does not know it, or does not translate its tensors if `isTranslated`.
   static func architecture(
-    _ metadata: Metadata, type: String? = nil
+    _ metadata: Metadata, type: String? = nil, isTranslated: Bool = true
   ) throws(ModelError) -> Architecture {
     let name = metadata["general.architecture"]?.text ?? ""
     let all = Architectures.all.filter {
@@ -98,9 +132,12 @@ package struct CheckpointTranslation: Translation {
     }
     let hasExperts = metadata["\(name).expert_count"]?.integer ?? 0 > 0
     let slides = metadata["\(name).attention.sliding_window"]?.integer ?? 0 > 0
-    let found = all.count > 1 ? all.filter { ($0.experts != nil) == hasExperts } : all
+    let hasSigmoids = metadata["\(name).expert_gating_func"]?.integer == 2
+    let alike = all.count > 1 ? all.filter { ($0.experts != nil) == hasExperts } : all
+    let same = alike.filter { $0.hyperparameters.contains(.sigmoidRouter) == hasSigmoids }
+    let found = same.isEmpty ? alike : same
     let architecture = found.first { $0.hasSlidingLayers == slides } ?? found.first
-    if let architecture, architecture.isStoredOneByOne { return architecture }
+    if let architecture, architecture.isStoredOneByOne || !isTranslated { return architecture }
     if let architecture {
       throw ModelError(
         .unsupported,

@@ -1,0 +1,91 @@
+internal import Architectures
+internal import Bytes
+internal import TensorModel
+
+extension DecoderShape {
+  /// What each layer does with positions.
+  static func layers(
+    _ config: JSONValue, _ architecture: Architecture, _ parameters: Hyperparameters,
+    _ kind: DecoderKind
+  ) throws(ModelError) -> [Layer] {
+    let windows = windows(config, architecture, parameters)
+    let hasWindow = windows.contains { $0 != nil }
+    let growth = try growth(config, kind)
+    let chunk = try chunk(config, kind)
+    return windows.enumerated().map { index, window in
+      if parameters.sizes.kind(ofLayer: index) == .recurrent {
+        return Layer(convolutionSize: parameters.shortConvolutionSize)
+      }
+      let isSliding = window != nil
+      let isRotated =
+        switch kind.rotation {
+        case .all: true
+        case .listed: rotates(layer: index, config)
+        case .sliding:
+          isSliding || kind.rotatesLeading && index < parameters.sizes.leadingCount
+        case .slidingIfAny: isSliding || !hasWindow
+        }
+      guard isRotated else { return Layer(window: window, growth: growth) }
+      let hasOwnAngles = isSliding && kind.slidingIsUnscaled
+      return Layer(
+        window: window, chunk: chunk,
+        rotation: Rotation(isSliding: hasOwnAngles, isScaled: !hasOwnAngles))
+    }
+  }
+
+  // The defaults here are those of Llama 4 in transformers. Layers that rotate attend to chunks.
+
+  private static func growth(
+    _ config: JSONValue, _ kind: DecoderKind
+  ) throws(ModelError) -> QueryGrowth? {
+    let tuning = config["attn_temperature_tuning"] ?? true
+    guard kind.growsQueries, tuning.bool ?? (tuning.int != 0) else { return nil }
+    let length = config["floor_scale"]?.double ?? 8192
+    guard length > 0 else { throw refusal("floor_scale", "a number above 0", "\(length)") }
+    return QueryGrowth(scale: config["attn_scale"]?.double ?? 0.1, length: length)
+  }
+
+  private static func chunk(
+    _ config: JSONValue, _ kind: DecoderKind
+  ) throws(ModelError) -> Int? {
+    guard kind.growsQueries else { return nil }
+    let stated = config["attention_chunk_size"] ?? 8192
+    guard stated != .null else { return nil }
+    if let length = stated.int, length > 0 { return length }
+    throw refusal("attention_chunk_size", "a whole number above 0", JSONWriter.text(stated))
+  }
+
+  /// Whether a layer rotates, by `no_rope_layers` or `no_rope_layer_interval`.
+  private static func rotates(layer: Int, _ config: JSONValue) -> Bool {
+    if let list = config["no_rope_layers"]?.array, layer < list.count { return list[layer] != 0 }
+    return (layer + 1) % (config["no_rope_layer_interval"]?.int ?? 4) != 0
+  }
+
+  /// The window of each layer; nil for layers that attend to all positions.
+  private static func windows(
+    _ config: JSONValue, _ architecture: Architecture, _ parameters: Hyperparameters
+  ) -> [Int?] {
+    let count = parameters.layerCount
+    let none = [Int?](repeating: nil, count: count)
+    let stated = config["sliding_window"].map { $0.int }
+    switch architecture.traits.sliding {
+    case .none: return none
+    case .ignored(let window): return Array(repeating: stated ?? window, count: count)
+    case .unsupported:
+      guard config["use_sliding_window"]?.bool == true, let window = stated ?? 4096 else {
+        return none
+      }
+      let types = config["layer_types"]?.array
+      let first = config["max_window_layers"]?.int ?? 28
+      return (0..<count).map { layer in
+        let slides = types.map { $0[layer] == "sliding_attention" } ?? (layer >= first)
+        return slides ? window : nil
+      }
+    case .alternating, .alternatingAfterFirst:
+      guard let window = parameters.slidingWindow,
+        let pattern = parameters.slidingLayers ?? architecture.usualSlidingLayers(count)
+      else { return none }
+      return pattern.map { $0 ? window : nil }
+    }
+  }
+}

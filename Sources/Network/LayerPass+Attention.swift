@@ -1,0 +1,165 @@
+internal import Architectures
+internal import Kernels
+internal import TensorModel
+
+extension LayerPass {
+  /// The keys and values of a layer, which may be the same matrix.
+  typealias Cache = (keys: FloatMatrix, values: FloatMatrix)
+
+  /// What attention adds to each token.
+  ///
+  /// Throws what reading weights throws.
+  func attention(
+    _ input: FloatMatrix, _ weights: AttentionWeights, _ cache: Cache?
+  ) throws(ModelError) -> FloatMatrix {
+    let parts = try products(input, [weights.queries, weights.keys, weights.values])
+    let (queries, keys, values) = (parts[0], parts[1], parts[2])
+    if let limit = shape.attentionClamp { for part in parts { part.clamp(to: limit) } }
+    var scratch: [Float] = []
+    for (row, position) in batch.places {
+      place(queries, row, position, weights.queryNorm, &scratch)
+      place(keys, row, position, weights.keyNorm, &scratch)
+      let factor = rotary?.queryFactor(position) ?? place.growth?.factor(position) ?? 1
+      if factor != 1 { queries.scale(row: row, by: factor) }
+      guard let cache else { continue }
+      cache.keys.setRow(position, to: keys, row: row)
+      cache.values.setRow(position, to: values, row: row)
+    }
+    let mixed = try attended(queries, cache ?? (keys, values), cache, sinks: weights.sinks)
+    guard let gate = weights.gate else { return try products(mixed, [weights.output])[0] }
+    let gates = try products(input, [gate])[0]
+    let columns = 0..<gates.columnCount
+    for row in 0..<gates.rowCount {
+      gates.activate(row: row, columns: columns, .sigmoid, times: mixed)
+    }
+    return try products(gates, [weights.output])[0]
+  }
+
+  /// What queries take from values: rows × (heads · numbers of a value).
+  private func attended(
+    _ queries: FloatMatrix, _ known: Cache, _ cache: Cache?, sinks: [Float]? = nil
+  ) throws(ModelError) -> FloatMatrix {
+    let runs = batch.texts.map { text in
+      Attention.Run(
+        queries: text.rows, firstPosition: text.firstPosition,
+        firstKey: cache == nil ? text.rows.lowerBound : 0)
+    }
+    let attention = Attention(
+      shape: shape, workers: workers, place: place, sinks: sinks)
+    return try attention.result(
+      of: queries, keys: known.keys, values: known.values, runs: runs)
+  }
+
+  /// Norms and rotates the heads of a row.
+  private func place(
+    _ heads: FloatMatrix, _ row: Int, _ position: Int, _ norm: RowNorm?, _ scratch: inout [Float]
+  ) {
+    let isAfter = shape.kind.normsAfterRotation
+    let norm = norm ?? (rotary != nil && shape.normsRotatedHeads ? shape.plainNorm : nil)
+    if !isAfter { self.norm(heads, row, by: norm) }
+    rotary?.rotate(
+      heads, row: row, position: position, headSize: shape.headSize, scratch: &scratch)
+    if isAfter { self.norm(heads, row, by: norm) }
+  }
+
+  private func norm(_ heads: FloatMatrix, _ row: Int, by norm: RowNorm?) {
+    guard let norm else { return }
+    let length = shape.normsAllHeads ? heads.columnCount : shape.headSize
+    for start in stride(from: 0, to: heads.columnCount, by: length) {
+      heads.norm(row: row, columns: start..<start + length, by: norm, into: heads)
+    }
+  }
+
+  // MARK: - Latent attention
+
+  /// What latent attention adds to each token.
+  ///
+  /// All heads see the same keys: the compressed vector of a token and what is rotated. Its values
+  /// are the compressed vectors alone. Throws what reading weights throws.
+  func attention(
+    _ input: FloatMatrix, _ weights: LatentWeights, _ cache: Cache?
+  ) throws(ModelError) -> FloatMatrix {
+    guard let sizes = shape.latent else { return input }
+    let (queries, keys) = try projected(input, weights)
+    var scratch: [Float] = []
+    for (row, position) in batch.places {
+      rotary?.rotate(
+        queries, row: row, position: position, headSize: sizes.headSize, from: sizes.plainSize,
+        scratch: &scratch)
+      if let norm = weights.compressedNorm {
+        keys.norm(row: row, columns: 0..<sizes.keyValueRank, by: norm, into: keys)
+      }
+      rotary?.rotate(
+        keys, row: row, position: position, headSize: shape.keySize, from: sizes.keyValueRank,
+        scratch: &scratch)
+      cache?.keys.setRow(position, to: keys, row: row)
+    }
+    let whole = try compressed(queries, weights, sizes)
+    let mixed = try attended(whole, cache ?? (keys, keys), cache)
+    let values = try products(
+      of: mixed, each: sizes.keyValueRank, width: sizes.keyValueRank, with: weights.values)
+    let result = FloatMatrix(
+      rowCount: input.rowCount, columnCount: shape.headCount * sizes.valueSize)
+    for (head, values) in values.enumerated() {
+      for row in 0..<values.rowCount {
+        result.setRow(row, column: head * sizes.valueSize, to: values, row: row)
+      }
+    }
+    return try products(result, [weights.output])[0]
+  }
+
+  /// The queries of all heads, and the compressed vectors with the keys that are rotated.
+  private func projected(
+    _ input: FloatMatrix, _ weights: LatentWeights
+  ) throws(ModelError) -> (queries: FloatMatrix, keys: FloatMatrix) {
+    guard let queryInput = weights.queryInput else {
+      let parts = try products(input, [weights.queries, weights.compressed])
+      return (parts[0], parts[1])
+    }
+    let parts = try products(input, [queryInput, weights.compressed])
+    if let norm = weights.queryNorm {
+      for row in 0..<input.rowCount {
+        parts[0].norm(row: row, columns: 0..<parts[0].columnCount, by: norm, into: parts[0])
+      }
+    }
+    return (try products(parts[0], [weights.queries])[0], parts[1])
+  }
+
+  /// Queries for compressed vectors: those of each head that are not rotated times the matrix that
+  /// makes its keys, then those that are rotated.
+  private func compressed(
+    _ queries: FloatMatrix, _ weights: LatentWeights, _ sizes: LatentAttentionSizes
+  ) throws(ModelError) -> FloatMatrix {
+    let parts = try products(
+      of: queries, each: sizes.headSize, width: sizes.plainSize, with: weights.keys)
+    let result = FloatMatrix(
+      rowCount: queries.rowCount, columnCount: shape.headCount * shape.keySize)
+    for (head, part) in parts.enumerated() {
+      let (from, to) = (head * sizes.headSize, head * shape.keySize)
+      for row in 0..<part.rowCount {
+        result.setRow(row, column: to, to: part, row: row)
+        result.setRow(
+          row, column: to + sizes.keyValueRank, to: queries, row: row,
+          columns: from + sizes.plainSize..<from + sizes.headSize)
+      }
+    }
+    return result
+  }
+
+  /// The products of the first `width` of `size` numbers of each head with its own matrix.
+  private func products(
+    of heads: FloatMatrix, each size: Int, width: Int, with linears: [Linear]
+  ) throws(ModelError) -> [FloatMatrix] {
+    let parts = linears.indices.map { head in
+      let part = FloatMatrix(rowCount: heads.rowCount, columnCount: width)
+      for row in 0..<heads.rowCount {
+        part.setRow(row, to: heads, row: row, columns: head * size..<head * size + width)
+      }
+      return part
+    }
+    for (head, part) in parts.enumerated() {
+      observer?.observe(part, of: [linears[head].name], matrix: (head, linears.count))
+    }
+    return try workers.products(of: parts, with: linears, keeping: kept)
+  }
+}
