@@ -52,6 +52,38 @@ import Testing
     }
   }
 
+  @Test(
+    "the gate of gpt-oss and xIELU are those of double precision to 1e-6 (seed 198)",
+    arguments: InstructionSet.available)
+  func gates(set: InstructionSet) {
+    var random = Seeded(198)
+    let unit = ExpandedUnit(above: 0.8, below: 0.7, slope: 0.5, limit: -1e-6)
+    for count in Self.lengths {
+      let (values, factors) = (numbers(count, &random), numbers(count, &random))
+      let gated = matrix(values)
+      gated.gate(row: 0, by: matrix(factors), scale: 1.702, limit: 7, on: set)
+      let bent = matrix(values)
+      bent.activate(row: 0, unit, on: set)
+      for index in 0..<count {
+        let (x, y) = (Double(values[index]), Double(factors[index]))
+        let z = min(x, 7)
+        let gate = (max(-7, min(y, 7)) + 1) * z / (1 + exp(-Double(Float(1.702)) * z))
+        #expect(isNear(gated[0, index], gate, within: 2e-6))
+        let curve =
+          x > 0
+          ? Double(unit.above) * x * x
+          : Double(unit.below) * (expm1(min(x, Double(unit.limit))) - x)
+        #expect(isNear(bent[0, index], curve + 0.5 * x, within: 2e-6))
+      }
+    }
+    let special = matrix([.nan, .infinity])
+    special.gate(row: 0, by: matrix([1, .nan]), scale: 1.702, limit: 7, on: set)
+    #expect(special[0, 0].isNaN && special[0, 1].isNaN)
+    let undefined = matrix([.nan])
+    undefined.activate(row: 0, unit, on: set)
+    #expect(undefined[0, 0].isNaN)
+  }
+
   @Test("NaN stays NaN, and infinities have their limits", arguments: InstructionSet.available)
   func special(set: InstructionSet) {
     for function in ActivationFunction.allCases {
@@ -125,6 +157,12 @@ import Testing
           x.activate(row: 0, columns: all, function, times: matrix(others), on: set)
           bits += x.row(0).bits
         }
+        let gated = matrix(values)
+        gated.gate(row: 0, by: matrix(others), scale: 1.702, limit: 7, on: set)
+        let bent = matrix(values)
+        bent.activate(
+          row: 0, ExpandedUnit(above: 0.8, below: 0.7, slope: 0.5, limit: -1e-6), on: set)
+        bits += gated.row(0).bits + bent.row(0).bits
         let x = matrix(values)
         x.cap(row: 0, columns: all, to: 5, scale: 0.3, on: set)
         x.norm(
