@@ -192,12 +192,14 @@ extension Architecture {
   /// A config without layers that predict several tokens at once, if the checkpoint has none.
   package func withoutMissingLayers(_ config: JSONValue, _ tensors: [TensorInfo]) -> JSONValue {
     let key = "num_nextn_predict_layers"
-    let hasThem = tensors.contains { tensor in
-      guard let place = place(ofHuggingFaceName: tensor.name), place.layer != nil else {
-        return false
+    let hasThem =
+      !predictionNames.isEmpty
+      && tensors.contains { tensor in
+        guard let place = place(ofHuggingFaceName: tensor.name), place.layer != nil else {
+          return false
+        }
+        return predictionNames.contains { $0.huggingFace == place.names.huggingFace }
       }
-      return predictionNames.contains { $0.huggingFace == place.names.huggingFace }
-    }
     guard hasThem else { return config.setting(key, to: 0) }
     // Not all configs state how many there are.
     guard predictionPrefix != nil, let layerCount = config["num_hidden_layers"]?.int,

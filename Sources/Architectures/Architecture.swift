@@ -285,10 +285,10 @@ package struct Architecture: Sendable {
 
   /// What stands before the checkpoint name of a tensor in the tables, other than the head.
   ///
-  /// Nil for the head and for tensors that are in no table.
-  package func prefix(ofHuggingFaceName name: String) -> String? {
+  /// Nil for the head and for tensors that are in no table. May also be nil if it is `known`.
+  package func prefix(ofHuggingFaceName name: String, besides known: String? = nil) -> String? {
     let (prefix, rest) = TextPrefix.stripped(name, also: encoder?.outerWords ?? outerWords)
-    guard !rest.hasPrefix(Self.head) else { return nil }
+    guard prefix != known, !rest.hasPrefix(Self.head) else { return nil }
     return place(ofHuggingFaceName: name).map { _ in prefix }
   }
 
@@ -341,13 +341,17 @@ package struct Architecture: Sendable {
     guard !pairs.isEmpty,
       let parts = NameParts(plainName(name)[...], layers: layerPath)
     else { return nil }
+    let stem = parts.stem.utf8
     for pair in pairs {
-      let ends = pair.huggingFace.split(separator: "*", omittingEmptySubsequences: false)
-      guard ends.count == 2, parts.stem.hasPrefix(ends[0]), parts.stem.hasSuffix(ends[1]) else {
-        continue
-      }
-      let number = parts.stem.dropFirst(ends[0].count).dropLast(ends[1].count)
-      guard NameParts.isNumber(number), let index = Int(number) else { continue }
+      let pattern = pair.huggingFace.utf8
+      guard let star = pattern.firstIndex(of: UInt8(ascii: "*")),
+        case (let start, let end) = (pattern[..<star], pattern[star...].dropFirst()),
+        stem.count > start.count + end.count, stem.starts(with: start),
+        case let rest = stem.dropFirst(start.count),
+        rest.suffix(end.count).elementsEqual(end),
+        case let number = Substring(rest.dropLast(end.count)),
+        NameParts.isNumber(number), let index = Int(number)
+      else { continue }
       return (parts, pair, index)
     }
     return nil

@@ -22,22 +22,24 @@ extension Architecture {
   ///
   /// - Parameters:
   ///   - name: The name in the checkpoint.
+  ///   - place: Its place, as `place(ofHuggingFaceName:)` finds it.
   ///   - sizes: The sizes of the model.
   ///   - tokenCount: The number of rows of the token embeddings.
-  /// - Returns: The shape; nil for tensors that are in no table.
+  /// - Returns: The shape; nil for tensors whose shape is not known.
   package func expectedShape(
-    ofHuggingFaceName name: String, _ sizes: ModelSizes, tokenCount: Int
+    ofHuggingFaceName name: String, at place: (layer: Int?, names: NamePair)?,
+    _ sizes: ModelSizes, tokenCount: Int
   ) -> ExpectedShape? {
     if let number = layerNumber(ofHuggingFaceName: name) {
       let rank = layerNumbers.first { $0.ggufKey == number.ggufKey }?.rank ?? 0
       return ExpectedShape(Array(repeating: .init(count: 1, formula: "1"), count: rank))
     }
-    guard let place = place(ofHuggingFaceName: name) else { return nil }
+    guard let place else { return nil }
     let stem = place.names.huggingFace
     if let extents = sizes.varied?.extents(
       of: stem, layer: place.layer, sizes, tokenCount: tokenCount)
     {
-      return ExpectedShape(plainName(name).hasSuffix(".bias") ? Array(extents.prefix(1)) : extents)
+      return ExpectedShape(isBias(name) ? Array(extents.prefix(1)) : extents)
     }
     let found =
       isEncoder
@@ -46,7 +48,20 @@ extension Architecture {
         tokenCount: tokenCount)
       : sizes.extents(of: stem, tokenCount: tokenCount, normsAllHeads: normsAllHeads)
     guard let extents = found else { return nil }
-    return ExpectedShape(plainName(name).hasSuffix(".bias") ? Array(extents.prefix(1)) : extents)
+    return ExpectedShape(isBias(name) ? Array(extents.prefix(1)) : extents)
+  }
+
+  /// The same for a tensor whose place is not known yet.
+  package func expectedShape(
+    ofHuggingFaceName name: String, _ sizes: ModelSizes, tokenCount: Int
+  ) -> ExpectedShape? {
+    expectedShape(
+      ofHuggingFaceName: name, at: place(ofHuggingFaceName: name), sizes, tokenCount: tokenCount)
+  }
+
+  /// Whether a tensor of a checkpoint is a bias.
+  package func isBias(_ name: String) -> Bool {
+    name.hasSuffix(".bias") || (isEncoder && plainName(name).hasSuffix(".bias"))
   }
 }
 

@@ -16,7 +16,7 @@ package enum TextPrefix {
     _ name: String, also others: Set<Substring> = []
   ) -> (prefix: String, rest: String) {
     var rest = name[...]
-    while let dot = rest.firstIndex(of: "."),
+    while let dot = rest.utf8.firstIndex(of: UInt8(ascii: ".")),
       words.contains(rest[..<dot]) || others.contains(rest[..<dot])
     {
       rest = rest[rest.index(after: dot)...]

@@ -47,12 +47,14 @@ package struct CheckpointChecks {
   package func checkIsOneModel(_ tensors: [TensorInfo]) throws(ModelError) {
     var first: (prefix: String, name: String)?
     for tensor in tensors {
-      guard let prefix = architecture.prefix(ofHuggingFaceName: tensor.name) else { continue }
+      guard
+        let prefix = architecture.prefix(
+          ofHuggingFaceName: tensor.name, besides: first?.prefix)
+      else { continue }
       guard let known = first else {
         first = (prefix, tensor.name)
         continue
       }
-      guard known.prefix != prefix else { continue }
       throw ModelError(
         .unsupported, "the checkpoint has more than one text model", tensor: tensor.name,
         expected: "the same words before all names",
@@ -69,9 +71,8 @@ package struct CheckpointChecks {
   ) throws(ModelError) -> Bool {
     guard let place = architecture.place(ofHuggingFaceName: tensor.name),
       let expected = architecture.expectedShape(
-        ofHuggingFaceName: tensor.name, sizes, tokenCount: tokenCount),
-      !architecture.plainName(tensor.name).hasSuffix(".bias")
-        || biases.contains(place.names.gguf)
+        ofHuggingFaceName: tensor.name, at: place, sizes, tokenCount: tokenCount),
+      !architecture.isBias(tensor.name) || biases.contains(place.names.gguf)
     else { return false }
     let layerCount = sizes.layerCount + sizes.predictionLayerCount
     if let layer = place.layer, layer < layerCount,
@@ -86,7 +87,7 @@ package struct CheckpointChecks {
         found: "layer \(layer)",
         hint: "correct num_hidden_layers, or remove the tensors of the other layers")
     }
-    try checkIsStated(tensor)
+    try checkIsStated(tensor, place.names.huggingFace)
     guard tensor.shape.dimensions != expected.dimensions else { return true }
     let dimensions = expected.dimensions.map(String.init).joined(separator: "×")
     throw ModelError(
@@ -100,9 +101,13 @@ package struct CheckpointChecks {
 
   /// Throws `malformed` if a key of the config says that the model lacks a tensor.
   func checkIsStated(_ tensor: TensorInfo) throws(ModelError) {
-    guard let place = architecture.place(ofHuggingFaceName: tensor.name),
-      let key = architecture.absenceKey(of: place.names.huggingFace, config)
-    else { return }
+    guard let place = architecture.place(ofHuggingFaceName: tensor.name) else { return }
+    try checkIsStated(tensor, place.names.huggingFace)
+  }
+
+  /// The same for a tensor that has this name in the tables.
+  private func checkIsStated(_ tensor: TensorInfo, _ name: String) throws(ModelError) {
+    guard let key = architecture.absenceKey(of: name, config) else { return }
     throw ModelError(
       .malformed, "config.json says that the model has no such tensor", tensor: tensor.name,
       expected: "\(key) true or a number above 0, or no such tensor",

@@ -109,11 +109,12 @@ struct MLXChecks {
   /// The token embeddings of the text model; nil if there are none, or several.
   private var table: TensorInfo? {
     let tables = tensors.filter { tensor in
+      guard tensor.name.hasSuffix("embed_tokens.weight") || tensor.name.hasSuffix("wte.weight")
+      else { return false }
       // Layers that predict several tokens at once have a table of their own.
       guard FusedLayers.split(tensor.name) == nil else { return false }
       let word = tensor.name.split(separator: ".").dropLast().last
-      return tensor.name.hasSuffix(".weight") && (word == "embed_tokens" || word == "wte")
-        && !TensorNames.isTower(tensor.name)
+      return (word == "embed_tokens" || word == "wte") && !TensorNames.isTower(tensor.name)
     }
     return tables.count == 1 ? tables.first : nil
   }
