@@ -3,11 +3,14 @@
     sparse.py few <file>                a safetensors file with 200 tensors
     sparse.py header <file>             a safetensors file with a header of 20 MB
     sparse.py many <directory>          100,000 tensors in 200 shards
+    sparse.py experts <directory>       a model of 1.5 trillion weights in 200 shards: 87 layers with
+                                        384 experts each, 101,009 tensors
     sparse.py 1b | 7b | 70b <directory> a Llama model for Hugging Face, and a QA-LoRA adapter for it
 
 Only the standard library is needed. Existing files are not written again.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -31,6 +34,15 @@ FEW, HEADER, MANY, SHARDS = 200, 157_000, 100_000, 200
 SHARD_BYTES = 5_000_000_000
 RANK, GROUP = 16, 32
 PARTS = ("down_proj", "gate_proj", "up_proj")
+MIXTURE = {
+    "architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe",
+    "torch_dtype": "float16", "hidden_act": "silu", "hidden_size": 7168,
+    "intermediate_size": 18432, "moe_intermediate_size": 2048, "num_hidden_layers": 87,
+    "num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 32000,
+    "num_experts": 384, "num_experts_per_tok": 8, "norm_topk_prob": True,
+    "decoder_sparse_step": 1, "mlp_only_layers": [], "max_position_embeddings": 131072,
+    "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "tie_word_embeddings": False,
+}  # fmt: skip
 
 Tensors = list[tuple[str, tuple[int, ...]]]
 
@@ -51,6 +63,37 @@ def experts(number: int, shape: tuple[int, int]) -> Tensors:
         for index in range(number)
     )
     return [(name, shape) for name in names]
+
+
+def mixture() -> Tensors:
+    """The tensors of a mixture of experts, with the sizes of `MIXTURE`."""
+    hidden, inner = MIXTURE["hidden_size"], MIXTURE["moe_intermediate_size"]
+    head, vocabulary = MIXTURE["head_dim"], MIXTURE["vocab_size"]
+    heads, pairs = MIXTURE["num_attention_heads"] * head, MIXTURE["num_key_value_heads"] * head
+    tensors: Tensors = [("model.embed_tokens.weight", (vocabulary, hidden))]
+    for layer in range(MIXTURE["num_hidden_layers"]):
+        prefix = f"model.layers.{layer}"
+        tensors += [
+            (f"{prefix}.input_layernorm.weight", (hidden,)),
+            (f"{prefix}.self_attn.q_proj.weight", (heads, hidden)),
+            (f"{prefix}.self_attn.k_proj.weight", (pairs, hidden)),
+            (f"{prefix}.self_attn.v_proj.weight", (pairs, hidden)),
+            (f"{prefix}.self_attn.o_proj.weight", (hidden, heads)),
+            (f"{prefix}.self_attn.q_norm.weight", (head,)),
+            (f"{prefix}.self_attn.k_norm.weight", (head,)),
+            (f"{prefix}.post_attention_layernorm.weight", (hidden,)),
+            (f"{prefix}.mlp.gate.weight", (MIXTURE["num_experts"], hidden)),
+        ]
+        for expert in range(MIXTURE["num_experts"]):
+            place = f"{prefix}.mlp.experts.{expert}"
+            tensors += [
+                (f"{place}.gate_proj.weight", (inner, hidden)),
+                (f"{place}.up_proj.weight", (inner, hidden)),
+                (f"{place}.down_proj.weight", (hidden, inner)),
+            ]
+    return [
+        *tensors, ("model.norm.weight", (hidden,)), ("lm_head.weight", (vocabulary, hidden)),
+    ]  # fmt: skip
 
 
 def write_shards(folder: Path, shards: list[Tensors]) -> None:
@@ -94,6 +137,12 @@ def make(kind: str, path: Path) -> None:
         tensors, step = experts(MANY, (64, 512)), MANY // SHARDS
         write_shards(new, [tensors[start : start + step] for start in range(0, MANY, step)])
         write_companions(new, tinyllama())
+    elif kind == "experts":
+        tensors = mixture()
+        ends = [len(tensors) * number // SHARDS for number in range(SHARDS + 1)]
+        write_shards(new, [tensors[start:end] for start, end in zip(ends, ends[1:])])
+        write_companions(new, tinyllama())
+        (new / "config.json").write_text(json.dumps(MIXTURE, indent=2))
     elif kind == "header":
         write(new, experts(HEADER, (2048, 768)))
     else:

@@ -17,13 +17,33 @@ extension TensorJob {
     partition.units(of: block).count * partition.elementsPerUnit
   }
 
-  /// About how long a block takes, in picoseconds of one thread.
-  ///
-  /// Its bytes are read and written at 1 GB/s, and its weights are encoded.
-  func picoseconds(of block: Int) -> Int {
-    let byteCount = sourceByteCount(of: block) + targetByteCount(of: block)
-    return byteCount * 1000 + elementCount(of: block) * transform.picosecondsPerWeight
+  /// The costs of all blocks, as runs of blocks that cost the same: the first block, the others, and
+  /// the last one.
+  var costs: [BlockCost] {
+    let time = transform.picosecondsPerWeight
+    let last = blockCount - 1
+    let runs = [(0, 1), (1, last - 1), (last, last > 0 ? 1 : 0)].filter { $0.1 > 0 }
+    guard last >= 0 else { return [] }
+    return runs.map { block, count in
+      let (source, target) = (sourceByteCount(of: block), targetByteCount(of: block))
+      // Bytes are read and written at 1 GB/s.
+      return BlockCost(
+        count: count, sourceByteCount: source, targetByteCount: target,
+        picoseconds: (source + target) * 1000 + elementCount(of: block) * time)
+    }
   }
+}
+
+/// What some adjacent blocks of a job cost, each of them the same.
+struct BlockCost: Sendable, Hashable {
+  /// The number of the blocks.
+  var count: Int
+  /// The number of bytes that each of them reads.
+  var sourceByteCount: Int
+  /// The number of bytes that each of them writes.
+  var targetByteCount: Int
+  /// About how long each of them takes, in picoseconds of one thread.
+  var picoseconds: Int
 }
 
 extension Transform {

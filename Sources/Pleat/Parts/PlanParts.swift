@@ -19,6 +19,8 @@ public struct PlanParts: Sendable {
     public fileprivate(set) var targetByteCount = 0
     /// About how long it takes, in picoseconds of one thread.
     fileprivate(set) var picoseconds = 0
+    /// The largest number of bytes of a block, in the source and in the output together.
+    fileprivate(set) var largestBlockByteCount = 0
 
     /// About how long it takes, in seconds of one thread, if bytes are read and written at 1 GB/s.
     public var seconds: Double { Double(picoseconds) / 1e12 }
@@ -26,6 +28,15 @@ public struct PlanParts: Sendable {
 
   /// The parts, in the order of their numbers.
   public let parts: [Part]
+  private let planByteCount: Int
+
+  /// About how much memory a part takes with so many worker threads, in bytes.
+  ///
+  /// Every part makes the whole plan. A worker keeps one block, as it is read and as it is written,
+  /// and some floats.
+  public func memoryByteCount(of part: Part, workerCount: Int) -> Int {
+    planByteCount + workerCount * (part.largestBlockByteCount + 1 << 20)
+  }
 
   /// The largest number of parts.
   public static let countLimit = 10_000
@@ -40,48 +51,74 @@ public struct PlanParts: Sendable {
         .usage, "a plan can be divided into 1 to \(Self.countLimit) parts", found: "\(count)")
     }
     _ = try plan.partPlacement()
-    var sums = [0]
-    for job in plan.jobs {
-      for block in 0..<job.blockCount {
-        sums.append(sums[sums.count - 1] + job.picoseconds(of: block))
-      }
+    let costs = plan.jobs.indices.flatMap { job in
+      plan.jobs[job].costs.map { (job: job, cost: $0) }
     }
-    let ends = Self.ends(sums, count: count)
+    let ends = Self.ends(costs.map { ($0.cost.count, $0.cost.picoseconds) }, count: count)
     var parts: [Part] = []
-    var (job, block, start) = (0, 0, 0)
+    var (run, begun, start) = (0, 0, 0)
     for (index, end) in ends.enumerated() {
       var part = Part(number: index + 1, blocks: start..<end)
       var last: Int?
-      for _ in start..<end {
-        while block == plan.jobs[job].blockCount { (job, block) = (job + 1, 0) }
-        part.sourceByteCount += plan.jobs[job].sourceByteCount(of: block)
-        part.targetByteCount += plan.jobs[job].targetByteCount(of: block)
-        part.picoseconds += plan.jobs[job].picoseconds(of: block)
-        if last != job { part.tensorCount += 1 }
+      while start < end {
+        let (job, cost) = costs[run]
+        let blockCount = min(cost.count - begun, end - start)
+        part.add(cost, blockCount, isNew: last != job)
         last = job
-        block += 1
+        start += blockCount
+        begun += blockCount
+        if begun == cost.count { (run, begun) = (run + 1, 0) }
       }
       parts.append(part)
-      start = end
     }
     self.parts = parts
+    planByteCount = plan.memoryByteCount
   }
 
-  /// The end of each part: the block boundary that is nearest to its share of the time.
+  /// The end of each part: the block boundary that is nearest to its share of the time, as a number
+  /// of blocks.
   ///
-  /// `sums` has the time of all blocks before each block, and at last that of all blocks.
-  package static func ends(_ sums: [Int], count: Int) -> [Int] {
-    let total = sums[sums.count - 1]
+  /// `runs` are all blocks in their order, as numbers of blocks that each take the same time. A plan
+  /// of a trillion weights has millions of blocks, but few runs.
+  package static func ends(_ runs: [(count: Int, time: Int)], count: Int) -> [Int] {
+    let total = runs.reduce(0) { $0 + $1.count * $1.time }
+    let blockCount = runs.reduce(0) { $0 + $1.count }
     var ends: [Int] = []
-    var index = 0
+    var (run, done) = (0, 0)
+    // The boundary that was found last: its blocks, and their time.
+    var (index, time) = (0, 0)
     for number in 1..<count {
       // The product of both would overflow for a plan of many hours.
       let share = total / count * number + total % count * number / count
-      while index + 1 < sums.count, abs(sums[index + 1] - share) <= abs(sums[index] - share) {
-        index += 1
+      while run < runs.count {
+        let (length, each) = runs[run]
+        // So many blocks more are nearer to the share than one less, or as near.
+        let steps = each == 0 ? length - done : max(0, (2 * (share - time) + each) / (2 * each))
+        let taken = min(length - done, steps)
+        (index, done, time) = (index + taken, done + taken, time + taken * each)
+        guard done == length else { break }
+        (run, done) = (run + 1, 0)
       }
       ends.append(index)
     }
-    return ends + [sums.count - 1]
+    return ends + [blockCount]
   }
+}
+
+extension PlanParts.Part {
+  /// Adds blocks of a job, which is a new one for the part or not.
+  fileprivate mutating func add(_ cost: BlockCost, _ blockCount: Int, isNew: Bool) {
+    sourceByteCount += blockCount * cost.sourceByteCount
+    targetByteCount += blockCount * cost.targetByteCount
+    picoseconds += blockCount * cost.picoseconds
+    tensorCount += isNew ? 1 : 0
+    largestBlockByteCount = max(
+      largestBlockByteCount, cost.sourceByteCount + cost.targetByteCount)
+  }
+}
+
+extension Plan {
+  /// About how much memory the program and the plan take: measured with plans of 300 to 100,000
+  /// tensors.
+  fileprivate var memoryByteCount: Int { 26 << 20 + jobs.count * 4096 }
 }

@@ -1,8 +1,8 @@
 public import Bytes
 
 extension PlanParts {
-  /// The parts as JSON, as described in `formats/report.md`.
-  public var json: JSONValue {
+  /// The parts as JSON with this many worker threads, as described in `formats/report.md`.
+  public func json(workerCount: Int) -> JSONValue {
     .array(
       parts.map { part in
         [
@@ -11,6 +11,7 @@ extension PlanParts {
           "sourceByteCount": JSONValue(part.sourceByteCount),
           "targetByteCount": JSONValue(part.targetByteCount),
           "seconds": .number(part.seconds),
+          "memoryByteCount": JSONValue(memoryByteCount(of: part, workerCount: workerCount)),
         ]
       })
   }

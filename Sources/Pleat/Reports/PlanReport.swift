@@ -20,9 +20,9 @@ extension Plan {
     ])
   }
 
-  /// The plan as JSON, with what each part of it would do.
-  public func json(_ parts: PlanParts) -> JSONValue {
-    .object((json.members ?? []) + [.init("parts", parts.json)])
+  /// The plan as JSON, with what each part of it would do with this many worker threads.
+  public func json(_ parts: PlanParts, workerCount: Int) -> JSONValue {
+    .object((json.members ?? []) + [.init("parts", parts.json(workerCount: workerCount))])
   }
 
   /// The result of a run as JSON, as described in `formats/report.md`.

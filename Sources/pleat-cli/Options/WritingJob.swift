@@ -21,7 +21,10 @@ struct WritingJob {
     if let loss { console.note(Self.lossLine(loss)) }
     if part == nil { noteSpace() }
     if output.dryRun {
-      if let count = output.parts { return try PartsText(plan, count: count, console)() }
+      if let count = output.parts {
+        return try PartsText(
+          plan, count: count, workerCount: output.threads ?? PartsText.usualWorkerCount, console)()
+      }
       console.print([], json: plan.json)
       return console.print(planTable, [plannedLine])
     }

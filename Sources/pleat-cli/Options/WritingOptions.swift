@@ -48,8 +48,10 @@ struct WritingOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "With --dry-run: print how long each of this many parts of the work would take.",
-      valueName: "count"))
+      """
+      With --dry-run: print how long each of this many parts of the work would take, and how much \
+      memory, with as many threads as --threads states, or two.
+      """, valueName: "count"))
   var parts: Int?
 
   @Option(
