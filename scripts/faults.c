@@ -10,6 +10,7 @@
      change=path     before the call, a bit of every 64th byte in the file's second half is flipped
    $FAULTS = flip:offset:name flips a bit of the byte at this offset each time it is read from the
    staged file of this name.
+   $FAULTS_CLOCK = seconds is added to the time of day.
    $FAULTS_LOG = path gets a line for each successful call, in order. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -23,6 +24,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -99,7 +102,8 @@ static void note(const char *call, const char *path, const char *more) {
   } while (0)
 
 static int open_any(const char *path, int flags, mode_t mode) {
-  if (!(flags & O_CREAT) || !is_ours(path)) return REAL(open)(path, flags, mode);
+  if (!is_ours(path)) return REAL(open)(path, flags, mode);
+  if (!(flags & O_CREAT)) CALL("open", path, "", -1, REAL(open)(path, flags, mode));
   CALL("create", path, "", -1, REAL(open)(path, flags, mode));
 }
 
@@ -122,7 +126,8 @@ int open64(const char *path, int flags, ...) {
 /* Flips the bit that $FAULTS names, if it is among the bytes that were read. */
 static ssize_t flipped(const char *path, char *bytes, off_t offset, ssize_t size) {
   const char *plan = getenv("FAULTS");
-  if (!plan || strncmp(plan, "flip:", 5) != 0 || !strstr(path, ".partial/")) return size;
+  if (!plan || strncmp(plan, "flip:", 5) != 0) return size;
+  if (!strstr(path, ".partial/") && !strstr(path, ".parts/output/")) return size;
   char *name;
   off_t flip = strtoll(plan + 5, &name, 10);
   size_t length = strlen(path), tail = strlen(++name);
@@ -233,4 +238,27 @@ int unlink(const char *path) {
 int mkdir(const char *path, mode_t mode) {
   if (!is_ours(path)) return REAL(mkdir)(path, mode);
   CALL("mkdir", path, "", -1, REAL(mkdir)(path, mode));
+}
+
+static time_t shift(void) {
+  const char *seconds = getenv("FAULTS_CLOCK");
+  return seconds ? atol(seconds) : 0;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+  int status = REAL(clock_gettime)(clock, now);
+  if (status == 0 && clock == CLOCK_REALTIME) now->tv_sec += shift();
+  return status;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+  int status = REAL(gettimeofday)(now, zone);
+  if (status == 0) now->tv_sec += shift();
+  return status;
+}
+
+time_t time(time_t *now) {
+  time_t shifted = REAL(time)(NULL) + shift();
+  if (now) *now = shifted;
+  return shifted;
 }

@@ -173,6 +173,11 @@ package enum FileSystem {
     }
   }
 
+  /// Whether the file system of a folder is certainly on this machine only.
+  static func isLocal(_ folder: FilePath) -> Bool {
+    unsafe folder.withPlatformString { unsafe pleat_is_local($0) != 0 }
+  }
+
   /// Creates a hard link to a file; false where the system cannot.
   static func link(_ path: FilePath, to other: FilePath) -> Bool {
     unsafe path.withPlatformString { first in

@@ -55,11 +55,12 @@ package final class OutputFile: Sendable {
 
   /// Opens a file of `byteCount` bytes that several machines write at the same time, or creates it.
   ///
-  /// Each of them writes other bytes. A write returns once its bytes are on disk. On NFS this also
-  /// keeps the system from sending complete pages, in which the bytes of others would be outdated.
-  /// Throws `io`; `malformed` if the file has another length.
+  /// Each of them writes other bytes. Unless the file system is local, a write returns once its bytes
+  /// are on disk. On NFS this also keeps the system from sending complete pages, in which the bytes
+  /// of others would be outdated. Throws `io`; `malformed` if the file has another length.
   package init(sharing path: FilePath, byteCount: Int) throws(ModelError) {
-    let flags = O_WRONLY | O_CREAT | O_DSYNC | O_CLOEXEC
+    let isLocal = FileSystem.isLocal(path.parentFolder)
+    let flags = O_WRONLY | O_CREAT | O_CLOEXEC | (isLocal ? 0 : O_DSYNC)
     // Safety: the system reads the zero-terminated path during the call only.
     let descriptor = unsafe path.withPlatformString { unsafe open($0, flags, 0o644) }
     guard descriptor >= 0 else { throw .system("create", path.string) }

@@ -207,7 +207,7 @@ extension PartFolder {
     }
 
     private func check() throws(ModelError) {
-      let first = StagingJournal.lines(at: path, title: title, limit: 1 << 10)?.first
+      let first = try StagingJournal.lines(at: path, title: title, limit: 1 << 10)?.first
       guard first != "run \(token)" else { return }
       throw ModelError(
         .usage, "another run has taken over this part", file: path.string,
@@ -216,9 +216,11 @@ extension PartFolder {
   }
 
   /// The lines of the journal of a part; nil if there is none, or if it has another title.
-  package func journal(of part: Int, title: String) -> [String]? {
-    StagingJournal.lines(at: journalPath(part), title: title)
-      .map { lines in lines.filter { !$0.hasPrefix("run ") } }
+  ///
+  /// Throws `io`.
+  package func journal(of part: Int, title: String) throws(ModelError) -> [String]? {
+    let lines = try StagingJournal.lines(at: journalPath(part), title: title)
+    return lines.map { lines in lines.filter { !$0.hasPrefix("run ") } }
   }
 
   private func journalPath(_ part: Int) -> FilePath { path.appending("part-\(part)") }

@@ -46,7 +46,8 @@ package final class Staging: Sendable {
       folder.path.appending("journal"), "pleat staging 2 \(resumption?.key ?? "")"
     )
     if let resumption, resumption.isWanted {
-      let lines = StagingJournal.lines(at: path, title: title) ?? []
+      // What cannot be read is written again.
+      let lines = (try? StagingJournal.lines(at: path, title: title)) ?? []
       entries = try Self.whole(lines.compactMap(FinishedFile.init(line:)), in: folder.path)
     }
     let kept = entries.map(\.name)

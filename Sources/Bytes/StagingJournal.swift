@@ -58,13 +58,14 @@ package final class StagingJournal: Sendable {
   /// The lines of a journal; nil if there is none, or if it has another title.
   ///
   /// A line that was not written completely does not match its checksum, and is left out. With
-  /// `limit`, only lines in so many bytes at the beginning are returned.
+  /// `limit`, only lines in so many bytes at the beginning are returned. Throws `io`.
   package static func lines(
     at path: FilePath, title: String, limit: Int = .max
-  ) -> [String]? {
-    guard let file = try? InputFile(path), file.byteCount <= byteCountLimit,
-      let bytes = try? file.bytes(at: 0, count: min(limit, file.byteCount))
-    else { return nil }
+  ) throws(ModelError) -> [String]? {
+    guard FileSystem.kind(of: path) != nil else { return nil }
+    let file = try InputFile(path)
+    guard file.byteCount <= byteCountLimit else { return nil }
+    let bytes = try file.bytes(at: 0, count: min(limit, file.byteCount))
     let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
     guard lines.count > 1, lines[0].elementsEqual(title.utf8) else { return nil }
     return lines[1..<(lines.count - 1)].compactMap { line in

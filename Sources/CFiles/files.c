@@ -7,6 +7,13 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#if defined(__linux__)
+#include <sys/vfs.h>
+#elif defined(__APPLE__)
+#include <sys/mount.h>
+#include <sys/param.h>
+#endif
+
 ptrdiff_t pleat_copy_file_range(int source, int64_t source_offset, int target,
                                 int64_t target_offset, size_t count) {
 #if defined(__linux__)
@@ -38,6 +45,25 @@ int pleat_forget_written(int file, int64_t end) {
   (void)file, (void)end;
 #endif
   return 0;
+}
+
+int pleat_is_local(const char *path) {
+  struct statfs status;
+  if (statfs(path, &status) != 0) return 0;
+#if defined(__linux__)
+  switch ((uint32_t)status.f_type) {
+    /* statfs(2) lists these numbers. */
+    case 0xEF53:     /* ext2, ext3 and ext4 */
+    case 0x58465342: /* xfs */
+    case 0x9123683E: /* btrfs */
+    case 0xF2F52010: /* f2fs */
+    case 0x01021994: /* tmpfs */
+    case 0x794C7630: /* overlayfs */ return 1;
+    default: return 0;
+  }
+#else
+  return (status.f_flags & MNT_LOCAL) != 0;
+#endif
 }
 
 int pleat_exchange(const char *left, const char *right) {

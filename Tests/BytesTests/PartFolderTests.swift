@@ -40,8 +40,8 @@ import Testing
     let error = Laws.error { () throws(ModelError) in _ = try journal() }
     #expect(error?.kind == .usage && error?.found == "part 1")
     try first.add(["new"])
-    #expect(folder.journal(of: 1, title: "title") == ["old", "new"])
-    #expect(folder.journal(of: 1, title: "other") == nil)
+    #expect(try folder.journal(of: 1, title: "title") == ["old", "new"])
+    #expect(try folder.journal(of: 1, title: "other") == nil)
   }
 
   @Test("a run that lost its part is told so where there are no locks") func takenOver() throws {
@@ -59,7 +59,7 @@ import Testing
     let bytes = try scratch.bytes(of: ".out.parts/part-1")
     for count in bytes.indices {
       try scratch.write(Array(bytes[..<count]), as: ".out.parts/part-1")
-      let lines = folder.journal(of: 1, title: "title") ?? []
+      let lines = try folder.journal(of: 1, title: "title") ?? []
       #expect(["old", "one", "two", "three"].starts(with: lines))
       #expect(lines.count < 4)
     }
@@ -67,7 +67,7 @@ import Testing
       var bytes = bytes
       bytes[index] ^= 1
       try scratch.write(bytes, as: ".out.parts/part-1")
-      let lines = folder.journal(of: 1, title: "title") ?? []
+      let lines = try folder.journal(of: 1, title: "title") ?? []
       #expect(Set(lines).isSubset(of: ["old", "one", "two", "three"]))
     }
   }

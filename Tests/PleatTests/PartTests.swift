@@ -170,4 +170,18 @@ import Testing
     #expect(
       try folder.scratch.bytes(of: "whole2.pleat") == folder.scratch.bytes(of: "whole.pleat"))
   }
+
+  @Test("blocks of an input that changed while it was read are not listed") func changed() throws {
+    let way = Self.ways[3]
+    let plan = try parts.plan(try parts.model(), way, in: "a")
+    let model = try parts.scratch.bytes(of: "in/model.safetensors")
+    var run = PartRun(
+      try PartNumber(1, of: 2), of: plan, to: parts.path(way, in: "a"), workerCount: 1)
+    // The same bytes, but they were written meanwhile.
+    let scratch = parts.scratch
+    run.onProgress = { _ in _ = try? scratch.write(model, as: "in/model.safetensors") }
+    #expect(Laws.error { () throws(ModelError) in try run() }?.kind == .io)
+    let journal = try parts.scratch.bytes(of: "a/.out.gguf.parts/part-1")
+    #expect(!String(decoding: journal, as: UTF8.self).contains(" block "))
+  }
 }

@@ -23,4 +23,8 @@ void pleat_begin_writeback(int file);
    where the system has no such call. */
 int pleat_forget_written(int file, int64_t end);
 
+/* Whether a file system is certainly on this machine only, by the path of anything in it. Network
+   file systems, those of user processes and unknown ones are not. */
+int pleat_is_local(const char *path);
+
 #endif

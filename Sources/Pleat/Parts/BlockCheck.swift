@@ -18,6 +18,8 @@ struct BlockCheck: Sendable {
     self.workerCount = workerCount
     files = placement.files.map { name, byteCount in
       let file = try? InputFile(folder.appending(name))
+      // The comparison must read the disk, not the copy that the system keeps in memory.
+      file?.forgetCached()
       return file?.byteCount == byteCount ? file : nil
     }
   }

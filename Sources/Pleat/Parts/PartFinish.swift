@@ -81,7 +81,7 @@ public struct PartFinish: Sendable {
   ) throws(ModelError) {
     var missing: [Int] = []
     for part in division.parts {
-      let journal = PartJournal(of: part, in: folder, plan, title: try title(part))
+      let journal = try PartJournal(of: part, in: folder, plan, title: try title(part))
       guard let journal, journal.isDone, journal.blocks.count == part.blocks.count else {
         missing.append(part.number)
         continue
@@ -97,7 +97,7 @@ public struct PartFinish: Sendable {
     let check = BlockCheck(placement, in: place, workerCount: workerCount)
     var contents = Found()
     for part in division.parts {
-      let journal = PartJournal(of: part, in: folder, plan, title: try title(part))
+      let journal = try PartJournal(of: part, in: folder, plan, title: try title(part))
       let whole = try check.whole(journal?.blocks ?? [], cancellation)
       guard whole.count == part.blocks.count else {
         contents.damaged.append(part.number)

@@ -19,9 +19,11 @@ struct PartJournal {
 
   /// Reads the journal of a part; nil if there is none of this plan.
   ///
-  /// Lines that do not fit the plan are left out.
-  init?(of part: PlanParts.Part, in folder: PartFolder, _ plan: Plan, title: String) {
-    guard let lines = folder.journal(of: part.number, title: title) else { return nil }
+  /// Lines that do not fit the plan are left out. Throws `io`.
+  init?(
+    of part: PlanParts.Part, in folder: PartFolder, _ plan: Plan, title: String
+  ) throws(ModelError) {
+    guard let lines = try folder.journal(of: part.number, title: title) else { return nil }
     let fileCount = plan.model.reader.files.count
     var found: [Int: WrittenBlock] = [:]
     for line in lines {

@@ -70,7 +70,7 @@ public struct PartRun: Sendable {
         key: key, count: part.count, folder: FileSystem.workingFolder?.string ?? "",
         arguments: arguments))
     let title = part.journalTitle(key: key)
-    let known = try knownBlocks(PartJournal(of: own, in: folder, plan, title: title), folder)
+    let known = try knownBlocks(try PartJournal(of: own, in: folder, plan, title: title), folder)
     let isComplete = known.blocks.count == own.blocks.count && known.isDone
     var outcome = Outcome(own, known.blocks.count, fold: nil)
     guard !isComplete else { return outcome }
@@ -83,7 +83,13 @@ public struct PartRun: Sendable {
     try reread(known.blocks)
     let kept = Set(known.blocks.map(\.index))
     let missing = zip(own.blocks, plan.jobBlocks(in: own.blocks)).filter { !kept.contains($0.0) }
-    let sink = PartSink(folder, placement, journal, indices: missing.map(\.0)) { plan.readLines }
+    let sink = PartSink(folder, placement, journal, indices: missing.map(\.0)) {
+      () throws(ModelError) in
+      // A block of an input that has changed is not listed: the input may get its old contents, and
+      // its old time, before the part is run again.
+      for file in readers.flatMap(\.files) { try file.checkUnchanged() }
+      return plan.readLines
+    }
     var run = Run(plan, workerCount: workerCount, cancellation: cancellation)
     run.onProgress = onProgress
     do throws(ModelError) {

@@ -12,7 +12,7 @@ final class PartSink: BlockSink {
   private let placement: FilePlacement
   private let journal: PartFolder.Journal
   private let indices: [Int]
-  private let readLines: @Sendable () -> [String]
+  private let readLines: @Sendable () throws(ModelError) -> [String]
   private let state = Mutex(State())
 
   /// The number of bytes after which finished blocks are listed.
@@ -31,10 +31,11 @@ final class PartSink: BlockSink {
   ///   - placement: Where stored tensors lie.
   ///   - journal: The journal of the part.
   ///   - indices: For each ticket, the index of the block among all blocks of the plan.
-  ///   - readLines: Returns lines about what was read, which are listed with the blocks.
+  ///   - readLines: Returns lines about what was read, which are listed with the blocks; throws
+  ///     if no block that was read may be listed.
   init(
     _ folder: PartFolder, _ placement: FilePlacement, _ journal: PartFolder.Journal,
-    indices: [Int], readLines: @escaping @Sendable () -> [String]
+    indices: [Int], readLines: @escaping @Sendable () throws(ModelError) -> [String]
   ) {
     self.folder = folder
     self.placement = placement
@@ -72,14 +73,14 @@ final class PartSink: BlockSink {
 
   /// Lists in the journal what was written, once it is on disk.
   ///
-  /// Throws `usage` if another run has taken over the part; `io`.
+  /// Throws `usage` if another run has taken over the part; `io`, also if an input has changed.
   func list() throws(ModelError) {
     let (files, lines) = state.withLock { state in
       defer { (state.lines, state.byteCount) = ([], 0) }
       return (Array(state.files.values), state.lines)
     }
     for file in files { try file.synchronize() }
-    try journal.add(lines + readLines())
+    try journal.add(lines + (try readLines()))
   }
 
   private func file(_ index: Int) throws(ModelError) -> OutputFile {
