@@ -160,15 +160,23 @@ import Testing
     let base = try folder.quantize(source, try .with(scheme: "minmax"), to: "base.pleat")
     let factors = [ToyFactors("a", 2100, 8, seed: 604), ToyFactors("b", 40, 4, seed: 605)]
     let adapter = try folder.applied(factors, pooling: .sum)
-    _ = try folder.fold([adapter], into: base, to: "whole.pleat")
-    let plan = try Plan.folding([adapter], into: base, to: folder.destination("whole2.pleat"))
-    for part in 1...3 {
-      try PartRun(
-        try PartNumber(part, of: 3), of: plan, to: folder.scratch.path("whole2.pleat"))()
+    let whole = try folder.fold([adapter], into: base, to: "whole.pleat")
+    #expect(whole.report.total.sumOfSquaredErrors > 0)
+    for count in [1, 2, 3, 8] {
+      let path = folder.scratch.path("parts.pleat")
+      let plan = try Plan.folding([adapter], into: base, to: folder.destination("parts.pleat"))
+      for part in (1...count).reversed() {
+        let run = PartRun(try PartNumber(part, of: count), of: plan, to: path)
+        let outcome = try run()
+        // A run that finds the part complete reports the same.
+        #expect(try run().fold == outcome.fold)
+        if count == 1 { #expect(outcome.fold == whole.report) }
+      }
+      // Sums of floating-point numbers, which depend on no part.
+      #expect(try PartFinish(plan, at: path, replacing: true)().fold == whole.report)
+      #expect(
+        try folder.scratch.bytes(of: "parts.pleat") == folder.scratch.bytes(of: "whole.pleat"))
     }
-    try PartFinish(plan, at: folder.scratch.path("whole2.pleat"))()
-    #expect(
-      try folder.scratch.bytes(of: "whole2.pleat") == folder.scratch.bytes(of: "whole.pleat"))
   }
 
   @Test("blocks of an input that changed while it was read are not listed") func changed() throws {

@@ -51,11 +51,12 @@ public struct PartFinish: Sendable {
     {
       // A killed run has renamed the files already, or some of them.
       let place = plan.layout.folder ?? folder.destination.parentFolder
-      if try contents(division, statement, placement, in: place, title).damaged.isEmpty {
+      let found = try contents(division, statement, placement, in: place, title)
+      if found.damaged.isEmpty {
         folder.remove()
         let size = WrittenSize(
           byteCount: plan.byteCount, tensorByteCount: plan.layout.contents.modelByteCount)
-        return Run.Outcome(size: size, fold: nil)
+        return Run.Outcome(size: size, fold: found.fold(in: plan))
       }
       if plan.layout.folder == nil { try folder.takeBack(placement.files.map(\.name)) }
     }
@@ -63,7 +64,7 @@ public struct PartFinish: Sendable {
     for file in placement.files { _ = try folder.open(file.name, byteCount: file.byteCount) }
     let found = try contents(division, statement, placement, in: folder.output, title)
     try checkNone(found.damaged, "damaged", statement)
-    return Run.Outcome(size: try write(found), fold: nil)
+    return Run.Outcome(size: try write(found), fold: found.fold(in: plan))
   }
 
   /// What the parts have written and read.
@@ -72,6 +73,14 @@ public struct PartFinish: Sendable {
     var reads: [ReadRange] = []
     /// The parts whose bytes are not those of their journals.
     var damaged: [Int] = []
+    /// What a fold lost in each block, in the order of the plan.
+    var folds: [FoldMeasurement?] = []
+
+    /// The report of one run with the same plan; nil if it folds no adapter.
+    func fold(in plan: Plan) -> FoldReport? {
+      plan.adapters.isEmpty
+        ? nil : plan.foldReport(zip(plan.jobBlocks(), folds).map { ($0.job, $1) })
+    }
   }
 
   /// Throws `usage` unless every part has listed all of its blocks.
@@ -104,6 +113,7 @@ public struct PartFinish: Sendable {
         continue
       }
       contents.reads += journal?.reads ?? []
+      contents.folds += whole.map(\.fold)
       for piece in whole.flatMap(\.pieces) where piece.stripeCount == 1 {
         contents.pieces.add(
           piece.checksum, piece.offset..<piece.offset + piece.byteCount, of: piece.stored)

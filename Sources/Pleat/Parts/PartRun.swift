@@ -1,5 +1,6 @@
 internal import Bytes
 internal import Formats
+internal import Synchronization
 internal import SystemPackage
 public import TensorModel
 internal import Weights
@@ -49,7 +50,7 @@ public struct PartRun: Sendable {
     public let keptBlockCount: Int
     /// The number of bytes of the part in the output.
     public let byteCount: Int
-    /// How exactly adapters were folded into the blocks that this run wrote; nil if none was.
+    /// How exactly adapters were folded into the blocks of the part; nil if none was.
     public let fold: FoldReport?
   }
 
@@ -72,8 +73,14 @@ public struct PartRun: Sendable {
     let title = part.journalTitle(key: key)
     let known = try knownBlocks(try PartJournal(of: own, in: folder, plan, title: title), folder)
     let isComplete = known.blocks.count == own.blocks.count && known.isDone
-    var outcome = Outcome(own, known.blocks.count, fold: nil)
-    guard !isComplete else { return outcome }
+    let blocks = plan.jobBlocks(in: own.blocks)
+    func outcome(_ measurements: [Int: FoldMeasurement] = [:]) -> Outcome {
+      var found = measurements
+      for block in known.blocks { found[block.index] = block.fold }
+      let fold = plan.foldReport(zip(own.blocks, blocks).map { ($1.job, found[$0]) })
+      return Outcome(own, known.blocks.count, fold: fold)
+    }
+    guard !isComplete else { return outcome() }
     let journal = try PartFolder.Journal(
       of: part.number, in: folder, title: title,
       lines: known.blocks.map(\.line) + known.reads.map(\.line))
@@ -82,7 +89,7 @@ public struct PartRun: Sendable {
     plan.startSourceChecksums()
     try reread(known.blocks)
     let kept = Set(known.blocks.map(\.index))
-    let missing = zip(own.blocks, plan.jobBlocks(in: own.blocks)).filter { !kept.contains($0.0) }
+    let missing = zip(own.blocks, blocks).filter { !kept.contains($0.0) }
     let sink = PartSink(folder, placement, journal, indices: missing.map(\.0)) {
       () throws(ModelError) in
       // A block of an input that has changed is not listed: the input may get its old contents, and
@@ -92,9 +99,14 @@ public struct PartRun: Sendable {
     }
     var run = Run(plan, workerCount: workerCount, cancellation: cancellation)
     run.onProgress = onProgress
+    var pool = WorkerPool(run)
+    let measurements: Mutex<[Int: FoldMeasurement]> = Mutex([:])
+    pool.onMeasurement = { ticket, measurement in
+      measurements.withLock { $0[missing[ticket].0] = measurement }
+      sink.note(measurement, ticket: ticket)
+    }
     do throws(ModelError) {
-      let fold = try WorkerPool(run).process(missing.map(\.1), to: sink)
-      outcome = Outcome(own, known.blocks.count, fold: fold)
+      _ = try pool.process(missing.map(\.1), to: sink)
     } catch {
       guard error.kind == .interrupted else { throw error }
       try sink.list()
@@ -104,7 +116,7 @@ public struct PartRun: Sendable {
     try sink.list()
     try readers.checkRead()
     try journal.add([PartJournal.done])
-    return outcome
+    return outcome(measurements.withLock { $0 })
   }
 
   /// What a journal says, without blocks that are no longer in the files.

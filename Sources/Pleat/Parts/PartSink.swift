@@ -22,6 +22,8 @@ final class PartSink: BlockSink {
     var files: [Int: OutputFile] = [:]
     var lines: [String] = []
     var byteCount = 0
+    /// What a fold lost in blocks that are not written yet, by their tickets.
+    var measurements: [Int: FoldMeasurement] = [:]
   }
 
   /// Creates a sink.
@@ -44,8 +46,14 @@ final class PartSink: BlockSink {
     self.readLines = readLines
   }
 
+  /// Notes what a fold lost in the block of a ticket, which will be listed with the block.
+  func note(_ measurement: FoldMeasurement, ticket: Int) {
+    state.withLock { $0.measurements[ticket] = measurement }
+  }
+
   func write(_ block: [PartBlock], ticket: Int) throws(ModelError) {
-    var written = WrittenBlock(index: indices[ticket], pieces: [])
+    let fold = state.withLock { $0.measurements.removeValue(forKey: ticket) }
+    var written = WrittenBlock(index: indices[ticket], pieces: [], fold: fold)
     for part in block {
       let location = placement.locations[part.stored]
       let bytes = try part.bytes()

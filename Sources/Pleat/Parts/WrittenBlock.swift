@@ -31,15 +31,18 @@ struct WrittenBlock: Sendable, Hashable {
   /// The index among all blocks of the plan.
   var index: Int
   var pieces: [Piece]
+  /// What a fold lost in it; nil if it folds nothing.
+  var fold: FoldMeasurement?
 
-  init(index: Int, pieces: [Piece]) {
+  init(index: Int, pieces: [Piece], fold: FoldMeasurement? = nil) {
     self.index = index
     self.pieces = pieces
+    self.fold = fold
   }
 
-  /// The line of the journal: `block`, the index, and six numbers for each piece.
+  /// The line of the journal: `block`, the index, four numbers of a fold, and six for each piece.
   var line: String {
-    pieces.reduce("block \(index)") { text, piece in
+    pieces.reduce("block \(index)" + (fold.map { " " + $0.word } ?? "")) { text, piece in
       text + " \(piece.stored):\(piece.offset):\(piece.byteCount):\(piece.stripeCount):"
         + "\(piece.distance):\(piece.checksum.text)"
     }
@@ -50,7 +53,8 @@ struct WrittenBlock: Sendable, Hashable {
     let words = line.split(separator: " ")
     guard words.count > 1, words[0] == "block", let index = Int(words[1]) else { return nil }
     var pieces: [Piece] = []
-    for word in words.dropFirst(2) {
+    let fold = words.count > 2 ? FoldMeasurement(word: words[2]) : nil
+    for word in words.dropFirst(fold == nil ? 2 : 3) {
       let fields = word.split(separator: ":")
       let numbers = fields.dropLast().compactMap { Int($0) }
       guard fields.count == 6, numbers.count == 5, numbers.allSatisfy({ $0 >= 0 }),
@@ -61,11 +65,12 @@ struct WrittenBlock: Sendable, Hashable {
           stored: numbers[0], offset: numbers[1], byteCount: numbers[2], stripeCount: numbers[3],
           distance: numbers[4], checksum: checksum))
     }
-    self.init(index: index, pieces: pieces)
+    self.init(index: index, pieces: pieces, fold: fold)
   }
 
   /// Whether it is a block of the job: complete, and within the tensors that the job writes.
   func belongs(to job: TensorJob, block: Int, _ stored: [StoredTensor]) -> Bool {
+    guard job.foldsAdapters == (fold != nil) else { return false }
     var byteCount = 0
     for piece in pieces {
       guard job.place.storedIndices.contains(piece.stored), piece.stripeCount > 0,
@@ -79,6 +84,28 @@ struct WrittenBlock: Sendable, Hashable {
       byteCount += piece.byteCount
     }
     return byteCount == job.targetByteCount(of: block)
+  }
+}
+
+extension FoldMeasurement {
+  /// The word of a journal: `fold` and four numbers, the sums as their bits.
+  fileprivate var word: String {
+    let sums = [sumOfSquaredErrors, sumOfSquares].map { String($0.bitPattern, radix: 16) }
+    return "fold:\(sums[0]):\(sums[1]):\(codeCount):\(changedCodeCount)"
+  }
+
+  /// Nil for a word that is something else.
+  fileprivate init?(word: Substring) {
+    let fields = word.split(separator: ":")
+    let sums = fields.dropFirst().prefix(2).compactMap { UInt64($0, radix: 16) }
+    let counts = fields.dropFirst(3).compactMap { Int($0) }
+    guard fields.count == 5, fields[0] == "fold", sums.count == 2, counts.count == 2,
+      case let numbers = sums.map(Double.init(bitPattern:)),
+      numbers.allSatisfy({ $0 >= 0 }), 0...(1 << 40) ~= counts[0], 0...counts[0] ~= counts[1]
+    else { return nil }
+    self.init()
+    (sumOfSquaredErrors, sumOfSquares) = (numbers[0], numbers[1])
+    (codeCount, changedCodeCount) = (counts[0], counts[1])
   }
 }
 

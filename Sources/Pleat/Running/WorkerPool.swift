@@ -8,6 +8,8 @@ internal import TensorModel
 /// The output and the report do not depend on which thread processes which block.
 struct WorkerPool {
   private let run: Run
+  /// A closure that gets what a fold lost in a block, by its ticket, before the block is written.
+  var onMeasurement: (@Sendable (Int, FoldMeasurement) -> Void)?
   private var plan: Plan { run.plan }
 
   init(_ run: Run) { self.run = run }
@@ -36,6 +38,7 @@ struct WorkerPool {
           let block = try process(blocks[ticket], by: worker)
           if let measurement = block.measurement {
             measurements.withLock { $0[ticket] = measurement }
+            onMeasurement?(ticket, measurement)
           }
           try sink?.write(block.parts, ticket: ticket)
         } catch {
@@ -49,7 +52,8 @@ struct WorkerPool {
       }
     }
     if let failure = failure.withLock({ $0 }) { throw failure.error }
-    return report(measurements.withLock { $0 }, of: blocks)
+    let found = measurements.withLock { $0 }
+    return plan.foldReport(found.keys.sorted().map { (blocks[$0].job, found[$0]) })
   }
 
   private func process(
@@ -67,21 +71,22 @@ struct WorkerPool {
         byteCount: done, totalByteCount: total, tensorCount: block.job + 1,
         totalTensorCount: plan.jobs.count, tensor: plan.jobs[block.job].source.name))
   }
+}
 
-  /// The report of a fold, from the measurements of blocks.
+extension Plan {
+  /// The report of a fold, from the measurements of blocks in the order of the plan; nil if the plan
+  /// folds no adapter.
   ///
-  /// They are added up in the order of the plan, so that rounding does not depend on the threads.
-  private func report(
-    _ measurements: [Int: FoldMeasurement], of blocks: [JobBlock]
+  /// They are added up in this order, so that rounding does not depend on threads and parts.
+  func foldReport(
+    _ measurements: some Sequence<(job: Int, measurement: FoldMeasurement?)>
   ) -> FoldReport? {
-    guard !plan.adapters.isEmpty else { return nil }
-    let partCount = plan.adapters.reduce(0) { $0 + $1.file.adapter.changes.count }
+    guard !adapters.isEmpty else { return nil }
+    let partCount = adapters.reduce(0) { $0 + $1.file.adapter.changes.count }
     var report = FoldReport(partCount: partCount, tensors: [])
     var last: Int?
-    for ticket in measurements.keys.sorted() {
-      guard let measurement = measurements[ticket] else { continue }
-      let job = blocks[ticket].job
-      if last != job { report.tensors.append(plan.jobs[job].unmeasuredResult) }
+    for case (let job, let measurement?) in measurements {
+      if last != job { report.tensors.append(jobs[job].unmeasuredResult) }
       last = job
       report.tensors[report.tensors.count - 1].measurement.merge(measurement)
     }
