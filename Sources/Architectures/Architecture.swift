@@ -76,9 +76,10 @@ package struct Architecture: Sendable {
   /// How newer versions of transformers store experts: stacks of each layer, instead of
   /// `expertNames`.
   package var stackNames: [(huggingFace: String, gguf: [String])] = []
-  /// The tensors of each layer that GGUF arranges in another way; the other tables have the names of
-  /// what they become.
+  /// The tensors of each layer that GGUF arranges in another way; other tables name the results.
   package var arrangements: [TensorArrangement] = []
+  /// How the tensors that GGUF arranges or divides become those of a checkpoint again.
+  package var returns: [TensorReturn] = []
   /// What distinguishes layers whose tensors have sizes by their kind of attention; nil if all have
   /// the same sizes.
   package var variedLayers: VariedLayers?
@@ -94,15 +95,13 @@ package struct Architecture: Sendable {
   package var leavesOutHead = false
   /// Whether llama.cpp needs a head, even if it equals the embeddings.
   package var needsHead = false
-  /// The defaults of transformers for values that `config.json` leaves out, if those of llama.cpp
-  /// are different.
+  /// The defaults of transformers for values that `config.json` leaves out, if llama.cpp's differ.
   package var defaults: JSONValue = [:]
   /// Whether attention compresses queries, keys and values.
   package var hasLatentAttention = false
   /// Whether llama.cpp has no place for layers that predict several tokens at once.
   package var leavesOutPredictionLayers = false
-  /// Whether the norms of queries and keys have a weight for each row of all heads, instead of one
-  /// for each row of a head.
+  /// Whether the norms of queries and keys have a weight for each row of all heads, not of one.
   package var normsAllHeads = false
   /// The number that norms add to the mean square, or to the variance, and its key in GGUF.
   package var normEpsilon = (key: "rms_norm_eps", ggufKey: "attention.layer_norm_rms_epsilon")
@@ -232,7 +231,8 @@ package struct Architecture: Sendable {
     let layer = rest.prefix { $0 != "." }
     let stem = String(rest[layer.endIndex...].dropFirst())
     guard NameParts.isNumber(layer),
-      let pair = (completeNames + optionalCompleteNames).first(where: { $0.gguf == [stem] })
+      let pair = (completeNames + optionalCompleteNames + kindNames.values.flatMap(\.completeNames))
+        .first(where: { $0.gguf == [stem] })
     else { return nil }
     return "\(layerPath)\(layer).\(pair.huggingFace)"
   }

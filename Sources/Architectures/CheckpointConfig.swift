@@ -51,7 +51,11 @@ package struct CheckpointConfig {
     write(architecture.innerWidthKey, JSONValue(parameters.feedForwardSize))
     write("num_hidden_layers", JSONValue(parameters.layerCount))
     write("num_attention_heads", JSONValue(parameters.headCount))
-    write("num_key_value_heads", JSONValue(parameters.keyValueHeadCount))
+    // Latent attention has keys and values for each head in transformers.
+    let hasOwnHeads = parameters.latent == nil
+    write(
+      "num_key_value_heads",
+      JSONValue(hasOwnHeads ? parameters.keyValueHeadCount : parameters.headCount))
     // A default of transformers may be another number.
     if !architecture.traits.headsFillWidth || architecture.defaults["head_dim"] != nil {
       write("head_dim", JSONValue(parameters.headSize))
@@ -64,17 +68,18 @@ package struct CheckpointConfig {
     for (key, tensors) in architecture.traits.biasKeys {
       write(key, .bool(try hasBiases(tensors, key, contents)))
     }
-    members += parameters.latent?.members(parameters) ?? []
     for optional in architecture.optionalNames
     where optional.isStated && parameters.latent == nil {
       let names = optional.names.map { "blk.0.\($0.gguf).weight" }
       write(optional.key, .bool(names.contains(where: contents.names.contains)))
     }
-    let others = architecture.flags.map(\.key) + [architecture.normEpsilon.key]
+    let biases = architecture.traits.biasKeys.map(\.key)
+    let others = architecture.flags.map(\.key) + [architecture.normEpsilon.key] + biases
     for limit in architecture.traits.limits where !others.contains(limit.key) {
       if let value = limit.usual { write(limit.key, value) }
     }
     members += expertMembers
+    members += mixerMembers
     for (multiplier, value) in zip(architecture.multipliers, parameters.multipliers) {
       write(multiplier.key, .shortest(value))
     }
@@ -124,6 +129,10 @@ package struct CheckpointConfig {
     write(keys.sharedWidth, experts.sharedWidth)
     write(keys.leadingCount, experts.leadingCount)
     write(keys.interval, experts.interval)
+    if architecture.hyperparameters.contains(.expertGroups) {
+      write("n_group", parameters.expertGroupCount)
+      write("topk_group", parameters.usedExpertGroupCount)
+    }
     if let key = keys.layerKinds {
       let kinds = (0..<parameters.layerCount).map { layer in
         JSONValue.string(layer < experts.leadingCount ? "dense" : "sparse")
@@ -206,6 +215,9 @@ package struct CheckpointConfig {
     }
     var scaling = try scaling(contents)
     if architecture.hyperparameters.contains(.queryGrowth) { scaling = growing(scaling) }
+    if architecture.hyperparameters.contains(.ropeSectionsOfQwen) {
+      return [.init("rope_parameters", withSections(members))]
+    }
     if architecture.statesRopeByKind {
       return [.init("rope_parameters", byKind(members[0].value, scaling))]
     }
@@ -280,6 +292,13 @@ package struct CheckpointConfig {
     var members: [JSONValue.Member] = [
       .init("rope_type", "yarn"), .init("factor", .shortest(yarn.factor)),
     ]
+    var yarn = yarn
+    if parameters.latent != nil {
+      // Both scales are equal there, so that the factor of attention is 1.
+      yarn.attentionFactor = nil
+      yarn.scaleOfAll = yarn.scaleOfAll.map { $0 * 10 }
+      if let scale = yarn.scaleOfAll { members.append(.init("mscale", .shortest(scale))) }
+    }
     if let length = parameters.rope.originalContextLength {
       members.append(.init("original_max_position_embeddings", JSONValue(length)))
     }

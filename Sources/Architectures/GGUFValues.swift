@@ -34,6 +34,14 @@ struct GGUFValues {
     throw fault(key, "a whole number above 0")
   }
 
+  /// A whole number above zero, also as a list in which only 0 is another number.
+  ///
+  /// Throws `malformed` if the file lacks it or states another value.
+  func equalCount(_ key: String) throws(ModelError) -> Int {
+    if let count = self[key]?.equalCounts, count > 0 { return count }
+    throw fault(key, "a whole number above 0, or a list of such numbers and 0")
+  }
+
   /// A number; nil if the file lacks it.
   func number(_ key: String) -> Double? {
     switch self[key] {
@@ -63,6 +71,19 @@ struct GGUFValues {
   func flags(_ key: String) -> [Bool]? {
     guard case .array(let list) = self[key], list.elementType == .bool else { return nil }
     return list.bytes.map { $0 != 0 }
+  }
+
+  /// A whole number above zero that is small enough to be multiplied with others.
+  ///
+  /// Throws `malformed` if the file lacks it or states another value, and `limit` if it is too large.
+  func extent(_ key: String) throws(ModelError) -> Int {
+    let count = try required(key)
+    guard count <= 1 << 20 else {
+      throw ModelError(
+        .limit, "the metadata states too many rows", tensor: "\(prefix).\(key)",
+        expected: "at most \(1 << 20)", found: "\(count)")
+    }
+    return count
   }
 
   /// Whole numbers of 32 bits; nil if the file lacks them.

@@ -261,6 +261,8 @@ package struct Hyperparameters: Sendable, Hashable {
     }
     isCausal = values.flag("attention.causal") ?? true
     usedExpertCount = sizes.experts == nil ? nil : try values.count("expert_used_count")
+    expertGroupCount = values.wholeNumber("expert_group_count")
+    usedExpertGroupCount = values.wholeNumber("expert_group_used_count")
     deepstackCount = values.wholeNumber("n_deepstack_layers")
     for (_, key) in architecture.multipliers {
       multipliers.append(try values.requiredNumber(key))

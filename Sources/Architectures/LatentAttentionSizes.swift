@@ -31,29 +31,19 @@ package struct LatentAttentionSizes: Sendable, Hashable {
 
   /// Reads the sizes that the metadata of a GGUF file states.
   ///
-  /// Throws `malformed` for values that are missing or invalid.
+  /// Throws `malformed` for values that are missing or invalid, as in files whose keys and values are
+  /// one matrix, and `limit` for those that are too large.
   init(_ values: GGUFValues) throws(ModelError) {
     queryRank = try values.count("attention.q_lora_rank")
-    keyValueRank = try values.required("attention.kv_lora_rank")
-    rotatedSize = try values.required("rope.dimension_count")
-    valueSize = try values.required("attention.value_length_mla")
-    let headSize = try values.required("attention.key_length_mla")
-    guard headSize > rotatedSize else {
-      throw ModelError(
-        .malformed, "the metadata has no valid value for a required key",
-        tensor: "attention.key_length_mla", expected: "more than rope.dimension_count",
-        found: "\(headSize)")
-    }
+    keyValueRank = try values.extent("attention.kv_lora_rank")
+    rotatedSize = try values.extent("rope.dimension_count")
+    valueSize = try values.extent("attention.value_length_mla")
+    let headSize = try values.extent("attention.key_length_mla")
     plainSize = headSize - rotatedSize
-  }
-
-  /// What a config states about them, with the number of groups of experts.
-  func members(_ parameters: Hyperparameters) -> [JSONValue.Member] {
-    [
-      ("q_lora_rank", queryRank), ("kv_lora_rank", keyValueRank),
-      ("qk_nope_head_dim", plainSize), ("qk_rope_head_dim", rotatedSize),
-      ("v_head_dim", valueSize), ("n_group", parameters.expertGroupCount),
-      ("topk_group", parameters.usedExpertGroupCount),
-    ].compactMap { key, count in count.map { .init(key, JSONValue($0)) } }
+    guard plainSize > 0 else {
+      throw ModelError(
+        .malformed, "all rows of a head are rotated", tensor: "attention.key_length_mla",
+        expected: "more than \(rotatedSize)", found: "\(headSize)")
+    }
   }
 }

@@ -48,4 +48,22 @@ package struct LinearAttentionSizes: Sendable, Hashable {
         found: "\(valueSize)", hint: "write another format, such as --to safetensors")
     }
   }
+
+  /// Reads the sizes that the metadata of a GGUF file states.
+  ///
+  /// Throws `malformed` for values that are missing or invalid, and `limit` for those that are too
+  /// large.
+  init(_ values: GGUFValues) throws(ModelError) {
+    keyHeadCount = try values.extent("ssm.group_count")
+    valueHeadCount = try values.extent("ssm.time_step_rank")
+    headSize = try values.extent("ssm.state_size")
+    kernelSize = try values.extent("ssm.conv_kernel")
+    fullAttentionInterval = try values.count("full_attention_interval") ?? Self.usualInterval
+    guard valueHeadCount % keyHeadCount == 0 else {
+      throw ModelError(
+        .malformed, "the heads of values are no multiple of those of keys",
+        tensor: "ssm.time_step_rank", expected: "a multiple of \(keyHeadCount)",
+        found: "\(valueHeadCount)")
+    }
+  }
 }

@@ -173,24 +173,47 @@ package struct ModelSizes: Sendable, Hashable {
       max(values.wholeNumber("nextn_predict_layers") ?? 0, 0), blockCount - 1)
     layerCount = blockCount - predictionLayerCount
     hiddenSize = try values.required("embedding_length")
-    feedForwardSize = try values.required("feed_forward_length")
-    statesFeedForwardSize = true
+    experts = try ExpertSizes(values, architecture.experts, tensors)
+    let width = try values.count("feed_forward_length")
+    statesFeedForwardSize = width != nil || experts == nil
+    let others = width ?? experts?.width
+    feedForwardSize =
+      if let others { others } else { try values.required("feed_forward_length") }
     headCount = try values.required("attention.head_count")
     let latent = try architecture.hasLatentAttention ? LatentAttentionSizes(values) : nil
     self.latent = latent
-    let countsKey = "attention.head_count_kv"
-    let hasConvolutions = architecture.hyperparameters.contains(.shortConvolution)
-    let counts = hasConvolutions ? values.numbers(countsKey) : nil
-    // Layers with a short convolution have no heads.
-    layerKinds = counts?.map { $0 == 0 ? .recurrent : .attention } ?? []
-    let stated = try counts == nil ? values.count(countsKey) : nil
-    keyValueHeadCount = latent == nil ? counts?.max() ?? stated ?? headCount : 1
-    shortConvolutionSize = hasConvolutions ? try values.required("shortconv.l_cache") : nil
-    let length = try values.count("attention.key_length")
-    statesHeadSize = latent == nil && length != nil
-    headSize = latent?.rotatedSize ?? length ?? hiddenSize / headCount
-    (linear, rowsPerQuery, stateSpace) = (nil, 1, nil)
-    experts = try ExpertSizes(values, architecture.experts, tensors)
+    // Layers without attention have no such heads.
+    let counts = values.numbers("attention.head_count_kv") ?? []
+    let isMixed = architecture.listsKeyValueHeads && !counts.isEmpty
+    keyValueHeadCount =
+      try isMixed
+      ? values.equalCount("attention.head_count_kv")
+      : values.count("attention.head_count_kv") ?? headCount
+    let stated =
+      if let latent { latent.rotatedSize } else { try values.count("attention.key_length") }
+    statesHeadSize = stated != nil && latent == nil
+    headSize = stated ?? hiddenSize / headCount
+    let keys = architecture.hyperparameters
+    let linear = try keys.contains(.linearAttention) ? LinearAttentionSizes(values) : nil
+    self.linear = linear
+    rowsPerQuery = architecture.gatesQueries ? 2 : 1
+    let recurrent = values.flags("attention.recurrent_layers")
+    layerKinds =
+      if isMixed {
+        counts.prefix(layerCount).map { $0 == 0 ? .recurrent : .attention }
+      } else if let linear {
+        (0..<min(layerCount, Self.layerLimit)).map { layer in
+          let isUsual = (layer + 1) % linear.fullAttentionInterval != 0
+          let isRecurrent =
+            recurrent.flatMap { layer < $0.count ? $0[layer] : nil } ?? isUsual
+          return isRecurrent ? .recurrent : .attention
+        }
+      } else {
+        []
+      }
+    shortConvolutionSize =
+      keys.contains(.shortConvolution) ? try values.extent("shortconv.l_cache") : nil
+    stateSpace = nil
     (positionCount, tokenTypeCount) = (nil, nil)
     leadingCount = experts?.leadingCount ?? 0
     varied = nil

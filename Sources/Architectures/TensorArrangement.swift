@@ -13,13 +13,13 @@ package struct TensorArrangement: Sendable {
 }
 
 extension Architecture {
+  /// Whether llama.cpp stores all tensors as the tables name them, and all layers have the same.
+  package var isStoredOneByOne: Bool { arrangements.isEmpty && variedLayers == nil }
+
   /// Whether mlx-lm stores all tensors as the tables name them.
   package var isArrangedForMLX: Bool {
     arrangements.allSatisfy { $0.runtimes != [.llamaCpp] }
   }
-
-  /// Whether llama.cpp stores every tensor of a checkpoint as it is, the same ones in all layers.
-  package var isStoredOneByOne: Bool { arrangements.isEmpty && variedLayers == nil }
 
   /// The tensors of a checkpoint as a runtime arranges them; nil if that changes none.
   ///
@@ -69,6 +69,13 @@ extension Architecture {
     return arrangement(of: huggingFaceName, among: own) != nil
   }
 
+  /// The name that a tensor has in published checkpoints, from its name in the tables.
+  ///
+  /// Some do not number the layers on that predict several tokens at once.
+  package func publishedName(of name: String, layerCount: Int) -> String {
+    predictionPrefix.map { PredictionNames.published(name, $0, layerCount: layerCount) } ?? name
+  }
+
   /// How a tensor of a checkpoint is arranged; nil if the runtime stores it as it is.
   private func arrangement(
     of name: String, among arrangements: [TensorArrangement]
@@ -107,6 +114,18 @@ private struct PredictionNames {
     self.prefix = prefix
     textPrefix = embeddings.map { TextPrefix.stripped($0.name).prefix } ?? ""
     layerCount = try values.required("num_hidden_layers")
+  }
+
+  /// The name that a tensor of such a layer has in a checkpoint, from that numbered on from others.
+  static func published(_ name: String, _ prefix: String, layerCount: Int) -> String {
+    let words = name.split(separator: ".", maxSplits: 3)
+    guard words.count == 4, words[0] == "model", words[1] == "layers", let layer = Int(words[2]),
+      layer >= layerCount
+    else { return name }
+    for (own, other) in names where words[3].hasPrefix("\(other).") {
+      return "\(prefix)\(own).\(words[3].dropFirst(other.utf8.count + 1))"
+    }
+    return "\(prefix)layers.\(layer - layerCount).\(words[3])"
   }
 
   /// The name of a tensor of such a layer, numbered on from the others; nil for other tensors.

@@ -19,6 +19,23 @@ package struct TensorView: Sendable, Hashable {
   /// What the numbers of its rows are multiplied by: for some rows, then for the next ones; empty for
   /// nothing.
   package var factors: [RowFactors] = []
+  /// The views that it is made of, as plain numbers; nil if it is read from `source` alone.
+  package var joining: Joining?
+
+  /// How several views become one tensor.
+  package enum Joining: Sendable, Hashable {
+    /// Their rows, counted from the first row of the first view to the last one of the last view.
+    case rows([TensorView])
+    /// Their columns in turn: the first column of each view, then the second one of each.
+    case columns([TensorView])
+
+    /// The views.
+    package var views: [TensorView] {
+      switch self {
+      case .rows(let views), .columns(let views): views
+      }
+    }
+  }
 
   /// An order of columns, of which some stay together.
   package struct ColumnOrder: Sendable, Hashable {
@@ -79,6 +96,9 @@ package struct TensorView: Sendable, Hashable {
     case identity
     /// −eˣ: what state space models multiply their states by, of which checkpoints store the logarithm.
     case negatedExponential
+    /// The logarithm x of a negative number y, with −eˣ = y: of all such x that float32 has one with
+    /// few digits.
+    case logarithmOfNegative
   }
 
   /// A view of a tensor as it is.
@@ -89,7 +109,7 @@ package struct TensorView: Sendable, Hashable {
   }
 
   /// Whether its rows are rows of the source, as they are.
-  package var movesRows: Bool { transposition == nil && keepsNumbers }
+  package var movesRows: Bool { joining == nil && transposition == nil && keepsNumbers }
 
   /// Whether its numbers are numbers of the source.
   package var keepsNumbers: Bool { function == .identity && factors.isEmpty }

@@ -41,10 +41,10 @@ extension Model {
       if let layouts = view.rowLayouts(of: parts, source.info.encoding) {
         weight.layouts = layouts
       } else {
-        let type = try viewedType(of: source.info, keepsNumbers: view.keepsNumbers)
+        let type = try viewedType(of: view)
         (weight.parts, weight.forms) = ([source.parts[0]], [])
         weight.info.encoding = .plain(type)
-        weight.layouts = [view.layout(of: source.info, parts, type)]
+        weight.layouts = [view.layout(of: gathered, type)]
       }
       weights.append(weight)
     }
@@ -59,10 +59,31 @@ extension Model {
     tensor < gathered.count && gathered[tensor].view != nil
   }
 
+  /// Whether a tensor has numbers that groups or blocks of another one are decoded to.
+  package func isDecodedView(_ tensor: Int) -> Bool {
+    guard tensor < gathered.count, let view = gathered[tensor].view, let origin,
+      case .plain = gathered[tensor].info.encoding
+    else { return false }
+    return view.sources.contains { source in
+      if case .plain = origin.model.catalog.tensors[source].encoding { false } else { true }
+    }
+  }
+
   /// The index of the tensor that one is read from, in the model without views.
   package func origin(of tensor: Int) -> Int { origin?.sources[tensor] ?? tensor }
 
-  /// The type of the numbers of a view whose source does not store them row by row.
+  /// The type of the numbers of a view whose sources do not store them row by row.
+  ///
+  /// F32 holds those of several types.
+  private func viewedType(of view: TensorView) throws(ModelError) -> ScalarType {
+    var types: Set<ScalarType> = []
+    for source in view.sources {
+      types.insert(
+        try viewedType(of: gathered[source].info, keepsNumbers: view.keepsNumbers))
+    }
+    return types.count == 1 ? types.first ?? .f32 : .f32
+  }
+
   private func viewedType(
     of source: TensorInfo, keepsNumbers: Bool
   ) throws(ModelError) -> ScalarType {
@@ -165,134 +186,6 @@ extension Model {
   }
 }
 
-/// Reads the numbers of a view that its source does not store row by row.
-private struct ViewReader {
-  private let view: TensorView
-  private let model: Model
-  private let reader: WeightReader
-  private let tensor: WeightReader.Tensor?
-  private let columnCount: Int  // of the source
-
-  init(_ view: TensorView, _ model: Model) {
-    self.view = view
-    self.model = model
-    reader = WeightReader(model: model)
-    tensor = reader.tensor(view.source)
-    columnCount = model.catalog.tensors[view.source].shape.columnCount
-  }
-
-  /// The numbers of some rows of the view.
-  func numbers(_ rows: Range<Int>) throws(ModelError) -> [Float] {
-    let width = view.shape.columnCount
-    if view.dividesRows {
-      return try dividedNumbers(rows.lowerBound * width..<rows.upperBound * width)
-    }
-    var result = [Float](repeating: 0, count: rows.count * width)
-    for run in RowSelection.runs(view.rows, rows) {
-      let target = (run.position - rows.lowerBound) * width
-      if let transposition = view.transposition {
-        try transpose(run, transposition, into: &result, at: target)
-      } else {
-        let last = run.row + (run.count - 1) * run.distance
-        let numbers = try sourceNumbers(run.row..<last + 1)
-        for row in 0..<run.count {
-          let start = row * run.distance * width
-          result.replaceSubrange(
-            target + row * width..<target + (row + 1) * width, with: numbers[start..<start + width])
-        }
-      }
-    }
-    view.columns?.apply(to: &result, rowLength: width)
-    multiply(&result, rows, width)
-    return result.map(view.function.callAsFunction)
-  }
-
-  /// Multiplies the numbers of some rows of the view by their factors.
-  private func multiply(_ numbers: inout [Float], _ rows: Range<Int>, _ width: Int) {
-    var first = 0
-    for part in view.factors {
-      let own = rows.clamped(to: first..<first + part.rowCount)
-      first += part.rowCount
-      let start = (own.lowerBound - rows.lowerBound) * width
-      for index in start..<start + own.count * width {
-        for factor in part.factors { numbers[index] *= factor }
-      }
-    }
-  }
-
-  /// Some numbers of a view for which every number counts as a row.
-  private func dividedNumbers(_ range: Range<Int>) throws(ModelError) -> [Float] {
-    let shape = model.catalog.tensors[view.source].shape
-    let numbers = try sourceNumbers(0..<shape.rowCount)
-    return RowSelection.runs(view.rows, range).flatMap { run in
-      (0..<run.count).map { view.function(numbers[run.row + $0 * run.distance]) }
-    }
-  }
-
-  /// Writes columns of the source as rows, from an index of `result` on.
-  private func transpose(
-    _ run: RowSelection.Run, _ transposition: TensorView.Transposition,
-    into result: inout [Float], at target: Int
-  ) throws(ModelError) {
-    let used = transposition.usedRows
-    var done = 0
-    while done < run.count {
-      // The columns of one matrix.
-      let first = run.row + done * run.distance
-      let (matrix, column) = first.quotientAndRemainder(dividingBy: columnCount)
-      let count = min(run.count - done, (columnCount - 1 - column) / run.distance + 1)
-      let columns = column..<column + (count - 1) * run.distance + 1
-      let start = matrix * transposition.matrixRowCount
-      let numbers = try strip(start + used.lowerBound..<start + used.upperBound, columns)
-      for row in 0..<count {
-        let place = target + (done + row) * used.count
-        for index in 0..<used.count {
-          result[place + index] = numbers[index * columns.count + row * run.distance]
-        }
-      }
-      done += count
-    }
-  }
-
-  /// The numbers in some rows and columns of the source, row by row.
-  private func strip(_ rows: Range<Int>, _ columns: Range<Int>) throws(ModelError) -> [Float] {
-    let info = model.catalog.tensors[view.source]
-    guard case .plain(let type) = info.encoding, columns.count < columnCount else {
-      let numbers = try sourceNumbers(rows)
-      guard columns.count < columnCount else { return numbers }
-      var result: [Float] = []
-      result.reserveCapacity(rows.count * columns.count)
-      for row in 0..<rows.count {
-        let start = row * columnCount
-        result += numbers[start + columns.lowerBound..<start + columns.upperBound]
-      }
-      return result
-    }
-    let width = type.bitWidth / 8
-    let length = columns.count * width
-    var bytes = [UInt8](repeating: 0, count: rows.count * length)
-    for row in 0..<rows.count {
-      let offset = ((rows.lowerBound + row) * columnCount + columns.lowerBound) * width
-      try bytes.change(row * length..<(row + 1) * length) { (span) throws(ModelError) in
-        try model.readPart(view.source, 0, at: offset, into: &span)
-      }
-    }
-    var numbers = [Float](repeating: 0, count: rows.count * columns.count)
-    RowDecoder(.plain(type))?.decode(bytes[...], into: &numbers)
-    return numbers
-  }
-
-  /// The numbers of some rows of the source.
-  private func sourceNumbers(_ rows: Range<Int>) throws(ModelError) -> [Float] {
-    guard let tensor else { return [] }
-    let step = tensor.rowStep
-    let first = rows.lowerBound / step * step
-    let numbers = try reader.values(of: tensor, rows: first..<rows.upperBound)
-    return first == rows.lowerBound
-      ? numbers : Array(numbers[(rows.lowerBound - first) * columnCount..<numbers.count])
-  }
-}
-
 extension TensorView {
   /// The layouts of the parts of a source whose rows are moved as they are; nil if they cannot be.
   func rowLayouts(of parts: [StoredTensor], _ encoding: Encoding) -> [RowLayout]? {
@@ -333,23 +226,33 @@ extension TensorView {
   ///
   /// Rows that are columns of the source are read together: with those of the same matrix, or with
   /// as many as make reading worthwhile.
-  func layout(of source: TensorInfo, _ parts: [StoredTensor], _ type: ScalarType) -> RowLayout {
+  func layout(of tensors: [GatheredTensor], _ type: ScalarType) -> RowLayout {
     let width = type.bitWidth / 8
     let rowByteCount = shape.columnCount * width
-    let count = shape.rowCount
-    var step = 1
-    if let transposition {
-      let matrixCount = max(1, source.shape.rowCount / transposition.matrixRowCount)
-      step = max(1, count / matrixCount)
-      // Every step is whole, so that a block can be decoded from its beginning.
-      if case .plain = source.encoding {
-        step = step.largestDivisor(upTo: Self.usualRunByteCount / width)
+    var step = step(of: tensors, width)
+    if case .columns(let views)? = joining {
+      step = views.map { $0.step(of: tensors, width) }.reduce(1) {
+        $0.leastCommonMultiple(with: $1)
       }
     }
     return RowLayout(
-      stripeCount: 1, stripeByteCount: count * rowByteCount, rowsPerStep: step,
+      stripeCount: 1, stripeByteCount: shape.rowCount * rowByteCount, rowsPerStep: step,
       bytesPerStep: step * rowByteCount)
   }
+
+  /// The number of rows that are read together.
+  private func step(of tensors: [GatheredTensor], _ width: Int) -> Int {
+    guard let transposition else { return 1 }
+    let source = tensors[source].info
+    let matrixCount = max(1, source.shape.rowCount / transposition.matrixRowCount)
+    let step = max(1, shape.rowCount / matrixCount)
+    // Every step is whole, so that a block can be decoded from its beginning.
+    guard case .plain = source.encoding else { return step }
+    return step.largestDivisor(upTo: Self.usualRunByteCount / width)
+  }
+
+  /// The indices of all tensors that it is read from.
+  fileprivate var sources: [Int] { joining?.views.map(\.source) ?? [source] }
 
   /// About the length of what is read of each row of a source that is transposed.
   private static var usualRunByteCount: Int { 1 << 11 }
@@ -362,28 +265,9 @@ extension Int {
   }
 }
 
-extension TensorView.ColumnOrder {
-  /// Puts the columns of rows in this order.
-  fileprivate func apply<Element>(to rows: inout [Element], rowLength: Int) {
-    for start in stride(from: 0, to: rows.count, by: rowLength) {
-      rows.replaceSubrange(
-        start..<start + rowLength, with: applied(to: rows[start..<start + rowLength]))
-    }
-  }
-}
-
-extension TensorView.Function {
-  fileprivate func callAsFunction(_ number: Float) -> Float {
-    switch self {
-    case .identity: number
-    case .negatedExponential: -Platform.exponential(number)
-    }
-  }
-}
-
 extension FloatFormat {
   /// The bytes of some numbers.
-  fileprivate func encoded(_ numbers: [Float]) -> [UInt8] {
+  func encoded(_ numbers: [Float]) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: numbers.count * byteCount)
     bytes.change(bytes.indices) { encode(numbers.span, into: &$0) }
     return bytes

@@ -144,6 +144,94 @@ import Testing
     }
   }
 
+  /// The numbers of a view, from those of the tensors that it is read from.
+  private func labels(_ view: TensorView, of tensors: [(shape: Shape, labels: [Int])]) -> [Int] {
+    let source = tensors[view.source]
+    switch view.joining {
+    case nil where view.rows.isEmpty: return source.labels
+    case nil: return indices(view, of: source.shape).map { source.labels[$0] }
+    case .columns(let views)?:
+      let parts = views.map { labels($0, of: tensors) }
+      return parts[0].indices.flatMap { index in parts.map { $0[index] } }
+    case .rows(let views)?:
+      let (whole, width) = (views.flatMap { labels($0, of: tensors) }, view.shape.columnCount)
+      let runs = RowSelection.runs(view.rows, 0..<view.shape.rowCount)
+      return runs.flatMap { run in
+        (0..<run.count).flatMap { index -> ArraySlice<Int> in
+          let row = run.row + index * run.distance
+          return whole[row * width..<(row + 1) * width]
+        }
+      }
+    }
+  }
+
+  @Test("forth and back is the identity", arguments: cases)
+  func comesBack(one: Case) throws {
+    let architecture = try #require(Architectures.forModelType(one.modelType))
+    let tensors = try tensors(one).filter { $0.scaled == nil }
+    guard architecture.comesBack, !tensors.isEmpty else { return }
+    let forth = try #require(try architecture.views(of: tensors, one.config, for: .llamaCpp))
+    let originals = tensors.map { (shape: $0.shape, labels: Array(0..<$0.shape.elementCount)) }
+    let arranged = try forth.map { view in
+      TensorInfo(
+        name: try #require(architecture.ggufName(of: view.name)), shape: view.shape,
+        encoding: .plain(.bf16))
+    }
+    let places = forth.map { (shape: $0.shape, labels: labels($0, of: originals)) }
+    let back = try #require(try architecture.checkpointViews(of: arranged, one.config))
+    #expect(back.map(\.name).sorted() == tensors.map(\.name).sorted())
+    for view in back {
+      let tensor = try #require(tensors.first { $0.name == view.name })
+      #expect(view.shape == tensor.shape, "\(view.name)")
+      #expect(
+        labels(view, of: places) == Array(0..<tensor.shape.elementCount), "\(view.name)")
+      let isLogarithm = view.name.hasSuffix("A_log")
+      #expect(view.function == (isLogarithm ? .logarithmOfNegative : .identity))
+    }
+    // Every tensor of llama.cpp is needed, in its shape.
+    for index in arranged.indices {
+      var others = arranged
+      others.remove(at: index)
+      let hasSibling = back.contains { view in
+        view.joining?.views.contains { $0.source == index } ?? false
+      }
+      if hasSibling {
+        #expect(throws: ModelError.self) {
+          try architecture.checkpointViews(of: others, one.config)
+        }
+      }
+      others = arranged
+      others[index].shape = try #require(
+        Shape(validating: others[index].shape.dimensions.map { $0 + 1 } + [1]))
+      #expect(throws: ModelError.self, "\(arranged[index].name)") {
+        try architecture.checkpointViews(of: others, one.config)
+      }
+    }
+  }
+
+  @Test("stacks of gates and of the other matrix become one for each expert")
+  func joinedStacks() throws {
+    for (type, name) in [
+      ("granitemoe", "block_sparse_moe.input_linear.weight"),
+      ("qwen3_5_moe", "mlp.experts.gate_up_proj"),
+    ] {
+      let architecture = try #require(Architectures.forModelType(type))
+      let shape = try #require(Shape(validating: [2, 3, 4]))
+      let parts = ["up", "gate"].map {
+        TensorInfo(name: "blk.7.ffn_\($0)_exps.weight", shape: shape, encoding: .plain(.f16))
+      }
+      let views = try #require(try architecture.checkpointViews(of: parts, [:]))
+      #expect(views.map(\.name) == ["model.layers.7.\(name)"])
+      #expect(views[0].shape.dimensions == [2, 6, 4])
+      let places = [
+        (shape: shape, labels: Array(100..<124)), (shape: shape, labels: Array(0..<24)),
+      ]
+      #expect(
+        labels(views[0], of: places)
+          == Array(0..<12) + Array(100..<112) + Array(12..<24) + Array(112..<124))
+    }
+  }
+
   @Test("a tensor of another shape is refused by name", arguments: cases)
   func otherShapes(one: Case) throws {
     let architecture = try #require(Architectures.forModelType(one.modelType))

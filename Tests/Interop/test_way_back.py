@@ -21,23 +21,24 @@ from architecture_tokenizers import PRE_TOKENIZERS
 from architectures import CASES, Case
 from arranged_architectures import ARRANGED_CASES
 from expert_architectures import EXPERT_CASES
+from gemma_architectures import GEMMA_CASES
 from llama_runs import ONE_THREAD
 from llama_runs import logits as llama_logits
 from other_architectures import OTHER_CASES
+from recurrent_architectures import RECURRENT_CASES
 from test_llama import rms
 from tokenizer_models import texts
 
 pytestmark = pytest.mark.llama
 ROWS = torch.arange(3, 43)[None]
 # What Pleat does not take back, and the reason that it gives.
-REFUSED = {
-    "qwen2-vl": "no class for the text model",
-    "qwen2.5-vl": "no class for the text model",
-    "qwen3-vl": "no class for the text model",
-    "granite-moe": "no such tensor",
-    "granite-moe-shared": "no config of granitemoe",
-} | {case.name: "does not make the tensors of transformers" for case in ARRANGED_CASES}
-REFUSED["qwen3-vl-moe"] = "no class for the text model"
+REFUSED = dict.fromkeys(
+    ("qwen2-vl", "qwen2.5-vl", "qwen3-vl", "qwen3-vl-moe"), "no class for the text model"
+)
+REFUSED["granite-moe-shared"] = "no config of granitemoe"
+for other in ("llama4", *(case.name for case in GEMMA_CASES)):
+    REFUSED[other] = "does not make the tensors"
+LIQUID_CASES = [case for case in RECURRENT_CASES if case.name.startswith("lfm2")]
 # The table of GELU, sums of norms plus one: with F32 weights nothing else differs.
 EXACT = 1e-5
 
@@ -67,7 +68,9 @@ def load(folder: Path):
 
 
 @pytest.fixture(
-    scope="module", params=[*CASES, *OTHER_CASES, *EXPERT_CASES, *ARRANGED_CASES], ids=str
+    scope="module",
+    params=[*CASES, *OTHER_CASES, *EXPERT_CASES, *ARRANGED_CASES, *LIQUID_CASES],
+    ids=str,
 )
 def made(request, pleat, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param.name)
@@ -131,7 +134,8 @@ def test_files_of_the_converter_come_back(pleat, made, tmp_path):
     if made.case.name in REFUSED:
         return
     theirs = {type: tmp_path / f"{type}.gguf" for type in ("f16", "bf16")}
-    converter.convert(made.folder, theirs, PRE_TOKENIZERS[made.case.tokenizer])
+    pre = PRE_TOKENIZERS[made.case.tokenizer]
+    converter.convert(made.folder, theirs, pre, *made.case.options)
     source = getattr(transformers, made.case.auto).from_pretrained(made.folder)
     expected = {name: tensor.float() for name, tensor in source.state_dict().items()}
     for type, stated in {"f16": "float16", "bf16": "bfloat16"}.items():

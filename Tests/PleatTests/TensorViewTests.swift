@@ -158,4 +158,67 @@ import Weights
     #expect(found[0].bits == expected(view, source, columns: 6).bits)
     #expect(found[1].bits == expected(decay, source, columns: 6).bits)
   }
+
+  @Test("rows and columns of several tensors become one tensor (seed 618)")
+  func joined() throws {
+    var random = Seeded(618)
+    let names = ["model.layers.0.a", "model.layers.0.b"]
+    let toys = names.map { Toy($0, .bf16, [6, 64], random.weights(6 * 64, scale: 1)) }
+    let model = try Models.make(toys, in: scratch)
+    let source = try values(model)
+    let shape = try #require(Shape(validating: [6, 64]))
+    let parts = names.indices.map { TensorView(name: names[$0], shape: shape, source: $0) }
+    var rows = TensorView(
+      name: "rows", shape: try #require(Shape(validating: [12, 64])), source: 0)
+    rows.rows = [
+      RowSelection(from: 2, count: 4), RowSelection(from: 6, count: 3, distance: 2),
+      RowSelection(count: 2), RowSelection(from: 7, count: 3, distance: 2),
+    ]
+    rows.joining = .rows(parts)
+    var columns = TensorView(
+      name: "columns", shape: try #require(Shape(validating: [64, 12])), source: 0)
+    columns.rows = [RowSelection(count: 64)]
+    columns.joining = .columns(
+      parts.map { part in
+        var view = part
+        view.rows = [RowSelection(count: 64)]
+        view.shape = Shape(validating: [64, 6]) ?? shape
+        view.transposition = .init(matrixRowCount: 6)
+        return view
+      })
+    let viewed = try model.viewed([rows, columns])
+    #expect(viewed.catalog.tensors.allSatisfy { $0.encoding == .plain(.bf16) })
+    let found = try values(viewed)
+    let all = source[0] + source[1]
+    let order = [2, 3, 4, 5, 6, 8, 10, 0, 1, 7, 9, 11]
+    #expect(found[0].bits == order.flatMap { all[$0 * 64..<($0 + 1) * 64] }.bits)
+    let expected = (0..<64).flatMap { column in
+      (0..<6).flatMap { row in source.map { $0[row * 64 + column] } }
+    }
+    #expect(found[1].bits == expected.bits)
+  }
+
+  @Test(
+    "the logarithm of −eˣ is x for numbers of 16 bits, and has the same −eˣ for others (seed 619)")
+  func logarithms() throws {
+    var random = Seeded(619)
+    let short = (0..<2048).map { Float(bitPattern: (0xC180_0000 - UInt32($0) << 18) & ~0xFFFF) }
+    let usual = short.filter { $0 < -0x1p-12 } + [0, 0.5, 1, 2.75]
+    let others = random.weights(2048, scale: 2).map { min($0, 1) }
+    for numbers in [usual, others] {
+      let toy = Toy(
+        "model.layers.0.a", .f32, [numbers.count], numbers.map { -Platform.exponential($0) })
+      let model = try Models.make([toy], in: scratch)
+      var view = TensorView(
+        name: "log", shape: try #require(Shape(validating: [numbers.count])), source: 0)
+      view.rows = [RowSelection(count: numbers.count)]
+      view.dividesRows = true
+      view.function = .logarithmOfNegative
+      let found = try values(try model.viewed([view]))[0]
+      if numbers == usual { #expect(found.bits == numbers.bits) }
+      #expect(
+        found.map { -Platform.exponential($0) }.bits
+          == numbers.map { -Platform.exponential($0) }.bits)
+    }
+  }
 }

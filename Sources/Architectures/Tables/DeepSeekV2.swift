@@ -47,6 +47,13 @@ extension Architecture {
           return compressed(tensor, try LatentAttentionSizes(values), headCount)
         }
       ],
+      returns: [
+        TensorReturn("self_attn.kv_b_proj.weight", of: ["attn_k_b.weight", "attn_v_b.weight"]) {
+          parts, values throws(ModelError) in
+          let headCount = try values.extent("num_attention_heads")
+          return whole(parts, try LatentAttentionSizes(values), headCount)
+        }
+      ],
       specialTokens: specialTokens, hasLatentAttention: true,
       leavesOutPredictionLayers: !hasPredictionLayers,
       multipliers: [("routed_scaling_factor", "expert_weights_scale")],
@@ -93,5 +100,24 @@ extension Architecture {
       RowSelection(from: sizes.plainSize, [(headCount, rowCount), (sizes.valueSize, 1)])
     ]
     return [keys, values]
+  }
+
+  /// The matrix that makes keys and values, from those for each head.
+  private static func whole(
+    _ parts: [TensorView], _ sizes: LatentAttentionSizes, _ headCount: Int
+  ) -> TensorView? {
+    let (plainSize, valueSize) = (sizes.plainSize, sizes.valueSize)
+    guard parts[0].shape.dimensions == [headCount, sizes.keyValueRank, plainSize],
+      parts[1].shape.dimensions == [headCount, valueSize, sizes.keyValueRank],
+      let keys = parts[0].transposedMatrices
+    else { return nil }
+    let rows = (0..<headCount).flatMap { head in
+      [
+        RowSelection(from: head * plainSize, count: plainSize),
+        RowSelection(from: headCount * plainSize + head * valueSize, count: valueSize),
+      ]
+    }
+    return .joiningRows(
+      of: [keys, parts[1]], [headCount * (plainSize + valueSize), sizes.keyValueRank], rows: rows)
   }
 }

@@ -43,6 +43,15 @@ extension Architecture {
       TensorArrangement(name: "\(down)_blocks", runtimes: [.transformers]) { tensor, _ in
         whole(tensor, named: down, isTransposed: true)
       },
+    ],
+    returns: [
+      TensorReturn(gateAndUp, of: ["ffn_gate_exps.weight", "ffn_up_exps.weight"]) { parts, _ in
+        .alternatingColumns(parts.compactMap(\.transposedMatrices))
+      },
+      TensorReturn("\(gateAndUp)_bias", of: ["ffn_gate_exps.bias", "ffn_up_exps.bias"]) {
+        parts, _ in .alternatingColumns(parts)
+      },
+      TensorReturn(down, of: ["ffn_down_exps.weight"]) { parts, _ in parts[0].transposedMatrices },
     ], needsHead: true,
     defaults: [
       "rope_theta": 150_000, "sliding_window": 128,
@@ -54,7 +63,7 @@ extension Architecture {
       biases: RuntimeTraits.attention.union(["ffn_gate_inp"]), requiredBiases: ["ffn_gate_inp"],
       biasKeys: [("attention_bias", RuntimeTraits.attention)],
       roundsYarnLimits: true, sliding: .alternating(period: 2),
-      limits: [ConfigLimit("swiglu_limit", only: [7])]))
+      limits: [ConfigLimit("swiglu_limit", only: [.number(7)])]))
 
   private static let runners: Set<Runtime> = [.llamaCpp, .mlxLM]
   private static let experts = "mlp.experts."

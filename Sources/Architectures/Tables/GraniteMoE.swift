@@ -1,3 +1,5 @@
+internal import TensorModel
+
 extension Architecture {
   /// Granite with experts in all layers.
   static let graniteMoE = Architecture(
@@ -12,6 +14,14 @@ extension Architecture {
         ["ffn_gate_exps.weight", "ffn_up_exps.weight"]
       ),
       ("block_sparse_moe.output_linear.weight", ["ffn_down_exps.weight"]),
+    ],
+    returns: [
+      TensorReturn(
+        "block_sparse_moe.input_linear.weight", of: ["ffn_gate_exps.weight", "ffn_up_exps.weight"]
+      ) { parts, _ in .joiningMatrices(parts) },
+      TensorReturn("block_sparse_moe.output_linear.weight", of: ["ffn_down_exps.weight"]) {
+        parts, _ in parts[0].reshaped(parts[0].shape.dimensions)
+      },
     ], defaults: granite.defaults, multipliers: granite.multipliers,
     hyperparameters: granite.hyperparameters + [.expertCount, .usedExpertCount],
     traits: RuntimeTraits(

@@ -57,6 +57,13 @@ extension Architecture {
           ).map { [$0] }
         }
       ],
+      returns: [
+        TensorReturn("conv.conv.weight", of: ["shortconv.conv.weight"]) {
+          parts, values throws(ModelError) in
+          let extents = [try values.extent("hidden_size"), 1, try values.extent("conv_L_cache")]
+          return parts[0].reshaped(extents)
+        }
+      ],
       defaults: defaults.overridden(by: [
         "rope_theta": 1_000_000, "conv_bias": false, "conv_L_cache": 3,
       ]),

@@ -25,6 +25,7 @@ extension Architecture {
       .expertCount, .usedExpertCount, .expertWidth, .leadingCount, .sigmoidRouter,
     ],
     limits: [
-      ConfigLimit("norm_topk_prob", only: [true]), ConfigLimit("routed_scaling_factor", only: [1]),
+      ConfigLimit("norm_topk_prob", only: [true]),
+      ConfigLimit("routed_scaling_factor", only: [.number(1)]),
     ], tensorLimits: [ConfigLimit("use_expert_bias", only: [true])])
 }

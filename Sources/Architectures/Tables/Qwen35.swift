@@ -6,7 +6,8 @@ extension Architecture {
   static let qwen35 = hybridQwen(
     "qwen35", ["qwen3_5_text", "qwen3_5"], className: "Qwen3_5ForCausalLM",
     feedForward: CommonNames.feedForward, projections: separateProjections,
-    arrangements: separateArrangements, hyperparameters: [.ropeSectionsOfQwen])
+    arrangements: separateArrangements, returns: separateReturns,
+    hyperparameters: [.ropeSectionsOfQwen])
 
   static let qwenExperts = ExpertKeys(
     width: "moe_intermediate_size", sharedWidth: "shared_expert_intermediate_size")
@@ -21,7 +22,7 @@ extension Architecture {
   static func hybridQwen(
     _ ggufName: String, _ modelTypes: [String], className: String, experts: ExpertKeys? = nil,
     feedForward: [NamePair], projections: [NamePair], arrangements: [TensorArrangement],
-    hyperparameters: [Hyperparameters.Key], limits: [ConfigLimit] = []
+    returns: [TensorReturn], hyperparameters: [Hyperparameters.Key], limits: [ConfigLimit] = []
   ) -> Architecture {
     Architecture(
       ggufName: ggufName, modelTypes: modelTypes, className: className,
@@ -55,6 +56,7 @@ extension Architecture {
       predictionPrefix: "mtp.", gatesQueries: true,
       predictionNames: CommonNames.prediction,
       stackNames: experts == nil ? [] : CommonNames.stacks, arrangements: arrangements,
+      returns: returns,
       defaults: ["partial_rotary_factor": .number(0.25), "head_dim": 256],
       hyperparameters: hyperparameters + [.linearAttention, .rotatedCount, .predictionLayersIfAny],
       traits: RuntimeTraits(

@@ -6,5 +6,6 @@ extension Architecture {
     "qwen35moe", ["qwen3_5_moe_text", "qwen3_5_moe"], className: "Qwen3_5MoeForCausalLM",
     experts: qwenExperts, feedForward: CommonNames.router + CommonNames.sharedExpert,
     projections: separateProjections, arrangements: separateArrangements,
+    returns: separateReturns + TensorReturn.stacks,
     hyperparameters: [.ropeSectionsOfQwen] + expertKeys)
 }

@@ -18,10 +18,41 @@ extension Architecture {
       linear("A_log") { tensor, sizes in
         decay(tensor, RowSelection(count: sizes.valueHeadCount))
       },
+    ],
+    returns: [
+      linearReturn("in_proj_qkvz.weight", of: "attn_qkv.weight", "attn_gate.weight") {
+        fusedReturn(of: $0, $1)
+      },
+      linearReturn("conv1d.weight", of: "ssm_conv1d.weight") { parts, sizes in
+        unsqueezed(parts[0], sizes, [RowSelection(count: sizes.channelCount)])
+      },
+      linearReturn("A_log", of: "ssm_a") { parts, sizes in
+        logarithm(parts[0], RowSelection(count: sizes.valueHeadCount))
+      },
     ], hyperparameters: expertKeys,
     limits: ConfigLimit.expertsInAllLayers + [
       ConfigLimit("norm_topk_prob", only: [true], default: true)
     ])
+
+  /// The rows of each head of keys: queries, keys, values, gates.
+  private static func fusedReturn(
+    of parts: [TensorView], _ sizes: LinearAttentionSizes
+  ) -> TensorView? {
+    let (headSize, valueCount) = (sizes.headSize, sizes.valuesPerKey * sizes.headSize)
+    guard parts[0].shape.rank == 2, parts[0].shape.rowCount == sizes.channelCount,
+      parts[1].shape.rowCount == sizes.valueRowCount
+    else { return nil }
+    let rows = (0..<sizes.keyHeadCount).flatMap { head in
+      [
+        RowSelection(from: head * headSize, count: headSize),
+        RowSelection(from: sizes.keyRowCount + head * headSize, count: headSize),
+        RowSelection(from: 2 * sizes.keyRowCount + head * valueCount, count: valueCount),
+        RowSelection(from: sizes.channelCount + head * valueCount, count: valueCount),
+      ]
+    }
+    return .joiningRows(
+      of: parts, [sizes.channelCount + sizes.valueRowCount, parts[0].shape.columnCount], rows: rows)
+  }
 
   /// Queries, keys and values, and gates: in a checkpoint those of each head of keys are together.
   private static func fusedProjections(

@@ -22,7 +22,7 @@ extension Plan {
     options: FoldOptions = FoldOptions()
   ) throws(ModelError) -> Plan {
     try model.requireNumbers()
-    let model = try model.arranged(for: destination.format)
+    let model = try model.arranged(for: destination)
     let changes = try model.changes(by: adapters)
     if destination.format.usesGGUFNames { try model.checkAreStored(changes.keys.sorted()) }
     var options = options

@@ -216,3 +216,21 @@ struct RowPair {
     }
   }
 }
+
+extension Model {
+  /// A reference with tensors as they are in a model that it is compared with.
+  ///
+  /// Throws what `arranged(for:)` and `checkpointTranslation` throw.
+  func arranged(asIn model: Model) throws(ModelError) -> Model {
+    let own = Set(catalog.tensors.map { ExactName($0.name) })
+    let hasOtherNames = model.catalog.tensors.contains { !own.contains(ExactName($0.name)) }
+    guard isGGUF, !model.isGGUF, hasOtherNames else { return try arranged(for: model.format) }
+    do throws(ModelError) {
+      return try arrangedAsCheckpoint(config: nil)
+    } catch {
+      // Its metadata may not tell what the config of the model does.
+      guard let config = try model.configuration() else { throw error }
+      return try arrangedAsCheckpoint(config: config)
+    }
+  }
+}

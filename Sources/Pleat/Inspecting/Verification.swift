@@ -84,7 +84,7 @@ public struct Verification: Sendable {
       try model.requireNumbers()
       try reference.requireNumbers()
     }
-    let reference = try reference.arranged(for: model.format)
+    let reference = try reference.arranged(asIn: model)
     var changes = adapters.isEmpty ? [:] : try reference.changes(by: adapters)
     if let tie = try EmbeddingTie(reference) {
       let head = try reference.headChanges(tie, changes, adapters)

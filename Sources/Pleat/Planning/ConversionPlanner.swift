@@ -30,7 +30,7 @@ extension Plan {
     {
       try model.requireNumbers()
     }
-    let model = try model.arranged(for: destination.format)
+    let model = try model.arranged(for: destination)
     var planner = ConversionPlanner(
       format: destination.format, type: type,
       retypesPlain: model.needsTranslation(to: destination.format))
@@ -39,7 +39,10 @@ extension Plan {
       let head =
         model.packedFault == nil ? try HeadPlan(model, to: destination.format) : HeadPlan()
       var wishes: [TensorWish] = []
-      for tensor in model.catalog.tensors { wishes.append(try planner.decide(tensor)) }
+      for (index, tensor) in model.catalog.tensors.enumerated() {
+        let isDecoded = model.isGGUF && model.isDecodedView(index)
+        wishes.append(try planner.decide(tensor, isDecoded: isDecoded))
+      }
       if let added = head.added {
         var wish = try planner.decide(added.info)
         wish.sourceIndex = added.source
@@ -108,8 +111,14 @@ package struct ConversionPlanner {
 
   /// The decision for one tensor.
   ///
-  /// Throws `unsupported` if the format cannot store the tensor.
-  package func decide(_ tensor: TensorInfo) throws(ModelError) -> TensorWish {
+  /// `isDecoded` is whether its numbers are those of groups or blocks that are arranged in another
+  /// way. Throws `unsupported` if the format cannot store the tensor.
+  package func decide(
+    _ tensor: TensorInfo, isDecoded: Bool = false
+  ) throws(ModelError) -> TensorWish {
+    if isDecoded, type == nil, tensor.encoding == .plain(.f32), format.bits.isEmpty {
+      return TensorWish(decoding: tensor, to: .f16, "decoded, to be arranged in another way")
+    }
     var wish = try choose(tensor)
     wish.refusalHint = decodingHint(tensor)
     return wish

@@ -6,6 +6,36 @@ internal import TensorModel
 internal import Weights
 
 extension Model {
+  /// The model with tensors as a destination arranges them: the same one if it does not change any.
+  ///
+  /// Throws what `arranged(for:)` throws for a format, and what `checkpointTranslation` throws.
+  func arranged(for destination: Destination) throws(ModelError) -> Model {
+    guard becomesCheckpoint(in: destination) else { return try arranged(for: destination.format) }
+    let model = try arrangedAsCheckpoint(config: destination.configDonor?.config)
+    guard let view = model.catalog.tensors.indices.first(where: model.isView),
+      destination.format.bits.isEmpty == false
+    else { return model }
+    throw ModelError(
+      .unsupported, "Pleat does not arrange tensors of a gguf file for this format", file: path,
+      tensor: model.catalog.tensors[view].name, found: destination.format.name,
+      hint: "convert the model to a safetensors folder first, then that to "
+        + destination.format.name)
+  }
+
+  /// A llama.cpp model with the tensors of a checkpoint: the same one if it arranges none.
+  ///
+  /// Throws what `checkpointTranslation` throws.
+  func arrangedAsCheckpoint(config: JSONValue?) throws(ModelError) -> Model {
+    guard isGGUF, !hasViews else { return self }
+    do throws(ModelError) {
+      let views = try CheckpointTranslation.views(
+        catalog.tensors, catalog.metadata, config: config, numbers: numbers(of: catalog.tensors))
+      return try views.map { views throws(ModelError) in try viewed(views) } ?? self
+    } catch {
+      throw error.located(file: path)
+    }
+  }
+
   /// The model with tensors as a format arranges them: the same one if it does not change any.
   ///
   /// Throws `malformed` for tensors of other shapes than the config states, and `unsupported` for

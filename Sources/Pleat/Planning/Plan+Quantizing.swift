@@ -26,7 +26,7 @@ extension Plan {
     demanding demand: QuantizationDemand = .nothing, adding adapters: [AppliedAdapter] = []
   ) throws(ModelError) -> Plan {
     try model.requireNumbers()
-    let model = try model.arranged(for: destination.format)
+    let model = try model.arranged(for: destination)
     var destination = destination
     destination.otherInputs += importance?.matrix.paths ?? []
     let changes = adapters.isEmpty ? [:] : try model.changes(by: adapters)

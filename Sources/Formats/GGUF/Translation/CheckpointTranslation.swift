@@ -18,9 +18,9 @@ package struct CheckpointTranslation: Translation {
 
   /// Tensors that follow from a config.
   static let factors = ["rope_freqs", "rope_factors_long", "rope_factors_short"]
-  private static let weight = ".weight"
+  static let weight = ".weight"
   static let hint = "a single file, such as -o model.safetensors, keeps the names of llama.cpp"
-  private static let configHint =
+  static let configHint =
     "--config-from FOLDER takes the config of the checkpoint that the file was made from; " + hint
 
   /// Plans the translation of a llama.cpp model.
@@ -37,37 +37,32 @@ package struct CheckpointTranslation: Translation {
     _ tensors: [TensorInfo], _ metadata: Metadata, config given: JSONValue? = nil,
     numbers: (Int) throws(ModelError) -> [Float]
   ) throws(ModelError) {
-    let contents: CheckpointConfig.Contents
-    if let given {
-      contents = try Self.contents(tensors, numbers)
-      let stated = try GivenConfig(given, metadata, contents)
-      (architecture, parameters, config) = (
-        stated.architecture, stated.parameters, stated.document
-      )
-    } else {
-      architecture = try Self.architecture(metadata)
-      do throws(ModelError) {
-        parameters = try Hyperparameters(metadata, architecture, tensors: tensors)
-        contents = try Self.contents(tensors, numbers)
-        config = try CheckpointConfig(parameters, architecture).document(contents)
-      } catch {
-        var error = error
-        error.hint = error.hint ?? Self.configHint
-        throw error
-      }
-    }
+    let basis = try CheckpointBasis(tensors, metadata, config: given, numbers: numbers)
+    (architecture, parameters, config) = (basis.architecture, basis.parameters, basis.config)
     additions = try LayerNumbers.tensors(
       of: metadata, architecture, layerCount: parameters.layerCount)
-    try checkConfig(metadata, tokenCount: contents.tokenCount, isGiven: given != nil)
+    try checkConfig(metadata, tokenCount: basis.contents.tokenCount, isGiven: given != nil)
     for tensor in tensors { placements.append(try placement(of: tensor)) }
-    try checkTensors(tensors, tokenCount: contents.tokenCount)
+    try checkTensors(tensors, tokenCount: basis.contents.tokenCount)
+  }
+
+  /// The tensors that a translation expects in place of those of a llama.cpp model, which arranges
+  /// some of them in another way; nil if it arranges none.
+  ///
+  /// The parameters are those of `init`, and so are the errors.
+  package static func views(
+    _ tensors: [TensorInfo], _ metadata: Metadata, config given: JSONValue? = nil,
+    numbers: (Int) throws(ModelError) -> [Float]
+  ) throws(ModelError) -> [TensorView]? {
+    let basis = try CheckpointBasis(tensors, metadata, config: given, numbers: numbers)
+    return try basis.architecture.checkpointViews(of: tensors, basis.config)
   }
 
   /// The architecture that a llama.cpp model runs as.
   ///
   /// Throws `unsupported` if transformers has no class for it, or Pleat does not know it.
   package static func architecture(toRun metadata: Metadata) throws(ModelError) -> Architecture {
-    try architecture(metadata, isTranslated: false)
+    try CheckpointBasis.architecture(metadata, isTranslated: false)
   }
 
   /// The config that a llama.cpp model of an architecture runs with.
@@ -91,88 +86,13 @@ package struct CheckpointTranslation: Translation {
   ) throws(ModelError) {
     self.architecture = architecture
     parameters = try Hyperparameters(metadata, architecture, tensors: tensors)
-    let contents = try Self.contents(tensors, numbers)
+    let contents = try CheckpointBasis.contents(tensors, numbers)
     config = try CheckpointConfig(parameters, architecture).document(contents)
     additions = []
     try checkConfig(metadata, tokenCount: contents.tokenCount, isGiven: false)
   }
 
   // MARK: - Config
-
-  /// What the tensors say about a config.
-  ///
-  /// Throws `malformed` without token embeddings, and what `numbers` throws.
-  private static func contents(
-    _ tensors: [TensorInfo], _ numbers: (Int) throws(ModelError) -> [Float]
-  ) throws(ModelError) -> CheckpointConfig.Contents {
-    guard let table = tensors.first(where: { $0.name == TensorNames.ggufEmbeddings }) else {
-      throw ModelError(
-        .malformed, "the model has no token embeddings", expected: TensorNames.ggufEmbeddings)
-    }
-    var contents = CheckpointConfig.Contents(
-      tokenCount: table.shape.rowCount, names: Set(tensors.map(\.name)),
-      dtype: Self.dtype(tensors), factors: [:])
-    for name in factors {
-      guard let index = tensors.firstIndex(where: { $0.name == name + weight }) else { continue }
-      contents.factors[name] = try numbers(index)
-    }
-    return contents
-  }
-
-  /// The architecture whose model type the checkpoint gets.
-  ///
-  /// `type` is the model type that a given config states. Throws `unsupported` if transformers has no
-  /// class for it, or Pleat does not know it, or does not translate its tensors if `isTranslated`.
-  static func architecture(
-    _ metadata: Metadata, type: String? = nil, isTranslated: Bool = true
-  ) throws(ModelError) -> Architecture {
-    let name = metadata["general.architecture"]?.text ?? ""
-    let all = Architectures.all.filter {
-      $0.ggufName == name && $0.className != nil && type.map($0.modelTypes.contains) ?? true
-    }
-    let hasExperts = metadata["\(name).expert_count"]?.integer ?? 0 > 0
-    let slides = metadata["\(name).attention.sliding_window"]?.integer ?? 0 > 0
-    let hasSigmoids = metadata["\(name).expert_gating_func"]?.integer == 2
-    let alike = all.count > 1 ? all.filter { ($0.experts != nil) == hasExperts } : all
-    let same = alike.filter { $0.hyperparameters.contains(.sigmoidRouter) == hasSigmoids }
-    let found = same.isEmpty ? alike : same
-    let architecture = found.first { $0.hasSlidingLayers == slides } ?? found.first
-    if let architecture, architecture.isStoredOneByOne || !isTranslated { return architecture }
-    if let architecture {
-      throw ModelError(
-        .unsupported,
-        "Pleat does not make the tensors of transformers from those of llama.cpp here",
-        tensor: architecture.arrangements.first?.name,
-        expected: "an architecture whose layers have the same tensors, stored one by one",
-        found: name,
-        hint: Self.hint)
-    }
-    let names = Set(Architectures.all.filter { $0.className != nil }.map(\.ggufName))
-    let known = Architectures.named(name)
-    let reason =
-      switch known.map({ $0.isEncoder || $0.traits.appliesDenseLayers }) {
-      case nil: "not an architecture that Pleat translates for transformers"
-      case true?: "Pleat does not translate encoders back for transformers"
-      case false?: "transformers has no class for the text model of this architecture alone"
-      }
-    throw ModelError(
-      .unsupported, reason,
-      expected: names.sorted().joined(separator: ", "), found: name,
-      hint: Self.hint)
-  }
-
-  /// The type of most weights after decoding, as transformers names it.
-  private static func dtype(_ tensors: [TensorInfo]) -> String {
-    var counts: [ScalarType: Int] = [:]
-    for tensor in tensors where tensor.shape.rank > 1 {
-      let type: ScalarType =
-        if case .plain(let type) = tensor.encoding { type } else { .f16 }
-      counts[type, default: 0] += tensor.shape.elementCount
-    }
-    let names: [ScalarType: String] = [.f32: "float32", .bf16: "bfloat16"]
-    let most = counts.max { ($0.value, $0.key.name) < ($1.value, $1.key.name) }?.key
-    return most.flatMap { names[$0] } ?? "float16"
-  }
 
   /// Checks that the config leads to the metadata that it was made from.
   ///
@@ -264,6 +184,12 @@ package struct CheckpointTranslation: Translation {
         renamed.append(TensorInfo(name: name, shape: shape, encoding: tensor.encoding))
       }
     }
+    // The tables have what llama.cpp makes of arranged tensors.
+    if let views = try architecture.views(of: renamed, config, for: .llamaCpp) {
+      renamed = views.map {
+        TensorInfo(name: $0.name, shape: $0.shape, encoding: renamed[$0.source].encoding)
+      }
+    }
     var unknown: [String] = []
     for tensor in renamed
     where try !checks.accepts(tensor, parameters.sizes, tokenCount: tokenCount) {
@@ -279,13 +205,16 @@ package struct CheckpointTranslation: Translation {
   private func placement(of tensor: TensorInfo) throws(ModelError) -> TensorPlacement? {
     if Self.factors.contains(where: { tensor.name == $0 + Self.weight }) { return nil }
     if let stack = try stack(tensor) { return stack }
+    // Arranged tensors have their names already.
+    if architecture.isReturned(tensor.name) { return TensorPlacement(name: tensor.name) }
     guard let name = architecture.huggingFaceName(of: tensor.name) else {
       throw ModelError(
         .unsupported, "transformers has no such tensor in \(architecture.modelTypes[0])",
         tensor: tensor.name,
         hint: Self.hint)
     }
-    var placement = TensorPlacement(name: name)
+    var placement = TensorPlacement(
+      name: architecture.publishedName(of: name, layerCount: parameters.layerCount))
     placement.rowOrder = try architecture.rowOrder(
       ofHuggingFaceName: name, headCount: parameters.headCount,
       keyValueHeadCount: parameters.keyValueHeadCount, headSize: parameters.headSize
@@ -295,13 +224,18 @@ package struct CheckpointTranslation: Translation {
         .malformed, "the tensor has other rows than its heads", tensor: tensor.name,
         expected: "\(order.rowCount) rows", found: "\(tensor.shape)")
     }
-    if architecture.addsOneToNorms, tensor.name.hasSuffix("norm.weight") { placement.addend = -1 }
+    let isNorm = tensor.name.hasSuffix("norm.weight")
+    if architecture.addsOneToNorms, isNorm, !architecture.keepsNorm(tensor.name) {
+      placement.addend = -1
+    }
     return placement
   }
 
   /// The matrices of a stack of experts, each under its own name; nil for other tensors.
   private func stack(_ tensor: TensorInfo) throws(ModelError) -> TensorPlacement? {
-    guard tensor.shape.rank == 3, tensor.name.hasSuffix(Self.weight) else { return nil }
+    guard tensor.shape.rank == 3, tensor.name.hasSuffix(Self.weight),
+      !architecture.isReturned(tensor.name)
+    else { return nil }
     let words = tensor.name.split(separator: ".")
     guard words.count == 4, words[0] == "blk",
       let pair = architecture.expertNames.first(where: { $0.gguf == words[2] })
@@ -316,19 +250,13 @@ package struct CheckpointTranslation: Translation {
     }
     let names = (0..<extents[0]).map { expert in
       let path = pair.huggingFace.replacing("*", with: "\(expert)")
-      return "model.layers.\(words[1]).\(path)\(Self.weight)"
+      return architecture.publishedName(
+        of: "model.layers.\(words[1]).\(path)\(Self.weight)", layerCount: parameters.layerCount)
     }
     var placement = TensorPlacement(name: names[0])
     placement.otherNames = Array(names.dropFirst())
     placement.shape = rows
     return placement
-  }
-}
-
-extension Architecture {
-  /// Whether some layers have sliding attention and others have not.
-  fileprivate var hasSlidingLayers: Bool {
-    if case .alternating = traits.sliding { true } else { false }
   }
 }
 

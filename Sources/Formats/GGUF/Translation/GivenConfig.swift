@@ -20,7 +20,7 @@ struct GivenConfig {
   init(
     _ config: JSONValue, _ metadata: Metadata, _ contents: CheckpointConfig.Contents
   ) throws(ModelError) {
-    let stated = TextConfig.merged(config)
+    var stated = TextConfig.merged(config)
     let type = stated["model_type"]?.string ?? ""
     let name = metadata["general.architecture"]?.text ?? ""
     guard let named = Architectures.forModelType(type), named.ggufName == name else {
@@ -29,7 +29,14 @@ struct GivenConfig {
         expected: "a config whose model becomes \(name)", found: "model_type \(type)",
         hint: Self.hint)
     }
-    architecture = try CheckpointTranslation.architecture(metadata, type: type)
+    architecture = try CheckpointBasis.architecture(metadata, type: type)
+    // Configs of Qwen do not state how many layers predict several tokens at once.
+    let key = "num_nextn_predict_layers"
+    if named.predictionPrefix != nil, stated[key] == nil,
+      let count = metadata["\(name).nextn_predict_layers"]?.integer
+    {
+      stated = stated.setting(key, to: JSONValue(count))
+    }
     parameters = try Hyperparameters(
       architecture.withUsualKeys(stated), architecture, tokenCount: contents.tokenCount)
     document = Self.document(stated, architecture, contents)
