@@ -178,14 +178,6 @@ package struct CheckpointConfig {
               slides && window != .null ? "sliding_attention" : "full_attention"
             })))
     }
-    if let size = parameters.shortConvolutionSize {
-      let words = parameters.layerKinds.map { kind in
-        architecture.layerKinds.first { $0.kind == kind }?.word ?? ""
-      }
-      members.append(.init("layer_types", .array(words.map { .string($0) })))
-      members.append(.init("conv_L_cache", JSONValue(size)))
-      members.append(.init("block_auto_adjust_ff_dim", false))
-    }
     if parameters.predictionLayerCount > 0 {
       members.append(
         .init("num_nextn_predict_layers", JSONValue(parameters.predictionLayerCount)))
@@ -292,13 +284,6 @@ package struct CheckpointConfig {
     var members: [JSONValue.Member] = [
       .init("rope_type", "yarn"), .init("factor", .shortest(yarn.factor)),
     ]
-    var yarn = yarn
-    if parameters.latent != nil {
-      // Both scales are equal there, so that the factor of attention is 1.
-      yarn.attentionFactor = nil
-      yarn.scaleOfAll = yarn.scaleOfAll.map { $0 * 10 }
-      if let scale = yarn.scaleOfAll { members.append(.init("mscale", .shortest(scale))) }
-    }
     if let length = parameters.rope.originalContextLength {
       members.append(.init("original_max_position_embeddings", JSONValue(length)))
     }

@@ -9,3 +9,14 @@ package enum LayerKind: Sendable, Hashable, CaseIterable {
   /// Experts and no attention.
   case experts
 }
+
+extension Architecture {
+  /// Whether each layer has sliding attention, as llama.cpp assumes; nil if no layer has.
+  package func usualSlidingLayers(_ layerCount: Int) -> [Bool]? {
+    switch traits.sliding {
+    case .alternating(let period): return (1...layerCount).map { $0 % period != 0 }
+    case .alternatingAfterFirst(let period): return (0..<layerCount).map { $0 % period != 0 }
+    case .none, .ignored, .unsupported: return nil
+    }
+  }
+}

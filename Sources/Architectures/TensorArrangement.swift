@@ -14,7 +14,9 @@ package struct TensorArrangement: Sendable {
 
 extension Architecture {
   /// Whether llama.cpp stores all tensors as the tables name them, and all layers have the same.
-  package var isStoredOneByOne: Bool { arrangements.isEmpty && variedLayers == nil }
+  package var isStoredOneByOne: Bool {
+    arrangements.isEmpty && returns.isEmpty && variedLayers == nil
+  }
 
   /// Whether mlx-lm stores all tensors as the tables name them.
   package var isArrangedForMLX: Bool {

@@ -25,6 +25,9 @@ package struct TensorReturn: Sendable {
 }
 
 extension Architecture {
+  /// Whether some tensors of a checkpoint are made of others of llama.cpp.
+  package var hasReturns: Bool { !returns.isEmpty }
+
   /// Whether a checkpoint can be made of the tensors of llama.cpp.
   package var comesBack: Bool {
     guard variedLayers == nil else { return false }

@@ -74,7 +74,9 @@ enum EngineLaws {
   private static func text(_ path: String) throws(ModelError) -> String? {
     let bytes = try TokenizedText.bytes(ofText: path)
     for document in [FuzzFiles.tokenizer, FuzzFiles.byteLevelTokenizer] {
-      let companions = CompanionReader(names: ["tokenizer.json"]) { _ in document }
+      let companions = CompanionReader(names: ["tokenizer.json"]) { name in
+        name == "tokenizer.json" ? document : nil
+      }
       guard let tokenizer = try? Tokenizer(companions) else {
         return "a tokenizer of the fuzzer cannot be read"
       }

@@ -15,7 +15,13 @@ from recurrent_architectures import RECURRENT_CASES
 
 pytestmark = pytest.mark.llama
 FOLDER = Path(__file__).parent
-BACK_CASES = [*CASES, *OTHER_CASES, *EXPERT_CASES, *ARRANGED_CASES]
+BACK_CASES = [
+    *CASES,
+    *OTHER_CASES,
+    *EXPERT_CASES,
+    *ARRANGED_CASES,
+    *test_way_back.LIQUID_CASES,
+]
 ALL_CASES = [*BACK_CASES, *MORE_CASES, *GEMMA_CASES, *RECURRENT_CASES]
 # Types whose models are not made from a class of that type alone.
 ELSEWHERE = {

@@ -102,8 +102,9 @@ import Testing
       let rows = try Self.rows(of: types, in: "formats/gguf.md")
       let row = try #require(rows.first { $0[1] == architecture.ggufName }, "\(types)")
       // Experts come back as matrices of their own.
-      let hasMatrices = architecture.experts == nil || !architecture.expertNames.isEmpty
-      let comesBack = hasMatrices && architecture.isStoredOneByOne
+      let hasMatrices =
+        architecture.experts == nil || !architecture.expertNames.isEmpty || architecture.hasReturns
+      let comesBack = hasMatrices && architecture.comesBack
       #expect((row[2] != "no") == (architecture.className != nil && comesBack), "\(types)")
       let known = architecture.modelTypes.filter(MLXModelTypes.contains)
       let all =

@@ -1,4 +1,6 @@
+import TensorModel
 import TestSupport
+import Testing
 
 /// A small random checkpoint of an architecture: its config, and the shapes of its tensors.
 struct ToyDecoder: Sendable, CustomTestStringConvertible {

@@ -46,7 +46,8 @@ extension Architecture {
     ],
     returns: [
       TensorReturn(gateAndUp, of: ["ffn_gate_exps.weight", "ffn_up_exps.weight"]) { parts, _ in
-        .alternatingColumns(parts.compactMap(\.transposedMatrices))
+        let matrices = parts.compactMap(\.transposedMatrices)
+        return matrices.count == parts.count ? .alternatingColumns(matrices) : nil
       },
       TensorReturn("\(gateAndUp)_bias", of: ["ffn_gate_exps.bias", "ffn_up_exps.bias"]) {
         parts, _ in .alternatingColumns(parts)

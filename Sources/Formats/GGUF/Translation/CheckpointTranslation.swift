@@ -54,6 +54,10 @@ package struct CheckpointTranslation: Translation {
     _ tensors: [TensorInfo], _ metadata: Metadata, config given: JSONValue? = nil,
     numbers: (Int) throws(ModelError) -> [Float]
   ) throws(ModelError) -> [TensorView]? {
+    let name = metadata["general.architecture"]?.text
+    let isArranged = Architectures.all.contains { $0.ggufName == name && $0.hasReturns }
+    // Other models need no config to be read.
+    guard isArranged else { return nil }
     let basis = try CheckpointBasis(tensors, metadata, config: given, numbers: numbers)
     return try basis.architecture.checkpointViews(of: tensors, basis.config)
   }
