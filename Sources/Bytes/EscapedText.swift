@@ -11,7 +11,10 @@ extension Unicode.Scalar {
 extension String {
   /// The text with control characters, which names from files may contain, written as escapes.
   package var escaped: String {
-    guard unicodeScalars.contains(where: \.isTerminalControl) else { return self }
+    // Most names are ASCII; the properties of other letters take longer to look up.
+    guard !utf8.allSatisfy({ (0x20...0x7e).contains($0) }),
+      unicodeScalars.contains(where: \.isTerminalControl)
+    else { return self }
     return unicodeScalars.map {
       $0.isTerminalControl ? "\\u{\(String($0.value, radix: 16))}" : String($0)
     }.joined()

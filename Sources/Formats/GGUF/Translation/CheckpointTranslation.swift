@@ -12,6 +12,7 @@ package struct CheckpointTranslation: Translation {
   package let config: JSONValue
   /// The metadata of a checkpoint, which has its own in `config.json`.
   package var newMetadata: Metadata? { Metadata() }
+  package private(set) var notes: [String] = []
 
   private let architecture: Architecture
   private let parameters: Hyperparameters
@@ -39,6 +40,11 @@ package struct CheckpointTranslation: Translation {
   ) throws(ModelError) {
     let basis = try CheckpointBasis(tensors, metadata, config: given, numbers: numbers)
     (architecture, parameters, config) = (basis.architecture, basis.parameters, basis.config)
+    if given == nil, architecture.traits.roundsYarnLimits, case .yarn = parameters.rope.scaling {
+      notes.append(
+        "the metadata does not state truncate of YaRN: config.json has none, which means true, as "
+          + "llama.cpp computes; published checkpoints state false, which --config-from keeps")
+    }
     additions = try LayerNumbers.tensors(
       of: metadata, architecture, layerCount: parameters.layerCount)
     try checkConfig(metadata, tokenCount: basis.contents.tokenCount, isGiven: given != nil)
