@@ -72,11 +72,12 @@ package struct ExpertSizes: Sendable, Hashable {
 
   /// Reads the sizes that the metadata of a GGUF file states; nil without experts.
   ///
-  /// `keys` are those of the architecture. Where the metadata does not state how many first layers
-  /// have no experts, `tensors` show it. Throws `malformed` for invalid values.
+  /// Where the metadata does not state how many first layers have no experts, `tensors` show it.
+  /// Throws `malformed` for invalid values.
   init?(
-    _ values: GGUFValues, _ keys: ExpertKeys?, _ tensors: [TensorInfo]
+    _ values: GGUFValues, _ architecture: Architecture, _ tensors: [TensorInfo]
   ) throws(ModelError) {
+    let keys = architecture.experts
     guard values.wholeNumber("expert_count") != 0, let count = try values.count("expert_count")
     else { return nil }
     self.count = count
@@ -85,7 +86,8 @@ package struct ExpertSizes: Sendable, Hashable {
     let stated = try values.count("expert_shared_feed_forward_length")
     // Some files state their width together only.
     let derived = keys?.sharedCount == nil ? nil : Self.quotient(stated, width)
-    sharedCount = values.wholeNumber("expert_shared_count") ?? derived
+    let absent = architecture.hyperparameters.contains(.sharedExpertCountIfAny) ? 0 : nil
+    sharedCount = values.wholeNumber("expert_shared_count") ?? derived ?? absent
     let isWidthOfOthers = keys?.sharedWidth != nil && keys?.sharedWidth == keys?.width
     sharedWidth = stated ?? Self.product(sharedCount, width) ?? (isWidthOfOthers ? width : nil)
     leadingCount =

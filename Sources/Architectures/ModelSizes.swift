@@ -173,7 +173,7 @@ package struct ModelSizes: Sendable, Hashable {
       max(values.wholeNumber("nextn_predict_layers") ?? 0, 0), blockCount - 1)
     layerCount = blockCount - predictionLayerCount
     hiddenSize = try values.required("embedding_length")
-    experts = try ExpertSizes(values, architecture.experts, tensors)
+    experts = try ExpertSizes(values, architecture, tensors)
     let width = try values.count("feed_forward_length")
     statesFeedForwardSize = width != nil || experts == nil
     let others = width ?? experts?.width
