@@ -103,14 +103,19 @@ internal import Synchronization
 
   /// Memory for so many numbers or more, which have any values.
   static func some(_ count: Int) -> MatrixMemory {
-    let found = unused.withLock { blocks -> MatrixMemory? in
-      let fitting = blocks.indices.filter { (count...2 * count).contains(blocks[$0].capacity) }
-      return fitting.min { blocks[$0].capacity < blocks[$1].capacity }.map { blocks.remove(at: $0) }
-    }
-    if let found { return found }
+    // Small blocks, of which one token needs hundreds, are never kept.
+    if count >= smallestCapacity, let found = kept(count) { return found }
     let fresh = UnsafeMutablePointer<Float>.allocate(capacity: count)
     unsafe fresh.initialize(repeating: 0, count: count)
     return unsafe MatrixMemory(numbers: fresh, capacity: count)
+  }
+
+  /// The smallest unused block for so many numbers that is not twice as large.
+  private static func kept(_ count: Int) -> MatrixMemory? {
+    unused.withLock { blocks in
+      let fitting = blocks.indices.filter { (count...2 * count).contains(blocks[$0].capacity) }
+      return fitting.min { blocks[$0].capacity < blocks[$1].capacity }.map { blocks.remove(at: $0) }
+    }
   }
 
   /// Keeps the memory for the next matrices.

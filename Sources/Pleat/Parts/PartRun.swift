@@ -78,7 +78,7 @@ public struct PartRun: Sendable {
       var found = measurements
       for block in known.blocks { found[block.index] = block.fold }
       let fold = plan.foldReport(zip(own.blocks, blocks).map { ($1.job, found[$0]) })
-      return Outcome(own, known.blocks.count, fold: fold)
+      return Outcome(own, known.blocks.count, fold: found.isEmpty ? nil : fold)
     }
     guard !isComplete else { return outcome() }
     let journal = try PartFolder.Journal(
