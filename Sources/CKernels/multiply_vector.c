@@ -148,103 +148,126 @@ ALWAYS_INLINE void store_sums(const lanes *sums, ptrdiff_t first, ptrdiff_t row_
 }
 
 /*
- * Scales in halves allow two short cuts, both exact. The product of a scale and a code has at most
- * 19 bits, so that a fused multiply-add with a bias rounds as a sum does. And codes may stay in their
- * byte of a word, where they count 2^8, 2^16 or 2^24 times as much, with scales that are as much
- * smaller: these are at least 2^-48.
+ * Parameters of 16 bits allow short cuts, all exact. A product with a code or a zero has at most 19
+ * bits, so that a fused multiply-add with an offset rounds as a sum does. And codes may stay in their
+ * byte of a word, where they count 2^8, 2^16 or 2^24 times as much, if scales are halves: the scales
+ * that are as much smaller are at least 2^-48.
  */
 
-/* The parameters of a group; scales[i] belong to codes of byte i. */
 typedef struct {
-  lanes scales[4][OCTETS], offsets[OCTETS];
+  lanes scales[OCTETS], offsets[OCTETS];
 } group_lanes;
 
-/* The byte in which a code stays. The last one would reach the sign. */
-ALWAYS_INLINE int byte_of(int bits, bool in_halves, int byte) {
-  return in_halves && (bits < 8 || byte < 3) ? byte : 0;
+/* Whether a weight is scale * code + offset. */
+ALWAYS_INLINE bool is_sum(pleat_group_form form, pleat_format format) {
+  return form == PLEAT_BIASED || (form == PLEAT_CENTERED && format != PLEAT_FLOAT32);
 }
 
-/* The codes in the lowest bits of a byte of the words. */
-ALWAYS_INLINE lanes codes_of(int bits, bool in_halves, word_lanes words, int byte) {
-  int kept = byte_of(bits, in_halves, byte);
-  word_lanes codes = words >> ((byte - kept) * 8) & ((1u << bits) - 1) << (kept * 8);
-  return __builtin_convertvector((int_lanes)codes, lanes);
+ALWAYS_INLINE lanes weights_of(pleat_group_form form, pleat_format format, word_lanes codes,
+                               lanes scale, lanes offset) {
+  lanes code = __builtin_convertvector((int_lanes)codes, lanes);
+  if (!is_sum(form, format)) return scale * (code - offset);
+  return format == PLEAT_FLOAT32 ? scale * code + offset : fused(scale, code, offset);
 }
 
-ALWAYS_INLINE lanes weights_of(pleat_group_form form, bool in_halves, lanes code, int byte,
-                               const group_lanes *group, int octet) {
-  lanes scale = group->scales[byte][octet], offset = group->offsets[octet];
-  if (form != PLEAT_BIASED) return scale * (code - offset * (float)(1 << (byte * 8)));
-  return in_halves ? fused(scale, code, offset) : scale * code + offset;
+/* Whether codes stay in a byte of a word. The last byte of 8 bits would reach the sign, and zero
+ * points would have to count as much as the codes. */
+ALWAYS_INLINE bool codes_stay(int bits, pleat_group_form form, pleat_format format, int byte) {
+  return format == PLEAT_FLOAT16 && form != PLEAT_ZERO_POINTS && (bits < 8 || byte < 3);
 }
 
-ALWAYS_INLINE const uint8_t *read_group(pleat_group_form form, bool in_halves,
-                                        const pleat_packed_groups *groups, const uint8_t *packed,
-                                        group_lanes *group) {
-  const ptrdiff_t size = numbers_size(in_halves ? PLEAT_FLOAT16 : groups->format);
+ALWAYS_INLINE lanes parameters_of(pleat_format format, const uint8_t *numbers) {
+  return format == PLEAT_FLOAT16 ? widened_finite(numbers) : widened(format, numbers);
+}
+
+ALWAYS_INLINE const uint8_t *read_group(pleat_group_form form, pleat_format format, float zero,
+                                        const uint8_t *packed, group_lanes *group) {
+  const ptrdiff_t size = numbers_size(format);
   for (int o = 0; o < OCTETS; o++, packed += size / OCTETS) {
-    group->scales[0][o] =
-        in_halves ? widened_finite(packed) : widened(groups->format, packed);
-    for (int i = 1; in_halves && i < 4; i++) {
-      group->scales[i][o] = group->scales[i - 1][o] * 0x1p-8f;
-    }
-    const uint8_t *offsets = packed + size;
-    group->offsets[o] = form == PLEAT_CENTERED ? all(groups->zero)
-                        : in_halves            ? widened_finite(offsets)
-                                               : widened(groups->format, offsets);
+    lanes scales = parameters_of(format, packed);
+    group->scales[o] = scales;
+    group->offsets[o] = form != PLEAT_CENTERED ? parameters_of(format, packed + size)
+                        : is_sum(form, format) ? scales * -zero
+                                               : all(zero);
   }
   return form == PLEAT_CENTERED ? packed : packed + size;
 }
 
-ALWAYS_INLINE void multiply_groups(int bits, pleat_group_form form, bool in_halves, const float *x,
-                                   const pleat_packed_groups *groups, const uint8_t *packed,
-                                   ptrdiff_t row_count, float *out) {
-  for (ptrdiff_t first = 0; first < row_count; first += HEIGHT) {
-    lanes sums[OCTETS] = {0};
-    const float *factors = x;
-    for (ptrdiff_t g = 0; g < groups->count; g++) {
-      group_lanes group;
-      packed = read_group(form, in_halves, groups, packed, &group);
-      for (ptrdiff_t k = 0; k < groups->size; k += 32 / bits) {
-        word_lanes words[OCTETS];
-        memcpy(words, packed, sizeof words);
-        packed += sizeof words;
-        __builtin_prefetch(packed + AHEAD);
-        __builtin_prefetch(packed + AHEAD + LINE);
-        /* Unrolled as a whole, the loop would keep sums in memory. */
+/* Tells the compiler that a pointer changed: what it points to is then read again, each time as an
+ * operand, and does not push other vectors out of the registers. */
+#define READ_AGAIN(pointer) __asm__("" : "+r"(pointer))
+
+/* Adds the products of the columns of a group to the sums. */
+ALWAYS_INLINE const uint8_t *add_group(int bits, pleat_group_form form, pleat_format format,
+                                       ptrdiff_t columns, const float *x, const uint8_t *packed,
+                                       const group_lanes *group, lanes *sums) {
+  /* Of codes that stay in byte i. */
+  lanes scales[4][OCTETS];
+  memcpy(scales[0], group->scales, sizeof scales[0]);
+  for (int i = 1; codes_stay(bits, form, format, i) && i < 4; i++) {
+    for (int o = 0; o < OCTETS; o++) scales[i][o] = scales[i - 1][o] * 0x1p-8f;
+  }
+  const lanes(*read_again)[OCTETS] = (const lanes(*)[OCTETS])scales;
+  for (ptrdiff_t k = 0; k < columns; k += 32 / bits) {
+    word_lanes words[OCTETS];
+    memcpy(words, packed, sizeof words);
+    packed += sizeof words;
+    __builtin_prefetch(packed + AHEAD);
+    __builtin_prefetch(packed + AHEAD + LINE);
+    /* Unrolled as a whole, the loop would keep sums in memory. */
 #pragma clang loop unroll(disable)
-        for (int shift = 0; shift < 8; shift += bits) {
+    for (int shift = 0; shift < 8; shift += bits) {
 #pragma clang loop unroll(full)
-          for (int byte = 0; byte < 4; byte++) {
-            lanes factor = all(*factors++);
-            for (int o = 0; o < OCTETS; o++) {
-              lanes code = codes_of(bits, in_halves, words[o], byte);
-              lanes weight =
-                  weights_of(form, in_halves, code, byte_of(bits, in_halves, byte), &group, o);
-              sums[o] = fused(factor, weight, sums[o]);
-            }
-          }
-          for (int o = 0; o < OCTETS; o++) words[o] >>= bits & 7;
+      for (int byte = 0; byte < 4; byte++) {
+        const int kept = codes_stay(bits, form, format, byte) ? byte : 0;
+        READ_AGAIN(read_again);
+        lanes factor = all(*x++);
+        for (int o = 0; o < OCTETS; o++) {
+          word_lanes codes = words[o] >> ((byte - kept) * 8) & ((1u << bits) - 1) << (kept * 8);
+          lanes weight = weights_of(form, format, codes, read_again[kept][o], group->offsets[o]);
+          sums[o] = fused(factor, weight, sums[o]);
         }
       }
+      for (int o = 0; o < OCTETS; o++) words[o] >>= bits & 7;
+    }
+  }
+  return packed;
+}
+
+ALWAYS_INLINE void multiply_groups(int bits, pleat_group_form form, pleat_format format,
+                                   const float *x, const pleat_packed_groups *groups,
+                                   const uint8_t *packed, ptrdiff_t row_count, float *out) {
+  for (ptrdiff_t first = 0; first < row_count; first += HEIGHT) {
+    lanes sums[OCTETS] = {0};
+    for (ptrdiff_t g = 0; g < groups->count; g++) {
+      group_lanes group;
+      packed = read_group(form, format, groups->zero, packed, &group);
+      packed = add_group(bits, form, format, groups->size, x + g * groups->size, packed, &group,
+                         sums);
     }
     store_sums(sums, first, row_count, out);
   }
 }
 
-ALWAYS_INLINE void multiply_form(int bits, const float *x, const pleat_packed_groups *groups,
+ALWAYS_INLINE void multiply_form(int bits, pleat_group_form form, const float *x,
+                                 const pleat_packed_groups *groups, const uint8_t *packed,
+                                 ptrdiff_t row_count, float *out) {
+#define MULTIPLY(format) multiply_groups(bits, form, format, x, groups, packed, row_count, out)
+  switch (groups->format) {
+    case PLEAT_FLOAT16: MULTIPLY(PLEAT_FLOAT16); break;
+    case PLEAT_BFLOAT16: MULTIPLY(PLEAT_BFLOAT16); break;
+    default: MULTIPLY(PLEAT_FLOAT32); break;
+  }
+#undef MULTIPLY
+}
+
+ALWAYS_INLINE void multiply_bits(int bits, const float *x, const pleat_packed_groups *groups,
                                  const uint8_t *packed, ptrdiff_t row_count, float *out) {
-  const bool in_halves = groups->format == PLEAT_FLOAT16;
-#define MULTIPLY(form, in_halves) \
-  multiply_groups(bits, form, in_halves, x, groups, packed, row_count, out)
+#define MULTIPLY(form) multiply_form(bits, form, x, groups, packed, row_count, out)
   switch (groups->form) {
-    case PLEAT_BIASED:
-      in_halves ? MULTIPLY(PLEAT_BIASED, true) : MULTIPLY(PLEAT_BIASED, false);
-      break;
-    case PLEAT_CENTERED:
-      in_halves ? MULTIPLY(PLEAT_CENTERED, true) : MULTIPLY(PLEAT_CENTERED, false);
-      break;
-    case PLEAT_ZERO_POINTS: MULTIPLY(PLEAT_ZERO_POINTS, false); break;
+    case PLEAT_BIASED: MULTIPLY(PLEAT_BIASED); break;
+    case PLEAT_CENTERED: MULTIPLY(PLEAT_CENTERED); break;
+    case PLEAT_ZERO_POINTS: MULTIPLY(PLEAT_ZERO_POINTS); break;
   }
 #undef MULTIPLY
 }
@@ -252,9 +275,9 @@ ALWAYS_INLINE void multiply_form(int bits, const float *x, const pleat_packed_gr
 ALWAYS_INLINE void multiply_any(const float *x, const pleat_packed_groups *groups,
                                 const uint8_t *packed, ptrdiff_t row_count, float *out) {
   switch (groups->bits) {
-    case 2: multiply_form(2, x, groups, packed, row_count, out); break;
-    case 4: multiply_form(4, x, groups, packed, row_count, out); break;
-    default: multiply_form(8, x, groups, packed, row_count, out); break;
+    case 2: multiply_bits(2, x, groups, packed, row_count, out); break;
+    case 4: multiply_bits(4, x, groups, packed, row_count, out); break;
+    default: multiply_bits(8, x, groups, packed, row_count, out); break;
   }
 }
 
