@@ -5,6 +5,7 @@ import gguf_files
 import numpy as np
 import pytest
 import rtn
+import torch
 from tinylm_gguf import checkpoint
 
 # The types that `-b` selects, with a bias by default, and with --offset none.
@@ -104,6 +105,22 @@ def test_a_round_trip_through_pleat_keeps_every_value(pleat, quantized_gguf, tmp
 def test_a_copy_of_a_gguf_file_has_the_same_bytes(pleat, tinylm_f16_gguf, tmp_path):
     pleat.run("convert", tinylm_f16_gguf, "--to", "gguf", "-o", tmp_path / "copy.gguf")
     assert (tmp_path / "copy.gguf").read_bytes() == tinylm_f16_gguf.read_bytes()
+
+
+@pytest.mark.parametrize("type", ["F32", "BF16"])
+def test_matrices_get_a_requested_type_and_vectors_stay(pleat, tinylm_f16_gguf, tmp_path, type):
+    path = tmp_path / "other.gguf"
+    pleat.run("convert", tinylm_f16_gguf, "--to", "gguf", "--dtype", type, "-o", path)
+    source, found = gguf_files.types(tinylm_f16_gguf), gguf_files.types(path)
+    assert found == {name: type if source[name] == "F16" else "F32" for name in source}
+    assert set(source.values()) == {"F16", "F32"}
+    before, after = gguf_files.values(tinylm_f16_gguf), gguf_files.values(path)
+    for name in source:
+        expected = before[name]
+        if found[name] == "BF16":
+            tensor = torch.from_numpy(expected.copy()).to(torch.bfloat16)
+            expected = tensor.to(torch.float32).numpy()
+        assert np.array_equal(after[name], expected), name
 
 
 def test_quantizing_twice_is_refused(pleat, quantized_gguf, tmp_path):

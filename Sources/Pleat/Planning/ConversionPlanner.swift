@@ -8,9 +8,9 @@ extension Plan {
   /// - Parameters:
   ///   - model: The model to read.
   ///   - type: The type that quantized weights are decoded to. Other floating-point tensors get it
-  ///     too, except in pleat files and from GGUF to GGUF. nil decodes weights only if the format
-  ///     cannot store them: groups and blocks to F16, codes with scales to the type of the other
-  ///     weights.
+  ///     too, but with the names of llama.cpp only those that a mix may round. nil decodes weights
+  ///     only if the format cannot store them: groups and blocks to F16, codes with scales to the
+  ///     type of the other weights.
   ///   - destination: The output.
   ///   - rounding: Whether scales and biases may be rounded if the format requires it.
   ///   - droppingAdapters: Whether adapters that the model carries are left out.
@@ -31,9 +31,10 @@ extension Plan {
       try model.requireNumbers()
     }
     let model = try model.arranged(for: destination)
-    var planner = ConversionPlanner(
-      format: destination.format, type: type,
-      retypesPlain: model.needsTranslation(to: destination.format))
+    var planner = ConversionPlanner(format: destination.format, type: type)
+    if !destination.format.bits.isEmpty, !destination.format.usesOneFloatType {
+      planner.ggufArchitecture = model.catalog.metadata["general.architecture"]?.text
+    }
     planner.keepsScaleType = model.format.bits.isEmpty
     do throws(ModelError) {
       let head =
@@ -96,17 +97,17 @@ extension ScalarType {
 package struct ConversionPlanner {
   let format: Format
   let type: ScalarType?
-  /// Whether plain tensors get the type too, although the format allows a type for each tensor.
-  var retypesPlain = false
+  /// The architecture of a model that keeps the names of llama.cpp, which needs some of its tensors
+  /// in F32.
+  var ggufArchitecture: String?
   /// Whether groups are decoded to the type of their scales instead of F16.
   ///
   /// Tools whose groups no format stores decode weights to that type.
   var keepsScaleType = false
 
-  package init(format: Format, type: ScalarType?, retypesPlain: Bool = false) {
+  package init(format: Format, type: ScalarType?) {
     self.format = format
     self.type = type
-    self.retypesPlain = retypesPlain
   }
 
   /// The decision for one tensor.
@@ -186,10 +187,7 @@ package struct ConversionPlanner {
 
   private func decodes(_ tensor: TensorInfo, to type: ScalarType) -> Bool {
     guard tensor.isDecodable, tensor.encoding != .plain(type) else { return false }
-    if case .plain = tensor.encoding {
-      // These formats store plain numbers only, or should have one type for all of them.
-      return format.bits.isEmpty || format.usesOneFloatType || retypesPlain
-    }
-    return true
+    guard case .plain = tensor.encoding, let ggufArchitecture else { return true }
+    return NeverQuantized.reason(tensor, architecture: ggufArchitecture) == nil
   }
 }

@@ -27,9 +27,10 @@ struct Convert: PlanningCommand {
     @Option(
       help: ArgumentHelp(
         """
-        Decode quantized weights to this type: F16, BF16 or F32. In all formats but gguf and \
-        pleat, other floating-point tensors get this type, too. (default, if weights \
-        must be decoded: F16, and for FP8 and the like the type of the other weights)
+        Decode quantized weights to this type: F16, BF16 or F32. Other floating-point tensors get \
+        it, too, but in models with the names of llama.cpp only those that a mix may round. \
+        (default, if weights must be decoded: F16, and for FP8 and the like the type of the other \
+        weights)
         """,
         valueName: "type"))
     var dtype: String?

@@ -1,10 +1,10 @@
 internal import Architectures
-internal import TensorModel
+package import TensorModel
 
 /// The tensors that llama-quantize leaves as they are, whatever the mix.
-enum NeverQuantized {
+package enum NeverQuantized {
   /// Why a tensor of a GGUF model keeps its type; nil if a mix may quantize it.
-  static func reason(_ tensor: TensorInfo, architecture: String) -> String? {
+  package static func reason(_ tensor: TensorInfo, architecture: String) -> String? {
     // llama.cpp does not count outer dimensions of 1.
     let rank = tensor.shape.dimensions.drop { $0 == 1 }.count
     if rank < 2 { return "a vector" }
