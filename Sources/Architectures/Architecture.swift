@@ -20,7 +20,7 @@ package struct Architecture: Sendable {
   /// The tensors outside of layers.
   package let modelNames: [NamePair]
   /// The tensors of each layer.
-  package let layerNames: [NamePair]
+  package var layerNames: [NamePair]
   /// Whether GGUF stores the weights of norms plus one, as it does for gemma.
   package var addsOneToNorms = false
   /// The norms that it does not store so, by their names in llama.cpp.
@@ -76,6 +76,8 @@ package struct Architecture: Sendable {
   /// How newer versions of transformers store experts: stacks of each layer, instead of
   /// `expertNames`.
   package var stackNames: [(huggingFace: String, gguf: [String])] = []
+  /// Other ends of names of tensors in layers, which some programs write, and those in the tables.
+  package var otherNames: [(other: String, own: String)] = []
   /// The tensors of each layer that GGUF arranges in another way; other tables name the results.
   package var arrangements: [TensorArrangement] = []
   /// How the tensors that GGUF arranges or divides become those of a checkpoint again.
@@ -269,11 +271,14 @@ package struct Architecture: Sendable {
     return (parts, pair)
   }
 
-  /// A checkpoint name as it is in a model of text alone, whatever stands before it.
+  /// A checkpoint name as it is in the tables of a model of text alone, whatever stands before it.
   package func plainName(_ huggingFaceName: String) -> String {
     guard let encoder else {
       let rest = TextPrefix.stripped(huggingFaceName, also: outerWords).rest
-      return rest.hasPrefix(Self.head) ? rest : modelPath + rest
+      guard !rest.hasPrefix(Self.head) else { return rest }
+      let name = modelPath + rest
+      let found = otherNames.first { name.hasSuffix("." + $0.other) }
+      return found.map { name.dropLast($0.other.utf8.count) + $0.own } ?? name
     }
     let rest = TextPrefix.stripped(huggingFaceName, also: encoder.outerWords).rest
     // Old checkpoints have other words for the weight and the bias of a norm.

@@ -61,7 +61,8 @@ extension Architecture {
 
   /// Whether a tensor of a checkpoint is a bias.
   package func isBias(_ name: String) -> Bool {
-    name.hasSuffix(".bias") || (isEncoder && plainName(name).hasSuffix(".bias"))
+    isEncoder || !otherNames.isEmpty
+      ? plainName(name).hasSuffix(".bias") : name.hasSuffix(".bias")
   }
 }
 
@@ -152,7 +153,7 @@ extension ModelSizes {
 
   /// The inner width of a feed-forward network: of an expert, of the shared one, or without experts.
   private func innerExtent(of stem: String) -> ExpectedShape.Extent {
-    if let width = experts?.width, stem.contains(".experts.") {
+    if let width = experts?.width, stem.contains(".experts.") || stem.contains(".switch_mlp.") {
       return .init(count: width, formula: "moe_intermediate_size")
     }
     if let width = experts?.sharedWidth,

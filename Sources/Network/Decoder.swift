@@ -87,6 +87,7 @@ package struct Decoder: Sendable {
     let stated = TextConfig.merged(whole)
     guard var architecture = Architectures.forConfig(stated), DecoderKind.of(architecture) != nil
     else { throw DecoderKind.refusal(of: stated["model_type"]?.string) }
+    architecture = architecture.named(asIn: model.catalog.tensors, whole)
     // Only llama.cpp rounds them.
     architecture.traits.roundsYarnLimits = false
     var arranged = model

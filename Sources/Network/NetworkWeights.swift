@@ -74,8 +74,15 @@ struct NetworkWeights: Sendable {
       }
       let names = placement.names
       for (part, name) in names.enumerated() {
+        let expert = placement.stack?.index
+        if let other = places[name]?.first(where: { $0.expert == expert }) {
+          throw ModelError(
+            .malformed, "two tensors are the same weight", tensor: tensor.name,
+            expected: "one tensor for \(name)",
+            found: "\(tensors[other.tensor].name) and \(tensor.name)")
+        }
         places[name, default: []].append(
-          Place(tensor: index, expert: placement.stack?.index, part: (part, names.count)))
+          Place(tensor: index, expert: expert, part: (part, names.count)))
       }
     }
     try checks.refuse(unknown)

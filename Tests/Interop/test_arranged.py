@@ -13,8 +13,9 @@ import pytest
 import safetensors.torch
 import torch
 from architecture_tokenizers import PRE_TOKENIZERS
-from arranged_architectures import ARRANGED_CASES
 from architectures import CASES
+from arranged_architectures import ARRANGED_CASES
+from engine_runs import MEANS, evaluation, losses
 from llama_runs import logits
 from more_architectures import MORE_CASES
 from recurrent_architectures import RECURRENT_CASES
@@ -127,6 +128,22 @@ def test_llama_computes_what_transformers_does(pleat, published, decoded, tmp_pa
     pleat.run("convert", published, "--to", "gguf", "-o", path)
     noise = np.sqrt(np.mean(np.square(logits(path, ROWS) - expected), axis=-1))
     assert np.median(noise) < 0.2
+
+
+def test_the_engine_computes_what_transformers_does(pleat, published, decoded, tmp_path):
+    """From codes of the published form, and of that of MLX."""
+    expected = losses(architectures.logits(decoded, ROWS), ROWS).mean(1)
+    folded = tmp_path / "mlx"
+    pleat.run("convert", published, "--to", "mlx", "-o", folded)
+    for folder in (published, folded):
+        report = evaluation(pleat, folder, ROWS, tmp_path)
+        assert np.allclose(report["chunkLosses"], expected, rtol=MEANS)
+    options = ("--max-tokens", 8, "--raw", "--json")
+    tokens = [
+        json.loads(pleat.run("run", folder, "abc", *options))["tokens"]
+        for folder in (published, folded, decoded)
+    ]
+    assert tokens[0] == tokens[1] == tokens[2]
 
 
 def test_mlx_computes_what_transformers_does(pleat, published, decoded, tmp_path):

@@ -18,7 +18,7 @@ extension Architecture {
       leadingCount: "num_dense_layers"),
     expertNames: CommonNames.experts, leadingNames: CommonNames.feedForward,
     laterNames: [("mlp.router.gate", "ffn_gate_inp")] + CommonNames.sharedExperts,
-    completeNames: [("mlp.expert_bias", ["exp_probs_b.bias"])],
+    completeNames: [("mlp.expert_bias", ["exp_probs_b.bias"])], stackNames: CommonNames.stacks,
     defaults: [
       "head_dim": 128, "num_experts": 64, "num_experts_per_tok": 6, "num_shared_experts": 2,
       "num_dense_layers": 1, "route_scale": 1, "route_norm": true, "sliding_window": 1024,

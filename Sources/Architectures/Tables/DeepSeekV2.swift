@@ -40,6 +40,10 @@ extension Architecture {
       completeNames: hasSigmoidRouter
         ? [("mlp.gate.e_score_correction_bias", ["exp_probs_b.bias"])] : [],
       stackNames: CommonNames.stacks,
+      otherNames: [
+        ("self_attn.embed_q.weight", "self_attn.k_b_proj.weight"),
+        ("self_attn.unembed_out.weight", "self_attn.v_b_proj.weight"),
+      ],
       arrangements: [
         TensorArrangement(name: "self_attn.kv_b_proj.weight") {
           tensor, values throws(ModelError) in

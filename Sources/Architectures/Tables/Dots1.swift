@@ -13,6 +13,7 @@ extension Architecture {
     expertNames: CommonNames.experts, leadingNames: CommonNames.feedForward,
     laterNames: CommonNames.router + CommonNames.sharedExperts,
     completeNames: [("mlp.gate.e_score_correction_bias", ["exp_probs_b.bias"])],
+    stackNames: CommonNames.stacks,
     needsHead: true,
     multipliers: [("routed_scaling_factor", "expert_weights_scale")],
     flags: [("norm_topk_prob", "expert_weights_norm")],

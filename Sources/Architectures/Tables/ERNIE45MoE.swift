@@ -13,6 +13,13 @@ extension Architecture {
     expertNames: CommonNames.experts, leadingNames: CommonNames.feedForward,
     laterNames: CommonNames.router + CommonNames.sharedExperts,
     completeNames: [("mlp.moe_statics.e_score_correction_bias", ["exp_probs_b.bias"])],
+    stackNames: CommonNames.stacks,
+    otherNames: [
+      (
+        "mlp.gate.moe_statics.e_score_correction_bias",
+        "mlp.moe_statics.e_score_correction_bias"
+      )
+    ],
     defaults: ["rope_theta": 500_000, "moe_layer_start_index": 1, "moe_num_shared_experts": 2],
     hyperparameters: [
       .expertCount, .usedExpertCount, .expertInterval, .leadingCount, .expertWidth,

@@ -14,6 +14,8 @@ extension Architecture {
     expertNames: CommonNames.experts, leadingNames: CommonNames.feedForward,
     laterNames: CommonNames.router + CommonNames.sharedExperts,
     completeNames: [("mlp.e_score_correction_bias", ["exp_probs_b.bias"])],
+    stackNames: CommonNames.stacks,
+    otherNames: [("mlp.gate.e_score_correction_bias", "mlp.e_score_correction_bias")],
     leftOut: ["mtp."], needsHead: true,
     defaults: [
       "first_k_dense_replace": 1, "num_shared_experts": 1, "norm_topk_prob": true,

@@ -15,6 +15,7 @@ extension Architecture {
     predictionNames: CommonNames.prediction,
     optionalNames: [OptionalNames(key: "use_qk_norm", names: CommonNames.attentionNorms)],
     completeNames: [("mlp.gate.e_score_correction_bias", ["exp_probs_b.bias"])],
+    stackNames: CommonNames.stacks,
     specialTokens: [
       ("bos", "[gMASK]"), ("eot", "<|user|>"), ("eom", "<|observation|>"),
     ], defaults: ["partial_rotary_factor": .number(0.5), "norm_topk_prob": true],

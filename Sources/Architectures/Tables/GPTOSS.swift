@@ -20,6 +20,9 @@ extension Architecture {
       ("mlp.experts.up_proj_bias", ["ffn_up_exps.bias"]),
       ("mlp.experts.down_proj_bias", ["ffn_down_exps.bias"]),
     ],
+    otherNames: ["gate_proj", "up_proj", "down_proj"].map {
+      ("\(experts)\($0).bias", "\(experts)\($0)_bias")
+    },
     arrangements: [
       TensorArrangement(name: "\(gateAndUp)_blocks", runtimes: runners) { tensor, _ in
         interleavedHalves(of: tensor)

@@ -15,6 +15,11 @@ extension Architecture {
       ),
       ("block_sparse_moe.output_linear.weight", ["ffn_down_exps.weight"]),
     ],
+    otherNames: [
+      ("block_sparse_moe.experts.gate_up_proj", "block_sparse_moe.input_linear.weight"),
+      ("block_sparse_moe.experts.down_proj", "block_sparse_moe.output_linear.weight"),
+      ("block_sparse_moe.router.weight", "block_sparse_moe.router.layer.weight"),
+    ],
     returns: [
       TensorReturn(
         "block_sparse_moe.input_linear.weight", of: ["ffn_gate_exps.weight", "ffn_up_exps.weight"]

@@ -9,7 +9,8 @@ extension Architecture {
     completeNames: graniteMoE.completeNames + [
       ("shared_mlp.input_linear.weight", ["ffn_gate_shexp.weight", "ffn_up_shexp.weight"]),
       ("shared_mlp.output_linear.weight", ["ffn_down_shexp.weight"]),
-    ], defaults: graniteMoE.defaults, multipliers: graniteMoE.multipliers,
+    ], otherNames: graniteMoE.otherNames, defaults: graniteMoE.defaults,
+    multipliers: graniteMoE.multipliers,
     hyperparameters: graniteMoE.hyperparameters + [.sharedExpertWidth],
     traits: graniteMoE.traits)
 }

@@ -16,7 +16,14 @@ extension Architecture {
     predictionNames: CommonNames.prediction.filter { $0.huggingFace != "shared_head.norm" } + [
       ("final_layernorm", "nextn.shared_head_norm")
     ],
-    completeNames: [("mlp.expert_bias", ["exp_probs_b"])],
+    completeNames: [("mlp.expert_bias", ["exp_probs_b"])], stackNames: CommonNames.stacks,
+    otherNames: [
+      ("mlp.gate.weight", "mlp.router.gate.weight"),
+      ("mlp.e_score_correction_bias", "mlp.expert_bias"),
+    ]
+      + ["gate_proj", "up_proj", "down_proj"].map {
+        ("mlp.shared_experts.\($0).weight", "mlp.shared_mlp.\($0).weight")
+      },
     defaults: [
       "head_dim": 128, "rope_theta": 11_158_840, "num_shared_experts": 1,
       "first_k_dense_replace": 1, "route_norm": true, "router_scaling_factor": .number(2.826),

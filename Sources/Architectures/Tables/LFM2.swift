@@ -83,14 +83,19 @@ extension Architecture {
   }
 
   /// A convolution of channels × 1 × positions as a matrix; nil for another shape.
+  ///
+  /// mlx-lm has channels × positions × 1, which are the same bytes.
   static func squeezed(
     _ tensor: TensorInfo, channelCount: Int, kernelSize: Int, named name: String
   ) -> TensorView? {
-    guard tensor.shape.dimensions == [channelCount, 1, kernelSize],
+    let extents = tensor.shape.dimensions
+    let isDivided = extents == [channelCount, kernelSize, 1]
+    guard isDivided || extents == [channelCount, 1, kernelSize],
       let shape = Shape(validating: [channelCount, kernelSize])
     else { return nil }
     var view = TensorView(name: name, shape: shape, source: 0)
-    view.rows = [RowSelection(count: channelCount)]
+    view.rows = [RowSelection(count: isDivided ? shape.elementCount : channelCount)]
+    view.dividesRows = isDivided
     return view
   }
 

@@ -6,7 +6,7 @@ extension Architecture {
     ggufName: "mellum", modelTypes: ["mellum"], className: "MellumForCausalLM",
     interleavesRotaryRows: qwen3MoE.interleavesRotaryRows, modelNames: qwen3MoE.modelNames,
     layerNames: qwen3MoE.layerNames, experts: qwen3MoE.experts, expertNames: qwen3MoE.expertNames,
-    statesRopeByKind: true, leftOut: ["mtp."], needsHead: true,
+    stackNames: qwen3MoE.stackNames, statesRopeByKind: true, leftOut: ["mtp."], needsHead: true,
     defaults: [
       "head_dim": 128, "sliding_window": 1024, "rope_parameters": usualRope,
     ],

@@ -10,6 +10,10 @@ extension Architecture {
       + [("block_sparse_moe.gate", "ffn_gate_inp")],
     experts: ExpertKeys(width: "intermediate_size"), expertNames: mixtral.expertNames,
     completeNames: [("block_sparse_moe.e_score_correction_bias", ["exp_probs_b.bias"])],
+    stackNames: CommonNames.stacks,
+    otherNames: mixtral.otherNames + [
+      ("mlp.e_score_correction_bias", "block_sparse_moe.e_score_correction_bias")
+    ],
     needsHead: true, defaults: ["rope_theta": 5_000_000], normsAllHeads: true,
     hyperparameters: [
       .expertCount, .usedExpertCount, .expertWidth, .rotatedCount, .sigmoidRouter,

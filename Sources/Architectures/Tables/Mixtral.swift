@@ -15,7 +15,8 @@ extension Architecture {
       ("block_sparse_moe.experts.*.w1", "ffn_gate_exps"),
       ("block_sparse_moe.experts.*.w2", "ffn_down_exps"),
       ("block_sparse_moe.experts.*.w3", "ffn_up_exps"),
-    ],
+    ], stackNames: CommonNames.stacks,
+    otherNames: [("mlp.gate.weight", "block_sparse_moe.gate.weight")],
     defaults: ["rope_theta": 1_000_000],
     hyperparameters: llama.hyperparameters + [.expertCount, .usedExpertCount],
     traits: RuntimeTraits(

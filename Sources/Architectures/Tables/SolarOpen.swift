@@ -7,6 +7,7 @@ extension Architecture {
     interleavesRotaryRows: glm4MoE.interleavesRotaryRows, modelNames: glm4MoE.modelNames,
     layerNames: glm4MoE.layerNames, experts: glm4MoE.experts, expertNames: glm4MoE.expertNames,
     laterNames: glm4MoE.laterNames, completeNames: glm4MoE.completeNames,
+    stackNames: glm4MoE.stackNames,
     specialTokens: [("bos", "<|startoftext|>"), ("eot", "<|endoftext|>")],
     defaults: [
       "head_dim": 128, "rope_theta": 1_000_000, "norm_topk_prob": true,
