@@ -39,6 +39,8 @@ struct DecoderKind: Sendable {
   var router: Router?
   /// llama.cpp's name for the norm before the feed-forward network.
   var feedForwardNorm = "ffn_norm"
+  /// More keys whose values it computes although llama.cpp does not.
+  var otherKeys: Set<String> = []
 
   /// Which layers rotate queries and keys.
   enum Rotation: Sendable {
@@ -80,8 +82,8 @@ struct DecoderKind: Sendable {
   /// The keys whose values it computes although llama.cpp does not.
   var computedKeys: Set<String> {
     switch router {
-    case .softmax(.stated), .sigmoid(.stated): [Self.normalizationKey]
-    case .softmaxOfChosen, .byConfig, .softmax, .sigmoid, nil: []
+    case .softmax(.stated), .sigmoid(.stated): otherKeys.union([Self.normalizationKey])
+    case .softmaxOfChosen, .byConfig, .softmax, .sigmoid, nil: otherKeys
     }
   }
 
@@ -144,10 +146,11 @@ struct DecoderKind: Sendable {
       modelTypes: ["gpt_oss"], clampsGate: true, router: .softmaxOfChosen,
       feedForwardNorm: "post_attention_norm"),
     DecoderKind(
-      modelTypes: ["deepseek_v2"], rotatesNeighbours: true, router: .softmax(.never)),
+      modelTypes: ["deepseek_v2"], rotatesNeighbours: true, router: .softmax(.never),
+      otherKeys: [DecoderShape.selectionKey, "n_group", "rope_scaling"]),
     DecoderKind(
       modelTypes: ["deepseek_v3", "glm4_moe_lite"], rotatesNeighbours: true,
-      router: .sigmoid(.stated(default: true))),
+      router: .sigmoid(.stated(default: true)), otherKeys: ["rope_scaling"]),
     DecoderKind(
       modelTypes: ["afmoe"], scalesEmbeddings: true, rotation: .sliding,
       router: .sigmoid(.always)),

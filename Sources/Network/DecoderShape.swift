@@ -111,6 +111,8 @@ package struct DecoderShape: Sendable {
   struct ExpertGroups: Sendable {
     var count: Int
     var usedCount: Int
+    /// The number of scores, the largest ones, whose sum is that of a group.
+    var scoredCount: Int
   }
 
   /// How experts are used.
@@ -201,7 +203,7 @@ package struct DecoderShape: Sendable {
     residualScale = Float(multipliers["residual_multiplier"] ?? 1)
     logitScale = Float(multipliers["logit_scale"] ?? 1 / (multipliers["logits_scaling"] ?? 1))
     layers = try Self.layers(config, architecture, parameters, kind)
-    experts = try Self.experts(config, architecture, parameters, kind)
+    experts = try Self.experts(config, architecture, parameters, kind, isGGUF: isGGUF)
   }
 
   /// The error for a value of a config that Pleat does not run.

@@ -178,12 +178,12 @@ extension DecoderShape.Experts {
 extension DecoderShape.ExpertGroups {
   /// Makes the scores of experts outside of the best groups −∞.
   ///
-  /// Those are the groups with the largest sums of their two largest scores, of equal ones the first.
+  /// Those are the groups with the largest sums of their largest scores, of equal ones the first.
   fileprivate func remove(from scores: inout [Float]) {
     let length = scores.count / count
     let sums = (0..<count).map { group in
       let best = scores[group * length..<(group + 1) * length].sorted(by: >)
-      return best.prefix(2).reduce(0, +)
+      return best.prefix(scoredCount).reduce(0, +)
     }
     let order = sums.indices.sorted { (sums[$1], $0) < (sums[$0], $1) }
     for group in order.dropFirst(usedCount) {

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 import safetensors.torch
+import torch
 import transformers
 
 import architectures
+from architecture_weights import fill
 from architectures import CASES
 from arranged_architectures import ARRANGED_CASES
 from engine_runs import MEANS, evaluation, losses, write_tokens
@@ -74,3 +76,46 @@ def test_two_names_of_a_weight_are_refused(pleat, tmp_path):
     tokens = write_tokens(ROWS, tmp_path / "tokens.bin")
     result = pleat.attempt("eval", folder, "--tokens", tokens, "--context", 48)
     assert result.returncode == 65 and "two tensors are the same weight" in result.stderr
+
+
+# DeepSeek 2
+
+LIMITED = dict(topk_method="group_limited_greedy", n_group=2, topk_group=1)
+
+
+def deepseek(folder, scales: dict, **values):
+    """A small model with groups of experts, and YaRN with two scales."""
+    config = case_of("deepseek2").config().to_dict() | values
+    config["rope_parameters"] = (
+        dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=128)
+        | scales
+    )
+    config = transformers.DeepseekV2Config(**config)
+    config._attn_implementation = "eager"
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    fill(model, 18)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "scales", [{"mscale": 1.0, "mscale_all_dim": 0.5}, {}], ids=["two", "none"]
+)
+def test_deepseek_chooses_in_groups_and_scales_as_transformers(pleat, tmp_path, scales):
+    folder = deepseek(tmp_path / "model", scales, **LIMITED)
+    expected = losses(architectures.logits(folder, ROWS), ROWS).mean(1)
+    assert np.allclose(
+        evaluation(pleat, folder, ROWS, tmp_path)["chunkLosses"], expected, rtol=MEANS
+    )
+    # Without groups other experts are chosen.
+    path = folder / "config.json"
+    path.write_text(path.read_text().replace("group_limited_greedy", "greedy"))
+    greedy = evaluation(pleat, folder, ROWS, tmp_path)["chunkLosses"]
+    assert not np.allclose(greedy, expected, rtol=10 * MEANS)
+
+
+def test_a_way_to_choose_experts_that_is_not_known_is_refused(pleat, tmp_path):
+    folder = deepseek(tmp_path / "model", {}, **(LIMITED | dict(topk_method="noaux_tc")))
+    tokens = write_tokens(ROWS, tmp_path / "tokens.bin")
+    result = pleat.attempt("eval", folder, "--tokens", tokens, "--context", 48)
+    assert result.returncode == 69 and "topk_method" in result.stderr

@@ -5,7 +5,13 @@ extension Architecture {
   /// DeepSeek 2.
   static let deepSeekV2 = latent(
     ["deepseek_v2"], className: "DeepseekV2ForCausalLM",
-    limits: [ConfigLimit("topk_method", only: ["greedy"], default: "greedy")])
+    limits: [
+      ConfigLimit("topk_method", only: ["greedy"], default: "greedy"),
+      // llama.cpp chooses among several groups in any case.
+      ConfigLimit("n_group", expected: "1") {
+        $0["n_group"]?.int.flatMap { $0 > 1 ? "\($0)" : nil }
+      },
+    ])
 
   /// Latent attention, and experts in all layers but the first ones.
   static func latent(
