@@ -163,18 +163,24 @@ struct NetworkWeights: Sendable {
   private func matrix(
     _ index: Int, rows: Range<Int>? = nil, for use: WeightMatrix.Use
   ) throws(ModelError) -> WeightMatrix {
-    try WeightMatrix(
-      tensors[index].name, index, of: reader, rows: rows, changes: changes(of: index),
-      of: adapters, for: use)
-  }
-
-  private func changes(of index: Int) throws(ModelError) -> [PairedChange] {
-    let changes = adapters.changes(of: reader.origin(of: index))
-    guard !changes.isEmpty, reader.isView(index) else { return changes }
-    throw ModelError(
-      .unsupported, "an adapter changes a tensor that is arranged in another way to run the model",
-      tensor: tensors[index].name, expected: "other tensors",
-      hint: "fold it first: pleat fold --adapter")
+    let source = reader.origin(of: index)
+    let changes = adapters.changes(of: source)
+    guard let view = reader.view(index), !changes.isEmpty else {
+      return try WeightMatrix(
+        tensors[index].name, index, of: reader, rows: rows, changes: changes, of: adapters,
+        for: use)
+    }
+    let rows = rows ?? 0..<tensors[index].shape.rowCount
+    let terms = LowRankTerm.terms(changes, ofRows: rows, of: view, stored[source].shape)
+    guard let terms, use == .product else {
+      throw ModelError(
+        .unsupported,
+        "an adapter changes a tensor that is arranged in another way to run the model",
+        tensor: tensors[index].name, expected: "a product that is added to the tensor",
+        hint: "fold it first: pleat fold --adapter")
+    }
+    return try WeightMatrix(
+      tensors[index].name, index, of: reader, rows: rows, terms: terms, of: adapters)
   }
 
   /// A number of a layer, which has a tensor of its own in a checkpoint, and which llama.cpp has in a

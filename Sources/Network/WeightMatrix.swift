@@ -11,7 +11,7 @@ struct WeightMatrix: Sendable {
   /// The name of the tensor, for messages.
   let name: String
   /// The products that adapters add.
-  let terms: [LowRankTerm]
+  private(set) var terms: [LowRankTerm]
   private let reader: WeightReader
   private let tensor: WeightReader.Tensor
   private let rows: Range<Int>
@@ -69,6 +69,17 @@ struct WeightMatrix: Sendable {
     let terms = LowRankTerm.terms(changes, ofRows: rows, of: tensor.shape)
     self.terms = use == .product ? terms ?? [] : []
     edits = use == .product && terms != nil ? [] : changes
+  }
+
+  /// Some rows of a tensor that inputs are multiplied with, and the products that adapters add.
+  ///
+  /// Throws what the other initializer throws.
+  init(
+    _ name: String, _ index: Int, of reader: WeightReader, rows: Range<Int>,
+    terms: [LowRankTerm], of adapters: UnmergedAdapters
+  ) throws(ModelError) {
+    try self.init(name, index, of: reader, rows: rows, changes: [], of: adapters, for: .product)
+    self.terms = terms
   }
 
   /// Runs of rows that fit into memory, each a multiple of so many rows but the last.

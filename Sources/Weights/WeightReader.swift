@@ -41,8 +41,8 @@ package struct WeightReader: Sendable {
   /// The index of the tensor that a tensor is read from, in the model without views.
   package func origin(of tensor: Int) -> Int { model.origin(of: tensor) }
 
-  /// Whether a tensor is arranged in another way than the one that it is read from.
-  package func isView(_ tensor: Int) -> Bool { model.isView(tensor) }
+  /// How a tensor is read from another one; nil for one that is stored as it is.
+  package func view(_ tensor: Int) -> TensorView? { model.gathered[tensor].view }
 
   /// Runs of whole rows that fit into memory, and that can be read from all of the tensors.
   ///

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import peft
 import pytest
 import safetensors.torch
 import torch
@@ -119,3 +120,35 @@ def test_a_way_to_choose_experts_that_is_not_known_is_refused(pleat, tmp_path):
     tokens = write_tokens(ROWS, tmp_path / "tokens.bin")
     result = pleat.attempt("eval", folder, "--tokens", tokens, "--context", 48)
     assert result.returncode == 69 and "topk_method" in result.stderr
+
+
+# Adapters of tensors that are arranged
+
+
+@pytest.mark.parametrize(
+    ("name", "modules", "parameters"),
+    [
+        ("deepseek2", ["kv_b_proj", "q_b_proj"], None),
+        ("gpt-oss", ["q_proj"], ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]),
+    ],
+    ids=["compressed", "inputs-by-outputs"],
+)
+def test_adapters_of_arranged_tensors_are_those_of_peft(pleat, tmp_path, name, modules, parameters):
+    folder = architectures.make(case_of(name), tmp_path)
+    torch.manual_seed(3)
+    config = peft.LoraConfig(
+        r=4, lora_alpha=8, target_modules=modules, target_parameters=parameters, lora_dropout=0.0
+    )
+    model = peft.get_peft_model(architectures.load(folder), config)
+    for key, numbers in model.named_parameters():
+        if "lora_B" in key:
+            torch.nn.init.normal_(numbers, std=0.1)
+    model.save_pretrained(tmp_path / "adapter")
+    with torch.no_grad():
+        logits = model(input_ids=torch.from_numpy(ROWS)).logits.numpy()
+    expected = losses(logits, ROWS).mean(1)
+    options = ("--adapter", tmp_path / "adapter")
+    found = evaluation(pleat, folder, ROWS, tmp_path, *options)["chunkLosses"]
+    assert np.allclose(found, expected, rtol=MEANS)
+    plain = evaluation(pleat, folder, ROWS, tmp_path)["chunkLosses"]
+    assert not np.allclose(found, plain, rtol=10 * MEANS)
