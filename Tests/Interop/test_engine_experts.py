@@ -2,14 +2,13 @@
 
 import json
 
+import architectures
 import numpy as np
 import peft
 import pytest
 import safetensors.torch
 import torch
 import transformers
-
-import architectures
 from architecture_weights import fill
 from architectures import CASES
 from arranged_architectures import ARRANGED_CASES
