@@ -14,7 +14,9 @@ import time
 COUNT = 3
 CALLS = (
     "mkdir", "create", "pwrite", "copy", "ftruncate", "fsync", "link", "rename", "unlink", "open", "pread",
+    "open direct", "pread direct",
 )  # fmt: skip
+READS = ("open", "pread", "open direct", "pread direct")
 FINISH = "finish"
 YEARS = 10 * 365 * 86_400
 
@@ -120,18 +122,21 @@ def failing_calls(parts: Parts) -> None:
             actions = (
                 ["5"]
                 + ["28"] * (call in ("pwrite", "mkdir"))
-                + ["kill"] * (call not in ("pread", "open"))
+                + ["22"] * call.endswith("direct")
+                + ["kill"] * (call not in READS)
             )
             for number in faults.numbers(counts.get(call, 0), 2):
                 for action in actions:
                     parts.enter(step, old)
                     plan = {"FAULTS": f"{call}:{number}:{action}"}
                     result = faults.run(parts.command(step, old), shim=plan)
-                    kind = {"5": "I/O error in", "28": "no space left in", "kill": "SIGKILL at"}
+                    kind = {"5": "I/O error in", "28": "no space left in", "22": "not possible:"}
                     sent = signal.SIGKILL if action == "kill" else 0
                     fault = f"{kind[action]} {call}" if action != "kill" else "SIGKILL at a call"
                     detail = f"{call} {number}"
-                    parts.judge(fault, step, detail, result, old=old, sent=sent)
+                    # Without direct reads, files are read as usual.
+                    statuses = () if action == "22" else (74,)
+                    parts.judge(fault, step, detail, result, old=old, sent=sent, statuses=statuses)
         for number in faults.numbers(counts.get("pwrite", 0), 2):
             parts.enter(step, old)
             plan = {"FAULTS": f"pwrite:{number}:short"}

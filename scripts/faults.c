@@ -103,6 +103,7 @@ static void note(const char *call, const char *path, const char *more) {
 
 static int open_any(const char *path, int flags, mode_t mode) {
   if (!is_ours(path)) return REAL(open)(path, flags, mode);
+  if (flags & O_DIRECT) CALL("open direct", path, "", -1, REAL(open)(path, flags, mode));
   if (!(flags & O_CREAT)) CALL("open", path, "", -1, REAL(open)(path, flags, mode));
   CALL("create", path, "", -1, REAL(open)(path, flags, mode));
 }
@@ -139,6 +140,9 @@ static ssize_t flipped(const char *path, char *bytes, off_t offset, ssize_t size
 static ssize_t read_any(int file, void *bytes, size_t size, off_t offset) {
   char path[PATH_MAX];
   if (!path_of(file, path)) return REAL(pread)(file, bytes, size, offset);
+  if (fcntl(file, F_GETFL) & O_DIRECT)
+    CALL("pread direct", path, "", -1,
+         flipped(path, bytes, offset, REAL(pread)(file, bytes, size, offset)));
   CALL("pread", path, "", -1, flipped(path, bytes, offset, REAL(pread)(file, bytes, size, offset)));
 }
 

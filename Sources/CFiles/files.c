@@ -26,6 +26,16 @@ ptrdiff_t pleat_copy_file_range(int source, int64_t source_offset, int target,
 #endif
 }
 
+int pleat_open_direct(const char *path) {
+#if defined(__linux__)
+  return open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+#else
+  (void)path;
+  errno = EINVAL;
+  return -1;
+#endif
+}
+
 void pleat_begin_writeback(int file) {
 #if defined(__linux__)
   sync_file_range(file, 0, 0, SYNC_FILE_RANGE_WRITE);

@@ -11,6 +11,11 @@
 ptrdiff_t pleat_copy_file_range(int source, int64_t source_offset, int target,
                                 int64_t target_offset, size_t count);
 
+/* Opens a file for reads that bypass the page cache. Their offsets, lengths and addresses must be
+   multiples of the disk's blocks. Returns the descriptor, or -1 with errno: EINVAL if the file system
+   has no such reads. */
+int pleat_open_direct(const char *path);
+
 /* Exchanges two folders atomically. Returns -1 with errno if that is not possible. */
 int pleat_exchange(const char *left, const char *right);
 

@@ -9,17 +9,19 @@ internal import TensorModel
 /// Compares blocks that parts have written with the checksums of their journals.
 struct BlockCheck: Sendable {
   private let placement: FilePlacement
-  private let files: [InputFile?]
+  private let files: [UncachedFile?]
   private let workerCount: Int
 
   /// Opens the files of the output in a folder; those that are absent hold no block.
-  init(_ placement: FilePlacement, in folder: FilePath, workerCount: Int) {
+  ///
+  /// Throws `io`.
+  init(
+    _ placement: FilePlacement, in folder: FilePath, workerCount: Int
+  ) throws(ModelError) {
     self.placement = placement
     self.workerCount = workerCount
-    files = placement.files.map { name, byteCount in
-      let file = try? InputFile(folder.appending(name))
-      // The comparison must read the disk, not the copy that the system keeps in memory.
-      file?.forgetCached()
+    files = try placement.files.map { (name, byteCount) throws(ModelError) in
+      let file = try UncachedFile(existing: folder.appending(name))
       return file?.byteCount == byteCount ? file : nil
     }
   }
@@ -34,12 +36,13 @@ struct BlockCheck: Sendable {
     let broken: Mutex<Set<Int>> = Mutex([])
     let failure: Mutex<ModelError?> = Mutex(nil)
     DispatchQueue.concurrentPerform(iterations: min(workerCount, max(1, blocks.count))) { _ in
+      let buffer = UncachedFile.Buffer()
       while failure.withLock({ $0 == nil }) {
         let number = next.add(1, ordering: .relaxed).oldValue
         guard number < blocks.count else { return }
         do throws(ModelError) {
           if cancellation.isRequested { throw ModelError(.interrupted, "stopped on request") }
-          if try !isWhole(blocks[number]) { broken.withLock { _ = $0.insert(number) } }
+          if try !isWhole(blocks[number], buffer) { broken.withLock { _ = $0.insert(number) } }
         } catch {
           failure.withLock { $0 = $0 ?? error }
         }
@@ -50,14 +53,16 @@ struct BlockCheck: Sendable {
     return blocks.enumerated().filter { !numbers.contains($0.offset) }.map(\.element)
   }
 
-  private func isWhole(_ block: WrittenBlock) throws(ModelError) -> Bool {
+  private func isWhole(
+    _ block: WrittenBlock, _ buffer: UncachedFile.Buffer
+  ) throws(ModelError) -> Bool {
     for piece in block.pieces {
       let location = placement.locations[piece.stored]
       guard let file = files[location.file] else { return false }
       var checksum = CRC32C()
       for range in piece.ranges {
-        let bytes = try file.bytes(at: location.offset + range.lowerBound, count: range.count)
-        checksum.update(bytes.span)
+        let start = location.offset + range.lowerBound
+        try file.update(&checksum, with: start..<start + range.count, using: buffer)
       }
       guard checksum == piece.checksum else { return false }
     }

@@ -103,7 +103,7 @@ public struct PartFinish: Sendable {
     _ division: PlanParts, _ statement: PartFolder.Statement, _ placement: FilePlacement,
     in place: FilePath, _ title: (PlanParts.Part) throws(ModelError) -> String
   ) throws(ModelError) -> Found {
-    let check = BlockCheck(placement, in: place, workerCount: workerCount)
+    let check = try BlockCheck(placement, in: place, workerCount: workerCount)
     var contents = Found()
     for part in division.parts {
       let journal = try PartJournal(of: part, in: folder, plan, title: try title(part))

@@ -128,8 +128,8 @@ public struct PartRun: Sendable {
     if !known.isDone, plan.adapters.contains(where: { $0.file.model.statesChecksums }) {
       return PartJournal()
     }
-    let check = BlockCheck(
-      try plan.partPlacement(), in: folder.output, workerCount: workerCount)
+    let check = try BlockCheck(
+      plan.partPlacement(), in: folder.output, workerCount: workerCount)
     let blocks = try check.whole(known.blocks, cancellation)
     known.isDone = known.isDone && blocks.count == known.blocks.count
     known.blocks = blocks
