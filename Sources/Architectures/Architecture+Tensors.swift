@@ -23,6 +23,29 @@ extension Architecture {
     sharedCount: Int? = nil, predictionCount: Int = 0, isStacked: Bool = false,
     layerKinds: [LayerKind] = [], varied: VariedLayerSizes? = nil
   ) -> [String] {
+    requiredPatterns(
+      layerCount: layerCount, hasExperts: expertCount > 0, leadingCount: leadingCount,
+      expertInterval: expertInterval, sharedCount: sharedCount, predictionCount: predictionCount,
+      isStacked: isStacked, layerKinds: layerKinds, varied: varied
+    ).flatMap { Self.expanded($0, expertCount: expertCount) }
+  }
+
+  /// Whether a name of `requiredPatterns` stands for the tensors of all experts of a layer.
+  package static func isPattern(_ name: String) -> Bool { name.utf8.contains(UInt8(ascii: "*")) }
+
+  /// The names of the tensors of all experts, from one with `*` for the number; other names alone.
+  package static func expanded(_ name: String, expertCount: Int) -> [String] {
+    guard isPattern(name) else { return [name] }
+    let parts = name.split(separator: "*")
+    return (0..<expertCount).map { parts.joined(separator: "\($0)") }
+  }
+
+  /// The same as `requiredNames`, with one name for all experts, which has `*` for their number.
+  package func requiredPatterns(
+    layerCount: Int, hasExperts: Bool, leadingCount: Int = 0, expertInterval: Int = 1,
+    sharedCount: Int? = nil, predictionCount: Int = 0, isStacked: Bool = false,
+    layerKinds: [LayerKind] = [], varied: VariedLayerSizes? = nil
+  ) -> [String] {
     let head = CommonNames.head[0].huggingFace
     let numbered = numberedNames.flatMap { pair in
       (0..<VariedLayerSizes.updateCount - 1).map {
@@ -31,11 +54,7 @@ extension Architecture {
     }
     let outside = (modelNames.map(\.huggingFace).filter { $0 != head } + numbered)
       .map { $0 + ".weight" }
-    let experts = expertNames.flatMap { pair in
-      (0..<expertCount).map { index in
-        pair.huggingFace.split(separator: "*").joined(separator: "\(index)")
-      }
-    }
+    let experts = hasExperts ? expertNames.map(\.huggingFace) : []
     func names(_ pairs: [NamePair], _ others: [String] = []) -> [String] {
       (pairs.map(\.huggingFace) + others).map { $0 + ".weight" }
     }

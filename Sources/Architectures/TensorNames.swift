@@ -32,9 +32,9 @@ package enum TensorNames {
 
   /// Whether a layer path, or the name of its weight, is that of the token embeddings.
   package static func isEmbedding(_ name: String) -> Bool {
-    let path = name.hasSuffix(".weight") ? name.dropLast(".weight".count) : name[...]
-    let word = path.lastIndex(of: ".").map { path[path.index(after: $0)...] } ?? path
-    return embeddings.contains { $0 == word }
+    let path = name.hasSuffix(".weight") ? name.utf8.dropLast(".weight".utf8.count) : name.utf8[...]
+    let dot = path.lastIndex(of: UInt8(ascii: "."))
+    return embeddings.contains(String(Substring(dot.map { path[$0...].dropFirst() } ?? path)))
   }
 
   /// Whether a name is that of the head, in a checkpoint or in a GGUF file.

@@ -44,9 +44,9 @@ package struct CheckpointChecks {
   }
 
   /// Throws `unsupported` if the checkpoint has the tensors of several text models.
-  package func checkIsOneModel(_ tensors: [TensorInfo]) throws(ModelError) {
+  package func checkIsOneModel(_ families: TensorFamilies) throws(ModelError) {
     var first: (prefix: String, name: String)?
-    for tensor in tensors {
+    for tensor in families.representatives {
       guard
         let prefix = architecture.prefix(
           ofHuggingFaceName: tensor.name, besides: first?.prefix)
@@ -146,28 +146,28 @@ package struct CheckpointChecks {
 
   /// Throws `malformed` if a tensor is missing.
   package func checkIsComplete(
-    _ tensors: [TensorInfo], _ sizes: ModelSizes
+    _ families: TensorFamilies, _ sizes: ModelSizes
   ) throws(ModelError) {
-    let present = Set(tensors.map { ExactName(architecture.plainName($0.name)) })
+    let count = families.tensors.count
     let layerCount = sizes.layerCount
     let expertCount = sizes.expertCount ?? 0
-    let isStacked = tensors.contains { architecture.isStack($0.name) }
+    let isStacked = families.representatives.contains { architecture.isStack($0.name) }
     // Each layer and expert has at least one tensor. This bounds the list of required names.
     let tensorCount = isStacked || architecture.expertNames.isEmpty ? 1 : max(1, expertCount)
     let allLayerCount = layerCount + sizes.predictionLayerCount
     let hasExpertKind = architecture.kindNames[.experts] != nil
     let expertLayerCount =
       hasExpertKind ? max(1, sizes.layerKinds.count { $0 == .experts }) : allLayerCount
-    guard allLayerCount <= tensors.count, tensorCount <= tensors.count / expertLayerCount else {
+    guard allLayerCount <= count, tensorCount <= count / expertLayerCount else {
       throw ModelError(
         .malformed, "the model has fewer tensors than config.json requires",
         expected: expertCount > 0
           ? "\(allLayerCount) layers of \(expertCount) experts" : "\(allLayerCount) layers",
-        found: "\(tensors.count) tensors")
+        found: "\(count) tensors")
     }
     let weights =
-      architecture.requiredNames(
-        layerCount: layerCount, expertCount: expertCount,
+      architecture.requiredPatterns(
+        layerCount: layerCount, hasExperts: expertCount > 0,
         leadingCount: sizes.leadingCount, expertInterval: sizes.experts?.interval ?? 1,
         sharedCount: sizes.experts?.sharedCount, predictionCount: sizes.predictionLayerCount,
         isStacked: isStacked, layerKinds: sizes.layerKinds, varied: sizes.varied)
@@ -176,16 +176,19 @@ package struct CheckpointChecks {
       weights
       + architecture.biasNames(
         of: requiredBiases, layerCount: layerCount, layerKinds: sizes.layerKinds)
-    let missing = required.filter { !present.contains(ExactName($0)) }
+    let missing = PresentNames(families, architecture).missing(of: required, expertCount)
     if let first = missing.first {
+      let requiredCount = required.reduce(0) {
+        $0 + (Architecture.isPattern($1) ? expertCount : 1)
+      }
       throw ModelError(
         .malformed, "the model lacks a tensor that config.json requires", tensor: first,
-        expected: "\(required.count) tensors", found: "\(missing.count) are missing",
+        expected: "\(requiredCount) tensors", found: "\(missing.count) are missing",
         hint: "add the missing files, or correct config.json if the model has fewer layers")
     }
     let key = "tie_word_embeddings"
     let isTied = TextConfig.tiesEmbeddings(whole) ?? architecture.defaults[key]?.bool
-    guard needsHead, !hasHead(tensors), isTied == false else { return }
+    guard needsHead, !hasHead(families), isTied == false else { return }
     throw ModelError(
       .malformed,
       "the model has no head, and config.json says that the embeddings are not the head",
@@ -194,8 +197,8 @@ package struct CheckpointChecks {
       hint: "restore the head, or correct config.json if the embeddings are the head")
   }
 
-  private func hasHead(_ tensors: [TensorInfo]) -> Bool {
-    tensors.contains { TensorNames.isTextHead($0.name) }
+  private func hasHead(_ families: TensorFamilies) -> Bool {
+    families.representatives.contains { TensorNames.isTextHead($0.name) }
   }
 
   /// Whether the model predicts tokens; models that only embed texts do not.
@@ -210,5 +213,35 @@ package struct CheckpointChecks {
       "config.json states a vocab_size of \(stated), but the embeddings have \(tokenCount) rows: the "
         + "output has \(tokenCount) tokens"
     ]
+  }
+}
+
+/// The names of the tensors of a checkpoint, as those of a model of text alone.
+private struct PresentNames {
+  private var names: Set<ExactName> = []
+  /// The numbers of the experts that have a tensor, by its name with `*` for the number.
+  private var experts: [ExactName: Set<Int>] = [:]
+
+  init(_ families: TensorFamilies, _ architecture: Architecture) {
+    let keys = families.families.map { ExactName(architecture.plainName($0.pattern)) }
+    for (index, expert) in families.members {
+      if let expert {
+        experts[keys[index], default: []].insert(expert)
+      } else {
+        names.insert(keys[index])
+      }
+    }
+  }
+
+  /// The tensors that are not there, of those that must be; names with `*` are those of all experts.
+  func missing(of required: [String], _ expertCount: Int) -> [String] {
+    required.flatMap { name -> [String] in
+      let key = ExactName(name)
+      guard Architecture.isPattern(name) else { return names.contains(key) ? [] : [name] }
+      let found = experts[key] ?? []
+      guard found.count(where: { $0 < expertCount }) < expertCount else { return [] }
+      return Architecture.expanded(name, expertCount: expertCount).enumerated()
+        .filter { !found.contains($0.offset) }.map(\.element)
+    }
   }
 }

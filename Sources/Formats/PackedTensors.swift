@@ -16,7 +16,7 @@ package struct PackedTensors {
     // Most models have no such tensor, so nothing is gathered for them.
     let isSuspicious = stored.contains { tensor in
       guard case .plain(let type) = tensor.encoding else { return false }
-      let leaf = Self.split(tensor.name).leaf
+      let leaf = Self.leaf(tensor.name)
       return type.isWord || type == .i64 || type.isTinyFloat || Self.isPacked(leaf)
         || Self.partners[leaf] != nil
     }
@@ -71,8 +71,14 @@ package struct PackedTensors {
 
   /// The path of the layer, and the last word of a name.
   private static func split(_ name: String) -> (path: String, leaf: String) {
-    guard let dot = name.lastIndex(of: ".") else { return ("", name) }
-    return (String(name[..<dot]), String(name[name.index(after: dot)...]))
+    guard let dot = name.utf8.lastIndex(of: UInt8(ascii: ".")) else { return ("", name) }
+    return (String(name[..<dot]), leaf(name))
+  }
+
+  /// The last word of a name.
+  private static func leaf(_ name: String) -> String {
+    guard let dot = name.utf8.lastIndex(of: UInt8(ascii: ".")) else { return name }
+    return String(name[name.utf8.index(after: dot)...])
   }
 
   // MARK: - Names

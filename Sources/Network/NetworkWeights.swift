@@ -51,7 +51,8 @@ struct NetworkWeights: Sendable {
     tensors = arranged.catalog.tensors
     stored = model.catalog.tensors
     let checks = CheckpointChecks(architecture, config: config, for: .transformers)
-    try checks.checkIsOneModel(tensors)
+    let families = TensorFamilies(tensors)
+    try checks.checkIsOneModel(families)
     var unknown: [String] = []
     for (index, tensor) in tensors.enumerated() {
       if let (layer, key) = architecture.layerNumber(ofHuggingFaceName: tensor.name) {
@@ -86,7 +87,7 @@ struct NetworkWeights: Sendable {
       }
     }
     try checks.refuse(unknown)
-    try checks.checkIsComplete(tensors, parameters.sizes)
+    try checks.checkIsComplete(families, parameters.sizes)
   }
 
   /// Whether the model has a weight.

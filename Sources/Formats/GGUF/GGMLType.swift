@@ -22,7 +22,10 @@ struct GGMLType: Sendable {
   static func with(id: UInt32) -> GGMLType? { all.first { $0.id == id } }
 
   /// The type with an encoding; nil if there is none.
-  static func holding(_ encoding: Encoding) -> GGMLType? { all.first { $0.encoding == encoding } }
+  static func holding(_ encoding: Encoding) -> GGMLType? { byEncoding[encoding] }
+
+  private static let byEncoding = Dictionary(
+    all.map { ($0.encoding, $0) }, uniquingKeysWith: { first, _ in first })
 
   /// The type with llama.cpp's name, such as `Q4_1`, in any case; nil if there is none.
   static func named(_ name: String) -> GGMLType? {

@@ -4,7 +4,8 @@ internal import TensorModel
 
 /// Checks that mlx-lm loads a checkpoint, and computes what its config describes.
 struct MLXChecks {
-  private let tensors: [TensorInfo]
+  private let families: TensorFamilies
+  private var tensors: [TensorInfo] { families.tensors }
   /// The whole `config.json`.
   private let whole: JSONValue
   /// The config of the text model.
@@ -12,8 +13,8 @@ struct MLXChecks {
   private let names: MLXNames
 
   /// Creates checks for the tensors of a checkpoint with a `config.json`.
-  init(_ tensors: [TensorInfo], config: JSONValue) {
-    self.tensors = tensors
+  init(_ families: TensorFamilies, config: JSONValue) {
+    self.families = families
     whole = config
     self.config = TextConfig.merged(config)
     names = MLXNames.forConfig(config)
@@ -50,7 +51,7 @@ struct MLXChecks {
       architecture.describesTensors(of: config)
     else { return nil }
     // Newer versions of transformers have other names for stacks of experts.
-    let isKnown = tensors.contains { tensor in
+    let isKnown = families.representatives.contains { tensor in
       guard architecture.experts != nil, architecture.mayHaveExperts(config) else {
         return architecture.place(ofHuggingFaceName: tensor.name)?.layer != nil
       }
@@ -81,25 +82,32 @@ struct MLXChecks {
         expected: architecture.modelNames[0].huggingFace + ".weight")
     }
     var unknown: [String] = []
-    for tensor in tensors {
-      if TensorNames.isTower(tensor.name) || names.leavesOut(tensor.name) { continue }
-      if architecture.leavesOut(tensor.name) { continue }
-      if architecture.layerNumber(ofHuggingFaceName: tensor.name) != nil { continue }
-      if architecture.leavesOutHead, TensorNames.isTextHead(tensor.name) { continue }
-      if try !checks.accepts(tensor, sizes, tokenCount: table.shape.rowCount) {
-        unknown.append(tensor.name)
+    var verdicts: [Bool?] = Array(repeating: nil, count: families.families.count)
+    for (tensor, (family, _)) in zip(tensors, families.members) {
+      var isKnown = verdicts[family] ?? isIgnored(tensor.name, architecture)
+      if verdicts[family] == nil, !isKnown {
+        isKnown = try checks.accepts(tensor, sizes, tokenCount: table.shape.rowCount)
       }
+      verdicts[family] = isKnown
+      if !isKnown { unknown.append(tensor.name) }
     }
     try checks.refuse(unknown)
-    try checks.checkIsComplete(tensors, sizes)
+    try checks.checkIsComplete(families, sizes)
     try checkTable()
+  }
+
+  /// Whether the tables need not have a tensor, because mlx-lm does not use it.
+  private func isIgnored(_ name: String, _ architecture: Architecture) -> Bool {
+    TensorNames.isTower(name) || names.leavesOut(name) || architecture.leavesOut(name)
+      || architecture.layerNumber(ofHuggingFaceName: name) != nil
+      || architecture.leavesOutHead && TensorNames.isTextHead(name)
   }
 
   /// Throws `malformed` if a key of the config says that the model lacks one of the tensors.
   private func checkAreStated() throws(ModelError) {
     guard let architecture = Architectures.forConfig(config) else { return }
     let checks = CheckpointChecks(architecture, config: whole, for: .mlxLM)
-    for tensor in tensors where !TensorNames.isTower(tensor.name) {
+    for tensor in families.representatives where !TensorNames.isTower(tensor.name) {
       try checks.checkIsStated(tensor)
     }
   }
@@ -108,7 +116,7 @@ struct MLXChecks {
 
   /// The token embeddings of the text model; nil if there are none, or several.
   private var table: TensorInfo? {
-    let tables = tensors.filter { tensor in
+    let tables = families.representatives.filter { tensor in
       guard tensor.name.hasSuffix("embed_tokens.weight") || tensor.name.hasSuffix("wte.weight")
       else { return false }
       // Layers that predict several tokens at once have a table of their own.
@@ -116,7 +124,7 @@ struct MLXChecks {
       let word = tensor.name.split(separator: ".").dropLast().last
       return (word == "embed_tokens" || word == "wte") && !TensorNames.isTower(tensor.name)
     }
-    return tables.count == 1 ? tables.first : nil
+    return tables.count == 1 ? tables[0] : nil
   }
 
   /// Throws `malformed` if the token embeddings do not have the size that the config states.
@@ -140,7 +148,7 @@ struct MLXChecks {
     let key = ["num_hidden_layers", "n_layer"].first { config[$0]?.int != nil }
     // Where both are stated, layers have two parts each.
     guard let key, config["num_layers"] == nil, let stated = config[key]?.int else { return }
-    let indices = tensors.compactMap { $0.name.textLayer }
+    let indices = families.representatives.compactMap { $0.name.textLayer }
     guard let last = indices.max(), Set(indices).count == last + 1, last + 1 < stated else {
       return
     }

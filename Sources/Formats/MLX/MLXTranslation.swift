@@ -19,17 +19,19 @@ package struct MLXTranslation: Translation {
   /// - Throws: `malformed` if experts are missing, or if two tensors become one.
   package init(_ tensors: [TensorInfo], config: JSONValue) throws(ModelError) {
     let names = Self.names(tensors, config)
-    notes = Self.notes(tensors, names)
-    let copiesEmbeddings = Self.copiesEmbeddings(tensors, config)
+    let families = TensorFamilies(tensors)
+    let areLeftOut = families.representatives.map { names.leavesOut($0.name) }
+    notes = Self.notes(families, areLeftOut)
+    let copiesEmbeddings = Self.copiesEmbeddings(families, config)
     if names.keepsTensors, !copiesEmbeddings {
-      placements = tensors.map {
-        names.leavesOut($0.name) ? nil : TensorPlacement(name: $0.name)
+      placements = zip(tensors, families.members).map { tensor, member in
+        areLeftOut[member.family] ? nil : TensorPlacement(name: tensor.name)
       }
       return
     }
-    let renamed = tensors.map { names.leavesOut($0.name) ? nil : names.renamed($0.name) }
-    let counts = try Self.expertCounts(tensors, renamed, config)
-    let hasOldConvolutions = tensors.contains(where: Self.isConvolution)
+    let renamed = Self.renamed(families, names, areLeftOut)
+    let counts = try Self.expertCounts(families, renamed, config)
+    let hasOldConvolutions = families.representatives.contains(where: Self.isConvolution)
     let isChanged =
       zip(tensors, renamed).contains { tensor, renamed in
         renamed.map { $0.names != [tensor.name] } ?? false
@@ -37,9 +39,17 @@ package struct MLXTranslation: Translation {
     let exclusions = Exclusions(
       names: names, multiplies: names.multipliesWeights && hasOldConvolutions,
       copiesEmbeddings: copiesEmbeddings)
-    for (tensor, renamed) in zip(tensors, renamed) {
-      guard let renamed else {
+    placements.reserveCapacity(tensors.count)
+    var known: [TensorPlacement?] = Array(repeating: nil, count: families.families.count)
+    for (index, tensor) in tensors.enumerated() {
+      guard let renamed = renamed[index] else {
         placements.append(nil)
+        continue
+      }
+      let (family, expert) = families.members[index]
+      if var placement = known[family], let expert {
+        placement.stack?.index = expert
+        placements.append(placement)
         continue
       }
       var placement = TensorPlacement(name: renamed.names[0])
@@ -56,6 +66,7 @@ package struct MLXTranslation: Translation {
       placement.refusal = names.refusal(tensor.name)
       try Self.checkDivides(tensor, placement)
       placements.append(placement)
+      if renamed.isShared(by: expert) { known[family] = placement }
     }
   }
 
@@ -64,24 +75,43 @@ package struct MLXTranslation: Translation {
   /// Adds notes about differences that do not matter for all uses. Throws `unsupported` for what
   /// mlx-lm does not compute, and `malformed` for tensors that contradict the config.
   package mutating func check(_ tensors: [TensorInfo], config: JSONValue) throws(ModelError) {
-    notes += try MLXChecks(tensors, config: config).notes()
+    notes += try MLXChecks(TensorFamilies(tensors), config: config).notes()
   }
 
   /// A note about tensors that are left out; none about rotary tables, which are computed again.
-  private static func notes(_ tensors: [TensorInfo], _ names: MLXNames) -> [String] {
-    let found = tensors.lazy.map(\.name).filter {
-      names.leavesOut($0) && !TensorNames.isRotaryTable($0)
+  private static func notes(_ families: TensorFamilies, _ areLeftOut: [Bool]) -> [String] {
+    let found = zip(families.tensors, families.members).filter { tensor, member in
+      areLeftOut[member.family] && !TensorNames.isRotaryTable(tensor.name)
     }
-    guard let first = found.first else { return [] }
-    return ["tensors that mlx-lm does not use are left out: \(found.count), such as \(first)"]
+    guard let (first, _) = found.first else { return [] }
+    return [
+      "tensors that mlx-lm does not use are left out: \(found.count), such as \(first.name)"
+    ]
   }
 
   /// Whether mlx-lm makes the head from the embeddings when it loads the model.
-  private static func copiesEmbeddings(_ tensors: [TensorInfo], _ config: JSONValue) -> Bool {
+  private static func copiesEmbeddings(_ families: TensorFamilies, _ config: JSONValue) -> Bool {
     guard let type = config["model_type"]?.string, MLXHead(ofModelType: type) == .copied else {
       return false
     }
-    return !tensors.contains { TensorNames.isHead($0.name) }
+    return !families.representatives.contains { TensorNames.isHead($0.name) }
+  }
+
+  /// The names of each tensor in mlx-lm; nil for those that are left out.
+  private static func renamed(
+    _ families: TensorFamilies, _ names: MLXNames, _ areLeftOut: [Bool]
+  ) -> [MLXNames.Renamed?] {
+    var known: [MLXNames.Renamed?] = Array(repeating: nil, count: families.families.count)
+    return zip(families.tensors, families.members).map { tensor, member in
+      guard !areLeftOut[member.family] else { return nil }
+      if var renamed = known[member.family] {
+        renamed.expert = member.expert
+        return renamed
+      }
+      let renamed = names.renamed(tensor.name)
+      if renamed.isShared(by: member.expert) { known[member.family] = renamed }
+      return renamed
+    }
   }
 
   // MARK: - Names
@@ -122,14 +152,19 @@ package struct MLXTranslation: Translation {
   /// Throws `malformed` if a matrix is missing or occurs twice, and if the config states another
   /// number of experts.
   private static func expertCounts(
-    _ tensors: [TensorInfo], _ renamed: [MLXNames.Renamed?], _ config: JSONValue
+    _ families: TensorFamilies, _ renamed: [MLXNames.Renamed?], _ config: JSONValue
   ) throws(ModelError) -> [ExactName: Int] {
     var experts: [ExactName: Set<Int>] = [:]
     var names: Set<ExactName> = []
-    for (tensor, renamed) in zip(tensors, renamed) {
-      for name in (renamed?.names ?? []).map(ExactName.init) {
+    var keys: [[ExactName]?] = Array(repeating: nil, count: families.families.count)
+    for (index, tensor) in families.tensors.enumerated() {
+      guard let renamed = renamed[index] else { continue }
+      let (family, expert) = families.members[index]
+      let own = keys[family] ?? renamed.names.map(ExactName.init)
+      if renamed.isShared(by: expert) { keys[family] = own }
+      for name in own {
         let isNew: Bool
-        if let expert = renamed?.expert {
+        if let expert = renamed.expert {
           isNew = experts[name, default: []].insert(expert).inserted && !names.contains(name)
         } else {
           isNew = names.insert(name).inserted && experts[name] == nil
@@ -174,4 +209,11 @@ private struct Exclusions {
     }
     return .allowed
   }
+}
+
+extension MLXNames.Renamed {
+  /// Whether all experts of a family get these names; `expert` is the number of the one with them.
+  ///
+  /// Experts that become no stack keep their numbers in their names.
+  fileprivate func isShared(by expert: Int?) -> Bool { self.expert != nil && self.expert == expert }
 }

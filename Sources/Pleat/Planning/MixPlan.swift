@@ -73,13 +73,17 @@ struct MixPlan {
         translation?.metadata ?? subject.model.catalog.metadata, ofPureMix: recipe.isPure),
       try Self.options(recipe), matrixEntries: Set(entries.map { ExactName($0.info.name) }))
     let found = try chooser.choices(for: targets.map(\.info)) { target in
-      guard let position = positions[ExactName(target.name)] else { return nil }
+      guard !recipe.rules.isEmpty, let position = positions[ExactName(target.name)] else {
+        return nil
+      }
       return recipe.override(of: targets[position].members.map { subject.tensors[$0].name })
     }
     for (target, choice) in zip(targets, found) {
       // A tensor that llama.cpp divides gets the type of its first part.
       for member in target.members where choices[member] == nil { choices[member] = choice }
-      if recipe.override(of: target.members.map { subject.tensors[$0].name }) != nil {
+      if !recipe.rules.isEmpty,
+        recipe.override(of: target.members.map { subject.tensors[$0].name }) != nil
+      {
         ruled.formUnion(target.members)
       }
     }

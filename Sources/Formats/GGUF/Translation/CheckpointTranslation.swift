@@ -209,7 +209,7 @@ package struct CheckpointTranslation: Translation {
     let added = additions.map { addition in
       TensorInfo(name: addition.stored.name, shape: addition.stored.shape, encoding: .plain(.f32))
     }
-    try checks.checkIsComplete(renamed + added, parameters.sizes)
+    try checks.checkIsComplete(TensorFamilies(renamed + added), parameters.sizes)
   }
 
   private func placement(of tensor: TensorInfo) throws(ModelError) -> TensorPlacement? {

@@ -44,9 +44,11 @@ package struct GGUFTranslation: Translation {
     let architecture = try Self.architecture(of: stated)
     let config = architecture.withUsualKeys(stated)
     let checks = CheckpointChecks(architecture, config: whole, for: .llamaCpp)
-    try checks.checkIsOneModel(tensors)
+    let families = TensorFamilies(tensors)
+    try checks.checkIsOneModel(families)
     let embedding = architecture.modelNames[0].huggingFace + ".weight"
-    guard let table = tensors.first(where: { architecture.plainName($0.name) == embedding }) else {
+    let table = families.representatives.first { architecture.plainName($0.name) == embedding }
+    guard let table else {
       throw ModelError(.malformed, "the model has no token embeddings", expected: embedding)
     }
     let tokenCount = table.shape.rowCount
@@ -77,13 +79,13 @@ package struct GGUFTranslation: Translation {
     }
     GGUFFileType.addVersion(to: &metadata)
     self.metadata = metadata
-    try translate(tensors, architecture, parameters, checks, tokenCount: tokenCount)
+    try translate(families, architecture, parameters, checks, tokenCount: tokenCount)
     markIgnoredFactors(tensors, architecture)
     try addFactors(parameters)
     try addDenseLayers(modules, width: parameters.hiddenSize)
     try addPositions(tensors, architecture, parameters, numbers)
-    try checkIsInvertible(tensors)
-    try checks.checkIsComplete(tensors, parameters.sizes)
+    try checkIsInvertible(families)
+    try checks.checkIsComplete(families, parameters.sizes)
   }
 
   private static func architecture(of config: JSONValue) throws(ModelError) -> Architecture {
@@ -99,33 +101,43 @@ package struct GGUFTranslation: Translation {
 
   // MARK: - Tensors
 
+  /// What a tensor of a checkpoint becomes, or why it is left out.
+  private enum Outcome {
+    case tower
+    case recomputed
+    case ofPrediction
+    case unused
+    case unknown
+    case placed(TensorPlacement)
+  }
+
   private mutating func translate(
-    _ tensors: [TensorInfo], _ architecture: Architecture, _ parameters: Hyperparameters,
+    _ families: TensorFamilies, _ architecture: Architecture, _ parameters: Hyperparameters,
     _ checks: CheckpointChecks, tokenCount: Int
   ) throws(ModelError) {
     var unknown: [String] = []
     var visionCount = 0
     var predictionCount = 0
     var unused: [String] = []
-    for tensor in tensors {
-      if TensorNames.isTower(tensor.name) {
-        visionCount += 1
-        placements.append(nil)
-      } else if Self.isRecomputed(tensor.name, architecture) {
-        placements.append(nil)
-      } else if architecture.leavesOut(tensor.name, layerCount: parameters.layerCount) {
-        predictionCount += 1
-        placements.append(nil)
-      } else if architecture.leavesOut(tensor.name) {
-        unused.append(tensor.name)
-        placements.append(nil)
-      } else if try checks.accepts(tensor, parameters.sizes, tokenCount: tokenCount),
-        let translated = try Self.placement(of: tensor, architecture, parameters)
-      {
-        placements.append(translated)
-      } else {
-        unknown.append(tensor.name)
+    var outcomes: [Outcome?] = Array(repeating: nil, count: families.families.count)
+    placements.reserveCapacity(families.tensors.count)
+    for (tensor, (family, expert)) in zip(families.tensors, families.members) {
+      if outcomes[family] == nil {
+        outcomes[family] = try Self.outcome(
+          tensor, architecture, parameters, checks, tokenCount: tokenCount)
       }
+      var placement: TensorPlacement?
+      switch outcomes[family] ?? .unknown {
+      case .tower: visionCount += 1
+      case .recomputed: break
+      case .ofPrediction: predictionCount += 1
+      case .unused: unused.append(tensor.name)
+      case .unknown: unknown.append(tensor.name)
+      case .placed(var placed):
+        if let expert { try placed.stack?.move(to: expert, of: tensor) }
+        placement = placed
+      }
+      placements.append(placement)
     }
     if visionCount > 0 {
       notes.append("the vision tower is left out: \(visionCount) tensors")
@@ -142,6 +154,23 @@ package struct GGUFTranslation: Translation {
     try checks.refuse(unknown)
   }
 
+  /// The outcome for a tensor; those of other experts have the same one.
+  private static func outcome(
+    _ tensor: TensorInfo, _ architecture: Architecture, _ parameters: Hyperparameters,
+    _ checks: CheckpointChecks, tokenCount: Int
+  ) throws(ModelError) -> Outcome {
+    if TensorNames.isTower(tensor.name) { return .tower }
+    if isRecomputed(tensor.name, architecture) { return .recomputed }
+    if architecture.leavesOut(tensor.name, layerCount: parameters.layerCount) {
+      return .ofPrediction
+    }
+    if architecture.leavesOut(tensor.name) { return .unused }
+    guard try checks.accepts(tensor, parameters.sizes, tokenCount: tokenCount),
+      let placed = try placement(of: tensor, architecture, parameters)
+    else { return .unknown }
+    return .placed(placed)
+  }
+
   /// What a tensor of a checkpoint becomes; nil if it is in no table.
   ///
   /// Throws `malformed` for an expert beyond those of the config, and for heads that cannot be
@@ -150,13 +179,9 @@ package struct GGUFTranslation: Translation {
     of tensor: TensorInfo, _ architecture: Architecture, _ parameters: Hyperparameters
   ) throws(ModelError) -> TensorPlacement? {
     if let (name, index) = architecture.expert(ofHuggingFaceName: tensor.name) {
-      let count = parameters.expertCount ?? 0
-      guard index < count else {
-        throw ModelError(
-          .malformed, "there are more experts than config.json states", tensor: tensor.name,
-          expected: "\(count)", found: "expert \(index)")
-      }
-      return TensorPlacement(name: name, stack: .init(index: index, count: count))
+      var stack = TensorPlacement.Stack(index: 0, count: parameters.expertCount ?? 0)
+      try stack.move(to: index, of: tensor)
+      return TensorPlacement(name: name, stack: stack)
     }
     if let (name, index) = architecture.numbered(ofHuggingFaceName: tensor.name) {
       let count = VariedLayerSizes.updateCount - 1
@@ -195,15 +220,27 @@ package struct GGUFTranslation: Translation {
   }
 
   /// Throws `malformed` if two tensors become the same one.
-  private func checkIsInvertible(_ tensors: [TensorInfo]) throws(ModelError) {
-    var seen: [TensorPlacement: String] = [:]
-    for (tensor, translated) in zip(tensors, placements) {
-      guard let translated else { continue }
-      let place = TensorPlacement(name: translated.name, stack: translated.stack)
-      if let other = seen.updateValue(tensor.name, forKey: place) {
+  private func checkIsInvertible(_ families: TensorFamilies) throws(ModelError) {
+    struct Place: Hashable {
+      var name: Int
+      var index: Int?
+    }
+    // The first family of each name, as the number of the name.
+    var names: [ExactName: Int] = [:]
+    var numbers: [Int?] = Array(repeating: nil, count: families.families.count)
+    var seen: [Place: Int] = [:]
+    seen.reserveCapacity(placements.count)
+    for (index, (family, _)) in families.members.enumerated() {
+      guard let translated = placements[index] else { continue }
+      let name = numbers[family] ?? names[ExactName(translated.name), default: family]
+      if numbers[family] == nil { names[ExactName(translated.name)] = name }
+      numbers[family] = name
+      let place = Place(name: name, index: translated.stack?.index)
+      if let other = seen.updateValue(index, forKey: place) {
+        let (own, other) = (families.tensors[index].name, families.tensors[other].name)
         throw ModelError(
-          .malformed, "two tensors become one in llama.cpp", tensor: tensor.name,
-          expected: "one tensor for \(translated.name)", found: "\(other) and \(tensor.name)")
+          .malformed, "two tensors become one in llama.cpp", tensor: own,
+          expected: "one tensor for \(translated.name)", found: "\(other) and \(own)")
       }
     }
   }
@@ -289,5 +326,19 @@ package struct GGUFTranslation: Translation {
     bytes.reserveCapacity(4 * numbers.count)
     for number in numbers { bytes.append(littleEndian: number.bitPattern) }
     additions.append(TensorAddition(stored: stored, bytes: bytes))
+  }
+}
+
+extension TensorPlacement.Stack {
+  /// Changes the number of the matrix to that of an expert.
+  ///
+  /// Throws `malformed` for an expert beyond those of the config.
+  fileprivate mutating func move(to expert: Int, of tensor: TensorInfo) throws(ModelError) {
+    guard expert < count else {
+      throw ModelError(
+        .malformed, "there are more experts than config.json states", tensor: tensor.name,
+        expected: "\(count)", found: "expert \(expert)")
+    }
+    index = expert
   }
 }
