@@ -9,7 +9,7 @@ package struct ModelFiles: Sendable {
   /// The files that contain the weights, in order; never empty.
   package var files: [FilePath]
   /// The index of the shards; nil if there is none.
-  let index: SafetensorsIndex?
+  private(set) var index: SafetensorsIndex?
   /// The files that belong to the model without containing weights.
   package var companions = CompanionFiles()
 
@@ -30,6 +30,13 @@ package struct ModelFiles: Sendable {
       (files, index) = isIndex ? try Self.files(of: path) : ([path], nil)
       if isIndex { companions = CompanionFiles(in: path.parentFolder) }
     }
+  }
+
+  /// The same without the names of tensors in the index, once they have been checked.
+  var withoutEntries: ModelFiles {
+    var files = self
+    files.index = index?.withoutEntries
+    return files
   }
 
   /// The file names that PEFT and MLX use for the tensors of an adapter.

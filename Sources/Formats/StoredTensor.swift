@@ -53,27 +53,32 @@ package struct StoredContents {
 }
 
 /// One tensor as a container holds it; a codec makes weights from stored tensors.
+///
+/// A plan may have 300,000 of them, and few forms, so that equal forms share their memory.
 package struct StoredTensor: Sendable, Hashable {
   /// The name in the file; the parts of one weight may share it.
   package var name: String
-  /// What the bytes contain of the weight.
-  package var role: PartRole
-  /// The shape, row-major.
-  package var shape: Shape
-  /// The encoding of the bytes; for a part of a weight in a pleat file, the encoding of the weight.
-  package var encoding: Encoding
-  /// The length in bytes.
-  package var byteCount: Int
-  /// How the rows of the weight are arranged in the bytes.
-  package var rows: RowLayout
-  /// The number of bytes in the file; less than `byteCount` if the tensor is compressed.
-  package var storedByteCount: Int
   /// The checksum of all bytes, if they are copied from a file that states it; otherwise nil.
   package var checksum: CRC32C?
-  /// The number of bytes that are written at a time; with compression, the length of a block.
-  package var blockByteCount: Int
-  /// The bytes, if they follow from the description of the weight; otherwise nil.
-  package var content: [UInt8]?
+  private var form: Form
+
+  /// Everything but the name and the checksum.
+  private struct Values: Sendable, Hashable {
+    var role: PartRole
+    var shape: Shape
+    var encoding: Encoding
+    var byteCount: Int
+    var rows: RowLayout
+    var storedByteCount: Int
+    var blockByteCount: Int
+    var content: [UInt8]?
+  }
+
+  private final class Form: Sendable {
+    let values: Values
+
+    init(_ values: Values) { self.values = values }
+  }
 
   /// Creates a stored tensor of contiguous rows.
   ///
@@ -93,13 +98,83 @@ package struct StoredTensor: Sendable, Hashable {
   /// It is written in one block unless `blockByteCount` is changed.
   package init(name: String, role: PartRole, shape: Shape, encoding: Encoding, rows: RowLayout) {
     self.name = name
-    self.role = role
-    self.shape = shape
-    self.encoding = encoding
-    self.rows = rows
-    byteCount = rows.byteCount
-    storedByteCount = byteCount
-    blockByteCount = byteCount
+    let byteCount = rows.byteCount
+    form = Form(
+      Values(
+        role: role, shape: shape, encoding: encoding, byteCount: byteCount, rows: rows,
+        storedByteCount: byteCount, blockByteCount: byteCount))
+  }
+
+  /// Shares the memory of another tensor that differs in the name and the checksum only.
+  ///
+  /// - Returns: Whether the tensors are so.
+  package mutating func share(_ other: StoredTensor) -> Bool {
+    guard form === other.form || form.values == other.form.values else { return false }
+    form = other.form
+    return true
+  }
+
+  package static func == (left: StoredTensor, right: StoredTensor) -> Bool {
+    left.name == right.name && left.checksum == right.checksum
+      && (left.form === right.form || left.form.values == right.form.values)
+  }
+
+  package func hash(into hasher: inout Hasher) {
+    hasher.combine(name)
+    hasher.combine(form.values)
+  }
+
+  private mutating func change(_ body: (inout Values) -> Void) {
+    var values = form.values
+    body(&values)
+    form = Form(values)
+  }
+}
+
+extension StoredTensor {
+  /// What the bytes contain of the weight.
+  package var role: PartRole { form.values.role }
+
+  /// The shape, row-major.
+  package var shape: Shape {
+    get { form.values.shape }
+    set { change { $0.shape = newValue } }
+  }
+
+  /// The encoding of the bytes; for a part of a weight in a pleat file, the encoding of the weight.
+  package var encoding: Encoding {
+    get { form.values.encoding }
+    set { change { $0.encoding = newValue } }
+  }
+
+  /// The length in bytes.
+  package var byteCount: Int {
+    get { form.values.byteCount }
+    set { change { $0.byteCount = newValue } }
+  }
+
+  /// How the rows of the weight are arranged in the bytes.
+  package var rows: RowLayout {
+    get { form.values.rows }
+    set { change { $0.rows = newValue } }
+  }
+
+  /// The number of bytes in the file; less than `byteCount` if the tensor is compressed.
+  package var storedByteCount: Int {
+    get { form.values.storedByteCount }
+    set { change { $0.storedByteCount = newValue } }
+  }
+
+  /// The number of bytes that are written at a time; with compression, the length of a block.
+  package var blockByteCount: Int {
+    get { form.values.blockByteCount }
+    set { change { $0.blockByteCount = newValue } }
+  }
+
+  /// The bytes, if they follow from the description of the weight; otherwise nil.
+  package var content: [UInt8]? {
+    get { form.values.content }
+    set { change { $0.content = newValue } }
   }
 }
 

@@ -53,11 +53,31 @@ package struct GatheredTensor: Sendable {
   /// Indices of the stored tensors, in the codec's order.
   package var parts: [Int]
   /// The row layout of each part; empty if rows are contiguous in all of them.
-  package var layouts: [RowLayout] = []
+  package var layouts: [RowLayout]
   /// How the bytes of each part follow from the stored ones; empty if they are the same in all.
-  package var forms: [PartForm] = []
+  package var forms: [PartForm]
+  // A view is large, and few weights have one, so the others have no room for it.
+  private var box: Box?
+
+  private indirect enum Box: Sendable {
+    case view(TensorView)
+  }
+
+  /// Creates a weight that is stored as it is.
+  package init(
+    info: TensorInfo, parts: [Int], layouts: [RowLayout] = [], forms: [PartForm] = []
+  ) {
+    self.info = info
+    self.parts = parts
+    self.layouts = layouts
+    self.forms = forms
+  }
+
   /// How the weight is read from another one with these parts; nil if it is stored as it is.
-  package var view: TensorView?
+  package var view: TensorView? {
+    get { if case .view(let view) = box { view } else { nil } }
+    set { box = newValue.map { .view($0) } }
+  }
 }
 
 /// Whether a format can store a weight; decided before anything is written.

@@ -9,12 +9,13 @@ public enum Encoding: Sendable, Hashable {
   /// Codes that are numbers themselves, with a scale for each tile, such as FP8 and NVFP4.
   ///
   /// Pleat reads them, and writes what they decode to.
-  case scaled(ScaledCodes)
+  // Both are large and rare in a catalog, which may have 100,000 tensors.
+  indirect case scaled(ScaledCodes)
 
   /// Blocks in the layout of another project, such as `Q4_K`.
   ///
   /// Pleat can copy every such block, and decode those whose layout it knows.
-  case foreign(BlockLayout)
+  indirect case foreign(BlockLayout)
 }
 
 /// A block layout of another project.

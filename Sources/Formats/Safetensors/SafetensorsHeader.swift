@@ -93,6 +93,7 @@ struct SafetensorsHeader {
     _ drafts: [Draft], dataStart: Int, _ byteCount: Int, _ path: String
   ) throws(ModelError) {
     var end = 0
+    var forms: [StoredTensor] = []
     entries.reserveCapacity(drafts.count)
     for draft in drafts.sorted(by: { ($0.begin, $0.end) < ($1.begin, $1.end) }) {
       guard draft.begin == end, draft.end >= draft.begin else {
@@ -104,7 +105,7 @@ struct SafetensorsHeader {
           .malformed, problem, file: path, tensor: draft.name,
           expected: "bytes from \(end)", found: "\(draft.begin)…\(draft.end)")
       }
-      let tensor = try draft.tensor(path)
+      let tensor = try draft.tensor(path, &forms)
       guard tensor.byteCount == draft.end - draft.begin else {
         throw ModelError(
           .malformed, "the tensor has the wrong size", file: path, tensor: draft.name,
@@ -179,7 +180,13 @@ private struct Draft {
     }
   }
 
-  func tensor(_ path: String) throws(ModelError) -> StoredTensor {
+  /// The tensor; it shares the memory of an equal one of `forms`, to which it is added.
+  func tensor(_ path: String, _ forms: inout [StoredTensor]) throws(ModelError) -> StoredTensor {
+    let known = forms.first { $0.shape.dimensions == extents && $0.encoding == .plain(type) }
+    if var tensor = known {
+      tensor.name = name
+      return tensor
+    }
     guard let shape = Shape(validating: extents) else {
       throw ModelError(
         .malformed, "the shape overflows", file: path, tensor: name, found: "\(extents)")
@@ -189,6 +196,7 @@ private struct Draft {
         .malformed, "the tensor does not fill whole bytes", file: path, tensor: name,
         expected: "a multiple of 8 bits", found: "\(shape.elementCount) of \(type.bitWidth) bits")
     }
+    forms = [tensor] + forms.prefix(7)
     return tensor
   }
 }

@@ -14,7 +14,7 @@ struct SafetensorsIndex: Sendable {
   /// The path of the index.
   let path: FilePath
   /// The file of each tensor.
-  private let entries: [Entry]
+  private var entries: [Entry]
   /// The names of the shards, each once, sorted.
   let fileNames: [String]
 
@@ -61,6 +61,13 @@ struct SafetensorsIndex: Sendable {
         .mismatch, "the index names a tensor that is not in its shard", file: path.string,
         tensor: entry.tensor.text, expected: "in \(fileNames[entry.file])", found: "absent")
     }
+  }
+
+  /// The same without the names of tensors, once they have been checked.
+  var withoutEntries: SafetensorsIndex {
+    var index = self
+    index.entries = []
+    return index
   }
 
   /// The text of an index, as transformers writes it: sorted keys, two spaces for each level.

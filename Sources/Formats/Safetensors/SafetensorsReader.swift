@@ -53,7 +53,7 @@ struct SafetensorsReader: StoredReader {
       inputs.append(file)
     }
     try files.index?.check(owners)
-    origin = files
+    origin = files.withoutEntries
     fileMetadata = headers.map(\.1.metadata)
     self.stored = stored
     self.locations = locations

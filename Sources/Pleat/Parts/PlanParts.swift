@@ -120,5 +120,5 @@ extension PlanParts.Part {
 extension Plan {
   /// About how much memory the program and the plan take: measured with plans of 300 to 100,000
   /// tensors.
-  fileprivate var memoryByteCount: Int { 26 << 20 + jobs.count * 4096 }
+  fileprivate var memoryByteCount: Int { 26 << 20 + jobs.count * 2304 }
 }

@@ -25,11 +25,13 @@ package struct JobResolver {
   private var stacks: [ExactName: (storedIndices: [Int], matrix: TensorInfo)] = [:]
   private var mostParts = 0
   private var recentLayouts: [Layouts] = []
+  private var recentParts: [StoredTensor] = []
   // Arrays of nil by the number of parts: jobs that copy nothing share their memory.
   private var noSources: [Int: [StoredLocation?]] = [:]
 
   /// At least the number of different tensors in a layer.
   private static let recentLayoutCount = 16
+  private static let recentPartCount = 48
 
   /// Creates a resolver for the output at a destination.
   package init(_ model: Model, _ destination: Destination, permitsRounding: Bool) {
@@ -263,7 +265,13 @@ package struct JobResolver {
       mostParts = parts.count
       stored.reserveCapacity(model.catalog.tensors.count * mostParts)
     }
-    stored += parts
+    for var part in parts {
+      // Layers repeat, so tensors of the same form share its memory.
+      if !recentParts.contains(where: { part.share($0) }) {
+        recentParts = [part] + recentParts.prefix(Self.recentPartCount - 1)
+      }
+      stored.append(part)
+    }
     return Array(stored.count - parts.count..<stored.count)
   }
 }
