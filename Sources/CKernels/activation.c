@@ -16,7 +16,7 @@ typedef double doubles __attribute__((vector_size(64)));
    fitted at the nodes of Chebyshev. */
 ALWAYS_INLINE lanes exponential(lanes x) {
   x = smaller(larger(x, all(-87)), all(88));
-  lanes n = rounded_within(x * 0x1.715476p0f, all(-126), all(127));
+  lanes n = rounded_within(false, x * 0x1.715476p0f, all(-126), all(127));
   lanes r = fused(n, all(-0x1.62e4p-1f), x);
   r = fused(n, all(-0x1.7f7d1cp-20f), r);
   lanes p = all(0x1.6d4366p-10f);

@@ -19,6 +19,7 @@ typedef struct {
   float first, step;
   int trial_count;
   bool is_absolute; /* sums magnitudes of errors, not squares */
+  bool rounds;      /* see lanes.h */
 } affine_search;
 
 typedef struct {
@@ -33,6 +34,18 @@ typedef struct {
 
 ALWAYS_INLINE lanes affine_codes(lanes values, lanes factor, lanes origin, int top) {
   return larger(smaller(nearest(factor * (values - origin)), all((float)top)), all(0));
+}
+
+/* How codes are found. If |factor * (value - origin)| is below 2^21 for all values, rounding is
+   simple. In a range of less than top + 1/2 codes, no code exceeds the highest one. */
+typedef enum { RANGE_BELOW_TOP, RANGE_NEAR, RANGE_ANY } affine_range;
+
+ALWAYS_INLINE lanes codes_in_range(affine_search search, affine_range kind, lanes values,
+                                   lanes factor, lanes origin) {
+  if (kind == RANGE_ANY) return affine_codes(values, factor, origin, search.top);
+  lanes code = rounded(search.rounds, factor * (values - origin));
+  if (kind != RANGE_BELOW_TOP) code = smaller(code, all((float)search.top));
+  return larger(code, all(0));
 }
 
 /* The sums of the weighted errors of the codes. */
@@ -78,32 +91,59 @@ ALWAYS_INLINE void try_whole_range(affine_search search, affine_unit units[UNITS
   for (int u = 0; u < UNITS; u++) units[u].error = errors[u];
 }
 
+/* Weighted sums over the codes of a unit. */
+typedef struct {
+  lanes codes, squares, products; /* `products` with the values */
+} affine_sums;
+
+/* Sets the codes, and sums them. */
+ALWAYS_INLINE void sum_codes(affine_search search, affine_range kind, const lanes factors[UNITS],
+                             const lanes origins[UNITS], affine_unit units[UNITS],
+                             affine_sums sums[UNITS]) {
+  for (int u = 0; u < UNITS; u++) sums[u] = (affine_sums){all(0), all(0), all(0)};
+  for (int i = 0; i < search.length; i++) {
+    for (int u = 0; u < UNITS; u++) {
+      lanes value = units[u].values[i];
+      lanes code = codes_in_range(search, kind, value, factors[u], origins[u]);
+      lanes weighted = units[u].weights[i] * code;
+      units[u].codes[i] = code;
+      sums[u].codes += weighted;
+      sums[u].squares += weighted * code;
+      sums[u].products += weighted * value;
+    }
+  }
+}
+
 /* One trial. If it is the best so far, later trials start from its minimum. */
 ALWAYS_INLINE void try_range(affine_search search, float range, affine_unit units[UNITS]) {
   lanes origins[UNITS], factors[UNITS];
-  lanes codes[UNITS], squares[UNITS], products[UNITS]; /* weighted sums */
+  affine_sums sums[UNITS];
+  int_lanes is_far = {0};
   for (int u = 0; u < UNITS; u++) {
-    origins[u] = units[u].best.minimum, factors[u] = range / (units[u].highest - origins[u]);
-    codes[u] = squares[u] = products[u] = all(0);
+    lanes lowest = units[u].lowest, highest = units[u].highest;
+    origins[u] = units[u].best.minimum, factors[u] = range / (highest - origins[u]);
+    /* With a factor above 0, the highest value is at `range`; infinite factors make the lowest one
+       infinite or NaN. The codes of flat sub-blocks do not count. */
+    lanes least = magnitude(factors[u] * (lowest - origins[u]));
+    is_far |= ~((factors[u] > 0) & (least < 0x1p21f)) & (highest > lowest);
   }
-  for (int i = 0; i < search.length; i++) {
-    for (int u = 0; u < UNITS; u++) {
-      lanes code = affine_codes(units[u].values[i], factors[u], origins[u], search.top);
-      lanes weighted = units[u].weights[i] * code;
-      units[u].codes[i] = code;
-      codes[u] += weighted;
-      squares[u] += weighted * code;
-      products[u] += weighted * units[u].values[i];
-    }
+  if (any(is_far)) {
+    sum_codes(search, RANGE_ANY, factors, origins, units, sums);
+  } else if (range < (float)search.top + 0.49f) {
+    sum_codes(search, RANGE_BELOW_TOP, factors, origins, units, sums);
+  } else {
+    sum_codes(search, RANGE_NEAR, factors, origins, units, sums);
   }
   lanes determinants[UNITS], scales[UNITS], minima[UNITS], errors[UNITS];
   for (int u = 0; u < UNITS; u++) {
     lanes total = units[u].total, sum = units[u].sum;
-    determinants[u] = total * squares[u] - codes[u] * codes[u];
-    scales[u] = (total * products[u] - sum * codes[u]) / determinants[u];
-    minima[u] = (squares[u] * sum - codes[u] * products[u]) / determinants[u];
-    scales[u] = choose(minima[u] > 0, products[u] / squares[u], scales[u]);
-    minima[u] = choose(minima[u] > 0, all(0), minima[u]);
+    lanes codes = sums[u].codes, squares = sums[u].squares, products = sums[u].products;
+    determinants[u] = total * squares - codes * codes;
+    scales[u] = (total * products - sum * codes) / determinants[u];
+    minima[u] = (squares * sum - codes * products) / determinants[u];
+    const int_lanes is_positive = minima[u] > 0;
+    if (any(is_positive)) scales[u] = choose(is_positive, products / squares, scales[u]);
+    minima[u] = choose(is_positive, all(0), minima[u]);
   }
   find_errors(search, units, scales, minima, errors);
   for (int u = 0; u < UNITS; u++) {

@@ -31,11 +31,11 @@ ALWAYS_INLINE lanes scale_of(const descent_unit *unit) {
 }
 
 /* Takes the codes that the factors give. */
-ALWAYS_INLINE void start_descent(lanes factor, int top, descent_unit *restrict unit) {
+ALWAYS_INLINE void start_descent(bool rounds, lanes factor, int top, descent_unit *restrict unit) {
   lanes products = all(0), squares = all(0);
   for (int i = 0; i < PART; i++) {
     lanes x = unit->x[i], w = x * x;
-    lanes code = rounded_symmetric(factor * x, top, ROUND_BELOW_TOP);
+    lanes code = rounded_symmetric(rounds, factor * x, top, ROUND_BELOW_TOP);
     unit->codes[i] = code;
     products += w * x * code;
     squares += w * code * code;
@@ -44,10 +44,10 @@ ALWAYS_INLINE void start_descent(lanes factor, int top, descent_unit *restrict u
 }
 
 /* Replaces code i by the best one for the other codes, if that improves the sums. Returns where. */
-ALWAYS_INLINE int_lanes improve_code(descent_unit *unit, int i, int top) {
+ALWAYS_INLINE int_lanes improve_code(bool rounds, descent_unit *unit, int i, int top) {
   const lanes x = unit->x[i], w = x * x, old = unit->codes[i];
   lanes products = unit->products - w * x * old, squares = unit->squares - w * old * old;
-  lanes code = rounded_symmetric(x * squares / products, top, ROUND_ANY);
+  lanes code = rounded_symmetric(rounds, x * squares / products, top, ROUND_ANY);
   int_lanes is_better = (products > 0) & (code != old);
   products += w * x * code;
   squares += w * code * code;
@@ -60,8 +60,9 @@ ALWAYS_INLINE int_lanes improve_code(descent_unit *unit, int i, int top) {
 }
 
 /* Puts eight parts into the lanes of a unit. In the first pass their codes are not yet known. */
-ALWAYS_INLINE void load_unit(const float *restrict values, const int *parts, bool is_first, int top,
-                             const q3_k_parts *restrict found, descent_unit *restrict unit) {
+ALWAYS_INLINE void load_unit(bool rounds, const float *restrict values, const int *parts,
+                             bool is_first, int top, const q3_k_parts *restrict found,
+                             descent_unit *restrict unit) {
   float x[LANES * PART], codes[LANES * PART];
   lanes factors;
   for (int k = 0; k < LANES; k++) {
@@ -76,7 +77,7 @@ ALWAYS_INLINE void load_unit(const float *restrict values, const int *parts, boo
   }
   transpose(x, PART, PART, unit->x);
   if (is_first) {
-    start_descent(factors, top, unit);
+    start_descent(rounds, factors, top, unit);
   } else {
     transpose(codes, PART, PART, unit->codes);
   }
@@ -101,8 +102,8 @@ ALWAYS_INLINE void store_unit(const descent_unit *restrict unit, const int *part
 
 /* One pass over the codes of some parts. Keeps those in the list that changed, and returns their
    number. The list has room for DESCENT_GROUP more. */
-ALWAYS_INLINE int descend(const float *restrict values, int *parts, int count, bool is_first,
-                          int top, q3_k_parts *restrict found) {
+ALWAYS_INLINE int descend(bool rounds, const float *restrict values, int *parts, int count,
+                          bool is_first, int top, q3_k_parts *restrict found) {
   int changed_count = 0;
   /* The last part fills up the lanes, which then store the same. */
   for (int k = 0; k < DESCENT_GROUP; k++) parts[count + k] = parts[count - 1];
@@ -110,11 +111,13 @@ ALWAYS_INLINE int descend(const float *restrict values, int *parts, int count, b
     descent_unit units[DESCENT_UNITS];
     int_lanes is_changed[DESCENT_UNITS] = {{0}};
     for (int u = 0; u < DESCENT_UNITS; u++) {
-      load_unit(values, parts + start + LANES * u, is_first, top, found, &units[u]);
+      load_unit(rounds, values, parts + start + LANES * u, is_first, top, found, &units[u]);
     }
     for (int i = 0; i < PART; i++) {
 #pragma GCC unroll 4
-      for (int u = 0; u < DESCENT_UNITS; u++) is_changed[u] |= improve_code(&units[u], i, top);
+      for (int u = 0; u < DESCENT_UNITS; u++) {
+        is_changed[u] |= improve_code(rounds, &units[u], i, top);
+      }
     }
     for (int u = 0; u < DESCENT_UNITS; u++) {
       store_unit(&units[u], parts + start + LANES * u, found);
@@ -132,15 +135,15 @@ ALWAYS_INLINE int descend(const float *restrict values, int *parts, int count, b
    code. So only the other parts are improved. A part that a pass does not change needs no further
    pass, so each pass puts the others together, to fill lanes. `part_count` is a multiple of
    eight. */
-ALWAYS_INLINE void descend_symmetric(const float *restrict values, int part_count, int top,
-                                     q3_k_parts *restrict found) {
+ALWAYS_INLINE void descend_symmetric(bool rounds, const float *restrict values, int part_count,
+                                     int top, q3_k_parts *restrict found) {
   int parts[MOST_Q3_K_PARTS + DESCENT_GROUP], count = 0;
   for (int part = 0; part < part_count; part += LANES) {
     descent_unit unit;
     transpose(values + PART * part, PART, PART, unit.x);
     const lanes farthest = first_farthest(unit.x, PART), factor = (float)-top / farthest;
     const int_lanes is_zero = magnitude(farthest) < least_magnitude;
-    start_descent(factor, top, &unit);
+    start_descent(rounds, factor, top, &unit);
     store_lanes(found->scales + part, choose(is_zero, all(0), scale_of(&unit)));
     store_lanes(found->factors + part, factor);
     memcpy(found->is_zero + part, &is_zero, sizeof is_zero);
@@ -151,9 +154,9 @@ ALWAYS_INLINE void descend_symmetric(const float *restrict values, int part_coun
       count += is_improved;
     }
   }
-  if (count > 0) count = descend(values, parts, count, true, top, found);
+  if (count > 0) count = descend(rounds, values, parts, count, true, top, found);
   for (int pass = 1; pass < 5 && count > 0; pass++) {
-    count = descend(values, parts, count, false, top, found);
+    count = descend(rounds, values, parts, count, false, top, found);
   }
 }
 

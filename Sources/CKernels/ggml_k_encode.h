@@ -62,6 +62,7 @@ ALWAYS_INLINE void write_k_block(k_type type, bool clamps, const k_batch *batch,
 ALWAYS_INLINE int64_t encode_k_blocks(k_type type, weight_rows rows, uint8_t *out) {
   const ptrdiff_t block_count = rows.row_count * rows.column_count / K_BLOCK;
   const bool clamps = rows.importance ? type.clamps_weighted : type.clamps_plain;
+  type.plain.rounds = type.weighted.rounds = rows.rounds;
   k_batch batch;
   k_scales found[K_BLOCKS];
   for (ptrdiff_t first = 0; first < block_count; first += K_BLOCKS) {

@@ -45,7 +45,7 @@ ALWAYS_INLINE int unit_count(k_type type) { return type.part_count / LANES; }
 
 /* The code nearest to x, without wrapping. */
 ALWAYS_INLINE lanes clamped_code(lanes x, int top) {
-  return rounded_within(x, all(0), all((float)top));
+  return rounded_within(false, x, all(0), all((float)top));
 }
 
 ALWAYS_INLINE lanes inverse_of(lanes scale) { return choose(scale > 0, 1 / scale, all(0)); }
@@ -182,7 +182,8 @@ ALWAYS_INLINE void search_block(k_type type, int rounds, const k_batch *batch, i
 ALWAYS_INLINE void search_k_batch(k_type type, weight_rows rows, ptrdiff_t first, int count,
                                   k_batch *batch, k_scales found[K_BLOCKS]) {
   const affine_search shorter = {.length = type.weighted.length, .top = type.weighted.top,
-                                 .first = -0.9f, .step = 0.2f, .trial_count = 10};
+                                 .first = -0.9f, .step = 0.2f, .trial_count = 10,
+                                 .rounds = rows.rounds};
   k_scales others[K_BLOCKS];
   uint8_t packed[MOST_PARTS];
   for (int k = 0; k < K_BLOCKS; k++) {

@@ -14,6 +14,7 @@ typedef struct {
   const float *values, *importance;
   ptrdiff_t row_count, column_count;
   int search_rounds; /* 0 for the blocks of llama.cpp */
+  bool rounds;       /* whether the path has an instruction that rounds, see lanes.h */
 } weight_rows;
 
 /* The importance of the columns of a block of `size` values; null if there is none. Blocks are

@@ -17,7 +17,7 @@ static const level_set iq4_levels = {0};
 /* Without wrapping: what is far away, or NaN, becomes the lowest or the highest level. */
 ALWAYS_INLINE lanes nearest_level(level_set set, lanes x) {
   if (!set.top) return nearest_iq4(x);
-  return rounded_within(x, all((float)-set.top), all((float)(set.top - 1)));
+  return rounded_within(false, x, all((float)-set.top), all((float)(set.top - 1)));
 }
 
 /* Weighted sums over values. */
@@ -71,7 +71,7 @@ ALWAYS_INLINE level_fit fit_whole_numbers(int top, const lanes *x, const lanes *
     lanes products[2] = {all(0), all(0)}, squares[2] = {all(0), all(0)};
     for (int i = 0; i < length; i++) {
       for (int side = 0; side < 2; side++) {
-        lanes level = rounded_symmetric(factors[side] * x[i], top, ROUND_CLAMPED);
+        lanes level = rounded_symmetric(false, factors[side] * x[i], top, ROUND_CLAMPED);
         lanes weighted = w[i] * level;
         products[side] += weighted * x[i], squares[side] += weighted * level;
       }

@@ -74,18 +74,18 @@ ALWAYS_INLINE void write_q3_k(const float *restrict values, const q3_k_parts *re
   pack_q3_k(codes, block);
 }
 
-ALWAYS_INLINE void find_plain_q3_k(const float *restrict values, int count,
+ALWAYS_INLINE void find_plain_q3_k(bool rounds, const float *restrict values, int count,
                                    q3_k_parts *restrict parts, signed_scales *restrict stored) {
-  descend_symmetric(values, 16 * count, Q3_K_TOP, parts);
+  descend_symmetric(rounds, values, 16 * count, Q3_K_TOP, parts);
   for (int k = 0; k < count; k++) {
     round_scales_q3_k(parts->scales + 16 * k, &stored[k]);
   }
 }
 
 /* Fits the scales of the parts of a block, and finds the totals of their weights. */
-ALWAYS_INLINE void fit_parts(const float *restrict values, const float *restrict importance,
-                             float mean_square, int first_part, q3_k_parts *restrict parts,
-                             float *restrict totals) {
+ALWAYS_INLINE void fit_parts(bool rounds, const float *restrict values,
+                             const float *restrict importance, float mean_square, int first_part,
+                             q3_k_parts *restrict parts, float *restrict totals) {
   for (int part = 0; part < 16; part += LANES) {
     lanes x[PART], w[PART], wx[PART], total = all(0);
     transpose(values + PART * part, PART, PART, x);
@@ -95,7 +95,7 @@ ALWAYS_INLINE void fit_parts(const float *restrict values, const float *restrict
       wx[i] = w[i] * x[i];
       total += w[i];
     }
-    symmetric_fit fit = fit_symmetric(x, wx, w, PART, Q3_K_TOP, false);
+    symmetric_fit fit = fit_symmetric(rounds, x, wx, w, PART, Q3_K_TOP, false);
     const int at = first_part + part;
     store_lanes(parts->scales + at, fit.scale);
     store_lanes(parts->factors + at, fit.factor);
@@ -113,14 +113,14 @@ ALWAYS_INLINE void find_weighted_q3_k(weight_rows rows, ptrdiff_t first, int cou
   for (int part = 16 * count; part < 16 * LANES; part++) parts->scales[part] = 0;
   sums_of_squares(values, 256, 256, count, sums);
   for (int k = 0; k < count; k++) {
-    fit_parts(values + 256 * k, importance_of(rows, first + k, 256), 2 * sums[k] / 256, 16 * k,
-              parts, totals + 16 * k);
+    fit_parts(rows.rounds, values + 256 * k, importance_of(rows, first + k, 256),
+              2 * sums[k] / 256, 16 * k, parts, totals + 16 * k);
   }
   lanes scales[16], weights[16], weighted[16];
   transpose(parts->scales, 16, 16, scales);
   transpose(totals, 16, 16, weights);
   for (int s = 0; s < 16; s++) weighted[s] = weights[s] * scales[s];
-  symmetric_fit fit = fit_symmetric(scales, weighted, weights, 16, 32, true);
+  symmetric_fit fit = fit_symmetric(rows.rounds, scales, weighted, weights, 16, 32, true);
   for (int k = 0; k < count; k++) {
     uint8_t codes[16];
     write_found_codes(parts->scales + 16 * k, 16, 32, fit.factor[k], fit.is_zero[k], codes);
@@ -139,7 +139,7 @@ ALWAYS_INLINE int64_t encode_q3_k(weight_rows rows, uint8_t *restrict out) {
     if (rows.importance) {
       find_weighted_q3_k(rows, first, count, &parts, stored);
     } else {
-      find_plain_q3_k(rows.values + 256 * first, count, &parts, stored);
+      find_plain_q3_k(rows.rounds, rows.values + 256 * first, count, &parts, stored);
     }
     for (int k = 0; k < count; k++, out += Q3_K_SIZE) {
       const float *values = rows.values + 256 * (first + k);

@@ -67,7 +67,7 @@ ALWAYS_INLINE void encode_q6_k_block(weight_rows rows, ptrdiff_t index, uint8_t 
       if (!importance) w[i] = x[i] * x[i];
       wx[i] = w[i] * x[i];
     }
-    fits[half] = fit_symmetric(x, wx, w, 16, Q6_K_TOP, false);
+    fits[half] = fit_symmetric(rows.rounds, x, wx, w, 16, Q6_K_TOP, false);
     store_lanes(scales + LANES * half, fits[half].scale);
   }
   signed_scales stored = {0};

@@ -41,8 +41,14 @@ static int64_t fault_of_row(int64_t fault, weight_rows rows) {
 
 /* The encoders of all other types. Each returns like pleat_ggml_encode_rows. */
 #define ENCODER(name, call)                                                        \
-  static int64_t name##_portable(weight_rows rows, uint8_t *out) { return call; }  \
-  AVX2_PATH static int64_t name##_avx2(weight_rows rows, uint8_t *out) { return call; }
+  static int64_t name##_portable(weight_rows rows, uint8_t *out) {                 \
+    rows.rounds = PORTABLE_ROUNDS;                                                 \
+    return call;                                                                   \
+  }                                                                                \
+  AVX2_PATH static int64_t name##_avx2(weight_rows rows, uint8_t *out) {           \
+    rows.rounds = true;                                                            \
+    return call;                                                                   \
+  }
 
 ENCODER(q4_0, fault_of_row(encode_small_blocks(4, false, rows, out), rows))
 ENCODER(q4_1, fault_of_row(encode_small_blocks(4, true, rows, out), rows))
@@ -94,12 +100,12 @@ static int64_t encode_rows(pleat_instructions set, uint32_t type, weight_rows ro
 int64_t pleat_ggml_encode_rows(pleat_instructions set, uint32_t type, const float *values,
                                ptrdiff_t row_count, ptrdiff_t column_count,
                                const float *importance, void *out) {
-  return encode_rows(set, type, (weight_rows){values, importance, row_count, column_count, 0}, out);
+  return pleat_ggml_search_rows(set, type, 0, values, row_count, column_count, importance, out);
 }
 
 int64_t pleat_ggml_search_rows(pleat_instructions set, uint32_t type, int rounds,
                                const float *values, ptrdiff_t row_count, ptrdiff_t column_count,
                                const float *importance, void *out) {
-  const weight_rows rows = {values, importance, row_count, column_count, rounds};
+  const weight_rows rows = {values, importance, row_count, column_count, rounds, false};
   return encode_rows(set, type, rows, out);
 }

@@ -58,7 +58,7 @@ ALWAYS_INLINE void offer_signed(signed_type type, const signed_block *block,
 }
 
 ALWAYS_INLINE lanes nearest_code(signed_type type, lanes x) {
-  return rounded_within(x, all((float)type.lowest), all((float)type.highest));
+  return rounded_within(false, x, all((float)type.lowest), all((float)type.highest));
 }
 
 /* Sets d to what fits the codes and the levels best, unless that is not a number that can be

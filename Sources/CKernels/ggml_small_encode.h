@@ -13,14 +13,14 @@
 enum { SUMMED_ROWS = 8 };
 
 /* Q4_0 or Q5_0 */
-ALWAYS_INLINE int64_t encode_symmetric_batch(int bits, const small_batch *batch,
+ALWAYS_INLINE int64_t encode_symmetric_batch(bool rounds, int bits, const small_batch *batch,
                                              uint8_t *restrict out) {
   const int top = 1 << (bits - 1);
   lanes x[32], w[32], wx[32];
   transpose(batch->values, 32, 32, x);
   transpose(batch->weights, 32, 32, w);
   for (int i = 0; i < 32; i++) wx[i] = w[i] * x[i];
-  const symmetric_fit fit = fit_symmetric(x, wx, w, 32, top, false);
+  const symmetric_fit fit = fit_symmetric(rounds, x, wx, w, 32, top, false);
   for (int k = 0; k < batch->count; k++, out += 2 + 4 * bits) {
     const float *values = batch->values + 32 * k;
     uint8_t codes[32];
@@ -51,10 +51,10 @@ ALWAYS_INLINE int64_t write_affine_batch(int bits, const small_batch *batch,
   return -1;
 }
 
-ALWAYS_INLINE int64_t encode_batches(int bits, bool has_minimum, const small_batch batches[UNITS],
-                                     uint8_t *restrict out) {
+ALWAYS_INLINE int64_t encode_batches(bool rounds, int bits, bool has_minimum,
+                                     const small_batch batches[UNITS], uint8_t *restrict out) {
   const affine_search search = {.length = 32, .top = (1 << bits) - 1, .first = -0.9f,
-                                .step = 0.05f, .trial_count = 37};
+                                .step = 0.05f, .trial_count = 37, .rounds = rounds};
   affine_unit units[UNITS];
   for (int u = 0; u < UNITS && has_minimum; u++) {
     transpose(batches[u].values, 32, 32, units[u].values);
@@ -63,7 +63,7 @@ ALWAYS_INLINE int64_t encode_batches(int bits, bool has_minimum, const small_bat
   if (has_minimum) search_affine(search, units);
   for (int u = 0; u < UNITS; u++, out += LANES * small_block_size(bits, has_minimum)) {
     int64_t fault = has_minimum ? write_affine_batch(bits, &batches[u], &units[u], out)
-                                : encode_symmetric_batch(bits, &batches[u], out);
+                                : encode_symmetric_batch(rounds, bits, &batches[u], out);
     if (fault >= 0) return 2 * LANES * u + fault;
   }
   return -1;
@@ -89,7 +89,7 @@ ALWAYS_INLINE int64_t encode_small_blocks(int bits, bool has_minimum, weight_row
         }
         weigh_small_batch(rows, at, means, &batches[u]);
       }
-      int64_t fault = encode_batches(bits, has_minimum, batches,
+      int64_t fault = encode_batches(rows.rounds, bits, has_minimum, batches,
                                      out + first * small_block_size(bits, has_minimum));
       if (fault >= 0) return 2 * first + fault;
     }

@@ -39,23 +39,24 @@ typedef struct {
    to be enforced. */
 typedef enum { ROUND_WITHIN, ROUND_BELOW_TOP, ROUND_CLAMPED, ROUND_ANY } symmetric_rounding;
 
-ALWAYS_INLINE lanes rounded_symmetric(lanes x, int top, symmetric_rounding rounding) {
-  x = rounding == ROUND_ANY ? nearest(x) : (x + 0x1.8p23f) - 0x1.8p23f;
+ALWAYS_INLINE lanes rounded_symmetric(bool rounds, lanes x, int top,
+                                      symmetric_rounding rounding) {
+  x = rounding == ROUND_ANY ? nearest(x) : rounded(rounds, x);
   if (rounding != ROUND_WITHIN) x = smaller(x, all((float)(top - 1)));
   if (rounding >= ROUND_CLAMPED) x = larger(x, all((float)-top));
   return x;
 }
 
-/* Several trials at a time hide the latency of additions. */
-enum { TRIALS = 2 };
+/* Several trials at a time hide the latency of additions, and share the values. */
+enum { TRIALS = 3 };
 
-ALWAYS_INLINE void find_sums(const lanes factors[TRIALS], int trials, const lanes *x,
+ALWAYS_INLINE void find_sums(bool rounds, const lanes factors[TRIALS], int trials, const lanes *x,
                              const lanes *wx, const lanes *w, int count, int top,
                              symmetric_rounding rounding, symmetric_sums sums[TRIALS]) {
   for (int t = 0; t < trials; t++) sums[t] = (symmetric_sums){all(0), all(0)};
   for (int i = 0; i < count; i++) {
     for (int t = 0; t < trials; t++) {
-      lanes l = rounded_symmetric(factors[t] * x[i], top, rounding);
+      lanes l = rounded_symmetric(rounds, factors[t] * x[i], top, rounding);
       sums[t].products += wx[i] * l;
       sums[t].squares += w[i] * l * l;
     }
@@ -65,14 +66,14 @@ ALWAYS_INLINE void find_sums(const lanes factors[TRIALS], int trials, const lane
 /* The best of 19 scales near the one that maps the farthest value to -top. `wx` is w * x. The scale
    is the best one for the codes, and has the largest sum of products squared over sum of squares.
    With `is_any`, values may be infinite or NaN. */
-ALWAYS_INLINE symmetric_fit fit_symmetric(const lanes *x, const lanes *wx, const lanes *w,
-                                          int count, int top, bool is_any) {
+ALWAYS_INLINE symmetric_fit fit_symmetric(bool rounds, const lanes *x, const lanes *wx,
+                                          const lanes *w, int count, int top, bool is_any) {
   const lanes farthest = first_farthest(x, count);
   symmetric_fit fit = {.factor = (float)-top / farthest,
                        .is_zero = magnitude(farthest) < least_magnitude};
   symmetric_sums sums[TRIALS];
   lanes factors[TRIALS] = {fit.factor};
-  find_sums(factors, 1, x, wx, w, count, top, is_any ? ROUND_ANY : ROUND_BELOW_TOP, sums);
+  find_sums(rounds, factors, 1, x, wx, w, count, top, is_any ? ROUND_ANY : ROUND_BELOW_TOP, sums);
   fit.scale = choose(sums[0].squares != 0, sums[0].products / sums[0].squares, all(0));
   lanes best = fit.scale * sums[0].products;
 /* Trial j of 18, which is number -9...9 but not 0. */
@@ -81,7 +82,8 @@ ALWAYS_INLINE symmetric_fit fit_symmetric(const lanes *x, const lanes *wx, const
     for (int t = 0; t < TRIALS; t++) {                                                       \
       factors[t] = -((float)top + 0.1f * (float)(j + t - (j + t < 9 ? 9 : 8))) / farthest;   \
     }                                                                                        \
-    find_sums(factors, TRIALS, x, wx, w, count, top, is_any ? ROUND_ANY : rounding, sums);   \
+    find_sums(rounds, factors, TRIALS, x, wx, w, count, top, is_any ? ROUND_ANY : rounding,  \
+              sums);                                                                         \
     for (int t = 0; t < TRIALS; t++) {                                                       \
       lanes products = sums[t].products, squares = sums[t].squares;                          \
       int_lanes is_better = (squares > 0) & (products * products > best * squares);          \
@@ -92,8 +94,8 @@ ALWAYS_INLINE symmetric_fit fit_symmetric(const lanes *x, const lanes *wx, const
     }                                                                                        \
   }
   /* Products stay below top - 1/2 up to k = -6, and above -top - 1/2 up to k = 4. */
-  TRY(0, 3, ROUND_WITHIN)
-  TRY(4, 11, ROUND_BELOW_TOP)
+  TRY(0, 2, ROUND_WITHIN)
+  TRY(3, 11, ROUND_BELOW_TOP)
   TRY(12, 17, ROUND_CLAMPED)
 #undef TRY
   fit.scale = choose(fit.is_zero, all(0), fit.scale);

@@ -80,10 +80,19 @@ ALWAYS_INLINE lanes root(lanes x) {
 #endif
 }
 
+/* The nearest integers, halves to even, of magnitudes below 2^22. `rounds` is a constant: whether
+   the path has an instruction for this. Only with it, zeros can be negative. */
+ALWAYS_INLINE lanes rounded(bool rounds, lanes x) {
+#if defined(__clang__)
+  if (rounds) return __builtin_elementwise_roundeven(x);
+#endif
+  return (x + 0x1.8p23f) - 0x1.8p23f;
+}
+
 /* The nearest integers of low to high, halves to even; NaN gives low. The bounds are integers of
    magnitudes below 2^22, so clamping before rounding gives the same. */
-ALWAYS_INLINE lanes rounded_within(lanes x, lanes low, lanes high) {
-  return (smaller(larger(x, low), high) + 0x1.8p23f) - 0x1.8p23f;
+ALWAYS_INLINE lanes rounded_within(bool rounds, lanes x, lanes low, lanes high) {
+  return rounded(rounds, smaller(larger(x, low), high));
 }
 
 /* Puts eight rows into lanes: lane j of out[i] is element i of row j. The rows start `stride`

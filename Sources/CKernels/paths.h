@@ -17,6 +17,14 @@
 #define AVX2_PATH
 #endif
 
+/* Whether a function without attributes can use an instruction that rounds to whole numbers. All
+   AVX2 paths can. */
+#if defined(__aarch64__)
+#define PORTABLE_ROUNDS true
+#else
+#define PORTABLE_ROUNDS false
+#endif
+
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the kernels read and write little-endian memory directly"
 #endif

@@ -48,6 +48,7 @@ typedef struct {
   ptrdiff_t first, groups; /* the index of the first group, and how many there are */
   ptrdiff_t count;         /* of vectors */
   bool spread, weighted;
+  bool rounds; /* whether the path has an instruction that rounds, see lanes.h */
   float *originals, *scaled, *weights; /* count vectors of each; scaled is in units of `range` */
   lanes range, inverse;                /* inverse = 1 / range, or 0 if it is not a normal number */
 } search_tile;
@@ -109,14 +110,15 @@ ALWAYS_INLINE void load_weights(const search_job *job, const search_tile *tile, 
   }
 }
 
-ALWAYS_INLINE void load_tile(const search_job *job, bool spread, bool weighted, ptrdiff_t first,
-                             search_tile *tile) {
+ALWAYS_INLINE void load_tile(const search_job *job, bool rounds, bool spread, bool weighted,
+                             ptrdiff_t first, search_tile *tile) {
   const ptrdiff_t size = job->group_size, left = job->group_count - first;
   tile->first = first;
   tile->groups = spread ? 1 : left < LANES ? left : LANES;
   tile->count = vector_count(size);
   tile->spread = spread;
   tile->weighted = weighted;
+  tile->rounds = rounds;
   tile->originals = job->scratch;
   tile->scaled = tile->originals + tile->count * LANES;
   tile->weights = tile->scaled + tile->count * LANES;
@@ -198,7 +200,7 @@ ALWAYS_INLINE void sum_codes(const search_tile *tile, const search_fit *fits, in
 #pragma GCC unroll 2
     for (int t = 0; t < count; t++) {
       lanes code = has_bias ? fused(x, slope[t], shift[t]) : x * slope[t];
-      code = rounded_within(code, low[t], high[t]);
+      code = rounded_within(tile->rounds, code, low[t], high[t]);
       lanes part = tile->weighted ? code * w : code;
       if (has_bias) codes[t] += part;
       products[t] = fused(part, x, products[t]);
@@ -249,7 +251,7 @@ ALWAYS_INLINE wide_lanes exact_error(const search_tile *tile, float top,
   wide_lanes sum = {0};
   for (ptrdiff_t i = 0; i < tile->count; i++) {
     const lanes x = load_lanes(tile->originals + i * LANES);
-    const lanes code = rounded_within((x - bias) / divisor, low, high);
+    const lanes code = rounded_within(tile->rounds, (x - bias) / divisor, low, high);
     wide_lanes error = __builtin_convertvector(x, wide_lanes) -
                        (wide_scale * __builtin_convertvector(code, wide_lanes) + wide_bias);
     error *= error;
@@ -281,7 +283,7 @@ ALWAYS_INLINE void estimate_error(ptrdiff_t size, const search_tile *tile, float
   lanes sum = all(0);
   for (ptrdiff_t i = 0; i < tile->count; i++) {
     const lanes x = load_lanes(tile->originals + i * LANES);
-    const lanes code = rounded_within((x - bias) * inverse, low, high);
+    const lanes code = rounded_within(tile->rounds, (x - bias) * inverse, low, high);
     const lanes error = x - fused(scale, code, bias);
     const lanes part = tile->weighted ? error * load_lanes(tile->weights + i * LANES) : error;
     sum = fused(part, error, sum);
@@ -334,23 +336,26 @@ ALWAYS_INLINE void write_group(const search_job *job, ptrdiff_t group, float sca
    code for lanes of groups and for spread groups, with and without weights, and for each
    instruction set. ENCODE makes the standard encoding and reports faults. */
 #define GROUP_SEARCH(name, improve)                                                            \
-  ALWAYS_INLINE void name##_tiles(const search_job *job) {                                     \
+  ALWAYS_INLINE void name##_tiles(const search_job *job, bool rounds) {                        \
     const ptrdiff_t size = job->group_size, count = job->group_count;                          \
     if (size < LONG_GROUP) {                                                                   \
       for (ptrdiff_t k = 0; k < count; k += LANES) {                                           \
-        job->importance ? improve(job, false, true, k) : improve(job, false, false, k);        \
+        job->importance ? improve(job, rounds, false, true, k)                                 \
+                        : improve(job, rounds, false, false, k);                               \
       }                                                                                        \
     } else {                                                                                   \
       for (ptrdiff_t k = 0; k < count; k++) {                                                  \
-        job->importance || size % LANES != 0 ? improve(job, true, true, k)                     \
-                                             : improve(job, true, false, k);                   \
+        job->importance || size % LANES != 0 ? improve(job, rounds, true, true, k)             \
+                                             : improve(job, rounds, true, false, k);           \
       }                                                                                        \
     }                                                                                          \
   }                                                                                            \
                                                                                                \
-  AVX2_PATH static void name##_tiles_avx2(const search_job *job) { name##_tiles(job); }        \
+  AVX2_PATH static void name##_tiles_avx2(const search_job *job) { name##_tiles(job, true); }  \
                                                                                                \
-  static void name##_tiles_portable(const search_job *job) { name##_tiles(job); }              \
+  static void name##_tiles_portable(const search_job *job) {                                   \
+    name##_tiles(job, PORTABLE_ROUNDS);                                                        \
+  }                                                                                            \
                                                                                                \
   static void search_##name(pleat_instructions set, const search_job *job) {                   \
     set == PLEAT_AVX2 ? name##_tiles_avx2(job) : name##_tiles_portable(job);                   \

@@ -128,14 +128,15 @@ ALWAYS_INLINE void store_fit(const search_job *job, const search_tile *tile,
   round_vector(job->format, &result->bias);
 }
 
-ALWAYS_INLINE void improve(const search_job *job, bool spread, bool weighted, ptrdiff_t first) {
+ALWAYS_INLINE void improve(const search_job *job, bool rounds, bool spread, bool weighted,
+                           ptrdiff_t first) {
   const float top = (float)((1 << job->bits) - 1);
   const float spacing = trial_spacing(job->group_size, job->bits);
   search_tile tile;
   affine_tile affine;
   search_result result = {.low = {0}}, found;
   search_fit best = {.gain = {0}}, fit = best;
-  load_tile(job, spread, weighted, first, &tile);
+  load_tile(job, rounds, spread, weighted, first, &tile);
   for (int j = 0; j < LANES; j++) {
     result.scale[j] = job->scales[group_in_lane(&tile, j)];
     result.bias[j] = job->offsets[group_in_lane(&tile, j)];

@@ -19,7 +19,7 @@ ALWAYS_INLINE void scale_values(search_tile *tile, bool has_zeros, float top, la
     store_lanes(tile->scaled + i * LANES, x * tile->inverse);
   }
   *zero = -least * tile->inverse * top;
-  *zero = rounded_within(*zero, all(0), all(top));
+  *zero = rounded_within(false, *zero, all(0), all(top));
 }
 
 /* How far the scale of trial i of a stage goes beyond the range, in codes. The stages have 5, 4 and
@@ -45,7 +45,7 @@ ALWAYS_INLINE int reach_of(int stage) { return stage < 2 ? 1 : 2; }
 ALWAYS_INLINE void set_zero_point(int stage, int k, float spacing, float top, const lanes *zero,
                                   search_trial *trial) {
   const int reach = reach_of(stage), width = 2 * reach + 1;
-  const lanes near = rounded_within(*zero + (float)(k % width - reach), all(0), all(top));
+  const lanes near = rounded_within(false, *zero + (float)(k % width - reach), all(0), all(top));
   trial->low = 0 - near;
   trial->slope = all(top + (distance(stage, k / width, spacing) - 0.5f));
 }
@@ -87,8 +87,8 @@ ALWAYS_INLINE void load_result(const search_job *job, const search_tile *tile, b
   }
 }
 
-ALWAYS_INLINE void improve(const search_job *job, bool spread, bool weighted, ptrdiff_t first,
-                           bool has_zeros) {
+ALWAYS_INLINE void improve(const search_job *job, bool rounds, bool spread, bool weighted,
+                           ptrdiff_t first, bool has_zeros) {
   const float top = (float)((1 << job->bits) - 1), central = (top + 1) / 2;
   /* Without a bias, it pays to cut off more. */
   const float spacing = trial_spacing(job->group_size, job->bits - 1);
@@ -96,7 +96,7 @@ ALWAYS_INLINE void improve(const search_job *job, bool spread, bool weighted, pt
   search_result result = {.low = {0}}, found = result;
   search_fit best = {.gain = {0}}, fit = best;
   lanes zero;
-  load_tile(job, spread, weighted, first, &tile);
+  load_tile(job, rounds, spread, weighted, first, &tile);
   load_result(job, &tile, has_zeros, central, &result);
   estimate_error(job->group_size, &tile, top, &result);
   scale_values(&tile, has_zeros, top, &zero);
@@ -122,14 +122,14 @@ ALWAYS_INLINE void improve(const search_job *job, bool spread, bool weighted, pt
   }
 }
 
-ALWAYS_INLINE void improve_symmetric(const search_job *job, bool spread, bool weighted,
+ALWAYS_INLINE void improve_symmetric(const search_job *job, bool rounds, bool spread, bool weighted,
                                      ptrdiff_t first) {
-  improve(job, spread, weighted, first, false);
+  improve(job, rounds, spread, weighted, first, false);
 }
 
-ALWAYS_INLINE void improve_zero_point(const search_job *job, bool spread, bool weighted,
-                                      ptrdiff_t first) {
-  improve(job, spread, weighted, first, true);
+ALWAYS_INLINE void improve_zero_point(const search_job *job, bool rounds, bool spread,
+                                      bool weighted, ptrdiff_t first) {
+  improve(job, rounds, spread, weighted, first, true);
 }
 
 GROUP_SEARCH(symmetric, improve_symmetric)
