@@ -42,13 +42,20 @@ typedef struct {
   float *scales, *offsets; /* offsets are biases or zeros, or null */
 } search_job;
 
+/* Constants of a search: whether the path has an instruction that rounds (see lanes.h), whether one
+   group is spread over all lanes, and whether values have weights. */
+typedef struct {
+  bool rounds, spread, weighted;
+} search_kind;
+
+/* Two tiles are searched in step, since sums of one trial wait for each other. */
+enum { TILES = 2 };
+
 /* Some groups, one in each lane, or one group spread over all lanes. Lanes past the last group
    repeat it. Lanes past the last value of a spread group have weight 0. */
 typedef struct {
   ptrdiff_t first, groups; /* the index of the first group, and how many there are */
   ptrdiff_t count;         /* of vectors */
-  bool spread, weighted;
-  bool rounds; /* whether the path has an instruction that rounds, see lanes.h */
   float *originals, *scaled, *weights; /* count vectors of each; scaled is in units of `range` */
   lanes range, inverse;                /* inverse = 1 / range, or 0 if it is not a normal number */
 } search_tile;
@@ -110,50 +117,49 @@ ALWAYS_INLINE void load_weights(const search_job *job, const search_tile *tile, 
   }
 }
 
-ALWAYS_INLINE void load_tile(const search_job *job, bool rounds, bool spread, bool weighted,
-                             ptrdiff_t first, search_tile *tile) {
+/* Tile number `index` of TILES. */
+ALWAYS_INLINE void load_tile(const search_job *job, search_kind kind, ptrdiff_t first, int index,
+                             search_tile *tile) {
   const ptrdiff_t size = job->group_size, left = job->group_count - first;
   tile->first = first;
-  tile->groups = spread ? 1 : left < LANES ? left : LANES;
+  tile->groups = kind.spread ? 1 : left < LANES ? left : LANES;
   tile->count = vector_count(size);
-  tile->spread = spread;
-  tile->weighted = weighted;
-  tile->rounds = rounds;
-  tile->originals = job->scratch;
+  tile->originals = job->scratch + index * 3 * tile->count * LANES;
   tile->scaled = tile->originals + tile->count * LANES;
   tile->weights = tile->scaled + tile->count * LANES;
-  const ptrdiff_t stride = spread ? 1 : LANES;
-  const bool is_full = !spread && tile->groups == LANES && size % LANES == 0;
+  const ptrdiff_t stride = kind.spread ? 1 : LANES;
+  const bool is_full = !kind.spread && tile->groups == LANES && size % LANES == 0;
   for (ptrdiff_t i = 0; is_full && i < size; i += LANES) {
     lanes block[LANES];
     transpose(job->values + first * size + i, size, LANES, block);
     memcpy(tile->originals + i * LANES, block, sizeof block);
   }
-  for (int j = 0; j < (spread ? 1 : LANES); j++) {
+  for (int j = 0; j < (kind.spread ? 1 : LANES); j++) {
     const float *values = job->values + group_in_lane(tile, j) * size;
     for (ptrdiff_t i = 0; !is_full && i < size; i++) tile->originals[i * stride + j] = values[i];
-    if (!weighted) continue;
+    if (!kind.weighted) continue;
     if (job->importance) {
       load_weights(job, tile, j, tile->weights + j, stride);
     } else {
       for (ptrdiff_t i = 0; i < size; i++) tile->weights[i * stride + j] = 1;
     }
   }
-  for (ptrdiff_t i = size; spread && i < tile->count * LANES; i++) {
+  for (ptrdiff_t i = size; kind.spread && i < tile->count * LANES; i++) {
     tile->originals[i] = tile->originals[0];
     tile->weights[i] = 0;
   }
 }
 
 /* The least and the largest value of each group. */
-ALWAYS_INLINE void find_ends(const search_tile *tile, lanes *least, lanes *most) {
+ALWAYS_INLINE void find_ends(search_kind kind, const search_tile *tile, lanes *least,
+                             lanes *most) {
   lanes low = load_lanes(tile->originals), high = low;
   for (ptrdiff_t i = 1; i < tile->count; i++) {
     const lanes x = load_lanes(tile->originals + i * LANES);
     low = smaller(x, low);
     high = larger(x, high);
   }
-  if (tile->spread) {
+  if (kind.spread) {
     float lowest = low[0], highest = high[0];
     for (int j = 1; j < LANES; j++) {
       lowest = low[j] < lowest ? low[j] : lowest;
@@ -181,12 +187,13 @@ ALWAYS_INLINE float trial_spacing(ptrdiff_t size, int bits) {
   return (size >= 128 && bits <= 3) || (size >= 256 && bits <= 5) ? 1 : 0.5f;
 }
 
-/* Two trials at a time share the values, and hide the latency of additions. */
+/* Two trials at a time hide the latency of additions. */
 enum { TRIALS = 2 };
 
-/* The sums of `count` trials. Only groups with a bias need `codes`. */
-ALWAYS_INLINE void sum_codes(const search_tile *tile, const search_fit *fits, int count,
-                             bool has_bias, float top, search_sums *sums) {
+/* The sums of `count` trials, each of a tile. Only groups with a bias need `codes`. */
+ALWAYS_INLINE void sum_codes(search_kind kind, const search_tile *const tiles[TRIALS],
+                             const search_fit *fits, int count, bool has_bias, float top,
+                             search_sums *sums) {
   lanes slope[TRIALS], shift[TRIALS], low[TRIALS], high[TRIALS];
   lanes codes[TRIALS], products[TRIALS], squares[TRIALS];
   for (int t = 0; t < count; t++) {
@@ -194,23 +201,23 @@ ALWAYS_INLINE void sum_codes(const search_tile *tile, const search_fit *fits, in
     low[t] = has_bias ? all(0) : fits[t].trial.low, high[t] = low[t] + top;
     codes[t] = products[t] = squares[t] = all(0);
   }
-  for (ptrdiff_t i = 0; i < tile->count; i++) {
-    const lanes x = load_lanes(tile->scaled + i * LANES);
-    const lanes w = tile->weighted ? load_lanes(tile->weights + i * LANES) : all(1);
+  for (ptrdiff_t i = 0; i < tiles[0]->count; i++) {
 #pragma GCC unroll 2
     for (int t = 0; t < count; t++) {
+      const lanes x = load_lanes(tiles[t]->scaled + i * LANES);
+      const lanes w = kind.weighted ? load_lanes(tiles[t]->weights + i * LANES) : all(1);
       lanes code = has_bias ? fused(x, slope[t], shift[t]) : x * slope[t];
-      code = rounded_within(tile->rounds, code, low[t], high[t]);
-      lanes part = tile->weighted ? code * w : code;
+      code = rounded_within(kind.rounds, code, low[t], high[t]);
+      lanes part = kind.weighted ? code * w : code;
       if (has_bias) codes[t] += part;
       products[t] = fused(part, x, products[t]);
       squares[t] = fused(part, code, squares[t]);
     }
   }
   for (int t = 0; t < count; t++) {
-    add_lanes(tile->spread, &codes[t]);
-    add_lanes(tile->spread, &products[t]);
-    add_lanes(tile->spread, &squares[t]);
+    add_lanes(kind.spread, &codes[t]);
+    add_lanes(kind.spread, &products[t]);
+    add_lanes(kind.spread, &squares[t]);
     sums[t] = (search_sums){.codes = codes[t], .products = products[t], .squares = squares[t]};
   }
 }
@@ -242,7 +249,7 @@ ALWAYS_INLINE void round_vector(pleat_format format, lanes *vector) {
 }
 
 /* The sum of the weighted squared errors of stored parameters, with the codes of write_codes. */
-ALWAYS_INLINE wide_lanes exact_error(const search_tile *tile, float top,
+ALWAYS_INLINE wide_lanes exact_error(search_kind kind, const search_tile *tile, float top,
                                      const search_result *result) {
   const lanes scale = result->scale, bias = result->bias, low = result->low, high = low + top;
   const lanes divisor = choose(scale != 0, scale, all(INFINITY));
@@ -251,17 +258,17 @@ ALWAYS_INLINE wide_lanes exact_error(const search_tile *tile, float top,
   wide_lanes sum = {0};
   for (ptrdiff_t i = 0; i < tile->count; i++) {
     const lanes x = load_lanes(tile->originals + i * LANES);
-    const lanes code = rounded_within(tile->rounds, (x - bias) / divisor, low, high);
+    const lanes code = rounded_within(kind.rounds, (x - bias) / divisor, low, high);
     wide_lanes error = __builtin_convertvector(x, wide_lanes) -
                        (wide_scale * __builtin_convertvector(code, wide_lanes) + wide_bias);
     error *= error;
-    if (tile->weighted) {
+    if (kind.weighted) {
       const lanes w = load_lanes(tile->weights + i * LANES);
       error *= __builtin_convertvector(w, wide_lanes);
     }
     sum += error;
   }
-  if (tile->spread) {
+  if (kind.spread) {
     const wide_lanes a = sum;
     sum[0] = ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
     for (int j = 1; j < LANES; j++) sum[j] = sum[0];
@@ -276,27 +283,38 @@ ALWAYS_INLINE wide_lanes exact_error(const search_tile *tile, float top,
    is off by less than h = 2^-19 (S + |bias|), besides a relative 2^-24. So the sum E of w e^2 is off
    by less than 2 h sqrt(W E) + 3 h^2 W, with W the sum of the weights, and the relative error of
    adding up. */
-ALWAYS_INLINE void estimate_error(ptrdiff_t size, const search_tile *tile, float top,
-                                  search_result *result) {
-  const lanes scale = result->scale, bias = result->bias, low = result->low, high = low + top;
-  const lanes inverse = choose(scale != 0, 1 / scale, all(0));
-  lanes sum = all(0);
-  for (ptrdiff_t i = 0; i < tile->count; i++) {
-    const lanes x = load_lanes(tile->originals + i * LANES);
-    const lanes code = rounded_within(tile->rounds, (x - bias) * inverse, low, high);
-    const lanes error = x - fused(scale, code, bias);
-    const lanes part = tile->weighted ? error * load_lanes(tile->weights + i * LANES) : error;
-    sum = fused(part, error, sum);
+ALWAYS_INLINE void estimate_errors(ptrdiff_t size, search_kind kind,
+                                   const search_tile tiles[TILES], float top,
+                                   search_result results[TILES]) {
+  lanes inverse[TILES], sums[TILES];
+  for (int t = 0; t < TILES; t++) {
+    inverse[t] = choose(results[t].scale != 0, 1 / results[t].scale, all(0)), sums[t] = all(0);
   }
-  add_lanes(tile->spread, &sum);
-  const lanes reach = magnitude(scale) * larger(magnitude(low), magnitude(high)) + magnitude(bias);
-  const lanes off = 0x1.2p-19f * root(all((float)size)) * reach;
-  const lanes rounding = sum * (0x1p-22f * (float)(tile->count + LANES));
-  const lanes doubt = 2 * off * root(sum) + 4 * off * off + rounding + 0x1p-100f;
-  const lanes span = magnitude(scale);
-  const int_lanes normal = ((span >= LEAST_RANGE) & (span <= MOST_RANGE)) | (span == 0);
-  result->error = sum;
-  result->doubt = choose(normal, doubt, all(INFINITY));
+  for (ptrdiff_t i = 0; i < tiles[0].count; i++) {
+#pragma GCC unroll 2
+    for (int t = 0; t < TILES; t++) {
+      const lanes x = load_lanes(tiles[t].originals + i * LANES), bias = results[t].bias;
+      const lanes low = results[t].low;
+      const lanes code = rounded_within(kind.rounds, (x - bias) * inverse[t], low, low + top);
+      const lanes error = x - fused(results[t].scale, code, bias);
+      const lanes part =
+          kind.weighted ? error * load_lanes(tiles[t].weights + i * LANES) : error;
+      sums[t] = fused(part, error, sums[t]);
+    }
+  }
+  for (int t = 0; t < TILES; t++) {
+    search_result *result = &results[t];
+    const lanes low = result->low, high = low + top, span = magnitude(result->scale);
+    add_lanes(kind.spread, &sums[t]);
+    const lanes reach =
+        span * larger(magnitude(low), magnitude(high)) + magnitude(result->bias);
+    const lanes off = 0x1.2p-19f * root(all((float)size)) * reach;
+    const lanes rounding = sums[t] * (0x1p-22f * (float)(tiles[t].count + LANES));
+    const lanes doubt = 2 * off * root(sums[t]) + 4 * off * off + rounding + 0x1p-100f;
+    const int_lanes normal = ((span >= LEAST_RANGE) & (span <= MOST_RANGE)) | (span == 0);
+    result->error = sums[t];
+    result->doubt = choose(normal, doubt, all(INFINITY));
+  }
 }
 
 ALWAYS_INLINE void take_result(int_lanes where, const search_result *found, search_result *result) {
@@ -309,14 +327,15 @@ ALWAYS_INLINE void take_result(int_lanes where, const search_result *found, sear
 
 /* Keeps parameters that have a smaller error: measured exactly where the estimates are too close.
    Parameters that are not finite have an error that is not finite, so they are never kept. */
-ALWAYS_INLINE void keep_smaller(const search_tile *tile, float top, const search_result *found,
-                                search_result *result) {
+ALWAYS_INLINE void keep_smaller(search_kind kind, const search_tile *tile, float top,
+                                const search_result *found, search_result *result) {
   int_lanes is_smaller = found->error + found->doubt < result->error - result->doubt;
   const int_lanes is_larger = result->error + result->doubt < found->error - found->doubt;
   const int_lanes is_same = (found->scale == result->scale) & (found->bias == result->bias) &
                             (found->low == result->low);
   if (any(~(is_smaller | is_larger | is_same))) {
-    const wide_lanes left = exact_error(tile, top, found), right = exact_error(tile, top, result);
+    const wide_lanes left = exact_error(kind, tile, top, found);
+    const wide_lanes right = exact_error(kind, tile, top, result);
     for (int j = 0; j < LANES; j++) is_smaller[j] = left[j] < right[j] ? -1 : 0;
   }
   take_result(is_smaller, found, result);
@@ -332,21 +351,24 @@ ALWAYS_INLINE void write_group(const search_job *job, ptrdiff_t group, float sca
               job->codes + group * size);
 }
 
-/* Makes pleat_search_NAME from `improve`, which searches one tile. The compiler generates separate
-   code for lanes of groups and for spread groups, with and without weights, and for each
-   instruction set. ENCODE makes the standard encoding and reports faults. */
+/* Makes pleat_search_NAME from `improve`, which searches two tiles that start with two groups. The
+   compiler generates separate code for lanes of groups and for spread groups, with and without
+   weights, and for each instruction set. A tile without a pair is searched twice. */
 #define GROUP_SEARCH(name, improve)                                                            \
   ALWAYS_INLINE void name##_tiles(const search_job *job, bool rounds) {                        \
-    const ptrdiff_t size = job->group_size, count = job->group_count;                          \
-    if (size < LONG_GROUP) {                                                                   \
-      for (ptrdiff_t k = 0; k < count; k += LANES) {                                           \
-        job->importance ? improve(job, rounds, false, true, k)                                 \
-                        : improve(job, rounds, false, false, k);                               \
-      }                                                                                        \
-    } else {                                                                                   \
-      for (ptrdiff_t k = 0; k < count; k++) {                                                  \
-        job->importance || size % LANES != 0 ? improve(job, rounds, true, true, k)             \
-                                             : improve(job, rounds, true, false, k);           \
+    const bool spread = job->group_size >= LONG_GROUP;                                         \
+    const ptrdiff_t step = spread ? 1 : LANES, count = job->group_count;                       \
+    const bool weighted = job->importance || (spread && job->group_size % LANES != 0);         \
+    for (ptrdiff_t k = 0; k < count; k += TILES * step) {                                      \
+      const ptrdiff_t firsts[TILES] = {k, k + step < count ? k + step : k};                    \
+      if (spread && weighted) {                                                                \
+        improve(job, (search_kind){rounds, true, true}, firsts);                               \
+      } else if (spread) {                                                                     \
+        improve(job, (search_kind){rounds, true, false}, firsts);                              \
+      } else if (weighted) {                                                                   \
+        improve(job, (search_kind){rounds, false, true}, firsts);                              \
+      } else {                                                                                 \
+        improve(job, (search_kind){rounds, false, false}, firsts);                             \
       }                                                                                        \
     }                                                                                          \
   }                                                                                            \

@@ -13,38 +13,40 @@ typedef struct {
 } affine_tile;
 
 /* The sum of the scaled values, and of the weights, after taking `center` away. */
-ALWAYS_INLINE void sum_scaled(const search_tile *tile, const lanes *center, lanes *sum) {
+ALWAYS_INLINE void sum_scaled(search_kind kind, const search_tile *tile, const lanes *center,
+                              lanes *sum) {
   lanes total = all(0);
   for (ptrdiff_t i = 0; i < tile->count; i++) {
     lanes x = load_lanes(tile->scaled + i * LANES) - *center;
     store_lanes(tile->scaled + i * LANES, x);
-    if (tile->weighted) x *= load_lanes(tile->weights + i * LANES);
+    if (kind.weighted) x *= load_lanes(tile->weights + i * LANES);
     total += x;
   }
-  add_lanes(tile->spread, &total);
+  add_lanes(kind.spread, &total);
   *sum = total;
 }
 
-ALWAYS_INLINE void scale_values(ptrdiff_t size, search_tile *tile, affine_tile *affine) {
+ALWAYS_INLINE void scale_values(ptrdiff_t size, search_kind kind, search_tile *tile,
+                                affine_tile *affine) {
   const lanes zero = all(0);
   lanes most, weight = zero;
-  find_ends(tile, &affine->least, &most);
+  find_ends(kind, tile, &affine->least, &most);
   const lanes range = most - affine->least;
   set_range(tile, &range);
   for (ptrdiff_t i = 0; i < tile->count; i++) {
     const lanes x = load_lanes(tile->originals + i * LANES);
     store_lanes(tile->scaled + i * LANES, (x - affine->least) * tile->inverse);
   }
-  if (tile->weighted) {
+  if (kind.weighted) {
     for (ptrdiff_t i = 0; i < tile->count; i++) weight += load_lanes(tile->weights + i * LANES);
-    add_lanes(tile->spread, &weight);
+    add_lanes(kind.spread, &weight);
   } else {
     weight = all((float)size);
   }
   affine->over_weight = 1 / weight;
-  sum_scaled(tile, &zero, &affine->sum);
+  sum_scaled(kind, tile, &zero, &affine->sum);
   affine->center = affine->sum * affine->over_weight;
-  sum_scaled(tile, &affine->center, &affine->sum);
+  sum_scaled(kind, tile, &affine->center, &affine->sum);
   affine->mean = affine->sum * affine->over_weight;
 }
 
@@ -70,38 +72,58 @@ ALWAYS_INLINE void set_trial(int stage, int k, float step, const search_fit *sta
   }
 }
 
-ALWAYS_INLINE void try_codes(const search_tile *tile, const affine_tile *affine, float top,
-                             int count, search_fit *fits) {
+/* Tries `count` fits, each of a tile. */
+ALWAYS_INLINE void try_codes(search_kind kind, const search_tile *const tiles[TRIALS],
+                             const affine_tile *const affine[TRIALS], float top, int count,
+                             search_fit *fits) {
   search_sums sums[TRIALS];
-  sum_codes(tile, fits, count, true, top, sums);
+  sum_codes(kind, tiles, fits, count, true, top, sums);
   for (int t = 0; t < count; t++) {
     search_fit *fit = &fits[t];
-    fit->mean = sums[t].codes * affine->over_weight;
-    sums[t].products -= fit->mean * affine->sum;
+    fit->mean = sums[t].codes * affine[t]->over_weight;
+    sums[t].products -= fit->mean * affine[t]->sum;
     sums[t].squares -= fit->mean * sums[t].codes;
     fit_scale(&sums[t].products, &sums[t].squares, fit);
   }
 }
 
-/* Tries all trials of a stage. An odd one is tried alone. */
-ALWAYS_INLINE void try_stage(const search_tile *tile, const affine_tile *affine, float top,
-                             int stage, float step, search_fit *best) {
-  const search_fit start = *best;
-  search_fit fits[TRIALS] = {start, start};
-  const int last = trial_count(stage) - 1;
-  for (int k = 0; k <= last; k += TRIALS) {
-    for (int t = 0; t < TRIALS; t++) {
-      set_trial(stage, k + t < last ? k + t : last, step, &start, &fits[t].trial);
-      set_ends(affine, top, &fits[t].trial);
-    }
-    if (k < last) {
-      try_codes(tile, affine, top, TRIALS, fits);
-      for (int t = 0; t < TRIALS; t++) keep_better(&fits[t], best);
-    } else {
-      try_codes(tile, affine, top, 1, fits);
-      keep_better(fits, best);
+/* One fit for each tile. */
+ALWAYS_INLINE void try_both(search_kind kind, const search_tile tiles[TILES],
+                            const affine_tile affine[TILES], float top, search_fit fits[TILES]) {
+  const search_tile *const both[] = {&tiles[0], &tiles[1]};
+  const affine_tile *const both_affine[] = {&affine[0], &affine[1]};
+  try_codes(kind, both, both_affine, top, TILES, fits);
+}
+
+/* Tries all trials of a stage, two of a tile at a time. The last one of an odd number is tried with
+   that of the other tile. */
+ALWAYS_INLINE void try_stage(search_kind kind, const search_tile tiles[TILES],
+                             const affine_tile affine[TILES], float top, int stage, float step,
+                             search_fit best[TILES]) {
+  const search_fit starts[] = {best[0], best[1]};
+  const int count = trial_count(stage);
+  search_fit fits[TRIALS];
+  for (int tile = 0; tile < TILES; tile++) {
+    const search_tile *const same[] = {&tiles[tile], &tiles[tile]};
+    const affine_tile *const same_affine[] = {&affine[tile], &affine[tile]};
+    for (int k = 0; k + TRIALS <= count; k += TRIALS) {
+      for (int t = 0; t < TRIALS; t++) {
+        fits[t] = starts[tile];
+        set_trial(stage, k + t, step, &starts[tile], &fits[t].trial);
+        set_ends(&affine[tile], top, &fits[t].trial);
+      }
+      try_codes(kind, same, same_affine, top, TRIALS, fits);
+      for (int t = 0; t < TRIALS; t++) keep_better(&fits[t], &best[tile]);
     }
   }
+  if (count % TRIALS == 0) return;
+  for (int t = 0; t < TILES; t++) {
+    fits[t] = starts[t];
+    set_trial(stage, count - 1, step, &starts[t], &fits[t].trial);
+    set_ends(&affine[t], top, &fits[t].trial);
+  }
+  try_both(kind, tiles, affine, top, fits);
+  for (int t = 0; t < TILES; t++) keep_better(&fits[t], &best[t]);
 }
 
 /* Takes scale and offset from the fit of the codes. */
@@ -110,64 +132,73 @@ ALWAYS_INLINE void follow(const affine_tile *affine, const lanes *scale, search_
   fit->trial.shift = fit->mean - affine->mean * fit->trial.slope;
 }
 
-/* Rounds the scale, and fits the bias to the codes that the rounded scale gives. */
-ALWAYS_INLINE void store_fit(const search_job *job, const search_tile *tile,
-                             const affine_tile *affine, float top, search_fit *fit,
-                             search_result *result) {
-  result->low = fit->trial.low;
-  result->scale = fit->scale * tile->range;
-  round_vector(job->format, &result->scale);
-  const lanes scale = result->scale * tile->inverse;
-  follow(affine, &scale, fit);
-  try_codes(tile, affine, top, 1, fit);
-  for (int j = 0; j < LANES; j++) {
-    double mean = (double)affine->center[j] + (double)affine->mean[j];
-    mean = (double)affine->least[j] + (double)tile->range[j] * mean;
-    result->bias[j] = (float)(mean - (double)result->scale[j] * (double)fit->mean[j]);
+/* Rounds the scales, and fits the biases to the codes that the rounded scales give. */
+ALWAYS_INLINE void store_fits(const search_job *job, search_kind kind,
+                              const search_tile tiles[TILES], const affine_tile affine[TILES],
+                              float top, search_fit fits[TILES], search_result results[TILES]) {
+  for (int t = 0; t < TILES; t++) {
+    results[t].low = fits[t].trial.low;
+    results[t].scale = fits[t].scale * tiles[t].range;
+    round_vector(job->format, &results[t].scale);
+    const lanes scale = results[t].scale * tiles[t].inverse;
+    follow(&affine[t], &scale, &fits[t]);
   }
-  round_vector(job->format, &result->bias);
+  try_both(kind, tiles, affine, top, fits);
+  for (int t = 0; t < TILES; t++) {
+    for (int j = 0; j < LANES; j++) {
+      double mean = (double)affine[t].center[j] + (double)affine[t].mean[j];
+      mean = (double)affine[t].least[j] + (double)tiles[t].range[j] * mean;
+      results[t].bias[j] = (float)(mean - (double)results[t].scale[j] * (double)fits[t].mean[j]);
+    }
+    round_vector(job->format, &results[t].bias);
+  }
 }
 
-ALWAYS_INLINE void improve(const search_job *job, bool rounds, bool spread, bool weighted,
-                           ptrdiff_t first) {
+ALWAYS_INLINE void improve(const search_job *job, search_kind kind,
+                           const ptrdiff_t firsts[TILES]) {
   const float top = (float)((1 << job->bits) - 1);
   const float spacing = trial_spacing(job->group_size, job->bits);
-  search_tile tile;
-  affine_tile affine;
-  search_result result = {.low = {0}}, found;
-  search_fit best = {.gain = {0}}, fit = best;
-  load_tile(job, rounds, spread, weighted, first, &tile);
-  for (int j = 0; j < LANES; j++) {
-    result.scale[j] = job->scales[group_in_lane(&tile, j)];
-    result.bias[j] = job->offsets[group_in_lane(&tile, j)];
-  }
-  estimate_error(job->group_size, &tile, top, &result);
-  scale_values(job->group_size, &tile, &affine);
-  for (int stage = 0; stage <= job->effort; stage++) {
-    const float step = spacing / (float)(1 << stage);
-    try_stage(&tile, &affine, top, stage, step, &best);
-    search_fit refined = best;
-    for (int k = 0; k < (stage < 2 ? 2 : 8); k++) {
-      fit = refined;
-      follow(&affine, &fit.scale, &fit);
-      try_codes(&tile, &affine, top, 1, &fit);
-      keep_better(&fit, &refined);
+  search_tile tiles[TILES];
+  affine_tile affine[TILES];
+  search_result results[TILES] = {{.low = {0}}}, found[TILES];
+  search_fit best[TILES] = {{.gain = {0}}}, refined[TILES], fits[TILES];
+  for (int t = 0; t < TILES; t++) {
+    load_tile(job, kind, firsts[t], t, &tiles[t]);
+    for (int j = 0; j < LANES; j++) {
+      results[t].scale[j] = job->scales[group_in_lane(&tiles[t], j)];
+      results[t].bias[j] = job->offsets[group_in_lane(&tiles[t], j)];
     }
-    store_fit(job, &tile, &affine, top, &refined, &found);
-    estimate_error(job->group_size, &tile, top, &found);
-    keep_smaller(&tile, top, &found, &result);
   }
-  for (int j = 0; j < tile.groups; j++) {
-    const ptrdiff_t k = first + j;
-    job->offsets[k] = result.bias[j];
-    write_group(job, k, result.scale[j], result.bias[j], 0);
+  estimate_errors(job->group_size, kind, tiles, top, results);
+  for (int t = 0; t < TILES; t++) scale_values(job->group_size, kind, &tiles[t], &affine[t]);
+  for (int stage = 0; stage <= job->effort; stage++) {
+    try_stage(kind, tiles, affine, top, stage, spacing / (float)(1 << stage), best);
+    for (int t = 0; t < TILES; t++) refined[t] = best[t];
+    for (int k = 0; k < (stage < 2 ? 2 : 8); k++) {
+      for (int t = 0; t < TILES; t++) {
+        fits[t] = refined[t];
+        follow(&affine[t], &fits[t].scale, &fits[t]);
+      }
+      try_both(kind, tiles, affine, top, fits);
+      for (int t = 0; t < TILES; t++) keep_better(&fits[t], &refined[t]);
+    }
+    store_fits(job, kind, tiles, affine, top, refined, found);
+    estimate_errors(job->group_size, kind, tiles, top, found);
+    for (int t = 0; t < TILES; t++) keep_smaller(kind, &tiles[t], top, &found[t], &results[t]);
+  }
+  for (int t = 0; t < TILES; t++) {
+    for (int j = 0; j < tiles[t].groups; j++) {
+      const ptrdiff_t k = firsts[t] + j;
+      job->offsets[k] = results[t].bias[j];
+      write_group(job, k, results[t].scale[j], results[t].bias[j], 0);
+    }
   }
 }
 
 GROUP_SEARCH(affine, improve)
 
 ptrdiff_t pleat_search_scratch(ptrdiff_t group_size) {
-  return 3 * LANES * vector_count(group_size);
+  return TILES * 3 * LANES * vector_count(group_size);
 }
 
 int64_t pleat_search_affine(pleat_instructions set, const float *values, ptrdiff_t group_count,

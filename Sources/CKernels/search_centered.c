@@ -7,9 +7,10 @@
 
 /* Scales the values: by the farthest one, or by the range that includes 0. `zero` gets the code of
    zero that fits the whole range. */
-ALWAYS_INLINE void scale_values(search_tile *tile, bool has_zeros, float top, lanes *zero) {
+ALWAYS_INLINE void scale_values(search_kind kind, search_tile *tile, bool has_zeros, float top,
+                                lanes *zero) {
   lanes least, most;
-  find_ends(tile, &least, &most);
+  find_ends(kind, tile, &least, &most);
   least = smaller(least, all(0));
   most = larger(most, all(0));
   const lanes range = has_zeros ? most - least : choose(most > -least, most, least);
@@ -50,32 +51,44 @@ ALWAYS_INLINE void set_zero_point(int stage, int k, float spacing, float top, co
   trial->slope = all(top + (distance(stage, k / width, spacing) - 0.5f));
 }
 
-ALWAYS_INLINE void try_codes(const search_tile *tile, float top, int count, search_fit *fits) {
+/* Tries `count` fits, each of a tile. */
+ALWAYS_INLINE void try_codes(search_kind kind, const search_tile *const tiles[TRIALS], float top,
+                             int count, search_fit *fits) {
   search_sums sums[TRIALS];
-  sum_codes(tile, fits, count, false, top, sums);
+  sum_codes(kind, tiles, fits, count, false, top, sums);
   for (int t = 0; t < count; t++) fit_scale(&sums[t].products, &sums[t].squares, &fits[t]);
 }
 
-/* Tries all trials of a stage. An odd one is tried alone. */
-ALWAYS_INLINE void try_stage(const search_tile *tile, bool has_zeros, float top, int stage,
-                             float spacing, const lanes *zero, search_fit *best) {
-  search_fit fits[TRIALS] = {*best, *best};
-  const int width = has_zeros ? 2 * reach_of(stage) + 1 : 2;
-  const int last = width * distance_count(stage) - 1;
-  for (int k = 0; k <= last; k += TRIALS) {
-    for (int t = 0; t < TRIALS; t++) {
-      const int number = k + t < last ? k + t : last;
-      has_zeros ? set_zero_point(stage, number, spacing, top, zero, &fits[t].trial)
-                : set_symmetric(stage, number, spacing, top, &fits[t].trial);
-    }
-    if (k < last) {
-      try_codes(tile, top, TRIALS, fits);
-      for (int t = 0; t < TRIALS; t++) keep_better(&fits[t], best);
-    } else {
-      try_codes(tile, top, 1, fits);
-      keep_better(fits, best);
+ALWAYS_INLINE void set_trial(bool has_zeros, int stage, int k, float spacing, float top,
+                             const lanes *zero, search_trial *trial) {
+  has_zeros ? set_zero_point(stage, k, spacing, top, zero, trial)
+            : set_symmetric(stage, k, spacing, top, trial);
+}
+
+/* Tries all trials of a stage, two of a tile at a time. The last one of an odd number is tried with
+   that of the other tile. */
+ALWAYS_INLINE void try_stage(search_kind kind, const search_tile tiles[TILES], bool has_zeros,
+                             float top, int stage, float spacing, const lanes zeros[TILES],
+                             search_fit best[TILES]) {
+  const search_tile *const both[] = {&tiles[0], &tiles[1]};
+  const int count = (has_zeros ? 2 * reach_of(stage) + 1 : 2) * distance_count(stage);
+  search_fit fits[TRIALS] = {best[0], best[1]};
+  for (int tile = 0; tile < TILES; tile++) {
+    const search_tile *const same[] = {both[tile], both[tile]};
+    for (int k = 0; k + TRIALS <= count; k += TRIALS) {
+      for (int t = 0; t < TRIALS; t++) {
+        set_trial(has_zeros, stage, k + t, spacing, top, &zeros[tile], &fits[t].trial);
+      }
+      try_codes(kind, same, top, TRIALS, fits);
+      for (int t = 0; t < TRIALS; t++) keep_better(&fits[t], &best[tile]);
     }
   }
+  if (count % TRIALS == 0) return;
+  for (int t = 0; t < TILES; t++) {
+    set_trial(has_zeros, stage, count - 1, spacing, top, &zeros[t], &fits[t].trial);
+  }
+  try_codes(kind, both, top, TILES, fits);
+  for (int t = 0; t < TILES; t++) keep_better(&fits[t], &best[t]);
 }
 
 ALWAYS_INLINE void load_result(const search_job *job, const search_tile *tile, bool has_zeros,
@@ -87,49 +100,58 @@ ALWAYS_INLINE void load_result(const search_job *job, const search_tile *tile, b
   }
 }
 
-ALWAYS_INLINE void improve(const search_job *job, bool rounds, bool spread, bool weighted,
-                           ptrdiff_t first, bool has_zeros) {
+ALWAYS_INLINE void improve(const search_job *job, search_kind kind,
+                           const ptrdiff_t firsts[TILES], bool has_zeros) {
   const float top = (float)((1 << job->bits) - 1), central = (top + 1) / 2;
   /* Without a bias, it pays to cut off more. */
   const float spacing = trial_spacing(job->group_size, job->bits - 1);
-  search_tile tile;
-  search_result result = {.low = {0}}, found = result;
-  search_fit best = {.gain = {0}}, fit = best;
-  lanes zero;
-  load_tile(job, rounds, spread, weighted, first, &tile);
-  load_result(job, &tile, has_zeros, central, &result);
-  estimate_error(job->group_size, &tile, top, &result);
-  scale_values(&tile, has_zeros, top, &zero);
+  search_tile tiles[TILES];
+  const search_tile *const both[] = {&tiles[0], &tiles[1]};
+  search_result results[TILES] = {{.low = {0}}}, found[TILES] = {{.low = {0}}};
+  search_fit best[TILES] = {{.gain = {0}}}, refined[TILES], fits[TILES];
+  lanes zeros[TILES];
+  for (int t = 0; t < TILES; t++) {
+    load_tile(job, kind, firsts[t], t, &tiles[t]);
+    load_result(job, &tiles[t], has_zeros, central, &results[t]);
+  }
+  estimate_errors(job->group_size, kind, tiles, top, results);
+  for (int t = 0; t < TILES; t++) scale_values(kind, &tiles[t], has_zeros, top, &zeros[t]);
   for (int stage = 0; stage <= job->effort; stage++) {
-    try_stage(&tile, has_zeros, top, stage, spacing, &zero, &best);
-    search_fit refined = best;
+    try_stage(kind, tiles, has_zeros, top, stage, spacing, zeros, best);
+    for (int t = 0; t < TILES; t++) refined[t] = best[t];
     for (int k = 0; k < (stage < 2 ? 2 : 8); k++) {
-      fit = refined;
-      fit.trial.slope = 1 / fit.scale;
-      try_codes(&tile, top, 1, &fit);
-      keep_better(&fit, &refined);
+      for (int t = 0; t < TILES; t++) {
+        fits[t] = refined[t];
+        fits[t].trial.slope = 1 / fits[t].scale;
+      }
+      try_codes(kind, both, top, TILES, fits);
+      for (int t = 0; t < TILES; t++) keep_better(&fits[t], &refined[t]);
     }
-    found.low = refined.trial.low;
-    found.scale = refined.scale * tile.range;
-    round_vector(job->format, &found.scale);
-    estimate_error(job->group_size, &tile, top, &found);
-    keep_smaller(&tile, top, &found, &result);
+    for (int t = 0; t < TILES; t++) {
+      found[t].low = refined[t].trial.low;
+      found[t].scale = refined[t].scale * tiles[t].range;
+      round_vector(job->format, &found[t].scale);
+    }
+    estimate_errors(job->group_size, kind, tiles, top, found);
+    for (int t = 0; t < TILES; t++) keep_smaller(kind, &tiles[t], top, &found[t], &results[t]);
   }
-  for (int j = 0; j < tile.groups; j++) {
-    const ptrdiff_t k = first + j;
-    if (has_zeros) job->offsets[k] = 0 - result.low[j];
-    write_group(job, k, result.scale[j], 0, result.low[j]);
+  for (int t = 0; t < TILES; t++) {
+    for (int j = 0; j < tiles[t].groups; j++) {
+      const ptrdiff_t k = firsts[t] + j;
+      if (has_zeros) job->offsets[k] = 0 - results[t].low[j];
+      write_group(job, k, results[t].scale[j], 0, results[t].low[j]);
+    }
   }
 }
 
-ALWAYS_INLINE void improve_symmetric(const search_job *job, bool rounds, bool spread, bool weighted,
-                                     ptrdiff_t first) {
-  improve(job, rounds, spread, weighted, first, false);
+ALWAYS_INLINE void improve_symmetric(const search_job *job, search_kind kind,
+                                     const ptrdiff_t firsts[TILES]) {
+  improve(job, kind, firsts, false);
 }
 
-ALWAYS_INLINE void improve_zero_point(const search_job *job, bool rounds, bool spread,
-                                      bool weighted, ptrdiff_t first) {
-  improve(job, rounds, spread, weighted, first, true);
+ALWAYS_INLINE void improve_zero_point(const search_job *job, search_kind kind,
+                                      const ptrdiff_t firsts[TILES]) {
+  improve(job, kind, firsts, true);
 }
 
 GROUP_SEARCH(symmetric, improve_symmetric)

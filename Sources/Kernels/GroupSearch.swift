@@ -6,7 +6,7 @@ package import TensorModel
 /// Each function searches scales and offsets, and takes those with the smallest sum of
 /// weight · (w − decoded)². It is never larger, in any group, than that of the standard encoding of
 /// the same form, nor than that of a lower effort. Faults are those of the standard encoding. Each
-/// call allocates scratch memory: a few times the size of eight groups, or of one long group.
+/// call allocates scratch memory: a few times the size of 16 groups, or of two long ones.
 ///
 /// `weights` has a weight for each value of a row, which is the same for all rows: whole groups of
 /// finite numbers that are not negative. If it is empty, all values count the same. Within a group,
