@@ -10,7 +10,7 @@
 
 /* Sub-blocks, called parts, have 16 values. Units of eight parts are improved together, since the
    divisions of one hide the latency of the others. */
-enum { PART = 16, MOST_Q3_K_PARTS = 512, DESCENT_UNITS = 4, DESCENT_GROUP = DESCENT_UNITS * LANES };
+enum { PART = 16, MOST_Q3_K_PARTS = 512, DESCENT_UNITS = 3, DESCENT_GROUP = DESCENT_UNITS * LANES };
 
 typedef struct {
   lanes x[PART], codes[PART];
@@ -114,7 +114,7 @@ ALWAYS_INLINE int descend(bool rounds, const float *restrict values, int *parts,
       load_unit(rounds, values, parts + start + LANES * u, is_first, top, found, &units[u]);
     }
     for (int i = 0; i < PART; i++) {
-#pragma GCC unroll 4
+#pragma GCC unroll 3
       for (int u = 0; u < DESCENT_UNITS; u++) {
         is_changed[u] |= improve_code(rounds, &units[u], i, top);
       }
