@@ -221,11 +221,11 @@ static void networks(void) {
     pleat_softmax(set, numbers, COLUMNS - row % 7, 2);
   }
   tell("functions of rows", ROWS, floats, sizeof floats);
-  double sums[COLUMNS] = {0};
-  for (int row = 0; row < ROWS; row++) {
-    pleat_add_squares(set, values + row * COLUMNS, COLUMNS, sums);
-  }
-  tell("squares", ROWS, sums, sizeof sums);
+  uint8_t tops[COLUMNS] = {0};
+  uint64_t words[3 * COLUMNS] = {0};
+  pleat_raise_tops(set, values, ROWS, COLUMNS, COLUMNS, tops);
+  pleat_add_squares(set, values, ROWS, COLUMNS, COLUMNS, tops, words);
+  tell("squares", ROWS, words, sizeof words);
 }
 
 int main(int count, char **arguments) {
