@@ -51,30 +51,27 @@ package struct Architecture: Sendable {
   package var hasUnlimitedContext = false
   /// Words that checkpoints may put before all names, besides those of larger models.
   package var outerWords: Set<Substring> = []
+  /// The word of these in place of `model` in what transformers reads; nil for `model` itself.
+  package var publishedWord: String?
   /// Whether GGUF has a list with the number of heads of keys and values in each layer.
   package var listsKeyValueHeads = false
-  /// What the names of the layers that predict several tokens begin with, if they are not numbered
-  /// on from the others.
+  /// What names of layers that predict several tokens begin with, if not numbered on from others.
   package var predictionPrefix: String?
   /// Whether the projection to queries also makes a gate for each row.
   package var gatesQueries = false
   /// The tensors of the layers after the last one, which predict several tokens at once.
   ///
-  /// They have the tensors of other layers too. The first three here are required. Empty if llama.cpp
-  /// has no such layers.
+  /// They have those of other layers too. The first three are required. Empty without such layers.
   package var predictionNames: [NamePair] = []
   /// Tensors of each layer that a model has by its config.
   package var optionalNames: [OptionalNames] = []
-  /// Tensors of each layer under their complete names, which GGUF divides among several tensors, or
-  /// which do not end in `.weight` or `.bias`.
+  /// Tensors of each layer under complete names: divided by GGUF, or not in `.weight` or `.bias`.
   package var completeNames: [(huggingFace: String, gguf: [String])] = []
-  /// Numbers of each layer that are tensors of so many dimensions in a checkpoint, and lists in the
-  /// metadata of llama.cpp.
+  /// Numbers of each layer: tensors of so many dimensions in a checkpoint, lists in llama.cpp.
   package var layerNumbers: [(huggingFace: String, ggufKey: String, rank: Int)] = []
   /// Tensors outside of layers that GGUF stores as one, with `*` for their numbers from 0 on.
   package var numberedNames: [NamePair] = []
-  /// How newer versions of transformers store experts: stacks of each layer, instead of
-  /// `expertNames`.
+  /// How newer versions of transformers store experts: stacks, instead of `expertNames`.
   package var stackNames: [(huggingFace: String, gguf: [String])] = []
   /// Other ends of names of tensors in layers, which some programs write, and those in the tables.
   package var otherNames: [(other: String, own: String)] = []
@@ -82,8 +79,7 @@ package struct Architecture: Sendable {
   package var arrangements: [TensorArrangement] = []
   /// How the tensors that GGUF arranges or divides become those of a checkpoint again.
   package var returns: [TensorReturn] = []
-  /// What distinguishes layers whose tensors have sizes by their kind of attention; nil if all have
-  /// the same sizes.
+  /// What distinguishes layers with sizes by their kind of attention; nil if all have the same.
   package var variedLayers: VariedLayers?
   /// Whether a config states rotary embeddings for each kind of layer, and in no other form.
   package var statesRopeByKind = false
@@ -99,6 +95,10 @@ package struct Architecture: Sendable {
   package var needsHead = false
   /// The defaults of transformers for values that `config.json` leaves out, if llama.cpp's differ.
   package var defaults: JSONValue = [:]
+  /// What llama.cpp computes though no key states it, and transformers only if `config.json` does.
+  package var runtimeValues: @Sendable (Hyperparameters) -> JSONValue = { _ in [:] }
+  /// The factors of a config that weights of llama.cpp have already, with values that change nothing.
+  package var unitFactors: JSONValue = [:]
   /// Whether attention compresses queries, keys and values.
   package var hasLatentAttention = false
   /// Whether llama.cpp has no place for layers that predict several tokens at once.

@@ -23,12 +23,15 @@ package enum Architectures {
     .gemmaEmbedding, .graniteStates, .graniteStatesAndExperts, .nemotronHMoE,
   ]
 
+  /// All of these.
+  package static let withVariants = all + variants
+
   /// The architectures whose models predict tokens.
   package static let decoders = all.filter { !$0.isEncoder }
 
   /// The first architecture with a `general.architecture`; nil if Pleat knows none.
   package static func named(_ generalArchitecture: String) -> Architecture? {
-    (all + variants).first { $0.ggufName == generalArchitecture }
+    withVariants.first { $0.ggufName == generalArchitecture }
   }
 
   /// The architecture of a model with a config; nil if Pleat knows none.

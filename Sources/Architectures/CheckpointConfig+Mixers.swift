@@ -2,7 +2,7 @@ internal import Bytes
 internal import TensorModel
 
 extension CheckpointConfig {
-  /// What a config states about linear attention, convolutions and latent attention.
+  /// What a config states about linear attention, states, convolutions and latent attention.
   var mixerMembers: [JSONValue.Member] {
     var members: [JSONValue.Member] = []
     func write(_ key: String, _ count: Int?) {
@@ -23,8 +23,14 @@ extension CheckpointConfig {
       write("full_attention_interval", linear.fullAttentionInterval)
     }
     if let size = parameters.shortConvolutionSize { write("conv_L_cache", size) }
-    let adjusts = "block_auto_adjust_ff_dim"
-    if architecture.defaults[adjusts] != nil { members.append(.init(adjusts, false)) }
+    members += stateMembers
+    if architecture.hyperparameters.contains(.noExperts) {
+      write("num_local_experts", 0)
+      write("num_experts_per_tok", 0)
+    }
+    for values in [architecture.runtimeValues(parameters), architecture.unitFactors] {
+      members += values.members ?? []
+    }
     if let latent = parameters.latent {
       write("q_lora_rank", latent.queryRank)
       write("kv_lora_rank", latent.keyValueRank)
@@ -33,6 +39,26 @@ extension CheckpointConfig {
       write("v_head_dim", latent.valueSize)
     }
     return members
+  }
+
+  /// The sizes of layers with states.
+  private var stateMembers: [JSONValue.Member] {
+    guard let states = parameters.stateSpace, let keys = architecture.stateSpace else { return [] }
+    var counts = [
+      (keys.headCount, states.headCount), (keys.groupCount, states.groupCount),
+      (keys.stateSize, states.stateSize), (keys.kernelSize, states.kernelSize),
+    ]
+    if let key = keys.headSize ?? keys.statedHeadSize {
+      counts.append((key, states.innerSize / states.headCount))
+    }
+    let isLimited = architecture.traits.limits.contains { $0.key == keys.factor }
+    if let key = keys.innerSize {
+      counts.append((key, states.innerSize))
+    } else if keys.headSize == nil, !isLimited {
+      // Other sizes than a multiple are found when the config is read again.
+      counts.append((keys.factor, states.innerSize / parameters.hiddenSize))
+    }
+    return counts.map { .init($0, JSONValue($1)) }
   }
 
   /// Rotary embeddings in one object, with the sections that positions of pictures have.

@@ -48,19 +48,8 @@ package struct CheckpointConfig {
     write("model_type", .string(architecture.modelTypes[0]))
     write("vocab_size", JSONValue(contents.tokenCount))
     write("hidden_size", JSONValue(parameters.hiddenSize))
-    write(architecture.innerWidthKey, JSONValue(parameters.feedForwardSize))
     write("num_hidden_layers", JSONValue(parameters.layerCount))
-    write("num_attention_heads", JSONValue(parameters.headCount))
-    // Latent attention has keys and values for each head in transformers.
-    let hasOwnHeads = parameters.latent == nil
-    write(
-      "num_key_value_heads",
-      JSONValue(hasOwnHeads ? parameters.keyValueHeadCount : parameters.headCount))
-    // A default of transformers may be another number.
-    if !architecture.traits.headsFillWidth || architecture.defaults["head_dim"] != nil {
-      write("head_dim", JSONValue(parameters.headSize))
-    }
-    write("max_position_embeddings", JSONValue(parameters.contextLength))
+    if !architecture.hasNoAttention { members += headMembers }
     write(architecture.normEpsilon.key, .shortest(parameters.normEpsilon))
     let activation = architecture.traits.activation
     write(activation.key, .string(activation.name))
@@ -69,17 +58,25 @@ package struct CheckpointConfig {
       write(key, .bool(try hasBiases(tensors, key, contents)))
     }
     for optional in architecture.optionalNames
-    where optional.isStated && parameters.latent == nil {
-      let names = optional.names.map { "blk.0.\($0.gguf).weight" }
+    where optional.isStated && parameters.latent == nil
+      && optional.key != VariedLayers.inputWidthKey
+    {
+      // Arranged tensors have their names already.
+      let names = optional.names.flatMap { pair in
+        ["blk.0.\(pair.gguf).weight", architecture.layerName(0, pair.huggingFace + ".weight")]
+      }
       write(optional.key, .bool(names.contains(where: contents.names.contains)))
     }
     let biases = architecture.traits.biasKeys.map(\.key)
-    let others = architecture.flags.map(\.key) + [architecture.normEpsilon.key] + biases
+    let others =
+      architecture.flags.map(\.key) + biases
+      + [architecture.normEpsilon.key, VariedLayers.inputWidthKey]
     for limit in architecture.traits.limits where !others.contains(limit.key) {
       if let value = limit.usual { write(limit.key, value) }
     }
     members += expertMembers
     members += mixerMembers
+    members += variedMembers(tokenCount: contents.tokenCount)
     for (multiplier, value) in zip(architecture.multipliers, parameters.multipliers) {
       write(multiplier.key, .shortest(value))
     }
@@ -95,6 +92,28 @@ package struct CheckpointConfig {
     members += try ropeMembers(contents)
     write("dtype", .string(contents.dtype))
     return .object(members)
+  }
+
+  /// The sizes of attention and of the network after it.
+  private var headMembers: [JSONValue.Member] {
+    // Latent attention has keys and values for each head in transformers.
+    let hasOwnHeads = parameters.latent == nil
+    let width = JSONValue(parameters.feedForwardSize)
+    let listsWidths = parameters.sizes.varied?.listsWidths ?? false
+    let widths = JSONValue.array(Array(repeating: width, count: parameters.layerCount))
+    var counts = [
+      ("num_attention_heads", parameters.headCount),
+      (
+        "num_key_value_heads", hasOwnHeads ? parameters.keyValueHeadCount : parameters.headCount
+      ),
+    ]
+    // A default of transformers may be another number.
+    if !architecture.traits.headsFillWidth || architecture.defaults["head_dim"] != nil {
+      counts.append(("head_dim", parameters.headSize))
+    }
+    counts.append(("max_position_embeddings", parameters.contextLength))
+    return [.init(architecture.innerWidthKey, listsWidths ? widths : width)]
+      + counts.map { .init($0, JSONValue($1)) }
   }
 
   /// Whether tensors have biases.
@@ -120,7 +139,9 @@ package struct CheckpointConfig {
     guard let keys = architecture.experts, let experts = parameters.experts else { return [] }
     var members = keys.counts.map { JSONValue.Member($0, JSONValue(experts.count)) }
     func write(_ key: String?, _ count: Int?) {
-      guard let key, let count, key != architecture.innerWidthKey else { return }
+      guard let key, let count, key != architecture.innerWidthKey,
+        !members.contains(where: { $0.key == key })
+      else { return }
       members.append(.init(key, JSONValue(count)))
     }
     write(keys.usedCount, parameters.usedExpertCount)
@@ -151,7 +172,10 @@ package struct CheckpointConfig {
     if let limit = parameters.attentionClamp {
       members.append(.init("clip_qkv", .shortest(limit)))
     }
-    if let cap = parameters.finalSoftcap {
+    if parameters.finalSoftcap == 0 {
+      // llama.cpp has 0 for none; transformers would divide by it.
+      members.append(.init("final_logit_softcapping", .null))
+    } else if let cap = parameters.finalSoftcap {
       members.append(.init("final_logit_softcapping", .shortest(cap)))
     }
     let traits = architecture.traits
@@ -189,6 +213,9 @@ package struct CheckpointConfig {
 
   private func ropeMembers(_ contents: Contents) throws(ModelError) -> [JSONValue.Member] {
     let rope = parameters.rope
+    let rotatesNothing =
+      architecture.hasNoAttention || architecture.hyperparameters.contains(.noRotation)
+    if rotatesNothing, rope.base == nil { return [] }
     var members = [
       JSONValue.Member("rope_theta", .shortest(rope.base ?? RopeParameters.defaultBase))
     ]
@@ -210,7 +237,9 @@ package struct CheckpointConfig {
     if architecture.hyperparameters.contains(.ropeSectionsOfQwen) {
       return [.init("rope_parameters", withSections(members))]
     }
-    if architecture.statesRopeByKind {
+    let statesByKind =
+      architecture.statesRopeByKind || architecture.traits.ropeScalings == [.proportional]
+    if statesByKind {
       return [.init("rope_parameters", byKind(members[0].value, scaling))]
     }
     guard let scaling else { return members }
@@ -266,6 +295,11 @@ package struct CheckpointConfig {
       return .object(members)
     }
     guard let factors = contents.factors["rope_freqs"] else { return nil }
+    if architecture.traits.ropeScalings == [.proportional], let part = proportion(factors) {
+      return [
+        "rope_type": "proportional", RopeParameters.rotatedPartKey: .number(part),
+      ]
+    }
     guard let found = llama3(factors) else {
       throw ModelError(
         .unsupported, "the factors of rotary embeddings follow from no config that Pleat knows",
@@ -296,6 +330,14 @@ package struct CheckpointConfig {
       if let value { members.append(.init(key, .shortest(value))) }
     }
     return .object(members)
+  }
+
+  /// The part of a head that is rotated if the angles of the first pairs alone are kept; nil for
+  /// other divisors.
+  private func proportion(_ factors: [Float]) -> Double? {
+    let count = factors.prefix { $0 == 1 }.count
+    guard factors.dropFirst(count).allSatisfy({ $0 == 1e30 }), !factors.isEmpty else { return nil }
+    return Double(count) / Double(factors.count)
   }
 
   /// The parameters of Llama 3.1 with these factors; nil if there are none.

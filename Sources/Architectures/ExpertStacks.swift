@@ -28,6 +28,21 @@ struct ExpertStacks: Sendable {
     }
   }
 
+  /// How llama.cpp's three stacks become the two again.
+  var returns: [TensorReturn] {
+    [
+      TensorReturn("\(path)gate_up_proj", of: ["ffn_gate_exps.weight", "ffn_up_exps.weight"]) {
+        parts, _ in
+        let matrices = parts.compactMap(\.transposedMatrices)
+        guard matrices.count == parts.count else { return nil }
+        return .joiningColumns(matrices, alternating: false)
+      },
+      TensorReturn("\(path)down_proj", of: ["ffn_down_exps.weight"]) { parts, _ in
+        parts[0].transposedMatrices
+      },
+    ]
+  }
+
   /// The views of a stack, each of an equal number of its outputs; nil if its shape does not fit.
   private func views(
     of stack: TensorInfo, named names: [String], _ values: ConfigValues

@@ -89,7 +89,8 @@ struct GGUFValues {
   /// Whole numbers of 32 bits; nil if the file lacks them.
   func numbers(_ key: String) -> [Int]? { self[key]?.integers }
 
-  private func fault(_ key: String, _ expected: String) -> ModelError {
+  /// The error for a key without such a value.
+  func fault(_ key: String, _ expected: String) -> ModelError {
     ModelError(
       .malformed, "the metadata has no valid value for a required key", tensor: "\(prefix).\(key)",
       expected: expected, found: self[key].map { "\($0)" } ?? "nothing")

@@ -174,25 +174,43 @@ package struct ModelSizes: Sendable, Hashable {
     layerCount = blockCount - predictionLayerCount
     hiddenSize = try values.required("embedding_length")
     experts = try ExpertSizes(values, architecture, tensors)
-    let width = try values.count("feed_forward_length")
+    // Layers of other kinds may have no such network, and models without attention have none.
+    let network = [LayerKind.feedForward, .experts].first { architecture.kindNames[$0] != nil }
+    let widths = values.numbers("feed_forward_length") ?? []
+    let first = architecture.variedLayers.flatMap { _ in widths.first { $0 > 0 } }
+    let width =
+      try architecture.hasNoAttention
+      ? 1
+      : first != nil
+        ? first
+        : network != nil && !widths.isEmpty
+          ? values.equalCount("feed_forward_length") : values.count("feed_forward_length")
     statesFeedForwardSize = width != nil || experts == nil
     let others = width ?? experts?.width
     feedForwardSize =
       if let others { others } else { try values.required("feed_forward_length") }
-    headCount = try values.required("attention.head_count")
+    headCount = try architecture.hasNoAttention ? 1 : values.required("attention.head_count")
     let latent = try architecture.hasLatentAttention ? LatentAttentionSizes(values) : nil
     self.latent = latent
     // Layers without attention have no such heads.
     let counts = values.numbers("attention.head_count_kv") ?? []
     let isMixed = architecture.listsKeyValueHeads && !counts.isEmpty
+    let hasFullHeads = architecture.variedLayers?.hasFullHeads ?? false
+    let sliding = values.flags("attention.sliding_window_pattern")?.firstIndex(of: true) ?? 0
+    let slidingCount =
+      hasFullHeads && sliding < counts.count && counts[sliding] > 0 ? counts[sliding] : nil
     keyValueHeadCount =
-      try isMixed
-      ? values.equalCount("attention.head_count_kv")
-      : values.count("attention.head_count_kv") ?? headCount
-    let stated =
-      if let latent { latent.rotatedSize } else { try values.count("attention.key_length") }
+      if let slidingCount {
+        slidingCount
+      } else if isMixed {
+        try values.equalCount("attention.head_count_kv")
+      } else {
+        try values.count("attention.head_count_kv") ?? headCount
+      }
+    let headKey = hasFullHeads ? "attention.key_length_swa" : "attention.key_length"
+    let stated = if let latent { latent.rotatedSize } else { try values.count(headKey) }
     statesHeadSize = stated != nil && latent == nil
-    headSize = stated ?? hiddenSize / headCount
+    headSize = stated ?? (architecture.hasNoAttention ? 16 : hiddenSize / headCount)
     let keys = architecture.hyperparameters
     let linear = try keys.contains(.linearAttention) ? LinearAttentionSizes(values) : nil
     self.linear = linear
@@ -200,7 +218,10 @@ package struct ModelSizes: Sendable, Hashable {
     let recurrent = values.flags("attention.recurrent_layers")
     layerKinds =
       if isMixed {
-        counts.prefix(layerCount).map { $0 == 0 ? .recurrent : .attention }
+        counts.prefix(layerCount).enumerated().map { layer, count in
+          if let network, layer < widths.count, widths[layer] > 0 { return network }
+          return count == 0 ? .recurrent : .attention
+        }
       } else if let linear {
         (0..<min(layerCount, Self.layerLimit)).map { layer in
           let isUsual = (layer + 1) % linear.fullAttentionInterval != 0
@@ -213,9 +234,16 @@ package struct ModelSizes: Sendable, Hashable {
       }
     shortConvolutionSize =
       keys.contains(.shortConvolution) ? try values.extent("shortconv.l_cache") : nil
-    stateSpace = nil
+    stateSpace = try architecture.stateSpace.map { keys throws(ModelError) in
+      try StateSpaceSizes(values, keys)
+    }
     (positionCount, tokenTypeCount) = (nil, nil)
     leadingCount = experts?.leadingCount ?? 0
-    varied = nil
+    guard let layers = architecture.variedLayers else {
+      varied = nil
+      return
+    }
+    varied = try VariedLayerSizes(
+      values, layers, layerCount: layerCount, headSize: headSize, tensors)
   }
 }

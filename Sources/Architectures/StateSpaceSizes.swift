@@ -19,11 +19,13 @@ package struct StateSpaceKeys: Sendable {
   var stateSize = "mamba_d_state"
   /// The number of positions that the convolution sees.
   var kernelSize = "mamba_d_conv"
+  /// The rows of a head, for transformers alone: they follow from other keys.
+  var statedHeadSize: String?
 
   /// The keys of Mamba 2 itself.
   static let mamba2 = StateSpaceKeys(
     path: "mixer", headCount: "num_heads", factor: "expand", groupCount: "n_groups",
-    stateSize: "state_size", kernelSize: "conv_kernel")
+    stateSize: "state_size", kernelSize: "conv_kernel", statedHeadSize: "head_dim")
 }
 
 /// The sizes of layers with states.
@@ -73,6 +75,26 @@ package struct StateSpaceSizes: Sendable, Hashable {
         key, "\(headCount) heads in \(groupCount) groups", JSONValue(count))
     }
     innerSize = count
+  }
+
+  /// Reads the sizes that the metadata of a GGUF file states.
+  ///
+  /// Throws `malformed` for values that are missing or invalid, and `limit` for those that are too
+  /// large.
+  init(_ values: GGUFValues, _ keys: StateSpaceKeys) throws(ModelError) {
+    path = keys.path
+    headCount = try values.extent("ssm.time_step_rank")
+    groupCount = try values.extent("ssm.group_count")
+    stateSize = try values.extent("ssm.state_size")
+    kernelSize = try values.extent("ssm.conv_kernel")
+    innerSize = try values.extent("ssm.inner_size")
+    guard innerSize % headCount == 0, innerSize % groupCount == 0, headCount % groupCount == 0
+    else {
+      throw ModelError(
+        .malformed, "the rows of states are not those of their heads and groups",
+        tensor: "ssm.inner_size", expected: "\(headCount) heads in \(groupCount) groups",
+        found: "\(innerSize)")
+    }
   }
 
   /// The extents of one of their tensors, as llama.cpp arranges it; nil for other tensors.

@@ -52,6 +52,34 @@ extension Architecture {
     ]
   }
 
+  /// How they become those of a checkpoint again.
+  static func stateSpaceReturns(_ keys: StateSpaceKeys) -> [TensorReturn] {
+    func tensor(
+      _ stem: String, _ part: String,
+      _ view: @escaping @Sendable (TensorView, StateSpaceSizes) -> TensorView?
+    ) -> TensorReturn {
+      TensorReturn("\(keys.path).\(stem)", of: [part]) { parts, values throws(ModelError) in
+        view(parts[0], try StateSpaceSizes(values, keys))
+      }
+    }
+    return [
+      tensor("conv1d.weight", "ssm_conv1d.weight") { matrix, sizes in
+        matrix.reshaped([sizes.channelCount, 1, sizes.kernelSize])
+      },
+      tensor("A_log", "ssm_a") { factors, sizes in
+        var view = factors.reshaped([sizes.headCount], dividesRows: true)
+        view?.function = .logarithmOfNegative
+        return view
+      },
+      tensor("D", "ssm_d") { numbers, sizes in
+        numbers.reshaped([sizes.headCount], dividesRows: true)
+      },
+      tensor("norm.weight", "ssm_norm.weight") { groups, sizes in
+        groups.reshaped([sizes.innerSize], dividesRows: true)
+      },
+    ]
+  }
+
   /// A vector as a matrix; nil for another shape.
   private static func divided(
     _ tensor: TensorInfo, _ extents: [Int], named name: String

@@ -8,6 +8,8 @@ package struct TensorArrangement: Sendable {
   package let name: String
   /// The runtimes that store it so.
   var runtimes: Set<Runtime> = [.llamaCpp]
+  /// Whether what llama.cpp stores can be the tensor of a checkpoint too, with another config.
+  var comesBackAsIs = false
   /// The tensors that are read from it, under the end of their names; nil if its shape does not fit.
   let views: @Sendable (TensorInfo, ConfigValues) throws(ModelError) -> [TensorView]?
 }
@@ -73,9 +75,13 @@ extension Architecture {
 
   /// The name that a tensor has in published checkpoints, from its name in the tables.
   ///
-  /// Some do not number the layers on that predict several tokens at once.
+  /// Some do not number the layers on that predict several tokens at once; some have another word
+  /// before all names but that of the head.
   package func publishedName(of name: String, layerCount: Int) -> String {
-    predictionPrefix.map { PredictionNames.published(name, $0, layerCount: layerCount) } ?? name
+    let name =
+      predictionPrefix.map { PredictionNames.published(name, $0, layerCount: layerCount) } ?? name
+    guard let publishedWord, name.hasPrefix(modelPath) else { return name }
+    return publishedWord + "." + name.dropFirst(modelPath.count)
   }
 
   /// How a tensor of a checkpoint is arranged; nil if the runtime stores it as it is.

@@ -30,12 +30,12 @@ extension Architecture {
 
   /// Whether a checkpoint can be made of the tensors of llama.cpp.
   package var comesBack: Bool {
-    guard variedLayers == nil else { return false }
-    return arrangements.allSatisfy { arrangement in
+    arrangements.allSatisfy { arrangement in
       let name = arrangement.name
       // Checkpoints have these codes, or else numbers.
       let decoded = name.hasSuffix("_blocks") ? String(name.dropLast("_blocks".utf8.count)) : name
-      return !arrangement.runtimes.contains(.llamaCpp) || returns.contains { $0.name == decoded }
+      return !arrangement.runtimes.contains(.llamaCpp) || arrangement.comesBackAsIs
+        || returns.contains { $0.name == decoded }
     }
   }
 
@@ -159,15 +159,15 @@ extension TensorView {
     return view
   }
 
-  /// The columns of views of equal shapes in turn; nil for other shapes.
-  static func alternatingColumns(_ views: [TensorView]) -> TensorView? {
+  /// The columns of views of equal shapes in turn, or all those of each; nil for other shapes.
+  static func joiningColumns(_ views: [TensorView], alternating: Bool = true) -> TensorView? {
     guard let first = views.first, let width = first.shape.dimensions.last,
       views.allSatisfy({ $0.shape == first.shape }),
       let shape = Shape(validating: first.shape.dimensions.dropLast() + [views.count * width])
     else { return nil }
     var view = TensorView(name: first.name, shape: shape, source: first.source)
     view.rows = [RowSelection(count: shape.rowCount)]
-    view.joining = .columns(views)
+    view.joining = .columns(views, runLength: alternating ? 1 : width)
     return view
   }
 

@@ -34,7 +34,7 @@ package struct VariedLayerSizes: Sendable, Hashable {
   /// Whether keys are also the values in layers with full attention: `attention_k_eq_v`.
   package let usesKeysAsValues: Bool
   /// Whether all layers have tensors for keys and values.
-  private let keepsAllKeys: Bool
+  let keepsAllKeys: Bool
   /// Whether the config lists the inner width of each layer.
   package let listsWidths: Bool
   /// Whether the feed-forward networks of the last layers are twice as wide: `use_double_wide_mlp`.
@@ -62,7 +62,7 @@ package struct VariedLayerSizes: Sendable, Hashable {
       throw ConfigValues.fault(
         "num_kv_shared_layers", "fewer than num_hidden_layers", JSONValue(sharedCount))
     }
-    let width = "hidden_size_per_layer_input"
+    let width = VariedLayers.inputWidthKey
     inputWidth = try values.wholeNumber(width) ?? 0
     try ModelSizes.check(inputWidth, atMost: 1 << 20, "rows", width)
     usesKeysAsValues = try values.flag("attention_k_eq_v")

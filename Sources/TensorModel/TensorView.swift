@@ -26,13 +26,13 @@ package struct TensorView: Sendable, Hashable {
   package enum Joining: Sendable, Hashable {
     /// Their rows, counted from the first row of the first view to the last one of the last view.
     case rows([TensorView])
-    /// Their columns in turn: the first column of each view, then the second one of each.
-    case columns([TensorView])
+    /// Their columns in turn: as many columns of each view as a run has, then the next ones of each.
+    case columns([TensorView], runLength: Int)
 
     /// The views.
     package var views: [TensorView] {
       switch self {
-      case .rows(let views), .columns(let views): views
+      case .rows(let views), .columns(let views, _): views
       }
     }
   }

@@ -230,7 +230,7 @@ extension TensorView {
     let width = type.bitWidth / 8
     let rowByteCount = shape.columnCount * width
     var step = step(of: tensors, width)
-    if case .columns(let views)? = joining {
+    if case .columns(let views, _)? = joining {
       step = views.map { $0.step(of: tensors, width) }.reduce(1) {
         $0.leastCommonMultiple(with: $1)
       }

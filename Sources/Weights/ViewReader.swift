@@ -52,11 +52,12 @@ struct ViewReader {
   ) throws(ModelError) -> [Float] {
     var result = [Float](repeating: 0, count: rows.count * width)
     switch joining {
-    case .columns(let views):
+    case .columns(let views, let length):
       for (index, view) in views.enumerated() {
         let numbers = try ViewReader(view, model).numbers(rows)
-        for (position, number) in numbers.enumerated() {
-          result[position * views.count + index] = number
+        for run in 0..<numbers.count / length {
+          let target = (run * views.count + index) * length
+          for column in 0..<length { result[target + column] = numbers[run * length + column] }
         }
       }
     case .rows(let views):

@@ -101,10 +101,12 @@ import Testing
       let types = architecture.modelTypes.map { "`\($0)`" }.joined(separator: ", ")
       let rows = try Self.rows(of: types, in: "formats/gguf.md")
       let row = try #require(rows.first { $0[1] == architecture.ggufName }, "\(types)")
-      // Experts come back as matrices of their own.
-      let hasMatrices =
+      // Experts come back as matrices of their own, or as the stacks that they are.
+      let stacks = architecture.optionalNames.flatMap(\.completeNames)
+      let hasPlaces =
         architecture.experts == nil || !architecture.expertNames.isEmpty || architecture.hasReturns
-      let comesBack = hasMatrices && architecture.comesBack
+        || stacks.contains { $0.gguf == ["ffn_down_exps.weight"] }
+      let comesBack = hasPlaces && architecture.comesBack
       #expect((row[2] != "no") == (architecture.className != nil && comesBack), "\(types)")
       let known = architecture.modelTypes.filter(MLXModelTypes.contains)
       let all =

@@ -185,8 +185,11 @@ import Weights
         view.shape = Shape(validating: [64, 6]) ?? shape
         view.transposition = .init(matrixRowCount: 6)
         return view
-      })
-    let viewed = try model.viewed([rows, columns])
+      }, runLength: 1)
+    var halves = columns
+    halves.name = "halves"
+    halves.joining = columns.joining.map { .columns($0.views, runLength: 6) }
+    let viewed = try model.viewed([rows, columns, halves])
     #expect(viewed.catalog.tensors.allSatisfy { $0.encoding == .plain(.bf16) })
     let found = try values(viewed)
     let all = source[0] + source[1]
@@ -196,6 +199,10 @@ import Weights
       (0..<6).flatMap { row in source.map { $0[row * 64 + column] } }
     }
     #expect(found[1].bits == expected.bits)
+    let sideBySide = (0..<64).flatMap { column in
+      source.flatMap { numbers in (0..<6).map { numbers[$0 * 64 + column] } }
+    }
+    #expect(found[2].bits == sideBySide.bits)
   }
 
   @Test(

@@ -17,14 +17,13 @@ extension Architecture {
     optionalNames: [OptionalNames(key: "mamba_rms_norm", names: [("mamba.norm", "ssm_norm")])],
     completeNames: [("pre_ff_layernorm.weight", ["ffn_norm"])] + stateSpaceNames().completeNames,
     arrangements: stateSpaceArrangements(falconKeys) + falconFactors,
-    defaults: [
+    returns: stateSpaceReturns(falconKeys),
+    defaults: unitFactors.overridden(by: [
       "mamba_d_ssm": 1024, "mamba_n_heads": 128, "mamba_n_groups": 1, "mamba_d_state": 256,
       "mamba_d_conv": 4, "mamba_rms_norm": false, "mamba_norm_before_gate": true,
       "tie_word_embeddings": false,
-      "embedding_multiplier": 1, "lm_head_multiplier": 1, "key_multiplier": 1,
-      "attention_in_multiplier": 1, "attention_out_multiplier": 1, "ssm_in_multiplier": 1,
-      "ssm_out_multiplier": 1, "mlp_multipliers": [1, 1], "ssm_multipliers": [1, 1, 1, 1, 1],
-    ],
+    ]),
+    runtimeValues: { _ in ["mamba_norm_before_gate": false] }, unitFactors: unitFactors,
     hyperparameters: [.vocabularySize, .stateSpace],
     traits: RuntimeTraits(
       biases: stateSpaceBiases, requiredBiases: stateSpaceBiases,
@@ -50,7 +49,18 @@ extension Architecture {
           },
         ]))
 
-  private static let falconKeys = StateSpaceKeys(innerSize: "mamba_d_ssm")
+  private static let falconKeys = StateSpaceKeys(
+    innerSize: "mamba_d_ssm", statedHeadSize: "mamba_d_head")
+
+  /// The keys of all factors, with the values that change nothing.
+  private static let unitFactors: JSONValue = [
+    "embedding_multiplier": one, "lm_head_multiplier": one, "key_multiplier": one,
+    "attention_in_multiplier": one, "attention_out_multiplier": one, "ssm_in_multiplier": one,
+    "ssm_out_multiplier": one, "mlp_multipliers": [one, one],
+    "ssm_multipliers": [one, one, one, one, one],
+  ]
+
+  private static let one = JSONValue.number(1)
 
   /// The weights whose outputs transformers multiplies, or whose inputs; in the order in which
   /// llama.cpp's converter multiplies.
@@ -104,7 +114,7 @@ extension Architecture {
       -> [TensorView.RowFactors]
   ) -> TensorArrangement {
     let name = stem + ".weight"
-    return TensorArrangement(name: name) {
+    return TensorArrangement(name: name, comesBackAsIs: true) {
       tensor, values throws(ModelError) in
       let factors = try factors(tensor, values)
       let rowCount = factors.reduce(0) { $0 + $1.rowCount }

@@ -50,10 +50,10 @@ extension Architecture {
     returns: [
       TensorReturn(gateAndUp, of: ["ffn_gate_exps.weight", "ffn_up_exps.weight"]) { parts, _ in
         let matrices = parts.compactMap(\.transposedMatrices)
-        return matrices.count == parts.count ? .alternatingColumns(matrices) : nil
+        return matrices.count == parts.count ? .joiningColumns(matrices) : nil
       },
       TensorReturn("\(gateAndUp)_bias", of: ["ffn_gate_exps.bias", "ffn_up_exps.bias"]) {
-        parts, _ in .alternatingColumns(parts)
+        parts, _ in .joiningColumns(parts)
       },
       TensorReturn(down, of: ["ffn_down_exps.weight"]) { parts, _ in parts[0].transposedMatrices },
     ], needsHead: true,

@@ -20,13 +20,16 @@ extension Architecture {
       ("model.altup_projections.*", "altup_proj"),
       ("model.altup_unembed_projections.*", "altup_unembd_proj"),
     ],
-    arrangements: [TensorArrangement(name: "model.embed_tokens_per_layer.weight", views: extended)],
+    arrangements: [
+      TensorArrangement(
+        name: "model.embed_tokens_per_layer.weight", comesBackAsIs: true, views: extended)
+    ],
     variedLayers: VariedLayers(period: 5, keepsAllKeys: true, listsWidths: true),
     defaults: [
       "head_dim": 256, "sliding_window": 512, "rope_theta": 1_000_000,
       "rope_local_base_freq": 10_000, "hidden_size_per_layer_input": 256,
       "num_kv_shared_layers": 15, "vocab_size": 262_400, "final_logit_softcapping": 30,
-    ],
+    ], runtimeValues: { ["activation_sparsity_pattern": sparsity($0.layerCount)] },
     hyperparameters: [.finalSoftcap, .slidingWindow, .variedLayers, .alternatingUpdates],
     neverAddsSpacePrefix: true,
     traits: RuntimeTraits(
@@ -63,6 +66,11 @@ extension Architecture {
     return [view]
   }
 
+  /// The part of activations that are zero in each layer.
+  private static func sparsity(_ layerCount: Int) -> JSONValue {
+    .array((0..<layerCount).map { .number($0 < ConfigLimit.sparseLayerCount ? 0.95 : 0) })
+  }
+
   /// Gemma 3n has 256 tokens for pictures and sound.
   private static let mostMissingRows = 4096
 }
@@ -71,7 +79,7 @@ extension ConfigLimit {
   /// The layer after which llama.cpp uses the keys and values of earlier layers.
   private static let ownLayerCount = 20
   /// The layers in which it sets all but the largest activations to zero.
-  private static let sparseLayerCount = 10
+  fileprivate static let sparseLayerCount = 10
 
   fileprivate static let sharedAfterTwentieth = ConfigLimit(
     "num_kv_shared_layers", expected: "all but the first \(ownLayerCount) layers"

@@ -1,4 +1,5 @@
 internal import Bytes
+internal import TensorModel
 
 /// Granite 4 with states in some layers, for which llama.cpp has another architecture.
 extension Architecture {
@@ -13,6 +14,10 @@ extension Architecture {
     completeNames: [
       ("shared_mlp.input_linear.weight", ["ffn_gate.weight", "ffn_up.weight"]),
       ("shared_mlp.output_linear.weight", ["ffn_down.weight"]),
+    ],
+    returns: [
+      joined("shared_mlp.input_linear.weight", of: "ffn_gate.weight", "ffn_up.weight"),
+      joined("shared_mlp.output_linear.weight", of: "ffn_down.weight"),
     ], hyperparameters: [.noExperts],
     isMeant: { hasStates($0) && $0["num_local_experts"]?.int == 0 })
   /// The same with experts in all layers.
@@ -21,15 +26,28 @@ extension Architecture {
       counts: ["num_local_experts"], sharedWidth: "shared_intermediate_size"),
     router: [("block_sparse_moe.router.layer", "ffn_gate_inp")],
     completeNames: graniteMoEShared.completeNames,
+    returns: graniteMoE.returns + sharedReturns,
     hyperparameters: [.expertCount, .usedExpertCount, .sharedExpertWidth],
     isMeant: { hasStates($0) && $0["num_local_experts"]?.int != 0 })
 
   private static let graniteKeys = StateSpaceKeys()
 
+  /// The rows of matrices one after the other.
+  static func joined(_ name: String, of parts: String...) -> TensorReturn {
+    TensorReturn(name, of: parts) { parts, _ in
+      guard parts.count > 1 else { return parts[0].reshaped(parts[0].shape.dimensions) }
+      let rowCount = parts.reduce(0) { $0 + $1.shape.rowCount }
+      return .joiningRows(
+        of: parts, [rowCount, parts[0].shape.columnCount],
+        rows: [RowSelection(count: parts[0].shape.rowCount)]
+          + [RowSelection(from: parts[0].shape.rowCount, count: parts[1].shape.rowCount)])
+    }
+  }
+
   private static func graniteWithStates(
     innerWidthKey: String = "intermediate_size", experts: ExpertKeys? = nil,
     router: [NamePair] = [], completeNames: [(huggingFace: String, gguf: [String])],
-    hyperparameters: [Hyperparameters.Key],
+    returns: [TensorReturn], hyperparameters: [Hyperparameters.Key],
     isMeant: @escaping @Sendable (JSONValue) -> Bool
   ) -> Architecture {
     Architecture(
@@ -52,6 +70,7 @@ extension Architecture {
       },
       stateSpace: graniteKeys, hasUnlimitedContext: true, listsKeyValueHeads: true,
       completeNames: completeNames, arrangements: stateSpaceArrangements(graniteKeys),
+      returns: stateSpaceReturns(graniteKeys) + returns,
       defaults: granite.defaults.overridden(by: [
         "shared_intermediate_size": 1024, "num_local_experts": 8, "num_experts_per_tok": 2,
         "mamba_n_heads": 128, "mamba_n_groups": 1, "mamba_d_state": 256, "mamba_d_conv": 4,

@@ -7,7 +7,7 @@ extension Architecture {
     "lfm2", ["lfm2"], className: "Lfm2ForCausalLM", layerNames: gatedFeedForward,
     defaults: [
       "block_auto_adjust_ff_dim": true, "block_ffn_dim_multiplier": 1, "block_multiple_of": 256,
-    ],
+    ], runtimeValues: { _ in ["block_auto_adjust_ff_dim": false] },
     derivedValues: { listingAttention(adjustingWidth($0)) })
 
   /// The feed-forward network, whose matrices LFM2 numbers.
@@ -19,6 +19,7 @@ extension Architecture {
     _ ggufName: String, _ modelTypes: [String], className: String, experts: ExpertKeys? = nil,
     layerNames: [NamePair] = [], expertNames: [NamePair] = [], leadingNames: [NamePair] = [],
     laterNames: [NamePair] = [], defaults: JSONValue,
+    runtimeValues: @escaping @Sendable (Hyperparameters) -> JSONValue = { _ in [:] },
     derivedValues: @escaping @Sendable (JSONValue) -> JSONValue,
     completeNames: [(huggingFace: String, gguf: [String])] = [],
     stackNames: [(huggingFace: String, gguf: [String])] = [],
@@ -66,7 +67,7 @@ extension Architecture {
       ],
       defaults: defaults.overridden(by: [
         "rope_theta": 1_000_000, "conv_bias": false, "conv_L_cache": 3,
-      ]),
+      ]), runtimeValues: runtimeValues,
       normEpsilon: (key: "norm_eps", ggufKey: "attention.layer_norm_rms_epsilon"),
       hyperparameters: hyperparameters + [.vocabularySize, .shortConvolution],
       traits: RuntimeTraits(

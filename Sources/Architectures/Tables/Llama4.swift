@@ -23,10 +23,11 @@ extension Architecture {
       ("feed_forward.shared_expert.down_proj", "ffn_down_shexp"),
     ],
     completeNames: llamaStacks.names, arrangements: llamaStacks.arrangements,
+    returns: llamaStacks.returns,
     defaults: [
       "head_dim": 128, "rope_theta": 500_000, "intermediate_size_mlp": 16_384,
       "num_experts_per_tok": 1, "interleave_moe_layer_step": 1,
-    ],
+    ], runtimeValues: { ["use_qk_norm": .bool($0.expertCount != countWithoutNorms)] },
     hyperparameters: llama.hyperparameters + [
       .expertCount, .usedExpertCount, .expertInterval, .expertWidth,
     ],
@@ -106,12 +107,14 @@ extension Architecture {
     return stated.map(\.int) == computed ? nil : JSONWriter.text(.array(stated))
   }
 
+  private static let countWithoutNorms = 128
+
   /// llama.cpp takes models of 128 experts for those without such norms.
   private static let headNorms = ConfigLimit(
     "use_qk_norm", expected: "false with 128 experts, else true"
   ) { config in
     let stated = config["use_qk_norm"]?.bool ?? true
-    let computed = (config["num_local_experts"]?.int ?? 16) != 128
+    let computed = (config["num_local_experts"]?.int ?? 16) != countWithoutNorms
     return stated == computed ? nil : "\(stated)"
   }
 }

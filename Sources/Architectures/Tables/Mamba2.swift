@@ -16,9 +16,9 @@ extension Architecture {
       ])
     },
     stateSpace: .mamba2, hasNoAttention: true, hasUnlimitedContext: true,
-    outerWords: ["backbone"],
+    outerWords: ["backbone"], publishedWord: "backbone",
     completeNames: stateSpaceNames("mixer").completeNames,
-    arrangements: stateSpaceArrangements(.mamba2),
+    arrangements: stateSpaceArrangements(.mamba2), returns: stateSpaceReturns(.mamba2),
     defaults: [
       "num_heads": 128, "expand": 2, "n_groups": 8, "state_size": 128,
       "conv_kernel": 4, "layer_norm_epsilon": .number(1e-5),

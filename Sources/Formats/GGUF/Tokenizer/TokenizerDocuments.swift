@@ -43,12 +43,24 @@ package struct TokenizerDocuments: Sendable {
       let merges = try MergePairs(scoresOf: vocabulary)
       let addsSpace = try metadata.flag("tokenizer.ggml.add_space_prefix") ?? true
       document = Self.pieces(vocabulary, merges, special, addsSpace: addsSpace)
+    case "gemma4":
+      let vocabulary = try ListedVocabulary(metadata, scores: false)
+      // llama.cpp begins every text with the start token here, whatever the file states.
+      special = try ListedTokens(metadata, vocabulary, addsStart: true)
+      let merges = try MergePairs(metadata, vocabulary)
+      var pieces = Self.pieces(vocabulary, merges, special, addsSpace: false)
+      pieces.preTokenizer = [
+        "type": "Split", "pattern": ["String": " "], "behavior": "MergedWithPrevious",
+        "invert": false,
+      ]
+      document = pieces
     case let other:
       throw ModelError(
         .unsupported,
         other == nil
           ? "the file has no tokenizer" : "Pleat cannot write a tokenizer.json of this kind",
-        tensor: Self.modelKey, expected: "gpt2 (byte-level BPE) or llama (SentencePiece BPE)",
+        tensor: Self.modelKey,
+        expected: "gpt2 (byte-level BPE), llama (SentencePiece BPE) or gemma4",
         found: other, hint: Self.hint)
     }
     notes += special.notes

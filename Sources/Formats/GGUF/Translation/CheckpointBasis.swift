@@ -69,7 +69,7 @@ struct CheckpointBasis {
     _ metadata: Metadata, type: String? = nil, isTranslated: Bool = true
   ) throws(ModelError) -> Architecture {
     let name = metadata["general.architecture"]?.text ?? ""
-    let all = Architectures.all.filter {
+    let all = Architectures.withVariants.filter {
       $0.ggufName == name && $0.className != nil && type.map($0.modelTypes.contains) ?? true
     }
     let hasExperts = metadata["\(name).expert_count"]?.integer ?? 0 > 0
@@ -78,7 +78,10 @@ struct CheckpointBasis {
     let predicts = metadata["\(name).nextn_predict_layers"]?.integer ?? 0 > 0
     let alike = all.count > 1 ? all.filter { ($0.experts != nil) == hasExperts } : all
     let same = alike.filter { $0.hyperparameters.contains(.sigmoidRouter) == hasSigmoids }
-    let found = same.isEmpty ? alike : same
+    let some = same.isEmpty ? alike : same
+    let hasShared = metadata["\(name).expert_shared_feed_forward_length"] != nil
+    let shared = some.filter { $0.hyperparameters.contains(.sharedExpertWidth) == hasShared }
+    let found = shared.isEmpty ? some : shared
     let architecture =
       found.first { $0.hasLatentAttention && $0.predictsTokens == predicts }
       ?? found.first { $0.hasSlidingLayers == slides } ?? found.first
@@ -92,7 +95,7 @@ struct CheckpointBasis {
         found: name,
         hint: CheckpointTranslation.hint)
     }
-    let names = Set(Architectures.all.filter { $0.className != nil }.map(\.ggufName))
+    let names = Set(Architectures.withVariants.filter { $0.className != nil }.map(\.ggufName))
     let known = Architectures.named(name)
     let reason =
       switch known.map({ $0.isEncoder || $0.traits.appliesDenseLayers }) {

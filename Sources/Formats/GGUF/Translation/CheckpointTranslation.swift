@@ -45,6 +45,11 @@ package struct CheckpointTranslation: Translation {
         "the metadata does not state truncate of YaRN: config.json has none, which means true, as "
           + "llama.cpp computes; published checkpoints state false, which --config-from keeps")
     }
+    if let factors = architecture.unitFactors.members, !factors.isEmpty {
+      notes.append(
+        "the weights of llama.cpp have the factors of config.json already, which states 1 for "
+          + factors.map(\.key).joined(separator: ", "))
+    }
     additions = try LayerNumbers.tensors(
       of: metadata, architecture, layerCount: parameters.layerCount)
     try checkConfig(metadata, tokenCount: basis.contents.tokenCount, isGiven: given != nil)
@@ -61,7 +66,7 @@ package struct CheckpointTranslation: Translation {
     numbers: (Int) throws(ModelError) -> [Float]
   ) throws(ModelError) -> [TensorView]? {
     let name = metadata["general.architecture"]?.text
-    let isArranged = Architectures.all.contains { $0.ggufName == name && $0.hasReturns }
+    let isArranged = Architectures.withVariants.contains { $0.ggufName == name && $0.hasReturns }
     // Other models need no config to be read.
     guard isArranged else { return nil }
     let basis = try CheckpointBasis(tensors, metadata, config: given, numbers: numbers)
@@ -214,9 +219,13 @@ package struct CheckpointTranslation: Translation {
 
   private func placement(of tensor: TensorInfo) throws(ModelError) -> TensorPlacement? {
     if Self.factors.contains(where: { tensor.name == $0 + Self.weight }) { return nil }
+    if let stack = numbered(tensor) { return stack }
     if let stack = try stack(tensor) { return stack }
     // Arranged tensors have their names already.
-    if architecture.isReturned(tensor.name) { return TensorPlacement(name: tensor.name) }
+    if architecture.isReturned(tensor.name) {
+      return TensorPlacement(
+        name: architecture.publishedName(of: tensor.name, layerCount: parameters.layerCount))
+    }
     guard let name = architecture.huggingFaceName(of: tensor.name) else {
       throw ModelError(
         .unsupported, "transformers has no such tensor in \(architecture.modelTypes[0])",
@@ -238,6 +247,22 @@ package struct CheckpointTranslation: Translation {
     if architecture.addsOneToNorms, isNorm, !architecture.keepsNorm(tensor.name) {
       placement.addend = -1
     }
+    return placement
+  }
+
+  /// The matrices of a stack outside of layers, each under its own name; nil for other tensors.
+  private func numbered(_ tensor: TensorInfo) -> TensorPlacement? {
+    let pair = architecture.numberedNames.first { $0.gguf + Self.weight == tensor.name }
+    let extents = tensor.shape.dimensions
+    guard let pair, extents.count == 3,
+      let rows = Shape(validating: [extents[0] * extents[1], extents[2]])
+    else { return nil }
+    let names = (0..<extents[0]).map { number in
+      pair.huggingFace.replacing("*", with: "\(number)") + Self.weight
+    }
+    var placement = TensorPlacement(name: names[0])
+    placement.otherNames = Array(names.dropFirst())
+    placement.shape = rows
     return placement
   }
 

@@ -23,7 +23,7 @@ struct GivenConfig {
     var stated = TextConfig.merged(config)
     let type = stated["model_type"]?.string ?? ""
     let name = metadata["general.architecture"]?.text ?? ""
-    guard let named = Architectures.forModelType(type), named.ggufName == name else {
+    guard let named = Architectures.forConfig(stated), named.ggufName == name else {
       throw ModelError(
         .mismatch, "the config of --config-from is that of another architecture",
         expected: "a config whose model becomes \(name)", found: "model_type \(type)",
@@ -57,7 +57,9 @@ struct GivenConfig {
   private static func document(
     _ stated: JSONValue, _ architecture: Architecture, _ contents: CheckpointConfig.Contents
   ) -> JSONValue {
-    let replaced = ["architectures", "dtype", "torch_dtype", "tie_word_embeddings"]
+    let factors = architecture.unitFactors.members ?? []
+    let replaced =
+      ["architectures", "dtype", "torch_dtype", "tie_word_embeddings"] + factors.map(\.key)
     let members = (stated.members ?? []).filter { member in
       // Those of towers and of quantizations.
       let isPart = member.key.hasSuffix("_config") && member.value.members != nil
@@ -65,15 +67,16 @@ struct GivenConfig {
     }
     let isTied = !contents.names.contains(TensorNames.ggufHead)
     return .object(
-      [.init("architectures", .array([.string(architecture.className ?? "")]))] + members + [
-        .init("tie_word_embeddings", .bool(isTied)), .init("dtype", .string(contents.dtype)),
-      ])
+      [.init("architectures", .array([.string(architecture.className ?? "")]))] + members
+        + factors + [
+          .init("tie_word_embeddings", .bool(isTied)), .init("dtype", .string(contents.dtype)),
+        ])
   }
 
   /// Throws `mismatch` if the config leads to other divisors of rotary angles than the file has.
   private func checkFactors(_ found: [String: [Float]]) throws(ModelError) {
     var expected: [String: [Float]] = [:]
-    expected["rope_freqs"] = parameters.rope.frequencyFactors(headSize: parameters.headSize)
+    expected["rope_freqs"] = parameters.rope.frequencyFactors(headSize: parameters.fullHeadSize)
     if case .longrope(let factors) = parameters.rope.scaling {
       expected["rope_factors_long"] = factors.long
       expected["rope_factors_short"] = factors.short
