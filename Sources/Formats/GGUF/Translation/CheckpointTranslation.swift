@@ -153,7 +153,10 @@ package struct CheckpointTranslation: Translation {
     case "vocab_size": return value.integer == tokenCount
     case "attention.key_length", "attention.value_length":
       return value.integer == read.headSize
-    case "rope.dimension_count": return value.integer == rope.rotatedCount
+    case "rope.dimension_count":
+      // Converters state it for models that rotate nothing, too.
+      return value.integer == rope.rotatedCount
+        || architecture.hyperparameters.contains(.noRotation)
     case "attention.head_count_kv": return value.equalIntegers == read.keyValueHeadCount
     case "expert_shared_feed_forward_length": return read.experts == nil
     // Converters write it for models without such layers, too.

@@ -62,7 +62,9 @@ struct GivenConfig {
       ["architectures", "dtype", "torch_dtype", "tie_word_embeddings"] + factors.map(\.key)
     let members = (stated.members ?? []).filter { member in
       // Those of towers and of quantizations.
-      let isPart = member.key.hasSuffix("_config") && member.value.members != nil
+      let isPart =
+        member.key.hasSuffix("_config") && member.value.members != nil
+        && member.key != "per_layer_config"
       return !isPart && !replaced.contains(member.key)
     }
     let isTied = !contents.names.contains(TensorNames.ggufHead)
