@@ -121,6 +121,22 @@ def in_chunks(found: dict) -> list[list[str]]:
     return [lines, files]
 
 
+def by_programs(found: dict) -> list[list[str]]:
+    """What the programs of llama.cpp say of the same files and texts."""
+    scores = head(["perplexity", "pleat eval", "llama-perplexity"])
+    for name, one in found["perplexity"].items():
+        scores.append(row([name, f"{one['pleat']:.4f}", f"{one['llama']:.4f}"]))
+    means = head(["log probabilities of F32 by", "pleat eval", "llama-perplexity"])
+    for name, title in (("pleat", "pleat eval"), ("llama", "llama-perplexity")):
+        one = found["divergence"][name]
+        means.append(row([title, f"{one['pleat']:.5f}", f"{one['llama']:.5f}"]))
+    matrices = head(["model", "weights", "measured", "added", ".dat"])
+    for name, one in found["importance"].items():
+        cells = [f"{one['weights']}", f"{one['measured']:.1e}", f"{one['added']:.1e}"]
+        matrices.append(row([name, *cells, "same bytes" if one["sameDat"] else "differs"]))
+    return [scores, means, matrices]
+
+
 def text(found: dict) -> str:
     parts = [part for model in found.get("models", {}).values() for part in errors(model)]
     parts += [perplexities(found["perplexity"])] if "perplexity" in found else []
@@ -128,4 +144,5 @@ def text(found: dict) -> str:
     parts += agreement(found["agreement"]) if "agreement" in found else []
     parts += [divergences(found["divergence"])] if "divergence" in found else []
     parts += in_chunks(found["chunks"]) if "chunks" in found else []
+    parts += by_programs(found["programs"]) if "programs" in found else []
     return "\n\n".join("\n".join(part) for part in parts)
