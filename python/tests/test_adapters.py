@@ -96,11 +96,11 @@ def test_groups_of_the_adapter_are_whole_groups_of_every_layer(quantized):
 def test_only_layers_in_groups_are_adapted(quantized):
     """A suffix would also select the layers that the recipe keeps in 16 bits."""
     base = pleat.load(quantized("-b", 3, "--rule", "lm_head=8:64", "--rule", "*.0.mlp.*=keep"))
+    assert "no layer that can be adapted has the name 'knit'" in refusal(base, targets=["knit"])
     model = pleat.adapt(base, r=2)
     adapted = {name for name, _ in model.named_modules() if name.endswith("lora_A")}
     assert len(adapted) == 39
     assert not any("layers.0.mlp" in name or "lm_head" in name for name in adapted)
-    assert "no layer that can be adapted has the name 'knit'" in refusal(base, targets=["knit"])
 
 
 def test_models_without_groups_are_refused(tinylm):

@@ -31,4 +31,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'pleat' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    try:
+        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    except ModuleNotFoundError as error:
+        what = f"pleat.{name} needs the package {error.name}"
+        hint = "pip install './python[train]'"
+        raise PleatError("unsupported", what, hint=hint) from error

@@ -7,16 +7,19 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import peft
 import torch
 from peft.tuners.lora.gptq import GPTQLoraLinear
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .error import PleatError
 from .layer import PleatLinear
+from .stored_adapter import factor_of, read_config, read_tensors
 
 _FOLD_HINT = "save_pretrained, then: pleat fold base.pleat --adapter ADAPTER -o tuned.pleat"
 
@@ -53,6 +56,16 @@ class PooledLoraLinear(GPTQLoraLinear):
 warnings.filterwarnings("ignore", r"Could not find a config file in .*\.pleat ", UserWarning)
 
 _LAYERS: dict[type[nn.Module], type[nn.Module]] = {PleatLinear: PooledLoraLinear}
+# Keys of LoraConfig that these functions set, and the words for them here.
+_OURS = {
+    "lora_alpha": "alpha",
+    "lora_dropout": "dropout",
+    "target_modules": "targets",
+    "use_qalora": "pooled, or pleat.qalora",
+    "qalora_group_size": "group_size",
+}
+# Adapters that PEFT makes from the weights of the base, or adds as more than a product.
+_PLAIN_ONLY = {"use_dora": (False, None), "init_lora_weights": (True, False, "gaussian")}
 
 
 def adapt(
@@ -73,6 +86,7 @@ def adapt(
     `targets` are the last words of names, such as "q_proj", or complete names; by default all
     PleatLinear but the head. `config` goes to LoraConfig. Throws PleatError.
     """
+    _check(model, r, dropout, config)
     layers = {
         name: module for name, module in model.named_modules() if isinstance(module, PleatLinear)
     }
@@ -98,10 +112,12 @@ def qalora(
     Its layers are nn.Linear, or those of a GPTQ model, whose groups `group_size` should be. By
     default all of them but the head are adapted. Throws PleatError.
     """
+    _check(model, r, dropout, config)
     layers = {name: module for name, module in model.named_modules() if _is_linear(module)}
     chosen = _chosen(layers, targets, model)
     for name, module in chosen.items():
-        _check_divides(name, module, group_size)
+        _check_whole(name, module, group_size)
+    _warn_of_zero_points(chosen)
     # PEFT itself knows the layers of GPTQ. For nn.Linear it would ignore use_qalora silently.
     kinds = {**_LAYERS, nn.Linear: PooledLoraLinear}
     return _with_adapter(model, chosen, kinds, group_size, r, alpha, dropout, True, config)
@@ -113,12 +129,14 @@ def load_adapter(
     """Makes a PEFT model with an adapter that `save_pretrained` wrote, to use it or to train on.
 
     Pass a fresh model, from `pleat.load` or, for an adapter of `pleat.qalora`, from transformers.
+    Throws PleatError.
     """
+    _check_fresh(model)
+    kind = read_config(folder).get("peft_type")
+    if kind != "LORA":
+        raise PleatError("unsupported", "the adapter is not a LoRA", file=folder, found=str(kind))
     config = peft.PeftConfig.from_pretrained(os.fspath(folder))
-    if not isinstance(config, peft.LoraConfig):
-        raise PleatError(
-            "unsupported", "the adapter is not a LoRA", file=folder, found=str(config.peft_type)
-        )
+    _check_fits(model, folder, config)
     config.inference_mode = not trainable
     kinds = {**_LAYERS, nn.Linear: PooledLoraLinear} if config.use_qalora else _LAYERS
     config._register_custom_module(dict(kinds))
@@ -128,10 +146,82 @@ def load_adapter(
     return _kept_in_place(adapted)
 
 
+def _check(model: nn.Module, r: int, dropout: float, config: dict[str, Any]) -> None:
+    """Refuses settings that PEFT would take, ignore or misread."""
+    _check_fresh(model)
+    for key, word in _OURS.items():
+        if key in config:
+            raise PleatError("usage", f"{key} is set by {word}")
+    for key, values in _PLAIN_ONLY.items():
+        if config.get(key, values[0]) not in values:
+            raise PleatError(
+                "unsupported",
+                f"{key} needs weights that are not in groups",
+                expected=" or ".join(map(str, values)),
+                found=str(config[key]),
+            )
+    if not isinstance(r, int) or r < 1:
+        raise PleatError("usage", "r is not a rank", expected="a number from 1", found=str(r))
+    if not 0 <= dropout < 1:
+        raise PleatError(
+            "usage", "dropout is not a share", expected="0 to below 1", found=str(dropout)
+        )
+
+
+def _check_fresh(model: nn.Module) -> None:
+    if not isinstance(model, nn.Module):
+        raise PleatError(
+            "usage",
+            "not a model",
+            expected="a model of pleat.load or of transformers",
+            found=type(model).__name__,
+        )
+    if any(isinstance(module, BaseTunerLayer) for module in model.modules()):
+        raise PleatError(
+            "usage",
+            "the model has an adapter already",
+            hint="load the base again; model.add_adapter of PEFT adds another adapter",
+        )
+
+
+def _check_fits(model: nn.Module, folder: str | os.PathLike, config: peft.LoraConfig) -> None:
+    """Refuses an adapter of another model, of which PEFT would take a part."""
+    layers = dict(model.named_modules())
+    for key, tensor in read_tensors(folder).items():
+        factor = factor_of(key)
+        if factor is None:
+            continue
+        name, letter = factor
+        layer = layers.get(name)
+        if layer is None or not _is_linear(layer):
+            raise PleatError(
+                "mismatch", "the model has no layer for a part of the adapter",
+                file=folder, tensor=key,
+            )  # fmt: skip
+        inputs = layer.in_features
+        if config.use_qalora:
+            _check_whole(name, layer, config.qalora_group_size)
+            inputs //= config.qalora_group_size
+        side, expected = (1, inputs) if letter == "A" else (0, layer.out_features)
+        if tensor.ndim != 2 or tensor.shape[side] != expected:
+            raise PleatError(
+                "mismatch",
+                "a part of the adapter does not fit its layer",
+                file=folder,
+                tensor=key,
+                expected=f"r×{expected}" if letter == "A" else f"{expected}×r",
+                found="×".join(map(str, tensor.shape)),
+            )
+
+
 def _is_linear(module: nn.Module) -> bool:
     """Whether a layer is nn.Linear or one of gptqmodel's."""
     if isinstance(module, (nn.Linear, PleatLinear)):
         return True
+    return _is_gptq(module)
+
+
+def _is_gptq(module: nn.Module) -> bool:
     # A model with such layers has imported them; importing them here would take long.
     gptq = sys.modules.get("gptqmodel.nn_modules.qlinear")
     return gptq is not None and isinstance(module, gptq.BaseQuantLinear)
@@ -147,6 +237,8 @@ def _chosen(
         chosen = {name: module for name, module in layers.items() if module is not head}
     else:
         words = [targets] if isinstance(targets, str) else list(targets)
+        if not words:
+            raise PleatError("usage", "targets names no layer")
         for word in words:
             if not any(_matches(name, word) for name in layers):
                 raise PleatError(
@@ -177,32 +269,47 @@ def _group_size(chosen: dict[str, nn.Module], asked: int | None) -> int:
     sizes = {module.groups.size for module in chosen.values()}
     size = math.lcm(*sizes) if asked is None else asked
     for name, module in chosen.items():
-        if size % module.groups.size:
-            raise PleatError(
-                "usage",
-                "the groups of the adapter are not whole groups of the base",
-                tensor=name,
-                expected=f"a multiple of {module.groups.size}",
-                found=str(size),
-            )
-        _check_divides(name, module, size)
+        _check_whole(name, module, size)
     return size
 
 
-def _check_divides(name: str, module: nn.Module, size: int) -> None:
-    if size < 1 or module.in_features % size:
+def _base_groups(module: nn.Module) -> int:
+    """The columns in a group of a layer; 1 if it has none."""
+    if isinstance(module, PleatLinear):
+        return module.groups.size
+    return module.group_size if _is_gptq(module) else 1
+
+
+def _check_whole(name: str, module: nn.Module, size: int) -> None:
+    """Refuses groups that are not whole groups of a layer, or do not divide its inputs."""
+    base = _base_groups(module)
+    if size < 1 or size % base:
+        raise PleatError(
+            "usage",
+            "the groups of the adapter are not whole groups of the base",
+            tensor=name,
+            expected=f"a multiple of {base}",
+            found=str(size),
+        )
+    if module.in_features % size:
         raise PleatError(
             "usage",
             "the groups of the adapter do not divide the inputs of a layer",
             tensor=name,
             expected=f"a divisor of {module.in_features}",
             found=str(size),
-            hint="targets=[…] leaves layers out; pooled=False makes a plain LoRA",
+            hint="targets=[…] leaves layers out; pleat.adapt(…, pooled=False) makes a plain LoRA",
         )
 
 
 def _warn_of_zero_points(chosen: dict[str, nn.Module]) -> None:
-    names = [name for name, module in chosen.items() if module.groups.offset == "zeroPoint"]
+    names = [
+        name
+        for name, module in chosen.items()
+        if _is_gptq(module)
+        or isinstance(module, PleatLinear)
+        and module.groups.offset == "zeroPoint"
+    ]
     if names:
         warnings.warn(
             f"{names[0]} has whole zero points, which cannot take an adapter exactly: fold it with "
@@ -249,6 +356,10 @@ def _kept_in_place(model: peft.PeftModel) -> peft.PeftModel:
         for name, _ in module.named_buffers()
     ]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, names)
+    if names:
+        # To find out whether the embeddings were resized, PEFT would look for the config of the base
+        # in the network, under the path of the pleat file.
+        model.save_pretrained = partial(model.save_pretrained, save_embedding_layers=False)
     return model
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -12,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from .error import PleatError
 from .file import PleatFile
+from .stored_adapter import factor_of, read_config, read_tensors
 
 _HINT = "pleat verify TUNED --against BASE --adapter ADAPTER checks adapters of every kind"
 
@@ -117,28 +116,24 @@ def _are_equal(before: PleatFile, after: PleatFile, name: str) -> bool:
 
 def _read_updates(folder: Path, scale: float, pooling: str | None) -> dict[str, _Update]:
     """The updates of a PEFT folder, by the name of the weight."""
-    try:
-        config = json.loads((folder / "adapter_config.json").read_text())
-        tensors = load_file(folder / "adapter_model.safetensors")
-    except OSError as error:
-        raise PleatError("io", f"not a folder with an adapter of PEFT: {error}") from error
+    config, tensors = read_config(folder), read_tensors(folder)
     _refuse_other_kinds(folder, config)
     if config.get("use_qalora"):
         pooling = "peft"
     updates = {}
     for key in tensors:
-        match = re.fullmatch(r"(?:base_model\.model\.)*(.+)\.lora_([AB])\.weight", key)
-        if match is None:
+        factor = factor_of(key)
+        if factor is None:
             raise PleatError(
                 "unsupported", "only factors of linears are read", file=folder, tensor=key,
                 hint=_HINT,
             )  # fmt: skip
-        layer, letter = match.groups()
+        layer, letter = factor
         if letter == "A":
             a = tensors[key].float().numpy()
             b = tensors[key.replace(".lora_A.", ".lora_B.")].float().numpy()
-            factor = scale * _factor(config, layer, len(a))
-            updates[f"{layer}.weight"] = _Update(f"{layer}.weight", a, b, factor, pooling)
+            size = scale * _factor(config, layer, len(a))
+            updates[f"{layer}.weight"] = _Update(f"{layer}.weight", a, b, size, pooling)
     if not updates:
         raise PleatError("malformed", "the adapter has no factors", file=folder)
     return updates

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
+from accelerate import init_empty_weights
 from torch import nn
 
 from .encodings import Groups
@@ -26,16 +28,23 @@ _DECODE_HINT = (
 
 
 def load(
-    path: str | os.PathLike, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+    path: str | os.PathLike,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    *,
+    check: bool = False,
 ) -> nn.Module:
     """Makes the transformers model that the config.json in a pleat file describes.
 
     Linears that are stored in groups become PleatLinear, on the CPU without copying the file;
     everything else is decoded to `dtype`: bfloat16, or float32 on the CPU. With 16 bits,
-    PleatLinear computes with the weights of the file rounded once more. Throws PleatError.
+    PleatLinear computes with the weights of the file rounded once more. `check` compares the
+    checksums of all parts first. Throws PleatError.
     """
     # Writable, because torch has no read-only tensors; the file itself never changes.
     file = PleatFile(path, writable=True)
+    if check:
+        file.check()
     device = torch.device(device)
     if dtype is None:
         dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
@@ -45,17 +54,14 @@ def load(
     _tie(model, file, filled)
     _check_complete(model, file, filled)
     if "generation_config.json" in file.companions:
-        from transformers import GenerationConfig
-
         settings = json.loads(file.companion("generation_config.json"))
-        model.generation_config = GenerationConfig.from_dict(settings)
+        model.generation_config = transformers.GenerationConfig.from_dict(settings)
+    model.save_pretrained = _refuse_saving
     return model.to(device).eval()
 
 
 def tokenizer(path: str | os.PathLike) -> Any:
     """The tokenizer whose files are in a pleat file, as transformers loads it."""
-    from transformers import AutoTokenizer
-
     file = PleatFile(path)
     if not any(name.startswith("tokenizer") for name in file.companions):
         raise PleatError("unsupported", "the file has no tokenizer", file=path)
@@ -64,14 +70,20 @@ def tokenizer(path: str | os.PathLike) -> Any:
             target = Path(folder, name)
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(file.companion(name))
-        return AutoTokenizer.from_pretrained(folder)
+        return transformers.AutoTokenizer.from_pretrained(folder)
+
+
+def _refuse_saving(*_: Any, **__: Any) -> None:
+    """transformers would write codes that it does not read back."""
+    raise PleatError(
+        "unsupported",
+        "transformers cannot save weights in groups",
+        hint="save_pretrained of the model of pleat.adapt saves the adapter; " + _DECODE_HINT,
+    )
 
 
 def _empty_model(file: PleatFile, dtype: torch.dtype) -> nn.Module:
     """The model with parameters that have no numbers yet; its buffers have theirs."""
-    import transformers
-    from accelerate import init_empty_weights
-
     if "config.json" not in file.companions:
         raise PleatError(
             "unsupported",
