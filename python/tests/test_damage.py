@@ -63,9 +63,12 @@ def test_truncations_are_detected(fixtures, tmp_path, name):
 
 
 def test_foreign_files_are_refused(fixtures, tmp_path):
-    assert "not a pleat file" in str(refusal(fixtures / "tinylm/model.safetensors"))
-    assert refusal(tmp_path / "absent.pleat").kind == "io"
-    assert refusal(tmp_path).kind == "io"
+    assert "not a pleat file (pleat convert" in str(refusal(fixtures / "tinylm/model.safetensors"))
+    absent = tmp_path / "absent.pleat"
+    assert str(refusal(absent)) == f"{absent}: no such file or folder"
+    assert str(refusal(tmp_path)).startswith(f"{tmp_path}: a folder, not a pleat file (")
+    absent.write_bytes(b"")
+    assert str(refusal(absent)) == f"{absent}: the file is empty (perhaps a failed download)"
 
 
 def test_damaged_numbers_are_found_on_request_only(fixtures):

@@ -189,12 +189,19 @@ class PleatFile(Mapping[str, np.ndarray]):
         return parse_records(records, self._header.record_count)
 
 
+_HINT = "pleat convert MODEL --to pleat -o MODEL.pleat makes one"
+
+
 def _mapped(path: str, writable: bool) -> np.ndarray:
+    if os.path.isdir(path):
+        raise PleatError("io", "a folder, not a pleat file", hint=_HINT)
     try:
         if os.path.getsize(path) == 0:
-            return np.empty(0, np.uint8)
+            raise PleatError("malformed", "the file is empty", hint="perhaps a failed download")
         # An array of the plain class: slices of a memmap are slow to make.
         return np.asarray(np.memmap(path, np.uint8, "c" if writable else "r"))
+    except FileNotFoundError as error:
+        raise PleatError("io", "no such file or folder") from error
     except OSError as error:
         raise PleatError("io", error.strerror or str(error)) from error
 
@@ -202,8 +209,8 @@ def _mapped(path: str, writable: bool) -> np.ndarray:
 def _read_preamble(data: np.ndarray) -> tuple[int, bytes]:
     """The offset of the header, and its text."""
     head = data[:PREAMBLE_BYTES].tobytes()
-    if not MAGIC.startswith(head[:8]) or not head:
-        raise PleatError("malformed", "not a pleat file")
+    if not MAGIC.startswith(head[:8]):
+        raise PleatError("malformed", "not a pleat file", hint=_HINT)
     if len(head) < PREAMBLE_BYTES:
         raise PleatError(
             "malformed",
