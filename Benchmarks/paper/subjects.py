@@ -63,10 +63,9 @@ def smollm2(work: Path) -> Subject:
     ours = transformers.AutoTokenizer.from_pretrained(tinylm_gguf.TINYLM)
     judged = rows_of(tokenizer, ours.decode(models.held_out("B").ravel()))[:8]
     title = "SmolLM2-135M-Instruct"
-    # At four bits its weights, which were in Q4_1, would hardly change. GPTQModel would take as long
-    # as all the rest.
+    # GPTQModel would take as long as all the rest.
     return subject(
-        title, folder, tokenizer, judged, steps=16, batch=2, groups=(32,), bits=(3, 2),
+        title, folder, tokenizer, judged, steps=16, batch=2, groups=(32, 64), bits=BITS,
         schemes=("minmax", "search"), pace=0.1,
     )  # fmt: skip
 
