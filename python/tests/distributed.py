@@ -1,6 +1,6 @@
 """A program for torchrun: trains an adapter in several ways, and writes the losses of each.
 
-    distributed.py <base> <folder> <steps> ddp|fsdp|trainer ...
+    distributed.py <base> <folder> <steps> ddp|fsdp|accelerate|trainer ...
 
 Each step takes two rows in all, whatever the number of processes.
 """
@@ -14,6 +14,7 @@ import peft
 import pleat
 import torch
 import torch.distributed as dist
+from accelerate import Accelerator
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from transformers import Trainer, TrainingArguments
@@ -28,14 +29,16 @@ def batches(steps: int) -> torch.Tensor:
     return torch.from_numpy(tokens).repeat(steps, 1)[: steps * BATCH].reshape(steps, BATCH, -1)
 
 
-def loop(model, steps: int) -> list[float]:
+def loop(model, steps: int, accelerator: Accelerator | None = None) -> list[float]:
     """Each process takes its share of the rows of a step; gradients are averaged."""
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], RATE)
+    if accelerator is not None:
+        model, optimizer = accelerator.prepare(model, optimizer)
     losses = []
     for batch in batches(steps):
         part = batch.chunk(dist.get_world_size())[dist.get_rank()]
         loss = model(input_ids=part, labels=part).loss
-        loss.backward()
+        loss.backward() if accelerator is None else accelerator.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
         dist.all_reduce(mean := loss.detach().clone())
@@ -72,6 +75,8 @@ def run(how: str, base: str, folder: Path, steps: int) -> None:
     elif how == "fsdp":
         in_shards(model)
         losses = loop(model, steps)
+    elif how == "accelerate":
+        losses = loop(model, steps, Accelerator(cpu=True))
     else:
         losses = loop(DistributedDataParallel(model), steps)
     state = {

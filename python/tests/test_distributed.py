@@ -15,7 +15,7 @@ from training import fold
 PROGRAM = Path(__file__).with_name("distributed.py")
 STEPS = 6
 # In one process, a plain loop does what FSDP does in two.
-ALONE = {"ddp": "ddp", "fsdp": "ddp", "trainer": "trainer"}
+ALONE = {"ddp": "ddp", "fsdp": "ddp", "accelerate": "ddp", "trainer": "trainer"}
 
 
 def torchrun(base: Path, folder: Path, processes: int, ways: list[str]) -> Path:
