@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from .error import PleatError
 from .layer import PleatLinear
-from .stored_adapter import factor_of, read_config, read_tensors
+from .stored_adapter import factor_of, read_config, read_shapes
 
 _FOLD_HINT = "save_pretrained, then: pleat fold base.pleat --adapter ADAPTER -o tuned.pleat"
 
@@ -187,7 +187,7 @@ def _check_fresh(model: nn.Module) -> None:
 def _check_fits(model: nn.Module, folder: str | os.PathLike, config: peft.LoraConfig) -> None:
     """Refuses an adapter of another model, of which PEFT would take a part."""
     layers = dict(model.named_modules())
-    for key, tensor in read_tensors(folder).items():
+    for key, shape in read_shapes(folder).items():
         factor = factor_of(key)
         if factor is None:
             continue
@@ -203,14 +203,14 @@ def _check_fits(model: nn.Module, folder: str | os.PathLike, config: peft.LoraCo
             _check_whole(name, layer, config.qalora_group_size)
             inputs //= config.qalora_group_size
         side, expected = (1, inputs) if letter == "A" else (0, layer.out_features)
-        if tensor.ndim != 2 or tensor.shape[side] != expected:
+        if len(shape) != 2 or shape[side] != expected:
             raise PleatError(
                 "mismatch",
                 "a part of the adapter does not fit its layer",
                 file=folder,
                 tensor=key,
                 expected=f"r×{expected}" if letter == "A" else f"{expected}×r",
-                found="×".join(map(str, tensor.shape)),
+                found="×".join(map(str, shape)),
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,20 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
 
 def read_tensors(folder: str | os.PathLike) -> dict[str, torch.Tensor]:
     """The tensors of a folder. Throws PleatError."""
+    return _each(folder, lambda file, name: file.get_tensor(name))
+
+
+def read_shapes(folder: str | os.PathLike) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors of a folder. Throws PleatError."""
+    return _each(folder, lambda file, name: tuple(file.get_slice(name).get_shape()))
+
+
+def _each(folder: str | os.PathLike, take: Callable[[Any, str], Any]) -> dict[str, Any]:
+    """What `take` makes of each tensor of a folder, by its name."""
     path = _member(folder, _TENSORS)
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return {name: take(file, name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise PleatError(
             "malformed",
