@@ -177,14 +177,7 @@ package struct ModelSizes: Sendable, Hashable {
     // Layers of other kinds may have no such network, and models without attention have none.
     let network = [LayerKind.feedForward, .experts].first { architecture.kindNames[$0] != nil }
     let widths = values.numbers("feed_forward_length") ?? []
-    let first = architecture.variedLayers.flatMap { _ in widths.first { $0 > 0 } }
-    let width =
-      try architecture.hasNoAttention
-      ? 1
-      : first != nil
-        ? first
-        : network != nil && !widths.isEmpty
-          ? values.equalCount("feed_forward_length") : values.count("feed_forward_length")
+    let width = try Self.feedForwardSize(values, architecture, network, widths)
     statesFeedForwardSize = width != nil || experts == nil
     let others = width ?? experts?.width
     feedForwardSize =
@@ -196,12 +189,9 @@ package struct ModelSizes: Sendable, Hashable {
     let counts = values.numbers("attention.head_count_kv") ?? []
     let isMixed = architecture.listsKeyValueHeads && !counts.isEmpty
     let hasFullHeads = architecture.variedLayers?.hasFullHeads ?? false
-    let sliding = values.flags("attention.sliding_window_pattern")?.firstIndex(of: true) ?? 0
-    let slidingCount =
-      hasFullHeads && sliding < counts.count && counts[sliding] > 0 ? counts[sliding] : nil
     keyValueHeadCount =
-      if let slidingCount {
-        slidingCount
+      if let sliding = hasFullHeads ? Self.slidingHeadCount(values, counts) : nil {
+        sliding
       } else if isMixed {
         try values.equalCount("attention.head_count_kv")
       } else {
@@ -215,7 +205,6 @@ package struct ModelSizes: Sendable, Hashable {
     let linear = try keys.contains(.linearAttention) ? LinearAttentionSizes(values) : nil
     self.linear = linear
     rowsPerQuery = architecture.gatesQueries ? 2 : 1
-    let recurrent = values.flags("attention.recurrent_layers")
     layerKinds =
       if isMixed {
         counts.prefix(layerCount).enumerated().map { layer, count in
@@ -223,12 +212,7 @@ package struct ModelSizes: Sendable, Hashable {
           return count == 0 ? .recurrent : .attention
         }
       } else if let linear {
-        (0..<min(layerCount, Self.layerLimit)).map { layer in
-          let isUsual = (layer + 1) % linear.fullAttentionInterval != 0
-          let isRecurrent =
-            recurrent.flatMap { layer < $0.count ? $0[layer] : nil } ?? isUsual
-          return isRecurrent ? .recurrent : .attention
-        }
+        Self.layerKinds(values, linear, layerCount: layerCount)
       } else {
         []
       }
@@ -245,5 +229,38 @@ package struct ModelSizes: Sendable, Hashable {
     }
     varied = try VariedLayerSizes(
       values, layers, layerCount: layerCount, headSize: headSize, tensors)
+  }
+
+  /// The width of the feed-forward network, of the first layer that has one; nil if none is stated.
+  ///
+  /// `widths` are those of all layers, and `network` the kind of layers that have one, if others have
+  /// none. Throws `malformed`.
+  private static func feedForwardSize(
+    _ values: GGUFValues, _ architecture: Architecture, _ network: LayerKind?, _ widths: [Int]
+  ) throws(ModelError) -> Int? {
+    if architecture.hasNoAttention { return 1 }
+    if architecture.variedLayers != nil, let first = widths.first(where: { $0 > 0 }) {
+      return first
+    }
+    guard network != nil, !widths.isEmpty else { return try values.count("feed_forward_length") }
+    return try values.equalCount("feed_forward_length")
+  }
+
+  /// The heads of keys in layers with sliding attention, of those of all layers; nil if not stated.
+  private static func slidingHeadCount(_ values: GGUFValues, _ counts: [Int]) -> Int? {
+    let layer = values.flags("attention.sliding_window_pattern")?.firstIndex(of: true) ?? 0
+    return layer < counts.count && counts[layer] > 0 ? counts[layer] : nil
+  }
+
+  /// The kinds of layers with linear attention: those that the file lists, or all but every n-th.
+  private static func layerKinds(
+    _ values: GGUFValues, _ linear: LinearAttentionSizes, layerCount: Int
+  ) -> [LayerKind] {
+    let recurrent = values.flags("attention.recurrent_layers") ?? []
+    return (0..<min(layerCount, layerLimit)).map { layer in
+      let isUsual = (layer + 1) % linear.fullAttentionInterval != 0
+      let isRecurrent = layer < recurrent.count ? recurrent[layer] : isUsual
+      return isRecurrent ? .recurrent : .attention
+    }
   }
 }

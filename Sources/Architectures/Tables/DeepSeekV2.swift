@@ -77,17 +77,20 @@ extension Architecture {
         biases: [], ropeScalings: [.yarn],
         limits: limits + [
           ConfigLimit("attention_bias", only: [false]), ConfigLimit("moe_layer_freq", only: [1]),
-          // llama.cpp scales by this factor alone.
-          ConfigLimit("rope_scaling", expected: "mscale equal to mscale_all_dim") {
-            let rope = RopeParameters.object(in: $0).value
-            guard let type = (rope["rope_type"] ?? rope["type"])?.string, type == "yarn" else {
-              return nil
-            }
-            let (scale, scaleOfAll) = (rope["mscale"]?.double, rope["mscale_all_dim"]?.double)
-            return scale == scaleOfAll && scale != nil
-              ? nil : "\(scale ?? 0) and \(scaleOfAll ?? 0)"
-          },
+          oneScale,
         ]))
+  }
+
+  /// llama.cpp scales by one factor of YaRN alone.
+  private static var oneScale: ConfigLimit {
+    ConfigLimit("rope_scaling", expected: "mscale equal to mscale_all_dim") {
+      let rope = RopeParameters.object(in: $0).value
+      guard let type = (rope["rope_type"] ?? rope["type"])?.string, type == "yarn" else {
+        return nil
+      }
+      let (scale, scaleOfAll) = (rope["mscale"]?.double, rope["mscale_all_dim"]?.double)
+      return scale == scaleOfAll && scale != nil ? nil : "\(scale ?? 0) and \(scaleOfAll ?? 0)"
+    }
   }
 
   /// The matrices that make keys and values from the compressed ones, for each head.
