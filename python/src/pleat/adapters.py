@@ -6,9 +6,9 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 import peft
 import torch
@@ -41,7 +41,7 @@ class PooledLoraLinear(GPTQLoraLinear):
         """The base layer, as PEFT calls it."""
         return self.base_layer
 
-    def _get_in_out_features(self, module: nn.Module) -> tuple[int, int]:
+    def _get_in_out_features(self, module: _Linear) -> tuple[int, int]:
         return module.in_features, module.out_features
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -54,6 +54,10 @@ class PooledLoraLinear(GPTQLoraLinear):
 
 # PEFT looks for a config.json in a folder; that of a pleat file is inside.
 warnings.filterwarnings("ignore", r"Could not find a config file in .*\.pleat ", UserWarning)
+
+# Layers of gptqmodel count too, which have the attributes of nn.Linear that are used here.
+_Linear = nn.Linear | PleatLinear
+_Layer = TypeVar("_Layer", nn.Linear | PleatLinear, PleatLinear)
 
 _LAYERS: dict[type[nn.Module], type[nn.Module]] = {PleatLinear: PooledLoraLinear}
 # Keys of LoraConfig that these functions set, and the words for them here.
@@ -124,7 +128,7 @@ def qalora(
 
 
 def load_adapter(
-    model: nn.Module, folder: str | os.PathLike, *, trainable: bool = False
+    model: nn.Module, folder: str | os.PathLike[str], *, trainable: bool = False
 ) -> peft.PeftModel:
     """Makes a PEFT model with an adapter that `save_pretrained` wrote, to use it or to train on.
 
@@ -184,7 +188,7 @@ def _check_fresh(model: nn.Module) -> None:
         )
 
 
-def _check_fits(model: nn.Module, folder: str | os.PathLike, config: peft.LoraConfig) -> None:
+def _check_fits(model: nn.Module, folder: str | os.PathLike[str], config: peft.LoraConfig) -> None:
     """Refuses an adapter of another model, of which PEFT would take a part."""
     layers = dict(model.named_modules())
     for key, shape in read_shapes(folder).items():
@@ -214,22 +218,22 @@ def _check_fits(model: nn.Module, folder: str | os.PathLike, config: peft.LoraCo
             )
 
 
-def _is_linear(module: nn.Module) -> bool:
+def _is_linear(module: nn.Module) -> TypeGuard[_Linear]:
     """Whether a layer is nn.Linear or one of gptqmodel's."""
     if isinstance(module, (nn.Linear, PleatLinear)):
         return True
     return _is_gptq(module)
 
 
-def _is_gptq(module: nn.Module) -> bool:
+def _is_gptq(module: nn.Module) -> TypeGuard[Any]:
     # A model with such layers has imported them; importing them here would take long.
     gptq = sys.modules.get("gptqmodel.nn_modules.qlinear")
     return gptq is not None and isinstance(module, gptq.BaseQuantLinear)
 
 
 def _chosen(
-    layers: dict[str, nn.Module], targets: Sequence[str] | str | None, model: nn.Module
-) -> dict[str, nn.Module]:
+    layers: Mapping[str, _Layer], targets: Sequence[str] | str | None, model: nn.Module
+) -> dict[str, _Layer]:
     """The layers that are adapted."""
     if targets is None:
         find_head = getattr(model, "get_output_embeddings", None)
@@ -264,7 +268,7 @@ def _matches(name: str, word: str) -> bool:
     return name == word or name.endswith("." + word)
 
 
-def _group_size(chosen: dict[str, nn.Module], asked: int | None) -> int:
+def _group_size(chosen: Mapping[str, PleatLinear], asked: int | None) -> int:
     """The columns in a group of the adapter: whole groups of every layer."""
     sizes = {module.groups.size for module in chosen.values()}
     size = math.lcm(*sizes) if asked is None else asked
@@ -273,14 +277,14 @@ def _group_size(chosen: dict[str, nn.Module], asked: int | None) -> int:
     return size
 
 
-def _base_groups(module: nn.Module) -> int:
+def _base_groups(module: _Linear) -> int:
     """The columns in a group of a layer; 1 if it has none."""
     if isinstance(module, PleatLinear):
         return module.groups.size
-    return module.group_size if _is_gptq(module) else 1
+    return int(module.group_size) if _is_gptq(module) else 1
 
 
-def _check_whole(name: str, module: nn.Module, size: int) -> None:
+def _check_whole(name: str, module: _Linear, size: int) -> None:
     """Refuses groups that are not whole groups of a layer, or do not divide its inputs."""
     base = _base_groups(module)
     if size < 1 or size % base:
@@ -302,7 +306,7 @@ def _check_whole(name: str, module: nn.Module, size: int) -> None:
         )
 
 
-def _warn_of_zero_points(chosen: dict[str, nn.Module]) -> None:
+def _warn_of_zero_points(chosen: Mapping[str, _Linear]) -> None:
     names = [
         name
         for name, module in chosen.items()
@@ -320,8 +324,8 @@ def _warn_of_zero_points(chosen: dict[str, nn.Module]) -> None:
 
 def _with_adapter(
     model: nn.Module,
-    chosen: dict[str, nn.Module],
-    kinds: dict[type[nn.Module], type[nn.Module]],
+    chosen: Mapping[str, _Linear],
+    kinds: Mapping[type[nn.Module], type[nn.Module]],
     group_size: int | None,
     r: int,
     alpha: float,

@@ -73,7 +73,7 @@ def extended(value: int, data: np.ndarray) -> int:
 
 @lru_cache(maxsize=1)
 def _byte_table() -> np.ndarray:
-    table = np.arange(256, dtype=np.uint32)
+    table: np.ndarray = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         table = (table >> 1) ^ np.where(table & 1, np.uint32(_POLYNOMIAL), np.uint32(0))
     return table

@@ -90,11 +90,12 @@ def _decode_groups(
     group_count = columns // encoding.size
     codes = stored["codes"].reshape(rows, encoding.row_bytes(columns))
     scales = as_float32(encoding.parameters, stored["scales"]).reshape(rows, group_count, 1)
-    offsets = None
     if encoding.offset == "bias":
         offsets = as_float32(encoding.parameters, stored["biases"]).reshape(scales.shape)
     elif encoding.offset == "zeroPoint":
         offsets = stored["zeros"].reshape(scales.shape).astype(np.float32)
+    else:
+        offsets = np.full_like(scales, 1 << (encoding.bits - 1), np.float32)
     values = np.empty((rows, group_count, encoding.size), np.float32)
     step = max(1, _CHUNK // columns)
     for start in range(0, rows, step):
@@ -102,9 +103,7 @@ def _decode_groups(
         chunk = unpack_codes(codes[part], encoding.bits, columns)
         numbers = chunk.astype(np.float32).reshape(-1, group_count, encoding.size)
         # Each operation rounds to float32 on its own, as in the format. Differences are exact.
-        if encoding.offset == "none":
-            numbers -= np.float32(1 << (encoding.bits - 1))
-        elif encoding.offset == "zeroPoint":
+        if encoding.offset != "bias":
             numbers -= offsets[part]
         numbers *= scales[part]
         if encoding.offset == "bias":

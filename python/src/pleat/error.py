@@ -21,7 +21,7 @@ class PleatError(Exception):
         kind: str,
         what: str,
         *,
-        file: str | os.PathLike | None = None,
+        file: str | os.PathLike[str] | None = None,
         tensor: str | None = None,
         offset: int | None = None,
         expected: str | None = None,
@@ -63,7 +63,9 @@ def _escaped(text: str) -> str:
 
 
 @contextmanager
-def located(file: str | os.PathLike | None = None, tensor: str | None = None) -> Iterator[None]:
+def located(
+    file: str | os.PathLike[str] | None = None, tensor: str | None = None
+) -> Iterator[None]:
     """Fills in the file and the tensor of an error if they are missing."""
     try:
         yield

@@ -21,7 +21,7 @@ from .zstd import decompressed
 MAGIC = b"\x89PLEAT\r\n"
 
 
-def read(path: str | os.PathLike, *, check: bool = False) -> PleatFile:
+def read(path: str | os.PathLike[str], *, check: bool = False) -> PleatFile:
     """Opens a pleat file: a mapping from the names of its tensors to numpy arrays.
 
     The file is mapped into memory, and a tensor is decoded when it is asked for: to float32, with
@@ -41,7 +41,7 @@ class PleatFile(Mapping[str, np.ndarray]):
     file must not change while it is open.
     """
 
-    def __init__(self, path: str | os.PathLike, *, writable: bool = False):
+    def __init__(self, path: str | os.PathLike[str], *, writable: bool = False):
         """`writable` makes the arrays of `stored` writable; the file itself never changes."""
         self.path = os.fspath(path)
         with located(file=self.path):
@@ -183,7 +183,7 @@ class PleatFile(Mapping[str, np.ndarray]):
         return block
 
     def _read_metadata(self) -> dict[str, Any]:
-        if self._header.record_count == 0:
+        if self._header.metadata is None:
             return {}
         records = self._bytes(self._header.metadata).tobytes()
         return parse_records(records, self._header.record_count)

@@ -20,9 +20,9 @@ _HINT = "pleat verify TUNED --against BASE --adapter ADAPTER checks adapters of 
 
 
 def verify_fold(
-    base: str | os.PathLike,
-    adapter: str | os.PathLike,
-    tuned: str | os.PathLike,
+    base: str | os.PathLike[str],
+    adapter: str | os.PathLike[str],
+    tuned: str | os.PathLike[str],
     *,
     scale: float = 1.0,
     pooling: str | None = None,

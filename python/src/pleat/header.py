@@ -81,7 +81,7 @@ def parse_header(text: bytes) -> Header:
     return header
 
 
-def _check_features(names: list) -> None:
+def _check_features(names: list[Any]) -> None:
     for name in names:
         if type(name) is not str:
             raise PleatError("malformed", "a feature is not a text", found=str(name))
@@ -95,7 +95,7 @@ def _check_features(names: list) -> None:
             )
 
 
-def _parse_companions(values: list) -> dict[str, Part]:
+def _parse_companions(values: list[Any]) -> dict[str, Part]:
     companions: dict[str, Part] = {}
     for value in values:
         name = value.get("name") if type(value) is dict else None
@@ -123,7 +123,7 @@ def _is_usable(name: str) -> bool:
     return not slash or folder == "additional_chat_templates" or folder[0] in "0123456789"
 
 
-def _parse_tensors(values: list) -> dict[str, Tensor]:
+def _parse_tensors(values: list[Any]) -> dict[str, Tensor]:
     if len(values) > TENSOR_LIMIT:
         raise PleatError("limit", "too many tensors", expected=f"at most {TENSOR_LIMIT}")
     tensors: dict[str, Tensor] = {}
@@ -138,7 +138,7 @@ def _parse_tensors(values: list) -> dict[str, Tensor]:
     return tensors
 
 
-def _parse_tensor(name: str, value: dict) -> Tensor:
+def _parse_tensor(name: str, value: dict[str, Any]) -> Tensor:
     shape = value.get("shape")
     if type(shape) is not list or not all(map(is_count, shape)):
         raise PleatError("malformed", "the shape is not a list of counts", found=str(shape))
@@ -166,12 +166,13 @@ def _parse_tensor(name: str, value: dict) -> Tensor:
     return Tensor(name, tuple(shape), encoding, parts)
 
 
-def _parse_adapters(values: list) -> dict[str, StoredAdapter]:
+def _parse_adapters(values: list[Any]) -> dict[str, StoredAdapter]:
     adapters: dict[str, StoredAdapter] = {}
     for value in values:
-        name = value.get("name") if type(value) is dict else None
+        stated = value.get("name") if type(value) is dict else None
+        name = stated if type(stated) is str else ""
         tensors = {}
-        usable = type(name) is str and name != "" and name not in adapters
+        usable = name != "" and name not in adapters
         if usable:
             tensors = _parse_tensors(_value(value, "tensors", list, []))
             usable = not any("codes" in tensor.parts for tensor in tensors.values())
@@ -179,7 +180,7 @@ def _parse_adapters(values: list) -> dict[str, StoredAdapter]:
             raise PleatError(
                 "malformed",
                 "an attached adapter is not usable",
-                tensor=name if type(name) is str else None,
+                tensor=name if type(stated) is str else None,
                 expected="a name, used once, and tensors that are not grouped",
             )
         kind, config, pooling = (value.get(key) for key in ("kind", "config", "pooling"))
@@ -187,7 +188,7 @@ def _parse_adapters(values: list) -> dict[str, StoredAdapter]:
     return adapters
 
 
-def _value(owner: dict, key: str, kind: type, absent: Any) -> Any:
+def _value(owner: dict[str, Any], key: str, kind: type, absent: Any) -> Any:
     value = owner.get(key, absent)
     if value is not absent and type(value) is not kind:
         raise PleatError(
@@ -199,10 +200,10 @@ def _value(owner: dict, key: str, kind: type, absent: Any) -> Any:
     return value
 
 
-_KINDS = {list: "an array", dict: "an object", str: "a text"}
+_KINDS: dict[type, str] = {list: "an array", dict: "an object", str: "a text"}
 
 
-def _parse_json(text: bytes) -> dict:
+def _parse_json(text: bytes) -> dict[str, Any]:
     _check_nesting(text)
     try:
         document = json.loads(
@@ -240,7 +241,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
         keys = [key for key, _ in pairs]

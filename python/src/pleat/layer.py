@@ -150,7 +150,16 @@ def _decode(
 
 
 @_decode.register_fake
-def _(codes, scales, offsets, bits, group, columns, parameters, dtype):
+def _(
+    codes: Tensor,
+    scales: Tensor,
+    offsets: Tensor | None,
+    bits: int,
+    group: int,
+    columns: int,
+    parameters: str,
+    dtype: torch.dtype,
+) -> Tensor:
     return torch.empty(len(codes), columns, dtype=dtype, device=codes.device)
 
 

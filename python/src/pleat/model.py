@@ -28,12 +28,12 @@ _DECODE_HINT = (
 
 
 def load(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     *,
     check: bool = False,
-) -> nn.Module:
+) -> transformers.PreTrainedModel:
     """Makes the transformers model that the config.json in a pleat file describes.
 
     Linears that are stored in groups become PleatLinear, on the CPU without copying the file;
@@ -60,7 +60,7 @@ def load(
     return model.to(device).eval()
 
 
-def tokenizer(path: str | os.PathLike) -> Any:
+def tokenizer(path: str | os.PathLike[str]) -> Any:
     """The tokenizer whose files are in a pleat file, as transformers loads it."""
     file = PleatFile(path)
     if not any(name.startswith("tokenizer") for name in file.companions):
@@ -82,7 +82,7 @@ def _refuse_saving(*_: Any, **__: Any) -> None:
     )
 
 
-def _empty_model(file: PleatFile, dtype: torch.dtype) -> nn.Module:
+def _empty_model(file: PleatFile, dtype: torch.dtype) -> transformers.PreTrainedModel:
     """The model with parameters that have no numbers yet; its buffers have theirs."""
     if "config.json" not in file.companions:
         raise PleatError(
@@ -180,7 +180,7 @@ def _dtype_of(model: nn.Module, name: str, old: torch.Tensor) -> torch.dtype:
     return torch.float32 if kept and old.is_floating_point() else old.dtype
 
 
-def _tie(model: nn.Module, file: PleatFile, filled: set[str]) -> None:
+def _tie(model: transformers.PreTrainedModel, file: PleatFile, filled: set[str]) -> None:
     """Ties what config.json ties, such as the head to the embeddings, if the file agrees."""
     head = model.get_output_embeddings()
     if isinstance(head, PleatLinear):

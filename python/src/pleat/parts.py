@@ -35,8 +35,9 @@ class Part:
     def blocks(self) -> Iterator[tuple[int, int, tuple[int, ...]]]:
         """Of each block its length, its offset in the file, and the stored sizes of its planes."""
         stride = 1 + self.planes
-        for index in range(len(self.frames or ()) // stride):
-            offset, *sizes = self.frames[index * stride : (index + 1) * stride]
+        frames = self.frames or ()
+        for index in range(len(frames) // stride):
+            offset, *sizes = frames[index * stride : (index + 1) * stride]
             yield min(self.block, self.length - index * self.block), offset, tuple(sizes)
 
     def ranges(self) -> list[tuple[int, int]]:
@@ -49,11 +50,11 @@ class Part:
 def parse_part(value: Any, name: str, role: str) -> Part:
     """A part of the header, with every number that it needs."""
     what = f"the part '{role}'"
-    checksum = value.get("crc32c") if type(value) is dict else None
+    stated = value.get("crc32c") if type(value) is dict else None
+    checksum = stated if type(stated) is str else ""
     complete = (
         type(value) is dict
         and is_count(value.get("length"))
-        and type(checksum) is str
         and re.fullmatch("[0-9a-fA-F]{8}", checksum) is not None
         and ("frames" in value or is_count(value.get("offset")))
     )

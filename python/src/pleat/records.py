@@ -53,7 +53,7 @@ class _Reader:
         self.data = data
         self.offset = 0
 
-    def bytes(self, count: int, what: str) -> bytes:
+    def take(self, count: int, what: str) -> bytes:
         remaining = len(self.data) - self.offset
         if count > remaining:
             raise PleatError(
@@ -68,10 +68,10 @@ class _Reader:
         return self.data[self.offset - count : self.offset]
 
     def number(self, code: str, what: str) -> Any:
-        return struct.unpack("<" + code, self.bytes(struct.calcsize("<" + code), what))[0]
+        return struct.unpack("<" + code, self.take(struct.calcsize("<" + code), what))[0]
 
     def text(self, what: str) -> bytes:
-        return self.bytes(self.number("Q", what), what)
+        return self.take(self.number("Q", what), what)
 
     def key(self) -> str:
         try:
@@ -94,7 +94,7 @@ class _Reader:
         if element == _STRING:
             return [self.value(_STRING) for _ in range(count)]
         code = self.code(element)
-        data = self.bytes(count * struct.calcsize("<" + code), "a metadata array")
+        data = self.take(count * struct.calcsize("<" + code), "a metadata array")
         return [value for (value,) in struct.iter_unpack("<" + code, data)]
 
     def code(self, type: int) -> str:

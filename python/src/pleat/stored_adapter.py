@@ -18,7 +18,7 @@ _CONFIG, _TENSORS = "adapter_config.json", "adapter_model.safetensors"
 _HINT = "the folder that save_pretrained of a PEFT model writes"
 
 
-def read_config(folder: str | os.PathLike) -> dict[str, Any]:
+def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The adapter_config.json of a folder. Throws PleatError."""
     path = _member(folder, _CONFIG)
     try:
@@ -32,17 +32,17 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
     return config
 
 
-def read_tensors(folder: str | os.PathLike) -> dict[str, torch.Tensor]:
+def read_tensors(folder: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     """The tensors of a folder. Throws PleatError."""
     return _each(folder, lambda file, name: file.get_tensor(name))
 
 
-def read_shapes(folder: str | os.PathLike) -> dict[str, tuple[int, ...]]:
+def read_shapes(folder: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
     """The shapes of the tensors of a folder. Throws PleatError."""
     return _each(folder, lambda file, name: tuple(file.get_slice(name).get_shape()))
 
 
-def _each(folder: str | os.PathLike, take: Callable[[Any, str], Any]) -> dict[str, Any]:
+def _each(folder: str | os.PathLike[str], take: Callable[[Any, str], Any]) -> dict[str, Any]:
     """What `take` makes of each tensor of a folder, by its name."""
     path = _member(folder, _TENSORS)
     try:
@@ -64,7 +64,7 @@ def factor_of(key: str) -> tuple[str, str] | None:
     return None if match is None else (match[1], match[2])
 
 
-def _member(folder: str | os.PathLike, name: str) -> Path:
+def _member(folder: str | os.PathLike[str], name: str) -> Path:
     path = Path(folder, name)
     if not Path(folder).is_dir():
         raise PleatError("io", "no such folder", file=folder, expected=_HINT)
