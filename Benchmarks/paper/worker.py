@@ -2,7 +2,8 @@
 
     worker.py <job as JSON>       prints the outcome as JSON in its last line
 
-A base is a pleat file, or a folder with a checkpoint in 16 bits.
+A base is a pleat file, or a folder with a checkpoint in 16 bits. A job runs on the CPU in float32,
+or on its "device", an accelerator, in bfloat16.
 """
 
 import json
@@ -30,32 +31,40 @@ WARM_UP = 0.05  # share of the steps; then the rate falls to zero in a straight 
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-def peak() -> int:
-    """The most memory that this process has had, in bytes."""
+def on(job: dict) -> tuple[torch.device, torch.dtype]:
+    """Where a job runs, and in which type."""
+    device = torch.device(job.get("device", "cpu"))
+    return device, torch.float32 if device.type == "cpu" else torch.bfloat16
+
+
+def peak(device: torch.device) -> int:
+    """The most memory that this process has had, on an accelerator if it uses one, in bytes."""
+    if device.type != "cpu":
+        return torch.accelerator.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def loaded(base: str):
+def loaded(base: str, device: torch.device, dtype: torch.dtype):
     if base.endswith(".pleat"):
-        return pleat.load(base)
-    return AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        return pleat.load(base, device, dtype)
+    return AutoModelForCausalLM.from_pretrained(base, dtype=dtype).to(device)
 
 
-def adapted(method: str, base: str):
+def adapted(method: str, base: str, device: torch.device, dtype: torch.dtype):
     """A base with a new adapter: LoRA on 16 bits, QLoRA on NF4, or QA-LoRA on a pleat file."""
     torch.manual_seed(SEED)
     if method == "qalora":
-        return pleat.adapt(pleat.load(base), r=RANK, alpha=ALPHA)
+        return pleat.adapt(pleat.load(base, device, dtype), r=RANK, alpha=ALPHA)
     if method == "qlora":
         nf4 = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
         )
         model = AutoModelForCausalLM.from_pretrained(
-            base, dtype=torch.float32, quantization_config=nf4, device_map="cpu"
+            base, dtype=dtype, quantization_config=nf4, device_map=str(device)
         )
     else:
-        model = loaded(base)
+        model = loaded(base, device, dtype)
     config = peft.LoraConfig(
         r=RANK, lora_alpha=ALPHA, target_modules=LINEARS, task_type="CAUSAL_LM"
     )
@@ -118,17 +127,20 @@ def merge(model, base: str, folder: Path) -> None:
 
 
 def learn(job: dict) -> dict:
-    rows = torch.from_numpy(np.load(job["learned"]))[: job["steps"] * job["batch"]]
-    before = peak()
-    model = adapted(job["method"], job["base"])
+    device, dtype = on(job)
+    rows = torch.from_numpy(np.load(job["learned"]))[: job["steps"] * job["batch"]].to(device)
+    before = peak(device)
+    model = adapted(job["method"], job["base"], device, dtype)
+    if device.type != "cpu":
+        train(model, rows[: job["batch"]], job["batch"], 0)  # loads the programs of the accelerator
     begin = time.perf_counter()
     losses = train(model, rows, job["batch"], job["rate"])
-    found = {"seconds": round(time.perf_counter() - begin, 2), "memory": peak() - before}
+    found = {"seconds": round(time.perf_counter() - begin, 2), "memory": peak(device) - before}
     found["tokens"] = rows.numel()
     found["losses"] = [round(sum(part) / len(part), 4) for part in (losses[:5], losses[-5:])]
     found["parameters"] = sum(one.numel() for one in model.parameters() if one.requires_grad)
     if "judged" in job:
-        found["apart"] = perplexity(model, torch.from_numpy(np.load(job["judged"])))
+        found["apart"] = perplexity(model, torch.from_numpy(np.load(job["judged"])).to(device))
     if "adapter" in job:
         model.save_pretrained(job["adapter"])
     if "merged" in job:
@@ -137,8 +149,9 @@ def learn(job: dict) -> dict:
 
 
 def judge(job: dict) -> dict:
-    rows = torch.from_numpy(np.load(job["judged"]))
-    return {"perplexity": perplexity(loaded(job["base"]), rows)}
+    device, dtype = on(job)
+    rows = torch.from_numpy(np.load(job["judged"])).to(device)
+    return {"perplexity": perplexity(loaded(job["base"], device, dtype), rows)}
 
 
 def main() -> None:
