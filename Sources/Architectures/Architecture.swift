@@ -15,6 +15,8 @@ package struct Architecture: Sendable {
   package let modelTypes: [String]
   /// The class of transformers for the first model type; nil if it has none for text alone.
   package var className: String?
+  /// Whether that class is code beside the weights, because transformers itself has none.
+  package var needsRemoteCode = false
   /// Whether GGUF stores the rows of queries and keys in the interleaved order of `RotaryRowOrder`.
   package let interleavesRotaryRows: Bool
   /// The tensors outside of layers.

@@ -14,13 +14,13 @@ package enum Architectures {
     .ministral3, .olmo, .internLM3, .solarOpen, .exaoneMoE, .afmoe, .glm, .graniteMoEShared,
     .graniteMoEHybrid, .mellum, .apertus, .jais2, .gemma4, .gemma4Unified, .gemma3n, .lfm2,
     .lfm2MoE, .hunYuanMoE, .hyV3, .cohere2MoE, .laguna, .qwen3VLMoE, .llama4,
-    .falconH1, .nemotronH, .mamba2,
+    .falconH1, .nemotronH, .mamba2, .bailingMoE,
   ]
 
   /// Architectures that share a `model_type` with one of these, and that the config alone tells
   /// apart.
   package static let variants: [Architecture] = [
-    .gemmaEmbedding, .graniteStates, .graniteStatesAndExperts, .nemotronHMoE,
+    .gemmaEmbedding, .graniteStates, .graniteStatesAndExperts, .nemotronHMoE, .bailingMoE2,
   ]
 
   /// All of these.

@@ -86,7 +86,7 @@ extension ModelSizes {
     switch stem.split(separator: ".").last {
     case "eh_proj":
       return [hidden, Extent(count: 2 * hidden.count, formula: "2 · hidden_size")]
-    case "embed_tokens", "embeddings", "lm_head", "head":
+    case "embed_tokens", "word_embeddings", "embeddings", "lm_head", "head":
       return [Extent(count: tokenCount, formula: "rows of the embeddings"), hidden]
     case let name? where latent != nil && Self.latentNames.contains(String(name)):
       return latent?.extents(of: String(name), hidden, headCount)
@@ -95,7 +95,7 @@ extension ModelSizes {
       return [Extent(count: rowsPerQuery * queries.count, formula: formula), hidden]
     case "k_proj", "v_proj": return [keys, hidden]
     case "o_proj", "dense", "out_proj": return [hidden, queries]
-    case "qkv_proj":
+    case "qkv_proj", "query_key_value":
       let formula = "(num_attention_heads + 2 · num_key_value_heads) · head_dim"
       return [Extent(count: queries.count + 2 * keys.count, formula: formula), hidden]
     case "g_proj":

@@ -7,6 +7,8 @@ internal import TensorModel
 struct DecoderKind: Sendable {
   /// The values of `model_type`.
   let modelTypes: Set<String>
+  /// llama.cpp's name, if architectures with the same model type are of different kinds.
+  var ggufName: String?
   /// Whether the pairs of numbers that are rotated are neighbours in a checkpoint.
   var rotatesNeighbours = false
   /// Whether embeddings are multiplied by the square root of the width.
@@ -92,7 +94,10 @@ struct DecoderKind: Sendable {
     guard architecture.stateSpace == nil, architecture.variedLayers == nil,
       !architecture.isEncoder
     else { return nil }
-    return all.first { $0.modelTypes.contains(architecture.modelTypes[0]) }
+    return all.first {
+      $0.modelTypes.contains(architecture.modelTypes[0])
+        && ($0.ggufName ?? architecture.ggufName) == architecture.ggufName
+    }
   }
 
   /// The error for a model type that Pleat does not run.
@@ -139,6 +144,11 @@ struct DecoderKind: Sendable {
       modelTypes: ["hunyuan_v1_moe"], normsAfterRotation: true, router: .softmax(.always)),
     DecoderKind(modelTypes: ["minimax_m2", "hy_v3"], router: .sigmoid(.always)),
     DecoderKind(modelTypes: ["dots1"], router: .sigmoid(.stated(default: false))),
+    DecoderKind(
+      modelTypes: ["bailing_moe"], ggufName: "bailingmoe", router: .softmax(.stated(default: true))),
+    DecoderKind(
+      modelTypes: ["bailing_moe"], ggufName: "bailingmoe2",
+      router: .sigmoid(.stated(default: true))),
     DecoderKind(
       modelTypes: ["glm4_moe", "solar_open"], router: .sigmoid(.stated(default: true)),
       feedForwardNorm: "post_attention_norm"),

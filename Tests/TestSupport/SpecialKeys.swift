@@ -43,7 +43,9 @@ package func specialKeys(_ modelType: String, experts: Int, heads: Int) -> JSONV
   default: break
   }
   // llama.cpp does not scale what its experts compute.
-  if modelType == "lfm2_moe" { members.removeAll { $0.key == "routed_scaling_factor" } }
+  if ["lfm2_moe", "bailing_moe"].contains(modelType) {
+    members.removeAll { $0.key == "routed_scaling_factor" }
+  }
   if modelType == "mellum" {
     members.append(.init("layer_types", ["full_attention", "full_attention"]))
   }

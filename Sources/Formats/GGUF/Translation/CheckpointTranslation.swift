@@ -50,6 +50,11 @@ package struct CheckpointTranslation: Translation {
         "the weights of llama.cpp have the factors of config.json already, which states 1 for "
           + factors.map(\.key).joined(separator: ", "))
     }
+    if architecture.needsRemoteCode, let name = architecture.className {
+      notes.append(
+        "transformers has no class \(name): its code is published beside the weights, and is not "
+          + "in the file")
+    }
     additions = try LayerNumbers.tensors(
       of: metadata, architecture, layerCount: parameters.layerCount)
     try checkConfig(metadata, tokenCount: basis.contents.tokenCount, isGiven: given != nil)
