@@ -13,7 +13,7 @@ import Testing
     ["SpecialToken": ["id": .string(text), "type_id": 0]]
   }
 
-  private static func wordPiece(
+  static func wordPiece(
     _ words: [String] = ["a", "##b"], changes: JSONValue = [:]
   ) -> SmallTokenizer {
     let tokens = (special + words).enumerated()
@@ -88,7 +88,7 @@ import Testing
   // MARK: - Unigrams
 
   /// A table that replaces a tab by a space: a root, its child for the tab, and the text.
-  private static let table: [UInt8] = {
+  static let table: [UInt8] = {
     var units = [UInt32](repeating: 0, count: 16)
     units[0] = 0  // the children of the root are at their own bytes
     units[9] = 9 | 1 << 8 | 3 << 10  // a tab, which ends here; its replacement is at 9 ^ 3
@@ -110,7 +110,7 @@ import Testing
     return text + String(repeating: "=", count: (4 - text.count % 4) % 4)
   }
 
-  private static func unigram(
+  static func unigram(
     _ table: [UInt8], vocabulary: JSONValue? = nil
   ) -> SmallTokenizer {
     let document: JSONValue = [

@@ -215,8 +215,7 @@ PREFIX = "tokenizer.ggml."
 @pytest.mark.parametrize(
     "status, key, value",
     [
-        (69, "model", "t5"),
-        (69, "model", "bert"),
+        (69, "model", "rwkv"),
         (69, "pre", "default"),
         (69, "pre", "unknown-words"),
         (69, "pre", None),

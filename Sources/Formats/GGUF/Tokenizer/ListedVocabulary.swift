@@ -58,7 +58,7 @@ struct ListedVocabulary {
   /// Whether the token of an id exists, and does not only pad the vocabulary to the rows of the
   /// embedding.
   func has(_ id: Int) -> Bool {
-    texts.indices.contains(id) && (kinds[id] != .unused || texts[id] != Self.padding(id))
+    texts.indices.contains(id) && (kinds[id] != .unused || !Self.paddings(id).contains(texts[id]))
   }
 
   /// The id of the token with a text; nil if there is none.
@@ -71,6 +71,22 @@ struct ListedVocabulary {
   func bytes(_ id: Int) -> ArraySlice<UInt8> { index[id] }
 
   private static func padding(_ id: Int) -> String { "[PAD\(id)]" }
+
+  /// The texts of a token that only pads the vocabulary, also as the beginning of a word.
+  private static func paddings(_ id: Int) -> [String] {
+    [padding(id), WordPieceTokenizer.start + padding(id)]
+  }
+
+  /// The same tokens with the texts that a function makes of those that exist.
+  ///
+  /// Throws `malformed` if two tokens have the same text then.
+  func mapping(_ text: (String, Vocabulary.Kind) -> String) throws(ModelError) -> ListedVocabulary {
+    var copy = self
+    copy.index = TextIndex()
+    for id in texts.indices where has(id) { copy.texts[id] = text(texts[id], kinds[id]) }
+    try copy.makeIndex()
+    return copy
+  }
 
   private static func list(
     _ metadata: Metadata, _ key: String, _ type: MetadataType

@@ -12,11 +12,11 @@ package struct TokenizerDocuments: Sendable {
   /// Notes for the user.
   package private(set) var notes: [String] = []
 
-  private static let hint =
+  static let hint =
     "--tokenizer-from FOLDER uses the tokenizer of a folder of the same model"
   private static let modelKey = "tokenizer.ggml.model"
   private static let preKey = "tokenizer.ggml.pre"
-  private static let mark: JSONValue = "▁"
+  static let mark: JSONValue = "▁"
 
   /// Reads the tokenizer of a GGUF file.
   ///
@@ -33,7 +33,8 @@ package struct TokenizerDocuments: Sendable {
       guard let pre, let known else { throw Self.unknownPreTokenizer(pre) }
       let vocabulary = try ListedVocabulary(metadata, scores: false)
       special = try ListedTokens(
-        metadata, vocabulary, addsStart: PreTokenizerName.addingStart.contains(pre))
+        metadata, vocabulary, addsStart: PreTokenizerName.addingStart.contains(pre),
+        embedding: try Self.embedding(metadata))
       let merges = try MergePairs(metadata, vocabulary)
       document = Self.byteLevel(known, vocabulary, merges, special)
     case "llama":
@@ -54,13 +55,17 @@ package struct TokenizerDocuments: Sendable {
         "invert": false,
       ]
       document = pieces
+    case "bert": (document, special) = try Self.wordPieces(metadata)
+    case "t5":
+      (document, special) = try Self.unigrams(metadata, &notes)
     case let other:
       throw ModelError(
         .unsupported,
         other == nil
           ? "the file has no tokenizer" : "Pleat cannot write a tokenizer.json of this kind",
         tensor: Self.modelKey,
-        expected: "gpt2 (byte-level BPE), llama (SentencePiece BPE) or gemma4",
+        expected: "gpt2 (byte-level BPE), llama (SentencePiece BPE), gemma4, bert (WordPiece) or "
+          + "t5 (unigrams)",
         found: other, hint: Self.hint)
     }
     notes += special.notes
@@ -136,13 +141,12 @@ extension TokenizerDocuments {
     }
     steps.append(byteLevelStep(addsSpace: false, trims: true, splits: isLastUsual))
     return FastDocument(
-      vocabulary: vocabulary, merges: merges,
+      vocabulary: vocabulary, model: .merges(merges, ignoresMerges: known.ignoresMerges),
       preTokenizer: steps.count == 1
         ? steps[0] : ["type": "Sequence", "pretokenizers": .array(steps)],
       postProcessor: special.template
         ?? byteLevelStep(addsSpace: false, trims: false, splits: false),
-      decoder: byteLevelStep(addsSpace: true, trims: true, splits: true),
-      ignoresMerges: known.ignoresMerges)
+      decoder: byteLevelStep(addsSpace: true, trims: true, splits: true))
   }
 
   private static func byteLevelStep(addsSpace: Bool, trims: Bool, splits: Bool) -> JSONValue {
@@ -170,217 +174,14 @@ extension TokenizerDocuments {
     }
     let unknown = special.ids["unk"] ?? vocabulary.kinds.firstIndex(of: .unknown)
     return FastDocument(
-      vocabulary: vocabulary, merges: merges, normalizer: normalizer,
+      vocabulary: vocabulary, model: .merges(merges, fallsBackToBytes: true),
+      normalizer: normalizer,
       postProcessor: special.template ?? .null,
       decoder: ["type": "Sequence", "decoders": .array(decoders)],
-      unknown: unknown.map { vocabulary.texts[$0] }, fallsBackToBytes: true)
+      unknown: unknown)
   }
 
   private static func replacement(of text: JSONValue, by other: JSONValue) -> JSONValue {
     ["type": "Replace", "pattern": ["String": text], "content": other]
-  }
-}
-
-// MARK: - Special tokens
-
-/// The special tokens that metadata name, and those that are added to every text.
-private struct ListedTokens {
-  /// The ids by kind, such as `bos`.
-  private(set) var ids: [String: Int] = [:]
-  /// Notes for the user.
-  private(set) var notes: [String] = []
-  private var texts: [String: String] = [:]
-  /// The tokens before and after every text; nil for none.
-  private let start: String?
-  private let end: String?
-  /// Whether the metadata say what is added before a text, and after it.
-  private let statesStart: Bool
-  private let statesEnd: Bool
-
-  /// Finds the tokens.
-  ///
-  /// `addsStart` and `defaults` are what llama.cpp assumes if the metadata do not say whether a
-  /// start token is added, and which id a kind has. Throws `malformed` for ids outside the
-  /// vocabulary.
-  init(
-    _ metadata: Metadata, _ vocabulary: ListedVocabulary, addsStart: Bool,
-    defaults: [String: Int] = [:]
-  ) throws(ModelError) {
-    for kind in SpecialTokens.usualKinds {
-      guard let key = SpecialTokens.key(of: kind) else { continue }
-      var id = defaults[kind]
-      if let value = metadata[key] {
-        id = value.integer
-        guard let id, vocabulary.texts.indices.contains(id) else {
-          throw ModelError(
-            .malformed, "the id of the \(kind) token is outside the vocabulary", tensor: key,
-            expected: "an id below \(vocabulary.texts.count)",
-            found: id.map(String.init) ?? "another type",
-            hint: "pleat metadata --set \(key)=ID states another id")
-        }
-      }
-      // Ids of padding stand for none.
-      guard let id, vocabulary.has(id) else { continue }
-      ids[kind] = id
-      texts[kind] = vocabulary.texts[id]
-    }
-    let stated = (
-      start: try metadata.flag("tokenizer.ggml.add_bos_token"),
-      end: try metadata.flag("tokenizer.ggml.add_eos_token")
-    )
-    (statesStart, statesEnd) = (stated.start != nil, stated.end != nil)
-    let adds = (start: stated.start ?? addsStart, end: stated.end ?? false)
-    (start, end) = (adds.start ? texts["bos"] : nil, adds.end ? texts["eos"] : nil)
-    for (kind, isMissing) in [
-      ("bos", adds.start && start == nil), ("eos", adds.end && end == nil),
-    ] where isMissing {
-      notes.append(
-        "no \(kind) token is added to texts, because the file does not say which one it is")
-    }
-  }
-
-  /// The post-processor that adds tokens to texts; nil if none are added.
-  var template: JSONValue? {
-    guard start != nil || end != nil else { return nil }
-    func token(_ text: String, _ type: Int) -> JSONValue {
-      ["SpecialToken": ["id": .string(text), "type_id": JSONValue(type)]]
-    }
-    func parts(_ name: String, _ type: Int) -> [JSONValue] {
-      let text: JSONValue = ["Sequence": ["id": .string(name), "type_id": JSONValue(type)]]
-      return [start.map { token($0, type) }, text, end.map { token($0, type) }].compactMap(\.self)
-    }
-    var members: [JSONValue.Member] = []
-    for (kind, text) in [("bos", start), ("eos", end)] {
-      // One token may both begin and end texts.
-      guard let text, let id = ids[kind], members.first?.key.hasSameBytes(as: text) != true else {
-        continue
-      }
-      members.append(
-        JSONValue.Member(
-          text,
-          ["id": .string(text), "ids": [JSONValue(id)], "tokens": [.string(text)]]))
-    }
-    return [
-      "type": "TemplateProcessing", "single": .array(parts("A", 0)),
-      "pair": .array(parts("A", 0) + parts("B", 1)), "special_tokens": .object(members),
-    ]
-  }
-
-  /// The contents of tokenizer_config.json.
-  var configuration: [UInt8] {
-    var members: [JSONValue.Member] = [
-      JSONValue.Member("clean_up_tokenization_spaces", false),
-      JSONValue.Member("tokenizer_class", "PreTrainedTokenizerFast"),
-    ]
-    for (kind, text) in texts { members.append(JSONValue.Member("\(kind)_token", .string(text))) }
-    // If one of the two is there, transformers takes the other one to be false if it is missing.
-    if statesStart || statesEnd {
-      members.append(JSONValue.Member("add_bos_token", .bool(start != nil)))
-    }
-    if statesEnd { members.append(JSONValue.Member("add_eos_token", .bool(end != nil))) }
-    members.sort { $0.key < $1.key }
-    return Array((JSONWriter.text(.object(members), indentation: 2) + "\n").utf8)
-  }
-}
-
-extension Metadata {
-  /// The value of a key that is true or false; nil if there is no such key.
-  ///
-  /// Throws `malformed` for other values.
-  fileprivate func flag(_ key: String) throws(ModelError) -> Bool? {
-    guard let value = self[key] else { return nil }
-    guard case .bool(let flag) = value else {
-      throw ModelError(.malformed, "the value is neither true nor false", tensor: key)
-    }
-    return flag
-  }
-}
-
-// MARK: - tokenizer.json
-
-/// The parts of a tokenizer.json for a BPE tokenizer.
-private struct FastDocument {
-  var vocabulary: ListedVocabulary
-  var merges: MergePairs
-  var normalizer: JSONValue = .null
-  var preTokenizer: JSONValue = .null
-  var postProcessor: JSONValue
-  var decoder: JSONValue
-  /// The text of the token for characters outside the vocabulary.
-  var unknown: String?
-  var fallsBackToBytes = false
-  var ignoresMerges = false
-
-  /// The contents of the file.
-  var bytes: [UInt8] {
-    var writer = JSONWriter()
-    let members: [(String, JSONValue)] = [
-      ("version", "1.0"), ("truncation", .null), ("padding", .null), ("added_tokens", addedTokens),
-      ("normalizer", normalizer), ("pre_tokenizer", preTokenizer),
-      ("post_processor", postProcessor), ("decoder", decoder),
-    ]
-    writer.write(literal: "{")
-    Self.write(members, to: &writer)
-    writer.write(literal: #""model":{"#)
-    let options: [(String, JSONValue)] = [
-      ("type", "BPE"), ("dropout", .null), ("unk_token", unknown.map { .string($0) } ?? .null),
-      ("continuing_subword_prefix", .null), ("end_of_word_suffix", .null),
-      ("fuse_unk", .bool(fallsBackToBytes)), ("byte_fallback", .bool(fallsBackToBytes)),
-      ("ignore_merges", .bool(ignoresMerges)),
-    ]
-    Self.write(options, to: &writer)
-    writeVocabulary(to: &writer)
-    writeMerges(to: &writer)
-    writer.write(literal: "}}")
-    return writer.bytes
-  }
-
-  private static func write(_ members: [(String, JSONValue)], to writer: inout JSONWriter) {
-    for (key, value) in members {
-      writer.write(string: key)
-      writer.write(literal: ":")
-      writer.write(value)
-      writer.write(literal: ",")
-    }
-  }
-
-  /// The tokens that are found in a text before it is split.
-  private var addedTokens: JSONValue {
-    var tokens: [JSONValue] = []
-    for (id, kind) in vocabulary.kinds.enumerated() {
-      guard [.unknown, .control, .userDefined].contains(kind) else { continue }
-      tokens.append([
-        "id": JSONValue(id), "content": .string(vocabulary.texts[id]), "single_word": false,
-        "lstrip": false, "rstrip": false, "normalized": false,
-        "special": .bool(kind != .userDefined),
-      ])
-    }
-    return .array(tokens)
-  }
-
-  /// Writes all tokens, also the added ones: those outside the vocabulary would get the next ids.
-  private func writeVocabulary(to writer: inout JSONWriter) {
-    writer.write(literal: #""vocab":{"#)
-    var isFirst = true
-    for (id, text) in vocabulary.texts.enumerated() where vocabulary.has(id) {
-      if !isFirst { writer.write(literal: ",") }
-      isFirst = false
-      writer.write(string: text)
-      writer.write(literal: ":")
-      writer.write(count: id)
-    }
-    writer.write(literal: "},")
-  }
-
-  private func writeMerges(to writer: inout JSONWriter) {
-    writer.write(literal: #""merges":["#)
-    for (rank, pair) in merges.pairs.enumerated() {
-      writer.write(literal: rank > 0 ? ",[" : "[")
-      writer.write(string: vocabulary.texts[pair.left])
-      writer.write(literal: ",")
-      writer.write(string: vocabulary.texts[pair.right])
-      writer.write(literal: "]")
-    }
-    writer.write(literal: "]")
   }
 }

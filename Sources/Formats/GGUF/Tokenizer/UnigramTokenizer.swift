@@ -79,6 +79,11 @@ struct UnigramTokenizer {
       count - 1, Vocabulary.Token(text: Array(mask.utf8), score: 0, kind: .control))
   }
 
+  /// Whether tabs or line breaks do not become spaces.
+  static func keepsLineEnds(_ map: CharacterMap) -> Bool {
+    ["\t", "\n", "\r"].contains { map.replacement(of: $0) != [0x20] }
+  }
+
   /// An error for a step that llama.cpp computes otherwise.
   static func refusal(_ key: String, expected: String, found: String) -> ModelError {
     ModelError(
@@ -138,8 +143,7 @@ private struct UnigramSteps {
         "llama.cpp removes a space at the end of a text, unlike this tokenizer: ids of such text "
           + "may differ")
     }
-    let ends = ["\t", "\n", "\r"].filter { characterMap.replacement(of: $0) != [0x20] }
-    guard splitsAtWhitespace, !ends.isEmpty else { return }
+    guard splitsAtWhitespace, UnigramTokenizer.keepsLineEnds(characterMap) else { return }
     notes.append(
       "llama.cpp splits words at spaces only, this tokenizer also at tabs and line breaks: ids of "
         + "such text may differ")

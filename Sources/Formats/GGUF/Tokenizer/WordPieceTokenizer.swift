@@ -16,10 +16,10 @@ struct WordPieceTokenizer {
   let unknown: String
 
   static let vocabularyFile = "vocab.txt"
-  private static let start = "▁"
-  private static let continuation = "##"
+  static let start = "▁"
+  static let continuation = "##"
   // llama.cpp does not count the letters of a word.
-  private static let usualWordLimit = 100
+  static let usualWordLimit = 100
 
   /// Converts a tokenizer.json.
   ///
