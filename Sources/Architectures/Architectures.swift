@@ -10,7 +10,7 @@ package enum Architectures {
     .miniMaxM2, .graniteMoE, .dots1, .ernie45MoE,
     .qwen2VL, .qwen3VL, .phi, .stableLM, .hunYuanDense, .glm4MoE, .gptOSS, .deepSeekV2,
     .deepSeekV3, .glm4MoELite, .qwen35, .qwen35MoE, .qwen3Next,
-    .bert, .roberta, .distilBERT, .nomicBERT, .modernBERT,
+    .bert, .roberta, .xlmRoBERTa, .distilBERT, .nomicBERT, .modernBERT,
     .ministral3, .olmo, .internLM3, .solarOpen, .exaoneMoE, .afmoe, .glm, .graniteMoEShared,
     .graniteMoEHybrid, .mellum, .apertus, .jais2, .gemma4, .gemma4Unified, .gemma3n, .lfm2,
     .lfm2MoE, .hunYuanMoE, .hyV3, .cohere2MoE, .laguna, .qwen3VLMoE, .llama4,

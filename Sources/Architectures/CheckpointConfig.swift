@@ -20,6 +20,10 @@ package struct CheckpointConfig {
     package var dtype: String
     /// The divisors of rotary angles: `rope_freqs`, `rope_factors_long`, `rope_factors_short`.
     package var factors: [String: [Float]]
+    /// The number of rows of token type embeddings; nil without such a tensor.
+    package var tokenTypeCount: Int?
+    /// The id of the token that pads texts, which is that of a row; nil if it is not known.
+    package var paddingID: Int?
 
     package init(
       tokenCount: Int, names: Set<String>, dtype: String, factors: [String: [Float]]
@@ -49,9 +53,8 @@ package struct CheckpointConfig {
     write("vocab_size", JSONValue(contents.tokenCount))
     write("hidden_size", JSONValue(parameters.hiddenSize))
     write("num_hidden_layers", JSONValue(parameters.layerCount))
-    if !architecture.hasNoAttention { members += headMembers }
+    if !architecture.hasNoAttention { members += headMembers(contents) }
     write(architecture.normEpsilon.key, .shortest(parameters.normEpsilon))
-    let activation = architecture.traits.activation
     write(activation.key, .string(activation.name))
     write("tie_word_embeddings", .bool(!contents.names.contains(TensorNames.ggufHead)))
     for (key, tensors) in architecture.traits.biasKeys {
@@ -70,13 +73,14 @@ package struct CheckpointConfig {
     let biases = architecture.traits.biasKeys.map(\.key)
     let others =
       architecture.flags.map(\.key) + biases
-      + [architecture.normEpsilon.key, VariedLayers.inputWidthKey]
+      + [architecture.normEpsilon.key, VariedLayers.inputWidthKey, activation.key]
     for limit in architecture.traits.limits where !others.contains(limit.key) {
       if let value = limit.usual { write(limit.key, value) }
     }
     members += expertMembers
     members += mixerMembers
     members += variedMembers(tokenCount: contents.tokenCount)
+    members += embeddingMembers(contents)
     for (multiplier, value) in zip(architecture.multipliers, parameters.multipliers) {
       write(multiplier.key, .shortest(value))
     }
@@ -91,27 +95,30 @@ package struct CheckpointConfig {
     members += attentionMembers
     members += try ropeMembers(contents)
     write("dtype", .string(contents.dtype))
-    return .object(members)
+    return architecture.withOwnKeys(.object(members))
   }
 
   /// The sizes of attention and of the network after it.
-  private var headMembers: [JSONValue.Member] {
+  private func headMembers(_ contents: Contents) -> [JSONValue.Member] {
     // Latent attention has keys and values for each head in transformers.
     let hasOwnHeads = parameters.latent == nil
     let width = JSONValue(parameters.feedForwardSize)
     let listsWidths = parameters.sizes.varied?.listsWidths ?? false
     let widths = JSONValue.array(Array(repeating: width, count: parameters.layerCount))
-    var counts = [
-      ("num_attention_heads", parameters.headCount),
-      (
-        "num_key_value_heads", hasOwnHeads ? parameters.keyValueHeadCount : parameters.headCount
-      ),
-    ]
+    var counts = [("num_attention_heads", parameters.headCount)]
+    if !architecture.isEncoder {
+      counts.append(
+        (
+          "num_key_value_heads", hasOwnHeads ? parameters.keyValueHeadCount : parameters.headCount
+        ))
+    }
     // A default of transformers may be another number.
-    if !architecture.traits.headsFillWidth || architecture.defaults["head_dim"] != nil {
+    if !architecture.traits.headsFillWidth || architecture.defaults["head_dim"] != nil
+      || architecture.isEncoder && parameters.statesHeadSize
+    {
       counts.append(("head_dim", parameters.headSize))
     }
-    counts.append(("max_position_embeddings", parameters.contextLength))
+    counts.append(("max_position_embeddings", positionCount(contents)))
     return [.init(architecture.innerWidthKey, listsWidths ? widths : width)]
       + counts.map { .init($0, JSONValue($1)) }
   }
@@ -165,7 +172,9 @@ package struct CheckpointConfig {
 
   private var attentionMembers: [JSONValue.Member] {
     var members: [JSONValue.Member] = []
-    if !parameters.isCausal { members.append(.init("is_causal", false)) }
+    if !parameters.isCausal, !architecture.isEncoder {
+      members.append(.init("is_causal", false))
+    }
     if let cap = parameters.attentionSoftcap {
       members.append(.init("attn_logit_softcapping", .shortest(cap)))
     }
@@ -214,7 +223,8 @@ package struct CheckpointConfig {
   private func ropeMembers(_ contents: Contents) throws(ModelError) -> [JSONValue.Member] {
     let rope = parameters.rope
     let rotatesNothing =
-      architecture.hasNoAttention || architecture.hyperparameters.contains(.noRotation)
+      architecture.hasNoAttention || architecture.hasPositionTable
+      || architecture.hyperparameters.contains(.noRotation)
     if rotatesNothing, rope.base == nil { return [] }
     var members = [
       JSONValue.Member("rope_theta", .shortest(rope.base ?? RopeParameters.defaultBase))

@@ -15,10 +15,14 @@ package struct EncoderTraits: Sendable {
   package var unusedNames: [String] = []
   /// Whether position embeddings begin with rows for padding: up to that of `pad_token_id`.
   package var hasRowsForPadding = false
+  /// Whether transformers has a pooler after the layers, which computes no vectors of tokens.
+  package var hasPooler = false
   /// Whether llama.cpp needs the number of token types.
   package var countsTokenTypes = true
   /// The keys of `config.json` that have other names here, and their usual names.
   package var keys: [(own: String, usual: String)] = []
+  /// Whether transformers reads the usual names, and other programs the own ones.
+  package var readsUsualKeys = false
   /// The number of first layers that lack the tensors in `laterNames`.
   package var leadingCount = 0
 }
@@ -42,6 +46,21 @@ extension Architecture {
       return config.setting(key.usual, to: value)
     }
   }
+
+  /// A config with the names that keys have here, of one with their usual names.
+  func withOwnKeys(_ config: JSONValue) -> JSONValue {
+    guard let encoder else { return config }
+    let members = (config.members ?? []).flatMap { member -> [JSONValue.Member] in
+      let own = encoder.keys.first { $0.usual == member.key }
+      guard let own else { return [member] }
+      let renamed = JSONValue.Member(own.own, member.value)
+      return encoder.readsUsualKeys ? [member, renamed] : [renamed]
+    }
+    return .object(members)
+  }
+
+  /// Whether the position of a token is a row of a table.
+  var hasPositionTable: Bool { modelNames.contains { $0.gguf == "position_embd" } }
 
   /// Whether llama.cpp has no use for a tensor of a checkpoint.
   ///

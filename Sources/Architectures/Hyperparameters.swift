@@ -260,6 +260,9 @@ package struct Hyperparameters: Sendable, Hashable {
       $0 == usual ? nil : $0
     }
     isCausal = values.flag("attention.causal") ?? true
+    if architecture.hyperparameters.contains(.activation) {
+      activation = values.text("hidden_activation")
+    }
     usedExpertCount = sizes.experts == nil ? nil : try values.count("expert_used_count")
     expertGroupCount = values.wholeNumber("expert_group_count")
     usedExpertGroupCount = values.wholeNumber("expert_group_used_count")

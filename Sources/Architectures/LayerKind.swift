@@ -11,6 +11,15 @@ package enum LayerKind: Sendable, Hashable, CaseIterable {
 }
 
 extension Architecture {
+  /// The distance of layers with full attention among those with sliding attention; nil if no layer
+  /// has that.
+  package var slidingPeriod: Int? {
+    switch traits.sliding {
+    case .alternating(let period), .alternatingAfterFirst(let period): period
+    case .none, .ignored, .unsupported: nil
+    }
+  }
+
   /// Whether each layer has sliding attention, as llama.cpp assumes; nil if no layer has.
   package func usualSlidingLayers(_ layerCount: Int) -> [Bool]? {
     switch traits.sliding {

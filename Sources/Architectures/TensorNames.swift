@@ -30,6 +30,12 @@ package enum TensorNames {
   /// The name of the token embeddings in a GGUF file.
   package static let ggufEmbeddings = "token_embd.weight"
 
+  /// The name of position embeddings in a GGUF file.
+  package static let ggufPositions = "position_embd.weight"
+
+  /// The name of the embeddings of token types in a GGUF file.
+  package static let ggufTokenTypes = "token_types.weight"
+
   /// Whether a layer path, or the name of its weight, is that of the token embeddings.
   package static func isEmbedding(_ name: String) -> Bool {
     let path = name.hasSuffix(".weight") ? name.utf8.dropLast(".weight".utf8.count) : name.utf8[...]

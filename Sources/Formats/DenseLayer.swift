@@ -5,9 +5,9 @@ internal import TensorModel
 struct DenseLayer: Sendable {
   /// llama.cpp's names of the layers, in the order in which it applies them.
   static let names = ["dense_2", "dense_3"]
-  private static let weight = "linear.weight"
-  private static let types: Set<ScalarType> = [.f32, .f16, .bf16]
-  private static let identity = "Identity"
+  static let weight = "linear.weight"
+  static let types: Set<ScalarType> = [.f32, .f16, .bf16]
+  static let identity = "Identity"
 
   /// The shape of the matrix: outputs × inputs.
   private let shape: Shape

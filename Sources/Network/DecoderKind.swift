@@ -92,7 +92,7 @@ struct DecoderKind: Sendable {
   /// The kind of an architecture; nil if Pleat does not run it.
   static func of(_ architecture: Architecture) -> DecoderKind? {
     guard architecture.stateSpace == nil, architecture.variedLayers == nil,
-      !architecture.isEncoder
+      !architecture.isEncoder, !architecture.traits.appliesDenseLayers
     else { return nil }
     return all.first {
       $0.modelTypes.contains(architecture.modelTypes[0])

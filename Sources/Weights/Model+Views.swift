@@ -264,12 +264,3 @@ extension Int {
     (1...Swift.max(1, Swift.min(self, limit))).last { self % $0 == 0 } ?? 1
   }
 }
-
-extension FloatFormat {
-  /// The bytes of some numbers.
-  func encoded(_ numbers: [Float]) -> [UInt8] {
-    var bytes = [UInt8](repeating: 0, count: numbers.count * byteCount)
-    bytes.change(bytes.indices) { encode(numbers.span, into: &$0) }
-    return bytes
-  }
-}

@@ -1,4 +1,5 @@
 internal import Bytes
+internal import Formats
 internal import Kernels
 internal import TensorModel
 

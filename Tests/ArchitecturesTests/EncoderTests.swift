@@ -42,7 +42,7 @@ import Testing
     ) { (_, _) throws(ModelError) in nil }
   }
 
-  @Test("all five architectures of encoders are there") func presence() {
+  @Test("all architectures of encoders are there") func presence() {
     #expect(Self.encoders.flatMap(\.modelTypes).count == 6)
   }
 
@@ -176,5 +176,53 @@ import Testing
       #expect(error?.kind == .malformed, "\(type): \(tensors[missing].name)")
     }
     #expect((table != nil) == !["nomic_bert", "modernbert"].contains(type))
+  }
+
+  // MARK: - Back
+
+  /// The tensors of llama.cpp that a checkpoint becomes.
+  private static func translated(
+    _ tensors: [TensorInfo], _ found: GGUFTranslation
+  ) -> [TensorInfo] {
+    let placed = zip(tensors, found.placements).compactMap { tensor, placement in
+      placement.map { TensorInfo(name: $0.name, shape: tensor.shape, encoding: tensor.encoding) }
+    }
+    return placed
+      + found.additions.map {
+        TensorInfo(name: $0.stored.name, shape: $0.stored.shape, encoding: .plain(.f32))
+      }
+  }
+
+  @Test(
+    "the class follows from token types and the tokenizer, and all tensors come back",
+    arguments: [
+      ("bert", "bert"), ("roberta", "gpt2"), ("xlm-roberta", "t5"), ("distilbert", "bert"),
+      ("nomic_bert", "bert"), ("modernbert", "gpt2"),
+    ])
+  func classes(type: String, tokenizer: String) throws {
+    let architecture = try #require(Architectures.forModelType(type))
+    let tensors = try Self.tensors(architecture, Self.sizes)
+    let found = try Self.translation(tensors, type, ["pad_token_id": 1]) {
+      (index) throws(ModelError) in
+      Array(repeating: 1, count: tensors[index].shape.elementCount)
+    }
+    var metadata = found.metadata
+    metadata.append("tokenizer.ggml.model", .text(tokenizer))
+    metadata.append("tokenizer.ggml.padding_token_id", .u32(1))
+    let stored = Self.translated(tensors, found)
+    let back = try CheckpointTranslation(stored, metadata) { (index) throws(ModelError) in
+      Array(repeating: 1, count: stored[index].shape.elementCount)
+    }
+    #expect(back.config["model_type"]?.string == type)
+    #expect(back.config["architectures"]?.array?.first?.string == architecture.className)
+    let names =
+      back.placements.compactMap { $0?.name } + back.additions.map(\.stored.name)
+    #expect(
+      names.filter { !$0.hasPrefix("pooler.") }.sorted() == tensors.map(\.name).sorted())
+    guard architecture.encoder?.hasRowsForPadding ?? false else { return }
+    let table = try #require(back.additions.first { $0.stored.shape.dimensions == [10, 8] })
+    // Two rows for padding, and those of the file.
+    #expect(
+      table.bytes.prefix(64).allSatisfy { $0 == 0 } && table.bytes[64...67] == [0, 0, 128, 63])
   }
 }

@@ -259,11 +259,3 @@ def test_a_head_for_classes_is_refused(pleat, tmp_path):
     )
     folder, _ = encoder_models.make(model, tmp_path)
     refused(pleat, folder, "unsupported", "classifier", "head for classification")
-
-
-def test_a_file_of_an_encoder_does_not_become_a_checkpoint(pleat, made, tmp_path):
-    path = tmp_path / "back"
-    result = pleat.attempt("convert", made.ours(pleat, "f32"), "--to", "safetensors", "-o", path)
-    assert result.returncode == STATUS["unsupported"]
-    assert "encoders" in result.stderr
-    assert not path.exists()

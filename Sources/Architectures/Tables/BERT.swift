@@ -3,7 +3,7 @@ internal import Bytes
 extension Architecture {
   /// BERT, with learned positions, and norms after attention and the feed-forward network.
   static let bert = Architecture(
-    ggufName: "bert", modelTypes: ["bert"], interleavesRotaryRows: false,
+    ggufName: "bert", modelTypes: ["bert"], className: "BertModel", interleavesRotaryRows: false,
     modelNames: [
       ("embeddings.word_embeddings", "token_embd"),
       ("embeddings.token_type_embeddings", "token_types"),
@@ -25,7 +25,8 @@ extension Architecture {
         ConfigLimit("is_decoder", only: [false]),
       ]),
     encoder: EncoderTraits(
-      outerWords: ["bert"], unusedNames: ["embeddings.position_ids", "pooler.", "cls."]))
+      outerWords: ["bert"], unusedNames: ["embeddings.position_ids", "pooler.", "cls."],
+      hasPooler: true))
 
   private static let biases = RuntimeTraits.attention.union([
     "ffn_up", "ffn_down", "token_embd_norm", "attn_output_norm", "layer_output_norm",

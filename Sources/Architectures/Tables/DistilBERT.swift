@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// DistilBERT, which is BERT without token types.
   static let distilBERT = Architecture(
-    ggufName: bert.ggufName, modelTypes: ["distilbert"], interleavesRotaryRows: false,
+    ggufName: bert.ggufName, modelTypes: ["distilbert"], className: "DistilBertModel",
+    interleavesRotaryRows: false,
     modelNames: bert.modelNames.filter { $0.gguf != "token_types" },
     layerNames: [
       ("attention.q_lin", "attn_q"), ("attention.k_lin", "attn_k"),
@@ -11,8 +12,9 @@ extension Architecture {
       ("sa_layer_norm", "attn_output_norm"), ("ffn.lin1", "ffn_up"), ("ffn.lin2", "ffn_down"),
       ("output_layer_norm", "layer_output_norm"),
     ],
-    // Transformers has this number in the code of the model.
-    defaults: ["layer_norm_eps": .number(1e-12)], normEpsilon: bert.normEpsilon,
+    // Transformers has this number in the code of the model, whatever a config states.
+    derivedValues: { $0.setting("layer_norm_eps", to: .number(1e-12)) },
+    normEpsilon: bert.normEpsilon,
     hyperparameters: bert.hyperparameters,
     traits: RuntimeTraits(
       activation: .exactGelu(key: "activation"), biases: bert.traits.biases,

@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// ModernBERT, with rotary embeddings, norms before, and sliding attention in most layers.
   static let modernBERT = Architecture(
-    ggufName: "modern-bert", modelTypes: ["modernbert"], interleavesRotaryRows: false,
+    ggufName: "modern-bert", modelTypes: ["modernbert"], className: "ModernBertModel",
+    interleavesRotaryRows: false,
     modelNames: [
       ("model.embeddings.tok_embeddings", "token_embd"),
       ("model.embeddings.norm", "token_embd_norm"), ("model.final_norm", "output_norm"),

@@ -3,7 +3,8 @@ internal import Bytes
 extension Architecture {
   /// Nomic's BERT without experts: rotary embeddings, and a gate in the feed-forward network.
   static let nomicBERT = Architecture(
-    ggufName: "nomic-bert", modelTypes: ["nomic_bert"], interleavesRotaryRows: false,
+    ggufName: "nomic-bert", modelTypes: ["nomic_bert"], className: "NomicBertModel",
+    interleavesRotaryRows: false,
     modelNames: [
       ("embeddings.word_embeddings", "token_embd"),
       ("embeddings.token_type_embeddings", "token_types"), ("emb_ln", "token_embd_norm"),
@@ -38,7 +39,7 @@ extension Architecture {
         ("n_embd", "hidden_size"), ("n_inner", "intermediate_size"),
         ("n_positions", "max_position_embeddings"), ("layer_norm_epsilon", "layer_norm_eps"),
         ("rotary_emb_base", "rope_theta"),
-      ]))
+      ], readsUsualKeys: true))
 
   private static let norms: Set<String> = [
     "token_embd_norm", "attn_output_norm", "layer_output_norm",

@@ -176,7 +176,7 @@ struct SafetensorsLayout: OutputLayout {
   }
 
   /// The header: its length, the JSON text, and spaces up to a multiple of eight bytes.
-  private static func header(_ tensors: [StoredTensor], _ pairs: [JSONValue.Member]) -> [UInt8] {
+  static func header(_ tensors: [StoredTensor], _ pairs: [JSONValue.Member]) -> [UInt8] {
     var json = JSONWriter()
     json.write(literal: "{")
     if !pairs.isEmpty {

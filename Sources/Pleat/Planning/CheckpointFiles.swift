@@ -18,12 +18,14 @@ extension Model {
     config donor: ConfigDonor?, tokenizer: Bool, _ notes: inout [String]
   ) throws(ModelError) -> [CompanionPlan] {
     let metadata = catalog.metadata
-    let config = try checkpointTranslation(of: catalog.tensors, config: donor?.config).config
-    let ids = JSONValue.object(GenerationConfig.tokenIDs(metadata))
-    var files = [CompanionPlan("config.json", ids.overridden(by: config))]
-    if let generation = donor?.generation ?? GenerationConfig.document(metadata) {
+    let translation = try checkpointTranslation(of: catalog.tensors, config: donor?.config)
+    let ids = GenerationConfig.tokenIDs(metadata, isEncoder: translation.isEncoder)
+    var files = [CompanionPlan("config.json", ids.overridden(by: translation.config))]
+    let generated = translation.isEncoder ? nil : GenerationConfig.document(metadata)
+    if let generation = donor?.generation ?? generated {
       files.append(CompanionPlan("generation_config.json", generation))
     }
+    files += try sentenceFiles(&notes)
     guard tokenizer else { return files }
     guard metadata["tokenizer.ggml.model"] != nil else {
       notes.append("the file has no tokenizer, so the folder has none; --tokenizer-from names one")
@@ -32,12 +34,21 @@ extension Model {
     do throws(ModelError) {
       let documents = try TokenizerDocuments(metadata)
       notes += documents.notes
-      return files
-        + documents.files.map { file in
-          CompanionPlan(
-            companion: Companion(name: file.name, byteCount: file.content.count), source: nil,
-            text: file.content)
-        }
+      return files + documents.files.map { CompanionPlan($0.name, $0.content) }
+    } catch {
+      throw error.located(file: path)
+    }
+  }
+
+  /// The files of sentence-transformers, if the metadata states a pooling.
+  ///
+  /// Throws what making them throws.
+  private func sentenceFiles(_ notes: inout [String]) throws(ModelError) -> [CompanionPlan] {
+    do throws(ModelError) {
+      let documents = try SentenceDocuments(
+        catalog.metadata, catalog.tensors, numbers: numbers(of: catalog.tensors))
+      notes += documents.notes
+      return documents.files.map { CompanionPlan($0.name, $0.content) }
     } catch {
       throw error.located(file: path)
     }

@@ -14,6 +14,12 @@ package struct CompanionPlan: Sendable {
 }
 
 extension CompanionPlan {
+  /// Creates a new file with a content.
+  init(_ name: String, _ content: [UInt8]) {
+    self.init(
+      companion: Companion(name: name, byteCount: content.count), source: nil, text: content)
+  }
+
   /// Creates a new file with a JSON document.
   init(_ name: String, _ document: JSONValue) {
     self.init(companion: Companion(name: name, byteCount: 0))

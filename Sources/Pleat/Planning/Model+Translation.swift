@@ -142,7 +142,7 @@ extension Model {
   }
 
   /// Reads all numbers of a small tensor by its index.
-  private func numbers(
+  func numbers(
     of tensors: [TensorInfo]
   ) -> (Int) throws(ModelError) -> [Float] {
     let reader = WeightReader(model: self)
@@ -154,13 +154,14 @@ extension Model {
 
   /// The translation of a llama.cpp model to the names of mlx-lm.
   ///
-  /// Throws `unsupported` for stacks of experts and for numbers of the metadata, and what checking the model for mlx-lm throws.
+  /// Throws `unsupported` for stacks of experts and for tensors that the file does not have, and what
+  /// checking the model for mlx-lm throws.
   private func mlxTranslation(
     after checkpoint: CheckpointTranslation, of tensors: [TensorInfo], _ output: OutputTokenizer
   ) throws(ModelError) -> any Translation {
     guard checkpoint.additions.isEmpty else {
       throw ModelError(
-        .unsupported, "Pleat does not write numbers of the metadata of a gguf file for mlx-lm",
+        .unsupported, "Pleat does not write tensors that a gguf file does not have for mlx-lm",
         file: path, tensor: checkpoint.additions[0].stored.name,
         hint: "convert the model to a safetensors folder first, then that to mlx")
     }

@@ -11,6 +11,8 @@ struct CheckpointBasis {
   let config: JSONValue
   /// What the tensors say about it.
   let contents: CheckpointConfig.Contents
+  /// Notes about what the file does not state.
+  private(set) var notes: [String] = []
 
   /// Takes the given config, or makes one from the metadata.
   ///
@@ -21,18 +23,29 @@ struct CheckpointBasis {
     numbers: (Int) throws(ModelError) -> [Float]
   ) throws(ModelError) {
     if let given {
-      contents = try Self.contents(tensors, numbers)
+      contents = try Self.contents(tensors, metadata, numbers)
       let stated = try GivenConfig(given, metadata, contents)
       (architecture, parameters, config) = (
         stated.architecture, stated.parameters, stated.document
       )
       return
     }
-    architecture = try Self.architecture(metadata)
+    contents = try Self.contents(tensors, metadata, numbers)
+    let choice = BERTChoice(
+      metadata["general.architecture"]?.text, tokenizer: metadata[GGUFTokenizer.modelKey]?.text,
+      contents)
+    architecture =
+      if let choice { choice.architecture } else { try Self.architecture(metadata) }
+    notes = choice.map { [$0.note] } ?? []
     do throws(ModelError) {
-      parameters = try Hyperparameters(metadata, architecture, tensors: tensors)
-      contents = try Self.contents(tensors, numbers)
-      config = try CheckpointConfig(parameters, architecture).document(contents)
+      let stated = try Hyperparameters(metadata, architecture, tensors: tensors)
+      config = try CheckpointConfig(stated, architecture).document(contents)
+      // The metadata of an encoder states fewer sizes than its config.
+      parameters =
+        try architecture.isEncoder
+        ? Hyperparameters(
+          architecture.withUsualKeys(config), architecture, tokenCount: contents.tokenCount)
+        : stated
     } catch {
       var error = error
       error.hint = error.hint ?? CheckpointTranslation.configHint
@@ -40,11 +53,12 @@ struct CheckpointBasis {
     }
   }
 
-  /// What the tensors say about a config.
+  /// What the tensors say about a config, and which token pads texts.
   ///
   /// Throws `malformed` without token embeddings, and what `numbers` throws.
   static func contents(
-    _ tensors: [TensorInfo], _ numbers: (Int) throws(ModelError) -> [Float]
+    _ tensors: [TensorInfo], _ metadata: Metadata,
+    _ numbers: (Int) throws(ModelError) -> [Float]
   ) throws(ModelError) -> CheckpointConfig.Contents {
     guard let table = tensors.first(where: { $0.name == TensorNames.ggufEmbeddings }) else {
       throw ModelError(
@@ -53,6 +67,13 @@ struct CheckpointBasis {
     var contents = CheckpointConfig.Contents(
       tokenCount: table.shape.rowCount, names: Set(tensors.map(\.name)),
       dtype: Self.dtype(tensors), factors: [:])
+    contents.tokenTypeCount =
+      tensors.first { $0.name == TensorNames.ggufTokenTypes }?.shape.rowCount
+    if let key = SpecialTokens.key(of: "pad"), let id = metadata[key]?.integer,
+      (0..<contents.tokenCount).contains(id)
+    {
+      contents.paddingID = id
+    }
     for name in CheckpointTranslation.factors {
       let whole = name + CheckpointTranslation.weight
       guard let index = tensors.firstIndex(where: { $0.name == whole }) else { continue }
@@ -96,15 +117,11 @@ struct CheckpointBasis {
         hint: CheckpointTranslation.hint)
     }
     let names = Set(Architectures.withVariants.filter { $0.className != nil }.map(\.ggufName))
-    let known = Architectures.named(name)
-    let reason =
-      switch known.map({ $0.isEncoder || $0.traits.appliesDenseLayers }) {
-      case nil: "not an architecture that Pleat translates for transformers"
-      case true?: "Pleat does not translate encoders back for transformers"
-      case false?: "transformers has no class for the text model of this architecture alone"
-      }
     throw ModelError(
-      .unsupported, reason,
+      .unsupported,
+      Architectures.named(name) == nil
+        ? "not an architecture that Pleat translates for transformers"
+        : "transformers has no class for the text model of this architecture alone",
       expected: names.sorted().joined(separator: ", "), found: name,
       hint: CheckpointTranslation.hint)
   }

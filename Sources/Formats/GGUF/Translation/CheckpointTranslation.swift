@@ -16,6 +16,10 @@ package struct CheckpointTranslation: Translation {
 
   private let architecture: Architecture
   private let parameters: Hyperparameters
+  private let embedding: EmbeddingReturn
+
+  /// Whether the model is an encoder, which has no head.
+  package var isEncoder: Bool { architecture.isEncoder }
 
   /// Tensors that follow from a config.
   static let factors = ["rope_freqs", "rope_factors_long", "rope_factors_short"]
@@ -55,8 +59,12 @@ package struct CheckpointTranslation: Translation {
         "transformers has no class \(name): its code is published beside the weights, and is not "
           + "in the file")
     }
-    additions = try LayerNumbers.tensors(
-      of: metadata, architecture, layerCount: parameters.layerCount)
+    notes += basis.notes
+    embedding = try EmbeddingReturn(tensors, basis, numbers)
+    notes += embedding.notes
+    additions =
+      try LayerNumbers.tensors(of: metadata, architecture, layerCount: parameters.layerCount)
+      + embedding.additions
     try checkConfig(metadata, tokenCount: basis.contents.tokenCount, isGiven: given != nil)
     for tensor in tensors { placements.append(try placement(of: tensor)) }
     try checkTensors(tensors, tokenCount: basis.contents.tokenCount)
@@ -106,9 +114,9 @@ package struct CheckpointTranslation: Translation {
   ) throws(ModelError) {
     self.architecture = architecture
     parameters = try Hyperparameters(metadata, architecture, tensors: tensors)
-    let contents = try CheckpointBasis.contents(tensors, numbers)
+    let contents = try CheckpointBasis.contents(tensors, metadata, numbers)
     config = try CheckpointConfig(parameters, architecture).document(contents)
-    additions = []
+    (additions, embedding) = ([], EmbeddingReturn())
     try checkConfig(metadata, tokenCount: contents.tokenCount, isGiven: false)
   }
 
@@ -121,6 +129,7 @@ package struct CheckpointTranslation: Translation {
   private func checkConfig(
     _ metadata: Metadata, tokenCount: Int, isGiven: Bool
   ) throws(ModelError) {
+    try checkAttention(metadata)
     let config = architecture.withUsualKeys(config)
     let read = try Hyperparameters(config, architecture, tokenCount: tokenCount)
     _ = try architecture.checkExpressible(config, read)
@@ -145,6 +154,16 @@ package struct CheckpointTranslation: Translation {
         tensor: entry.key, expected: expected ?? "no such key", found: entry.value.shown,
         hint: Self.configHint)
     }
+  }
+
+  /// Throws `unsupported` if the tokens of an encoder do not attend to later ones.
+  private func checkAttention(_ metadata: Metadata) throws(ModelError) {
+    let key = architecture.ggufName + ".attention.causal"
+    guard architecture.isEncoder, metadata[key] != .bool(false) else { return }
+    throw ModelError(
+      .unsupported, "tokens of \(architecture.modelTypes[0]) attend to later ones, too",
+      tensor: key, expected: "false", found: metadata[key].map(\.shown) ?? "no such key",
+      hint: Self.hint)
   }
 
   /// Whether a key that Pleat does not write for the config states what is so without it.
@@ -184,6 +203,13 @@ package struct CheckpointTranslation: Translation {
       return value.isSameNumber(as: .float(Float(rope.slidingBase ?? rope.base ?? 10_000)))
     case "attention.sliding_window": return value.integer == 0
     case "attention.causal": return value == .bool(true)
+    // Other files state what becomes of the vectors of tokens.
+    case SentenceDocuments.poolingKey: return SentenceDocuments.isKnown(value)
+    case "classifier.pooling_type": return architecture.isEncoder
+    case "attention.sliding_window_pattern":
+      return value.integer.map { $0 == architecture.slidingPeriod } ?? false
+    case let key where SentenceDocuments.isDenseSize(key):
+      return architecture.traits.appliesDenseLayers
     default: return false
     }
   }
@@ -227,6 +253,7 @@ package struct CheckpointTranslation: Translation {
 
   private func placement(of tensor: TensorInfo) throws(ModelError) -> TensorPlacement? {
     if Self.factors.contains(where: { tensor.name == $0 + Self.weight }) { return nil }
+    if embedding.replaced.contains(tensor.name) { return nil }
     if let stack = numbered(tensor) { return stack }
     if let stack = try stack(tensor) { return stack }
     // Arranged tensors have their names already.

@@ -203,7 +203,7 @@ package struct GGUFTranslation: Translation {
       name.hasSuffix(".ffn_gate_inp.weight") || name.hasSuffix(".ffn_gate_inp_shexp.weight")
     let isCoefficient =
       name.hasSuffix(".altup_correct_coef.weight") || name.hasSuffix(".altup_predict_coef.weight")
-    let isSmallTable = [Self.positions, Self.tokenTypes].contains(name)
+    let isSmallTable = [TensorNames.ggufPositions, TensorNames.ggufTokenTypes].contains(name)
     result.isFloat32 =
       tensor.shape.rank == 1 || isNorm || isRouter || isConvolution || isSmallTable
       || isCoefficient
@@ -297,19 +297,16 @@ package struct GGUFTranslation: Translation {
     _ values: (Int) throws(ModelError) -> [Float]
   ) throws(ModelError) {
     guard architecture.encoder?.hasRowsForPadding ?? false,
-      let index = placements.firstIndex(where: { $0?.name == Self.positions })
+      let index = placements.firstIndex(where: { $0?.name == TensorNames.ggufPositions })
     else { return }
     let shape = [parameters.contextLength, parameters.hiddenSize]
     let skipped = tensors[index].shape.rowCount - shape[0]
     let rows = try values(index).dropFirst(skipped * shape[1])
     placements[index] = nil
-    try add(Self.positions, shape, rows)
+    try add(TensorNames.ggufPositions, shape, rows)
     notes.append(
       "\(tensors[index].name) is stored without its first \(skipped) rows, which texts do not use")
   }
-
-  private static let positions = "position_embd.weight"
-  private static let tokenTypes = "token_types.weight"
 
   private mutating func add(
     _ name: String, _ dimensions: [Int], _ numbers: ArraySlice<Float>

@@ -11,7 +11,7 @@ package enum GenerationConfig {
 
   /// The document; nil if the metadata states nothing of it.
   package static func document(_ metadata: Metadata) -> JSONValue? {
-    var members = tokenIDs(metadata)
+    var members = tokenIDs(metadata).members ?? []
     func id(_ key: String) -> Int? { metadata["tokenizer.ggml.\(key)"]?.integer }
     let ids = ends.compactMap(id).reduce(into: [Int]()) { ids, id in
       if !ids.contains(id) { ids.append(id) }
@@ -25,9 +25,14 @@ package enum GenerationConfig {
   }
 
   /// The ids of special tokens, as `config.json` states them, too.
-  package static func tokenIDs(_ metadata: Metadata) -> [JSONValue.Member] {
-    (keys + [("eos_token_id", "eos_token_id")]).compactMap { key, name in
-      metadata["tokenizer.ggml.\(key)"]?.integer.map { .init(name, JSONValue($0)) }
+  ///
+  /// Encoders have other names for the tokens at both ends of a text, too.
+  package static func tokenIDs(_ metadata: Metadata, isEncoder: Bool = false) -> JSONValue {
+    let others = [("bos_token_id", "cls_token_id"), ("seperator_token_id", "sep_token_id")]
+    let names = keys + [("eos_token_id", "eos_token_id")] + (isEncoder ? others : [])
+    let members = names.compactMap { key, name in
+      metadata["tokenizer.ggml.\(key)"]?.integer.map { JSONValue.Member(name, JSONValue($0)) }
     }
+    return .object(members)
   }
 }
