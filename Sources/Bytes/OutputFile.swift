@@ -80,9 +80,7 @@ package final class OutputFile: Sendable {
       }
       return
     }
-    guard ftruncate(descriptor, off_t(byteCount)) == 0 else {
-      throw .system("extend to \(byteCount) bytes", path.string)
-    }
+    try extend(to: byteCount)
     try synchronize()
     try FileSystem.synchronizeFolder(path.parentFolder)
   }
@@ -98,6 +96,27 @@ package final class OutputFile: Sendable {
   ///
   /// Throws `io`.
   package func write(_ bytes: Span<UInt8>, at offset: Int) throws(ModelError) {
+    try put(bytes, at: offset)
+    try writeback.add(bytes.count, before: offset + bytes.count, of: self)
+  }
+
+  /// Writes `bytes` into `count` stripes, each of which gets the same number of them.
+  ///
+  /// The first stripe begins at `offset`, and each other one `distance` bytes after the one before.
+  /// Other calls write the bytes in between. Throws `io`.
+  package func write(
+    _ bytes: Span<UInt8>, inStripes count: Int, distance: Int, at offset: Int
+  ) throws(ModelError) {
+    let length = bytes.count / count
+    for stripe in 0..<count {
+      let piece = bytes.extracting(stripe * length..<(stripe + 1) * length)
+      try put(piece, at: offset + stripe * distance)
+    }
+    try writeback.add(bytes.count, before: offset, of: self)
+  }
+
+  /// Writes all of `bytes` at `offset`, and remembers their checksum if that is wanted.
+  private func put(_ bytes: Span<UInt8>, at offset: Int) throws(ModelError) {
     if remembers { remember(bytes, at: offset) }
     let count = bytes.count
     // In bounds: while `done` < `count`, `count - done` bytes follow the pointer.
@@ -112,7 +131,6 @@ package final class OutputFile: Sendable {
         done += step
       }
     }
-    try writeback.add(offset..<offset + count, of: self)
   }
 
   private var remembers: Bool { pieces.withLock { $0 != nil } }
@@ -149,8 +167,8 @@ package final class OutputFile: Sendable {
         let bytes = try source.bytes(at: range.lowerBound + done, count: step)
         remember(bytes.span, at: offset + done)
       }
-      try writeback.add(offset + done..<offset + done + step, of: self)
       done += step
+      try writeback.add(step, before: offset + done, of: self)
     }
     while done < range.count {
       let count = min(1 << 20, range.count - done)
@@ -171,6 +189,15 @@ package final class OutputFile: Sendable {
         throw .system("reserve \(byteCount) bytes", path.string)
       }
     #endif
+  }
+
+  /// Gives the file its length, with zeros where nothing was written.
+  ///
+  /// Throws `io`.
+  package func extend(to byteCount: Int) throws(ModelError) {
+    guard ftruncate(descriptor, off_t(byteCount)) == 0 else {
+      throw .system("extend to \(byteCount) bytes", path.string)
+    }
   }
 
   /// Opens what has been written so far for reading.

@@ -32,15 +32,18 @@ final class Writeback: Sendable {
     isLarge = byteCount >= Self.largeByteCount
   }
 
-  /// Records that a range of `file` was written, and starts writing it to the disk after each step.
+  /// Records that `byteCount` bytes of `file` were written, and starts writing to the disk after each
+  /// step.
   ///
-  /// May wait for the disk. `file` is kept alive meanwhile, since it owns the descriptor. Throws
-  /// `io` if earlier bytes could not be written to the disk.
-  func add(_ range: Range<Int>, of file: OutputFile) throws(ModelError) {
+  /// Of a page that is dropped before it is complete, the system reads the other bytes back. So only
+  /// bytes before `end` are written to the disk, where the caller leaves nothing out. May wait for the
+  /// disk. `file` is kept alive meanwhile, since it owns the descriptor. Throws `io` if earlier bytes
+  /// could not be written to the disk.
+  func add(_ byteCount: Int, before end: Int, of file: OutputFile) throws(ModelError) {
     let end = written.withLock { written -> Int? in
       let step = written.byteCount / Self.stepByteCount
-      written.byteCount += range.count
-      written.end = max(written.end, range.upperBound)
+      written.byteCount += byteCount
+      written.end = max(written.end, end)
       return written.byteCount / Self.stepByteCount > step ? written.end : nil
     }
     guard let end else { return }
@@ -60,12 +63,12 @@ final class Writeback: Sendable {
     if let fault = progress.withLock({ $0.fault }) { throw fault }
   }
 
-  /// Starts writing everything to the disk.
+  /// Starts writing everything before `end` to the disk.
   ///
   /// For a large file, also waits for the bytes of the previous step, and drops them from the
   /// cache.
   private func writeBack(until end: Int) {
-    pleat_begin_writeback(descriptor)
+    pleat_begin_writeback(descriptor, Int64(end))
     guard isLarge else { return }
     let earlier = progress.withLock { progress in
       defer { progress.end = end }

@@ -36,11 +36,12 @@ int pleat_open_direct(const char *path) {
 #endif
 }
 
-void pleat_begin_writeback(int file) {
+void pleat_begin_writeback(int file, int64_t end) {
 #if defined(__linux__)
-  sync_file_range(file, 0, 0, SYNC_FILE_RANGE_WRITE);
+  /* An end of 0 would stand for that of the file. */
+  if (end > 0) sync_file_range(file, 0, end, SYNC_FILE_RANGE_WRITE);
 #else
-  (void)file;
+  (void)file, (void)end;
 #endif
 }
 

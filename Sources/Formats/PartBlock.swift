@@ -1,5 +1,5 @@
 package import Bytes
-internal import TensorModel
+package import TensorModel
 
 /// A block of bytes of a stored tensor, which is written at once.
 package struct PartBlock: Sendable {
@@ -59,14 +59,19 @@ extension OutputFile {
   func write(_ block: PartBlock, at start: Int) throws(ModelError) {
     let offset = start + block.offset
     switch block.content {
-    case .bytes(let bytes):
-      guard let stripes = block.stripes else { return try write(bytes, at: offset) }
-      let count = bytes.count / stripes.count
-      for stripe in 0..<stripes.count {
-        let piece = bytes.span.extracting(stripe * count..<(stripe + 1) * count)
-        try write(piece, at: offset + stripe * stripes.distance)
-      }
+    case .bytes(let bytes): try write(bytes, in: block.stripes, at: offset)
     case .range(let file, let range): try copy(range, of: file, to: offset)
     }
+  }
+
+  /// Writes the bytes of a block from `offset` of the file on, all of them or one stripe after the
+  /// other.
+  ///
+  /// Throws `io`.
+  package func write(
+    _ bytes: [UInt8], in stripes: PartBlock.Stripes?, at offset: Int
+  ) throws(ModelError) {
+    guard let stripes else { return try write(bytes, at: offset) }
+    try write(bytes.span, inStripes: stripes.count, distance: stripes.distance, at: offset)
   }
 }

@@ -68,8 +68,8 @@ final class ShardFiles: Sendable {
       if !areFilled { try file.reserve(plan.byteCount) }
       try file.write(plan.header, at: 0)
       guard !areFilled else { continue }
-      // The last byte may be padding, which nothing else writes.
-      if plan.byteCount > plan.header.count { try file.write([0], at: plan.byteCount - 1) }
+      // The last bytes may be padding, which nothing else writes.
+      try file.extend(to: plan.byteCount)
     }
     self.shards = shards
   }

@@ -1,7 +1,7 @@
 package import Formats
 package import TensorModel
 
-/// How a tensor is divided into blocks, each of which a worker reads at once.
+/// How a tensor is divided into blocks, each of which a worker writes at once.
 ///
 /// A block is a run of units. The unit is a row if rows matter, as for groups and adapters. Otherwise
 /// it is the smallest run of bytes that can be decoded alone.
@@ -18,6 +18,8 @@ package struct BlockPartition: Sendable, Hashable {
   package let unitCount: Int
   /// The number of units in a block; the last block may have fewer.
   package private(set) var unitsPerBlock: Int
+  /// The number of units that are read at a time, which divides that of a block.
+  package private(set) var unitsPerRead: Int
   /// The number of elements in a unit.
   package let elementsPerUnit: Int
   /// The number of units that share words in a part; a block contains all or none of these.
@@ -25,23 +27,27 @@ package struct BlockPartition: Sendable, Hashable {
   /// How units are arranged in each part of the tensor.
   package let layouts: [RowLayout]
 
-  private static let blockByteCount = 1 << 20
-  /// With stripes, a block has only a few bytes of each, so blocks are larger.
-  private static let stripedBlockByteCount = 1 << 22
+  private static let readByteCount = 1 << 20
+  /// With stripes, units have only a few bytes of each, so more of them are read.
+  private static let stripedReadByteCount = 1 << 22
+  /// The bytes that a block takes at most in an output with stripes.
+  private static let stripedBlockByteCount = 1 << 23
   private static let tileElementCount = 1 << 15
 
   /// Divides a tensor into blocks.
+  ///
+  /// About 1 MiB of source bytes are read at a time, or 4 MiB with stripes. That is a block, unless
+  /// the output has stripes: blocks then take up to 8 MiB in the output, so that writes are long.
   ///
   /// - Parameters:
   ///   - info: The tensor.
   ///   - parts: Its stored tensors.
   ///   - unit: What blocks consist of.
-  ///   - others: Row layouts that blocks must fit too, such as those of the output.
+  ///   - output: The row layouts of the output, which blocks must fit too; empty if there is none.
   ///   - multiple: A number of rows that a block must be a multiple of, such as an attention head.
-  ///   - runElementCount: The approximate number of elements in a block; nil for blocks of about
-  ///     1 MiB of source bytes, or 4 MiB with stripes.
+  ///   - runElementCount: The approximate number of elements in a block; nil for the rule above.
   package init(
-    _ info: TensorInfo, _ parts: [StoredTensor], unit: Unit, fitting others: [RowLayout] = [],
+    _ info: TensorInfo, _ parts: [StoredTensor], unit: Unit, fitting output: [RowLayout] = [],
     multiple: Int = 1, runElementCount: Int? = nil
   ) {
     switch unit {
@@ -55,23 +61,27 @@ package struct BlockPartition: Sendable, Hashable {
       layouts = parts.map(\.rows)
       unitCount = info.shape.rowCount
     }
-    let all = layouts + others
-    let step = all.compactMap(\.rowsPerStep).reduce(1) { $0.leastCommonMultiple(with: $1) }
+    let step = (layouts + output).compactMap(\.rowsPerStep).reduce(1) {
+      $0.leastCommonMultiple(with: $1)
+    }
     unitsPerStep = step
     if let runElementCount, elementsPerUnit > 0 {
       unitsPerBlock = max(1, runElementCount / elementsPerUnit / step) * step
+      unitsPerRead = unitsPerBlock
       return
     }
     let byteCount =
-      all.allSatisfy(\.isContiguous) ? Self.blockByteCount : Self.stripedBlockByteCount
+      layouts.allSatisfy(\.isContiguous) ? Self.readByteCount : Self.stripedReadByteCount
     let stepByteCount = layouts.reduce(0) { $0 + $1.byteCount(of: 0..<step) }
-    unitsPerBlock = byteCount / max(1, stepByteCount)
-    unitsPerBlock = max(1, min(unitsPerBlock, unitCount / step)) * step
+    unitsPerRead = byteCount / max(1, stepByteCount)
+    unitsPerRead = max(1, min(unitsPerRead, unitCount / step)) * step
     if multiple > 1 {
       let step = step.leastCommonMultiple(with: multiple)
-      unitsPerBlock = max(1, unitsPerBlock / step) * step
+      unitsPerRead = max(1, unitsPerRead / step) * step
     }
+    unitsPerBlock = unitsPerRead
     alignToCompressedBlocks(of: parts)
+    if !output.allSatisfy(\.isContiguous) { widenBlocks(for: output) }
   }
 
   /// The number of blocks.
@@ -92,21 +102,37 @@ package struct BlockPartition: Sendable, Hashable {
     block * unitsPerBlock..<min(unitCount, (block + 1) * unitsPerBlock)
   }
 
-  /// The runs of units that are decoded at a time, within a block of `count` units.
+  /// The runs of units that are read at a time, of the units of a block.
+  package func reads(_ units: Range<Int>) -> [Range<Int>] {
+    stride(from: units.lowerBound, to: units.upperBound, by: unitsPerRead).map {
+      $0..<min(units.upperBound, $0 + unitsPerRead)
+    }
+  }
+
+  /// The runs of units that are decoded at a time, out of `count` units that were read.
   package func tiles(_ count: Int) -> [Range<Int>] {
     stride(from: 0, to: count, by: unitsPerTile).map { $0..<min(count, $0 + unitsPerTile) }
   }
 
-  // If a block ended inside a compressed block, readers would decompress that compressed block twice.
+  // If a read ended inside a compressed block, readers would decompress that compressed block twice.
   private mutating func alignToCompressedBlocks(of parts: [StoredTensor]) {
     guard let part = parts.first, part.blockByteCount < part.byteCount, unitsPerStep == 1,
       case let unitByteCount = layouts[0].bytesPerStep, unitByteCount > 0,
       part.blockByteCount % unitByteCount == 0
     else { return }
     let units = part.blockByteCount / unitByteCount
-    unitsPerBlock = max(units, unitsPerBlock / units * units)
+    unitsPerRead = max(units, unitsPerRead / units * units)
+    unitsPerBlock = unitsPerRead
   }
 
+  /// Makes blocks of several reads: as few blocks as the bytes of the output permit, of equal length.
+  private mutating func widenBlocks(for output: [RowLayout]) {
+    let byteCount = output.reduce(0) { $0 + $1.byteCount(of: 0..<unitCount) }
+    let readCount = max(1, (unitCount + unitsPerRead - 1) / unitsPerRead)
+    let least = max(1, (byteCount + Self.stripedBlockByteCount - 1) / Self.stripedBlockByteCount)
+    let blockCount = min(readCount, least)
+    unitsPerBlock = (readCount + blockCount - 1) / blockCount * unitsPerRead
+  }
 }
 
 extension Encoding {

@@ -72,11 +72,47 @@ import Testing
     #expect(isSame)
   }
 
+  @Test("stripes of several threads are at their places, and so are their checksums (seed 945)")
+  func stripes() throws {
+    var random = Seeded(945)
+    let (start, count, distance) = (10_007, 40, 800_003)
+    let bytes = random.bytes(count * distance)
+    var ends = (0..<50).map { _ in random.below(distance) }
+    ends.append(distance)
+    ends.sort()
+    let pieces = zip([0] + ends, ends).map { $0..<$1 }.shuffled(using: &random)
+    let output = try output(remembers: true)
+    DispatchQueue.concurrentPerform(iterations: pieces.count) { index in
+      let stripes = (0..<count).flatMap { stripe in
+        let first = stripe * distance
+        return bytes[first + pieces[index].lowerBound..<first + pieces[index].upperBound]
+      }
+      let offset = start + pieces[index].lowerBound
+      try? output.write(
+        stripes.span, inStripes: count, distance: distance, at: offset)
+    }
+    try output.synchronize()
+    let expected = [UInt8](repeating: 0, count: start) + bytes
+    #expect(try output.written().checksum() == CRC32C(of: expected.span))
+    let isSame = try scratch.bytes(of: "large") == expected
+    #expect(isSame)
+  }
+
+  @Test("a file that is extended has zeros at its end (seed 946)") func extending() throws {
+    var random = Seeded(946)
+    let bytes = random.bytes(5000)
+    let output = try output()
+    try output.write(bytes, at: 0)
+    try output.extend(to: 9001)
+    let isSame = try scratch.bytes(of: "large") == bytes + [UInt8](repeating: 0, count: 4001)
+    #expect(isSame)
+  }
+
   @Test("a later write replaces an earlier one (seed 942)") func overwriting() throws {
     var random = Seeded(942)
     let (first, second) = (random.bytes(3_000_000), random.bytes(1_200_000))
     let output = try output()
-    // The end is written first, as in a shard.
+    // The end is written first.
     try output.write([7], at: first.count)
     try output.write(first, at: 0)
     for start in [1, 4096, 1_048_575, first.count - second.count] {

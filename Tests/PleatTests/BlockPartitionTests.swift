@@ -1,3 +1,4 @@
+import Formats
 import Pleat
 import TestSupport
 import Testing
@@ -38,6 +39,27 @@ import Testing
       let isSame = values == first
       #expect(isSame, "\(shape)")
     }
+  }
+
+  @Test(
+    "words that run across rows hold the same weights in several blocks",
+    arguments: [Format.gptq, .awq])
+  func stripes(format: Format) throws {
+    let bytes = Array(repeatElement(Self.bytes, count: 16).joined())
+    let source = try Models.make(
+      [Toy("a.weight", .f16, [19_200, 1024], bytes: bytes)], in: scratch)
+    let recipe = try Recipe.with(group: .columns(128), offset: .zeroPoint, scheme: "zeropoint")
+    let plan = try Plan.quantizing(
+      source, recipe, to: Destination(path: scratch.path("striped"), format: format))
+    #expect(plan.jobs[0].blockCount > 1 && plan.jobs[0].reads(of: 0).count > 1)
+    try Run(plan, workerCount: 2)()
+    let rows = try Plan.quantizing(
+      source, recipe, to: Destination(path: scratch.path("rows.pleat"), format: .pleat))
+    try Run(rows)()
+    let (striped, plain) = (
+      try Model.open(scratch.path("striped")), try Model.open(scratch.path("rows.pleat"))
+    )
+    #expect(try Verification(of: striped, against: plain, tolerance: 0).holds)
   }
 
   @Test("a comparison does not depend on the partition of the two models")

@@ -37,6 +37,27 @@ import Weights
     #expect(found.byteCount(of: found.units(of: 0)) == 1 << 20)
   }
 
+  @Test("an output with stripes has large, equal blocks, each of several reads") func stripes() {
+    // 4-bit codes of 4800 × 16384 weights, whose words hold eight columns.
+    let stripes = RowLayout(
+      stripeCount: 2048, stripeByteCount: 19200, rowsPerStep: 8, bytesPerStep: 32)
+    let found = partition(Shape(4800, 16384), .plain(.f16), .row, fitting: [stripes])
+    #expect(found.byteCount(of: 0..<found.unitsPerRead) == 1 << 20)
+    #expect(found.blockCount == 5)
+    #expect(stripes.byteCount(of: found.units(of: 0)) == stripes.byteCount / 5)
+    for block in 0..<found.blockCount {
+      let units = found.units(of: block)
+      let reads = found.reads(units)
+      #expect(reads.flatMap(Array.init) == Array(units))
+      #expect(reads.dropLast().allSatisfy { $0.count == found.unitsPerRead })
+    }
+  }
+
+  @Test("other blocks are read at once") func contiguous() {
+    let found = partition(Shape(1 << 14, 1024), .plain(.f16), .row)
+    #expect(found.reads(found.units(of: 3)) == [found.units(of: 3)])
+  }
+
   @Test("units that share words stay together, and so do the rows of a head") func steps() {
     let stripes = RowLayout(stripeCount: 8, stripeByteCount: 400, rowsPerStep: 32, bytesPerStep: 4)
     let shared = partition(Shape(4800, 256), .plain(.f16), .row, fitting: [stripes])

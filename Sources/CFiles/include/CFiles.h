@@ -19,9 +19,9 @@ int pleat_open_direct(const char *path);
 /* Exchanges two folders atomically. Returns -1 with errno if that is not possible. */
 int pleat_exchange(const char *left, const char *right);
 
-/* Asks the system to start writing the file's dirty pages to the disk. Does nothing where the
-   system has no such call. */
-void pleat_begin_writeback(int file);
+/* Asks the system to start writing the dirty pages of the first `end` bytes to the disk. Does nothing
+   where the system has no such call. */
+void pleat_begin_writeback(int file, int64_t end);
 
 /* Waits until the writes that were started for the first `end` bytes are done, and drops these
    bytes from the page cache. Returns -1 with errno if the disk could not take them. Does nothing

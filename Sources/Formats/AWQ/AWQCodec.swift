@@ -155,16 +155,10 @@ package struct AWQCodec: WeightCodec {
     Self.write(zeros, rows, stripeCount: rows.groupCount, firstRow, into: &parts[2])
     let count = rows.groupCount
     guard count > 0, rows.rowCount > 0 else { return }
-    let distance = parts[1].count / count
-    var stripe = [Float](repeating: 0, count: rows.rowCount)
-    for group in 0..<count {
-      for row in stripe.indices { stripe[row] = rows.scales[row * count + group] }
-      let start = group * distance + firstRow * 2
-      let values = stripe
-      parts[1].change(start..<start + 2 * stripe.count) {
-        FloatFormat(.f16).encode(values.span, into: &$0)
-      }
-    }
+    let scales = rows.transposed(rows.scales, at: 0..<count)
+    var halves = [UInt8](repeating: 0, count: 2 * scales.count)
+    halves.change(halves.indices) { FloatFormat(.f16).encode(scales.span, into: &$0) }
+    parts[1].fillStripes(count, at: 2 * firstRow, with: halves)
   }
 
   private static func write(

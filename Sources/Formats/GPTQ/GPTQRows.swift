@@ -11,23 +11,14 @@ extension GPTQCodec {
       packing.packLines(codes.span, rows: rows.rowCount, firstRow: firstRow, into: &$0)
     }
     let positions = rows.parameterPositions
-    let zeroStripe = parts[1].count / positions.count
-    let scaleStripe = parts[2].count / positions.count
-    let zeroStart = firstRow * rows.grouping.bits / 8
-    for (group, position) in positions.enumerated() {
-      let zeros = rows.zeros(at: position).map {
-        UInt8(truncatingIfNeeded: Int($0) - version.offset)
-      }
-      let start = group * zeroStripe + zeroStart
-      parts[1].change(start..<start + zeros.count * rows.grouping.bits / 8) {
-        packing.pack(zeros.span, rows: 1, into: &$0)
-      }
-      let scales = rows.numbers(rows.scales, at: position)
-      let scaleStart = group * scaleStripe + 2 * firstRow
-      parts[2].change(scaleStart..<scaleStart + 2 * scales.count) {
-        FloatFormat.float16.encode(scales.span, into: &$0)
-      }
-    }
+    let zeros = zeroCodes(of: rows, at: positions)
+    var words = [UInt8](repeating: 0, count: zeros.count * rows.grouping.bits / 8)
+    words.change(words.indices) { packing.pack(zeros.span, rows: positions.count, into: &$0) }
+    parts[1].fillStripes(positions.count, at: firstRow * rows.grouping.bits / 8, with: words)
+    let scales = rows.transposed(rows.scales, at: positions)
+    var halves = [UInt8](repeating: 0, count: 2 * scales.count)
+    halves.change(halves.indices) { FloatFormat.float16.encode(scales.span, into: &$0) }
+    parts[2].fillStripes(positions.count, at: 2 * firstRow, with: halves)
     // The index is the same for all rows.
     guard firstRow == 0 else { return }
     var index: [UInt8] = []
@@ -38,6 +29,16 @@ extension GPTQCodec {
       index.append(littleEndian: Int32(group))
     }
     parts[3] = index
+  }
+
+  /// The zero points as they are stored, as positions × rows.
+  private func zeroCodes(of rows: GroupedRows, at positions: [Int]) -> [UInt8] {
+    func code(_ zero: Float) -> UInt8 { UInt8(truncatingIfNeeded: Int(zero) - version.offset) }
+    guard rows.grouping.offset == .zeroPoint else {
+      let code = code(Float(rows.grouping.centralCode))
+      return [UInt8](repeating: code, count: positions.count * rows.rowCount)
+    }
+    return rows.transposed(rows.zeros, at: positions).map(code)
   }
 
   package func read(_ parts: [[UInt8]], firstRow: Int, into rows: GroupedRows) {
@@ -122,16 +123,5 @@ extension GroupedRows {
       positions[group] = column
     }
     return positions
-  }
-
-  /// The numbers at a position of all rows.
-  fileprivate func numbers(_ values: [Float], at position: Int) -> [Float] {
-    (0..<rowCount).map { values[$0 * groupCount + position] }
-  }
-
-  fileprivate func zeros(at position: Int) -> [Float] {
-    grouping.offset == .zeroPoint
-      ? numbers(zeros, at: position)
-      : [Float](repeating: Float(grouping.centralCode), count: rowCount)
   }
 }

@@ -26,9 +26,11 @@ extension TensorJob {
     guard last >= 0 else { return [] }
     return runs.map { block, count in
       let (source, target) = (sourceByteCount(of: block), targetByteCount(of: block))
+      let read = reads(of: block).first.map(partition.byteCount) ?? 0
       // Bytes are read and written at 1 GB/s.
       return BlockCost(
         count: count, sourceByteCount: source, targetByteCount: target,
+        bufferByteCount: read + target,
         picoseconds: (source + target) * 1000 + elementCount(of: block) * time)
     }
   }
@@ -42,6 +44,8 @@ struct BlockCost: Sendable, Hashable {
   var sourceByteCount: Int
   /// The number of bytes that each of them writes.
   var targetByteCount: Int
+  /// The number of bytes that a worker keeps of each: what it reads at a time, and what it writes.
+  var bufferByteCount: Int
   /// About how long each of them takes, in picoseconds of one thread.
   var picoseconds: Int
 }

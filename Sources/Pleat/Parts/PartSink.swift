@@ -62,11 +62,7 @@ final class PartSink: BlockSink {
         stripeCount: part.stripes?.count ?? 1, distance: part.stripes?.distance ?? 0,
         checksum: CRC32C(of: bytes.span))
       let file = try file(location.file)
-      let count = bytes.count / piece.stripeCount
-      for (stripe, range) in piece.ranges.enumerated() {
-        let stripe = bytes.span.extracting(stripe * count..<(stripe + 1) * count)
-        try file.write(stripe, at: location.offset + range.lowerBound)
-      }
+      try file.write(bytes, in: part.stripes, at: location.offset + part.offset)
       written.pieces.append(piece)
     }
     let isDue = state.withLock { state in

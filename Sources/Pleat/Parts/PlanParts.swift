@@ -19,8 +19,8 @@ public struct PlanParts: Sendable {
     public fileprivate(set) var targetByteCount = 0
     /// About how long it takes, in picoseconds of one thread.
     fileprivate(set) var picoseconds = 0
-    /// The largest number of bytes of a block, in the source and in the output together.
-    fileprivate(set) var largestBlockByteCount = 0
+    /// The largest number of bytes that a worker keeps of a block.
+    fileprivate(set) var largestBufferByteCount = 0
 
     /// About how long it takes, in seconds of one thread, if bytes are read and written at 1 GB/s.
     public var seconds: Double { Double(picoseconds) / 1e12 }
@@ -32,10 +32,10 @@ public struct PlanParts: Sendable {
 
   /// About how much memory a part takes with so many worker threads, in bytes.
   ///
-  /// Every part makes the whole plan. A worker keeps one block, as it is read and as it is written,
-  /// and some floats.
+  /// Every part makes the whole plan. A worker keeps one block as it is written, a part of it as it is
+  /// read, and some floats.
   public func memoryByteCount(of part: Part, workerCount: Int) -> Int {
-    planByteCount + workerCount * (part.largestBlockByteCount + 1 << 20)
+    planByteCount + workerCount * (part.largestBufferByteCount + 1 << 20)
   }
 
   /// The largest number of parts.
@@ -112,8 +112,7 @@ extension PlanParts.Part {
     targetByteCount += blockCount * cost.targetByteCount
     picoseconds += blockCount * cost.picoseconds
     tensorCount += isNew ? 1 : 0
-    largestBlockByteCount = max(
-      largestBlockByteCount, cost.sourceByteCount + cost.targetByteCount)
+    largestBufferByteCount = max(largestBufferByteCount, cost.bufferByteCount)
   }
 }
 

@@ -71,6 +71,15 @@ public struct TensorJob: Sendable {
     if case .omit = transform { 0 } else { partition.blockCount }
   }
 
+  /// The runs of units that a worker reads at a time, in the order of a block.
+  ///
+  /// What is copied is written as it was read, so it is read at once.
+  package func reads(of block: Int) -> [Range<Int>] {
+    let units = partition.units(of: block)
+    if case .copy = transform { return [units] }
+    return partition.reads(units)
+  }
+
   /// The length of a block in the source, in bytes.
   package func sourceByteCount(of block: Int) -> Int {
     partition.byteCount(of: partition.units(of: block))

@@ -67,7 +67,7 @@ extension BlockWorker {
       if isAlone { delta = spread } else { GroupShift.add(spread, to: &delta) }
     }
     try codec.check(encoded, firstRow: update.rows.lowerBound)
-    codec.write(encoded, into: &target, firstRow: tile.lowerBound)
+    codec.write(encoded, into: &target, firstRow: readStart + tile.lowerBound)
     let written = read(target, job, tile)
     written.decodeAll(into: &values)
     try checkStored(written, update.rows)
@@ -102,7 +102,7 @@ extension BlockWorker {
       let groups = try groupDelta(moves, tileRows, columns: columns)
       GroupShift.apply(groups.delta, to: old, into: new)
       try codec.check(new, firstRow: firstRow)
-      codec.write(new, into: &target, firstRow: tile.lowerBound)
+      codec.write(new, into: &target, firstRow: readStart + tile.lowerBound)
       let written = read(target, job, tile)
       try checkStored(written, tileRows)
       if factor == 1 { try checkScales(written, new, tileRows) }
@@ -221,7 +221,7 @@ extension BlockWorker {
     let rows = GroupedRows(
       grouping: codec.groupingAsRead(grouping), columnCount: info.shape.columnCount,
       rowCount: tile.count)
-    codec.read(target, firstRow: tile.lowerBound, into: rows)
+    codec.read(target, firstRow: readStart + tile.lowerBound, into: rows)
     return rows
   }
 

@@ -17,7 +17,7 @@ extension BlockWorker {
     let layout: FP4Blocks = job.source.scaled?.isMXFP4 ?? false ? .mxfp4 : .nvfp4
     let (codes, scales) = (source[0], source[1])
     try checkScales(scales, layout, units)
-    return try filledTarget(job, units) { (target) throws(ModelError) in
+    return try filledTarget(job) { (target) throws(ModelError) in
       target[0].change(target[0].indices) {
         layout.join(codes: codes.span, scales: scales.span, into: &$0)
       }
@@ -29,7 +29,7 @@ extension BlockWorker {
     let layout: FP4Blocks =
       job.source.encoding == BlockType.mxfp4.encoding ? .mxfp4 : .nvfp4
     let blocks = source[0]
-    return try filledTarget(job, units) { (target) throws(ModelError) in
+    return try filledTarget(job) { (target) throws(ModelError) in
       var (codes, scales) = (target[0], target[1])
       var codeSpan = codes.mutableSpan
       var scaleSpan = scales.mutableSpan

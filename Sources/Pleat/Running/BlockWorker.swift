@@ -16,7 +16,13 @@ final class BlockWorker {
   var values: [Float] = []
   var measurement: FoldMeasurement?
   var editedPart: [UInt8] = []
-  /// The units of the block that the source has; fewer than the target's if a table grows.
+  /// The units of the block.
+  private var units = 0..<0
+  /// The number of units of the block before those in the source buffers.
+  ///
+  /// It is 0 unless a part of the target has stripes: other blocks are read at once.
+  private(set) var readStart = 0
+  /// The units that the source buffers have; fewer than were asked for if a table grows.
   private var sourceUnitCount = 0
   private var target: [[UInt8]] = []
   private var importance = ImportanceReader()
@@ -37,37 +43,52 @@ final class BlockWorker {
     var measurement: FoldMeasurement?
   }
 
-  /// Reads a block of a job's source and returns the bytes to write.
+  /// Reads a block of a job's source, in pieces, and returns the bytes to write.
   ///
   /// Throws what reading throws, and `malformed` or `unsupported` for values that cannot be
   /// encoded.
   func process(_ job: TensorJob, block: Int) throws(ModelError) -> Processed {
-    let units = job.partition.units(of: block)
+    units = job.partition.units(of: block)
     measurement = job.foldsAdapters ? FoldMeasurement() : nil
     let parameters = parameters(of: job)
-    let sourceUnits = job.isGrown ? units.clamped(to: 0..<job.source.shape.rowCount) : units
-    sourceUnitCount = sourceUnits.count
+    var output: [[UInt8]] = []
+    for read in job.reads(of: block) {
+      readStart = read.lowerBound - units.lowerBound
+      try fillSource(job, read, parameters)
+      // The buffers of the target have one owner again, so that they are filled without a copy.
+      output = []
+      do throws(ModelError) {
+        output = try transform(job, read, parameters)
+      } catch {
+        throw error.located(file: model.path, tensor: job.source.name)
+      }
+    }
+    if let order = job.rowOrder, !order.isInverse {
+      output[0] = order.reordered(output[0], rowLength: job.targetLayouts[0].bytesPerStep)
+    }
+    return Processed(parts: parts(of: job, block, output), measurement: measurement)
+  }
+
+  /// Fills the source buffers with some units of the block.
+  ///
+  /// Throws what reading throws.
+  private func fillSource(
+    _ job: TensorJob, _ units: Range<Int>, _ parameters: [Parameters]
+  ) throws(ModelError) {
+    let present = job.isGrown ? units.clamped(to: 0..<job.source.shape.rowCount) : units
+    sourceUnitCount = present.count
     try model.read(
-      job.sourceIndex, job.partition, units: sourceUnits, into: &source,
+      job.sourceIndex, job.partition, units: present, into: &source,
       skipping: unreadParts(of: job, parameters))
     // llama.cpp has all parts of a row side by side; other formats store them apart.
     if let order = job.rowOrder, order.isInverse {
       source[0] = order.reordered(source[0], rowLength: job.partition.layouts[0].bytesPerStep)
     }
-    var output: [[UInt8]]
-    do throws(ModelError) {
-      output = try transform(job, units, parameters)
-    } catch {
-      throw error.located(file: model.path, tensor: job.source.name)
-    }
-    if let order = job.rowOrder, !order.isInverse {
-      output[0] = order.reordered(output[0], rowLength: job.targetLayouts[0].bytesPerStep)
-    }
-    let parts = parts(of: job, block, units, output)
-    return Processed(parts: parts, measurement: measurement)
   }
 
   /// The bytes of each part of the target: buffers of the source where nothing changes in them.
+  ///
+  /// `units` are in the source buffers. The bytes of units that are read later are not filled yet.
   private func transform(
     _ job: TensorJob, _ units: Range<Int>, _ parameters: [Parameters]
   ) throws(ModelError) -> [[UInt8]] {
@@ -76,7 +97,7 @@ final class BlockWorker {
       try checkCopied(job, units, parameters)
       return source
     case .encode(_, .rows(let encoder)):
-      return try filledTarget(job, units) { (target) throws(ModelError) in
+      return try filledTarget(job) { (target) throws(ModelError) in
         if job.foldsAdapters {
           try merge(job, units, encoder, &target[0])
         } else {
@@ -84,17 +105,17 @@ final class BlockWorker {
         }
       }
     case .encode(_, .groups(let quantizer, _)):
-      return try filledTarget(job, units) { (target) throws(ModelError) in
+      return try filledTarget(job) { (target) throws(ModelError) in
         try quantize(job, units, quantizer, &target)
       }
     case .encode(_, .scaled(let encoder)):
-      return try filledTarget(job, units) { (target) throws(ModelError) in
+      return try filledTarget(job) { (target) throws(ModelError) in
         try encode(job, units, encoder, &target)
       }
     case .regroup(let grouping, let moves):
       try checkParameters(parameters, job, units)
       if let biases = job.editedBiases { return try moveBiases(job, units, grouping, biases) }
-      return try filledTarget(job, units) { (target) throws(ModelError) in
+      return try filledTarget(job) { (target) throws(ModelError) in
         if moves.isEmpty, job.source.encoding == job.target.encoding {
           try repack(job, units, grouping, &target)
         } else {
@@ -103,7 +124,7 @@ final class BlockWorker {
       }
     case .rearrange: return try rearranged(job, units)
     case .moveMinima(let moves):
-      return try filledTarget(job, units) { (target) throws(ModelError) in
+      return try filledTarget(job) { (target) throws(ModelError) in
         try moveMinima(job, units, moves, &target[0])
       }
     case .omit: preconditionFailure("a tensor that is left out has no blocks")
@@ -126,7 +147,7 @@ final class BlockWorker {
   ///
   /// Their old contents are overwritten completely.
   func filledTarget(
-    _ job: TensorJob, _ units: Range<Int>, _ fill: (inout [[UInt8]]) throws(ModelError) -> Void
+    _ job: TensorJob, _ fill: (inout [[UInt8]]) throws(ModelError) -> Void
   ) throws(ModelError) -> [[UInt8]] {
     // While the property is empty, the buffers have one owner and are filled without a copy.
     var buffers: [[UInt8]] = []
@@ -143,15 +164,13 @@ final class BlockWorker {
   }
 
   /// The blocks of the stored tensors.
-  private func parts(
-    of job: TensorJob, _ block: Int, _ units: Range<Int>, _ output: [[UInt8]]
-  ) -> [PartBlock] {
+  private func parts(of job: TensorJob, _ block: Int, _ output: [[UInt8]]) -> [PartBlock] {
     var parts: [PartBlock] = []
     for run in job.runs(of: units) {
       for part in output.indices {
         // Row-independent parts are written with block 0.
         if job.targetLayouts[part].rowsPerStep == nil, block > 0 { continue }
-        parts.append(piece(of: job, part, run, of: units, output[part]))
+        parts.append(piece(of: job, part, run, output[part]))
       }
     }
     return parts
@@ -159,7 +178,7 @@ final class BlockWorker {
 
   /// The bytes of a run of units in one part, from the bytes of all units of the block.
   private func piece(
-    of job: TensorJob, _ part: Int, _ run: TensorJob.Run, of units: Range<Int>, _ bytes: [UInt8]
+    of job: TensorJob, _ part: Int, _ run: TensorJob.Run, _ bytes: [UInt8]
   ) -> PartBlock {
     let layout = job.targetLayouts[part]
     let range = layout.range(of: run.units)
@@ -180,7 +199,8 @@ final class BlockWorker {
         stored: stored, offset: offset, bytes: Array(bytes[first..<first + range.count]))
     }
     var piece = PartBlock(stored: stored, offset: offset, bytes: bytes)
-    if !layout.isContiguous {
+    // Stripes that are complete follow one another.
+    if !layout.isContiguous, range.count < layout.stripeByteCount {
       piece.stripes = .init(count: layout.stripeCount, distance: layout.stripeByteCount)
     }
     return piece
@@ -207,7 +227,7 @@ final class BlockWorker {
         try foldQuantized(job, update, rows, tile, &target)
       } else {
         try codec.check(rows, firstRow: firstRow)
-        codec.write(rows, into: &target, firstRow: tile.lowerBound)
+        codec.write(rows, into: &target, firstRow: readStart + tile.lowerBound)
       }
     }
   }
@@ -267,7 +287,7 @@ final class BlockWorker {
             hint: "use a format that stores larger scales and biases, such as pleat")
         }
       }
-      codec.write(rows, into: &target, firstRow: tile.lowerBound)
+      codec.write(rows, into: &target, firstRow: readStart + tile.lowerBound)
     }
   }
 
