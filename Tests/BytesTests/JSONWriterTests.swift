@@ -19,6 +19,26 @@ import Testing
     #expect(JSONWriter.text(value) == text)
   }
 
+  @Test("a writer that only counts finds the length of the text, also of what was taken")
+  func counting() {
+    var (text, length) = (JSONWriter(), JSONWriter(countingOnly: true))
+    func write(_ body: (inout JSONWriter) -> Void) {
+      body(&text)
+      body(&length)
+      #expect(length.byteCount == text.byteCount)
+    }
+    for (value, _) in Self.texts { write { $0.write(value) } }
+    for power in 0..<19 {
+      let count = (0..<power).reduce(1) { product, _ in product * 10 }
+      write { $0.write(count: count) }
+      write { $0.write(count: count - 1) }
+    }
+    write { $0.write(count: .max) }
+    var taken = 0
+    text.take { taken = $0.count }
+    #expect(taken == length.byteCount && text.byteCount == taken)
+  }
+
   @Test("indented text breaks objects and arrays, but not arrays of integers") func indentation() {
     let value: JSONValue = [
       "shape": [2, 3], "empty": [:], "none": [], "list": [["x": true], "y"], "last": .null,

@@ -2,6 +2,8 @@
 public struct JSONWriter {
   /// The text written since the last `take`.
   public private(set) var bytes: [UInt8] = []
+  private var otherByteCount = 0  // of the text that was taken, or only counted
+  private let countsOnly: Bool
   private let indentation: Int?
   private let escapesControls: Bool
   private let writesNonFinite: Bool
@@ -17,10 +19,22 @@ public struct JSONWriter {
   public init(
     indentation: Int? = nil, escapingControls: Bool = false, writingNonFinite: Bool = false
   ) {
+    countsOnly = false
     self.indentation = indentation
     escapesControls = escapingControls
     writesNonFinite = writingNonFinite
   }
+
+  /// Creates a writer that keeps the length of most text, but not the text.
+  package init(countingOnly: Bool) {
+    countsOnly = countingOnly
+    indentation = nil
+    escapesControls = false
+    writesNonFinite = false
+  }
+
+  /// The length of everything written so far, in bytes.
+  package var byteCount: Int { otherByteCount + bytes.count }
 
   /// The JSON text of a value; for the parameters see
   /// `init(indentation:escapingControls:writingNonFinite:)`.
@@ -40,6 +54,7 @@ public struct JSONWriter {
     _ body: ([UInt8]) throws(Failure) -> Void
   ) throws(Failure) {
     try body(bytes)
+    otherByteCount += bytes.count
     bytes.removeAll(keepingCapacity: true)
   }
 
@@ -48,6 +63,7 @@ public struct JSONWriter {
 
   /// Appends text without quotes or escapes.
   public mutating func write(literal text: String) {
+    guard !countsOnly else { return otherByteCount += text.utf8.count }
     // Safety: the string's own bytes are read during the call only.
     let isWritten: Void? = unsafe text.utf8.withContiguousStorageIfAvailable {
       unsafe bytes.append(contentsOf: $0)
@@ -57,6 +73,7 @@ public struct JSONWriter {
 
   /// Appends a non-negative integer.
   public mutating func write(count: Int) {
+    guard !countsOnly else { return otherByteCount += Self.digitCount(of: count.magnitude) }
     // In bounds: the largest 64-bit magnitude has 20 digits, so `first` stays at 0 or above.
     unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 20) { digits in
       var rest = count.magnitude
@@ -69,6 +86,13 @@ public struct JSONWriter {
       } while rest > 0
       unsafe bytes.append(contentsOf: UnsafeBufferPointer(rebasing: digits[first...]))
     }
+  }
+
+  private static func digitCount(of number: UInt) -> Int {
+    var (count, power) = (1, UInt(10))
+    // The largest 64-bit magnitude has 20 digits.
+    while count < 20, number >= power { (count, power) = (count + 1, power &* 10) }
+    return count
   }
 
   private mutating func write(_ value: JSONValue, level: Int) {

@@ -13,11 +13,11 @@ struct PleatFileHeaderText {
   private static let writer = "pleat \(PleatVersion.text)"
 
   private let layout: PleatFileLayout
-  private let parts: [Part]
+  private let parts: [Part]?
   private let sources: [SourceFile]
 
-  /// Creates the text for parts as they were written, or will be written, from source files.
-  init(_ layout: PleatFileLayout, parts: [Part], sources: [SourceFile]) {
+  /// Creates the text for parts as they were written from source files; nil for parts as planned.
+  init(_ layout: PleatFileLayout, parts: [Part]? = nil, sources: [SourceFile]) {
     self.layout = layout
     self.parts = parts
     self.sources = sources
@@ -25,15 +25,21 @@ struct PleatFileHeaderText {
 
   /// The length of the text in bytes.
   var byteCount: Int {
-    var count = 0
-    write { count += $0.count }
-    return count
+    var json = JSONWriter(countingOnly: true)
+    write(to: &json) { _ in }
+    return json.byteCount
   }
 
   /// Writes the text and passes it to `body`, tensor by tensor.
   func write<Failure: Error>(_ body: ([UInt8]) throws(Failure) -> Void) throws(Failure) {
-    let contents = layout.contents
     var json = JSONWriter()
+    try write(to: &json, body)
+  }
+
+  private func write<Failure: Error>(
+    to json: inout JSONWriter, _ body: ([UInt8]) throws(Failure) -> Void
+  ) throws(Failure) {
+    let contents = layout.contents
     json.write(literal: "{\"requires\":")
     json.write(.array(required.map { .string($0.rawValue) }))
     json.write(literal: ",\"writer\":")
@@ -41,7 +47,7 @@ struct PleatFileHeaderText {
     json.write(literal: ",\"companions\":[")
     for (index, companion) in contents.companions.enumerated() {
       if index > 0 { json.write(literal: ",") }
-      let part = parts[layout.firstCompanion + index]
+      let part = part(layout.firstCompanion + index)
       json.write(literal: "{\"name\":")
       json.write(string: companion.name)
       json.write(literal: ",")
@@ -49,7 +55,7 @@ struct PleatFileHeaderText {
       json.write(literal: "}")
     }
     json.write(literal: "],\"metadata\":{\"count\":\(contents.metadata.entries.count),")
-    write(parts[layout.metadataIndex], to: &json)
+    write(part(layout.metadataIndex), to: &json)
     json.write(literal: "},\"tensors\":[")
     try forEachTensor(0..<contents.modelStoredCount) { (tensor, isFirst) throws(Failure) in
       json.write(literal: isFirst ? "\n" : ",\n")
@@ -67,11 +73,13 @@ struct PleatFileHeaderText {
     try json.take(body)
   }
 
+  private func part(_ index: Int) -> Part { parts?[index] ?? layout.part(index) }
+
   /// The features that a reader must support.
   private var required: [PleatFileHeader.Feature] {
     PleatFileHeader.Feature.allCases.filter { feature in
       switch feature {
-      case .zstd: parts.contains { $0.frames != nil }
+      case .zstd: parts?.contains { $0.frames != nil } ?? false
       case .ggmlBlocks:
         layout.contents.stored.contains {
           if case .foreign = $0.encoding { true } else { false }
@@ -143,7 +151,7 @@ struct PleatFileHeaderText {
       if index > range.lowerBound { json.write(literal: ",") }
       json.write(string: layout.contents.stored[index].role.rawValue)
       json.write(literal: ":{")
-      write(parts[layout.firstStored + index], to: &json)
+      write(part(layout.firstStored + index), to: &json)
       json.write(literal: "}")
     }
     json.write(literal: "}}")

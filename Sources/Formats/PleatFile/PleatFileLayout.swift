@@ -10,9 +10,9 @@ struct PleatFileLayout: OutputLayout {
   let contents: Contents
   let options: WriteOptions
   let metadata: [UInt8]
-  /// The parts in file order: metadata, companions, then the stored tensors.
-  private(set) var parts: [PleatFileHeader.Part]
-  private(set) var headerOffset: Int
+  /// The offsets of the parts in file order: metadata, companions, then the stored tensors.
+  let offsets: [Int]
+  let headerOffset: Int
   private(set) var byteCount = 0
 
   init(_ contents: Contents, _ options: WriteOptions) {
@@ -20,16 +20,16 @@ struct PleatFileLayout: OutputLayout {
     self.options = options
     metadata = GGUFMetadata.bytes(of: contents.metadata)
     var offset = PleatFilePreamble.byteCount
-    var parts: [PleatFileHeader.Part] = []
-    parts.reserveCapacity(1 + contents.companions.count + contents.stored.count)
+    var offsets: [Int] = []
+    offsets.reserveCapacity(1 + contents.companions.count + contents.stored.count)
     func add(_ length: Int) {
-      parts.append(PleatFileHeader.Part(offset: length == 0 ? 0 : offset, byteCount: length))
+      offsets.append(length == 0 ? 0 : offset)
       offset = (offset + length).aligned(to: PleatFilePreamble.alignment)
     }
     add(metadata.count)
     for companion in contents.companions { add(companion.byteCount) }
     for tensor in contents.stored { add(tensor.byteCount) }
-    self.parts = parts
+    self.offsets = offsets
     headerOffset = offset
     byteCount = estimatedByteCount()
   }
@@ -43,20 +43,20 @@ struct PleatFileLayout: OutputLayout {
   ///
   /// Each compressed block adds at most three numbers to the header.
   private func estimatedByteCount() -> Int {
-    let header = PleatFileHeaderText(self, parts: parts, sources: contents.provenance.sources)
-      .byteCount
+    let header = PleatFileHeaderText(self, sources: contents.provenance.sources).byteCount
     guard options.compresses else { return headerOffset + header }
     let blocks = contents.stored.reduce(0) {
       $0 + ($1.byteCount + max(1, $1.blockByteCount) - 1) / max(1, $1.blockByteCount)
     }
-    return headerOffset + header + 64 * (blocks + parts.count)
+    return headerOffset + header + 64 * (blocks + offsets.count)
   }
 
   /// A lower bound of the file length: zstd needs at least four bytes for 128 KiB.
   var leastByteCount: Int {
     guard options.compresses else { return byteCount }
-    return parts.reduce(PleatFilePreamble.byteCount) { sum, part in
-      sum + min(part.byteCount, 4 * ((part.byteCount + (1 << 17) - 1) >> 17))
+    return offsets.indices.reduce(PleatFilePreamble.byteCount) { sum, index in
+      let byteCount = part(index).byteCount
+      return sum + min(byteCount, 4 * ((byteCount + (1 << 17) - 1) >> 17))
     }
   }
 
@@ -70,6 +70,16 @@ struct PleatFileLayout: OutputLayout {
 
   /// The index of the first stored tensor among the parts.
   var firstStored: Int { firstCompanion + contents.companions.count }
+
+  /// A part as it is planned: neither compressed nor with a checksum yet.
+  func part(_ index: Int) -> PleatFileHeader.Part {
+    let byteCount =
+      index >= firstStored
+      ? contents.stored[index - firstStored].byteCount
+      : index == metadataIndex
+        ? metadata.count : contents.companions[index - firstCompanion].byteCount
+    return PleatFileHeader.Part(offset: offsets[index], byteCount: byteCount)
+  }
 
   /// The bytes of part `index` that are written and compressed at a time.
   func blockByteCount(_ index: Int) -> Int {
@@ -101,7 +111,7 @@ struct PleatFileLayout: OutputLayout {
     guard !options.compresses else { return nil }
     return FilePlacement(
       files: [(options.path.name, byteCount)],
-      locations: parts[firstStored...].map { (0, $0.offset) })
+      locations: offsets[firstStored...].map { (0, $0) })
   }
 
   func finish(

@@ -55,8 +55,9 @@ final class PleatFileWriter: TensorSink {
   private init(_ layout: PleatFileLayout, _ staging: Staging) throws(ModelError) {
     self.layout = layout
     self.staging = staging
-    let isAllocated = Array(repeating: !layout.options.compresses, count: layout.parts.count)
-    state = Mutex(State(parts: layout.parts, isAllocated: isAllocated))
+    let parts = layout.offsets.indices.map(layout.part)
+    let isAllocated = Array(repeating: !layout.options.compresses, count: parts.count)
+    state = Mutex(State(parts: parts, isAllocated: isAllocated))
     file = try staging.create(layout.options.path.name, byteCount: layout.byteCount)
   }
 
@@ -150,7 +151,7 @@ final class PleatFileWriter: TensorSink {
   // MARK: - Raw parts
 
   private func writeRaw(_ index: Int, _ part: PartBlock) throws(ModelError) {
-    try file.write(part, at: layout.parts[index].offset)
+    try file.write(part, at: layout.offsets[index])
     guard case .bytes(let bytes) = part.content else { return }
     record(index, part.offset..<part.offset + bytes.count, bytes)
   }
