@@ -129,6 +129,22 @@ import Testing
     #expect(Laws.error { () throws(ModelError) in try openFolder() }?.kind == .io)
   }
 
+  @Test("an index with a tensor twice is malformed, and names that only begin alike are two")
+  func repeatedNames() throws {
+    try fill(["1.safetensors"])
+    func index(_ names: [String]) throws {
+      let map = names.map { #""\#($0)":"1.safetensors""# }.joined(separator: ",")
+      try scratch.write("{\"weight_map\":{\(map)}}", as: "m/model.safetensors.index.json")
+    }
+    try index(["a.weight", "a.weight"])
+    let repeated = Laws.error { () throws(ModelError) in try openFolder() }
+    #expect(repeated?.kind == .malformed && repeated?.tensor == "a.weight")
+    #expect(repeated?.what == "the index has the tensor twice")
+    try index(["a.weight", "a.weights"])
+    let absent = Laws.error { () throws(ModelError) in try openFolder() }
+    #expect(absent?.kind == .mismatch && absent?.tensor == "a.weights")
+  }
+
   @Test(
     "an index cannot name a file outside its folder",
     arguments: [

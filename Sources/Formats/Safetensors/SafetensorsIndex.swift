@@ -4,17 +4,10 @@ internal import TensorModel
 
 /// The index of a sharded checkpoint: the file of each tensor.
 struct SafetensorsIndex: Sendable {
-  /// An entry of the weight map.
-  struct Entry: Sendable {
-    var tensor: ExactName
-    /// The index in `fileNames`.
-    var file: Int
-  }
-
   /// The path of the index.
   let path: FilePath
-  /// The file of each tensor.
-  private var entries: [Entry]
+  private var tensors: NameList
+  private var files: [Int]  // of each tensor: the index in `fileNames`
   /// The names of the shards, each once, sorted.
   let fileNames: [String]
 
@@ -49,24 +42,27 @@ struct SafetensorsIndex: Sendable {
     fileNames = found.fileNames.sorted()
     let indices = Dictionary(uniqueKeysWithValues: zip(fileNames, fileNames.indices))
     let numbers = found.fileNames.map { indices[$0] ?? 0 }
-    entries = found.entries.map { Entry(tensor: $0.tensor, file: numbers[$0.file]) }
+    tensors = found.tensors
+    files = found.files.map { numbers[$0] }
   }
 
   /// Throws `mismatch` if a tensor is not in the file that the index names.
   ///
   /// `files` contains the index in `fileNames` of the file of each tensor.
   func check(_ files: [ExactName: Int]) throws(ModelError) {
-    for entry in entries where files[entry.tensor] != entry.file {
+    for (index, file) in self.files.enumerated() {
+      let tensor = tensors[index]
+      guard files[ExactName(tensor)] != file else { continue }
       throw ModelError(
         .mismatch, "the index names a tensor that is not in its shard", file: path.string,
-        tensor: entry.tensor.text, expected: "in \(fileNames[entry.file])", found: "absent")
+        tensor: tensor, expected: "in \(fileNames[file])", found: "absent")
     }
   }
 
   /// The same without the names of tensors, once they have been checked.
   var withoutEntries: SafetensorsIndex {
     var index = self
-    index.entries = []
+    (index.tensors, index.files) = (NameList(), [])
     return index
   }
 
@@ -86,19 +82,18 @@ struct SafetensorsIndex: Sendable {
 
 /// The weight map of an index as it is read; files are numbered in order of appearance.
 private struct WeightMap {
-  var entries: [SafetensorsIndex.Entry] = []
+  var tensors = NameList()
+  var files: [Int] = []  // of each tensor: the index in `fileNames`
   var fileNames: [String] = []
 
   init(_ scanner: inout JSONScanner, _ path: String) throws(ModelError) {
     var numbers: [String: Int] = [:]
-    var seen: Set<ExactName> = []
     try scanner.object { (scanner, tensor) throws(ModelError) in
-      let key = ExactName(tensor)
       let name = try scanner.string()
-      guard seen.insert(key).inserted else {
+      guard tensors.append(tensor) else {
         throw ModelError(.malformed, "the index has the tensor twice", file: path, tensor: tensor)
       }
-      var number = entries.last?.file
+      var number = files.last
       // Neighbouring tensors are usually in the same file, so its number is tried first.
       if number.map({ !fileNames[$0].hasSameBytes(as: name) }) ?? true {
         guard !name.isEmpty, !name.utf8.contains(UInt8(ascii: "/")), name != ".", name != "..",
@@ -114,7 +109,7 @@ private struct WeightMap {
         numbers[name] = fileNames.count
         fileNames.append(name)
       }
-      entries.append(.init(tensor: key, file: number ?? fileNames.count - 1))
+      files.append(number ?? fileNames.count - 1)
     }
   }
 }
