@@ -11,10 +11,16 @@ extension StoredContents {
     _ weights: [Int: GatheredTensor], leavingOut unused: Set<Int> = []
   ) -> [GatheredTensor] {
     let parts = weights.values.reduce(into: unused) { $0.formUnion($1.parts) }
-    return tensors.indices.compactMap { index in
-      weights[index]
-        ?? (parts.contains(index) ? nil : GatheredTensor(plain: tensors[index], at: index))
+    var gathered: [GatheredTensor] = []
+    gathered.reserveCapacity(tensors.count)
+    for index in tensors.indices {
+      if let weight = weights[index] {
+        gathered.append(weight)
+      } else if !parts.contains(index) {
+        gathered.append(GatheredTensor(plain: tensors[index], at: index))
+      }
     }
+    return gathered
   }
 }
 
@@ -23,7 +29,7 @@ extension GatheredTensor {
   init(plain tensor: StoredTensor, at index: Int) {
     self.init(
       info: TensorInfo(name: tensor.name, shape: tensor.shape, encoding: tensor.encoding),
-      parts: [index])
+      parts: CollectionOfOne(index))
   }
 }
 

@@ -109,14 +109,18 @@ package struct StoredTensor: Sendable, Hashable {
   ///
   /// - Returns: Whether the tensors are so.
   package mutating func share(_ other: StoredTensor) -> Bool {
-    guard form === other.form || form.values == other.form.values else { return false }
+    guard isLike(other) else { return false }
     form = other.form
     return true
   }
 
+  /// Whether another tensor differs in the name and the checksum only.
+  package func isLike(_ other: StoredTensor) -> Bool {
+    form === other.form || form.values == other.form.values
+  }
+
   package static func == (left: StoredTensor, right: StoredTensor) -> Bool {
-    left.name == right.name && left.checksum == right.checksum
-      && (left.form === right.form || left.form.values == right.form.values)
+    left.name == right.name && left.checksum == right.checksum && left.isLike(right)
   }
 
   package func hash(into hasher: inout Hasher) {

@@ -80,6 +80,11 @@ package struct TensorPlacement: Sendable, Hashable {
     self.stack = stack
   }
 
+  /// Whether another tensor gets the same form, so that only the names and the matrices differ.
+  package func isLike(_ other: TensorPlacement) -> Bool {
+    isFloat32 == other.isFloat32 && stack?.count == other.stack?.count && box == other.box
+  }
+
   /// A position in a stack: one tensor of several matrices.
   package struct Stack: Sendable, Hashable {
     /// The number of the matrix.

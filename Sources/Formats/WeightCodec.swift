@@ -51,7 +51,7 @@ package struct GatheredTensor: Sendable {
   /// The weight.
   package var info: TensorInfo
   /// Indices of the stored tensors, in the codec's order.
-  package var parts: [Int]
+  package var parts: StoredIndices
   /// The row layout of each part; empty if rows are contiguous in all of them.
   package var layouts: [RowLayout]
   /// How the bytes of each part follow from the stored ones; empty if they are the same in all.
@@ -65,10 +65,11 @@ package struct GatheredTensor: Sendable {
 
   /// Creates a weight that is stored as it is.
   package init(
-    info: TensorInfo, parts: [Int], layouts: [RowLayout] = [], forms: [PartForm] = []
+    info: TensorInfo, parts: some RandomAccessCollection<Int>, layouts: [RowLayout] = [],
+    forms: [PartForm] = []
   ) {
     self.info = info
-    self.parts = parts
+    self.parts = StoredIndices(parts)
     self.layouts = layouts
     self.forms = forms
   }

@@ -191,6 +191,18 @@ public struct Model: Sendable {
     }
   }
 
+  /// Whether another weight is stored in the same form, so that only names and places differ.
+  package func storesAlike(_ tensor: Int, _ other: Int) -> Bool {
+    gathered[tensor].view == nil && gathered[other].view == nil
+      && catalog.tensors[tensor].shape == catalog.tensors[other].shape
+      && catalog.tensors[tensor].encoding == catalog.tensors[other].encoding
+      && gathered[tensor].layouts == gathered[other].layouts
+      && gathered[tensor].forms == gathered[other].forms
+      && gathered[tensor].parts.elementsEqual(gathered[other].parts) {
+        reader.stored[$0].isLike(reader.stored[$1])
+      }
+  }
+
   /// The stored tensor of a part, with the encoding of the bytes that `readPart` gives.
   func storedPart(_ part: Int, of weight: GatheredTensor) -> StoredTensor {
     var stored = reader.stored[weight.parts[part]]

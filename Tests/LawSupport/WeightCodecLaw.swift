@@ -72,8 +72,8 @@ package enum WeightCodecLaw {
     }
     let gathered = try unfailing("gathering \(format.name)") { try codec.gather(contents) }
     try require(
-      gathered.map(\.parts) == [Array(stored.indices)] && gathered[0].info.shape == info.shape
-        && gathered[0].info.name == info.name,
+      gathered.map(\.parts) == [StoredIndices(stored.indices)]
+        && gathered[0].info.shape == info.shape && gathered[0].info.name == info.name,
       "\(format.name) gathers \(gathered.map(\.info)) of \(info)")
     guard case .grouped(let found) = gathered[0].info.encoding else {
       throw LawViolation("\(format.name) makes \(gathered[0].info.encoding) of \(rows.grouping)")

@@ -117,6 +117,36 @@ import Weights
     #expect(found.byteCount == found.stored.reduce(0) { $0 + $1.byteCount })
   }
 
+  @Test(
+    "tensors with one decision get the jobs that each of them would get alone",
+    arguments: [Format.pleat, .mlx, .gguf, .safetensors])
+  func families(format: Format) throws {
+    let tensors = [
+      ("0.up.weight", [4, 64]), ("0.norm", [64]), ("0.down.weight", [2, 128]),
+      ("1.up.weight", [4, 64]), ("1.norm", [64]), ("1.down.weight", [2, 128]),
+    ]
+    func wish(_ info: TensorInfo) -> TensorWish {
+      info.shape.rank < 2 || format.bits.isEmpty
+        ? TensorWish(keeping: info, "test") : TensorWish.quantized(info)
+    }
+    var decided: [Shape: TensorWish] = [:]
+    let shared = try jobs(tensors, to: format) { info in
+      let first = decided[info.shape] ?? wish(info)
+      decided[info.shape] = first
+      return TensorWish(info.name, like: first)
+    }
+    let alone = try jobs(tensors, to: format, wish: wish)
+    #expect(shared.jobs.map(\.source) == alone.jobs.map(\.source))
+    #expect(shared.jobs.map(\.target) == alone.jobs.map(\.target))
+    #expect(shared.jobs.map(\.place) == alone.jobs.map(\.place))
+    #expect(shared.jobs.map(\.partition) == alone.jobs.map(\.partition))
+    #expect(shared.jobs.map(\.targetLayouts) == alone.jobs.map(\.targetLayouts))
+    #expect(
+      shared.jobs.map { $0.copySources.map { $0?.offset } }
+        == alone.jobs.map { $0.copySources.map { $0?.offset } })
+    #expect(shared.stored == alone.stored && shared.byteCount == alone.byteCount)
+  }
+
   @Test("copied groups are repacked where the target stores them in other bytes") func repacking()
     throws
   {

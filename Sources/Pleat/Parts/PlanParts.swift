@@ -51,17 +51,19 @@ public struct PlanParts: Sendable {
         .usage, "a plan can be divided into 1 to \(Self.countLimit) parts", found: "\(count)")
     }
     _ = try plan.partPlacement()
-    let costs = plan.jobs.indices.flatMap { job in
-      plan.jobs[job].costs.map { (job: job, cost: $0) }
-    }
-    let ends = Self.ends(costs.map { ($0.cost.count, $0.cost.picoseconds) }, count: count)
+    let costs = plan.blockCosts
+    let ends = Self.ends(costs.joined().map { ($0.count, $0.picoseconds) }, count: count)
     var parts: [Part] = []
-    var (run, begun, start) = (0, 0, 0)
+    var (job, run, begun, start) = (0, 0, 0, 0)
     for (index, end) in ends.enumerated() {
       var part = Part(number: index + 1, blocks: start..<end)
       var last: Int?
       while start < end {
-        let (job, cost) = costs[run]
+        guard run < costs[job].count else {
+          (job, run) = (job + 1, 0)
+          continue
+        }
+        let cost = costs[job][run]
         let blockCount = min(cost.count - begun, end - start)
         part.add(cost, blockCount, isNew: last != job)
         last = job
@@ -117,6 +119,17 @@ extension PlanParts.Part {
 }
 
 extension Plan {
+  /// The costs of the blocks of each job, as runs of blocks that cost the same.
+  fileprivate var blockCosts: [[BlockCost]] {
+    var known = RecentValues<(kind: Shared<TensorJob.Kind>, costs: [BlockCost])>()
+    return jobs.map { job in
+      if let same = known.first(where: { $0.kind.isSame(as: job.kind) }) { return same.costs }
+      let costs = job.costs
+      known.insert((job.kind, costs))
+      return costs
+    }
+  }
+
   /// About how much memory the program and the plan take: measured with plans of 300 to 100,000
   /// tensors.
   fileprivate var memoryByteCount: Int { 26 << 20 + jobs.count * 2304 }

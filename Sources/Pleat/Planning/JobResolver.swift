@@ -10,7 +10,7 @@ package struct JobResolver {
   private let destination: Destination
   private let permitsRounding: Bool
   private let scales: ScaleTensors
-  private var format: Format { destination.format }
+  private let format: Format
 
   /// The jobs so far.
   package private(set) var jobs: [TensorJob] = []
@@ -22,23 +22,26 @@ package struct JobResolver {
   package private(set) var byteCount = 0
 
   // The index in `stored` of each stack, and the form of its matrices.
-  private var stacks: [ExactName: (storedIndices: [Int], matrix: TensorInfo)] = [:]
+  private var stacks: [ExactName: (storedIndices: StoredIndices, matrix: TensorInfo)] = [:]
   private var mostParts = 0
-  private var recentLayouts: [Layouts] = []
+  private var families = RecentValues<JobFamily>()
+  private var recentLayouts = RecentValues<Layouts>()
   private var recentParts: [StoredTensor] = []
   // Arrays of nil by the number of parts: jobs that copy nothing share their memory.
   private var noSources: [Int: [StoredLocation?]] = [:]
 
-  /// At least the number of different tensors in a layer.
-  private static let recentLayoutCount = 16
+  /// At least the number of different parts in a layer.
   private static let recentPartCount = 48
 
   /// Creates a resolver for the output at a destination.
   package init(_ model: Model, _ destination: Destination, permitsRounding: Bool) {
     self.model = model
     self.destination = destination
+    format = destination.format
     self.permitsRounding = permitsRounding
     scales = ScaleTensors(of: model)
+    jobs.reserveCapacity(model.catalog.tensors.count)
+    targets.reserveCapacity(model.catalog.tensors.count)
   }
 
   /// Appends the job of the next tensor of the catalog, or of one that is stored in addition.
@@ -52,32 +55,55 @@ package struct JobResolver {
     _ wish: TensorWish, _ translation: (any Translation)?
   ) throws(ModelError) {
     try scales.check(wish)
-    var wish = wish
-    if let translation {
-      wish = try wish.translated(translation.placements[jobs.count], for: translation.runtime)
-    }
+    let placement = translation.map { $0.placements[jobs.count] }
     let index = wish.sourceIndex ?? jobs.count
+    let family = families.first {
+      $0.contains(wish, at: index, placement, in: model, for: format)
+    }
+    if let family, try append(wish, at: index, placement, like: family) { return }
+    var resolved = wish
+    if let translation, let placement {
+      resolved = try wish.translated(placement, for: translation.runtime)
+    }
+    let (kind, parts) = try resolve(resolved, at: index)
+    try append(resolved, at: index, kind, parts)
+    families.insert(
+      JobFamily(of: wish, at: index, placement, named: resolved.target.name, kind, parts))
+  }
+
+  /// The kind of the job of a translated wish, and the stored tensors of its target.
+  ///
+  /// Throws `unsupported` for a tensor that the format cannot store.
+  private mutating func resolve(
+    _ wish: TensorWish, at index: Int
+  ) throws(ModelError) -> (Shared<TensorJob.Kind>, [StoredTensor]) {
+    var wish = wish
     let admission = try admit(wish)
     var parts: [StoredTensor] = []
     if case .omit = wish.transform {} else { parts = format.codec.parts(of: wish.target) }
     let source = model.parts(of: index)
     wish.transform = repacking(wish, source, parts)
     let layouts = layouts(wish, source, parts)
-    let edited = editedBiases(wish)
-    let sources = copySources(wish, index, edited, source, partCount: parts.count)
     for part in parts.indices {
       let block = layouts.target[part].byteCount(of: 0..<layouts.source.unitsPerBlock)
       parts[part].blockByteCount = max(1, block)
-      parts[part].checksum = sources[part]?.checksum
     }
-    let place = try allocate(parts, for: wish)
-    jobs.append(
-      TensorJob(
-        source: wish.source, target: wish.target, reason: wish.reason, sourceIndex: index,
-        transform: wish.transform, importance: wish.importance, admission: admission,
-        allowsNonFinite: wish.isKeptByRule,
-        partition: layouts.source, targetLayouts: layouts.target, place: place,
-        copySources: sources, rowOrder: wish.placement?.rowOrder, editedBiases: edited))
+    let kind = TensorJob.Kind(
+      source: (wish.source.shape, wish.source.encoding),
+      target: (wish.target.shape, wish.target.encoding), reason: wish.reason,
+      transform: wish.transform, admission: admission, allowsNonFinite: wish.isKeptByRule,
+      partition: layouts.source, targetLayouts: layouts.target,
+      rowOrder: wish.placement?.rowOrder, editedBiases: editedBiases(wish),
+      division: try division(of: wish, parts))
+    share(&parts)
+    return (Shared(kind), parts)
+  }
+
+  /// The jobs, which the resolver forgets: their new owner can change them without a copy.
+  mutating func takeJobs() -> [TensorJob] {
+    let taken = jobs
+    jobs = []
+    return taken
   }
 
   // MARK: - Admit
@@ -143,7 +169,7 @@ package struct JobResolver {
     }
     // Layers repeat, so tensors with equal layouts share the memory of their layouts.
     if let known = recentLayouts.first(where: { $0 == layouts }) { return known }
-    recentLayouts = [layouts] + recentLayouts.prefix(Self.recentLayoutCount - 1)
+    recentLayouts.insert(layouts)
     return layouts
   }
 
@@ -179,19 +205,39 @@ package struct JobResolver {
       field: field, isWholePart: field.stride == grouping.parameters.bitWidth / 8)
   }
 
+  /// How the rows of a target are divided among several tensors.
+  ///
+  /// Throws `unsupported` if they cannot be, because parts do not hold them one after the other.
+  private func division(
+    of wish: TensorWish, _ parts: [StoredTensor]
+  ) throws(ModelError) -> TensorJob.Division {
+    guard !wish.transform.isOmission, let count = wish.placement?.names.count, count > 1 else {
+      return TensorJob.Division()
+    }
+    guard parts.allSatisfy({ $0.rows.isContiguous && $0.rows.rowsPerStep == 1 }) else {
+      throw ModelError(
+        .unsupported, "Pleat does not divide a stack of matrices for this format",
+        tensor: wish.source.name, expected: "matrices that are stored row by row",
+        found: format.name,
+        hint: "convert the model to a safetensors folder first, then that to \(format.name)")
+    }
+    return TensorJob.Division(
+      pieceCount: count, matrixCount: wish.target.shape.dimensions.dropLast(2).reduce(1, *))
+  }
+
   /// For each part of the target, the location in the source that it is copied from.
   ///
   /// nil for a part that a worker must read or transform.
   private mutating func copySources(
-    _ wish: TensorWish, _ index: Int, _ edited: TensorJob.EditedBiases?, _ source: [StoredTensor],
-    partCount: Int
+    _ kind: TensorJob.Kind, at index: Int, partCount: Int
   ) -> [StoredLocation?] {
     let none = noSources[partCount] ?? Array(repeating: nil, count: partCount)
-    noSources[partCount] = none
-    let isCopied = if case .copy = wish.transform { true } else { edited?.isWholePart ?? false }
-    guard isCopied, wish.placement?.rowOrder == nil, !destination.compresses,
-      source.count == partCount
-    else { return none }
+    if noSources[partCount] == nil { noSources[partCount] = none }
+    let edited = kind.editedBiases
+    let isCopied = if case .copy = kind.transform { true } else { edited?.isWholePart ?? false }
+    guard isCopied, kind.rowOrder == nil, !destination.compresses else { return none }
+    let source = model.parts(of: index)
+    guard source.count == partCount else { return none }
     let statesChecksums = format.container.features.contains(.provenance)
     let sources = source.indices.map { part -> StoredLocation? in
       guard part != edited?.field.part, source[part].rows.isContiguous,
@@ -204,74 +250,103 @@ package struct JobResolver {
     return sources.allSatisfy { $0 == nil } ? none : sources
   }
 
-  /// Appends the parts to the stored tensors, or finds the stack that a matrix belongs to.
+  /// Appends the job of a translated wish, and the parts to the stored tensors.
   ///
-  /// Throws `unsupported` for a matrix that differs from others of the stack.
-  private mutating func allocate(
-    _ parts: [StoredTensor], for wish: TensorWish
-  ) throws(ModelError) -> TensorJob.Place {
-    byteCount += parts.reduce(0) { $0 + $1.byteCount }
+  /// The matrices of a stack share its stored tensors, which the first matrix appends. Throws
+  /// `unsupported` for a matrix that differs from others of the stack.
+  private mutating func append(
+    _ wish: TensorWish, at index: Int, _ kind: Shared<TensorJob.Kind>, _ parts: [StoredTensor]
+  ) throws(ModelError) {
+    let sources = copySources(kind.value, at: index, partCount: parts.count)
     var place = TensorJob.Place(storedIndices: [])
-    if case .omit = wish.transform { return place }
-    let targets = wish.storedTargets
-    if targets.count > 1 {
-      try checkDivides(parts, wish)
-      place.pieceCount = targets.count
-      place.matrixCount = wish.target.shape.dimensions.dropLast(2).reduce(1, *)
-    }
-    guard let stack = wish.placement?.stack else {
-      self.targets += targets
-      let parts = targets.count > 1 ? targets.flatMap { format.codec.parts(of: $0) } : parts
-      place.storedIndices = append(parts)
-      return place
-    }
-    // The matrices of a stack share its stored tensors. The first matrix appends them.
-    place.stackIndex = stack.index
-    let name = ExactName(wish.target.name)
-    if let known = stacks[name] {
-      try Self.check(wish, fits: known.matrix)
-      place.storedIndices = known.storedIndices
+    let target = wish.target
+    let stack = wish.placement?.stack
+    if kind.value.transform.isOmission {
+      // It is stored nowhere.
+    } else if let stack, let known = stacks[ExactName(target.name)] {
+      try Self.check(target, of: wish, fits: known.matrix)
+      place = TensorJob.Place(storedIndices: known.storedIndices, stackIndex: stack.index)
     } else {
+      let targets = wish.storedTargets
       self.targets += targets
-      place.storedIndices = append(targets.flatMap { format.codec.parts(of: $0) })
-      stacks[name] = (place.storedIndices, wish.target)
+      if stack == nil, targets.count == 1 {
+        place.storedIndices = append(parts, copying: sources)
+      } else {
+        var parts = targets.flatMap { format.codec.parts(of: $0) }
+        share(&parts)
+        place.storedIndices = append(parts)
+      }
+      if let stack {
+        place.stackIndex = stack.index
+        stacks[ExactName(target.name)] = (place.storedIndices, target)
+      }
     }
-    return place
+    byteCount += parts.reduce(0) { $0 + $1.byteCount }
+    jobs.append(TensorJob(of: wish, at: index, named: target.name, kind, place, copying: sources))
   }
 
-  /// Throws `unsupported` if rows cannot be divided among tensors, because parts do not hold them
-  /// one after the other.
-  private func checkDivides(_ parts: [StoredTensor], _ wish: TensorWish) throws(ModelError) {
-    guard !parts.allSatisfy({ $0.rows.isContiguous && $0.rows.rowsPerStep == 1 }) else { return }
-    throw ModelError(
-      .unsupported, "Pleat does not divide a stack of matrices for this format",
-      tensor: wish.source.name, expected: "matrices that are stored row by row",
-      found: format.name,
-      hint: "convert the model to a safetensors folder first, then that to \(format.name)")
+  /// Appends the job of a tensor that belongs to a family, unless it is the first of a stack.
+  ///
+  /// - Returns: Whether the job was appended.
+  /// - Throws: `unsupported` for a matrix that differs from others of the stack.
+  private mutating func append(
+    _ wish: TensorWish, at index: Int, _ placement: TensorPlacement??, like family: JobFamily
+  ) throws(ModelError) -> Bool {
+    let kind = family.kind
+    var place = TensorJob.Place(storedIndices: [])
+    let placement = placement ?? nil
+    let form = kind.value.target
+    let target = TensorInfo(
+      name: placement?.name ?? wish.sourceName, shape: form.shape, encoding: form.encoding)
+    let sources = copySources(kind.value, at: index, partCount: family.parts.count)
+    if kind.value.transform.isOmission {
+      // It is stored nowhere.
+    } else if let stack = placement?.stack {
+      guard let known = stacks[ExactName(target.name)] else { return false }
+      try Self.check(target, of: wish, fits: known.matrix)
+      place = TensorJob.Place(storedIndices: known.storedIndices, stackIndex: stack.index)
+    } else {
+      targets.append(target)
+      place.storedIndices = append(family.parts(named: target.name, in: format), copying: sources)
+    }
+    byteCount += family.byteCount
+    jobs.append(TensorJob(of: wish, at: index, named: target.name, kind, place, copying: sources))
+    return true
   }
 
-  private static func check(_ wish: TensorWish, fits matrix: TensorInfo) throws(ModelError) {
-    guard wish.target != matrix else { return }
+  /// Throws `unsupported` unless a target is like the first matrix of its stack.
+  private static func check(
+    _ target: TensorInfo, of wish: TensorWish, fits matrix: TensorInfo
+  ) throws(ModelError) {
+    guard target != matrix else { return }
     throw ModelError(
       .unsupported, "the matrices of a stack must have the same shape and encoding",
       tensor: wish.source.name, expected: "\(matrix.shape) in \(matrix.encoding)",
-      found: "\(wish.target.shape) in \(wish.target.encoding)",
+      found: "\(target.shape) in \(target.encoding)",
       hint: "a rule must match all experts of a layer, as '*.experts.*.up_proj=8' does")
   }
 
-  /// Appends stored tensors, and returns their indices.
-  private mutating func append(_ parts: [StoredTensor]) -> [Int] {
+  /// Lets parts share the memory of others of the same form: layers repeat.
+  private mutating func share(_ parts: inout [StoredTensor]) {
+    for index in parts.indices {
+      guard !recentParts.contains(where: { parts[index].share($0) }) else { continue }
+      recentParts = [parts[index]] + recentParts.prefix(Self.recentPartCount - 1)
+    }
+  }
+
+  /// Appends stored tensors, with the checksums of their sources, and returns their indices.
+  private mutating func append(
+    _ parts: [StoredTensor], copying sources: [StoredLocation?] = []
+  ) -> StoredIndices {
     if parts.count > mostParts {
       mostParts = parts.count
       stored.reserveCapacity(model.catalog.tensors.count * mostParts)
     }
-    for var part in parts {
-      // Layers repeat, so tensors of the same form share its memory.
-      if !recentParts.contains(where: { part.share($0) }) {
-        recentParts = [part] + recentParts.prefix(Self.recentPartCount - 1)
-      }
-      stored.append(part)
+    let first = stored.count
+    stored += parts
+    for (part, source) in sources.enumerated() {
+      if let checksum = source?.checksum { stored[first + part].checksum = checksum }
     }
-    return Array(stored.count - parts.count..<stored.count)
+    return StoredIndices(first..<stored.count)
   }
 }

@@ -85,7 +85,7 @@ extension Plan {
     for (index, wish) in wishes.enumerated() {
       try resolver.append(index == head.dropped ? wish.omitted : wish, translation)
     }
-    var jobs = resolver.jobs
+    var jobs = resolver.takeJobs()
     let companions = try CompanionPlan.plans(
       for: model, tokenizer, resolver.targets, format, isTied: head.isTied)
     var output = PlannedContents(resolver.stored, translation, attachments)
@@ -158,9 +158,8 @@ private struct PlannedContents {
     stored = order.map { stored[$0] }
     for index in additions.indices { additions[index].stored = places[additions[index].stored] }
     for index in jobs.indices {
-      for part in jobs[index].place.storedIndices.indices {
-        jobs[index].place.storedIndices[part] = places[jobs[index].place.storedIndices[part]]
-      }
+      let indices = jobs[index].place.storedIndices
+      jobs[index].place.storedIndices = StoredIndices(indices.map { places[$0] })
     }
   }
 }

@@ -46,7 +46,7 @@ extension QuantizationPlanner {
     if let wish = try unquantizable(tensor, reason, groupSize: layout.elementCount) { return wish }
     let encoder = try quantizers.encoder(type, columnCount: tensor.shape.columnCount)
     var wish = TensorWish(tensor, to: target, .encode([], .rows(encoder)), reason)
-    wish.importance = importance?.columns(of: tensor)
+    wish.usesImportance = true
     return wish
   }
 }

@@ -30,6 +30,7 @@ struct QuantizationPlanner {
   private lazy var hasHead = head.hasHead(
     catalog.tensors.contains { roles.role(of: $0) == .head })
   var quantizers: QuantizerChoice
+  private var decisions = RecentValues<(grounds: Grounds, wish: TensorWish)>()
 
   /// Creates a planner.
   ///
@@ -140,30 +141,59 @@ struct QuantizationPlanner {
       expected: "--scheme " + able.joined(separator: " or --scheme "), found: "--scheme \(name)")
   }
 
+  /// Everything that a decision depends on; the experts of all layers have few different ones.
+  private struct Grounds: Equatable {
+    var shape: Shape
+    var encoding: Encoding
+    var role: TensorRole
+    /// The last rule that matches the name; nil if none does.
+    var rule: Rule?
+    /// The choice of the mix; nil without one.
+    var choice: MixChoice?
+    /// The choice of the mix, if it heard the rule.
+    var ruledChoice: MixChoice?
+  }
+
   /// The decision for the tensor of the output at an index.
   ///
   /// Throws `unsupported`, `usage` and `limit`.
   mutating func decide(_ tensor: TensorInfo, at index: Int) throws(ModelError) -> TensorWish {
-    do throws(ModelError) {
-      let role = roles.role(of: tensor)
-      if let rule = recipe.rules.last(where: { $0.matches(tensor.name) }) {
-        return try decide(tensor, at: index, role, rule)
+    let grounds = Grounds(
+      shape: tensor.shape, encoding: tensor.encoding, role: roles.role(of: tensor),
+      rule: recipe.rules.last { $0.matches(tensor.name) }, choice: mix?.choice(at: index),
+      ruledChoice: mix?.ruledChoice(at: index))
+    var wish: TensorWish
+    if let known = decisions.first(where: { $0.grounds == grounds }) {
+      wish = TensorWish(tensor.name, like: known.wish)
+    } else {
+      do throws(ModelError) {
+        wish = try decide(tensor, on: grounds)
+      } catch {
+        throw error.located(tensor: tensor.name)
       }
-      if role.allowsMix(knowsNames: !recipe.isPure || isGGUF), let choice = mix?.choice(at: index) {
-        return try decide(tensor, choice, choice.reason)
-      }
-      switch role {
-      case .linear where mix != nil, .embedding where mix != nil, .head where mix != nil:
-        return keep(tensor, "llama.cpp has no place for it")
-      case .linear: return try decide(tensor, .quantize, "a linear weight")
-      case .embedding:
-        return try decide(tensor, hasHead ? format.embeddings : format.head, "token embeddings")
-      case .head: return try decide(tensor, format.head, "the output head")
-      case .tower: return keep(tensor, "a vision or audio tower")
-      case .other(let reason): return keep(tensor, reason)
-      }
-    } catch {
-      throw error.located(tensor: tensor.name)
+      decisions.insert((grounds, wish))
+    }
+    if wish.usesImportance { wish.importance = importance?.columns(of: tensor) }
+    return wish
+  }
+
+  private mutating func decide(
+    _ tensor: TensorInfo, on grounds: Grounds
+  ) throws(ModelError) -> TensorWish {
+    if let rule = grounds.rule { return try decide(tensor, on: grounds, rule) }
+    let role = grounds.role
+    if role.allowsMix(knowsNames: !recipe.isPure || isGGUF), let choice = grounds.choice {
+      return try decide(tensor, choice, choice.reason)
+    }
+    switch role {
+    case .linear where mix != nil, .embedding where mix != nil, .head where mix != nil:
+      return keep(tensor, "llama.cpp has no place for it")
+    case .linear: return try decide(tensor, .quantize, "a linear weight")
+    case .embedding:
+      return try decide(tensor, hasHead ? format.embeddings : format.head, "token embeddings")
+    case .head: return try decide(tensor, format.head, "the output head")
+    case .tower: return keep(tensor, "a vision or audio tower")
+    case .other(let reason): return keep(tensor, reason)
     }
   }
 
@@ -187,10 +217,10 @@ struct QuantizationPlanner {
   }
 
   private mutating func decide(
-    _ tensor: TensorInfo, at index: Int, _ role: TensorRole, _ rule: Rule
+    _ tensor: TensorInfo, on grounds: Grounds, _ rule: Rule
   ) throws(ModelError) -> TensorWish {
     let reason = rule.reason
-    switch (rule.choice, role) {
+    switch (rule.choice, grounds.role) {
     case (.keep, _):
       var wish = tensor.isScaled ? keep(tensor, reason) : TensorWish(keeping: tensor, reason)
       wish.isKeptByRule = true
@@ -210,7 +240,7 @@ struct QuantizationPlanner {
     case (.blocks(BlockType.mxfp4.encoding), _) where meansMode(of: BlockType.mxfp4):
       return try quantize(tensor, in: .mxfp4, reason)
     case (.blocks(let encoding), _):
-      guard let choice = mix?.ruledChoice(at: index) else {
+      guard let choice = grounds.ruledChoice else {
         return try quantize(tensor, encoding, reason)
       }
       return try decide(tensor, choice, choice.reason)
@@ -280,7 +310,7 @@ struct QuantizationPlanner {
     }
     var wish = TensorWish(
       tensor, to: .grouped(grouping), .encode([], .groups(quantizer)), reason)
-    if quantizer.usesImportance { wish.importance = importance?.columns(of: tensor) }
+    wish.usesImportance = quantizer.usesImportance
     return wish
   }
 

@@ -4,27 +4,33 @@ internal import Kernels
 package import TensorModel
 
 /// A planner's decision for one tensor, before its stored form and its location are resolved.
+///
+/// A plan may have 100,000 of them and few different decisions, which the wishes share.
 package struct TensorWish: Sendable {
-  /// The tensor in the source.
-  package let source: TensorInfo
-  /// The tensor in the output.
-  package var target: TensorInfo
-  /// The transform that turns the source into the target.
-  package var transform: Transform
-  /// The reason for the decision, in a few words.
-  package var reason: String
-  /// The importance of its columns; nil if the encoder does not use any.
-  package var importance: TensorImportance?
-  /// Why the tensor is not quantized as the recipe asks for; nil in all other cases.
-  package var exception: Exception?
-  /// Whether a rule keeps the tensor, even with numbers that are not finite.
-  package var isKeptByRule = false
-  /// The hint for the user if the format refuses the target.
-  package var refusalHint: String?
-  /// The index of the tensor in the source that is read; nil for the one at the wish's position.
-  package var sourceIndex: Int?
-  /// The name and the form in the runtime; nil if they stay the same.
-  package var placement: TensorPlacement?
+  /// The name of the tensor in the source.
+  let sourceName: String
+  /// Everything that is decided, besides names.
+  private(set) var decision: Shared<Decision>
+  private(set) var columns: Shared<TensorImportance>?  // the importance of its columns
+  private var naming: Shared<Naming>?  // nil if the target has the name of the source
+
+  /// What is decided for tensors of the same shape and encoding.
+  package struct Decision: Sendable {
+    let source: (shape: Shape, encoding: Encoding)
+    var target: (shape: Shape, encoding: Encoding)
+    var transform: Transform
+    var reason: String
+    var usesImportance = false
+    var exception: Exception?
+    var isKeptByRule = false
+    var refusalHint: String?
+    var sourceIndex: Int?
+  }
+
+  private struct Naming: Sendable {
+    var name: String
+    var placement: TensorPlacement?
+  }
 
   /// The reason why a weight is not quantized as asked.
   package enum Exception: Sendable, Hashable {
@@ -42,10 +48,17 @@ package struct TensorWish: Sendable {
   package init(
     _ source: TensorInfo, to encoding: Encoding, _ transform: Transform, _ reason: String
   ) {
-    self.source = source
-    target = TensorInfo(name: source.name, shape: source.shape, encoding: encoding)
-    self.transform = transform
-    self.reason = reason
+    sourceName = source.name
+    decision = Shared(
+      Decision(
+        source: (source.shape, source.encoding), target: (source.shape, encoding),
+        transform: transform, reason: reason))
+  }
+
+  /// Creates a wish for a tensor of which the same is decided as of another of its shape and encoding.
+  package init(_ sourceName: String, like other: TensorWish) {
+    self.sourceName = sourceName
+    decision = other.decision
   }
 
   /// Creates a wish for a tensor that keeps its encoding.
@@ -72,12 +85,19 @@ package struct TensorWish: Sendable {
 
   /// The tensor under the name of the source, in the shape of the target.
   var described: TensorInfo {
-    TensorInfo(name: source.name, shape: target.shape, encoding: source.encoding)
+    TensorInfo(
+      name: sourceName, shape: decision.value.target.shape,
+      encoding: decision.value.source.encoding)
   }
 
   /// Gives the target as many rows as changes of adapters give it.
   mutating func grow(for changes: [PairedChange]) {
     target.shape = changes.grownShape(of: target.shape) ?? target.shape
+  }
+
+  /// Whether the target has more rows than the source.
+  var isGrown: Bool {
+    decision.value.target.shape.rowCount > decision.value.source.shape.rowCount
   }
 
   /// The wish to leave out a head that equals the embeddings.
@@ -89,7 +109,86 @@ package struct TensorWish: Sendable {
   }
 
   /// The action for reports.
-  package var action: Action { transform.action(on: source.encoding) }
+  package var action: Action {
+    decision.value.transform.action(on: decision.value.source.encoding)
+  }
+}
+
+extension TensorWish {
+  /// The tensor in the source.
+  package var source: TensorInfo {
+    let form = decision.value.source
+    return TensorInfo(name: sourceName, shape: form.shape, encoding: form.encoding)
+  }
+
+  /// The tensor in the output.
+  package var target: TensorInfo {
+    get {
+      let form = decision.value.target
+      return TensorInfo(
+        name: naming?.value.name ?? sourceName, shape: form.shape, encoding: form.encoding)
+    }
+    set {
+      if !newValue.name.hasSameBytes(as: naming?.value.name ?? sourceName) {
+        naming = Shared(Naming(name: newValue.name, placement: placement))
+      }
+      decision.value.target = (newValue.shape, newValue.encoding)
+    }
+  }
+
+  /// The transform that turns the source into the target.
+  package var transform: Transform {
+    get { decision.value.transform }
+    set { decision.value.transform = newValue }
+  }
+
+  /// The reason for the decision, in a few words.
+  package var reason: String {
+    get { decision.value.reason }
+    set { decision.value.reason = newValue }
+  }
+
+  /// The importance of its columns; nil if the encoder does not use any.
+  package var importance: TensorImportance? {
+    get { columns?.value }
+    set { columns = newValue.map { Shared($0) } }
+  }
+
+  /// Whether the encoder uses the importance of its columns.
+  var usesImportance: Bool {
+    get { decision.value.usesImportance }
+    set { decision.value.usesImportance = newValue }
+  }
+
+  /// Why the tensor is not quantized as the recipe asks for; nil in all other cases.
+  package var exception: Exception? {
+    get { decision.value.exception }
+    set { decision.value.exception = newValue }
+  }
+
+  /// Whether a rule keeps the tensor, even with numbers that are not finite.
+  package var isKeptByRule: Bool {
+    get { decision.value.isKeptByRule }
+    set { decision.value.isKeptByRule = newValue }
+  }
+
+  /// The hint for the user if the format refuses the target.
+  package var refusalHint: String? {
+    get { decision.value.refusalHint }
+    set { decision.value.refusalHint = newValue }
+  }
+
+  /// The index of the tensor in the source that is read; nil for the one at the wish's position.
+  package var sourceIndex: Int? {
+    get { decision.value.sourceIndex }
+    set { decision.value.sourceIndex = newValue }
+  }
+
+  /// The name and the form in the runtime; nil if they stay the same.
+  package var placement: TensorPlacement? {
+    get { naming?.value.placement }
+    set { naming = Shared(Naming(name: naming?.value.name ?? sourceName, placement: newValue)) }
+  }
 }
 
 extension TensorInfo {

@@ -60,6 +60,9 @@ extension RowEncoder {
 }
 
 extension Transform {
+  /// Whether the tensor is left out.
+  var isOmission: Bool { if case .omit = self { true } else { false } }
+
   /// The changes that adapters make to rows of floats, in order.
   package var adapterEdits: [PairedChange] {
     guard case .encode(let edits, _) = self else { return [] }

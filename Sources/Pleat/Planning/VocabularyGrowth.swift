@@ -11,7 +11,7 @@ struct VocabularyGrowth {
 
   /// The growth of the table that has more rows in the output; nil if none has.
   init?(_ wishes: [TensorWish]) {
-    for wish in wishes where wish.target.shape.rowCount > wish.source.shape.rowCount {
+    for wish in wishes where wish.isGrown {
       let change = wish.transform.adapterEdits.first { $0.grownRowCount != nil }
       guard let change else { continue }
       adapter = change.adapter

@@ -1,0 +1,47 @@
+/// The indices of stored tensors that belong together, in the order of the parts.
+///
+/// They are nearly always adjacent, which takes no memory of its own.
+package struct StoredIndices: Sendable, Hashable, RandomAccessCollection,
+  ExpressibleByArrayLiteral
+{
+  private var indices: Values
+
+  private enum Values: Sendable, Hashable {
+    case adjacent(first: Int32, count: Int32)
+    case scattered([Int])
+  }
+
+  /// Creates indices; two with the same elements are equal.
+  package init(_ indices: some RandomAccessCollection<Int>) {
+    let first = indices.first ?? 0
+    let isAdjacent = indices.enumerated().allSatisfy { $0.element == first + $0.offset }
+    if isAdjacent, let first = Int32(exactly: first), let count = Int32(exactly: indices.count) {
+      self.indices = .adjacent(first: first, count: count)
+    } else {
+      self.indices = .scattered(Array(indices))
+    }
+  }
+
+  package init(arrayLiteral indices: Int...) { self.init(indices) }
+
+  /// Appends an index.
+  mutating func append(_ index: Int) { self = StoredIndices(self + [index]) }
+
+  package var startIndex: Int { 0 }
+
+  package var endIndex: Int {
+    switch indices {
+    case .adjacent(_, let count): Int(count)
+    case .scattered(let indices): indices.count
+    }
+  }
+
+  package subscript(part: Int) -> Int {
+    switch indices {
+    case .adjacent(let first, let count):
+      precondition(0..<Int(count) ~= part, "no such part")
+      return Int(first) + part
+    case .scattered(let indices): return indices[part]
+    }
+  }
+}

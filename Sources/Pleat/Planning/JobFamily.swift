@@ -1,0 +1,77 @@
+internal import Formats
+internal import TensorModel
+internal import Weights
+
+/// Tensors whose jobs are of one kind, such as the experts of all layers.
+///
+/// The first one is resolved in full. The others only get names and places.
+final class JobFamily {
+  /// The kind of the jobs.
+  let kind: Shared<TensorJob.Kind>
+  /// The stored tensors of the first target.
+  let parts: [StoredTensor]
+  /// The length of the target in bytes.
+  let byteCount: Int
+
+  private let decision: Shared<TensorWish.Decision>
+  private let placement: TensorPlacement??
+  private let sourceIndex: Int
+  private let targetName: String
+  private let isNamedAsParts: Bool
+
+  /// Creates the family of a tensor that is resolved.
+  ///
+  /// `placement` is its translation: nil if names stay the same, and an inner nil if it is left out.
+  init(
+    of wish: TensorWish, at sourceIndex: Int, _ placement: TensorPlacement??,
+    named targetName: String, _ kind: Shared<TensorJob.Kind>, _ parts: [StoredTensor]
+  ) {
+    decision = wish.decision
+    self.placement = placement
+    self.sourceIndex = sourceIndex
+    self.targetName = targetName
+    self.kind = kind
+    self.parts = parts
+    byteCount = parts.reduce(0) { $0 + $1.byteCount }
+    isNamedAsParts = parts.allSatisfy { $0.name.hasSameBytes(as: targetName) }
+  }
+
+  /// Whether a tensor belongs to the family.
+  ///
+  /// - Parameters:
+  ///   - wish: The planner's decision.
+  ///   - index: The index of the tensor in the source.
+  ///   - placement: Its translation, as in the initializer.
+  ///   - model: The source.
+  ///   - format: The format of the output, which may admit only some names.
+  /// - Returns: Whether nothing but names and places differs from the first tensor.
+  func contains(
+    _ wish: TensorWish, at index: Int, _ placement: TensorPlacement??, in model: Model,
+    for format: Format
+  ) -> Bool {
+    guard wish.decision.isSame(as: decision), wish.placement == nil,
+      model.storesAlike(index, sourceIndex)
+    else { return false }
+    let name: String
+    switch (placement, self.placement) {
+    case (nil, nil): name = wish.sourceName
+    case (.some(nil), .some(nil)): return true
+    case (let placement??, let first??):
+      guard placement.isLike(first) else { return false }
+      name = placement.name
+    default: return false
+    }
+    guard let ending = format.codec.groupedNameEnding else { return true }
+    return name.hasSuffix(ending) == targetName.hasSuffix(ending)
+  }
+
+  /// The stored tensors of the target of another tensor of the family.
+  func parts(named name: String, in format: Format) -> [StoredTensor] {
+    let form = kind.value.target
+    var parts = parts
+    let target = TensorInfo(name: name, shape: form.shape, encoding: form.encoding)
+    let names = isNamedAsParts ? nil : format.codec.parts(of: target)
+    for part in parts.indices { parts[part].name = names?[part].name ?? name }
+    return parts
+  }
+}
