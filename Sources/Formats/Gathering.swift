@@ -29,7 +29,7 @@ extension GatheredTensor {
   init(plain tensor: StoredTensor, at index: Int) {
     self.init(
       info: TensorInfo(name: tensor.name, shape: tensor.shape, encoding: tensor.encoding),
-      parts: CollectionOfOne(index))
+      part: index)
   }
 }
 

@@ -14,13 +14,23 @@ package struct StoredIndices: Sendable, Hashable, RandomAccessCollection,
   /// Creates indices; two with the same elements are equal.
   package init(_ indices: some RandomAccessCollection<Int>) {
     let first = indices.first ?? 0
-    let isAdjacent = indices.enumerated().allSatisfy { $0.element == first + $0.offset }
-    if isAdjacent, let first = Int32(exactly: first), let count = Int32(exactly: indices.count) {
+    let adjacent = first..<first + indices.count
+    self =
+      indices.elementsEqual(adjacent)
+      ? StoredIndices(adjacent) : StoredIndices(scattered: Array(indices))
+  }
+
+  /// Creates adjacent indices.
+  package init(_ indices: Range<Int>) {
+    let first = indices.isEmpty ? 0 : indices.lowerBound
+    if let first = Int32(exactly: first), let count = Int32(exactly: indices.count) {
       self.indices = .adjacent(first: first, count: count)
     } else {
       self.indices = .scattered(Array(indices))
     }
   }
+
+  private init(scattered indices: [Int]) { self.indices = .scattered(indices) }
 
   package init(arrayLiteral indices: Int...) { self.init(indices) }
 

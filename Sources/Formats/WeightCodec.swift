@@ -74,6 +74,14 @@ package struct GatheredTensor: Sendable {
     self.forms = forms
   }
 
+  /// Creates a weight that is one stored tensor.
+  init(info: TensorInfo, part: Int) {
+    self.info = info
+    parts = StoredIndices(part..<part + 1)
+    layouts = []
+    forms = []
+  }
+
   /// How the weight is read from another one with these parts; nil if it is stored as it is.
   package var view: TensorView? {
     get { if case .view(let view) = box { view } else { nil } }

@@ -1,6 +1,5 @@
 internal import Formats
 internal import TensorModel
-internal import Weights
 
 /// Tensors whose jobs are of one kind, such as the experts of all layers.
 ///
@@ -12,10 +11,11 @@ final class JobFamily {
   let parts: [StoredTensor]
   /// The length of the target in bytes.
   let byteCount: Int
+  /// The index of the first tensor in the source.
+  let sourceIndex: Int
 
   private let decision: Shared<TensorWish.Decision>
   private let placement: TensorPlacement??
-  private let sourceIndex: Int
   private let targetName: String
   private let isNamedAsParts: Bool
 
@@ -36,22 +36,15 @@ final class JobFamily {
     isNamedAsParts = parts.allSatisfy { $0.name.hasSameBytes(as: targetName) }
   }
 
-  /// Whether a tensor belongs to the family.
+  /// Whether a tensor belongs to the family, if it is stored like the first one.
   ///
   /// - Parameters:
   ///   - wish: The planner's decision.
-  ///   - index: The index of the tensor in the source.
   ///   - placement: Its translation, as in the initializer.
-  ///   - model: The source.
-  ///   - format: The format of the output, which may admit only some names.
+  ///   - ending: The ending of names that the format asks for; nil for any.
   /// - Returns: Whether nothing but names and places differs from the first tensor.
-  func contains(
-    _ wish: TensorWish, at index: Int, _ placement: TensorPlacement??, in model: Model,
-    for format: Format
-  ) -> Bool {
-    guard wish.decision.isSame(as: decision), wish.placement == nil,
-      model.storesAlike(index, sourceIndex)
-    else { return false }
+  func fits(_ wish: TensorWish, _ placement: TensorPlacement??, ending: String?) -> Bool {
+    guard wish.decision.isSame(as: decision), wish.placement == nil else { return false }
     let name: String
     switch (placement, self.placement) {
     case (nil, nil): name = wish.sourceName
@@ -61,7 +54,7 @@ final class JobFamily {
       name = placement.name
     default: return false
     }
-    guard let ending = format.codec.groupedNameEnding else { return true }
+    guard let ending else { return true }
     return name.hasSuffix(ending) == targetName.hasSuffix(ending)
   }
 

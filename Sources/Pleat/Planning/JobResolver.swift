@@ -11,6 +11,7 @@ package struct JobResolver {
   private let permitsRounding: Bool
   private let scales: ScaleTensors
   private let format: Format
+  private let nameEnding: String?  // of quantized weights; nil for any
 
   /// The jobs so far.
   package private(set) var jobs: [TensorJob] = []
@@ -38,6 +39,7 @@ package struct JobResolver {
     self.model = model
     self.destination = destination
     format = destination.format
+    nameEnding = format.codec.groupedNameEnding
     self.permitsRounding = permitsRounding
     scales = ScaleTensors(of: model)
     jobs.reserveCapacity(model.catalog.tensors.count)
@@ -57,10 +59,12 @@ package struct JobResolver {
     try scales.check(wish)
     let placement = translation.map { $0.placements[jobs.count] }
     let index = wish.sourceIndex ?? jobs.count
-    let family = families.first {
-      $0.contains(wish, at: index, placement, in: model, for: format)
+    if let family = families.first(where: { $0.fits(wish, placement, ending: nameEnding) }),
+      model.storesAlike(index, family.sourceIndex),
+      try append(wish, at: index, placement, like: family)
+    {
+      return
     }
-    if let family, try append(wish, at: index, placement, like: family) { return }
     var resolved = wish
     if let translation, let placement {
       resolved = try wish.translated(placement, for: translation.runtime)
