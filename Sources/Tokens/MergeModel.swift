@@ -83,7 +83,7 @@ struct MergeModel: Sendable {
         hint: "make the tokens with Hugging Face's tokenizers, and pass them as a file of tokens")
     }
     guard fast.algorithm == "BPE" else {
-      return try refuse("model.type", "BPE", fast.algorithm)
+      return try refuse("model.type", "BPE, Unigram or WordPiece", fast.algorithm)
     }
     for key in ["continuing_subword_prefix", "end_of_word_suffix"] {
       let text = fast.model[key]?.string ?? ""

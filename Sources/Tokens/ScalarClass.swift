@@ -24,6 +24,10 @@ struct ScalarClass: OptionSet {
   /// What the step `Punctuation` of Hugging Face's tokenizers splits: ASCII, and Unicode 8.
   static let splitPunctuation = ScalarClass(rawValue: 512)
 
+  /// What llama.cpp splits before WordPiece: ASCII, and Unicode 15.
+  static let llamaPunctuation = ScalarClass(rawValue: 2048)
+  private static let llamaVersion = 15
+
   /// Scalars that the normalization of Hugging Face's tokenizers does not know, as it has Unicode 9.
   static let unnormalized = ScalarClass(rawValue: 1024)
   private static let normalizerVersion = 9
@@ -54,6 +58,11 @@ struct ScalarClass: OptionSet {
     default: break
     }
     if Self.isSplit(scalar, age.major, classes) { classes.insert(.splitPunctuation) }
+    if scalar.isASCII && classes.contains(.symbol)
+      || age.major <= Self.llamaVersion && classes.contains(.punctuation)
+    {
+      classes.insert(.llamaPunctuation)
+    }
     if age.major > Self.normalizerVersion { classes.insert(.unnormalized) }
     if properties.isWhitespace { classes.insert(.space) }
     if scalar == "\r" || scalar == "\n" { classes.insert(.newline) }

@@ -37,6 +37,11 @@ extension SplitStep {
   /// Throws `unsupported` for those that Pleat does not know.
   static func steps(of fast: FastTokenizer) throws(ModelError) -> [SplitStep] {
     if let fault = fast.patternFault { throw fault }
+    switch fast.llamaSteps {
+    case .words: return [.unspaced, .runs(.llamaPunctuation, count: 1)]
+    case .pieces: return []
+    case nil: break
+    }
     let splitter = fast.preTokenizer
     guard splitter.isByteLevel else {
       return try pieceSteps(fast.parts["pre_tokenizer"] ?? .null, fast.source)
@@ -108,6 +113,7 @@ extension SplitStep {
       for part in value["pretokenizers"]?.array ?? [] { steps += try pieceSteps(part, file) }
       return steps
     case "WhitespaceSplit": return [.unspaced]
+    case "BertPreTokenizer": return [.unspaced, .runs(.splitPunctuation, count: 1)]
     case "Metaspace" where value["replacement"]?.string == "▁":
       // Old files state whether ▁ is added, newer ones where it is added.
       let adds = value["add_prefix_space"]?.bool ?? true

@@ -16,6 +16,8 @@ struct TextNormalizer: Sendable {
     case map(CharacterMap)
     /// A text for each run of two or more spaces.
     case joinSpaces([UInt8])
+    case bert(BertNormalizer)
+    case llamaPieces(LlamaPieceNormalizer)
   }
 
   private var steps: [Step] = []
@@ -26,7 +28,14 @@ struct TextNormalizer: Sendable {
   /// Reads the `normalizer` of a tokenizer.
   ///
   /// Throws `unsupported` for steps that Pleat does not know.
-  init(_ value: JSONValue, file: String) throws(ModelError) { try append(value, file) }
+  init(_ fast: FastTokenizer) throws(ModelError) {
+    switch fast.llamaSteps {
+    case .words(let lowercases, let stripsAccents):
+      steps = [.bert(BertNormalizer(lowercases: lowercases, stripsAccents: stripsAccents))]
+    case .pieces(let pieces): steps = [.llamaPieces(LlamaPieceNormalizer(pieces))]
+    case nil: try append(fast.parts["normalizer"] ?? .null, fast.source)
+    }
+  }
 
   private mutating func append(_ value: JSONValue, _ file: String) throws(ModelError) {
     switch value["type"]?.string {
@@ -34,6 +43,7 @@ struct TextNormalizer: Sendable {
     case "Sequence":
       for part in value["normalizers"]?.array ?? [] { try append(part, file) }
     case "NFC": steps.append(.compose)
+    case "BertNormalizer": steps.append(.bert(BertNormalizer(value)))
     case "Prepend": steps.append(.prepend(Array((value["prepend"]?.string ?? "").utf8)))
     case "Replace":
       let content = value["content"]?.string ?? ""
@@ -59,7 +69,8 @@ struct TextNormalizer: Sendable {
   private static func unknown(_ found: String, _ file: String) -> ModelError {
     ModelError(
       .unsupported, "Pleat does not normalize text as this tokenizer does", file: file,
-      tensor: "normalizer", expected: "NFC, Prepend, Replace of a text, Precompiled", found: found,
+      tensor: "normalizer",
+      expected: "NFC, Prepend, Replace of a text, Precompiled, BertNormalizer", found: found,
       hint: "make the tokens with Hugging Face's tokenizers, and pass them as a file of tokens")
   }
 
@@ -73,12 +84,15 @@ struct TextNormalizer: Sendable {
       case .compose: text = Self.composed(text)
       case .map(let map): text = Self.mapped(text, map)
       case .joinSpaces(let new): text = Self.joined(text, new)
+      case .bert(let normalizer): text = normalizer.normalized(text)
+      case .llamaPieces(let normalizer): text = normalizer.normalized(text)
       }
     }
     return text
   }
 
-  private static func replaced(_ text: [UInt8], _ old: [UInt8], _ new: [UInt8]) -> [UInt8] {
+  /// A text with another one in place of each occurrence of `old`, which is not empty.
+  static func replaced(_ text: [UInt8], _ old: [UInt8], _ new: [UInt8]) -> [UInt8] {
     var result: [UInt8] = []
     result.reserveCapacity(text.count + text.count / 2)
     var index = 0

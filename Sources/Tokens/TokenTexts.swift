@@ -8,13 +8,16 @@ struct TokenTexts: Sendable {
   private var special: Set<Int32> = []
   /// Whether the tokenizer adds a space before a text.
   let addsSpace: Bool
+  /// The tokens that continue a word, and what their texts begin with at the beginning of a text.
+  private var continuing: Set<Int32> = []
+  private let continuation: [UInt8]
 
   // Ids are numbers of rows, of which an embedding has fewer.
   private static let countLimit = 1 << 24
 
   /// Reads the tokens of a tokenizer.
   ///
-  /// Throws `limit` for very large ids.
+  /// Throws `limit` for very large ids, and what `WordPieceDecoder` throws.
   init(_ fast: FastTokenizer) throws(ModelError) {
     let last = max(fast.ids.max() ?? -1, fast.addedTokens.map(\.id).max() ?? -1)
     guard last < Self.countLimit else {
@@ -23,16 +26,23 @@ struct TokenTexts: Sendable {
         found: "\(last)")
     }
     texts = Array(repeating: [], count: last + 1)
+    let words = fast.algorithm == "WordPiece" ? try WordPieceDecoder(fast) : nil
+    addsSpace = words != nil || !fast.isByteLevel && Self.strips(fast.parts["decoder"] ?? .null)
+    continuation = words?.continuation ?? []
     for index in 0..<fast.texts.count {
+      let text = fast.texts[index]
       texts[fast.ids[index]] =
-        fast.isByteLevel ? Self.bytes(fast.texts[index]) : Self.piece(Array(fast.texts[index]))
+        words?.bytes(of: Array(text), isAdded: false)
+        ?? (fast.isByteLevel ? Self.bytes(text) : Self.piece(Array(text)))
+      if words?.continuesWord(Array(text), isAdded: false) == true {
+        continuing.insert(Int32(fast.ids[index]))
+      }
     }
     for token in fast.addedTokens where token.id >= 0 {
-      texts[token.id] = Array(token.text.utf8)
+      let text = Array(token.text.utf8)
+      texts[token.id] = words?.bytes(of: text, isAdded: true) ?? text
       if token.isSpecial { special.insert(Int32(token.id)) }
     }
-    let decoder = fast.parts["decoder"] ?? .null
-    addsSpace = !fast.isByteLevel && Self.strips(decoder)
   }
 
   /// The number of ids.
@@ -41,6 +51,11 @@ struct TokenTexts: Sendable {
   /// The bytes of a token; none for an id without a token.
   func bytes(of id: Int32) -> [UInt8] { texts.indices.contains(Int(id)) ? texts[Int(id)] : [] }
 
+  /// The bytes of a token that begins a text, where the mark of a part stays as it is.
+  func bytes(ofFirst id: Int32) -> [UInt8] {
+    continuing.contains(id) ? continuation + bytes(of: id) : bytes(of: id)
+  }
+
   /// Whether a token is special.
   func isSpecial(_ id: Int32) -> Bool { special.contains(id) }
 
@@ -48,11 +63,15 @@ struct TokenTexts: Sendable {
     ByteLetters.bytes(of: text) ?? Array(text)
   }
 
+  private static let mark = Array("▁".utf8)
+
   private static func piece(_ text: [UInt8]) -> [UInt8] {
-    for byte in UInt8.min...UInt8.max where text.count == 6 && text == MergeModel.fallback(byte) {
+    if text.starts(with: "<0x".utf8),
+      let byte = (UInt8.min...UInt8.max).first(where: { text == MergeModel.fallback($0) })
+    {
       return [byte]
     }
-    return text.replacing("▁".utf8, with: " ".utf8)
+    return TextNormalizer.replaced(text, mark, [UInt8(ascii: " ")])
   }
 
   /// Whether a decoder takes away a space at the beginning of a text.

@@ -7,7 +7,8 @@ package import Weights
 /// The tokenizer of a model: text to ids of tokens, and back.
 ///
 /// The ids are those of Hugging Face's tokenizers for the same files. Of a GGUF file they are those of
-/// the `tokenizer.json` that `pleat convert` writes for it.
+/// the `tokenizer.json` that `pleat convert` writes for it, or of llama.cpp for a model that embeds
+/// texts.
 package struct Tokenizer: Sendable {
   /// Which tokens are added to a text.
   package enum Additions: Sendable, Hashable {
@@ -91,9 +92,12 @@ package struct Tokenizer: Sendable {
       throw ModelError(.malformed, "the vocabulary is empty", file: fast.source)
     }
     model =
-      fast.algorithm == "Unigram" ? .unigram(try UnigramModel(fast)) : .merges(try MergeModel(fast))
-    let normalizer = try TextNormalizer(
-      fast.parts["normalizer"] ?? .null, file: fast.source)
+      switch fast.algorithm {
+      case "Unigram": .unigram(try UnigramModel(fast))
+      case "WordPiece": .words(try WordPieceModel(fast))
+      default: .merges(try MergeModel(fast))
+      }
+    let normalizer = try TextNormalizer(fast)
     self.normalizer = normalizer
     splitter = TextSplitter(try SplitStep.steps(of: fast))
     ends = try TextEnds(definition)
@@ -161,6 +165,7 @@ package struct Tokenizer: Sendable {
   private enum WordModel {
     case merges(MergeModel)
     case unigram(UnigramModel)
+    case words(WordPieceModel)
   }
 
   /// What encoding a text needs.
@@ -210,6 +215,7 @@ package struct Tokenizer: Sendable {
           switch model {
           case .merges(let model): model.append(text, word, to: &ids, &work.merger)
           case .unigram(let model): model.append(text, word, to: &ids)
+          case .words(let model): model.append(text, word, to: &ids)
           }
         }
       }
@@ -240,7 +246,9 @@ package struct Tokenizer: Sendable {
   /// The bytes of the text of tokens, without the space that the tokenizer adds before a text.
   package func bytes(of ids: [Int32], leavingOutSpecial: Bool = false) -> [UInt8] {
     var bytes: [UInt8] = []
-    for id in ids where !leavingOutSpecial || !isSpecial(id) { bytes += self.bytes(of: id) }
+    for id in ids where !leavingOutSpecial || !isSpecial(id) {
+      bytes += bytes.isEmpty ? texts.bytes(ofFirst: id) : texts.bytes(of: id)
+    }
     if texts.addsSpace, bytes.first == UInt8(ascii: " ") { bytes.removeFirst() }
     return bytes
   }

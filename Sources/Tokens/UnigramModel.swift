@@ -11,6 +11,8 @@ struct UnigramModel: Sendable {
   /// The index of the token for letters that are no token.
   private let unknown: Int
   private let unknownScore: Double
+  /// Whether several unknown letters may together be a token.
+  private let joinsUnknown: Bool
   /// The tokens for bytes; nil without byte fallback, and unless all of them are there.
   private let bytes: [Int32]?
 
@@ -34,9 +36,14 @@ struct UnigramModel: Sendable {
         tensor: "model.unk_id")
     }
     (texts, ids, scores) = (fast.texts, fast.ids, fast.scores)
-    prefixes = PrefixSearch(fast.texts)
     self.unknown = unknown
-    unknownScore = lowest - Self.penalty
+    if case .pieces(let pieces) = fast.llamaSteps {
+      (prefixes, unknownScore) = (PrefixSearch(fast.texts, except: unknown), pieces.unknownScore)
+      joinsUnknown = false
+    } else {
+      (prefixes, unknownScore) = (PrefixSearch(fast.texts), lowest - Self.penalty)
+      joinsUnknown = true
+    }
     if fast.model["byte_fallback"]?.bool == true {
       let found = (UInt8.min...UInt8.max).compactMap { byte in
         fast.texts.index(of: MergeModel.fallback(byte)[...]).map { Int32(clamping: fast.ids[$0]) }
@@ -94,8 +101,8 @@ struct UnigramModel: Sendable {
       end = last.start
     }
     for part in parts.reversed() {
-      if part.token != unknown || texts.index(of: text[part.range]) != nil {
-        let token = texts.index(of: text[part.range]) ?? part.token
+      let joined = joinsUnknown ? texts.index(of: text[part.range]) : nil
+      if let token = joined ?? (part.token == unknown ? nil : part.token) {
         result.append(Int32(clamping: ids[token]))
       } else if let bytes {
         for index in part.range { result.append(bytes[Int(text[index])]) }
@@ -114,8 +121,9 @@ private struct PrefixSearch: Sendable {
   /// Where the texts begin that have a first byte, and where they end.
   private let starts: [Int]
 
-  init(_ texts: TextIndex) {
-    let order = (0..<texts.count).filter { !texts[$0].isEmpty }.sorted {
+  /// Sorts texts, except one that is never found.
+  init(_ texts: TextIndex, except hidden: Int? = nil) {
+    let order = (0..<texts.count).filter { !texts[$0].isEmpty && $0 != hidden }.sorted {
       texts[$0].lexicographicallyPrecedes(texts[$1])
     }
     var starts = [Int](repeating: 0, count: 257)

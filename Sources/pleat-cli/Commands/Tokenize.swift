@@ -9,7 +9,8 @@ struct Tokenize: ParsableCommand {
     usage: "pleat tokenize <model> [<text>] [options]",
     discussion: """
       The model is any model with a tokenizer, or a folder with the files of one. The ids are \
-      those of Hugging Face's tokenizers for the same files.
+      those of Hugging Face's tokenizers for the same files; of a GGUF model that embeds texts, \
+      those of llama.cpp.
 
       Examples:
         pleat tokenize model/ 'Once upon a time'

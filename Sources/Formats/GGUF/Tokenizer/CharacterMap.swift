@@ -28,6 +28,18 @@ package struct CharacterMap: Sendable {
     self.init(bytes)
   }
 
+  /// The table in the metadata of a GGUF file; nil if there is none.
+  ///
+  /// Throws `malformed` for a damaged table.
+  static func stated(in metadata: Metadata) throws(ModelError) -> CharacterMap? {
+    let key = "tokenizer.ggml.precompiled_charsmap"
+    guard let value = metadata[key] else { return nil }
+    guard case .array(let list) = value, [.u8, .i8].contains(list.elementType),
+      let map = CharacterMap(Array(list.bytes))
+    else { throw ModelError(.malformed, "the table of characters is damaged", tensor: key) }
+    return map
+  }
+
   /// What replaces a text of one character; nil if it stays as it is.
   func replacement(of text: String) -> [UInt8]? {
     guard var index = unit(0).map(Self.offset) else { return nil }
@@ -57,6 +69,27 @@ package struct CharacterMap: Sendable {
     return nil
   }
 
+  /// What replaces the longest entry of the table with which a text goes on at a place, and its length.
+  ///
+  /// Nil if there is none. llama.cpp looks up texts in this way.
+  package func replacement(
+    ofLongestPrefixOf text: [UInt8], from start: Int
+  ) -> (text: [UInt8], length: Int)? {
+    guard var index = unit(0).map(Self.offset) else { return nil }
+    var found: (place: Int, length: Int)?
+    for place in start..<text.count {
+      let byte = text[place]
+      guard byte != 0 else { break }
+      index ^= Int(byte)
+      guard let unit = unit(index), unit & (1 << 31 | 0xFF) == UInt32(byte) else { break }
+      index ^= Self.offset(unit)
+      guard unit >> 8 & 1 == 1, let leaf = self.unit(index) else { continue }
+      found = (Int(leaf & 0x7FFF_FFFF), place - start + 1)
+    }
+    guard let found, let text = replacement(at: found.place) else { return nil }
+    return (text, found.length)
+  }
+
   private func replacement(at place: Int) -> [UInt8]? {
     guard place < bytes.count - 4 - 4 * unitCount else { return nil }
     return Array(bytes[(4 + 4 * unitCount + place)...].prefix { $0 != 0 })
@@ -64,7 +97,9 @@ package struct CharacterMap: Sendable {
 
   private func unit(_ index: Int) -> UInt32? {
     guard index < unitCount else { return nil }
-    return bytes[4 + 4 * index..<8 + 4 * index].reversed().reduce(0) { $0 << 8 | UInt32($1) }
+    let place = 4 + 4 * index
+    return UInt32(bytes[place]) | UInt32(bytes[place + 1]) << 8 | UInt32(bytes[place + 2]) << 16
+      | UInt32(bytes[place + 3]) << 24
   }
 
   private static func offset(_ unit: UInt32) -> Int {

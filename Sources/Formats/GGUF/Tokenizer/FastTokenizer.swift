@@ -37,17 +37,20 @@ package struct FastTokenizer: Sendable {
   private(set) var mergesMakeAll = false
   /// The error for a tokenizer whose pattern no file states; nil if one states it.
   package private(set) var patternFault: ModelError?
+  /// The steps of llama.cpp that stand for a normalizer and a pre-tokenizer; nil if `parts` has them.
+  package private(set) var llamaSteps: LlamaSteps?
   /// The values of normalizer, pre_tokenizer, post_processor and decoder.
   package private(set) var parts: [String: JSONValue] = [:]
 
   /// Creates a tokenizer from parts of other files than tokenizer.json.
   ///
-  /// `tokens` are the texts in the order of their ids. Throws `malformed` if one occurs twice.
+  /// `tokens` are the texts in the order of their ids, `scores` their scores in a unigram model.
+  /// Throws `malformed` if one occurs twice.
   init(
-    algorithm: String, tokens: [ArraySlice<UInt8>], model: [String: JSONValue],
-    parts: [String: JSONValue], added: [AddedToken], file: String
+    algorithm: String, tokens: [ArraySlice<UInt8>], scores: [Double] = [],
+    model: [String: JSONValue], parts: [String: JSONValue], added: [AddedToken], file: String
   ) throws(ModelError) {
-    (self.algorithm, source) = (algorithm, file)
+    (self.algorithm, source, self.scores) = (algorithm, file, scores)
     (self.model, self.parts) = (model, parts)
     for (id, text) in tokens.enumerated() {
       guard texts.insert(text).inserted else {
@@ -59,6 +62,29 @@ package struct FastTokenizer: Sendable {
     }
     add(added, from: file)
     ownTokenCount = addedTokens.count
+  }
+
+  /// Creates the tokenizer of an encoder that llama.cpp runs.
+  ///
+  /// - Parameters:
+  ///   - algorithm: `WordPiece` or `Unigram`.
+  ///   - vocabulary: All tokens; those that are found as written become added tokens.
+  ///   - ids: The tokens that words are made of.
+  ///   - steps: What llama.cpp does before it makes tokens of words.
+  ///   - model: The members of `model`.
+  ///   - parts: The post-processor and the decoder.
+  /// - Throws: `malformed`.
+  init(
+    algorithm: String, _ vocabulary: ListedVocabulary, ids: [Int], steps: LlamaSteps,
+    model: [String: JSONValue], parts: [String: JSONValue]
+  ) throws(ModelError) {
+    (self.algorithm, self.ids, llamaSteps) = (algorithm, ids, steps)
+    (self.model, self.parts) = (model, parts)
+    for id in ids { texts.insert(vocabulary.bytes(id)) }
+    if !vocabulary.scores.isEmpty { scores = ids.map { Double(vocabulary.score($0)) } }
+    addedTokens = try vocabulary.addedTokens.map { (token) throws(ModelError) in
+      try AddedToken(token, file: Self.file)
+    }
   }
 
   /// Creates a byte-level tokenizer from tokens with ranks, which takes words that are tokens whole.

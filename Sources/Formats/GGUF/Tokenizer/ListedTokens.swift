@@ -7,13 +7,14 @@ struct ListedTokens {
   private(set) var ids: [String: Int] = [:]
   /// Notes for the user.
   private(set) var notes: [String] = []
-  private var texts: [String: String] = [:]
+  /// Their texts by kind.
+  private(set) var texts: [String: String] = [:]
   /// The tokens before and after every text; nil for none.
   private var start: String?
   private var end: String?
   /// Whether the metadata say what is added before a text, and after it.
-  private let statesStart: Bool
-  private let statesEnd: Bool
+  private var statesStart: Bool
+  private var statesEnd: Bool
   /// What is between two texts, and which keys the files state; nil for models that predict tokens.
   private let embedding: Embedding?
   /// The kind of the token after every text.
@@ -87,6 +88,7 @@ struct ListedTokens {
     }
     (start, end) = (texts[first], texts[last])
     endKind = last
+    (statesStart, statesEnd) = (false, false)
     notes = []
   }
 
@@ -141,7 +143,7 @@ struct ListedTokens {
   }
 
   /// The contents of tokenizer_config.json.
-  var configuration: [UInt8] {
+  var configuration: JSONValue {
     var members: [JSONValue.Member] = [
       JSONValue.Member("clean_up_tokenization_spaces", false),
       JSONValue.Member("tokenizer_class", "PreTrainedTokenizerFast"),
@@ -164,7 +166,7 @@ struct ListedTokens {
       members.append(JSONValue.Member("add_eos_token", .bool(end != nil)))
     }
     members.sort { $0.key < $1.key }
-    return Array((JSONWriter.text(.object(members), indentation: 2) + "\n").utf8)
+    return .object(members)
   }
 }
 

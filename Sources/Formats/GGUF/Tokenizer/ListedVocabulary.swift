@@ -1,3 +1,4 @@
+internal import Bytes
 internal import TensorModel
 
 /// The vocabulary of a tokenizer, as the metadata of a GGUF file list it.
@@ -69,6 +70,21 @@ struct ListedVocabulary {
 
   /// The bytes of the text of a token.
   func bytes(_ id: Int) -> ArraySlice<UInt8> { index[id] }
+
+  /// The score of a token in a model of unigrams, where tokens that are found as written have zero.
+  func score(_ id: Int) -> Float { kinds[id] == .userDefined ? 0 : scores[id] }
+
+  /// The tokens that are found in a text before it is split, as in a tokenizer.json.
+  var addedTokens: [JSONValue] {
+    kinds.indices.compactMap { id in
+      guard [.unknown, .control, .userDefined].contains(kinds[id]) else { return nil }
+      return [
+        "id": JSONValue(id), "content": .string(texts[id]), "single_word": false,
+        "lstrip": false, "rstrip": false, "normalized": false,
+        "special": .bool(kinds[id] != .userDefined),
+      ]
+    }
+  }
 
   private static func padding(_ id: Int) -> String { "[PAD\(id)]" }
 

@@ -20,6 +20,13 @@ package struct TokenizerDefinition: Sendable {
   ///
   /// Throws what `TokenizerDocuments` throws.
   package init(_ metadata: Metadata) throws(ModelError) {
+    if let encoder = try LlamaEncoder(metadata) {
+      (fast, configuration) = (encoder.fast, encoder.special.configuration)
+      let texts = encoder.special.texts.map { ("\($0.key)_token", $0.value) }
+      specialTexts = Dictionary(uniqueKeysWithValues: texts)
+      config = .object([])
+      return
+    }
     let documents = try TokenizerDocuments(metadata)
     let files = documents.files
     self = try TokenizerDefinition(
@@ -51,17 +58,19 @@ package struct TokenizerDefinition: Sendable {
     }
     do throws(ModelError) {
       let files = try TokenizerFiles(companions, config: config, isEncoder: true)
-      if let fast = files.fast {
+      var other = files.fast
+      if let model = files.unigram {
+        other = try FastTokenizer(unigrams: model, files.configuration)
+      }
+      if var fast = other {
+        if Self.encoderFiles.contains(fast.source) { try companions.addTokens(to: &fast) }
         specialTexts = texts
         self.fast = fast
         configuration = files.configuration
         return
       }
       guard let model = files.sentencePiece else {
-        throw ModelError(
-          .unsupported, "Pleat does not tokenize with a unigram model of this kind",
-          file: SentencePieceModel.unigramFile, expected: FastTokenizer.file,
-          hint: "save the tokenizer again with transformers, which writes tokenizer.json")
+        throw ModelError(.unsupported, "Pleat does not know the files of this tokenizer")
       }
       let architecture = Architectures.forConfig(config) ?? Architectures.named("llama")
       guard let architecture else {
@@ -78,6 +87,11 @@ package struct TokenizerDefinition: Sendable {
       throw companions.located(error)
     }
   }
+
+  /// Files beside which other files may state more tokens.
+  private static let encoderFiles = [
+    WordPieceTokenizer.vocabularyFile, SentencePieceModel.unigramFile,
+  ]
 
   /// The id of the token of a kind such as `bos` or `eos`; nil if no file states it.
   package func id(of kind: String) -> Int? {

@@ -89,7 +89,7 @@ extension TokenizerDocuments {
         .unsupported, "Pleat cannot write a tokenizer.json of unigrams without a first space",
         tensor: spaceKey, expected: "true", found: "false", hint: hint)
     }
-    let map = try characterMap(metadata)
+    let map = try CharacterMap.stated(in: metadata)
     let merges = try metadata.flag(prefix + "remove_extra_whitespaces") ?? false
     if !merges {
       notes.append(
@@ -114,19 +114,5 @@ extension TokenizerDocuments {
         ? ["type": "Sequence", "pretokenizers": [["type": "WhitespaceSplit"], pieces]] : pieces,
       postProcessor: special.template ?? .null, decoder: pieces, unknown: unknown)
     return (document, special)
-  }
-
-  /// The table by which characters are normalized; nil if the file has none.
-  ///
-  /// Throws `malformed` for a damaged table.
-  private static func characterMap(_ metadata: Metadata) throws(ModelError) -> CharacterMap? {
-    let key = prefix + "precompiled_charsmap"
-    guard let value = metadata[key] else { return nil }
-    guard case .array(let list) = value, [.u8, .i8].contains(list.elementType),
-      let map = CharacterMap(list.bytes)
-    else {
-      throw ModelError(.malformed, "the table of characters is damaged", tensor: key)
-    }
-    return map
   }
 }

@@ -70,7 +70,8 @@ package struct TokenizerDocuments: Sendable {
     }
     notes += special.notes
     files.append((FastTokenizer.file, document.bytes))
-    files.append((TokenizerFiles.configurationFile, special.configuration))
+    let configuration = JSONWriter.text(special.configuration, indentation: 2) + "\n"
+    files.append((TokenizerFiles.configurationFile, Array(configuration.utf8)))
     try appendTemplates(metadata)
   }
 

@@ -14,6 +14,9 @@ struct UnigramTokenizer {
   /// The id of the token for characters outside the vocabulary.
   let unknownID: Int
 
+  /// The tokens with the first ids of XLM-RoBERTa.
+  static let startTexts = ["<s>", "<pad>", "</s>", "<unk>"]
+
   /// Converts a tokenizer.json.
   ///
   /// Throws `unsupported`, `malformed` and `mismatch`.
@@ -52,7 +55,6 @@ struct UnigramTokenizer {
   /// pieces from the fourth on, then `mask`. Throws `malformed` and `mismatch`.
   init(_ model: SentencePieceModel, mask: String, tokenCount: Int) throws(ModelError) {
     let file = SentencePieceModel.unigramFile
-    let special = ["<s>", "<pad>", "</s>", "<unk>"]
     unknownID = 3
     let count = model.pieces.count + 2
     guard model.pieces.count > 3, count <= tokenCount else {
@@ -67,7 +69,7 @@ struct UnigramTokenizer {
       throw ModelError(.malformed, "the table of characters is damaged", file: file)
     }
     vocabulary = Vocabulary(count: tokenCount)
-    for (id, text) in special.enumerated() {
+    for (id, text) in Self.startTexts.enumerated() {
       let kind: Vocabulary.Kind = id == unknownID ? .unknown : .control
       vocabulary.set(id, Vocabulary.Token(text: Array(text.utf8), score: 0, kind: kind))
     }
