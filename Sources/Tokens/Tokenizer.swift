@@ -206,27 +206,35 @@ package struct Tokenizer: Sendable {
     }
   }
 
+  /// The models are taken out before the loops, which would otherwise copy the tokenizer each time.
   private func encodeWords(
     _ text: [UInt8], _ range: Range<Int>, _ isFirst: Bool, _ work: inout Work
   ) {
-    splitter.forEachPart(of: text, range, isFirst: isFirst) { text, part in
-      forEachWord(of: text, part) { word in
-        work.cache.append(text, word, to: &work.ids) { ids in
-          switch model {
-          case .merges(let model): model.append(text, word, to: &ids, &work.merger)
-          case .unigram(let model): model.append(text, word, to: &ids)
-          case .words(let model): model.append(text, word, to: &ids)
+    switch model {
+    case .merges(let model):
+      splitter.forEachPart(of: text, range, isFirst: isFirst) { text, part in
+        Self.forEachWord(of: text, part, splitting: model.splitsAtMarks) { word in
+          work.cache.append(text, word, to: &work.ids) { ids in
+            model.append(text, word, to: &ids, &work.merger)
           }
         }
+      }
+    case .unigram(let model):
+      splitter.forEachPart(of: text, range, isFirst: isFirst) { text, word in
+        work.cache.append(text, word, to: &work.ids) { model.append(text, word, to: &$0) }
+      }
+    case .words(let model):
+      splitter.forEachPart(of: text, range, isFirst: isFirst) { text, word in
+        work.cache.append(text, word, to: &work.ids) { model.append(text, word, to: &$0) }
       }
     }
   }
 
   /// Divides a part where no merge crosses, so that frequent words are merged once.
-  private func forEachWord(
-    of text: [UInt8], _ part: Range<Int>, _ body: (Range<Int>) -> Void
+  private static func forEachWord(
+    of text: [UInt8], _ part: Range<Int>, splitting: Bool, _ body: (Range<Int>) -> Void
   ) {
-    guard case .merges(let model) = model, model.splitsAtMarks else { return body(part) }
+    guard splitting else { return body(part) }
     var start = part.lowerBound
     while start < part.upperBound {
       let end = MergeModel.wordEnd(text, start, part.upperBound)

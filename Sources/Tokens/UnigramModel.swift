@@ -3,7 +3,9 @@ internal import Formats
 internal import TensorModel
 
 /// Makes tokens of a word so that the sum of their scores is the largest (the Viterbi algorithm).
-struct UnigramModel: Sendable {
+///
+/// It is a class for the same reason as `WordPieceModel`.
+final class UnigramModel: Sendable {
   private let texts: TextIndex
   private let ids: [Int]
   private let scores: [Double]

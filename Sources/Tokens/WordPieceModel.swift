@@ -3,7 +3,9 @@ internal import Formats
 internal import TensorModel
 
 /// Makes tokens of a word from the left: each is the longest one that the rest begins with.
-struct WordPieceModel: Sendable {
+///
+/// It is a class because loops over words copy references, but not all that the model refers to.
+final class WordPieceModel: Sendable {
   /// The tokens that begin words, by their texts.
   private let starts: TextIndex
   private let startIDs: [Int]
