@@ -194,11 +194,14 @@ import Testing
     try expect(other, in: model, .none)
   }
 
-  @Test("a stored 15 in the first version is the zero point 16 (seed 76)")
-  func largestZero() throws {
-    var weight = ToyGPTQ("a", 8, 64, isFirstVersion: true, seed: 76)
-    weight.zeros[3] = 16
-    try expect(weight, in: try open([weight], config: ToyGPTQ.config(version: "gptq")))
+  @Test(
+    "a zero point of 0 in the first version, as gptqmodel stores it (seed 76)",
+    arguments: GPTQCodec.bits)
+  func leastZero(bits: Int) throws {
+    var weight = ToyGPTQ("a", 32, 64, bits: bits, isFirstVersion: true, seed: 76)
+    for index in [0, 3, 4, 5, 40, 63] { weight.zeros[index] = 0 }
+    try expect(
+      weight, in: try open([weight], config: ToyGPTQ.config(bits: bits, version: "gptq")))
   }
 
   @Test("tensors may be in any order, among others with similar names (seed 77)")

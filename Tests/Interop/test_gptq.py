@@ -251,6 +251,37 @@ def test_a_layer_packed_by_gptqmodel_is_read(
         assert same(found["a.bias"], tensors["a.bias"].astype(np.float32))
 
 
+@pytest.mark.parametrize("bits", BITS)
+def test_zero_points_of_0_in_the_first_version_are_read(
+    pleat, gptqmodel, torch_linear, tmp_path, bits
+):
+    """gptqmodel subtracts one from whole words, and adds it again when it loads them."""
+    from gptqmodel.quantization import QuantizeConfig
+    from gptqmodel.utils.model import (
+        convert_gptq_v1_to_v2_format_module,
+        convert_gptq_v2_to_v1_format_module,
+    )
+
+    generator = np.random.default_rng(bits)
+    layer = Layer.random(generator, 64, 96, bits, 32)
+    layer.zeros[generator.random(layer.zeros.shape) < 0.3] = 0
+    linear = torch_linear(
+        bits=bits, group_size=32, sym=False, desc_act=False, in_features=96, out_features=64,
+        bias=False, register_buffers=True,
+    )  # fmt: skip
+    for name, tensor in layer.tensors("a", "gptq_v2").items():
+        getattr(linear, name.removeprefix("a.")).copy_(torch.from_numpy(tensor))
+    config = QuantizeConfig(bits=bits, group_size=32, sym=False)
+    convert_gptq_v2_to_v1_format_module(linear, config)
+    folder = gptq_models.write(tmp_path / "model", {"a": layer}, {}, "gptq")
+    stored = layer.tensors("a", "gptq_v2") | {"a.qzeros": linear.qzeros.numpy().copy()}
+    gptq_models.save_file(stored, folder / "model.safetensors")
+    found = decoded(pleat, folder, tmp_path / "decoded")
+    assert same(found["a.weight"], layer.weights())
+    convert_gptq_v1_to_v2_format_module(linear, bits, torch.int32)
+    assert same(linear.qzeros.numpy(), layer.tensors("a", "gptq_v2")["a.qzeros"])
+
+
 @pytest.mark.parametrize(("bits", "version"), zip(BITS, VERSIONS[::-1] * 2, strict=True))
 def test_transformers_runs_our_folder(gptqmodel, pleat, quantized, tinylm, tmp_path, bits, version):
     """transformers uses optimum and gptqmodel, in F16."""

@@ -55,9 +55,22 @@ package struct ToyGPTQ: Sendable {
     groupIndex.shuffle(using: &random)
   }
 
+  /// Subtracts 1 from each code of words of 32 bits, borrowing from the next one, as gptqmodel does.
+  private static func subtractOnes(from words: inout [UInt8], bits: Int) {
+    var ones: UInt32 = 0
+    for place in 0..<32 / bits { ones |= 1 << UInt32(bits * place) }
+    for start in stride(from: 0, to: words.count, by: 4) {
+      let word = (0..<4).reduce(UInt32(0)) { $0 | UInt32(words[start + $1]) << UInt32(8 * $1) }
+      for (place, byte) in Numbers.little(word &- ones).enumerated() {
+        words[start + place] = byte
+      }
+    }
+  }
+
   /// The stored tensors `qweight`, `qzeros`, `scales`, and `g_idx` if `hasIndex`.
   package var tensors: [Toy] {
-    let stored = zeros.map { UInt8(truncatingIfNeeded: $0 - (isFirstVersion ? 1 : 0)) }
+    let isModulo = isFirstVersion && bits == 3
+    let stored = zeros.map { UInt8(truncatingIfNeeded: isModulo ? ($0 + 7) & 7 : $0) }
     let down = Self.transposed(codes, columns: inputs)
     var bytes = [UInt8](repeating: 0, count: outputs * inputs * bits / 8)
     // Packs each column of `down` as a bit stream, whose words are one stripe apart.
@@ -67,7 +80,8 @@ package struct ToyGPTQ: Sendable {
         bytes[(bit / 32 * outputs + column) * 4 + bit % 32 / 8] |= 1 << UInt8(bit % 8)
       }
     }
-    let words: [UInt8] = ToyMLX.packed(Self.transposed(stored, columns: groupCount), bits: bits)
+    var words: [UInt8] = ToyMLX.packed(Self.transposed(stored, columns: groupCount), bits: bits)
+    if isFirstVersion, !isModulo { Self.subtractOnes(from: &words, bits: bits) }
     let index = Toy(
       "\(path).g_idx", .i32, [inputs], bytes: groupIndex.flatMap { Numbers.little(Int32($0)) })
     return [

@@ -75,19 +75,28 @@ extension GPTQCodec {
   }
 
   /// The zero points of some rows, as groups × rows.
+  ///
+  /// In the first version gptqmodel subtracts 1 from all codes of a word together, so that a zero
+  /// point of 0 takes 1 from the next one; adding to whole words gives it back. Codes of 3 bits, which
+  /// straddle words, it changes one by one, modulo 8.
   private func zeros(
     _ bytes: [UInt8], _ packing: BitPacking, _ groups: Int, _ rowCount: Int, _ firstRow: Int
   ) -> [Float] {
     var codes = [UInt8](repeating: 0, count: groups * rowCount)
     let stripeByteCount = bytes.count / groups
+    let mask = 1 << packing.bits - 1
+    let fillsWords = 32 % packing.bits == 0
+    let ones = UInt32.max / UInt32(mask) * UInt32(version.offset)
     for group in 0..<groups {
       let start = group * stripeByteCount + firstRow * packing.bits / 8
-      let stripe = bytes[start..<start + rowCount * packing.bits / 8]
+      var stripe = Array(bytes[start..<start + rowCount * packing.bits / 8])
+      if fillsWords { stripe.addToWords(ones) }
       codes.changeElements(group * rowCount..<(group + 1) * rowCount) {
         packing.unpack(stripe.span, rows: 1, into: &$0)
       }
     }
-    return codes.map { Float(Int($0) + version.offset) }
+    let offset = fillsWords ? 0 : version.offset
+    return codes.map { Float((Int($0) + offset) & mask) }
   }
 
   /// Transposes groups × rows numbers to rows × entries of an index, which names a group each.
@@ -107,6 +116,19 @@ extension GPTQCodec {
   ) {
     var target = codes.mutableSpan
     packing.unpackLines(stripes.span, rows: rows, firstRow: firstRow, into: &target)
+  }
+}
+
+extension [UInt8] {
+  /// Adds a number to each little-endian word of 32 bits, modulo 2^32.
+  fileprivate mutating func addToWords(_ number: UInt32) {
+    for start in stride(from: 0, to: count, by: 4) {
+      let word = (0..<4).reduce(UInt32(0)) { $0 | UInt32(self[start + $1]) << UInt32(8 * $1) }
+      let sum = word &+ number
+      for place in 0..<4 {
+        self[start + place] = UInt8(truncatingIfNeeded: sum >> UInt32(8 * place))
+      }
+    }
   }
 }
 
