@@ -72,7 +72,7 @@ class Layer:
         )
 
     def tensors(self, path: str, version: str) -> dict:
-        stored = self.zeros - (version == "gptq")
+        stored = (self.zeros - (version == "gptq")) & ((1 << self.bits) - 1)
         return {
             path + ".qweight": np.ascontiguousarray(packed(self.codes, self.bits).T),
             path + ".qzeros": packed(stored, self.bits),

@@ -157,13 +157,17 @@ extension FastTokenizer {
     let settings = Self.wordPieceDefaults.overridden(by: configuration)
     func text(_ kind: String) -> String { SpecialTokens.text(of: kind, in: settings) ?? "" }
     let lines = Self.lines(bytes)
-    let special = ["pad", "unk", "cls", "sep", "mask"].map(text).filter { !$0.isEmpty }
-    let added = special.compactMap { text in
-      lines.firstIndex { $0.elementsEqual(text.utf8) }.map {
-        AddedToken(id: $0, text: text, isSpecial: true)
-      }
+    var added: [AddedToken] = []
+    for kind in ["pad", "unk", "cls", "sep", "mask"] {
+      guard let id = lines.firstIndex(where: { $0.elementsEqual(text(kind).utf8) }),
+        !text(kind).isEmpty
+      else { continue }
+      added.append(
+        try AddedToken(
+          special: text(kind), kind, id: id, settings, file: TokenizerFiles.configurationFile))
     }
     func token(_ text: String) -> JSONValue { ["SpecialToken": ["id": .string(text)]] }
+    let ids = added.map { JSONValue.Member($0.text, ["ids": [JSONValue($0.id)]]) }
     let sequence: JSONValue = ["Sequence": ["id": "A"]]
     try self.init(
       algorithm: "WordPiece", tokens: lines, model: ["unk_token": .string(text("unk"))],
@@ -180,8 +184,9 @@ extension FastTokenizer {
           "pair": [
             token(text("cls")), sequence, token(text("sep")), ["Sequence": ["id": "B"]],
             token(text("sep")),
-          ],
+          ], "special_tokens": .object(ids),
         ],
+        "decoder": ["type": "WordPiece", "prefix": .string(WordPieceTokenizer.continuation)],
       ], added: added, file: file)
   }
 
