@@ -46,8 +46,10 @@ import Testing
     arguments: [Format.gptq, .awq])
   func stripes(format: Format) throws {
     let bytes = Array(repeatElement(Self.bytes, count: 16).joined())
-    let source = try Models.make(
-      [Toy("a.weight", .f16, [19_200, 1024], bytes: bytes)], in: scratch)
+    let source = try Model.open(
+      try scratch.checkpoint(
+        [Toy("a.weight", .f16, [19_200, 1024], bytes: bytes)],
+        config: "{\"model_type\":\"llama\"}", as: "source"))
     let recipe = try Recipe.with(group: .columns(128), offset: .zeroPoint, scheme: "zeropoint")
     let plan = try Plan.quantizing(
       source, recipe, to: Destination(path: scratch.path("striped"), format: format))
