@@ -1,4 +1,5 @@
 package import Architectures
+internal import Bytes
 package import TensorModel
 
 /// How the tensors of a model become those of another runtime.
@@ -27,6 +28,17 @@ package struct TensorAddition: Sendable {
   package init(stored: StoredTensor, bytes: [UInt8]) {
     self.stored = stored
     self.bytes = bytes
+  }
+
+  /// A tensor of F32 numbers; nil if there are not as many as the dimensions say.
+  init?(_ name: String, _ dimensions: [Int], _ numbers: some Collection<Float>) {
+    guard let shape = Shape(validating: dimensions), shape.elementCount == numbers.count,
+      let stored = StoredTensor(plain: name, shape, .f32)
+    else { return nil }
+    self.stored = stored
+    bytes = []
+    bytes.reserveCapacity(4 * numbers.count)
+    for number in numbers { bytes.append(littleEndian: number.bitPattern) }
   }
 }
 

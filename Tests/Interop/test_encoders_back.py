@@ -196,6 +196,17 @@ def test_files_of_the_converter_come_back(pleat, made, tmp_path):
 FLOAT = gguf_files.gguf.GGUFValueType.FLOAT32
 
 
+def expect_same_weights(pleat, folder: Path, found: Path, expected: Path) -> None:
+    """Both models have the same decoded weights."""
+    found, expected = (
+        adapters.decoded(pleat, path, folder / f"decoded-{index}")
+        for index, path in enumerate((found, expected))
+    )
+    assert sorted(found) == sorted(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, name)
+
+
 @pytest.mark.parametrize("type", ["Q8_0", "Q4_1"])
 def test_quantized_files_come_back_decoded(pleat, made, tmp_path, type):
     path, out = tmp_path / "model.gguf", tmp_path / "out"
@@ -203,12 +214,7 @@ def test_quantized_files_come_back_decoded(pleat, made, tmp_path, type):
     pleat.run("convert", path, "--to", "safetensors", "--dtype", "F32", "-o", out)
     again = tmp_path / "again.gguf"
     pleat.run("convert", out, "--to", "gguf", "--dtype", "F32", "-o", again)
-    found, expected = (
-        adapters.decoded(pleat, path, path.with_suffix(".d")) for path in (again, path)
-    )
-    assert sorted(found) == sorted(expected)
-    for name, values in expected.items():
-        np.testing.assert_array_equal(found[name], values, name)
+    expect_same_weights(pleat, tmp_path, again, path)
     tokens = ids(made.folder, [SCRIPTS[0]])[0]
     vectors = encoder_models.hidden_states(load(out), tokens)
     wanted = encoder_models.hidden_states(made.model, tokens)
@@ -224,12 +230,7 @@ def test_codes_are_kept(pleat, made, tmp_path, to):
     pleat.run("convert", path, "--to", to, "-o", out)
     assert "quantization_config" in json.loads((out / "config.json").read_text())
     pleat.run("convert", path, "--to", "safetensors", "--dtype", "F32", "-o", plain)
-    found, expected = (
-        adapters.decoded(pleat, path, path.with_suffix(".d")) for path in (out, plain)
-    )
-    assert sorted(found) == sorted(expected)
-    for name, values in expected.items():
-        np.testing.assert_array_equal(found[name], values, name)
+    expect_same_weights(pleat, tmp_path, out, plain)
 
 
 def test_mlx_lm_has_no_encoders(pleat, made, tmp_path):

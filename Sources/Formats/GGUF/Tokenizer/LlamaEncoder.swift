@@ -54,7 +54,7 @@ struct LlamaEncoder {
     let vocabulary = try ListedVocabulary(metadata, scores: false)
     var special = try ListedTokens(
       metadata, vocabulary, addsStart: true, addsEnd: true,
-      defaults: ["bos": 101, "unk": 100, "sep": 102, "pad": 0, "mask": 103])
+      defaults: WordPieceTokenizer.assumedIDs)
     try special.surround("bos", "sep", hint: "pleat metadata --set KEY=ID states them")
     let unknown = try id(of: "unk", special)
     let lowercases = try metadata.flag("tokenizer.ggml.normalizer.lowercase") ?? true

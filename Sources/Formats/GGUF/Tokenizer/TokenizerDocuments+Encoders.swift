@@ -47,9 +47,7 @@ extension TokenizerDocuments {
     embedding?.unnamedKinds = ["bos", "eos"]
     var special = try ListedTokens(
       metadata, vocabulary, addsStart: true, addsEnd: true,
-      defaults: ["bos": 101, "unk": 100, "sep": 102, "pad": 0, "mask": 103].filter {
-        vocabulary.has($0.value)
-      }, embedding: embedding)
+      defaults: WordPieceTokenizer.assumedIDs, embedding: embedding)
     try special.surround("bos", "sep", hint: hint)
     let unknown = special.ids["unk"]
     guard unknown != nil else {

@@ -18,6 +18,8 @@ struct WordPieceTokenizer {
   static let vocabularyFile = "vocab.txt"
   static let start = "▁"
   static let continuation = "##"
+  /// The ids that llama.cpp assumes if the metadata of a GGUF file do not state them.
+  static let assumedIDs = ["bos": 101, "unk": 100, "sep": 102, "pad": 0, "mask": 103]
   // llama.cpp does not count the letters of a word.
   static let usualWordLimit = 100
 
@@ -161,7 +163,13 @@ extension FastTokenizer {
     for kind in ["pad", "unk", "cls", "sep", "mask"] {
       guard let id = lines.firstIndex(where: { $0.elementsEqual(text(kind).utf8) }),
         !text(kind).isEmpty
-      else { continue }
+      else {
+        guard ["cls", "sep"].contains(kind) else { continue }
+        throw ModelError(
+          .malformed, "a token that belongs around every text is not in the vocabulary", file: file,
+          tensor: "\(kind)_token", expected: "a line with '\(text(kind))'",
+          hint: "\(TokenizerFiles.configurationFile) can name another token as \(kind)_token")
+      }
       added.append(
         try AddedToken(
           special: text(kind), kind, id: id, settings, file: TokenizerFiles.configurationFile))

@@ -74,17 +74,12 @@ struct EmbeddingReturn: Sendable {
   private mutating func add(
     _ name: String, _ dimensions: [Int], _ numbers: [Float]
   ) throws(ModelError) {
-    guard let shape = Shape(validating: dimensions), shape.elementCount == numbers.count,
-      let stored = StoredTensor(plain: name, shape, .f32)
-    else {
+    guard let addition = TensorAddition(name, dimensions, numbers) else {
       throw ModelError(
         .malformed, "the tensor cannot be made from that of the file", tensor: name,
         expected: "\(dimensions.map(String.init).joined(separator: "×")) numbers",
         found: "\(numbers.count) numbers")
     }
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(4 * numbers.count)
-    for number in numbers { bytes.append(littleEndian: number.bitPattern) }
-    additions.append(TensorAddition(stored: stored, bytes: bytes))
+    additions.append(addition)
   }
 }

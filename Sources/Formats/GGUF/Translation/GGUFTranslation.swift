@@ -311,18 +311,15 @@ package struct GGUFTranslation: Translation {
   private mutating func add(
     _ name: String, _ dimensions: [Int], _ numbers: ArraySlice<Float>
   ) throws(ModelError) {
-    guard let shape = Shape(validating: dimensions), shape.elementCount == numbers.count,
-      let stored = StoredTensor(plain: name, shape, .f32), numbers.allSatisfy(\.isFinite)
+    guard numbers.allSatisfy(\.isFinite),
+      let addition = TensorAddition(name, dimensions, numbers)
     else {
       throw ModelError(
         .malformed, "the numbers of the tensor cannot be stored", tensor: name,
         expected: "finite numbers for \(dimensions.map(String.init).joined(separator: "×"))",
         found: "\(numbers.count) numbers")
     }
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(4 * numbers.count)
-    for number in numbers { bytes.append(littleEndian: number.bitPattern) }
-    additions.append(TensorAddition(stored: stored, bytes: bytes))
+    additions.append(addition)
   }
 }
 
