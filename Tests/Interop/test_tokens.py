@@ -155,6 +155,21 @@ def test_ids_of_unigram_models_are_those_of_tokenizers(tmp_path, ids):
         expect_equal(ids(tmp_path, text), tokenizer, text)
 
 
+def test_sums_of_scores_are_rounded_as_those_of_tokenizers(tmp_path, ids):
+    """Tokens of a word in another order have the same scores: rounding decides which are chosen."""
+    generator = random.Random(11)
+    texts = ["".join(letters) for count in (1, 2, 3) for letters in product("ab.", repeat=count)]
+    scores = [float(np.float32(generator.uniform(-14, -2) * len(text) ** 0.5)) for text in texts]
+    vocabulary = [("<unk>", 0.0), *zip(texts, scores, strict=True)]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=0, byte_fallback=False))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    lengths = [generator.randrange(2, 12) for _ in range(4000)]
+    text = " ".join("".join(generator.choices("aab.", k=length)) for length in lengths)
+    read = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    expect_equal(ids(tmp_path, text), read, text)
+
+
 @pytest.mark.parametrize("fuses", [True, False])
 def test_unknown_letters_are_those_of_tokenizers(tmp_path, ids, fuses):
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=fuses))

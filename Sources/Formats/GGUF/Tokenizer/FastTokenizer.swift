@@ -183,10 +183,9 @@ package struct FastTokenizer: Sendable {
   private mutating func readPieces(_ scanner: inout JSONScanner) throws(ModelError) {
     var id = 0
     try scanner.array { (scanner) throws(ModelError) in
-      let pair = try Self.value(&scanner).array ?? []
-      guard pair.count == 2, let text = pair[0].string, let score = pair[1].double,
-        score.isFinite
-      else { throw Self.mistake("a token is not a pair of a text and a score", token: "\(id)") }
+      guard let (text, score) = try Self.piece(&scanner) else {
+        throw Self.mistake("a token is not a pair of a text and a score", token: "\(id)")
+      }
       if texts.insert(Array(text.utf8)[...]).inserted {
         ids.append(id)
         scores.append(score)
@@ -195,6 +194,24 @@ package struct FastTokenizer: Sendable {
       }
       id += 1
     }
+  }
+
+  /// Reads a pair; nil for another value.
+  private static func piece(
+    _ scanner: inout JSONScanner
+  ) throws(ModelError) -> (text: String, score: Double)? {
+    guard scanner.peek() == UInt8(ascii: "[") else { return nil }
+    var (text, score, count) = (String?.none, Double?.none, 0)
+    try scanner.array { (scanner) throws(ModelError) in
+      switch count {
+      case 0 where scanner.peek() == UInt8(ascii: "\""): text = try scanner.string()
+      case 1: score = Double(roundedTwice: try scanner.rawValue())
+      default: try scanner.skip()
+      }
+      count += 1
+    }
+    guard count == 2, let text, let score else { return nil }
+    return (text, score)
   }
 
   private mutating func readMerges(_ scanner: inout JSONScanner) throws(ModelError) {
