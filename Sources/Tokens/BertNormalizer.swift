@@ -60,7 +60,7 @@ struct BertNormalizer: Sendable {
       if value < results.count, output.marks.isEmpty {
         let result = results[Int(value)]
         if result < Self.none {
-          output.encode(UInt32(result))
+          output.text.append(scalar: UInt32(result))
           continue
         }
         if result == Self.none { continue }
@@ -126,7 +126,7 @@ struct BertNormalizer: Sendable {
     @inline(__always)
     mutating func append(_ scalar: Unicode.Scalar) {
       if !marks.isEmpty { appendMarks() }
-      encode(scalar.value)
+      text.append(scalar: scalar.value)
     }
 
     /// Adds a mark after those of the same class and of lower ones.
@@ -137,27 +137,8 @@ struct BertNormalizer: Sendable {
     }
 
     mutating func appendMarks() {
-      for mark in marks { encode(mark.value) }
+      for mark in marks { text.append(scalar: mark.value) }
       marks.removeAll(keepingCapacity: true)
-    }
-
-    /// Appends the UTF-8 of a scalar value.
-    @inline(__always)
-    mutating func encode(_ value: UInt32) {
-      func append(_ bits: UInt32) { text.append(UInt8(truncatingIfNeeded: bits)) }
-      if value < 0x80 { return append(value) }
-      if value < 0x800 {
-        append(0xC0 | value >> 6)
-      } else {
-        if value < 0x10000 {
-          append(0xE0 | value >> 12)
-        } else {
-          append(0xF0 | value >> 18)
-          append(0x80 | value >> 12 & 0x3F)
-        }
-        append(0x80 | value >> 6 & 0x3F)
-      }
-      append(0x80 | value & 0x3F)
     }
   }
 }

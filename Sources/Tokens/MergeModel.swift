@@ -5,7 +5,7 @@ internal import TensorModel
 /// Makes tokens of a word by merging: byte-level BPE, or BPE of scalars with byte fallback.
 struct MergeModel: Sendable {
   private let isByteLevel: Bool
-  private let merges: MergeTable
+  private var merges = MergeTable(count: 0)
   /// The id of each byte: of the symbol for it if tokens are byte-level, otherwise of `<0xNN>`; or -1.
   private var byteIDs = [Int32](repeating: -1, count: 256)
   /// Whether bytes stand for scalars that are no token.
@@ -20,6 +20,8 @@ struct MergeModel: Sendable {
 
   /// Whether no token has a ▁ after something else, so that no merge crosses the beginning of a word.
   private(set) var splitsAtMarks = false
+  /// Whether a byte of ASCII is a word of its own then, because no merge has it.
+  private var isAlone = [Bool](repeating: false, count: 256)
   private static let mark = Array("▁".utf8)
 
   /// Reads the model of a tokenizer.
@@ -41,38 +43,50 @@ struct MergeModel: Sendable {
     } else {
       unknownID = nil
     }
-    func id(_ text: ArraySlice<UInt8>) -> Int32? {
-      fast.texts.index(of: text).map { Int32(clamping: fast.ids[$0]) }
+    for byte in UInt8.min...UInt8.max {
+      let text = isByteLevel ? ByteLetters.text(of: [byte]) : Self.fallback(byte)
+      if let id = fast.shortID(of: text[...]) { byteIDs[Int(byte)] = id }
     }
+    if !isByteLevel {
+      for index in 0..<fast.texts.count {
+        let text = Array(fast.texts[index])
+        guard !text.isEmpty else { continue }
+        let (value, length) = text.scalar(at: 0)
+        if length == text.count { scalarIDs[value] = Int32(clamping: fast.ids[index]) }
+      }
+    }
+    try readMerges(fast)
+  }
+
+  private mutating func readMerges(_ fast: FastTokenizer) throws(ModelError) {
     var crosses = false
-    var merges = MergeTable(count: fast.merges.count / 2)
+    var aloneIDs = Set((0..<0x80).compactMap(letterID))
+    merges = MergeTable(count: fast.merges.count / 2)
     for rank in 0..<fast.merges.count / 2 {
       let (left, right) = (fast.merges[2 * rank], fast.merges[2 * rank + 1])
-      guard let first = id(left), let second = id(right), let whole = id(left + right) else {
+      let whole = Array(left + right)
+      guard let first = fast.shortID(of: left), let second = fast.shortID(of: right),
+        let id = fast.shortID(of: whole[...])
+      else {
         throw ModelError(
           .malformed, "merge \(rank) has a part or a result that is not in the vocabulary",
           file: fast.source, tensor: "model.merges")
       }
-      merges.set(first, second, rank: rank, id: whole)
-      if !crosses,
-        Self.wordEnd(Array(left + right), 0, left.count + right.count) < left.count + right.count
-      {
-        crosses = true
-      }
-    }
-    self.merges = merges
-    for byte in UInt8.min...UInt8.max {
-      let text = isByteLevel ? ByteLetters.text(of: [byte]) : Self.fallback(byte)
-      if let found = id(text[...]) { byteIDs[Int(byte)] = found }
+      merges.set(first, second, rank: rank, id: id)
+      aloneIDs.remove(first)
+      aloneIDs.remove(second)
+      if !crosses { crosses = Self.markedEnd(whole, 0, whole.count) < whole.count }
     }
     guard !isByteLevel else { return }
-    for index in 0..<fast.texts.count {
-      let text = Array(fast.texts[index])
-      guard !text.isEmpty else { continue }
-      let (value, length) = text.scalar(at: 0)
-      if length == text.count { scalarIDs[value] = Int32(clamping: fast.ids[index]) }
-    }
-    splitsAtMarks = !crosses && wholeWords == nil && id(Self.mark[...]) != nil
+    splitsAtMarks = !crosses && wholeWords == nil && fast.shortID(of: Self.mark[...]) != nil
+    for byte in 0..<0x80 { isAlone[byte] = letterID(byte).map(aloneIDs.contains) ?? false }
+  }
+
+  /// The id of a letter of ASCII if it is not unknown, unless tokens are byte-level.
+  private func letterID(_ letter: Int) -> Int32? {
+    guard !isByteLevel else { return nil }
+    return scalarIDs[UInt32(letter)]
+      ?? (fallsBackToBytes && byteIDs[letter] >= 0 ? byteIDs[letter] : nil)
   }
 
   private static func check(_ fast: FastTokenizer) throws(ModelError) {
@@ -94,8 +108,15 @@ struct MergeModel: Sendable {
     }
   }
 
+  /// Where a word ends that begins at an index, so that no merge crosses its ends.
+  func wordEnd(_ text: [UInt8], _ start: Int, _ limit: Int) -> Int {
+    if isAlone[Int(text[start])] { return start + 1 }
+    let end = Self.markedEnd(text, start, limit)
+    return text[start..<end].firstIndex { isAlone[Int($0)] } ?? end
+  }
+
   /// Where a word ends that begins at an index: before the first ▁ that follows something else.
-  static func wordEnd(_ text: [UInt8], _ start: Int, _ limit: Int) -> Int {
+  private static func markedEnd(_ text: [UInt8], _ start: Int, _ limit: Int) -> Int {
     var index = start
     var isMark = true
     while index < limit {
@@ -188,5 +209,12 @@ private struct UnknownRun {
   mutating func end(_ merger: inout WordMerger) {
     if isPending, let id { merger.append(id) }
     isPending = false
+  }
+}
+
+extension FastTokenizer {
+  /// The id of a text; nil if it is not in the vocabulary.
+  fileprivate func shortID(of text: ArraySlice<UInt8>) -> Int32? {
+    texts.index(of: text).map { Int32(clamping: ids[$0]) }
   }
 }

@@ -116,4 +116,23 @@ extension [UInt8] {
     if first < 0xF0 { return ((first & 0x0F) << 12 | second << 6 | third, 3) }
     return ((first & 0x07) << 18 | second << 12 | third << 6 | UInt32(self[index + 3]) & 0x3F, 4)
   }
+
+  /// Appends the UTF-8 of a scalar value.
+  @inline(__always)
+  mutating func append(scalar value: UInt32) {
+    func append(_ bits: UInt32) { self.append(UInt8(truncatingIfNeeded: bits)) }
+    if value < 0x80 { return append(value) }
+    if value < 0x800 {
+      append(0xC0 | value >> 6)
+    } else {
+      if value < 0x10000 {
+        append(0xE0 | value >> 12)
+      } else {
+        append(0xF0 | value >> 18)
+        append(0x80 | value >> 12 & 0x3F)
+      }
+      append(0x80 | value >> 6 & 0x3F)
+    }
+    append(0x80 | value & 0x3F)
+  }
 }

@@ -13,7 +13,7 @@ struct TextNormalizer: Sendable {
     /// Unicode's normalization form C.
     case compose
     /// The table of a SentencePiece model.
-    case map(CharacterMap)
+    case map(CharacterMapNormalizer)
     /// A text for each run of two or more spaces.
     case joinSpaces([UInt8])
     case bert(BertNormalizer)
@@ -61,7 +61,7 @@ struct TextNormalizer: Sendable {
           .malformed, "the table of characters is damaged", file: file,
           tensor: "normalizer.precompiled_charsmap")
       }
-      steps.append(.map(map))
+      steps.append(.map(CharacterMapNormalizer(map)))
     case let type?: throw Self.unknown(type, file)
     }
   }
@@ -82,7 +82,7 @@ struct TextNormalizer: Sendable {
       case .prepend(let start): if !text.isEmpty { text = start + text }
       case .replace(let old, let new): text = Self.replaced(text, old, new)
       case .compose: text = Self.composed(text)
-      case .map(let map): text = Self.mapped(text, map)
+      case .map(let normalizer): text = normalizer.normalized(text)
       case .joinSpaces(let new): text = Self.joined(text, new)
       case .bert(let normalizer): text = normalizer.normalized(text)
       case .llamaPieces(let normalizer): text = normalizer.normalized(text)
@@ -107,28 +107,6 @@ struct TextNormalizer: Sendable {
     }
     return result
   }
-
-  /// Looks up graphemes of fewer than six bytes, and scalars, as Hugging Face's tokenizers do.
-  private static func mapped(_ text: [UInt8], _ map: CharacterMap) -> [UInt8] {
-    var result: [UInt8] = []
-    result.reserveCapacity(text.count)
-    for character in String(decoding: text, as: UTF8.self) {
-      let bytes = Array(character.utf8)
-      if bytes.count < graphemeLimit, let new = map.replacement(ofPrefixOf: bytes[...]) {
-        result += new
-        continue
-      }
-      var index = 0
-      while index < bytes.count {
-        let end = index + bytes.scalar(at: index).length
-        result += map.replacement(ofPrefixOf: bytes[index..<end]) ?? Array(bytes[index..<end])
-        index = end
-      }
-    }
-    return result
-  }
-
-  private static let graphemeLimit = 6
 
   private static func joined(_ text: [UInt8], _ new: [UInt8]) -> [UInt8] {
     var result: [UInt8] = []

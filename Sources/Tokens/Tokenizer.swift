@@ -213,7 +213,7 @@ package struct Tokenizer: Sendable {
     switch model {
     case .merges(let model):
       splitter.forEachPart(of: text, range, isFirst: isFirst) { text, part in
-        Self.forEachWord(of: text, part, splitting: model.splitsAtMarks) { word in
+        Self.forEachWord(of: text, part, model) { word in
           work.cache.append(text, word, to: &work.ids) { ids in
             model.append(text, word, to: &ids, &work.merger)
           }
@@ -232,12 +232,12 @@ package struct Tokenizer: Sendable {
 
   /// Divides a part where no merge crosses, so that frequent words are merged once.
   private static func forEachWord(
-    of text: [UInt8], _ part: Range<Int>, splitting: Bool, _ body: (Range<Int>) -> Void
+    of text: [UInt8], _ part: Range<Int>, _ model: MergeModel, _ body: (Range<Int>) -> Void
   ) {
-    guard splitting else { return body(part) }
+    guard model.splitsAtMarks else { return body(part) }
     var start = part.lowerBound
     while start < part.upperBound {
-      let end = MergeModel.wordEnd(text, start, part.upperBound)
+      let end = model.wordEnd(text, start, part.upperBound)
       body(start..<end)
       start = end
     }

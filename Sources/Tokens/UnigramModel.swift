@@ -9,7 +9,7 @@ final class UnigramModel: Sendable {
   private let texts: TextIndex
   private let ids: [Int]
   private let scores: [Double]
-  private let prefixes: PrefixSearch
+  private let tree: TextTree
   /// The index of the token for letters that are no token.
   private let unknown: Int
   private let unknownScore: Double
@@ -40,10 +40,10 @@ final class UnigramModel: Sendable {
     (texts, ids, scores) = (fast.texts, fast.ids, fast.scores)
     self.unknown = unknown
     if case .pieces(let pieces) = fast.llamaSteps {
-      (prefixes, unknownScore) = (PrefixSearch(fast.texts, except: unknown), pieces.unknownScore)
+      (tree, unknownScore) = (TextTree(fast.texts, except: unknown), pieces.unknownScore)
       joinsUnknown = false
     } else {
-      (prefixes, unknownScore) = (PrefixSearch(fast.texts), lowest - Self.penalty)
+      (tree, unknownScore) = (TextTree(fast.texts), lowest - Self.penalty)
       joinsUnknown = true
     }
     if fast.model["byte_fallback"]?.bool == true {
@@ -73,6 +73,33 @@ final class UnigramModel: Sendable {
   ///
   /// Unknown letters in a row are one token, or their bytes.
   func append(_ text: [UInt8], _ range: Range<Int>, to result: inout [Int32]) {
+    let best = bestTokens(of: text, range)
+    var parts: [(token: Int, range: Range<Int>)] = []
+    var end = range.upperBound
+    while end > range.lowerBound {
+      let last = best[end - range.lowerBound]
+      if last.token == unknown, let next = parts.last, next.token == unknown {
+        parts[parts.count - 1].range = last.start..<next.range.upperBound
+      } else {
+        parts.append((last.token, last.start..<end))
+      }
+      end = last.start
+    }
+    for part in parts.reversed() {
+      if part.token != unknown {
+        result.append(Int32(clamping: ids[part.token]))
+      } else if joinsUnknown, let token = texts.index(of: text[part.range]) {
+        result.append(Int32(clamping: ids[token]))
+      } else if let bytes {
+        for index in part.range { result.append(bytes[Int(text[index])]) }
+      } else {
+        result.append(Int32(clamping: ids[unknown]))
+      }
+    }
+  }
+
+  /// The best tokens up to each place of a word, from its start to its end.
+  private func bestTokens(of text: [UInt8], _ range: Range<Int>) -> [Best] {
     let start = range.lowerBound
     var best = [Best](repeating: Best(), count: range.count + 1)
     func reach(_ end: Int, from place: Int, _ token: Int, _ score: Double) {
@@ -84,90 +111,16 @@ final class UnigramModel: Sendable {
     while place < range.upperBound {
       let length = text.scalar(at: place).length
       var hasLetter = false
-      prefixes.forEach(in: texts, of: text, place, range.upperBound) { token, end in
+      var (node, end) = (TextTree.root, place)
+      while end < range.upperBound, let next = tree.child(of: node, text[end]) {
+        (node, end) = (next, end + 1)
+        guard let token = tree.text(at: node) else { continue }
         reach(end, from: place, token, scores[token])
         if end - place == length { hasLetter = true }
       }
       if !hasLetter { reach(place + length, from: place, unknown, unknownScore) }
       place += length
     }
-    var parts: [(token: Int, range: Range<Int>)] = []
-    var end = range.upperBound
-    while end > start {
-      let last = best[end - start]
-      if last.token == unknown, let next = parts.last, next.token == unknown {
-        parts[parts.count - 1].range = last.start..<next.range.upperBound
-      } else {
-        parts.append((last.token, last.start..<end))
-      }
-      end = last.start
-    }
-    for part in parts.reversed() {
-      let joined = joinsUnknown ? texts.index(of: text[part.range]) : nil
-      if let token = joined ?? (part.token == unknown ? nil : part.token) {
-        result.append(Int32(clamping: ids[token]))
-      } else if let bytes {
-        for index in part.range { result.append(bytes[Int(text[index])]) }
-      } else {
-        result.append(Int32(clamping: ids[unknown]))
-      }
-    }
-  }
-}
-
-/// Finds the texts of a list with which another text begins.
-///
-/// The texts are sorted, so that those with the same beginning are next to each other.
-private struct PrefixSearch: Sendable {
-  private let order: [Int32]
-  /// Where the texts begin that have a first byte, and where they end.
-  private let starts: [Int]
-
-  /// Sorts texts, except one that is never found.
-  init(_ texts: TextIndex, except hidden: Int? = nil) {
-    let order = (0..<texts.count).filter { !texts[$0].isEmpty && $0 != hidden }.sorted {
-      texts[$0].lexicographicallyPrecedes(texts[$1])
-    }
-    var starts = [Int](repeating: 0, count: 257)
-    for index in order { starts[Int(texts[index].first ?? 0) + 1] += 1 }
-    for byte in 0..<256 { starts[byte + 1] += starts[byte] }
-    self.order = order.map(Int32.init)
-    self.starts = starts
-  }
-
-  /// Calls `body` for each text that another one begins with at a place, the shortest first.
-  ///
-  /// It gets the index of the text, and where it ends in the other one.
-  func forEach(
-    in texts: TextIndex, of text: [UInt8], _ start: Int, _ limit: Int,
-    _ body: (Int, Int) -> Void
-  ) {
-    let first = Int(text[start])
-    var (low, high, end) = (starts[first], starts[first + 1], start + 1)
-    while low < high {
-      if texts[Int(order[low])].count == end - start {
-        body(Int(order[low]), end)
-        low += 1
-      }
-      guard end < limit, low < high else { return }
-      let (depth, byte) = (end - start, text[end])
-      low = bound(low, high) {
-        texts[Int(order[$0])].dropFirst(depth).first.map { $0 >= byte } ?? false
-      }
-      high = bound(low, high) {
-        texts[Int(order[$0])].dropFirst(depth).first.map { $0 > byte } ?? false
-      }
-      end += 1
-    }
-  }
-
-  /// The first index for which a condition holds that holds for all later ones, too.
-  private func bound(_ low: Int, _ high: Int, _ holds: (Int) -> Bool) -> Int {
-    var (low, high) = (low, high)
-    while low < high {
-      let middle = (low + high) / 2
-      if holds(middle) { high = middle } else { low = middle + 1 }
-    }
-    return low
+    return best
   }
 }

@@ -6,18 +6,17 @@ internal import TensorModel
 ///
 /// It is a class because loops over words copy references, but not all that the model refers to.
 final class WordPieceModel: Sendable {
-  /// The tokens that begin words, by their texts.
-  private let starts: TextIndex
-  private let startIDs: [Int]
+  /// The tokens that begin words, by their texts, and the ids of the texts.
+  private let starts: (tree: TextTree, ids: [Int])
   /// The other tokens, by their texts without the mark of a part.
-  private let parts: TextIndex
-  private let partIDs: [Int]
+  private let parts: (tree: TextTree, ids: [Int])
   /// What comes before the text of each word.
   private let wordMark: [UInt8]
+  /// Where the tokens of a word begin in the tree, after the mark; nil if no token has the mark.
+  private let wordStart: TextTree.Node?
   /// Longer words stand for unknown ones.
   private let letterLimit: Int
   private let unknownID: Int32
-  private let longest: Int  // bytes of a token
 
   private static let usualLetterLimit = 100
   private static let llamaMark = Array("▁".utf8)
@@ -33,7 +32,7 @@ final class WordPieceModel: Sendable {
         tensor: "model.unk_token", found: "'\(unknown)'")
     }
     unknownID = Int32(clamping: id)
-    (starts, startIDs) = (fast.texts, fast.ids)
+    starts = (TextTree(fast.texts), fast.ids)
     if fast.llamaSteps == nil {
       wordMark = []
       letterLimit = fast.model["max_input_chars_per_word"]?.int ?? Self.usualLetterLimit
@@ -43,45 +42,50 @@ final class WordPieceModel: Sendable {
         texts.insert(fast.texts[index].dropFirst(mark.count))
         ids.append(fast.ids[index])
       }
-      (parts, partIDs) = (texts, ids)
+      parts = (TextTree(texts), ids)
     } else {
       (wordMark, letterLimit) = (Self.llamaMark, .max)
-      (parts, partIDs) = (starts, startIDs)
+      parts = starts
     }
-    let texts = fast.texts
-    longest = (0..<texts.count).reduce(0) { max($0, texts[$1].count) }
+    wordStart = starts.tree.node(of: wordMark)
   }
 
   /// Appends the tokens of a word, which is valid UTF-8.
   func append(_ text: [UInt8], _ range: Range<Int>, to result: inout [Int32]) {
-    let word = wordMark.isEmpty ? text[range] : (wordMark + text[range])[...]
     let first = result.count
-    guard !exceedsLimit(word) else { return result.append(unknownID) }
-    var start = word.startIndex
-    while start < word.endIndex {
-      let isFirst = start == word.startIndex
-      guard let (id, end) = longestToken(of: word[start...], isFirst: isFirst) else {
+    guard !exceedsLimit(text[range]) else { return result.append(unknownID) }
+    guard !range.isEmpty || !wordMark.isEmpty else { return }
+    var place = range.lowerBound
+    var isFirst = true
+    repeat {
+      let found =
+        isFirst
+        ? wordStart.flatMap { longestToken(of: text, place..<range.upperBound, starts, from: $0) }
+        : longestToken(of: text, place..<range.upperBound, parts, from: TextTree.root)
+      guard let (id, end) = found else {
         result.removeSubrange(first...)
         return result.append(unknownID)
       }
       result.append(id)
-      start = end
-    }
+      (place, isFirst) = (end, false)
+    } while place < range.upperBound
   }
 
   private func exceedsLimit(_ word: ArraySlice<UInt8>) -> Bool {
     word.count > letterLimit && word.count(where: { $0 & 0xC0 != 0x80 }) > letterLimit
   }
 
+  /// The longest token that a text begins with, after the node of a mark.
   private func longestToken(
-    of text: ArraySlice<UInt8>, isFirst: Bool
+    of text: [UInt8], _ range: Range<Int>, _ tokens: (tree: TextTree, ids: [Int]),
+    from start: TextTree.Node
   ) -> (id: Int32, end: Int)? {
-    let (texts, ids) = isFirst ? (starts, startIDs) : (parts, partIDs)
-    var end = min(text.endIndex, text.startIndex + longest)
-    while end > text.startIndex {
-      if let index = texts.index(of: text[..<end]) { return (Int32(clamping: ids[index]), end) }
-      repeat { end -= 1 } while end > text.startIndex && text[end] & 0xC0 == 0x80
+    var (node, place) = (start, range.lowerBound)
+    var longest = tokens.tree.text(at: node).map { (index: $0, end: place) }
+    while place < range.upperBound, let next = tokens.tree.child(of: node, text[place]) {
+      (node, place) = (next, place + 1)
+      if let index = tokens.tree.text(at: node) { longest = (index, place) }
     }
-    return nil
+    return longest.map { (Int32(clamping: tokens.ids[$0.index]), $0.end) }
   }
 }
