@@ -229,7 +229,10 @@ static void networks(void) {
 }
 
 int main(int count, char **arguments) {
-  set = count > 1 && strcmp(arguments[1], "avx2") == 0 ? PLEAT_AVX2 : PLEAT_PORTABLE;
+  const char *name = count > 1 ? arguments[1] : "";
+  set = strcmp(name, "avx512") == 0 ? PLEAT_AVX512
+        : strcmp(name, "avx2") == 0 ? PLEAT_AVX2
+                                    : PLEAT_PORTABLE;
   if (!pleat_has_instructions(set)) return 2;
   for (int i = 0; i < COUNT; i++) values[i] = weight(i), others[i] = weight(i);
   for (size_t i = 0; i < sizeof random_bytes; i++) random_bytes[i] = (uint8_t)next_bits();

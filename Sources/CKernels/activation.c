@@ -92,7 +92,7 @@ AVX2_PATH static void activate_avx2(pleat_activation function, float *values,
 
 void pleat_activate(pleat_instructions set, pleat_activation function, float *values,
                     const float *factors, ptrdiff_t count) {
-  set == PLEAT_AVX2 ? activate_avx2(function, values, factors, count)
+  uses_avx2(set) ? activate_avx2(function, values, factors, count)
                     : activate(function, values, factors, count);
 }
 
@@ -113,7 +113,7 @@ AVX2_PATH static void clamped_gate_avx2(float *values, const float *factors, ptr
 
 void pleat_clamped_gate(pleat_instructions set, float *values, const float *factors,
                         ptrdiff_t count, float scale, float limit) {
-  set == PLEAT_AVX2 ? clamped_gate_avx2(values, factors, count, scale, limit)
+  uses_avx2(set) ? clamped_gate_avx2(values, factors, count, scale, limit)
                     : clamped_gate(values, factors, count, scale, limit);
 }
 
@@ -145,7 +145,7 @@ AVX2_PATH static void xielu_avx2(float *values, ptrdiff_t count, float above, fl
 
 void pleat_xielu(pleat_instructions set, float *values, ptrdiff_t count, float above, float below,
                  float slope, float limit) {
-  set == PLEAT_AVX2 ? xielu_avx2(values, count, above, below, slope, limit)
+  uses_avx2(set) ? xielu_avx2(values, count, above, below, slope, limit)
                     : xielu(values, count, above, below, slope, limit);
 }
 
@@ -161,7 +161,7 @@ AVX2_PATH static void cap_avx2(float *values, ptrdiff_t count, float scale, floa
 }
 
 void pleat_cap(pleat_instructions set, float *values, ptrdiff_t count, float scale, float limit) {
-  set == PLEAT_AVX2 ? cap_avx2(values, count, scale, limit) : cap(values, count, scale, limit);
+  uses_avx2(set) ? cap_avx2(values, count, scale, limit) : cap(values, count, scale, limit);
 }
 
 ALWAYS_INLINE void softmax(float *values, ptrdiff_t count, float scale) {
@@ -197,7 +197,7 @@ AVX2_PATH static void softmax_avx2(float *values, ptrdiff_t count, float scale) 
 }
 
 void pleat_softmax(pleat_instructions set, float *values, ptrdiff_t count, float scale) {
-  if (set == PLEAT_AVX2) {
+  if (uses_avx2(set)) {
     softmax_avx2(values, count, scale);
   } else {
     softmax(values, count, scale);
@@ -239,7 +239,7 @@ AVX2_PATH static void norm_avx2(bool subtracts_mean, const float *values, const 
 void pleat_norm(pleat_instructions set, bool subtracts_mean, const float *values,
                 const float *weights, const float *biases, ptrdiff_t count, float addend,
                 double epsilon, float *out) {
-  set == PLEAT_AVX2
+  uses_avx2(set)
       ? norm_avx2(subtracts_mean, values, weights, biases, count, addend, epsilon, out)
       : norm(subtracts_mean, values, weights, biases, count, addend, epsilon, out);
 }
@@ -258,7 +258,7 @@ AVX2_PATH static void add_scaled_avx2(const float *values, float scale, ptrdiff_
 
 void pleat_add_scaled(pleat_instructions set, const float *values, float scale, ptrdiff_t count,
                       float *out) {
-  set == PLEAT_AVX2 ? add_scaled_avx2(values, scale, count, out)
+  uses_avx2(set) ? add_scaled_avx2(values, scale, count, out)
                     : add_scaled(values, scale, count, out);
 }
 
@@ -292,7 +292,7 @@ AVX2_PATH static double log_sum_exp_avx2(const float *values, ptrdiff_t count) {
 }
 
 double pleat_log_sum_exp(pleat_instructions set, const float *values, ptrdiff_t count) {
-  return set == PLEAT_AVX2 ? log_sum_exp_avx2(values, count) : log_sum_exp(values, count);
+  return uses_avx2(set) ? log_sum_exp_avx2(values, count) : log_sum_exp(values, count);
 }
 
 ALWAYS_INLINE double divergence(const float *base, const float *other, ptrdiff_t count,
@@ -318,6 +318,6 @@ AVX2_PATH static double divergence_avx2(const float *base, const float *other, p
 
 double pleat_divergence(pleat_instructions set, const float *base, const float *other,
                         ptrdiff_t count, double base_sum, double other_sum) {
-  return set == PLEAT_AVX2 ? divergence_avx2(base, other, count, base_sum, other_sum)
+  return uses_avx2(set) ? divergence_avx2(base, other, count, base_sum, other_sum)
                            : divergence(base, other, count, base_sum, other_sum);
 }

@@ -114,12 +114,12 @@ AVX2_PATH static void pack_avx2(const uint8_t *codes, ptrdiff_t rows, ptrdiff_t 
 
 void pleat_awq_unpack(pleat_instructions set, const void *words, ptrdiff_t distance,
                       ptrdiff_t rows, ptrdiff_t columns, uint8_t *codes) {
-  set == PLEAT_AVX2 ? unpack_avx2(words, distance, rows, columns, codes)
+  uses_avx2(set) ? unpack_avx2(words, distance, rows, columns, codes)
                     : unpack(words, distance, rows, columns, codes);
 }
 
 void pleat_awq_pack(pleat_instructions set, const uint8_t *codes, ptrdiff_t rows,
                     ptrdiff_t columns, void *words, ptrdiff_t distance) {
-  set == PLEAT_AVX2 ? pack_avx2(codes, rows, columns, words, distance)
+  uses_avx2(set) ? pack_avx2(codes, rows, columns, words, distance)
                     : pack(codes, rows, columns, words, distance);
 }

@@ -97,7 +97,7 @@ AVX2_PATH static uint32_t update_avx2(uint32_t start, const uint8_t *bytes, ptrd
 #endif
 
 uint32_t pleat_crc32c(pleat_instructions set, uint32_t crc, const void *bytes, ptrdiff_t count) {
-  return set == PLEAT_AVX2 ? ~update_avx2(~crc, bytes, count)
+  return uses_avx2(set) ? ~update_avx2(~crc, bytes, count)
                            : ~update_portable(~crc, bytes, count);
 }
 

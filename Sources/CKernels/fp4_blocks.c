@@ -53,7 +53,7 @@ ALWAYS_INLINE void split(const uint8_t *restrict blocks, ptrdiff_t block_count,
   }                                                                                               \
   void pleat_##name##_join(pleat_instructions set, const uint8_t *codes, const uint8_t *scales,   \
                            ptrdiff_t block_count, uint8_t *blocks) {                              \
-    if (set == PLEAT_AVX2) {                                                                      \
+    if (uses_avx2(set)) {                                                                      \
       name##_join_avx2(codes, scales, block_count, blocks);                                       \
     } else {                                                                                      \
       name##_join_portable(codes, scales, block_count, blocks);                                   \
@@ -61,7 +61,7 @@ ALWAYS_INLINE void split(const uint8_t *restrict blocks, ptrdiff_t block_count,
   }                                                                                               \
   void pleat_##name##_split(pleat_instructions set, const uint8_t *blocks, ptrdiff_t block_count, \
                             uint8_t *codes, uint8_t *scales) {                                    \
-    if (set == PLEAT_AVX2) {                                                                      \
+    if (uses_avx2(set)) {                                                                      \
       name##_split_avx2(blocks, block_count, codes, scales);                                      \
     } else {                                                                                      \
       name##_split_portable(blocks, block_count, codes, scales);                                  \

@@ -51,7 +51,7 @@ AVX2_PATH static bool decode_avx2(uint32_t type, const uint8_t *blocks, ptrdiff_
 
 bool pleat_ggml_decode(pleat_instructions set, uint32_t type, const void *blocks,
                        ptrdiff_t block_count, float *out) {
-  return set == PLEAT_AVX2 ? decode_avx2(type, blocks, block_count, out)
+  return uses_avx2(set) ? decode_avx2(type, blocks, block_count, out)
                            : decode(type, blocks, block_count, out);
 }
 
@@ -83,6 +83,6 @@ AVX2_PATH static bool unpack_k_avx2(uint32_t type, const uint8_t *blocks, ptrdif
 
 bool pleat_ggml_unpack_k(pleat_instructions set, uint32_t type, const void *blocks,
                          ptrdiff_t block_count, uint8_t *codes, float *scales, float *minima) {
-  return set == PLEAT_AVX2 ? unpack_k_avx2(type, blocks, block_count, codes, scales, minima)
+  return uses_avx2(set) ? unpack_k_avx2(type, blocks, block_count, codes, scales, minima)
                            : unpack_k(type, blocks, block_count, codes, scales, minima);
 }

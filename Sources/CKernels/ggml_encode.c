@@ -119,6 +119,6 @@ AVX2_PATH static int64_t encode_avx2(uint32_t type, const float *values, ptrdiff
 
 int64_t pleat_ggml_encode(pleat_instructions set, uint32_t type, const float *values,
                           ptrdiff_t block_count, uint8_t *codes, float *scales, float *biases) {
-  return set == PLEAT_AVX2 ? encode_avx2(type, values, block_count, codes, scales, biases)
+  return uses_avx2(set) ? encode_avx2(type, values, block_count, codes, scales, biases)
                            : encode(type, values, block_count, codes, scales, biases);
 }

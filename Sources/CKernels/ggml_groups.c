@@ -114,12 +114,12 @@ AVX2_PATH static bool unpack_avx2(uint32_t type, const uint8_t *blocks, ptrdiff_
 
 bool pleat_ggml_pack(pleat_instructions set, uint32_t type, const uint8_t *codes,
                      const float *scales, const float *biases, ptrdiff_t block_count, void *out) {
-  return set == PLEAT_AVX2 ? pack_avx2(type, codes, scales, biases, block_count, out)
+  return uses_avx2(set) ? pack_avx2(type, codes, scales, biases, block_count, out)
                            : pack_portable(type, codes, scales, biases, block_count, out);
 }
 
 bool pleat_ggml_unpack(pleat_instructions set, uint32_t type, const void *blocks,
                        ptrdiff_t block_count, uint8_t *codes, float *scales, float *biases) {
-  return set == PLEAT_AVX2 ? unpack_avx2(type, blocks, block_count, codes, scales, biases)
+  return uses_avx2(set) ? unpack_avx2(type, blocks, block_count, codes, scales, biases)
                            : unpack_portable(type, blocks, block_count, codes, scales, biases);
 }

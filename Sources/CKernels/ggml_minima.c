@@ -141,6 +141,6 @@ AVX2_PATH static bool move_avx2(uint32_t type, uint8_t *blocks, ptrdiff_t block_
 
 bool pleat_ggml_move_minima(pleat_instructions set, uint32_t type, void *blocks,
                             ptrdiff_t block_count, const float *delta) {
-  return set == PLEAT_AVX2 ? move_avx2(type, blocks, block_count, delta)
+  return uses_avx2(set) ? move_avx2(type, blocks, block_count, delta)
                            : move(type, blocks, block_count, delta);
 }

@@ -68,7 +68,7 @@ ENCODER(mxfp4, encode_mxfp4(rows, out))
 static int64_t encode_rows(pleat_instructions set, uint32_t type, weight_rows rows,
                            uint8_t *out) {
 #define CASE(number, name) \
-  case number: return set == PLEAT_AVX2 ? name##_avx2(rows, out) : name##_portable(rows, out)
+  case number: return uses_avx2(set) ? name##_avx2(rows, out) : name##_portable(rows, out)
   switch (!rows.importance || type == 8 ? type : 0) {
     case 2: return encode_groups(set, type, 18, rows, out);
     case 3: return encode_groups(set, type, 20, rows, out);

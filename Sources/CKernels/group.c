@@ -108,7 +108,7 @@ AVX2_PATH static void centered_avx2(const uint8_t *codes, ptrdiff_t count, ptrdi
 int64_t pleat_encode_symmetric(pleat_instructions set, const float *values, ptrdiff_t group_count,
                                ptrdiff_t group_size, int bits, pleat_format format,
                                uint8_t *codes, float *scales) {
-  return set == PLEAT_AVX2
+  return uses_avx2(set)
              ? symmetric_avx2(values, group_count, group_size, bits, format, codes, scales)
              : symmetric(values, group_count, group_size, bits, format, codes, scales);
 }
@@ -116,12 +116,12 @@ int64_t pleat_encode_symmetric(pleat_instructions set, const float *values, ptrd
 void pleat_decode_affine(pleat_instructions set, const uint8_t *codes, ptrdiff_t group_count,
                          ptrdiff_t group_size, const float *scales, const float *biases,
                          float *out) {
-  set == PLEAT_AVX2 ? affine_avx2(codes, group_count, group_size, scales, biases, out)
+  uses_avx2(set) ? affine_avx2(codes, group_count, group_size, scales, biases, out)
                     : affine(codes, group_count, group_size, scales, biases, out);
 }
 
 void pleat_decode_centered(pleat_instructions set, const uint8_t *codes, ptrdiff_t group_count,
                            ptrdiff_t group_size, const float *scales, float zero, float *out) {
-  set == PLEAT_AVX2 ? centered_avx2(codes, group_count, group_size, scales, zero, out)
+  uses_avx2(set) ? centered_avx2(codes, group_count, group_size, scales, zero, out)
                     : centered(codes, group_count, group_size, scales, zero, out);
 }

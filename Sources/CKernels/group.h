@@ -137,7 +137,7 @@ ALWAYS_INLINE uint8_t *codes_from(uint8_t *codes, ptrdiff_t start) {
   int64_t pleat_encode_##name(pleat_instructions set, const float *values, ptrdiff_t count,     \
                               ptrdiff_t size, int bits, pleat_format format, uint8_t *codes,    \
                               float *scales, float *offsets) {                                  \
-    return set == PLEAT_AVX2                                                                    \
+    return uses_avx2(set)                                                                    \
                ? name##_avx2(values, count, size, bits, format, codes, scales, offsets)         \
                : name(values, count, size, bits, format, codes, scales, offsets);               \
   }

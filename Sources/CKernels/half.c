@@ -104,25 +104,25 @@ AVX2_PATH static void to_f64_avx2(const float *values, ptrdiff_t count, uint8_t 
 }
 
 void pleat_f16_to_f32(pleat_instructions set, const void *bytes, ptrdiff_t count, float *out) {
-  set == PLEAT_AVX2 ? f16_avx2(bytes, count, out) : f16_loop(bytes, count, out);
+  uses_avx2(set) ? f16_avx2(bytes, count, out) : f16_loop(bytes, count, out);
 }
 
 void pleat_bf16_to_f32(pleat_instructions set, const void *bytes, ptrdiff_t count, float *out) {
-  set == PLEAT_AVX2 ? bf16_avx2(bytes, count, out) : bf16_loop(bytes, count, out);
+  uses_avx2(set) ? bf16_avx2(bytes, count, out) : bf16_loop(bytes, count, out);
 }
 
 void pleat_f64_to_f32(pleat_instructions set, const void *bytes, ptrdiff_t count, float *out) {
-  set == PLEAT_AVX2 ? f64_avx2(bytes, count, out) : f64_loop(bytes, count, out);
+  uses_avx2(set) ? f64_avx2(bytes, count, out) : f64_loop(bytes, count, out);
 }
 
 void pleat_f32_to_f16(pleat_instructions set, const float *values, ptrdiff_t count, void *out) {
-  set == PLEAT_AVX2 ? to_f16_avx2(values, count, out) : to_f16_loop(values, count, out);
+  uses_avx2(set) ? to_f16_avx2(values, count, out) : to_f16_loop(values, count, out);
 }
 
 void pleat_f32_to_bf16(pleat_instructions set, const float *values, ptrdiff_t count, void *out) {
-  set == PLEAT_AVX2 ? to_bf16_avx2(values, count, out) : to_bf16_loop(values, count, out);
+  uses_avx2(set) ? to_bf16_avx2(values, count, out) : to_bf16_loop(values, count, out);
 }
 
 void pleat_f32_to_f64(pleat_instructions set, const float *values, ptrdiff_t count, void *out) {
-  set == PLEAT_AVX2 ? to_f64_avx2(values, count, out) : to_f64_loop(values, count, out);
+  uses_avx2(set) ? to_f64_avx2(values, count, out) : to_f64_loop(values, count, out);
 }

@@ -1,6 +1,6 @@
 /*
- * Eight lanes that work in step. The vectors are an extension of the compiler, which splits them
- * where the machine has shorter ones.
+ * Lanes that work in step: eight, unless the file that includes this asks for sixteen. The vectors
+ * are an extension of the compiler, which splits them where the machine has shorter ones.
  */
 #ifndef PLEAT_LANES_H
 #define PLEAT_LANES_H
@@ -16,14 +16,21 @@
 /* The functions below are always inlined, so it does not matter how vectors are passed. */
 #pragma GCC diagnostic ignored "-Wpsabi"
 
-enum { LANES = 8 };
+#if !defined(LANES)
+#define LANES 8
+#endif
 
-typedef float lanes __attribute__((vector_size(32)));
+typedef float lanes __attribute__((vector_size(4 * LANES)));
 /* Also the result of comparisons: all bits set where they hold. */
-typedef int32_t int_lanes __attribute__((vector_size(32)));
+typedef int32_t int_lanes __attribute__((vector_size(4 * LANES)));
 
 ALWAYS_INLINE lanes all(float value) {
+#if LANES == 8
   return (lanes){value, value, value, value, value, value, value, value};
+#else
+  return (lanes){value, value, value, value, value, value, value, value,
+                 value, value, value, value, value, value, value, value};
+#endif
 }
 
 ALWAYS_INLINE lanes load_lanes(const float *values) {
@@ -95,17 +102,20 @@ ALWAYS_INLINE lanes rounded_within(bool rounds, lanes x, lanes low, lanes high) 
   return rounded(rounds, smaller(larger(x, low), high));
 }
 
+/* Eight lanes, whatever LANES is. */
+typedef float octet __attribute__((vector_size(32)));
+
 /* Puts eight rows into lanes: lane j of out[i] is element i of row j. The rows start `stride`
    values apart, and have `count` values, a multiple of eight. */
-ALWAYS_INLINE void transpose(const float *rows, ptrdiff_t stride, int count, lanes *out) {
-  for (int i = 0; i < count; i += LANES) {
-    lanes a[LANES], b[LANES];
-    for (int j = 0; j < LANES; j++) a[j] = load_lanes(rows + j * stride + i);
-    for (int j = 0; j < LANES; j += 2) {
+ALWAYS_INLINE void transpose(const float *rows, ptrdiff_t stride, int count, octet *out) {
+  for (int i = 0; i < count; i += 8) {
+    octet a[8], b[8];
+    for (int j = 0; j < 8; j++) memcpy(&a[j], rows + j * stride + i, sizeof a[j]);
+    for (int j = 0; j < 8; j += 2) {
       b[j] = __builtin_shufflevector(a[j], a[j + 1], 0, 8, 1, 9, 4, 12, 5, 13);
       b[j + 1] = __builtin_shufflevector(a[j], a[j + 1], 2, 10, 3, 11, 6, 14, 7, 15);
     }
-    for (int j = 0; j < LANES; j += 4) {
+    for (int j = 0; j < 8; j += 4) {
       a[j] = __builtin_shufflevector(b[j], b[j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
       a[j + 1] = __builtin_shufflevector(b[j], b[j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
       a[j + 2] = __builtin_shufflevector(b[j + 1], b[j + 3], 0, 1, 8, 9, 4, 5, 12, 13);

@@ -121,7 +121,7 @@ AVX2_PATH static void multiply_rows_avx2(const float *packed, ptrdiff_t count, p
 void pleat_multiply_rows(pleat_instructions set, const float *packed, ptrdiff_t count,
                          ptrdiff_t columns, const float *rows, ptrdiff_t row_stride,
                          ptrdiff_t row_count, float *out, ptrdiff_t out_stride) {
-  set == PLEAT_AVX2
+  uses_avx2(set)
       ? multiply_rows_avx2(packed, count, columns, rows, row_stride, row_count, out, out_stride)
       : multiply_rows(packed, count, columns, rows, row_stride, row_count, out, out_stride);
 }
@@ -159,7 +159,7 @@ AVX2_PATH static void multiply_columns_avx2(const float *packed, ptrdiff_t count
 void pleat_multiply_columns(pleat_instructions set, const float *packed, ptrdiff_t count,
                             ptrdiff_t depth_count, const float *right, ptrdiff_t right_stride,
                             ptrdiff_t columns, float *out, ptrdiff_t out_stride) {
-  set == PLEAT_AVX2
+  uses_avx2(set)
       ? multiply_columns_avx2(packed, count, depth_count, right, right_stride, columns, out,
                               out_stride)
       : multiply_columns(packed, count, depth_count, right, right_stride, columns, out, out_stride);

@@ -289,7 +289,7 @@ AVX2_PATH static void multiply_any_avx2(const float *x, const pleat_packed_group
 void pleat_multiply_groups(pleat_instructions set, const float *x,
                            const pleat_packed_groups *groups, const void *packed,
                            ptrdiff_t row_count, float *out) {
-  set == PLEAT_AVX2 ? multiply_any_avx2(x, groups, packed, row_count, out)
+  uses_avx2(set) ? multiply_any_avx2(x, groups, packed, row_count, out)
                     : multiply_any(x, groups, packed, row_count, out);
 }
 
@@ -345,6 +345,6 @@ AVX2_PATH static void multiply_format_avx2(pleat_format format, const float *x, 
 void pleat_multiply_numbers(pleat_instructions set, pleat_format format, const float *x,
                             ptrdiff_t columns, const void *packed, ptrdiff_t row_count,
                             float *out) {
-  set == PLEAT_AVX2 ? multiply_format_avx2(format, x, columns, packed, row_count, out)
+  uses_avx2(set) ? multiply_format_avx2(format, x, columns, packed, row_count, out)
                     : multiply_format(format, x, columns, packed, row_count, out);
 }

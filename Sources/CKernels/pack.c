@@ -194,7 +194,7 @@ void pleat_pack(pleat_instructions set, const uint8_t *codes, ptrdiff_t rows, pt
   for (ptrdiff_t row = 0; row < rows; row++) {
     const uint8_t *from = codes + row * columns;
     uint8_t *to = (uint8_t *)out + row * size;
-    set == PLEAT_AVX2 ? pack_row_avx2(from, columns, bits, to) : pack_row(from, columns, bits, to);
+    uses_avx2(set) ? pack_row_avx2(from, columns, bits, to) : pack_row(from, columns, bits, to);
   }
 }
 
@@ -204,7 +204,7 @@ void pleat_unpack(pleat_instructions set, const void *bytes, ptrdiff_t rows, ptr
   for (ptrdiff_t row = 0; row < rows; row++) {
     const uint8_t *from = (const uint8_t *)bytes + row * size;
     uint8_t *to = codes + row * columns;
-    set == PLEAT_AVX2 ? unpack_row_avx2(from, columns, bits, to)
+    uses_avx2(set) ? unpack_row_avx2(from, columns, bits, to)
                       : unpack_row(from, columns, bits, to);
   }
 }

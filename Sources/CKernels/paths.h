@@ -9,12 +9,28 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
+#include "CKernels.h"
+
 #if defined(__x86_64__)
 #define PLEAT_HAS_AVX2_PATH 1
 #define AVX2_PATH __attribute__((target("avx2,fma,f16c,sse4.2,pclmul")))
+#define AVX512_PATH                                                                       \
+  __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx512vbmi2,avx2,fma,f16c," \
+                        "sse4.2,pclmul")))
 #else
 #define PLEAT_HAS_AVX2_PATH 0
 #define AVX2_PATH
+#define AVX512_PATH
+#endif
+
+/* Which path of a kernel runs. A set includes those before it, so a kernel without a path for
+   AVX-512 takes the one for AVX2. */
+ALWAYS_INLINE bool uses_avx2(pleat_instructions set) { return set >= PLEAT_AVX2; }
+ALWAYS_INLINE bool uses_avx512(pleat_instructions set) { return set >= PLEAT_AVX512; }
+
+/* So that no kernel asks for one set and forgets those that include it. */
+#if defined(__GNUC__)
+#pragma GCC poison PLEAT_AVX2 PLEAT_AVX512
 #endif
 
 /* Whether a function without attributes can use an instruction that rounds to whole numbers. All

@@ -179,6 +179,6 @@ AVX2_PATH static int64_t scaled_avx2(pleat_scaled_mode mode, const float *values
 int64_t pleat_encode_scaled(pleat_instructions set, pleat_scaled_mode mode, const float *values,
                             ptrdiff_t group_count, pleat_format format, uint8_t *codes,
                             uint8_t *scales) {
-  return set == PLEAT_AVX2 ? scaled_avx2(mode, values, group_count, format, codes, scales)
+  return uses_avx2(set) ? scaled_avx2(mode, values, group_count, format, codes, scales)
                            : scaled(mode, values, group_count, format, codes, scales);
 }

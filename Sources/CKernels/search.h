@@ -380,7 +380,7 @@ ALWAYS_INLINE void write_group(const search_job *job, ptrdiff_t group, float sca
   }                                                                                            \
                                                                                                \
   static void search_##name(pleat_instructions set, const search_job *job) {                   \
-    set == PLEAT_AVX2 ? name##_tiles_avx2(job) : name##_tiles_portable(job);                   \
+    uses_avx2(set) ? name##_tiles_avx2(job) : name##_tiles_portable(job);                   \
   }
 
 #endif

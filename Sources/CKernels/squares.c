@@ -90,13 +90,13 @@ AVX2_PATH static void add_squares_avx2(const float *values, ptrdiff_t row_count,
 
 void pleat_raise_tops(pleat_instructions set, const float *values, ptrdiff_t row_count,
                       ptrdiff_t row_stride, ptrdiff_t column_count, uint8_t *tops) {
-  set == PLEAT_AVX2 ? raise_tops_avx2(values, row_count, row_stride, column_count, tops)
+  uses_avx2(set) ? raise_tops_avx2(values, row_count, row_stride, column_count, tops)
                     : raise_tops(values, row_count, row_stride, column_count, tops);
 }
 
 void pleat_add_squares(pleat_instructions set, const float *values, ptrdiff_t row_count,
                        ptrdiff_t row_stride, ptrdiff_t column_count, const uint8_t *tops,
                        uint64_t *words) {
-  set == PLEAT_AVX2 ? add_squares_avx2(values, row_count, row_stride, column_count, tops, words)
+  uses_avx2(set) ? add_squares_avx2(values, row_count, row_stride, column_count, tops, words)
                     : add_squares(values, row_count, row_stride, column_count, tops, words);
 }

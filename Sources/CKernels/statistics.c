@@ -159,22 +159,22 @@ AVX2_PATH static pleat_update_error update_error_avx2(const float *values, const
 
 pleat_statistics pleat_statistics_of(pleat_instructions set, const float *values,
                                      ptrdiff_t count) {
-  return set == PLEAT_AVX2 ? statistics_avx2(values, count) : statistics(values, count);
+  return uses_avx2(set) ? statistics_avx2(values, count) : statistics(values, count);
 }
 
 float pleat_largest_magnitude(pleat_instructions set, const float *values, ptrdiff_t count) {
-  return set == PLEAT_AVX2 ? largest_magnitude_avx2(values, count)
+  return uses_avx2(set) ? largest_magnitude_avx2(values, count)
                            : largest_magnitude(values, count);
 }
 
 pleat_error pleat_error_of(pleat_instructions set, const float *values, const float *reference,
                            ptrdiff_t count) {
-  return set == PLEAT_AVX2 ? error_avx2(values, reference, count)
+  return uses_avx2(set) ? error_avx2(values, reference, count)
                            : error_from(values, reference, count);
 }
 
 pleat_update_error pleat_update_error_of(pleat_instructions set, const float *values,
                                          const float *base, const float *delta, ptrdiff_t count) {
-  return set == PLEAT_AVX2 ? update_error_avx2(values, base, delta, count)
+  return uses_avx2(set) ? update_error_avx2(values, base, delta, count)
                            : update_error(values, base, delta, count);
 }

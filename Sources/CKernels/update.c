@@ -140,6 +140,6 @@ void pleat_add_low_rank(pleat_instructions set, const float *left, const float *
                         ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t rank, float scale,
                         float *delta) {
   if (rank == 0) return;
-  set == PLEAT_AVX2 ? add_low_rank_avx2(left, right, rows, columns, rank, scale, delta)
+  uses_avx2(set) ? add_low_rank_avx2(left, right, rows, columns, rank, scale, delta)
                     : add_low_rank(left, right, rows, columns, rank, scale, delta);
 }

@@ -60,6 +60,6 @@ AVX2_PATH static void decode_avx2(const uint8_t *codes, ptrdiff_t count, ptrdiff
 void pleat_decode_zero_points(pleat_instructions set, const uint8_t *codes, ptrdiff_t group_count,
                               ptrdiff_t group_size, const float *scales, const float *zeros,
                               float *out) {
-  set == PLEAT_AVX2 ? decode_avx2(codes, group_count, group_size, scales, zeros, out)
+  uses_avx2(set) ? decode_avx2(codes, group_count, group_size, scales, zeros, out)
                     : decode(codes, group_count, group_size, scales, zeros, out);
 }

@@ -10,9 +10,9 @@ let benchmarks: @Sendable () -> Void = {
     metrics: [.wallClock, .throughput, .mallocCountTotal],
     warmupIterations: 3, scalingFactor: .kilo, maxDuration: .seconds(1), maxIterations: 40)
 
-  for set in [PLEAT_AVX2, PLEAT_PORTABLE] where pleat_has_instructions(set) {
+  let sets = [(PLEAT_AVX512, "AVX-512"), (PLEAT_AVX2, "AVX2"), (PLEAT_PORTABLE, "portable")]
+  for (set, path) in sets where pleat_has_instructions(set) {
     let tile = Tile()
-    let path = set == PLEAT_AVX2 ? "AVX2" : "portable"
 
     func measure(_ name: String, _ body: @escaping @Sendable (Tile) -> Void) {
       Benchmark("\(name) \(path)") { benchmark in

@@ -14,9 +14,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { PLEAT_PORTABLE, PLEAT_AVX2 } pleat_instructions;
+/* Each set includes those before it. */
+typedef enum { PLEAT_PORTABLE, PLEAT_AVX2, PLEAT_AVX512 } pleat_instructions;
 
-/* Whether this machine has the instructions. PLEAT_AVX2 means AVX2, F16C, SSE4.2 and PCLMULQDQ. */
+/* Whether this machine has the instructions. PLEAT_AVX2 means AVX2, FMA, F16C, SSE4.2 and
+   PCLMULQDQ. PLEAT_AVX512 means these and F, VL, BW, DQ and VBMI2 of AVX-512, which Ice Lake, Zen 4
+   and later machines have. */
 bool pleat_has_instructions(pleat_instructions set);
 
 /* half.c: `count` is the number of values. */
