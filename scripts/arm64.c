@@ -199,7 +199,7 @@ static void others_too(void) {
 
 /* Products, and functions of rows, of numbers that are not subnormal. */
 static void networks(void) {
-  enum { HEIGHT = 13, WIDTH = 37, DEPTH = 300 };
+  enum { HEIGHT = 13, WIDTH = 101, DEPTH = 300 };
   static float packed[18 * DEPTH], out[HEIGHT * WIDTH];
   pleat_pack_tiles(others, DEPTH, HEIGHT, DEPTH, packed);
   pleat_multiply_rows(set, packed, HEIGHT, DEPTH, values, DEPTH, WIDTH, out, WIDTH);

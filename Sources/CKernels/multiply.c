@@ -1,5 +1,7 @@
 #pragma STDC FP_CONTRACT OFF
 
+#define LANES 16
+
 #include "CKernels.h"
 #include "lanes.h"
 
@@ -9,10 +11,14 @@
  * number of rows that are multiplied at once, or on the instruction set.
  *
  * The left matrix is packed into tiles of six rows: the six numbers of a column follow one another.
- * Sixteen rows of the right matrix become a panel of at most 256 columns, which stays in the L1
- * cache while all tiles pass by. A tile times a panel keeps its sums in twelve registers.
+ * Some rows of the right matrix become a panel of some columns, which stays in the L1 cache while
+ * all tiles pass by. A tile times a panel keeps its sums in registers: for a panel of one vector
+ * twelve of AVX2, for one of four 24 of AVX-512.
  */
-enum { HEIGHT = 6, WIDTH = 16, DEPTH = 256 };
+enum { HEIGHT = 6, MOST = 4 };
+
+/* The columns of a panel of one vector, and of one of `MOST`. */
+enum { MOST_COLUMNS = 256, FEW_COLUMNS = 96 };
 
 void pleat_pack_tiles(const float *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t columns,
                       float *out) {
@@ -27,140 +33,160 @@ void pleat_pack_tiles(const float *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_
 }
 
 /* The first `width` numbers of a row of sums; others are 0. */
-ALWAYS_INLINE void load_sums(const float *row, ptrdiff_t width, lanes sums[2]) {
-  float copy[WIDTH] = {0};
-  if (width < WIDTH) row = memcpy(copy, row, (size_t)width * sizeof *row);
-  sums[0] = load_lanes(row);
-  sums[1] = load_lanes(row + LANES);
+ALWAYS_INLINE void load_sums(int vectors, const float *row, ptrdiff_t width, lanes *sums) {
+  float copy[MOST * LANES] = {0};
+  if (width < vectors * LANES) row = memcpy(copy, row, (size_t)width * sizeof *row);
+  for (int v = 0; v < vectors; v++) sums[v] = load_lanes(row + v * LANES);
 }
 
-ALWAYS_INLINE void store_sums(const lanes sums[2], ptrdiff_t width, float *row) {
-  float copy[WIDTH];
-  float *target = width < WIDTH ? copy : row;
-  store_lanes(target, sums[0]);
-  store_lanes(target + LANES, sums[1]);
-  if (width < WIDTH) memcpy(row, copy, (size_t)width * sizeof *row);
+ALWAYS_INLINE void store_sums(int vectors, const lanes *sums, ptrdiff_t width, float *row) {
+  float copy[MOST * LANES];
+  float *target = width < vectors * LANES ? copy : row;
+  for (int v = 0; v < vectors; v++) store_lanes(target + v * LANES, sums[v]);
+  if (width < vectors * LANES) memcpy(row, copy, (size_t)width * sizeof *row);
 }
 
-/* The sums of `height` rows of a tile, of `depth` columns, with a panel. The first columns start
-   from 0, others go on from what `out` has. */
-ALWAYS_INLINE void multiply_tile(const float *tile, const float (*panel)[WIDTH], ptrdiff_t depth,
-                                 bool is_first, float *out, ptrdiff_t stride, int height,
-                                 ptrdiff_t width) {
-  lanes sums[HEIGHT][2] = {0};
-  if (!is_first) {
-    for (int r = 0; r < height; r++) load_sums(out + r * stride, width, sums[r]);
+/* Columns of `width` rows, with a vector for each of them and each LANES rows. */
+typedef struct {
+  const float *numbers;
+  ptrdiff_t columns, width;
+  bool is_first;
+} panel;
+
+/* The sums of `height` rows of a tile with a panel. The first panel starts from 0, others go on
+   from what `out` has. */
+ALWAYS_INLINE void multiply_tile(int vectors, int height, const float *tile, panel panel,
+                                 float *out, ptrdiff_t stride) {
+  lanes sums[HEIGHT][MOST] = {0};
+  if (!panel.is_first) {
+    for (int r = 0; r < height; r++) load_sums(vectors, out + r * stride, panel.width, sums[r]);
   }
-  for (ptrdiff_t k = 0; k < depth; k++) {
-    lanes low = load_lanes(panel[k]), high = load_lanes(panel[k] + LANES);
+  for (ptrdiff_t k = 0; k < panel.columns; k++) {
+    lanes column[MOST];
+    for (int v = 0; v < vectors; v++) {
+      column[v] = load_lanes(panel.numbers + (k * vectors + v) * LANES);
+    }
     for (int r = 0; r < height; r++) {
       lanes x = all(tile[k * HEIGHT + r]);
-      sums[r][0] = fused(x, low, sums[r][0]);
-      sums[r][1] = fused(x, high, sums[r][1]);
+      for (int v = 0; v < vectors; v++) sums[r][v] = fused(x, column[v], sums[r][v]);
     }
   }
-  for (int r = 0; r < height; r++) store_sums(sums[r], width, out + r * stride);
+  for (int r = 0; r < height; r++) store_sums(vectors, sums[r], panel.width, out + r * stride);
 }
 
-ALWAYS_INLINE void multiply_tiles(const float *packed, ptrdiff_t rows, ptrdiff_t columns,
-                                  const float (*panel)[WIDTH], ptrdiff_t depth, bool is_first,
-                                  float *out, ptrdiff_t stride, ptrdiff_t width) {
-  for (; rows >= HEIGHT; rows -= HEIGHT) {
-    multiply_tile(packed, panel, depth, is_first, out, stride, HEIGHT, width);
-    packed += columns * HEIGHT;
-    out += stride * HEIGHT;
+/* A product of a matrix in tiles with another one, of which `width` rows or columns are used. */
+typedef struct {
+  const float *tiles;
+  ptrdiff_t count, columns;
+  const float *right;
+  ptrdiff_t right_stride, width;
+  float *out;
+  ptrdiff_t stride;
+} product;
+
+ALWAYS_INLINE void multiply_tiles(int vectors, const product *job, panel panel, const float *tile,
+                                  float *out) {
+  ptrdiff_t rest = job->count;
+  for (; rest >= HEIGHT; rest -= HEIGHT) {
+    multiply_tile(vectors, HEIGHT, tile, panel, out, job->stride);
+    tile += job->columns * HEIGHT;
+    out += job->stride * HEIGHT;
   }
-  switch (rows) {
-    case 1: multiply_tile(packed, panel, depth, is_first, out, stride, 1, width); break;
-    case 2: multiply_tile(packed, panel, depth, is_first, out, stride, 2, width); break;
-    case 3: multiply_tile(packed, panel, depth, is_first, out, stride, 3, width); break;
-    case 4: multiply_tile(packed, panel, depth, is_first, out, stride, 4, width); break;
-    case 5: multiply_tile(packed, panel, depth, is_first, out, stride, 5, width); break;
+  switch (rest) {
+    case 1: multiply_tile(vectors, 1, tile, panel, out, job->stride); break;
+    case 2: multiply_tile(vectors, 2, tile, panel, out, job->stride); break;
+    case 3: multiply_tile(vectors, 3, tile, panel, out, job->stride); break;
+    case 4: multiply_tile(vectors, 4, tile, panel, out, job->stride); break;
+    case 5: multiply_tile(vectors, 5, tile, panel, out, job->stride); break;
     default: break;
   }
 }
 
 /* Makes a panel of `depth` columns of `width` rows; missing rows are zeros. */
-ALWAYS_INLINE void fill_panel(const float *rows, ptrdiff_t stride, ptrdiff_t width,
-                              ptrdiff_t depth, float (*panel)[WIDTH]) {
+ALWAYS_INLINE void fill_with_rows(int vectors, const float *rows, ptrdiff_t stride,
+                                  ptrdiff_t width, ptrdiff_t depth, float *out) {
+  const ptrdiff_t full = vectors * LANES;
   ptrdiff_t whole = 0;
-  if (width == WIDTH) {
-    whole = depth / LANES * LANES;
-    lanes columns[DEPTH];
-    for (int half = 0; half < WIDTH; half += LANES) {
-      transpose(rows + half * stride, stride, (int)whole, columns);
-      for (ptrdiff_t k = 0; k < whole; k++) store_lanes(panel[k] + half, columns[k]);
+  if (width == full) {
+    whole = depth / 8 * 8;
+    octet columns[MOST_COLUMNS];
+    for (ptrdiff_t j = 0; j < full; j += 8) {
+      transpose(rows + j * stride, stride, (int)whole, columns);
+      for (ptrdiff_t k = 0; k < whole; k++) {
+        memcpy(out + k * full + j, &columns[k], sizeof columns[k]);
+      }
     }
   }
   for (ptrdiff_t k = whole; k < depth; k++) {
-    for (ptrdiff_t j = 0; j < WIDTH; j++) panel[k][j] = j < width ? rows[j * stride + k] : 0;
+    for (ptrdiff_t j = 0; j < full; j++) out[k * full + j] = j < width ? rows[j * stride + k] : 0;
   }
 }
 
-ALWAYS_INLINE void multiply_rows(const float *packed, ptrdiff_t count, ptrdiff_t columns,
-                                 const float *rows, ptrdiff_t row_stride, ptrdiff_t row_count,
-                                 float *out, ptrdiff_t out_stride) {
-  float panel[DEPTH][WIDTH];
-  for (ptrdiff_t j = 0; j < row_count; j += WIDTH) {
-    ptrdiff_t width = row_count - j < WIDTH ? row_count - j : WIDTH;
-    for (ptrdiff_t k = 0; k < columns; k += DEPTH) {
-      ptrdiff_t depth = columns - k < DEPTH ? columns - k : DEPTH;
-      fill_panel(rows + j * row_stride + k, row_stride, width, depth, panel);
-      multiply_tiles(packed + k * HEIGHT, count, columns, panel, depth, k == 0, out + j,
-                     out_stride, width);
+/* Makes a panel of `depth` rows of `width` columns; missing columns are zeros. */
+ALWAYS_INLINE void fill_with_columns(int vectors, const float *columns, ptrdiff_t stride,
+                                     ptrdiff_t width, ptrdiff_t depth, float *out) {
+  for (ptrdiff_t k = 0; k < depth; k++, columns += stride, out += vectors * LANES) {
+    lanes row[MOST];
+    load_sums(vectors, columns, width, row);
+    for (int v = 0; v < vectors; v++) store_lanes(out + v * LANES, row[v]);
+  }
+}
+
+/* The products with the rows or columns `first` to `end`. */
+ALWAYS_INLINE void multiply_panels(int vectors, bool by_rows, const product *job, ptrdiff_t first,
+                                   ptrdiff_t end) {
+  const ptrdiff_t full = vectors * LANES;
+  const ptrdiff_t most = vectors == 1 ? MOST_COLUMNS : FEW_COLUMNS;
+  float numbers[FEW_COLUMNS * MOST * LANES];
+  for (ptrdiff_t j = first; j < end; j += full) {
+    ptrdiff_t width = end - j < full ? end - j : full;
+    for (ptrdiff_t k = 0; k < job->columns; k += most) {
+      ptrdiff_t depth = job->columns - k < most ? job->columns - k : most;
+      const float *right = job->right + (by_rows ? j * job->right_stride + k
+                                                 : k * job->right_stride + j);
+      by_rows ? fill_with_rows(vectors, right, job->right_stride, width, depth, numbers)
+              : fill_with_columns(vectors, right, job->right_stride, width, depth, numbers);
+      multiply_tiles(vectors, job, (panel){numbers, depth, width, k == 0}, job->tiles + k * HEIGHT,
+                     job->out + j);
     }
   }
 }
 
-AVX2_PATH static void multiply_rows_avx2(const float *packed, ptrdiff_t count, ptrdiff_t columns,
-                                         const float *rows, ptrdiff_t row_stride,
-                                         ptrdiff_t row_count, float *out, ptrdiff_t out_stride) {
-  multiply_rows(packed, count, columns, rows, row_stride, row_count, out, out_stride);
+/* Panels of `most` vectors, and of one for the rest. */
+ALWAYS_INLINE void multiply(int most, bool by_rows, const product *job) {
+  ptrdiff_t whole = most > 1 ? job->width - job->width % (most * LANES) : 0;
+  if (most > 1) multiply_panels(most, by_rows, job, 0, whole);
+  multiply_panels(1, by_rows, job, whole, job->width);
+}
+
+AVX2_PATH static void multiply_avx2(bool by_rows, const product *job) {
+  by_rows ? multiply(1, true, job) : multiply(1, false, job);
+}
+
+AVX512_PATH static void multiply_avx512(bool by_rows, const product *job) {
+  by_rows ? multiply(MOST, true, job) : multiply(MOST, false, job);
+}
+
+static void multiply_portable(bool by_rows, const product *job) {
+  by_rows ? multiply(1, true, job) : multiply(1, false, job);
+}
+
+static void multiply_on(pleat_instructions set, bool by_rows, const product *job) {
+  uses_avx512(set) ? multiply_avx512(by_rows, job)
+  : uses_avx2(set) ? multiply_avx2(by_rows, job)
+                   : multiply_portable(by_rows, job);
 }
 
 void pleat_multiply_rows(pleat_instructions set, const float *packed, ptrdiff_t count,
                          ptrdiff_t columns, const float *rows, ptrdiff_t row_stride,
                          ptrdiff_t row_count, float *out, ptrdiff_t out_stride) {
-  uses_avx2(set)
-      ? multiply_rows_avx2(packed, count, columns, rows, row_stride, row_count, out, out_stride)
-      : multiply_rows(packed, count, columns, rows, row_stride, row_count, out, out_stride);
-}
-
-ALWAYS_INLINE void multiply_columns(const float *packed, ptrdiff_t count, ptrdiff_t depth_count,
-                                    const float *right, ptrdiff_t right_stride, ptrdiff_t columns,
-                                    float *out, ptrdiff_t out_stride) {
-  float panel[DEPTH][WIDTH] = {0};
-  for (ptrdiff_t j = 0; j < columns; j += WIDTH) {
-    ptrdiff_t width = columns - j < WIDTH ? columns - j : WIDTH;
-    for (ptrdiff_t k = 0; k < depth_count; k += DEPTH) {
-      ptrdiff_t depth = depth_count - k < DEPTH ? depth_count - k : DEPTH;
-      for (ptrdiff_t i = 0; i < depth; i++) {
-        const float *row = right + (k + i) * right_stride + j;
-        if (width == WIDTH) {
-          store_lanes(panel[i], load_lanes(row));
-          store_lanes(panel[i] + LANES, load_lanes(row + LANES));
-        } else {
-          memcpy(panel[i], row, (size_t)width * sizeof *row);
-        }
-      }
-      multiply_tiles(packed + k * HEIGHT, count, depth_count, panel, depth, k == 0, out + j,
-                     out_stride, width);
-    }
-  }
-}
-
-AVX2_PATH static void multiply_columns_avx2(const float *packed, ptrdiff_t count,
-                                            ptrdiff_t depth_count, const float *right,
-                                            ptrdiff_t right_stride, ptrdiff_t columns, float *out,
-                                            ptrdiff_t out_stride) {
-  multiply_columns(packed, count, depth_count, right, right_stride, columns, out, out_stride);
+  multiply_on(set, true, &(product){packed, count, columns, rows, row_stride, row_count, out,
+                                    out_stride});
 }
 
 void pleat_multiply_columns(pleat_instructions set, const float *packed, ptrdiff_t count,
                             ptrdiff_t depth_count, const float *right, ptrdiff_t right_stride,
                             ptrdiff_t columns, float *out, ptrdiff_t out_stride) {
-  uses_avx2(set)
-      ? multiply_columns_avx2(packed, count, depth_count, right, right_stride, columns, out,
-                              out_stride)
-      : multiply_columns(packed, count, depth_count, right, right_stride, columns, out, out_stride);
+  multiply_on(set, false, &(product){packed, count, depth_count, right, right_stride, columns, out,
+                                     out_stride});
 }

@@ -145,6 +145,8 @@ internal import Synchronization
   private let tiles: FloatMatrix
 
   private static let tileHeight = 6
+  /// The largest number of rows of weights that are multiplied at once.
+  package static let widestPanel = 64
 
   /// Packs some rows and columns of a matrix.
   package init(_ matrix: FloatMatrix, rows: Range<Int>, columns: Range<Int>) {

@@ -152,7 +152,7 @@ extension Workers {
   ) throws(ModelError) {
     let terms = try innerProducts(of: packed, with: matrices.map(\.matrix))
     let parts = matrices.indices.flatMap { index in
-      matrices[index].matrix.runs(multiple: 16).map { (index: index, rows: $0) }
+      matrices[index].matrix.runs(multiple: PackedRows.widestPanel).map { (index: index, rows: $0) }
     }
     try run(parts.count, with: WeightMatrix.Buffers()) { (part, buffers) throws(ModelError) in
       let (index, rows) = parts[part]

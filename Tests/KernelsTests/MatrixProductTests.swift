@@ -21,7 +21,7 @@ import Testing
   func rows(set: InstructionSet, count: Int) {
     var random = Seeded(181)
     for columns in [1, 7, 8, 31, 255, 256, 257, 600] {
-      for rowCount in [1, 15, 16, 17, 40] {
+      for rowCount in [1, 15, 16, 17, 40, 64, 95] {
         let x = matrix(count + 1, columns + 2, &random)
         let weights = random.weights(rowCount * columns)
         let out = FloatMatrix(rowCount: count + 1, columnCount: rowCount + 3)
@@ -46,7 +46,7 @@ import Testing
     arguments: InstructionSet.available, [1, 6, 11])
   func columns(set: InstructionSet, count: Int) {
     var random = Seeded(182)
-    for (depth, width) in [(1, 1), (9, 16), (256, 33), (300, 5)] {
+    for (depth, width) in [(1, 1), (9, 16), (256, 33), (300, 5), (97, 64), (200, 145)] {
       let x = matrix(count, depth, &random)
       let right = matrix(depth + 2, width + 1, &random)
       let out = FloatMatrix(rowCount: count, columnCount: width)
