@@ -197,6 +197,22 @@ static void others_too(void) {
   }
 }
 
+/* Products of packed groups with one vector. */
+static void vectors(void) {
+  enum { HEIGHT = 101, SIZE = 32 };
+  static uint8_t some[COUNT], packed[8 * COUNT];
+  float out[HEIGHT];
+  for (int i = 0; i < 3 * 3 * 3; i++) {
+    pleat_packed_groups groups = {i % 3, i / 3 % 3, 2 << i / 9, 8, SIZE, COLUMNS / SIZE};
+    ptrdiff_t count = HEIGHT * groups.count;
+    pleat_encode_minmax(set, values, count, SIZE, groups.bits, groups.format, some, scales, biases);
+    for (ptrdiff_t g = 0; groups.form == PLEAT_ZERO_POINTS && g < count; g++) biases[g] = g % 4;
+    pleat_pack_groups(&groups, some, scales, biases, HEIGHT, packed);
+    pleat_multiply_groups(set, others, &groups, packed, HEIGHT, out);
+    tell("product of groups", i, out, sizeof out);
+  }
+}
+
 /* Products, and functions of rows, of numbers that are not subnormal. */
 static void networks(void) {
   enum { HEIGHT = 13, WIDTH = 101, DEPTH = 300 };
@@ -237,6 +253,6 @@ int main(int count, char **arguments) {
   for (int i = 0; i < COUNT; i++) values[i] = weight(i), others[i] = weight(i);
   for (size_t i = 0; i < sizeof random_bytes; i++) random_bytes[i] = (uint8_t)next_bits();
   formats(), packing(), groups(), searches(), ggml(), rows(), statistics(), others_too();
-  networks();
+  vectors(), networks();
   return 0;
 }

@@ -1,117 +1,36 @@
 #pragma STDC FP_CONTRACT OFF
 
-#include "CKernels.h"
-#include "half.h"
+#define LANES 16
+
 #include "lanes.h"
+#include "packed_rows.h"
 
 /*
  * Products of matrices with one vector. Every output is the chain of multiply.c, so one token alone
  * gets the bits that it gets among others.
  *
- * Lanes are rows. Matrices are packed for that: 32 rows are a block, four vectors of eight rows
- * that go forward together, because each sum waits for its last fused multiply-add. A block has
- * its columns one after another. Of codes, a vector has several columns: a lane is a word of 16, 8
- * or 4 codes of a row. The first four are in the lowest bits of its bytes, the next four in the bits
- * above them.
+ * Lanes are rows. The rows of a block go forward together, because each sum waits for its last
+ * fused multiply-add. With AVX-512, two blocks do.
  */
-enum { OCTETS = 4, HEIGHT = OCTETS * LANES };
+enum { VECTORS = HEIGHT / LANES, MOST_BLOCKS = 2, MOST = MOST_BLOCKS * VECTORS };
+
+/* Blocks that go forward together: how many, a constant, and how many bytes they are apart. */
+typedef struct {
+  int count;
+  ptrdiff_t distance;
+} blocks_in_step;
 
 /* How far ahead weights are fetched from memory: by themselves, processors stop at a page. */
 enum { AHEAD = 2048, LINE = 64 };
 
-typedef uint32_t word_lanes __attribute__((vector_size(32)));
-typedef uint16_t half_lanes __attribute__((vector_size(16)));
-typedef int16_t signed_half_lanes __attribute__((vector_size(16)));
+/* The bytes of a word of each row of a block. */
+enum { WORDS = 4 * HEIGHT };
 
-/* The bytes that a number of each row of a block takes. */
-ALWAYS_INLINE ptrdiff_t numbers_size(pleat_format format) {
-  return HEIGHT * (format == PLEAT_FLOAT32 ? 4 : 2);
-}
+typedef uint32_t word_lanes __attribute__((vector_size(4 * LANES)));
+typedef uint16_t half_lanes __attribute__((vector_size(2 * LANES)));
+typedef int16_t signed_half_lanes __attribute__((vector_size(2 * LANES)));
 
-ALWAYS_INLINE ptrdiff_t block_size(const pleat_packed_groups *groups) {
-  ptrdiff_t parameters = numbers_size(groups->format) * (groups->form == PLEAT_CENTERED ? 1 : 2);
-  return groups->count * (parameters + groups->size * HEIGHT * groups->bits / 8);
-}
-
-ptrdiff_t pleat_packed_size(const pleat_packed_groups *groups, ptrdiff_t row_count) {
-  return (row_count + HEIGHT - 1) / HEIGHT * block_size(groups);
-}
-
-/* A number of each row of a block, `stride` apart; those of missing rows are 0. */
-ALWAYS_INLINE uint8_t *pack_numbers(pleat_format format, const float *values, ptrdiff_t stride,
-                                    ptrdiff_t rows, uint8_t *out) {
-  for (ptrdiff_t r = 0; r < HEIGHT; r++) {
-    float value = r < rows ? values[r * stride] : 0;
-    if (format == PLEAT_FLOAT32) {
-      memcpy(out + r * 4, &value, 4);
-    } else if (format == PLEAT_FLOAT16) {
-      store_f16(out + r * 2, value);
-    } else {
-      uint16_t half = (uint16_t)(bits_of_float(value) >> 16);
-      memcpy(out + r * 2, &half, 2);
-    }
-  }
-  return out + numbers_size(format);
-}
-
-/* Makes one word of 32 / bits codes of a byte each. */
-ALWAYS_INLINE uint32_t word_of_codes(const uint8_t *codes, int bits) {
-  uint32_t word = 0;
-  for (int shift = 0; shift < 8; shift += bits, codes += 4) {
-    uint32_t four;
-    memcpy(&four, codes, 4);
-    word |= four << shift;
-  }
-  return word;
-}
-
-ALWAYS_INLINE uint8_t *pack_codes(int bits, const uint8_t *codes, ptrdiff_t stride, ptrdiff_t rows,
-                                  ptrdiff_t columns, uint8_t *out) {
-  for (ptrdiff_t k = 0; k < columns; k += 32 / bits, out += HEIGHT * 4) {
-    for (ptrdiff_t r = 0; r < HEIGHT; r++) {
-      uint32_t word = 0;
-      if (r < rows) {
-        const uint8_t *first = codes + r * stride + k;
-        word = word_of_codes(first, bits);
-      }
-      memcpy(out + r * 4, &word, 4);
-    }
-  }
-  return out;
-}
-
-ALWAYS_INLINE bool all_finite(const float *values, ptrdiff_t count) {
-  bool result = true;
-  for (ptrdiff_t i = 0; i < count; i++) result &= fabsf(values[i]) < INFINITY;
-  return result;
-}
-
-bool pleat_pack_groups(const pleat_packed_groups *groups, const uint8_t *codes, const float *scales,
-                       const float *offsets, ptrdiff_t row_count, void *packed) {
-  const ptrdiff_t columns = groups->count * groups->size;
-  uint8_t *out = packed;
-  for (ptrdiff_t first = 0; first < row_count; first += HEIGHT) {
-    ptrdiff_t rows = row_count - first < HEIGHT ? row_count - first : HEIGHT;
-    for (ptrdiff_t g = 0; g < groups->count; g++) {
-      ptrdiff_t group = first * groups->count + g;
-      out = pack_numbers(groups->format, scales + group, groups->count, rows, out);
-      if (groups->form != PLEAT_CENTERED) {
-        out = pack_numbers(groups->format, offsets + group, groups->count, rows, out);
-      }
-      const uint8_t *start = codes + first * columns + g * groups->size;
-      switch (groups->bits) {
-        case 2: out = pack_codes(2, start, columns, rows, groups->size, out); break;
-        case 4: out = pack_codes(4, start, columns, rows, groups->size, out); break;
-        default: out = pack_codes(8, start, columns, rows, groups->size, out); break;
-      }
-    }
-  }
-  ptrdiff_t count = row_count * groups->count;
-  return all_finite(scales, count) &&
-         (groups->form == PLEAT_CENTERED || all_finite(offsets, count));
-}
-
-/* Eight numbers of a format. */
+/* Numbers of a format. */
 ALWAYS_INLINE lanes widened(pleat_format format, const uint8_t *numbers) {
   lanes result;
   if (format == PLEAT_FLOAT32) {
@@ -129,7 +48,7 @@ ALWAYS_INLINE lanes widened(pleat_format format, const uint8_t *numbers) {
   return (lanes)(value | (bits & 0x8000) << 16);
 }
 
-/* Eight halves that are finite. */
+/* Halves that are finite. */
 ALWAYS_INLINE lanes widened_finite(const uint8_t *numbers) {
   signed_half_lanes halves;
   memcpy(&halves, numbers, sizeof halves);
@@ -137,14 +56,27 @@ ALWAYS_INLINE lanes widened_finite(const uint8_t *numbers) {
   return (lanes)(bits << 13 & (int)0x8fffe000) * 0x1p112f;
 }
 
+/* Where the numbers or words of a vector of rows begin, if those of a block take `size` bytes. */
+ALWAYS_INLINE const uint8_t *vector_in(blocks_in_step blocks, const uint8_t *packed, ptrdiff_t size,
+                                       int vector) {
+  return packed + vector / VECTORS * blocks.distance + vector % VECTORS * size / VECTORS;
+}
+
+ALWAYS_INLINE void fetch_ahead(blocks_in_step blocks, const uint8_t *words) {
+  for (int b = 0; b < blocks.count; b++) {
+    for (int i = 0; i < WORDS; i += LINE) {
+      __builtin_prefetch(words + b * blocks.distance + AHEAD + i);
+    }
+  }
+}
+
 /* The sums of the rows of a block; there may be fewer than lanes. */
-ALWAYS_INLINE void store_sums(const lanes *sums, ptrdiff_t first, ptrdiff_t row_count,
-                              float *out) {
-  ptrdiff_t count = row_count - first < HEIGHT ? row_count - first : HEIGHT;
+ALWAYS_INLINE void store_sums(const lanes *sums, ptrdiff_t row_count, float *out) {
+  ptrdiff_t count = row_count < HEIGHT ? row_count : HEIGHT;
   /* A copy of another length would keep the sums themselves out of registers. */
   float numbers[HEIGHT];
-  for (int o = 0; o < OCTETS; o++) store_lanes(numbers + o * LANES, sums[o]);
-  memcpy(out + first, numbers, (size_t)count * sizeof *out);
+  for (int v = 0; v < VECTORS; v++) store_lanes(numbers + v * LANES, sums[v]);
+  memcpy(out, numbers, (size_t)count * sizeof *out);
 }
 
 /*
@@ -155,7 +87,7 @@ ALWAYS_INLINE void store_sums(const lanes *sums, ptrdiff_t first, ptrdiff_t row_
  */
 
 typedef struct {
-  lanes scales[OCTETS], offsets[OCTETS];
+  lanes scales[MOST], offsets[MOST];
 } group_lanes;
 
 /* Whether a weight is scale * code + offset. */
@@ -180,17 +112,18 @@ ALWAYS_INLINE lanes parameters_of(pleat_format format, const uint8_t *numbers) {
   return format == PLEAT_FLOAT16 ? widened_finite(numbers) : widened(format, numbers);
 }
 
-ALWAYS_INLINE const uint8_t *read_group(pleat_group_form form, pleat_format format, float zero,
-                                        const uint8_t *packed, group_lanes *group) {
+ALWAYS_INLINE void read_group(pleat_group_form form, pleat_format format, float zero,
+                              blocks_in_step blocks, const uint8_t *packed, group_lanes *group) {
   const ptrdiff_t size = numbers_size(format);
-  for (int o = 0; o < OCTETS; o++, packed += size / OCTETS) {
-    lanes scales = parameters_of(format, packed);
-    group->scales[o] = scales;
-    group->offsets[o] = form != PLEAT_CENTERED ? parameters_of(format, packed + size)
-                        : is_sum(form, format) ? scales * -zero
+  for (int v = 0; v < blocks.count * VECTORS; v++) {
+    const uint8_t *numbers = vector_in(blocks, packed, size, v);
+    lanes scales = parameters_of(format, numbers);
+    group->scales[v] = scales;
+    /* No zero is negative, as none is in a sum. */
+    group->offsets[v] = form != PLEAT_CENTERED ? parameters_of(format, numbers + size)
+                        : is_sum(form, format) ? all(0) - scales * zero
                                                : all(zero);
   }
-  return form == PLEAT_CENTERED ? packed : packed + size;
 }
 
 /* Tells the compiler that a pointer changed: what it points to is then read again, each time as an
@@ -198,22 +131,23 @@ ALWAYS_INLINE const uint8_t *read_group(pleat_group_form form, pleat_format form
 #define READ_AGAIN(pointer) __asm__("" : "+r"(pointer))
 
 /* Adds the products of the columns of a group to the sums. */
-ALWAYS_INLINE const uint8_t *add_group(int bits, pleat_group_form form, pleat_format format,
-                                       ptrdiff_t columns, const float *x, const uint8_t *packed,
-                                       const group_lanes *group, lanes *sums) {
+ALWAYS_INLINE void add_group(int bits, pleat_group_form form, pleat_format format,
+                             ptrdiff_t columns, const float *x, blocks_in_step blocks,
+                             const uint8_t *packed, const group_lanes *group, lanes *sums) {
+  const int vectors = blocks.count * VECTORS;
   /* Of codes that stay in byte i. */
-  lanes scales[4][OCTETS];
+  lanes scales[4][MOST];
   memcpy(scales[0], group->scales, sizeof scales[0]);
   for (int i = 1; codes_stay(bits, form, format, i) && i < 4; i++) {
-    for (int o = 0; o < OCTETS; o++) scales[i][o] = scales[i - 1][o] * 0x1p-8f;
+    for (int v = 0; v < vectors; v++) scales[i][v] = scales[i - 1][v] * 0x1p-8f;
   }
-  const lanes(*read_again)[OCTETS] = (const lanes(*)[OCTETS])scales;
-  for (ptrdiff_t k = 0; k < columns; k += 32 / bits) {
-    word_lanes words[OCTETS];
-    memcpy(words, packed, sizeof words);
-    packed += sizeof words;
-    __builtin_prefetch(packed + AHEAD);
-    __builtin_prefetch(packed + AHEAD + LINE);
+  const lanes(*read_again)[MOST] = (const lanes(*)[MOST])scales;
+  for (ptrdiff_t k = 0; k < columns; k += 32 / bits, packed += WORDS) {
+    word_lanes words[MOST];
+    for (int v = 0; v < vectors; v++) {
+      memcpy(&words[v], vector_in(blocks, packed, WORDS, v), sizeof words[v]);
+    }
+    fetch_ahead(blocks, packed);
     /* Unrolled as a whole, the loop would keep sums in memory. */
 #pragma clang loop unroll(disable)
     for (int shift = 0; shift < 8; shift += bits) {
@@ -222,37 +156,111 @@ ALWAYS_INLINE const uint8_t *add_group(int bits, pleat_group_form form, pleat_fo
         const int kept = codes_stay(bits, form, format, byte) ? byte : 0;
         READ_AGAIN(read_again);
         lanes factor = all(*x++);
-        for (int o = 0; o < OCTETS; o++) {
-          word_lanes codes = words[o] >> ((byte - kept) * 8) & ((1u << bits) - 1) << (kept * 8);
-          lanes weight = weights_of(form, format, codes, read_again[kept][o], group->offsets[o]);
-          sums[o] = fused(factor, weight, sums[o]);
+        for (int v = 0; v < vectors; v++) {
+          word_lanes codes = words[v] >> ((byte - kept) * 8) & ((1u << bits) - 1) << (kept * 8);
+          lanes weight = weights_of(form, format, codes, read_again[kept][v], group->offsets[v]);
+          sums[v] = fused(factor, weight, sums[v]);
         }
       }
-      for (int o = 0; o < OCTETS; o++) words[o] >>= bits & 7;
+      for (int v = 0; v < vectors; v++) words[v] >>= bits & 7;
     }
   }
-  return packed;
 }
 
-ALWAYS_INLINE void multiply_groups(int bits, pleat_group_form form, pleat_format format,
+/*
+ * Codes in a mantissa. A word is read from some bytes before or behind its own, so that a code is
+ * among the high bits of a mantissa. With the exponent of a power of two B, the bits are the number
+ * B + code, without a shift or a conversion. The weight is
+ * scale * (B + code) + (offset - scale * B), rounded once, if the bracket is exact.
+ */
+
+/* The place of a code's lowest bit in the mantissa, if it is `shift` bits above that of a byte. */
+ALWAYS_INLINE int place_of(int bits, int shift) { return (shift + bits < 8 ? 16 : 8) + shift; }
+
+ALWAYS_INLINE lanes base_of(int bits, int shift) {
+  return all((float)(1 << (23 - place_of(bits, shift))));
+}
+
+/* Makes the offsets for codes with each shift. Returns whether all are exact. The last shift has
+   the largest B, the one before it the smallest. If scale * B is never smaller than the offset, a
+   rounded sum does not give back the offset, and the last sum has the most places. Bits are
+   compared, because negative zeros get lost. */
+ALWAYS_INLINE bool place_offsets(int bits, blocks_in_step blocks, const group_lanes *group,
+                                 lanes placed[][MOST]) {
+  const int last = 8 - bits, smallest = bits < 8 ? last - bits : last;
+  int_lanes rounded = {0};
+  for (int v = 0; v < blocks.count * VECTORS; v++) {
+    lanes scales = group->scales[v], offsets = group->offsets[v];
+    for (int shift = 0; shift <= last; shift += bits) {
+      placed[shift / bits][v] = fused(-scales, base_of(bits, shift), offsets);
+    }
+    rounded |= magnitude(offsets) > magnitude(scales) * base_of(bits, smallest);
+    lanes again = fused(scales, base_of(bits, last), placed[last / bits][v]);
+    rounded |= (int_lanes)again ^ (int_lanes)offsets;
+  }
+  return !any(rounded);
+}
+
+/* The same as `add_group`, with such offsets. */
+ALWAYS_INLINE void add_placed(int bits, ptrdiff_t columns, const float *x, blocks_in_step blocks,
+                              const uint8_t *packed, const group_lanes *group,
+                              const lanes placed[][MOST], lanes *sums) {
+  for (ptrdiff_t k = 0; k < columns; k += 32 / bits, packed += WORDS) {
+    fetch_ahead(blocks, packed);
+#pragma clang loop unroll(full)
+    for (int shift = 0; shift < 8; shift += bits) {
+      const int place = place_of(bits, shift);
+      const uint32_t mask = ((1u << bits) - 1) << place, exponent = (uint32_t)(150 - place) << 23;
+#pragma clang loop unroll(full)
+      for (int byte = 0; byte < 4; byte++) {
+        lanes factor = all(*x++);
+        for (int v = 0; v < blocks.count * VECTORS; v++) {
+          word_lanes words;
+          memcpy(&words, vector_in(blocks, packed, WORDS, v) + byte - place / 8, sizeof words);
+          lanes weight = fused(group->scales[v], (lanes)((words & mask) | exponent),
+                               placed[shift / bits][v]);
+          sums[v] = fused(factor, weight, sums[v]);
+        }
+      }
+    }
+  }
+}
+
+ALWAYS_INLINE void multiply_groups(int most, int bits, pleat_group_form form, pleat_format format,
                                    const float *x, const pleat_packed_groups *groups,
                                    const uint8_t *packed, ptrdiff_t row_count, float *out) {
-  for (ptrdiff_t first = 0; first < row_count; first += HEIGHT) {
-    lanes sums[OCTETS] = {0};
+  const ptrdiff_t parameters = numbers_size(format) * (form == PLEAT_CENTERED ? 1 : 2);
+  const bool is_placed = most > 1 && is_sum(form, format) && format != PLEAT_FLOAT32;
+  for (ptrdiff_t first = 0; first < row_count; first += most * HEIGHT) {
+    ptrdiff_t rest = row_count - first;
+    /* The last block may go beside itself. */
+    const blocks_in_step blocks = {most, rest > HEIGHT ? block_size(groups) : 0};
+    lanes sums[MOST] = {0};
     for (ptrdiff_t g = 0; g < groups->count; g++) {
+      const float *factors = x + g * groups->size;
       group_lanes group;
-      packed = read_group(form, format, groups->zero, packed, &group);
-      packed = add_group(bits, form, format, groups->size, x + g * groups->size, packed, &group,
-                         sums);
+      lanes placed[4][MOST];
+      read_group(form, format, groups->zero, blocks, packed, &group);
+      packed += parameters;
+      if (is_placed && place_offsets(bits, blocks, &group, placed)) {
+        add_placed(bits, groups->size, factors, blocks, packed, &group, placed, sums);
+      } else {
+        add_group(bits, form, format, groups->size, factors, blocks, packed, &group, sums);
+      }
+      packed += groups->size * HEIGHT * bits / 8;
     }
-    store_sums(sums, first, row_count, out);
+    packed += (most - 1) * block_size(groups);
+    for (int b = 0; b < most && b * HEIGHT < rest; b++) {
+      store_sums(sums + b * VECTORS, rest - b * HEIGHT, out + first + b * HEIGHT);
+    }
   }
 }
 
-ALWAYS_INLINE void multiply_form(int bits, pleat_group_form form, const float *x,
+ALWAYS_INLINE void multiply_form(int most, int bits, pleat_group_form form, const float *x,
                                  const pleat_packed_groups *groups, const uint8_t *packed,
                                  ptrdiff_t row_count, float *out) {
-#define MULTIPLY(format) multiply_groups(bits, form, format, x, groups, packed, row_count, out)
+#define MULTIPLY(format) \
+  multiply_groups(most, bits, form, format, x, groups, packed, row_count, out)
   switch (groups->format) {
     case PLEAT_FLOAT16: MULTIPLY(PLEAT_FLOAT16); break;
     case PLEAT_BFLOAT16: MULTIPLY(PLEAT_BFLOAT16); break;
@@ -261,9 +269,10 @@ ALWAYS_INLINE void multiply_form(int bits, pleat_group_form form, const float *x
 #undef MULTIPLY
 }
 
-ALWAYS_INLINE void multiply_bits(int bits, const float *x, const pleat_packed_groups *groups,
-                                 const uint8_t *packed, ptrdiff_t row_count, float *out) {
-#define MULTIPLY(form) multiply_form(bits, form, x, groups, packed, row_count, out)
+ALWAYS_INLINE void multiply_bits(int most, int bits, const float *x,
+                                 const pleat_packed_groups *groups, const uint8_t *packed,
+                                 ptrdiff_t row_count, float *out) {
+#define MULTIPLY(form) multiply_form(most, bits, form, x, groups, packed, row_count, out)
   switch (groups->form) {
     case PLEAT_BIASED: MULTIPLY(PLEAT_BIASED); break;
     case PLEAT_CENTERED: MULTIPLY(PLEAT_CENTERED); break;
@@ -272,54 +281,46 @@ ALWAYS_INLINE void multiply_bits(int bits, const float *x, const pleat_packed_gr
 #undef MULTIPLY
 }
 
-ALWAYS_INLINE void multiply_any(const float *x, const pleat_packed_groups *groups,
+ALWAYS_INLINE void multiply_any(int most, const float *x, const pleat_packed_groups *groups,
                                 const uint8_t *packed, ptrdiff_t row_count, float *out) {
   switch (groups->bits) {
-    case 2: multiply_bits(2, x, groups, packed, row_count, out); break;
-    case 4: multiply_bits(4, x, groups, packed, row_count, out); break;
-    default: multiply_bits(8, x, groups, packed, row_count, out); break;
+    case 2: multiply_bits(most, 2, x, groups, packed, row_count, out); break;
+    case 4: multiply_bits(most, 4, x, groups, packed, row_count, out); break;
+    default: multiply_bits(most, 8, x, groups, packed, row_count, out); break;
   }
 }
 
 AVX2_PATH static void multiply_any_avx2(const float *x, const pleat_packed_groups *groups,
                                         const uint8_t *packed, ptrdiff_t row_count, float *out) {
-  multiply_any(x, groups, packed, row_count, out);
+  multiply_any(1, x, groups, packed, row_count, out);
+}
+
+AVX512_PATH static void multiply_any_avx512(const float *x, const pleat_packed_groups *groups,
+                                            const uint8_t *packed, ptrdiff_t row_count,
+                                            float *out) {
+  multiply_any(MOST_BLOCKS, x, groups, packed, row_count, out);
 }
 
 void pleat_multiply_groups(pleat_instructions set, const float *x,
                            const pleat_packed_groups *groups, const void *packed,
                            ptrdiff_t row_count, float *out) {
-  uses_avx2(set) ? multiply_any_avx2(x, groups, packed, row_count, out)
-                    : multiply_any(x, groups, packed, row_count, out);
-}
-
-ptrdiff_t pleat_packed_number_size(pleat_format format, ptrdiff_t columns, ptrdiff_t row_count) {
-  return (row_count + HEIGHT - 1) / HEIGHT * columns * numbers_size(format);
-}
-
-void pleat_pack_numbers(pleat_format format, const float *values, ptrdiff_t columns,
-                        ptrdiff_t row_count, void *packed) {
-  uint8_t *out = packed;
-  for (ptrdiff_t first = 0; first < row_count; first += HEIGHT) {
-    ptrdiff_t rows = row_count - first < HEIGHT ? row_count - first : HEIGHT;
-    for (ptrdiff_t k = 0; k < columns; k++) {
-      out = pack_numbers(format, values + first * columns + k, columns, rows, out);
-    }
-  }
+  uses_avx512(set) ? multiply_any_avx512(x, groups, packed, row_count, out)
+  : uses_avx2(set) ? multiply_any_avx2(x, groups, packed, row_count, out)
+                   : multiply_any(1, x, groups, packed, row_count, out);
 }
 
 ALWAYS_INLINE void multiply_numbers(pleat_format format, const float *x, ptrdiff_t columns,
                                     const uint8_t *packed, ptrdiff_t row_count, float *out) {
   const ptrdiff_t size = numbers_size(format);
   for (ptrdiff_t first = 0; first < row_count; first += HEIGHT) {
-    lanes sums[OCTETS] = {0};
+    lanes sums[VECTORS] = {0};
     for (ptrdiff_t k = 0; k < columns; k++, packed += size) {
       lanes factor = all(x[k]);
-      for (int o = 0; o < OCTETS; o++) {
-        sums[o] = fused(factor, widened(format, packed + o * size / OCTETS), sums[o]);
+      for (int v = 0; v < VECTORS; v++) {
+        sums[v] = fused(factor, widened(format, packed + v * size / VECTORS), sums[v]);
       }
     }
-    store_sums(sums, first, row_count, out);
+    store_sums(sums, row_count - first, out + first);
   }
 }
 
@@ -342,9 +343,16 @@ AVX2_PATH static void multiply_format_avx2(pleat_format format, const float *x, 
   multiply_format(format, x, columns, packed, row_count, out);
 }
 
+AVX512_PATH static void multiply_format_avx512(pleat_format format, const float *x,
+                                               ptrdiff_t columns, const uint8_t *packed,
+                                               ptrdiff_t row_count, float *out) {
+  multiply_format(format, x, columns, packed, row_count, out);
+}
+
 void pleat_multiply_numbers(pleat_instructions set, pleat_format format, const float *x,
                             ptrdiff_t columns, const void *packed, ptrdiff_t row_count,
                             float *out) {
-  uses_avx2(set) ? multiply_format_avx2(format, x, columns, packed, row_count, out)
-                    : multiply_format(format, x, columns, packed, row_count, out);
+  uses_avx512(set) ? multiply_format_avx512(format, x, columns, packed, row_count, out)
+  : uses_avx2(set) ? multiply_format_avx2(format, x, columns, packed, row_count, out)
+                   : multiply_format(format, x, columns, packed, row_count, out);
 }

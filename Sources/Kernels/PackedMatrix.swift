@@ -47,6 +47,10 @@ internal import CKernels
 
   /// The number of rows that are packed together; those of a part begin at a multiple of it.
   package static let rowsPerBlock = 32
+  /// The number of rows that go forward together with the longest vectors.
+  ///
+  /// Parts of a product that are a multiple of it take the least time.
+  package static let rowsInStep = 64
 
   package let form: Form
   package let rowCount: Int
@@ -62,8 +66,9 @@ internal import CKernels
     self.rowCount = rowCount
     self.columnCount = columnCount
     byteCount = Self.byteCount(form, rowCount: rowCount, columnCount: columnCount)
-    unsafe bytes = .allocate(byteCount: max(1, byteCount), alignment: 64)
-    unsafe bytes.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
+    let capacity = byteCount + Int(PLEAT_BYTES_BEHIND)
+    unsafe bytes = .allocate(byteCount: capacity, alignment: 64)
+    unsafe bytes.initializeMemory(as: UInt8.self, repeating: 0, count: capacity)
   }
 
   deinit { unsafe bytes.deallocate() }

@@ -131,10 +131,10 @@ extension Workers {
   ) throws(ModelError) {
     let parts = matrices.flatMap { index, matrix in
       // About as much work as it costs to share it.
-      let count = max(1, (1 << 16) / matrix.columnCount / PackedMatrix.rowsPerBlock)
-      return stride(from: 0, to: matrix.rowCount, by: count * PackedMatrix.rowsPerBlock).map {
-        let end = min($0 + count * PackedMatrix.rowsPerBlock, matrix.rowCount)
-        return (linear: index, matrix: matrix, rows: $0..<end)
+      let step = PackedMatrix.rowsInStep
+      let count = max(1, (1 << 16) / matrix.columnCount / step) * step
+      return stride(from: 0, to: matrix.rowCount, by: count).map {
+        (linear: index, matrix: matrix, rows: $0..<min($0 + count, matrix.rowCount))
       }
     }
     try run(parts.count) { (part) throws(ModelError) in

@@ -5,7 +5,7 @@ import Testing
 
 /// Products of packed weights with one vector: those of the decoded weights, bit for bit.
 @Suite struct PackedMatrixTests {
-  private static let sizes = [1, 7, 31, 32, 33, 64, 81]
+  private static let sizes = [1, 7, 31, 32, 33, 64, 81, 128, 145]
 
   /// The product of row 1 of `x` with the rows of decoded weights.
   private func expected(
@@ -17,13 +17,15 @@ import Testing
     return out.row(0)
   }
 
-  /// The same of a packed matrix, multiplied part by part.
+  /// The same of a packed matrix, multiplied at once or part by part.
   private func product(
-    _ x: FloatMatrix, _ matrix: PackedMatrix, on set: InstructionSet
+    _ x: FloatMatrix, _ matrix: PackedMatrix, on set: InstructionSet, blocks: Int = 100
   ) -> [Float] {
     let out = FloatMatrix(rowCount: 3, columnCount: matrix.rowCount + 2)
-    for first in stride(from: 0, to: matrix.rowCount, by: PackedMatrix.rowsPerBlock) {
-      let rows = first..<min(first + PackedMatrix.rowsPerBlock, matrix.rowCount)
+    for first in stride(
+      from: 0, to: matrix.rowCount, by: blocks * PackedMatrix.rowsPerBlock)
+    {
+      let rows = first..<min(first + blocks * PackedMatrix.rowsPerBlock, matrix.rowCount)
       matrix.multiply(x, row: 1, rows: rows, into: out, row: 2, column: 1 + first, on: set)
     }
     // Nothing else is written.
@@ -148,7 +150,43 @@ import Testing
     }
   }
 
-  @Test("rows are packed in parts") func parts() {
+  /// Scales and offsets for which a sum in float32 is exact, or is not, or has a zero with a sign.
+  @Test(
+    "offsets of any size keep every bit (seed 315)", arguments: InstructionSet.available, [2, 4, 8])
+  func offsets(set: InstructionSet, bits width: Int) throws {
+    var random = Seeded(315 + UInt64(width))
+    let numbers: [Float] = [
+      0, -0, 0x1p-24, -0x1p-24, 0x1.ffcp-15, 1, -1, 0x1.554p3, -0x1.554p3, 0x1p11, 65504, -65504,
+    ]
+    let pairs = numbers.flatMap { scale in numbers.map { (scale: scale, offset: $0) } }
+    for format in [FloatFormat.float16, .bfloat16] {
+      let groups = try #require(
+        PackedMatrix.Groups(bits: width, size: 32, .bias, parameters: format))
+      let kernel = GroupKernel(groupSize: 32, bits: width, parameters: format)
+      // Rows of a product share one pair, so that their sums can all be exact.
+      for pair in pairs {
+        let scales = Array(repeating: pair.scale.rounded(to: format), count: 64)
+        let offsets = Array(repeating: pair.offset.rounded(to: format), count: 64)
+        let codes = (0..<64 * 32).map { _ in
+          UInt8.random(in: 0...UInt8((1 << width) - 1), using: &random)
+        }
+        var weights: [Float] = Array(repeating: 0, count: codes.count)
+        var target = weights.mutableSpan
+        kernel.decode(
+          codes.span, scales: scales.span, biases: offsets.span, into: &target, on: set)
+        let matrix = PackedMatrix(.groups(groups), rowCount: 64, columnCount: 32)
+        let isFinite = matrix.setRows(
+          from: 0, codes: codes.span, scales: scales.span, offsets: offsets.span)
+        #expect(isFinite)
+        let x = vector(32, &random)
+        #expect(
+          bits(product(x, matrix, on: set)) == bits(expected(x, weights, rowCount: 64, on: set)),
+          "\(format) \(pair)")
+      }
+    }
+  }
+
+  @Test("rows are packed and multiplied in parts") func parts() {
     var random = Seeded(314)
     let weights = random.weights(76 * 5)
     let whole = PackedMatrix(.numbers(.float32), rowCount: 76, columnCount: 5)
@@ -158,7 +196,7 @@ import Testing
     parted.setRows(from: 0, numbers: weights.span.extracting(0..<64 * 5))
     let x = vector(5, &random)
     #expect(
-      bits(product(x, whole, on: .best)) == bits(product(x, parted, on: .best)))
+      bits(product(x, whole, on: .best)) == bits(product(x, parted, on: .best, blocks: 1)))
   }
 
   @Test("scales and offsets that are not finite are named") func nonFinite() {

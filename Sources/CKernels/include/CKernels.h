@@ -243,8 +243,7 @@ void pleat_multiply_columns(pleat_instructions set, const float *packed, ptrdiff
                             ptrdiff_t depth_count, const float *right, ptrdiff_t right_stride,
                             ptrdiff_t columns, float *out, ptrdiff_t out_stride);
 
-/* multiply_vector.c: products of packed matrices with one vector, by the same chains. Rows are
-   packed 24 at a time; their bytes begin at a multiple of 32. */
+/* packed_rows.c: matrices that are packed for products with one vector, 32 rows at a time. */
 
 /* What the codes of a group stand for. */
 typedef enum {
@@ -263,21 +262,26 @@ typedef struct {
   ptrdiff_t count; /* groups of a row */
 } pleat_packed_groups;
 
-/* The number of bytes of packed rows. */
+/* The number of bytes of packed rows. Products read as many bytes more as PLEAT_BYTES_BEHIND, and
+   ignore their values. */
+enum { PLEAT_BYTES_BEHIND = 2 };
 ptrdiff_t pleat_packed_size(const pleat_packed_groups *groups, ptrdiff_t row_count);
 /* Codes are row_count x columns, one a byte; scales and offsets are row_count x groups, and values
    of the format. Offsets are not read where the groups have none. Returns whether scales and
    offsets are finite; if not, the packed rows must not be used. */
 bool pleat_pack_groups(const pleat_packed_groups *groups, const uint8_t *codes, const float *scales,
                        const float *offsets, ptrdiff_t row_count, void *packed);
+/* The same of numbers of a format, packed from floats that are values of it. */
+ptrdiff_t pleat_packed_number_size(pleat_format format, ptrdiff_t columns, ptrdiff_t row_count);
+void pleat_pack_numbers(pleat_format format, const float *values, ptrdiff_t columns,
+                        ptrdiff_t row_count, void *packed);
+
+/* multiply_vector.c: products of packed rows with one vector, by the same chains. */
+
 /* out[j] = sum over k of x[k] * w[j, k]. */
 void pleat_multiply_groups(pleat_instructions set, const float *x,
                            const pleat_packed_groups *groups, const void *packed,
                            ptrdiff_t row_count, float *out);
-/* The same for numbers of a format, packed from floats that are values of it. */
-ptrdiff_t pleat_packed_number_size(pleat_format format, ptrdiff_t columns, ptrdiff_t row_count);
-void pleat_pack_numbers(pleat_format format, const float *values, ptrdiff_t columns,
-                        ptrdiff_t row_count, void *packed);
 void pleat_multiply_numbers(pleat_instructions set, pleat_format format, const float *x,
                             ptrdiff_t columns, const void *packed, ptrdiff_t row_count,
                             float *out);
