@@ -19,7 +19,7 @@ package struct TensorView: Sendable, Hashable {
   /// What the numbers of its rows are multiplied by: for some rows, then for the next ones; empty for
   /// nothing.
   package var factors: [RowFactors] = []
-  /// The views that it is made of, as plain numbers; nil if it is read from `source` alone.
+  /// The views that it is made of; nil if it is read from `source` alone.
   package var joining: Joining?
 
   /// How several views become one tensor.
@@ -108,8 +108,11 @@ package struct TensorView: Sendable, Hashable {
     self.source = source
   }
 
-  /// Whether its rows are rows of the source, as they are.
-  package var movesRows: Bool { joining == nil && transposition == nil && keepsNumbers }
+  /// Whether its rows are rows of the source, or of the views that it joins, as they are.
+  package var movesRows: Bool {
+    if case .columns? = joining { return false }
+    return transposition == nil && keepsNumbers
+  }
 
   /// Whether its numbers are numbers of the source.
   package var keepsNumbers: Bool { function == .identity && factors.isEmpty }

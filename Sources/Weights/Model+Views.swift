@@ -37,8 +37,7 @@ extension Model {
       }
       weight.view = view
       weight.info.shape = view.shape
-      let parts = parts(of: view.source)
-      if let layouts = view.rowLayouts(of: parts, source.info.encoding) {
+      if let layouts = movedLayouts(of: view) {
         weight.layouts = layouts
       } else {
         let type = try viewedType(of: view)
@@ -67,6 +66,19 @@ extension Model {
     return view.sources.contains { source in
       if case .plain = origin.model.catalog.tensors[source].encoding { false } else { true }
     }
+  }
+
+  /// The tensor without views whose columns a tensor has as they are, and the number of the matrix if
+  /// it is one of a stack; nil for tensors that are no views, and for other columns.
+  package func columnSource(of tensor: Int) -> (name: String, matrix: Int?)? {
+    guard tensor < gathered.count, let view = gathered[tensor].view, let origin, view.movesRows,
+      view.columns == nil, !view.dividesRows
+    else { return nil }
+    let source = origin.model.catalog.tensors[view.source]
+    guard source.shape.columnCount == view.shape.columnCount else { return nil }
+    let isMatrix = view.shape.rank == 2 && source.shape.rank == 3
+    let rowCount = source.shape.dimensions.dropLast().last ?? 1
+    return (source.name, isMatrix ? view.rows[0].first / max(1, rowCount) : nil)
   }
 
   /// The index of the tensor that one is read from, in the model without views.
@@ -139,11 +151,10 @@ extension Model {
     let (stripe, start) = offset.quotientAndRemainder(dividingBy: layout.stripeByteCount)
     let rows = start / rowByteCount..<(start + bytes.byteCount - 1) / rowByteCount + 1
     let first = start - rows.lowerBound * rowByteCount
-    let source = origin.parts(of: view.source)
     let content: [UInt8]
-    let encoding = origin.catalog.tensors[view.source].encoding
-    if view.rowLayouts(of: source, encoding) != nil {
-      content = try movedRows(view, source[part], part, of: weight, stripe, rows, rowByteCount)
+    if let layouts = origin.movedLayouts(of: view) {
+      let base = stripe * origin.parts(of: view.source)[part].rows.stripeByteCount
+      content = try origin.movedRows(view, part, from: base, rows, layouts[part].bytesPerStep)
     } else if case .plain(let type) = weight.info.encoding {
       let numbers = try ViewReader(view, origin).numbers(rows)
       content = FloatFormat(type).encoded(numbers)
@@ -153,19 +164,37 @@ extension Model {
     bytes.copy(content, from: first)
   }
 
-  /// The bytes of some rows of a view, which its source stores one by one.
+  /// The layouts of the parts of a view of these tensors whose rows are moved as they are.
+  ///
+  /// nil if they cannot be: if sources do not store them one by one, or each in another form.
+  private func movedLayouts(of view: TensorView) -> [RowLayout]? {
+    let encoding = catalog.tensors[view.source].encoding
+    let layouts = view.rowLayouts(of: parts(of: view.source), encoding)
+    guard case .rows(let views)? = view.joining else { return layouts }
+    let isOneForm = views.allSatisfy { other in
+      let parts = parts(of: other.source)
+      return other.rows.isEmpty && catalog.tensors[other.source].encoding == encoding
+        && parts.map(\.rows.bytesPerStep) == layouts?.map(\.bytesPerStep)
+        && parts.allSatisfy { $0.rows.isContiguous && $0.rows.rowsPerStep == 1 }
+    }
+    return isOneForm ? layouts : nil
+  }
+
+  /// The bytes of some rows of a view of these tensors, which store them one by one.
+  ///
+  /// `base` is the offset of the first row in a part of each source.
   private func movedRows(
-    _ view: TensorView, _ source: StoredTensor, _ part: Int, of weight: GatheredTensor,
-    _ stripe: Int, _ rows: Range<Int>, _ rowByteCount: Int
+    _ view: TensorView, _ part: Int, from base: Int, _ rows: Range<Int>, _ rowByteCount: Int
   ) throws(ModelError) -> [UInt8] {
     var result = [UInt8](repeating: 0, count: rows.count * rowByteCount)
-    let base = stripe * source.rows.stripeByteCount
     for run in RowSelection.runs(view.rows, rows) {
       let target = (run.position - rows.lowerBound) * rowByteCount
+      let (source, row) = view.source(ofRow: run.row)
+      let offset = base + row * rowByteCount
       guard run.distance > 1 else {
         try result.change(target..<target + run.count * rowByteCount) {
           (span) throws(ModelError) in
-          try readStored(weight, part, at: base + run.row * rowByteCount, into: &span)
+          try readPart(source, part, at: offset, into: &span)
         }
         continue
       }
@@ -173,7 +202,7 @@ extension Model {
       let spanCount = ((run.count - 1) * run.distance + 1) * rowByteCount
       var span = [UInt8](repeating: 0, count: spanCount)
       try span.change(span.indices) { (bytes) throws(ModelError) in
-        try readStored(weight, part, at: base + run.row * rowByteCount, into: &bytes)
+        try readPart(source, part, at: offset, into: &bytes)
       }
       for row in 0..<run.count {
         let from = row * run.distance * rowByteCount
@@ -249,6 +278,19 @@ extension TensorView {
     // Every step is whole, so that a block can be decoded from its beginning.
     guard case .plain = source.encoding else { return step }
     return step.largestDivisor(upTo: Self.usualRunByteCount / width)
+  }
+
+  /// The tensor that has a row, counted from the first row of the first view that is joined, and the
+  /// row there.
+  fileprivate func source(ofRow row: Int) -> (source: Int, row: Int) {
+    guard case .rows(let views)? = joining else { return (source, row) }
+    var first = 0
+    for view in views {
+      let next = first + view.shape.rowCount
+      if row < next { return (view.source, row - first) }
+      first = next
+    }
+    preconditionFailure("a row of a joined view is one of the views")
   }
 
   /// The indices of all tensors that it is read from.

@@ -159,6 +159,40 @@ import Weights
     #expect(found[1].bits == expected(decay, source, columns: 6).bits)
   }
 
+  @Test("joined rows keep the codes of tensors in one encoding (seed 619)", arguments: [4, 8])
+  func joinedCodes(bits: Int) throws {
+    var random = Seeded(619)
+    let names = ["model.layers.0.a.weight", "model.layers.0.b.weight", "model.layers.0.c.weight"]
+    let toys = names.map { Toy($0, .bf16, [6, 64], random.weights(6 * 64, scale: 1)) }
+    let destination = Destination(path: scratch.path("quantized.pleat"), format: .pleat)
+    let recipe = try Recipe.with(bits: bits, group: .columns(32), rules: ["*.c.*=keep"])
+    try Run(
+      Plan.quantizing(try Models.make(toys, in: scratch), recipe, to: destination))()
+    let model = try Model.open(destination.path)
+    let source = try values(model)
+    let shape = try #require(Shape(validating: [6, 64]))
+    func joined(_ indices: [Int]) throws -> TensorView {
+      var view = TensorView(
+        name: "rows", shape: try #require(Shape(validating: [12, 64])), source: indices[0])
+      view.rows = [
+        RowSelection(from: 2, count: 4), RowSelection(from: 6, count: 3, distance: 2),
+        RowSelection(count: 2), RowSelection(from: 7, count: 3, distance: 2),
+      ]
+      view.joining = .rows(
+        indices.map { TensorView(name: names[$0], shape: shape, source: $0) })
+      return view
+    }
+    let viewed = try model.viewed([try joined([0, 1]), try joined([0, 2])])
+    #expect(viewed.catalog.tensors[0].encoding == model.catalog.tensors[0].encoding)
+    #expect(viewed.catalog.tensors[0].isGrouped)
+    #expect(!viewed.isDecodedView(0) && viewed.isDecodedView(1))
+    let order = [2, 3, 4, 5, 6, 8, 10, 0, 1, 7, 9, 11]
+    for (found, other) in zip(try values(viewed), [1, 2]) {
+      let all = source[0] + source[other]
+      #expect(found.bits == order.flatMap { all[$0 * 64..<($0 + 1) * 64] }.bits)
+    }
+  }
+
   @Test("rows and columns of several tensors become one tensor (seed 618)")
   func joined() throws {
     var random = Seeded(618)
