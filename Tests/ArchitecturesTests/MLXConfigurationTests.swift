@@ -26,6 +26,15 @@ import Testing
     }
   }
 
+  @Test("a text model gets the type under which mlx-lm loads it") func textTypes() throws {
+    for (type, expected) in [
+      ("qwen3_5_text", "qwen3_5"), ("qwen3_5_moe_text", "qwen3_5_moe"),
+      ("gemma3_text", "gemma3_text"),
+    ] {
+      #expect(try completed(["model_type": .string(type)])["model_type"]?.string == expected)
+    }
+  }
+
   // MARK: - Tied embeddings
 
   @Test("a missing tie_word_embeddings is stated by the tensors", arguments: [true, false])

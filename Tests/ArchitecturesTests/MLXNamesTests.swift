@@ -75,6 +75,15 @@ import Testing
     Row(
       "gemma3", "model.language_model.layers.0.mlp.up_proj.weight",
       "language_model.model.layers.0.mlp.up_proj.weight"),
+    Row(
+      "qwen3_5", "model.language_model.layers.0.mlp.up_proj.weight",
+      "language_model.model.layers.0.mlp.up_proj.weight"),
+    Row("qwen3_5_text", "\(layer).linear_attn.A_log", "language_model.\(layer).linear_attn.A_log"),
+    Row("qwen3_5", "model.visual.blocks.0.norm1.weight", "model.visual.blocks.0.norm1.weight"),
+    Row(
+      "qwen3_5_moe_text", "\(layer).mlp.experts.gate_up_proj",
+      "language_model.\(layer).mlp.switch_mlp.gate_proj.weight",
+      "language_model.\(layer).mlp.switch_mlp.up_proj.weight"),
     // Neither an expert's number nor a word of the table may be part of a word.
     Row(
       "qwen3_moe", "\(layer).mlp.experts.07.up_proj.weight",

@@ -60,7 +60,10 @@ extension Architecture {
   /// The names of a tensor of a layer in mlx-lm, without the layer; nil if they are outside of it.
   private func names(of stem: String, _ names: MLXNames) -> [String]? {
     let layer = "\(layerPath)0."
-    let renamed = names.renamed(layer + stem.replacing("*", with: "0")).names
+    let outer = "language_model."
+    let renamed = names.renamed(layer + stem.replacing("*", with: "0")).names.map {
+      $0.hasPrefix(outer) ? String($0.dropFirst(outer.count)) : $0
+    }
     guard renamed.allSatisfy({ $0.hasPrefix(layer) }) else { return nil }
     return renamed.map { String($0.dropFirst(layer.count)) }
   }

@@ -78,6 +78,7 @@ struct MLXConfigKey: Sendable {
     MLXConfigKey("intermediate_size", of: ["granitemoehybrid"], replaces: true) {
       MLXNames.expertCount($0) == 0 ? $0["shared_intermediate_size"] : nil
     },
+    MLXConfigKey("mamba_d_head", of: ["granitemoehybrid"]) { $0.stateWidth },
     MLXConfigKey("block_dim", of: ["lfm2"]) { $0["hidden_size"] },
 
     // They have one name for the number of experts, and no keys for what is always the same.
@@ -213,6 +214,15 @@ extension JSONValue {
     guard let width = self["hidden_size"]?.int else { return nil }
     let (product, isTooLarge) = width.multipliedReportingOverflow(by: self["expand"]?.int ?? 2)
     return isTooLarge ? nil : JSONValue(product)
+  }
+
+  /// The width of a head of states, which transformers computes from other keys.
+  fileprivate var stateWidth: JSONValue? {
+    guard let width = self["hidden_size"]?.int, let count = self["mamba_n_heads"]?.int, count > 0,
+      case (let inner, false) = width.multipliedReportingOverflow(
+        by: self["mamba_expand"]?.int ?? 2)
+    else { return nil }
+    return JSONValue(inner / count)
   }
 
   /// The kinds of layers under the names that mlx-lm has for them; nil if they have these names.

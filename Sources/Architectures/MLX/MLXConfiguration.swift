@@ -13,9 +13,10 @@ package enum MLXConfiguration {
   package static func completed(
     _ config: JSONValue, for tensors: [TensorInfo]
   ) throws(ModelError) -> JSONValue {
-    guard let type = config["model_type"]?.string else { return config }
+    let named = MLXModelTypes.named(config)
+    guard let type = named["model_type"]?.string else { return config }
     let config = MLXConfigKey.completed(
-      stating(headSizeOf: tensors, in: config), modelType: type)
+      stating(headSizeOf: tensors, in: named), modelType: type)
     let head = tensors.first { TensorNames.isTextHead($0.name) }
     let hasEmbeddings = tensors.contains {
       TensorNames.isEmbedding($0.name) && !TensorNames.isTower($0.name)

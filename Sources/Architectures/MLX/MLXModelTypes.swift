@@ -1,7 +1,22 @@
+package import Bytes
+
 /// The values of `model_type` that mlx-lm has a model for.
 package enum MLXModelTypes {
   /// Whether mlx-lm loads models of a type.
   package static func contains(_ type: String) -> Bool { all.contains(type) }
+
+  /// A config with the model type under which mlx-lm loads it.
+  ///
+  /// mlx-lm reads some text models under the type of the larger model that they are a part of.
+  package static func named(_ config: JSONValue) -> JSONValue {
+    guard let type = config["model_type"]?.string.flatMap({ textTypes[$0] }) else { return config }
+    return config.setting("model_type", to: .string(type))
+  }
+
+  /// Types of text models, and those whose classes take the config of the text model alone.
+  private static let textTypes = [
+    "qwen3_5_text": "qwen3_5", "qwen3_5_moe_text": "qwen3_5_moe",
+  ]
 
   /// The files in `mlx_lm/models` of mlx-lm 0.32.2, and the keys of its `MODEL_REMAPPING`.
   ///

@@ -3,10 +3,12 @@ extension MLXNames {
   static let all: [MLXNames] = [
     MLXNames(
       modelTypes: [
-        "qwen2_moe", "qwen3_moe", "qwen3_5_moe", "olmoe", "deepseek", "deepseek_v2", "glm4_moe",
+        "qwen2_moe", "qwen3_moe", "olmoe", "deepseek", "deepseek_v2", "glm4_moe",
         "solar_open", "exaone_moe", "hunyuan", "mellum", "mimo_v2_flash",
       ],
       rules: switches),
+    MLXNames(modelTypes: ["qwen3_5", "qwen3_5_text"], rules: textModel),
+    MLXNames(modelTypes: ["qwen3_5_moe", "qwen3_5_moe_text"], rules: textModel + switches),
     MLXNames(
       modelTypes: ["ernie4_5_moe"], rules: switches,
       refused: [Exclusion("e_score_correction_bias", "mlx-lm chooses experts without it")]),
@@ -132,6 +134,13 @@ extension MLXNames {
       ]),
     MLXNames(modelTypes: ["falcon_h1"], multipliesWeights: true),
   ]
+
+  /// A text model whose names mlx-lm gives other words in front when it loads it.
+  private static let textModel =
+    [MLXNameRule("^model.language_model", "language_model.model")]
+    + ["embed_tokens", "layers", "norm"].map {
+      MLXNameRule("^model.\($0)", "language_model.model.\($0)")
+    } + [MLXNameRule("^lm_head", "language_model.lm_head")]
 
   private static let switches = MLXNameRule.gated("mlp.experts", "mlp.switch_mlp")
 

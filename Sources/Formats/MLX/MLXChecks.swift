@@ -15,9 +15,9 @@ struct MLXChecks {
   /// Creates checks for the tensors of a checkpoint with a `config.json`.
   init(_ families: TensorFamilies, config: JSONValue) {
     self.families = families
-    whole = config
-    self.config = TextConfig.merged(config)
-    names = MLXNames.forConfig(config)
+    whole = MLXModelTypes.named(config)
+    self.config = TextConfig.merged(whole)
+    names = MLXNames.forConfig(whole)
   }
 
   /// Notes about what mlx-lm computes differently.
