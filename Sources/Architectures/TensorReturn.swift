@@ -45,12 +45,17 @@ extension Architecture {
   /// - Parameters:
   ///   - tensors: The tensors of llama.cpp, which keep their names if they are not arranged.
   ///   - config: The config of the checkpoint.
+  ///   - runtime: The runtime that the checkpoint is for. Tensors that it arranges as llama.cpp does
+  ///     stay as they are.
   /// - Returns: The views.
   /// - Throws: `malformed` for a tensor that is missing, or has another shape than the config states,
   ///   and for values of the config that are missing.
   package func checkpointViews(
-    of tensors: [TensorInfo], _ config: JSONValue
+    of tensors: [TensorInfo], _ config: JSONValue, for runtime: Runtime = .transformers
   ) throws(ModelError) -> [TensorView]? {
+    let returns = returns.filter { made in
+      !arrangements.contains { $0.name == made.name && $0.runtimes.contains(runtime) }
+    }
     guard !returns.isEmpty else { return nil }
     let values = ConfigValues(config, self)
     var indices: [ExactName: Int] = [:]

@@ -192,8 +192,10 @@ public struct Model: Sendable {
   }
 
   /// Whether another weight is stored in the same form, so that only names and places differ.
+  ///
+  /// Views that move rows are, whichever rows they have.
   package func storesAlike(_ tensor: Int, _ other: Int) -> Bool {
-    gathered[tensor].view == nil && gathered[other].view == nil
+    (gathered[tensor].view == nil) == (gathered[other].view == nil)
       && catalog.tensors[tensor].shape == catalog.tensors[other].shape
       && catalog.tensors[tensor].encoding == catalog.tensors[other].encoding
       && gathered[tensor].layouts == gathered[other].layouts

@@ -214,6 +214,29 @@ import Testing
     }
   }
 
+  @Test("what mlx-lm arranges as llama.cpp does stays as it is", arguments: cases)
+  func sharedArrangements(one: Case) throws {
+    let architecture = try #require(Architectures.forModelType(one.modelType))
+    let tensors = try tensors(one).filter {
+      $0.scaled == nil && architecture.isReturned($0.name)
+    }
+    guard architecture.comesBack, !tensors.isEmpty else { return }
+    func arranged(for runtime: Runtime) throws -> [String]? {
+      try architecture.views(of: tensors, one.config, for: runtime)?.map(\.name)
+    }
+    let forth = try #require(try architecture.views(of: tensors, one.config, for: .llamaCpp))
+    let parts = try forth.map { view in
+      TensorInfo(
+        name: try #require(architecture.ggufName(of: view.name)), shape: view.shape,
+        encoding: .plain(.bf16))
+    }
+    let back = try architecture.checkpointViews(of: parts, one.config, for: .mlxLM)
+    let names = try (back?.map(\.name) ?? parts.map(\.name)).map { name in
+      architecture.isReturned(name) ? name : try #require(architecture.huggingFaceName(of: name))
+    }
+    #expect(names.sorted() == (try arranged(for: .mlxLM) ?? tensors.map(\.name)).sorted())
+  }
+
   @Test("stacks of gates and of the other matrix become one for each expert")
   func joinedStacks() throws {
     for (type, name) in [

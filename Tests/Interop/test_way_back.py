@@ -230,26 +230,6 @@ def test_checkpoints_hold_the_same_codes(pleat, tinylm, tmp_path, to):
     assert method == to
 
 
-@pytest.mark.parametrize("to", ["mlx", "gptq", "awq", "compressed-tensors"])
-def test_experts_take_two_steps_to_groups(pleat, tmp_path, to):
-    case = next(case for case in EXPERT_CASES if case.name == "qwen3-moe")
-    source = architectures.make(case, tmp_path)
-    path, folder = tmp_path / "model.gguf", tmp_path / "folder"
-    options = ["-b", 4, "--offset", "none", "--rule", "*embed*=keep", "--rule", "lm_head*=keep"]
-    pleat.run("quantize", source, "--to", "gguf", *options, "-o", path)
-    result = pleat.attempt("convert", path, "--to", to, "-o", tmp_path / "out")
-    assert result.returncode == 69
-    assert "ffn_" in result.stderr and "safetensors folder first" in result.stderr
-    pleat.run("convert", path, "--to", "safetensors", "-o", folder)
-    found, expected = (
-        adapters.decoded(pleat, model, model.with_suffix(".d")) for model in (folder, path)
-    )
-    stack = expected["blk.0.ffn_up_exps.weight"]
-    for expert, matrix in enumerate(stack):
-        name = f"model.layers.0.mlp.experts.{expert}.up_proj.weight"
-        np.testing.assert_allclose(found[name], matrix, rtol=2**-11, atol=1e-7)
-
-
 # Metadata that no config states
 
 

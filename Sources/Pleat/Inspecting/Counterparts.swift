@@ -116,15 +116,19 @@ struct Counterparts {
     let own = Set(tensors.map { ExactName($0.name) })
     let others = model.catalog.tensors.map { ExactName($0.name) }.filter { !own.contains($0) }
     if reference.isGGUF, !model.isGGUF, !others.isEmpty {
+      let config = try model.configuration()
+      let checkpoint: CheckpointTranslation
       do throws(ModelError) {
-        return try reference.checkpointTranslation(of: tensors)
+        checkpoint = try reference.checkpointTranslation(of: tensors)
       } catch {
         // Its metadata may not tell what the config of the model does.
-        guard let config = try model.configuration() else { throw error }
-        return try reference.checkpointTranslation(of: tensors, config: config)
+        guard let config else { throw error }
+        checkpoint = try reference.checkpointTranslation(of: tensors, config: config)
       }
+      guard model.namingFormat.usesMLXNames, let config else { return checkpoint }
+      return try reference.mlxTranslation(after: checkpoint, of: tensors, config: config)
     }
-    let isMLX = model.format.usesMLXNames || model.catalog.metadata["format"]?.text == "mlx"
+    let isMLX = model.namingFormat.usesMLXNames
     guard !others.isEmpty || isMLX,
       let translation = try reference.mlxTranslation(to: .mlx, of: tensors)
     else { return nil }
@@ -224,13 +228,20 @@ extension Model {
   func arranged(asIn model: Model) throws(ModelError) -> Model {
     let own = Set(catalog.tensors.map { ExactName($0.name) })
     let hasOtherNames = model.catalog.tensors.contains { !own.contains(ExactName($0.name)) }
-    guard isGGUF, !model.isGGUF, hasOtherNames else { return try arranged(for: model.format) }
+    guard isGGUF, !model.isGGUF, hasOtherNames else {
+      return try arranged(for: hasOtherNames ? model.namingFormat : model.format)
+    }
     do throws(ModelError) {
-      return try arrangedAsCheckpoint(config: nil)
+      return try arrangedAsCheckpoint(config: nil, for: model.namingFormat)
     } catch {
       // Its metadata may not tell what the config of the model does.
       guard let config = try model.configuration() else { throw error }
-      return try arrangedAsCheckpoint(config: config)
+      return try arrangedAsCheckpoint(config: config, for: model.namingFormat)
     }
+  }
+
+  /// The format whose names the tensors may have: mlx-lm's are also those of files without groups.
+  fileprivate var namingFormat: Format {
+    catalog.metadata["format"]?.text == Format.mlx.metadataMark ? .mlx : format
   }
 }

@@ -99,16 +99,23 @@ extension CompanionPlan {
     guard ["dtype", "torch_dtype"].contains(member.key), let old = member.value.string,
       names.values.contains(old)
     else { return member }
-    let types = Set(
-      tensors.compactMap { tensor -> ScalarType? in
+    let types = ScalarType.ofNumbers(in: tensors)
+    guard types.count == 1, let type = types.first, let name = names[type] else { return member }
+    return JSONValue.Member(member.key, .string(name))
+  }
+}
+
+extension ScalarType {
+  /// The types of the plain numbers, scales and biases of some tensors.
+  static func ofNumbers(in tensors: [TensorInfo]) -> Set<ScalarType> {
+    Set(
+      tensors.compactMap { tensor in
         switch tensor.encoding {
         case .plain(let type) where type.isDecodable: type
         case .grouped(let grouping): grouping.parameters
         default: nil
         }
       })
-    guard types.count == 1, let type = types.first, let name = names[type] else { return member }
-    return JSONValue.Member(member.key, .string(name))
   }
 }
 

@@ -41,8 +41,10 @@ extension Plan {
         model.packedFault == nil ? try HeadPlan(model, to: destination.format) : HeadPlan()
       var wishes: [TensorWish] = []
       for (index, tensor) in model.catalog.tensors.enumerated() {
-        let isDecoded = model.isGGUF && model.isDecodedView(index)
-        wishes.append(try planner.decide(tensor, isDecoded: isDecoded))
+        wishes.append(
+          try model.isGGUF && model.isView(index)
+            ? planner.decideArranged(tensor, isDecoded: model.isDecodedView(index))
+            : planner.decide(tensor))
       }
       if let added = head.added {
         var wish = try planner.decide(added.info)
@@ -50,7 +52,7 @@ extension Plan {
         wishes.append(wish)
       }
       return try Plan(
-        model, wishes, to: destination, notes: notes(on: wishes),
+        model, wishes, to: destination, notes: notes(on: wishes) + planner.notes(on: wishes),
         history: ["action": "convert", "from": .string(model.format.name)], head: head,
         rounding: rounding,
         attachments: droppingAdapters ? [] : nil)
@@ -112,17 +114,49 @@ package struct ConversionPlanner {
 
   /// The decision for one tensor.
   ///
-  /// `isDecoded` is whether its numbers are those of groups or blocks that are arranged in another
-  /// way. Throws `unsupported` if the format cannot store the tensor.
-  package func decide(
-    _ tensor: TensorInfo, isDecoded: Bool = false
-  ) throws(ModelError) -> TensorWish {
-    if isDecoded, type == nil, tensor.encoding == .plain(.f32), format.bits.isEmpty {
-      return TensorWish(decoding: tensor, to: .f16, "decoded, to be arranged in another way")
-    }
+  /// Throws `unsupported` if the format cannot store the tensor.
+  package func decide(_ tensor: TensorInfo) throws(ModelError) -> TensorWish {
     var wish = try choose(tensor)
     wish.refusalHint = decodingHint(tensor)
     return wish
+  }
+
+  /// The decision for a tensor that is arranged in another way than in the GGUF file.
+  ///
+  /// `isDecoded` is whether its numbers are those of groups or blocks. Groups are decoded if the
+  /// format has none for the shape, such as that of a stack. Throws `unsupported` if the format
+  /// cannot store the tensor.
+  package func decideArranged(
+    _ tensor: TensorInfo, isDecoded: Bool
+  ) throws(ModelError) -> TensorWish {
+    if isDecoded, type == nil, tensor.encoding == .plain(.f32) {
+      return TensorWish(decoding: tensor, to: .f16, Self.decodedReason)
+    }
+    if type == nil, case .grouped(let grouping) = tensor.encoding,
+      format.codec.shapeRefusal(tensor.shape, grouping) != nil
+    {
+      return TensorWish(decoding: tensor, to: .f16, Self.shapeReason)
+    }
+    return try decide(tensor)
+  }
+
+  private static let decodedReason = "decoded, to be arranged in another way"
+  private static let shapeReason = "decoded, because the format has no groups for its shape"
+
+  /// Notes about arranged tensors of a GGUF file that do not keep their codes.
+  func notes(on wishes: [TensorWish]) -> [String] {
+    guard !format.bits.isEmpty else { return [] }
+    let reasons = [
+      (Self.decodedReason, "transformers has other numbers together in a row"),
+      (Self.shapeReason, "\(format.name) has no groups for their shape"),
+    ]
+    return reasons.compactMap { reason, text in
+      let decoded = wishes.filter { $0.reason == reason }
+      return decoded.first.map {
+        "\(decoded.count) weight\(decoded.count == 1 ? " is" : "s are") decoded, because \(text), "
+          + "such as \($0.source.name)"
+      }
+    }
   }
 
   private func choose(_ tensor: TensorInfo) throws(ModelError) -> TensorWish {

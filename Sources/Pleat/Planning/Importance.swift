@@ -84,6 +84,25 @@ public struct Importance: Sendable {
   /// Whether there is importance for a tensor.
   public func contains(_ name: String) -> Bool { sources[ExactName(name)] != nil }
 
+  /// The same importance for a GGUF model with tensors that are read from those of this one.
+  ///
+  /// A tensor whose columns are in another order, or are rows there, has none.
+  func arranged(asIn model: Model) -> Importance {
+    guard model.isGGUF, model.hasViews else { return self }
+    var result = self
+    for (index, tensor) in model.catalog.tensors.enumerated() {
+      guard let (name, matrix) = model.columnSource(of: index),
+        var source = sources[ExactName(name)]
+      else { continue }
+      if let matrix {
+        let start = source.columns.lowerBound + matrix * tensor.shape.columnCount
+        source.columns = start..<start + tensor.shape.columnCount
+      }
+      result.sources[ExactName(tensor.name)] = source
+    }
+    return result
+  }
+
   // MARK: - Finding
 
   private static let expertLimit = 1 << 20

@@ -11,25 +11,24 @@ extension Model {
   /// Throws what `arranged(for:)` throws for a format, and what `checkpointTranslation` throws.
   func arranged(for destination: Destination) throws(ModelError) -> Model {
     guard becomesCheckpoint(in: destination) else { return try arranged(for: destination.format) }
-    let model = try arrangedAsCheckpoint(config: destination.configDonor?.config)
-    guard let view = model.catalog.tensors.indices.first(where: model.isView),
-      destination.format.bits.isEmpty == false
-    else { return model }
-    throw ModelError(
-      .unsupported, "Pleat does not arrange tensors of a gguf file for this format", file: path,
-      tensor: model.catalog.tensors[view].name, found: destination.format.name,
-      hint: "convert the model to a safetensors folder first, then that to "
-        + destination.format.name)
+    let format = destination.format
+    return try arrangedAsCheckpoint(config: destination.configDonor?.config, for: format)
   }
 
-  /// A llama.cpp model with the tensors of a checkpoint: the same one if it arranges none.
+  /// A llama.cpp model with the tensors of a checkpoint in a format: the same one if it arranges none.
   ///
+  /// The matrices of a stack are tensors of their own if the format stores no stacks of groups.
   /// Throws what `checkpointTranslation` throws.
-  func arrangedAsCheckpoint(config: JSONValue?) throws(ModelError) -> Model {
+  func arrangedAsCheckpoint(
+    config: JSONValue?, for format: Format
+  ) throws(ModelError) -> Model {
     guard isGGUF, !hasViews else { return self }
     do throws(ModelError) {
       let views = try CheckpointTranslation.views(
-        catalog.tensors, catalog.metadata, config: config, numbers: numbers(of: catalog.tensors))
+        catalog.tensors, catalog.metadata, config: config,
+        for: format.usesMLXNames ? .mlxLM : .transformers,
+        dividingStacks: !format.bits.isEmpty && !format.usesMLXNames,
+        numbers: numbers(of: catalog.tensors))
       return try views.map { views throws(ModelError) in try viewed(views) } ?? self
     } catch {
       throw error.located(file: path)
@@ -154,33 +153,28 @@ extension Model {
 
   /// The translation of a llama.cpp model to the names of mlx-lm.
   ///
-  /// Throws `unsupported` for stacks of experts and for tensors that the file does not have, and what
-  /// checking the model for mlx-lm throws.
+  /// Throws what checking the model for mlx-lm throws.
   private func mlxTranslation(
     after checkpoint: CheckpointTranslation, of tensors: [TensorInfo], _ output: OutputTokenizer
   ) throws(ModelError) -> any Translation {
-    guard checkpoint.additions.isEmpty else {
-      throw ModelError(
-        .unsupported, "Pleat does not write tensors that a gguf file does not have for mlx-lm",
-        file: path, tensor: checkpoint.additions[0].stored.name,
-        hint: "convert the model to a safetensors folder first, then that to mlx")
-    }
-    var renamed: [TensorInfo] = []
-    for (tensor, placement) in zip(tensors, checkpoint.placements) {
-      guard let placement else { continue }
-      guard placement.otherNames.isEmpty else {
-        throw ModelError(
-          .unsupported, "Pleat does not write stacks of experts of a gguf file for mlx-lm",
-          file: path, tensor: tensor.name,
-          hint: "convert the model to a safetensors folder first, then that to mlx")
-      }
-      renamed.append(
-        TensorInfo(name: placement.name, shape: tensor.shape, encoding: tensor.encoding))
-    }
     let config = try output.document("config.json") ?? checkpoint.config
-    var mlx = try MLXTranslation(renamed, config: config)
-    try mlx.check(renamed, config: config)
-    return CombinedTranslation(checkpoint, then: mlx)
+    do throws(ModelError) {
+      let renamed = CombinedTranslation.tensors(tensors, after: checkpoint)
+      var mlx = try MLXTranslation(renamed, config: config)
+      try mlx.check(renamed, config: config)
+      return try CombinedTranslation(tensors, checkpoint, then: mlx)
+    } catch {
+      throw error.located(file: path)
+    }
+  }
+
+  /// The same for comparing the model with one that mlx-lm loads and that has a config.
+  func mlxTranslation(
+    after checkpoint: CheckpointTranslation, of tensors: [TensorInfo], config: JSONValue
+  ) throws(ModelError) -> any Translation {
+    let renamed = CombinedTranslation.tensors(tensors, after: checkpoint)
+    let mlx = try MLXTranslation(renamed, config: config)
+    return try CombinedTranslation(tensors, checkpoint, then: mlx)
   }
 
   /// The translation of tensors to the names of mlx-lm; nil if the format has other names.

@@ -27,6 +27,7 @@ extension Plan {
   ) throws(ModelError) -> Plan {
     try model.requireNumbers()
     let model = try model.arranged(for: destination)
+    let importance = importance?.arranged(asIn: model)
     var destination = destination
     destination.otherInputs += importance?.matrix.paths ?? []
     let changes = adapters.isEmpty ? [:] : try model.changes(by: adapters)

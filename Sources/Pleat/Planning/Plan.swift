@@ -88,7 +88,10 @@ extension Plan {
     var jobs = resolver.takeJobs()
     let companions = try CompanionPlan.plans(
       for: model, tokenizer, resolver.targets, format, isTied: head.isTied)
-    var output = PlannedContents(resolver.stored, translation, attachments)
+    let additions = (translation?.additions ?? []).map {
+      $0.retyped(asIn: resolver.targets, of: format)
+    }
+    var output = PlannedContents(resolver.stored, additions, attachments)
     let history = model.history + [history]
     // Blocks that a mix has made, now or earlier.
     let record = resolver.targets.contains(where: \.isQuantized) ? MixRecord(history) : nil
@@ -112,7 +115,7 @@ extension Plan {
     self.adapters = adapters
     self.attachments = output.attachments
     self.companions = layout.holdsCompanions ? companions : []
-    additions = output.additions
+    self.additions = output.additions
     self.notes =
       model.notes + (translation?.notes ?? []) + tokenizer.notes
       + (try tokenizer.notes(on: adapters)) + (try tokenizer.notes(on: resolver.targets))
@@ -135,11 +138,11 @@ private struct PlannedContents {
   var attachments: [Attachment] = []
 
   init(
-    _ weights: [StoredTensor], _ translation: (any Translation)?, _ attachments: [Attachment]
+    _ weights: [StoredTensor], _ additions: [TensorAddition], _ attachments: [Attachment]
   ) {
     stored = weights
-    for addition in translation?.additions ?? [] {
-      additions.append((stored.count, addition.bytes))
+    for addition in additions {
+      self.additions.append((stored.count, addition.bytes))
       stored.append(addition.stored)
     }
     for var attachment in attachments {
@@ -161,6 +164,22 @@ private struct PlannedContents {
       let indices = jobs[index].place.storedIndices
       jobs[index].place.storedIndices = StoredIndices(indices.map { places[$0] })
     }
+  }
+}
+
+extension TensorAddition {
+  /// The same tensor of F32, in the only type that weights of the output have.
+  ///
+  /// It stays as it is if they have several, or if the format does not ask for one.
+  fileprivate func retyped(asIn tensors: [TensorInfo], of format: Format) -> TensorAddition {
+    let types = ScalarType.ofNumbers(in: tensors)
+    guard format.usesOneFloatType, types.count == 1, let type = types.first, type != .f32,
+      case .plain(.f32) = stored.encoding,
+      let target = StoredTensor(plain: stored.name, stored.shape, type)
+    else { return self }
+    var numbers = [Float](repeating: 0, count: stored.shape.elementCount)
+    RowDecoder(stored.encoding)?.decode(bytes[...], into: &numbers)
+    return TensorAddition(stored: target, bytes: FloatFormat(type).encoded(numbers))
   }
 }
 

@@ -24,6 +24,8 @@ struct QuantizationPlanner {
   let catalog: Catalog
   /// Whether the tensors have the names of llama.cpp.
   private let isGGUF: Bool
+  /// The tensors whose numbers are those of blocks of a GGUF file that are arranged in another way.
+  private let decoded: Set<Int>
   var roles: TensorRoles
   private let head: HeadPlan
   /// Whether the output has a head; otherwise the embeddings serve as the head.
@@ -48,6 +50,7 @@ struct QuantizationPlanner {
     importance = subject.importance
     catalog = subject.model.catalog
     isGGUF = subject.model.isGGUF
+    decoded = Set(isGGUF ? catalog.tensors.indices.filter(subject.model.isDecodedView) : [])
     roles = TensorRoles(catalog)
     wanted = recipe
     let mix = try recipe.type.map { (name) throws(ModelError) in try Mix.named(name) }
@@ -172,6 +175,9 @@ struct QuantizationPlanner {
         throw error.located(tensor: tensor.name)
       }
       decisions.insert((grounds, wish))
+    }
+    if decoded.contains(index), wish.target.hasParts, !requantizes {
+      throw Self.requantization(of: tensor, found: "blocks that are decoded")
     }
     if wish.usesImportance { wish.importance = importance?.columns(of: tensor) }
     return wish
@@ -325,11 +331,7 @@ struct QuantizationPlanner {
     case .scaled(let codes) where codes.bitWidth == 8: break
     case .grouped, .foreign, .scaled:
       guard requantizes else {
-        throw ModelError(
-          .unsupported, "the weight is already quantized",
-          expected: "a 16- or 32-bit weight, or FP8",
-          found: tensor.encoding.description,
-          hint: "--requantize quantizes it again, which loses precision")
+        throw Self.requantization(of: tensor, found: tensor.encoding.description)
       }
       guard tensor.isDecodable else {
         throw ModelError(.unsupported, "Pleat cannot decode \(tensor.encoding)")
@@ -341,6 +343,13 @@ struct QuantizationPlanner {
         .limit, "a row is too long", expected: "at most \(ReadLimits().columnCount) columns",
         found: "\(columns)", hint: "--rule 'name=keep' copies the tensor unchanged")
     }
+  }
+
+  private static func requantization(of tensor: TensorInfo, found: String) -> ModelError {
+    ModelError(
+      .unsupported, "the weight is already quantized", tensor: tensor.name,
+      expected: "a 16- or 32-bit weight, or FP8", found: found,
+      hint: "--requantize quantizes it again, which loses precision")
   }
 
   private mutating func quantizer(

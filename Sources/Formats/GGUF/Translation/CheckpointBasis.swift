@@ -13,6 +13,10 @@ struct CheckpointBasis {
   let contents: CheckpointConfig.Contents
   /// Notes about what the file does not state.
   private(set) var notes: [String] = []
+  /// The stacks whose matrices the checkpoint has as tensors.
+  var division: StackDivision {
+    StackDivision(architecture, expertCount: parameters.experts?.count)
+  }
 
   /// Takes the given config, or makes one from the metadata.
   ///

@@ -17,6 +17,7 @@ package struct CheckpointTranslation: Translation {
   private let architecture: Architecture
   private let parameters: Hyperparameters
   private let embedding: EmbeddingReturn
+  private let division: StackDivision
 
   /// Whether the model is an encoder, which has no head.
   package var isEncoder: Bool { architecture.isEncoder }
@@ -44,6 +45,7 @@ package struct CheckpointTranslation: Translation {
   ) throws(ModelError) {
     let basis = try CheckpointBasis(tensors, metadata, config: given, numbers: numbers)
     (architecture, parameters, config) = (basis.architecture, basis.parameters, basis.config)
+    division = basis.division
     if given == nil, architecture.traits.roundsYarnLimits, case .yarn = parameters.rope.scaling {
       notes.append(
         "the metadata does not state truncate of YaRN: config.json has none, which means true, as "
@@ -73,17 +75,28 @@ package struct CheckpointTranslation: Translation {
   /// The tensors that a translation expects in place of those of a llama.cpp model, which arranges
   /// some of them in another way; nil if it arranges none.
   ///
-  /// The parameters are those of `init`, and so are the errors.
+  /// `runtime` is the one that the checkpoint is for. With `dividingStacks`, the matrices of a stack
+  /// are tensors of their own, if the checkpoint has them so; otherwise their placement divides it.
+  /// The other parameters are those of `init`, and so are the errors.
   package static func views(
     _ tensors: [TensorInfo], _ metadata: Metadata, config given: JSONValue? = nil,
+    for runtime: Runtime = .transformers, dividingStacks: Bool = false,
     numbers: (Int) throws(ModelError) -> [Float]
   ) throws(ModelError) -> [TensorView]? {
     let name = metadata["general.architecture"]?.text
     let isArranged = Architectures.withVariants.contains { $0.ggufName == name && $0.hasReturns }
+    let mayDivide = dividingStacks && tensors.contains { $0.shape.rank == 3 }
     // Other models need no config to be read.
-    guard isArranged else { return nil }
+    guard isArranged || mayDivide else { return nil }
     let basis = try CheckpointBasis(tensors, metadata, config: given, numbers: numbers)
-    return try basis.architecture.checkpointViews(of: tensors, basis.config)
+    let views = try basis.architecture.checkpointViews(of: tensors, basis.config, for: runtime)
+    guard mayDivide else { return views }
+    let whole = tensors.enumerated().map { index, tensor in
+      TensorView(name: tensor.name, shape: tensor.shape, source: index)
+    }
+    var divided: [TensorView] = []
+    for view in views ?? whole { divided += try basis.division.views(of: view) ?? [view] }
+    return divided
   }
 
   /// The architecture that a llama.cpp model runs as.
@@ -117,6 +130,7 @@ package struct CheckpointTranslation: Translation {
     let contents = try CheckpointBasis.contents(tensors, metadata, numbers)
     config = try CheckpointConfig(parameters, architecture).document(contents)
     (additions, embedding) = ([], EmbeddingReturn())
+    division = StackDivision(architecture, expertCount: parameters.experts?.count)
     try checkConfig(metadata, tokenCount: contents.tokenCount, isGiven: false)
   }
 
@@ -254,12 +268,12 @@ package struct CheckpointTranslation: Translation {
   private func placement(of tensor: TensorInfo) throws(ModelError) -> TensorPlacement? {
     if Self.factors.contains(where: { tensor.name == $0 + Self.weight }) { return nil }
     if embedding.replaced.contains(tensor.name) { return nil }
-    if let stack = numbered(tensor) { return stack }
-    if let stack = try stack(tensor) { return stack }
-    // Arranged tensors have their names already.
-    if architecture.isReturned(tensor.name) {
-      return TensorPlacement(
-        name: architecture.publishedName(of: tensor.name, layerCount: parameters.layerCount))
+    if let names = try division.names(of: tensor) { return stack(tensor, names) }
+    // Arranged tensors have their names already, and matrices of stacks theirs of llama.cpp.
+    if let name = architecture.isReturned(tensor.name)
+      ? tensor.name : division.name(ofMatrix: tensor.name)
+    {
+      return TensorPlacement(name: published(name))
     }
     guard let name = architecture.huggingFaceName(of: tensor.name) else {
       throw ModelError(
@@ -267,8 +281,7 @@ package struct CheckpointTranslation: Translation {
         tensor: tensor.name,
         hint: Self.hint)
     }
-    var placement = TensorPlacement(
-      name: architecture.publishedName(of: name, layerCount: parameters.layerCount))
+    var placement = TensorPlacement(name: published(name))
     placement.rowOrder = try architecture.rowOrder(
       ofHuggingFaceName: name, headCount: parameters.headCount,
       keyValueHeadCount: parameters.keyValueHeadCount, headSize: parameters.headSize
@@ -285,48 +298,18 @@ package struct CheckpointTranslation: Translation {
     return placement
   }
 
-  /// The matrices of a stack outside of layers, each under its own name; nil for other tensors.
-  private func numbered(_ tensor: TensorInfo) -> TensorPlacement? {
-    let pair = architecture.numberedNames.first { $0.gguf + Self.weight == tensor.name }
+  /// The matrices of a stack, each under its own name.
+  private func stack(_ tensor: TensorInfo, _ names: [String]) -> TensorPlacement {
     let extents = tensor.shape.dimensions
-    guard let pair, extents.count == 3,
-      let rows = Shape(validating: [extents[0] * extents[1], extents[2]])
-    else { return nil }
-    let names = (0..<extents[0]).map { number in
-      pair.huggingFace.replacing("*", with: "\(number)") + Self.weight
-    }
-    var placement = TensorPlacement(name: names[0])
-    placement.otherNames = Array(names.dropFirst())
-    placement.shape = rows
+    var placement = TensorPlacement(name: published(names[0]))
+    placement.otherNames = names.dropFirst().map(published)
+    placement.shape = Shape(validating: [extents[0] * extents[1], extents[2]])
     return placement
   }
 
-  /// The matrices of a stack of experts, each under its own name; nil for other tensors.
-  private func stack(_ tensor: TensorInfo) throws(ModelError) -> TensorPlacement? {
-    guard tensor.shape.rank == 3, tensor.name.hasSuffix(Self.weight),
-      !architecture.isReturned(tensor.name)
-    else { return nil }
-    let words = tensor.name.split(separator: ".")
-    guard words.count == 4, words[0] == "blk",
-      let pair = architecture.expertNames.first(where: { $0.gguf == words[2] })
-    else { return nil }
-    let extents = tensor.shape.dimensions
-    guard extents[0] == parameters.experts?.count,
-      let rows = Shape(validating: [extents[0] * extents[1], extents[2]])
-    else {
-      throw ModelError(
-        .malformed, "the stack has another number of experts than the metadata states",
-        tensor: tensor.name, expected: "\(parameters.experts?.count ?? 0)", found: "\(extents[0])")
-    }
-    let names = (0..<extents[0]).map { expert in
-      let path = pair.huggingFace.replacing("*", with: "\(expert)")
-      return architecture.publishedName(
-        of: "model.layers.\(words[1]).\(path)\(Self.weight)", layerCount: parameters.layerCount)
-    }
-    var placement = TensorPlacement(name: names[0])
-    placement.otherNames = Array(names.dropFirst())
-    placement.shape = rows
-    return placement
+  /// The name in published checkpoints of a tensor in the tables.
+  private func published(_ name: String) -> String {
+    architecture.publishedName(of: name, layerCount: parameters.layerCount)
   }
 }
 
