@@ -118,12 +118,17 @@ private struct FamilyName: Hashable {
   }
 
   static func == (left: FamilyName, right: FamilyName) -> Bool {
-    let (one, other) = (left.text.utf8, right.text.utf8)
-    return left.hash == right.hash && left.digits.lowerBound == right.digits.lowerBound
-      && one.count - left.digits.count == other.count - right.digits.count
-      && one.prefix(left.digits.lowerBound).elementsEqual(other.prefix(right.digits.lowerBound))
-      && one.dropFirst(left.digits.upperBound).elementsEqual(
-        other.dropFirst(right.digits.upperBound))
+    guard left.hash == right.hash, left.digits.lowerBound == right.digits.lowerBound else {
+      return false
+    }
+    var (one, other) = (left.text, right.text)
+    // The bytes are read during the calls. In bounds: `digits` is a range of the text.
+    return one.withUTF8 { one in
+      other.withUTF8 { other in
+        unsafe one[..<left.digits.lowerBound].elementsEqual(other[..<right.digits.lowerBound])
+          && one[left.digits.upperBound...].elementsEqual(other[right.digits.upperBound...])
+      }
+    }
   }
 
   func hash(into hasher: inout Hasher) { hasher.combine(hash) }

@@ -79,6 +79,9 @@ package struct TensorRoles {
   /// Whether a tensor belongs to a tower for pictures or sound, whatever its role.
   package mutating func isTower(_ info: TensorInfo) -> Bool { find(info).isTower }
 
+  /// Whether a tensor that was asked about belongs to a tower.
+  package var hasFoundTowers: Bool { known.values.contains { $0.isTower } }
+
   private mutating func find(_ info: TensorInfo) -> (role: TensorRole, isTower: Bool) {
     let key = Key(
       name: ExactName(Self.withoutNumbers(info.name)), rank: info.shape.rank,
@@ -92,20 +95,24 @@ package struct TensorRoles {
 
   /// The name without words that begin with a digit, such as layer and expert numbers.
   private static func withoutNumbers(_ name: String) -> String {
-    // No more bytes are written than the name has, and the returned count is that of the bytes
-    // written.
-    unsafe String(unsafeUninitializedCapacity: name.utf8.count) { bytes in
-      var count = 0
-      var last = UInt8(ascii: ".")
-      var isNumber = false
-      for byte in name.utf8 {
-        if last == UInt8(ascii: ".") { isNumber = 48...57 ~= byte }
-        last = byte
-        guard !isNumber || byte == UInt8(ascii: ".") else { continue }
-        unsafe bytes.initializeElement(at: count, to: byte)
-        count += 1
+    var name = name
+    // The bytes of the name are read during the call only. No more are written than the name has,
+    // and the returned count is that of the bytes written.
+    return name.withUTF8 { name in
+      unsafe String(unsafeUninitializedCapacity: name.count) { bytes in
+        var count = 0
+        var last = UInt8(ascii: ".")
+        var isNumber = false
+        for index in name.indices {
+          let byte = unsafe name[index]
+          if last == UInt8(ascii: ".") { isNumber = 48...57 ~= byte }
+          last = byte
+          guard !isNumber || byte == UInt8(ascii: ".") else { continue }
+          unsafe bytes.initializeElement(at: count, to: byte)
+          count += 1
+        }
+        return count
       }
-      return count
     }
   }
 }

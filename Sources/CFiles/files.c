@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 #if defined(__linux__)
 #include <sys/vfs.h>
 #elif defined(__APPLE__)
@@ -74,6 +77,12 @@ int pleat_is_local(const char *path) {
   }
 #else
   return (status.f_flags & MNT_LOCAL) != 0;
+#endif
+}
+
+void pleat_return_freed_memory(void) {
+#if defined(__GLIBC__)
+  malloc_trim(0);
 #endif
 }
 

@@ -27,9 +27,7 @@ extension StoredContents {
 extension GatheredTensor {
   /// Creates a weight that consists of one stored tensor.
   init(plain tensor: StoredTensor, at index: Int) {
-    self.init(
-      info: TensorInfo(name: tensor.name, shape: tensor.shape, encoding: tensor.encoding),
-      part: index)
+    self.init(info: tensor.info, part: index)
   }
 }
 

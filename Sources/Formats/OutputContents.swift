@@ -1,4 +1,5 @@
 internal import Bytes
+package import Kernels
 package import SystemPackage
 package import TensorModel
 
@@ -10,6 +11,8 @@ package struct Contents: Sendable {
   package var companions: [Companion]
   package var provenance: Provenance
   package var attached: [AttachedAdapter] = []
+  /// The checksums of stored tensors whose bytes are copied from a file that states them.
+  package var checksums: [(stored: Int, checksum: CRC32C)] = []
 
   package init(
     stored: [StoredTensor], metadata: Metadata, companions: [Companion], provenance: Provenance

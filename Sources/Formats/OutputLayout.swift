@@ -41,9 +41,20 @@ package protocol OutputLayout: Sendable {
 /// Where the stored tensors of an output lie in its files.
 package struct FilePlacement: Sendable {
   /// The names and lengths of the files that hold tensors.
-  package var files: [(name: String, byteCount: Int)]
-  /// The file and the offset of each stored tensor.
-  package var locations: [(file: Int, offset: Int)]
+  package let files: [(name: String, byteCount: Int)]
+  // A table would be a copy of that of the layout.
+  private let locate: @Sendable (Int) -> (file: Int, offset: Int)
+
+  init(
+    files: [(name: String, byteCount: Int)],
+    locate: @escaping @Sendable (Int) -> (file: Int, offset: Int)
+  ) {
+    self.files = files
+    self.locate = locate
+  }
+
+  /// The file and the offset of a stored tensor.
+  package func location(of stored: Int) -> (file: Int, offset: Int) { locate(stored) }
 }
 
 extension OutputLayout {

@@ -10,22 +10,36 @@ package struct PackedTensors {
   /// The last words of the names in each path.
   private let leaves: [ExactName: Set<String>]
 
-  /// Creates a recognizer for the tensors of a checkpoint.
-  package init(_ stored: [StoredTensor]) {
+  /// Creates a recognizer for the tensors of a checkpoint; nil if none can be packed, as in most.
+  package init?(_ stored: [StoredTensor]) {
+    guard Self.areSuspicious(stored) else { return nil }
     self.stored = stored
-    // Most models have no such tensor, so nothing is gathered for them.
-    let isSuspicious = stored.contains { tensor in
-      guard case .plain(let type) = tensor.encoding else { return false }
-      let leaf = Self.leaf(tensor.name)
-      return type.isWord || type == .i64 || type.isTinyFloat || Self.isPacked(leaf)
-        || Self.partners[leaf] != nil
-    }
     var leaves: [ExactName: Set<String>] = [:]
-    for tensor in isSuspicious ? stored : [] {
+    for tensor in stored {
       let (path, leaf) = Self.split(tensor.name)
       leaves[ExactName(path), default: []].insert(leaf)
     }
     self.leaves = leaves
+  }
+
+  /// Whether a type or a last word of a name is one of packed weights.
+  private static func areSuspicious(_ stored: [StoredTensor]) -> Bool {
+    // Nearly all names end in the same word, which is looked up once.
+    var last = ""
+    return stored.contains { tensor in
+      guard case .plain(let type) = tensor.encoding else { return false }
+      if type.isWord || type == .i64 || type.isTinyFloat { return true }
+      guard last.isEmpty || !isLeaf(last, of: tensor.name) else { return false }
+      last = leaf(tensor.name)
+      return isPacked(last) || partners[last] != nil
+    }
+  }
+
+  /// Whether a word is the last one of a name.
+  private static func isLeaf(_ leaf: String, of name: String) -> Bool {
+    let name = name.utf8.reversed()
+    return name.starts(with: leaf.utf8.reversed())
+      && name.dropFirst(leaf.utf8.count).first.map { $0 == UInt8(ascii: ".") } ?? true
   }
 
   /// Why a tensor cannot be read as numbers; nil if it holds plain numbers.
@@ -34,7 +48,7 @@ package struct PackedTensors {
   /// - Returns: An `unsupported` error with the tensor.
   package func fault(at index: Int) -> ModelError? {
     let tensor = stored[index]
-    guard !leaves.isEmpty, case .plain(let type) = tensor.encoding, isPacked(tensor, type) else {
+    guard case .plain(let type) = tensor.encoding, isPacked(tensor, type) else {
       return nil
     }
     return ModelError(

@@ -6,8 +6,9 @@ internal import TensorModel
 extension FilePlacement {
   /// The placement of files of a model.
   init(_ plans: [ShardFiles.Plan], _ locations: [ShardFiles.Location]) {
-    files = plans.map { ($0.name, $0.byteCount) }
-    self.locations = locations.map { ($0.file, $0.offset) }
+    self.init(files: plans.map { ($0.name, $0.byteCount) }) { stored in
+      (locations[stored].file, locations[stored].offset)
+    }
   }
 }
 
@@ -24,7 +25,7 @@ final class ShardFiles: Sendable {
   }
 
   /// The file and the offset of a stored tensor.
-  struct Location {
+  struct Location: Sendable {
     var file: Int
     var offset: Int
   }

@@ -34,6 +34,14 @@ package struct StoredIndices: Sendable, Hashable, RandomAccessCollection,
 
   package init(arrayLiteral indices: Int...) { self.init(indices) }
 
+  /// The indices of the same tensors at other places; `places` has the new index of each one.
+  package func moved(to places: [Int]) -> StoredIndices {
+    // Most targets are one tensor.
+    guard count == 1 else { return StoredIndices(map { places[$0] }) }
+    let place = places[self[0]]
+    return StoredIndices(place..<place + 1)
+  }
+
   /// Appends an index.
   mutating func append(_ index: Int) { self = StoredIndices(self + [index]) }
 

@@ -1,4 +1,3 @@
-package import Kernels
 package import TensorModel
 
 /// What a stored tensor contains of the weight that it belongs to.
@@ -58,15 +57,12 @@ package struct StoredContents {
 package struct StoredTensor: Sendable, Hashable {
   /// The name in the file; the parts of one weight may share it.
   package var name: String
-  /// The checksum of all bytes, if they are copied from a file that states it; otherwise nil.
-  package var checksum: CRC32C?
   private var form: Form
 
-  /// Everything but the name and the checksum.
+  /// Everything but the name.
   private struct Values: Sendable, Hashable {
     var role: PartRole
-    var shape: Shape
-    var encoding: Encoding
+    var tensor: TensorForm
     var byteCount: Int
     var rows: RowLayout
     var storedByteCount: Int
@@ -101,11 +97,11 @@ package struct StoredTensor: Sendable, Hashable {
     let byteCount = rows.byteCount
     form = Form(
       Values(
-        role: role, shape: shape, encoding: encoding, byteCount: byteCount, rows: rows,
-        storedByteCount: byteCount, blockByteCount: byteCount))
+        role: role, tensor: TensorForm(shape: shape, encoding: encoding), byteCount: byteCount,
+        rows: rows, storedByteCount: byteCount, blockByteCount: byteCount))
   }
 
-  /// Shares the memory of another tensor that differs in the name and the checksum only.
+  /// Shares the memory of another tensor that differs in the name only.
   ///
   /// - Returns: Whether the tensors are so.
   package mutating func share(_ other: StoredTensor) -> Bool {
@@ -114,13 +110,13 @@ package struct StoredTensor: Sendable, Hashable {
     return true
   }
 
-  /// Whether another tensor differs in the name and the checksum only.
+  /// Whether another tensor differs in the name only.
   package func isLike(_ other: StoredTensor) -> Bool {
     form === other.form || form.values == other.form.values
   }
 
   package static func == (left: StoredTensor, right: StoredTensor) -> Bool {
-    left.name == right.name && left.checksum == right.checksum && left.isLike(right)
+    left.name == right.name && left.isLike(right)
   }
 
   package func hash(into hasher: inout Hasher) {
@@ -139,16 +135,22 @@ extension StoredTensor {
   /// What the bytes contain of the weight.
   package var role: PartRole { form.values.role }
 
+  /// Its shape and encoding.
+  package var tensorForm: TensorForm { form.values.tensor }
+
+  /// The description of the tensor by itself, as if it were a weight.
+  package var info: TensorInfo { TensorInfo(name: name, form.values.tensor) }
+
   /// The shape, row-major.
   package var shape: Shape {
-    get { form.values.shape }
-    set { change { $0.shape = newValue } }
+    get { form.values.tensor.shape }
+    set { change { $0.tensor = TensorForm(shape: newValue, encoding: $0.tensor.encoding) } }
   }
 
   /// The encoding of the bytes; for a part of a weight in a pleat file, the encoding of the weight.
   package var encoding: Encoding {
-    get { form.values.encoding }
-    set { change { $0.encoding = newValue } }
+    get { form.values.tensor.encoding }
+    set { change { $0.tensor = TensorForm(shape: $0.tensor.shape, encoding: newValue) } }
   }
 
   /// The length in bytes.

@@ -52,15 +52,17 @@ package struct GatheredTensor: Sendable {
   package var info: TensorInfo
   /// Indices of the stored tensors, in the codec's order.
   package var parts: StoredIndices
-  /// The row layout of each part; empty if rows are contiguous in all of them.
-  package var layouts: [RowLayout]
-  /// How the bytes of each part follow from the stored ones; empty if they are the same in all.
-  package var forms: [PartForm]
-  // A view is large, and few weights have one, so the others have no room for it.
+  // Few weights need it. A model may have 100,000, so the others have no room for it.
   private var box: Box?
 
   private indirect enum Box: Sendable {
-    case view(TensorView)
+    case details(Details)
+  }
+
+  private struct Details: Sendable {
+    var layouts: [RowLayout] = []
+    var forms: [PartForm] = []
+    var view: TensorView?
   }
 
   /// Creates a weight that is stored as it is.
@@ -70,22 +72,56 @@ package struct GatheredTensor: Sendable {
   ) {
     self.info = info
     self.parts = StoredIndices(parts)
-    self.layouts = layouts
-    self.forms = forms
+    details = Details(layouts: layouts, forms: forms)
   }
 
   /// Creates a weight that is one stored tensor.
   init(info: TensorInfo, part: Int) {
     self.info = info
     parts = StoredIndices(part..<part + 1)
-    layouts = []
-    forms = []
+  }
+
+  private var details: Details {
+    get { if case .details(let details) = box { details } else { Details() } }
+    set {
+      let isEmpty = newValue.layouts.isEmpty && newValue.forms.isEmpty && newValue.view == nil
+      box = isEmpty ? nil : .details(newValue)
+    }
+  }
+
+  /// The row layout of each part; empty if rows are contiguous in all of them.
+  package var layouts: [RowLayout] {
+    get { details.layouts }
+    set { details.layouts = newValue }
+  }
+
+  /// How the bytes of each part follow from the stored ones; empty if they are the same in all.
+  package var forms: [PartForm] {
+    get { details.forms }
+    set { details.forms = newValue }
+  }
+
+  /// Whether another weight is stored in the same form, so that only names and places differ.
+  ///
+  /// `stored` has the stored tensors of both. Views that move rows are, whichever rows they have.
+  package func isLike(_ other: GatheredTensor, in stored: [StoredTensor]) -> Bool {
+    guard info.form == other.info.form, parts.count == other.parts.count else { return false }
+    if box != nil || other.box != nil {
+      let (own, others) = (details, other.details)
+      guard (own.view == nil) == (others.view == nil), own.layouts == others.layouts,
+        own.forms == others.forms
+      else { return false }
+    }
+    for part in 0..<parts.count where !stored[parts[part]].isLike(stored[other.parts[part]]) {
+      return false
+    }
+    return true
   }
 
   /// How the weight is read from another one with these parts; nil if it is stored as it is.
   package var view: TensorView? {
-    get { if case .view(let view) = box { view } else { nil } }
-    set { box = newValue.map { .view($0) } }
+    get { details.view }
+    set { details.view = newValue }
   }
 }
 

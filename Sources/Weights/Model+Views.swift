@@ -128,7 +128,6 @@ extension Model {
       stored.byteCount = rows.byteCount
       stored.storedByteCount = rows.byteCount
       stored.blockByteCount = rows.byteCount
-      stored.checksum = nil
       return stored
     }
   }

@@ -39,6 +39,8 @@ public struct Model: Sendable {
     let reader = try format.container.open(files, limits: limits)
     do throws(ModelError) {
       let refined = try Detection.refined(format, reader, file: path)
+      // Tables of names that only opening needs take as much as a large model does.
+      defer { Platform.returnFreedMemory() }
       return try Model(path: path, refined, reader, limits, isAdapter: files.isAdapter)
     } catch {
       throw error.located(file: path)
@@ -114,7 +116,7 @@ public struct Model: Sendable {
   ) -> ModelError? {
     // Every type of a GGUF file says by itself what its bytes are.
     guard reader.metadata["general.architecture"] == nil else { return nil }
-    let recognizer = PackedTensors(reader.stored)
+    guard let recognizer = PackedTensors(reader.stored) else { return nil }
     return gathered.lazy.filter { !$0.info.hasParts }
       .compactMap { recognizer.fault(at: $0.parts[0]) }.first
   }
@@ -195,14 +197,7 @@ public struct Model: Sendable {
   ///
   /// Views that move rows are, whichever rows they have.
   package func storesAlike(_ tensor: Int, _ other: Int) -> Bool {
-    (gathered[tensor].view == nil) == (gathered[other].view == nil)
-      && catalog.tensors[tensor].shape == catalog.tensors[other].shape
-      && catalog.tensors[tensor].encoding == catalog.tensors[other].encoding
-      && gathered[tensor].layouts == gathered[other].layouts
-      && gathered[tensor].forms == gathered[other].forms
-      && gathered[tensor].parts.elementsEqual(gathered[other].parts) {
-        reader.stored[$0].isLike(reader.stored[$1])
-      }
+    gathered[tensor].isLike(gathered[other], in: reader.stored)
   }
 
   /// The stored tensor of a part, with the encoding of the bytes that `readPart` gives.

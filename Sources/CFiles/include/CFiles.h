@@ -32,4 +32,8 @@ int pleat_forget_written(int file, int64_t end);
    file systems, those of user processes and unknown ones are not. */
 int pleat_is_local(const char *path);
 
+/* Gives memory that was freed back to the system. Does nothing where the C library has no such
+   call. */
+void pleat_return_freed_memory(void);
+
 #endif

@@ -61,11 +61,10 @@ package struct PleatFileCodec: WeightCodec {
   package func gather(_ stored: StoredContents) throws(ModelError) -> [GatheredTensor] {
     var gathered: [GatheredTensor] = []
     for (index, part) in stored.tensors.enumerated() {
-      if let last = gathered.last, ExactName(last.info.name) == ExactName(part.name) {
+      if let last = gathered.last, last.info.name.hasSameBytes(as: part.name) {
         gathered[gathered.count - 1].parts.append(index)
       } else {
-        let info = TensorInfo(name: part.name, shape: part.shape, encoding: part.encoding)
-        gathered.append(GatheredTensor(info: info, parts: [index]))
+        gathered.append(GatheredTensor(plain: part, at: index))
       }
     }
     return gathered

@@ -81,13 +81,9 @@ struct PleatFileHeaderText {
       switch feature {
       case .zstd: parts?.contains { $0.frames != nil } ?? false
       case .ggmlBlocks:
-        layout.contents.stored.contains {
-          if case .foreign = $0.encoding { true } else { false }
-        }
+        layout.contents.stored.contains { $0.tensorForm.isForeign }
       case .scaledCodes:
-        layout.contents.stored.contains {
-          if case .scaled = $0.encoding { true } else { false }
-        }
+        layout.contents.stored.contains { $0.tensorForm.isScaled }
       case .companionFolders:
         layout.contents.companions.contains { CompanionName.folder(of: $0.name) != nil }
       }

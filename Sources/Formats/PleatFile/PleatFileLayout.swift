@@ -109,9 +109,8 @@ struct PleatFileLayout: OutputLayout {
 
   var placement: FilePlacement? {
     guard !options.compresses else { return nil }
-    return FilePlacement(
-      files: [(options.path.name, byteCount)],
-      locations: offsets[firstStored...].map { (0, $0) })
+    let (offsets, first) = (offsets, firstStored)
+    return FilePlacement(files: [(options.path.name, byteCount)]) { (0, offsets[first + $0]) }
   }
 
   func finish(

@@ -41,9 +41,10 @@ final class PleatFileWriter: TensorSink {
       finishing: parts, isFolder: false, names: layout.fileNames, filled: layout.fileNames,
       replacing: replacing)
     try self.init(layout, staging)
+    let stated = Set(layout.contents.checksums.map(\.stored))
     state.withLock { state in
       // Bytes with a stated checksum have none of their own, as when they are copied by one run.
-      for piece in pieces.sorted where layout.contents.stored[piece.owner].checksum == nil {
+      for piece in pieces.sorted where !stated.contains(piece.owner) {
         state.pieces.add(
           piece.checksum, piece.range, of: layout.firstStored + piece.owner,
           byteCount: piece.byteCount)
@@ -106,10 +107,11 @@ final class PleatFileWriter: TensorSink {
         if model.contains(piece.owner) { tensorByteCount += piece.byteCount }
       }
       // Bytes that were copied without being read have the checksum that their file states.
-      for (index, stored) in layout.contents.stored.enumerated() {
-        guard let checksum = stored.checksum else { continue }
+      for (index, checksum) in layout.contents.checksums {
         state.parts[layout.firstStored + index].checksum = checksum
-        if index < layout.contents.modelStoredCount { tensorByteCount += stored.byteCount }
+        if index < layout.contents.modelStoredCount {
+          tensorByteCount += layout.contents.stored[index].byteCount
+        }
       }
       return (state.parts, state.end, tensorByteCount)
     }

@@ -12,6 +12,11 @@ struct NameList: Sendable {
   /// The name at an index.
   subscript(index: Int) -> String { String(decoding: bytes[range(of: index)], as: UTF8.self) }
 
+  /// Whether the name at an index has the same bytes as another.
+  func has(_ name: String, at index: Int) -> Bool {
+    bytes[range(of: index)].elementsEqual(name.utf8)
+  }
+
   /// Appends a name, unless the list has it.
   ///
   /// - Returns: Whether it is new.

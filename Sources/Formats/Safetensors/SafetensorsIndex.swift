@@ -46,13 +46,27 @@ struct SafetensorsIndex: Sendable {
     files = found.files.map { numbers[$0] }
   }
 
-  /// Throws `mismatch` if a tensor is not in the file that the index names.
+  /// Checks that tensors are in the files that the index names.
   ///
-  /// `files` contains the index in `fileNames` of the file of each tensor.
-  func check(_ files: [ExactName: Int]) throws(ModelError) {
+  /// - Parameters:
+  ///   - stored: The tensors of all files.
+  ///   - positions: The index in `stored` of each name.
+  ///   - files: The index in `fileNames` of the file of each of them.
+  /// - Throws: `mismatch` if one is not.
+  func check(
+    _ stored: [StoredTensor], at positions: [ExactName: Int], in files: [Int]
+  ) throws(ModelError) {
+    // Neighbours in the index are usually neighbours in a file, so the next tensor is tried first.
+    var next = 0
     for (index, file) in self.files.enumerated() {
+      if next == stored.count || !tensors.has(stored[next].name, at: index) {
+        next = positions[ExactName(tensors[index])] ?? stored.count
+      }
+      guard next == stored.count || files[next] != file else {
+        next += 1
+        continue
+      }
       let tensor = tensors[index]
-      guard files[ExactName(tensor)] != file else { continue }
       throw ModelError(
         .mismatch, "the index names a tensor that is not in its shard", file: path.string,
         tensor: tensor, expected: "in \(fileNames[file])", found: "absent")

@@ -27,22 +27,23 @@ struct SafetensorsReader: StoredReader {
     }
     let headers = try Self.headers(of: files.files, limits)
     var stored: [StoredTensor] = []
-    var locations: [(Int, Int)] = []
+    var locations: [(file: Int, offset: Int)] = []
     var inputs: [InputFile] = []
     var metadata = Metadata()
-    var owners: [ExactName: Int] = [:]
+    var positions: [ExactName: Int] = [:]
     let count = headers.reduce(0) { $0 + $1.1.entries.count }
     stored.reserveCapacity(count)
     locations.reserveCapacity(count)
     // Within a file, the header has already checked that names differ.
-    let needsOwners = files.files.count > 1 || files.index != nil
-    if needsOwners { owners.reserveCapacity(count) }
+    let needsPositions = files.files.count > 1 || files.index != nil
+    if needsPositions { positions.reserveCapacity(count) }
     for (file, header) in headers {
       for entry in header.entries {
-        if needsOwners, let owner = owners.updateValue(inputs.count, forKey: entry.name) {
+        if needsPositions, let known = positions.updateValue(stored.count, forKey: entry.name) {
+          let owner = files.files[locations[known].file]
           throw ModelError(
             .mismatch, "two files hold a tensor of the same name", file: files.path.string,
-            tensor: entry.tensor.name, found: "\(files.files[owner].name) and \(file.path.name)")
+            tensor: entry.tensor.name, found: "\(owner.name) and \(file.path.name)")
         }
         stored.append(entry.tensor)
         locations.append((inputs.count, entry.offset))
@@ -52,7 +53,7 @@ struct SafetensorsReader: StoredReader {
       }
       inputs.append(file)
     }
-    try files.index?.check(owners)
+    try files.index?.check(stored, at: positions, in: locations.map(\.file))
     origin = files.withoutEntries
     fileMetadata = headers.map(\.1.metadata)
     self.stored = stored

@@ -14,7 +14,8 @@ package struct MissingPermit: Sendable, Hashable {
 extension Plan {
   /// Whether a fold rounds codes or zero points, beyond the one rounding to the stored type.
   public var isLossy: Bool {
-    jobs.contains { job in
+    guard !adapters.isEmpty else { return false }
+    return jobs.contains { job in
       guard job.foldsAdapters else { return false }
       switch job.transform {
       case .encode(_, .groups): return job.source.isGrouped

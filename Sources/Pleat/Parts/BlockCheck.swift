@@ -57,7 +57,7 @@ struct BlockCheck: Sendable {
     _ block: WrittenBlock, _ buffer: UncachedFile.Buffer
   ) throws(ModelError) -> Bool {
     for piece in block.pieces {
-      let location = placement.locations[piece.stored]
+      let location = placement.location(of: piece.stored)
       guard let file = files[location.file] else { return false }
       var checksum = CRC32C()
       for range in piece.ranges {

@@ -55,7 +55,7 @@ final class PartSink: BlockSink {
     let fold = state.withLock { $0.measurements.removeValue(forKey: ticket) }
     var written = WrittenBlock(index: indices[ticket], pieces: [], fold: fold)
     for part in block {
-      let location = placement.locations[part.stored]
+      let location = placement.location(of: part.stored)
       let bytes = try part.bytes()
       let piece = WrittenBlock.Piece(
         stored: part.stored, offset: part.offset, byteCount: bytes.count,

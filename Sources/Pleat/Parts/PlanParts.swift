@@ -52,7 +52,8 @@ public struct PlanParts: Sendable {
     }
     _ = try plan.partPlacement()
     let costs = plan.blockCosts
-    let ends = Self.ends(costs.joined().map { ($0.count, $0.picoseconds) }, count: count)
+    let ends = Self.ends(
+      costs.lazy.joined().map { ($0.count, $0.picoseconds) }, count: count)
     var parts: [Part] = []
     var (job, run, begun, start) = (0, 0, 0, 0)
     for (index, end) in ends.enumerated() {
@@ -82,24 +83,26 @@ public struct PlanParts: Sendable {
   ///
   /// `runs` are all blocks in their order, as numbers of blocks that each take the same time. A plan
   /// of a trillion weights has millions of blocks, but few runs.
-  package static func ends(_ runs: [(count: Int, time: Int)], count: Int) -> [Int] {
+  package static func ends(
+    _ runs: some Collection<(count: Int, time: Int)>, count: Int
+  ) -> [Int] {
     let total = runs.reduce(0) { $0 + $1.count * $1.time }
     let blockCount = runs.reduce(0) { $0 + $1.count }
     var ends: [Int] = []
-    var (run, done) = (0, 0)
+    var rest = runs.makeIterator()
+    var (run, done) = (rest.next(), 0)
     // The boundary that was found last: its blocks, and their time.
     var (index, time) = (0, 0)
     for number in 1..<count {
       // The product of both would overflow for a plan of many hours.
       let share = total / count * number + total % count * number / count
-      while run < runs.count {
-        let (length, each) = runs[run]
+      while let (length, each) = run {
         // So many blocks more are nearer to the share than one less, or as near.
         let steps = each == 0 ? length - done : max(0, (2 * (share - time) + each) / (2 * each))
         let taken = min(length - done, steps)
         (index, done, time) = (index + taken, done + taken, time + taken * each)
         guard done == length else { break }
-        (run, done) = (run + 1, 0)
+        (run, done) = (rest.next(), 0)
       }
       ends.append(index)
     }

@@ -60,10 +60,9 @@ final class JobFamily {
 
   /// The stored tensors of the target of another tensor of the family.
   func parts(named name: String, in format: Format) -> [StoredTensor] {
-    let form = kind.value.target
     var parts = parts
-    let target = TensorInfo(name: name, shape: form.shape, encoding: form.encoding)
-    let names = isNamedAsParts ? nil : format.codec.parts(of: target)
+    let names =
+      isNamedAsParts ? nil : format.codec.parts(of: TensorInfo(name: name, kind.value.target))
     for part in parts.indices { parts[part].name = names?[part].name ?? name }
     return parts
   }

@@ -1,4 +1,5 @@
 package import Formats
+package import Kernels
 package import TensorModel
 package import Weights
 
@@ -17,6 +18,8 @@ package struct JobResolver {
   package private(set) var jobs: [TensorJob] = []
   /// The stored tensors of the output so far.
   package private(set) var stored: [StoredTensor] = []
+  /// The checksums of those whose bytes are copied from a file that states them.
+  package private(set) var checksums: [(stored: Int, checksum: CRC32C)] = []
   /// The weights of the output so far: a stack is one, and so is each tensor of a divided one.
   package private(set) var targets: [TensorInfo] = []
   /// The total length of the targets so far, in bytes.
@@ -59,7 +62,8 @@ package struct JobResolver {
     try scales.check(wish)
     let placement = translation.map { $0.placements[jobs.count] }
     let index = wish.sourceIndex ?? jobs.count
-    if let family = families.first(where: { $0.fits(wish, placement, ending: nameEnding) }),
+    let ending = nameEnding
+    if let family = families.first(where: { $0.fits(wish, placement, ending: ending) }),
       model.storesAlike(index, family.sourceIndex),
       try append(wish, at: index, placement, like: family)
     {
@@ -93,8 +97,7 @@ package struct JobResolver {
       parts[part].blockByteCount = max(1, block)
     }
     let kind = TensorJob.Kind(
-      source: (wish.source.shape, wish.source.encoding),
-      target: (wish.target.shape, wish.target.encoding), reason: wish.reason,
+      source: wish.source.form, target: wish.target.form, reason: wish.reason,
       transform: wish.transform, admission: admission, allowsNonFinite: wish.isKeptByRule,
       partition: layouts.source, targetLayouts: layouts.target,
       rowOrder: wish.placement?.rowOrder, editedBiases: editedBiases(wish),
@@ -103,10 +106,12 @@ package struct JobResolver {
     return (Shared(kind), parts)
   }
 
-  /// The jobs, which the resolver forgets: their new owner can change them without a copy.
-  mutating func takeJobs() -> [TensorJob] {
-    let taken = jobs
-    jobs = []
+  /// The jobs and the weights of the output, which the resolver forgets.
+  ///
+  /// Their new owner can change them without a copy.
+  mutating func take() -> (jobs: [TensorJob], targets: [TensorInfo]) {
+    let taken = (jobs, targets)
+    (jobs, targets) = ([], [])
     return taken
   }
 
@@ -299,9 +304,7 @@ package struct JobResolver {
     let kind = family.kind
     var place = TensorJob.Place(storedIndices: [])
     let placement = placement ?? nil
-    let form = kind.value.target
-    let target = TensorInfo(
-      name: placement?.name ?? wish.sourceName, shape: form.shape, encoding: form.encoding)
+    let target = TensorInfo(name: placement?.name ?? wish.sourceName, kind.value.target)
     let sources = copySources(kind.value, at: index, partCount: family.parts.count)
     if kind.value.transform.isOmission {
       // It is stored nowhere.
@@ -349,7 +352,7 @@ package struct JobResolver {
     let first = stored.count
     stored += parts
     for (part, source) in sources.enumerated() {
-      if let checksum = source?.checksum { stored[first + part].checksum = checksum }
+      if let checksum = source?.checksum { checksums.append((first + part, checksum)) }
     }
     return StoredIndices(first..<stored.count)
   }

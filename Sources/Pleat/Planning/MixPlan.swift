@@ -5,8 +5,10 @@ internal import Weights
 
 /// The types that a mix gives to the tensors of a model, whatever their names.
 struct MixPlan {
-  /// The choice for each tensor; nil for a tensor that llama.cpp has no place for.
-  private var choices: [MixChoice?]
+  /// The choices for the tensors of llama.cpp.
+  private var choices: [MixChoice] = []
+  /// For each tensor the index of its choice; nil for one that llama.cpp has no place for.
+  private var indices: [Int?]
   /// The tensors whose choice follows a rule of the user.
   private var ruled: Set<Int> = []
 
@@ -33,19 +35,21 @@ struct MixPlan {
   ///   - subject: The tensors.
   /// - Throws: What the chooser throws, and `unsupported` for a checkpoint that cannot be translated.
   init(_ mix: Mix, _ recipe: Recipe, for subject: Subject) throws(ModelError) {
-    choices = Array(repeating: nil, count: subject.tensors.count)
+    indices = Array(repeating: nil, count: subject.tensors.count)
     // Without special types, a pure mix is the same whatever the names and the model are.
     let isUniform = recipe.isPure && recipe.outputType == nil && recipe.embeddingType == nil
     guard subject.model.isGGUF || !isUniform else {
       for (index, tensor) in subject.tensors.enumerated() where index != subject.dropped {
-        choices[index] = MixChooser.uniformChoice(mix, for: tensor)
+        indices[index] = choices.count
+        choices.append(MixChooser.uniformChoice(mix, for: tensor))
       }
       return
     }
     let views = try subject.model.isGGUF ? nil : subject.model.views(for: .llamaCpp)
     let model = views ?? subject.model
     let added = subject.tensors.dropFirst(subject.model.catalog.tensors.count)
-    let tensors = model.catalog.tensors + added
+    // Most models have no added head, and adding nothing makes a copy.
+    let tensors = added.isEmpty ? model.catalog.tensors : model.catalog.tensors + added
     let sources =
       model.catalog.tensors.indices.map { views?.origin(of: $0) ?? $0 } + added.indices
     let translation = model.isGGUF ? nil : try model.translation(of: tensors)
@@ -72,15 +76,15 @@ struct MixPlan {
       for: try MixModel(
         translation?.metadata ?? subject.model.catalog.metadata, ofPureMix: recipe.isPure),
       try Self.options(recipe), matrixEntries: Set(entries.map { ExactName($0.info.name) }))
-    let found = try chooser.choices(for: targets.map(\.info)) { target in
+    choices = try chooser.choices(for: targets.map(\.info)) { target in
       guard !recipe.rules.isEmpty, let position = positions[ExactName(target.name)] else {
         return nil
       }
       return recipe.override(of: targets[position].members.map { subject.tensors[$0].name })
     }
-    for (target, choice) in zip(targets, found) {
+    for (position, target) in targets.enumerated() {
       // A tensor that llama.cpp divides gets the type of its first part.
-      for member in target.members where choices[member] == nil { choices[member] = choice }
+      for member in target.members where indices[member] == nil { indices[member] = position }
       if !recipe.rules.isEmpty,
         recipe.override(of: target.members.map { subject.tensors[$0].name }) != nil
       {
@@ -92,10 +96,10 @@ struct MixPlan {
   /// The choice for the tensor at an index by a rule of the user; nil if the rule was not heard.
   ///
   /// A mix does not hear rules for some of the experts of a stack only.
-  func ruledChoice(at index: Int) -> MixChoice? { ruled.contains(index) ? choices[index] : nil }
+  func ruledChoice(at index: Int) -> MixChoice? { ruled.contains(index) ? choice(at: index) : nil }
 
   /// The choice for the tensor at an index; nil if llama.cpp has no place for it.
-  func choice(at index: Int) -> MixChoice? { choices[index] }
+  func choice(at index: Int) -> MixChoice? { indices[index].map { choices[$0] } }
 
   /// A tensor in llama.cpp's form; nil if it is left out.
   ///

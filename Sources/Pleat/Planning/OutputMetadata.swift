@@ -16,7 +16,7 @@ enum OutputMetadata {
     let isChanged = jobs.contains {
       switch $0.action {
       case .quantize, .decode, .shift: true
-      case .merge, .replace: $0.source.isGrouped
+      case .merge, .replace: $0.kind.value.source.isGrouped
       case .copy, .repack, .omit: false
       }
     }
@@ -26,7 +26,7 @@ enum OutputMetadata {
     } else if isChanged || isTranslated {
       metadata = GGUFFileType.updated(metadata, for: Array(jobs.map(\.target)))
     }
-    if jobs.contains(where: \.source.hasParts) {
+    if jobs.contains(where: { $0.kind.value.source.hasParts }) {
       metadata = TorchAOWeights.removingDescriptions(from: metadata)
     }
     let marks = Formats.all.compactMap(\.metadataMark)

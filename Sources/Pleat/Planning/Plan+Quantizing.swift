@@ -32,27 +32,17 @@ extension Plan {
     destination.otherInputs += importance?.matrix.paths ?? []
     let changes = adapters.isEmpty ? [:] : try model.changes(by: adapters)
     let head = try HeadPlan(model, changes, by: adapters, to: destination.format)
+    var tensors = model.catalog.tensors
+    if let added = head.added { tensors.append(added.info) }
     let subject = MixPlan.Subject(
-      model: model, tensors: model.catalog.tensors + (head.added.map { [$0.info] } ?? []),
-      dropped: head.dropped, importance: importance)
+      model: model, tensors: tensors, dropped: head.dropped, importance: importance)
     var planner = try QuantizationPlanner(
       recipe.choosingMix(for: model, destination.format, adding: changes), destination.format,
       subject,
       head, requantizing: requantizing)
     do throws(ModelError) {
-      var wishes: [TensorWish] = []
-      wishes.reserveCapacity(model.catalog.tensors.count)
-      for (index, tensor) in model.catalog.tensors.enumerated() {
-        wishes.append(
-          try planner.decide(tensor, at: index).adding(
-            changes[index] ?? [], to: destination.format))
-      }
-      if let added = head.added {
-        var wish = try planner.decide(added.info, at: wishes.count).adding(
-          added.changes, to: destination.format)
-        wish.sourceIndex = added.source
-        wishes.append(wish)
-      }
+      let wishes = try planner.decide(changes, head)
+      if demand == .everything { try QuantizationPlanner.checkEverything(wishes) }
       var history: [JSONValue.Member] = [
         .init("action", "quantize"), .init("recipe", planner.recipe.json),
       ]
@@ -63,9 +53,11 @@ extension Plan {
       let notes = planner.notes(
         on: wishes, leavesOutTowers: model.needsTranslation(to: destination.format))
       let plan = try Plan(
-        model, wishes, to: destination, notes: notes + model.notes(on: adapters, changes),
+        model, consume wishes, to: destination, notes: notes + model.notes(on: adapters, changes),
         history: .object(history), head: head, adapters: adapters)
-      try planner.check(demand, plan.jobs, wishes)
+      if demand != .nothing, !plan.jobs.contains(where: { $0.action == .quantize }) {
+        try planner.checkNothing(try planner.decide(changes, head))
+      }
       return plan
     } catch {
       // A usage error is about the options, so it does not name the model.
@@ -89,6 +81,27 @@ extension Recipe {
     var recipe = self
     recipe.type = mix
     return recipe
+  }
+}
+
+extension QuantizationPlanner {
+  /// The decisions for all tensors of the output, in order, with changes by adapters.
+  ///
+  /// Throws what deciding throws, and `unsupported` for adapters that cannot be added exactly.
+  fileprivate mutating func decide(
+    _ changes: [Int: [PairedChange]], _ head: HeadPlan
+  ) throws(ModelError) -> [TensorWish] {
+    var wishes: [TensorWish] = []
+    wishes.reserveCapacity(catalog.tensors.count)
+    for (index, tensor) in catalog.tensors.enumerated() {
+      wishes.append(try decide(tensor, at: index).adding(changes[index] ?? [], to: format))
+    }
+    if let added = head.added {
+      var wish = try decide(added.info, at: wishes.count).adding(added.changes, to: format)
+      wish.sourceIndex = added.source
+      wishes.append(wish)
+    }
+    return wishes
   }
 }
 

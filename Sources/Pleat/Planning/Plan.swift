@@ -69,7 +69,8 @@ extension Plan {
   ///   - missingPermit: The option without which the plan must not run.
   /// - Throws: `usage` and `unsupported` for what the format cannot store.
   init(
-    _ model: Model, _ wishes: [TensorWish], to destination: Destination, notes: [String],
+    _ model: Model, _ wishes: consuming [TensorWish], to destination: Destination,
+    notes: [String],
     history: JSONValue, head: HeadPlan, rounding: Bool = false, adapters: [AppliedAdapter] = [],
     attachments: [Attachment]? = nil, missingPermit: MissingPermit? = nil
   ) throws(ModelError) {
@@ -78,23 +79,27 @@ extension Plan {
     let attachments = attachments ?? model.attachments(besides: adapters)
     try format.checkHolds(attachments)
     let tokenizer = try OutputTokenizer(
-      of: model, for: destination, growing: VocabularyGrowth(wishes), by: adapters)
+      of: model, for: destination, growing: VocabularyGrowth(copy wishes), by: adapters)
     let translation = try model.translation(
       for: destination, of: wishes.map(\.described), tokenizer)
+    // Opening and translating a large model frees as much as the plan takes.
+    Platform.returnFreedMemory()
     var resolver = JobResolver(model, destination, permitsRounding: rounding)
-    for (index, wish) in wishes.enumerated() {
+    for index in wishes.indices {
+      let wish = wishes[index]
       try resolver.append(index == head.dropped ? wish.omitted : wish, translation)
     }
-    var jobs = resolver.takeJobs()
+    wishes = []  // The layout needs the room of these and of the targets.
+    var (jobs, targets) = resolver.take()
     let companions = try CompanionPlan.plans(
-      for: model, tokenizer, resolver.targets, format, isTied: head.isTied)
+      for: model, tokenizer, targets, format, isTied: head.isTied)
     let additions = (translation?.additions ?? []).map {
-      $0.retyped(asIn: resolver.targets, of: format)
+      $0.retyped(asIn: targets, of: format)
     }
     var output = PlannedContents(resolver.stored, additions, attachments)
     let history = model.history + [history]
     // Blocks that a mix has made, now or earlier.
-    let record = resolver.targets.contains(where: \.isQuantized) ? MixRecord(history) : nil
+    let record = targets.contains(where: \.isQuantized) ? MixRecord(history) : nil
     if record != nil, format.usesGGUFNames { output.sort(placing: &jobs) }
     var contents = Contents(
       stored: output.stored,
@@ -104,11 +109,14 @@ extension Plan {
       companions: companions.map(\.companion),
       provenance: Provenance(sources: model.expectedSources, history: history))
     contents.attached = output.attached
+    contents.checksums = resolver.checksums
+    elementCount = targets.reduce(0) { $0 + $1.form.elementCount }
+    let (tokenNotes, nameNotes) = (try tokenizer.notes(on: targets), format.notes(on: targets))
+    targets = []
     layout = try destination.layout(contents, for: model)
     try destination.check(
       layout, against: [model] + (adapters.map(\.file.model) + attachments.map(\.model)))
     tensorByteCount = resolver.byteCount
-    elementCount = resolver.targets.reduce(0) { $0 + $1.shape.elementCount }
     self.model = model
     self.format = format
     self.jobs = jobs
@@ -118,9 +126,7 @@ extension Plan {
     self.additions = output.additions
     self.notes =
       model.notes + (translation?.notes ?? []) + tokenizer.notes
-      + (try tokenizer.notes(on: adapters)) + (try tokenizer.notes(on: resolver.targets))
-      + head.notes + notes
-      + format.notes(on: resolver.targets)
+      + (try tokenizer.notes(on: adapters)) + tokenNotes + head.notes + notes + nameNotes
       + (translation?.newMetadata == nil
         ? OutputMetadata.losses(of: model, in: layout, format) : [])
     self.missingPermit = missingPermit
@@ -161,8 +167,7 @@ private struct PlannedContents {
     stored = order.map { stored[$0] }
     for index in additions.indices { additions[index].stored = places[additions[index].stored] }
     for index in jobs.indices {
-      let indices = jobs[index].place.storedIndices
-      jobs[index].place.storedIndices = StoredIndices(indices.map { places[$0] })
+      jobs[index].place.storedIndices = jobs[index].place.storedIndices.moved(to: places)
     }
   }
 }

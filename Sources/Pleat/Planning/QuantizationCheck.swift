@@ -15,22 +15,8 @@ public enum QuantizationDemand: Sendable, Hashable {
 
 /// Checks that a quantization does what the user asked for.
 extension QuantizationPlanner {
-  /// Checks that as much is quantized as is demanded.
-  ///
-  /// - Parameters:
-  ///   - demand: How much must be quantized.
-  ///   - jobs: What is done with each tensor.
-  ///   - wishes: The decision for each tensor.
-  /// - Throws: `unsupported`, with the first weight that is not quantized.
-  mutating func check(
-    _ demand: QuantizationDemand, _ jobs: [TensorJob], _ wishes: [TensorWish]
-  ) throws(ModelError) {
-    if demand == .everything { try Self.checkEverything(wishes) }
-    if demand != .nothing { try checkSomething(jobs, wishes) }
-  }
-
   /// Throws `unsupported` for the first weight that is kept although the recipe asks for it.
-  private static func checkEverything(_ wishes: [TensorWish]) throws(ModelError) {
+  static func checkEverything(_ wishes: [TensorWish]) throws(ModelError) {
     let kept = wishes.filter { $0.exception != nil }
     guard let first = kept.first else { return }
     throw ModelError(
@@ -40,11 +26,9 @@ extension QuantizationPlanner {
       hint: "--rule '\(first.source.name)=keep' leaves it as it is")
   }
 
-  /// Throws `unsupported` with the first weight if no tensor is quantized, unless rules ask for that.
-  private mutating func checkSomething(
-    _ jobs: [TensorJob], _ wishes: [TensorWish]
-  ) throws(ModelError) {
-    guard !jobs.contains(where: { $0.action == .quantize }) else { return }
+  /// Throws `unsupported` with the first weight of a plan that quantizes nothing, unless rules ask
+  /// for that.
+  mutating func checkNothing(_ wishes: [TensorWish]) throws(ModelError) {
     let weights = wishes.filter { isWeight($0.source) }
     guard weights.isEmpty || !weights.allSatisfy({ isKeptByRule($0.source) }) else { return }
     let weight =

@@ -49,8 +49,9 @@ extension QuantizationPlanner {
   /// A note about weights with importance that a scheme does not use: that of a rule, or the one
   /// that makes groups which the scheme of the recipe does not make.
   private func importanceNotes(_ wishes: [TensorWish]) -> [String] {
+    guard let importance else { return [] }
     let ignored = wishes.compactMap { wish -> (name: String, method: String)? in
-      guard importance?.contains(wish.source.name) == true else { return nil }
+      guard importance.contains(wish.sourceName) else { return nil }
       switch wish.transform {
       case .encode(_, .groups(let quantizer, _)) where !quantizer.usesImportance:
         return (wish.source.name, "scheme \(quantizer.schemeName)")
@@ -70,6 +71,7 @@ extension QuantizationPlanner {
 
   /// Notes about towers for pictures and sound, which stay plain unless a rule matches them.
   private mutating func towerNotes(_ wishes: [TensorWish]) -> [String] {
+    guard roles.hasFoundTowers else { return [] }
     var (keepsWeights, keptCount) = (false, 0)
     var rounded: [(name: String, rule: Rule)] = []
     for wish in wishes where roles.isTower(wish.source) {

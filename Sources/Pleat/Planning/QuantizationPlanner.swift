@@ -32,7 +32,7 @@ struct QuantizationPlanner {
   private lazy var hasHead = head.hasHead(
     catalog.tensors.contains { roles.role(of: $0) == .head })
   var quantizers: QuantizerChoice
-  private var decisions = RecentValues<(grounds: Grounds, wish: TensorWish)>()
+  private var decisions = SharedDecisions<Grounds>()
 
   /// Creates a planner.
   ///
@@ -146,8 +146,7 @@ struct QuantizationPlanner {
 
   /// Everything that a decision depends on; the experts of all layers have few different ones.
   private struct Grounds: Equatable {
-    var shape: Shape
-    var encoding: Encoding
+    var form: TensorForm
     var role: TensorRole
     /// The last rule that matches the name; nil if none does.
     var rule: Rule?
@@ -162,24 +161,26 @@ struct QuantizationPlanner {
   /// Throws `unsupported`, `usage` and `limit`.
   mutating func decide(_ tensor: TensorInfo, at index: Int) throws(ModelError) -> TensorWish {
     let grounds = Grounds(
-      shape: tensor.shape, encoding: tensor.encoding, role: roles.role(of: tensor),
+      form: tensor.form, role: roles.role(of: tensor),
       rule: recipe.rules.last { $0.matches(tensor.name) }, choice: mix?.choice(at: index),
       ruledChoice: mix?.ruledChoice(at: index))
     var wish: TensorWish
-    if let known = decisions.first(where: { $0.grounds == grounds }) {
-      wish = TensorWish(tensor.name, like: known.wish)
+    if let known = decisions.wish(named: tensor.name, on: grounds) {
+      wish = known
     } else {
       do throws(ModelError) {
-        wish = try decide(tensor, on: grounds)
+        wish = decisions.keep(try decide(tensor, on: grounds), on: grounds)
       } catch {
         throw error.located(tensor: tensor.name)
       }
-      decisions.insert((grounds, wish))
     }
     if decoded.contains(index), wish.target.hasParts, !requantizes {
       throw Self.requantization(of: tensor, found: "blocks that are decoded")
     }
-    if wish.usesImportance { wish.importance = importance?.columns(of: tensor) }
+    // A copy of the matrix, even of none, would take as long as the decision.
+    if case .some = importance, wish.usesImportance {
+      wish.importance = importance?.columns(of: tensor)
+    }
     return wish
   }
 

@@ -8,8 +8,13 @@ struct RecentValues<Value> {
   private var values: [Value] = []
   private var oldest = 0
 
-  /// The first value that `isWanted`; nil if there is none.
-  func first(where isWanted: (Value) -> Bool) -> Value? { values.first(where: isWanted) }
+  /// A value that `isWanted`; nil if there is none.
+  mutating func first(where isWanted: (Value) -> Bool) -> Value? {
+    guard let index = values.firstIndex(where: isWanted) else { return nil }
+    // The experts of a layer are of few kinds, which are tried first from now on.
+    values.swapAt(0, index)
+    return values[0]
+  }
 
   /// Keeps a value, in place of the oldest one if there are many.
   mutating func insert(_ value: Value) {

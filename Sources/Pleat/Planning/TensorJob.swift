@@ -22,8 +22,8 @@ public struct TensorJob: Sendable {
 
   /// What the jobs of tensors of the same form have in common, such as those of all experts.
   struct Kind: Sendable {
-    let source: (shape: Shape, encoding: Encoding)
-    let target: (shape: Shape, encoding: Encoding)
+    let source: TensorForm
+    let target: TensorForm
     let reason: String
     let transform: Transform
     let admission: Admission
@@ -55,8 +55,18 @@ public struct TensorJob: Sendable {
     /// If its rows are divided among several tensors, the parts of the second one follow those of
     /// the first.
     package var storedIndices: StoredIndices
+    private var matrix: Int32 = 0  // fewer than the model has tensors
+
+    package init(storedIndices: StoredIndices, stackIndex: Int = 0) {
+      self.storedIndices = storedIndices
+      self.stackIndex = stackIndex
+    }
+
     /// The index of the target in a stack of matrices; 0 unless it is a matrix of one.
-    package var stackIndex = 0
+    package var stackIndex: Int {
+      get { Int(matrix) }
+      set { matrix = Int32(newValue) }
+    }
   }
 
   /// How the rows of a target are divided among several tensors.
@@ -78,16 +88,10 @@ public struct TensorJob: Sendable {
 
 extension TensorJob {
   /// The tensor in the source.
-  public var source: TensorInfo {
-    let form = kind.value.source
-    return TensorInfo(name: sourceName, shape: form.shape, encoding: form.encoding)
-  }
+  public var source: TensorInfo { TensorInfo(name: sourceName, kind.value.source) }
 
   /// The tensor in the output.
-  public var target: TensorInfo {
-    let form = kind.value.target
-    return TensorInfo(name: targetName, shape: form.shape, encoding: form.encoding)
-  }
+  public var target: TensorInfo { TensorInfo(name: targetName, kind.value.target) }
 
   /// The reason for the decision, in a few words.
   public var reason: String { kind.value.reason }
@@ -124,7 +128,7 @@ extension TensorJob {
 
   /// Whether the target has more rows than the source: a table that an adapter makes longer.
   package var isGrown: Bool {
-    kind.value.target.shape.elementCount > kind.value.source.shape.elementCount
+    kind.value.target.elementCount > kind.value.source.elementCount
   }
 
   /// The number of blocks; 0 for a tensor that is left out.

@@ -16,8 +16,8 @@ package struct TensorWish: Sendable {
 
   /// What is decided for tensors of the same shape and encoding.
   package struct Decision: Sendable {
-    let source: (shape: Shape, encoding: Encoding)
-    var target: (shape: Shape, encoding: Encoding)
+    let source: TensorForm
+    var target: TensorForm
     var transform: Transform
     var reason: String
     var usesImportance = false
@@ -51,7 +51,9 @@ package struct TensorWish: Sendable {
     sourceName = source.name
     decision = Shared(
       Decision(
-        source: (source.shape, source.encoding), target: (source.shape, encoding),
+        source: source.form,
+        target: encoding == source.encoding
+          ? source.form : TensorForm(shape: source.shape, encoding: encoding),
         transform: transform, reason: reason))
   }
 
@@ -85,9 +87,9 @@ package struct TensorWish: Sendable {
 
   /// The tensor under the name of the source, in the shape of the target.
   var described: TensorInfo {
-    TensorInfo(
-      name: sourceName, shape: decision.value.target.shape,
-      encoding: decision.value.source.encoding)
+    var info = source
+    if info.shape != decision.value.target.shape { info.shape = decision.value.target.shape }
+    return info
   }
 
   /// Gives the target as many rows as changes of adapters give it.
@@ -97,7 +99,7 @@ package struct TensorWish: Sendable {
 
   /// Whether the target has more rows than the source.
   var isGrown: Bool {
-    decision.value.target.shape.rowCount > decision.value.source.shape.rowCount
+    decision.value.target.rowCount > decision.value.source.rowCount
   }
 
   /// The wish to leave out a head that equals the embeddings.
@@ -116,23 +118,16 @@ package struct TensorWish: Sendable {
 
 extension TensorWish {
   /// The tensor in the source.
-  package var source: TensorInfo {
-    let form = decision.value.source
-    return TensorInfo(name: sourceName, shape: form.shape, encoding: form.encoding)
-  }
+  package var source: TensorInfo { TensorInfo(name: sourceName, decision.value.source) }
 
   /// The tensor in the output.
   package var target: TensorInfo {
-    get {
-      let form = decision.value.target
-      return TensorInfo(
-        name: naming?.value.name ?? sourceName, shape: form.shape, encoding: form.encoding)
-    }
+    get { TensorInfo(name: naming?.value.name ?? sourceName, decision.value.target) }
     set {
       if !newValue.name.hasSameBytes(as: naming?.value.name ?? sourceName) {
         naming = Shared(Naming(name: newValue.name, placement: placement))
       }
-      decision.value.target = (newValue.shape, newValue.encoding)
+      decision.value.target = newValue.form
     }
   }
 

@@ -227,14 +227,24 @@ package struct GGUFTranslation: Translation {
     }
     // The first family of each name, as the number of the name.
     var names: [ExactName: Int] = [:]
-    var numbers: [Int?] = Array(repeating: nil, count: families.families.count)
+    var numbers: [Int?] = []
+    // The numbers of names that several tensors may get; the experts of a family are told apart.
+    var shared: Set<Int> = []
+    for (index, family) in families.families.enumerated() {
+      let translated = placements[family.first]
+      let number = translated.map { names[ExactName($0.name), default: index] }
+      if let translated, let number {
+        names[ExactName(translated.name)] = number
+        if number != index || family.isOfExperts && translated.stack == nil {
+          shared.insert(number)
+        }
+      }
+      numbers.append(number)
+    }
     var seen: [Place: Int] = [:]
-    seen.reserveCapacity(placements.count)
-    for (index, (family, _)) in families.members.enumerated() {
-      guard let translated = placements[index] else { continue }
-      let name = numbers[family] ?? names[ExactName(translated.name), default: family]
-      if numbers[family] == nil { names[ExactName(translated.name)] = name }
-      numbers[family] = name
+    for (index, (family, _)) in families.members.enumerated() where !shared.isEmpty {
+      guard let translated = placements[index], let name = numbers[family], shared.contains(name)
+      else { continue }
       let place = Place(name: name, index: translated.stack?.index)
       if let other = seen.updateValue(index, forKey: place) {
         let (own, other) = (families.tensors[index].name, families.tensors[other].name)
