@@ -56,10 +56,7 @@ extension AdapterFile {
   /// Throws `malformed`, `unsupported` or `mismatch` for an adapter that Pleat cannot interpret.
   public init?(attached name: String, in model: Model) throws(ModelError) {
     guard let adapter = model.reader.attached.first(where: { $0.name == name }) else { return nil }
-    let tensors = adapter.stored.map { index in
-      let stored = model.reader.stored[index]
-      return TensorInfo(name: stored.name, shape: stored.shape, encoding: stored.encoding)
-    }
+    let tensors = adapter.stored.map { model.reader.stored[$0].info }
     let pooling = adapter.pooling.flatMap(Pooling.init(rawValue:))
     guard pooling != nil || adapter.pooling == nil else {
       throw ModelError(
@@ -105,10 +102,9 @@ extension Plan {
       attachments.append(Attachment(adapter, name: name, pools: pools))
     }
     let planner = ConversionPlanner(format: destination.format, type: nil)
-    var wishes: [TensorWish] = []
-    for tensor in model.catalog.tensors { wishes.append(try planner.decide(tensor)) }
     return try Plan(
-      model, wishes, to: destination, notes: adapters.flatMap(\.file.adapter.notes),
+      model, try planner.decide(model), to: destination,
+      notes: adapters.flatMap(\.file.adapter.notes),
       history: ["action": "attach", "names": .array(names.map { .string($0) })],
       head: try HeadPlan(model, to: destination.format),
       attachments: attachments)

@@ -90,8 +90,18 @@ private struct FoldDraft {
   func plan() throws(ModelError) -> Plan {
     let planner = FoldPlanner(destination.format, options)
     var decisions: [FoldPlanner.Decision] = []
+    decisions.reserveCapacity(model.catalog.tensors.count)
+    var shared = SharedDecisions<TensorForm>()
     for (index, tensor) in model.catalog.tensors.enumerated() {
-      decisions.append(try planner.decide(tensor, changes[index] ?? []))
+      if let changes = changes[index], !changes.isEmpty {
+        decisions.append(try planner.decide(tensor, changes))
+      } else if let known = shared.wish(named: tensor.name, on: tensor.form) {
+        decisions.append(FoldPlanner.Decision(wish: known, verdict: .exact))
+      } else {
+        let decision = try planner.decide(tensor, [])
+        decisions.append(decision)
+        shared.keep(decision.wish, on: tensor.form)
+      }
     }
     let head = try HeadPlan(model, changes, by: adapters, to: destination.format)
     if let added = head.added {

@@ -39,13 +39,7 @@ extension Plan {
     do throws(ModelError) {
       let head =
         model.packedFault == nil ? try HeadPlan(model, to: destination.format) : HeadPlan()
-      var wishes: [TensorWish] = []
-      for (index, tensor) in model.catalog.tensors.enumerated() {
-        wishes.append(
-          try model.isGGUF && model.isView(index)
-            ? planner.decideArranged(tensor, isDecoded: model.isDecodedView(index))
-            : planner.decide(tensor))
-      }
+      var wishes = try planner.decide(model)
       if let added = head.added {
         var wish = try planner.decide(added.info)
         wish.sourceIndex = added.source
@@ -110,6 +104,29 @@ package struct ConversionPlanner {
   package init(format: Format, type: ScalarType?) {
     self.format = format
     self.type = type
+  }
+
+  /// The decisions for the tensors of a model, in order.
+  ///
+  /// Throws `unsupported` if the format cannot store a tensor.
+  func decide(_ model: Model) throws(ModelError) -> [TensorWish] {
+    let isGGUF = model.isGGUF
+    var shared = SharedDecisions<TensorForm>()
+    var wishes: [TensorWish] = []
+    wishes.reserveCapacity(model.catalog.tensors.count)
+    for (index, tensor) in model.catalog.tensors.enumerated() {
+      if isGGUF {
+        // It depends on the name.
+        wishes.append(
+          try model.isView(index)
+            ? decideArranged(tensor, isDecoded: model.isDecodedView(index)) : decide(tensor))
+      } else if let known = shared.wish(named: tensor.name, on: tensor.form) {
+        wishes.append(known)
+      } else {
+        wishes.append(shared.keep(try decide(tensor), on: tensor.form))
+      }
+    }
+    return wishes
   }
 
   /// The decision for one tensor.
