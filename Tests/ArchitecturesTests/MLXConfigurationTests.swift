@@ -35,6 +35,24 @@ import Testing
     }
   }
 
+  @Test("rotary embeddings of older configs are not replaced by defaults") func olderRope() throws {
+    let scaling: JSONValue = ["rope_type": "yarn", "factor": 8, "llama_4_scaling_beta": 0.5]
+    let found = try completed([
+      "model_type": "ministral3", "rope_theta": 500, "rope_scaling": scaling,
+      "max_position_embeddings": 64,
+    ])
+    let parameters = try #require(found["rope_parameters"])
+    #expect(parameters["factor"]?.int == 8 && parameters["rope_theta"]?.int == 500)
+    #expect(parameters["llama_4_scaling_beta"]?.double == 0.5)
+    let partial = try completed([
+      "model_type": "minimax_m2", "head_dim": 32, "partial_rotary_factor": 0.5,
+    ])
+    #expect(partial["rotary_dim"]?.int == 16)
+    let heads = try completed(
+      ["model_type": "cohere2", "hidden_size": 64, "num_attention_heads": 4], hasHead: false)
+    #expect(heads["head_dim"]?.int == 16)
+  }
+
   // MARK: - Tied embeddings
 
   @Test("a missing tie_word_embeddings is stated by the tensors", arguments: [true, false])

@@ -45,10 +45,8 @@ ROWS = torch.arange(3, 15)[None]
 # Everything is in F32, so only the order of sums and the function GELU differ. Measured: at most
 # 2.4e-3, for gemma2.
 SUMS = 5e-3
-# The config for mlx-lm loses keys on the way over older ones, which the checkpoint has.
-LOST = {"cohere2", "minimax-m2", "ministral3", "ministral3-pictures"}
 # mlx-lm needs another package for olmo, and takes the long factors of longrope, with a note.
-OTHERWISE = {"olmo", "olmo-tied", "phi3-longrope", "phi4-mini"} | LOST
+OTHERWISE = {"olmo", "olmo-tied", "phi3-longrope", "phi4-mini"}
 # llama.cpp stores the transposed matrices for keys, which are decoded to F16.
 DECODED = {"deepseek2": 6, "deepseek2-lite": 54, "deepseek3": 6, "glm4-moe-lite": 6}
 

@@ -40,6 +40,7 @@ struct MLXConfigKey: Sendable {
     MLXConfigKey("rope_local_base_freq", replaces: true) { MLXRope($0).sliding?["rope_theta"] },
     MLXConfigKey("rope_scaling", of: ["glm4_moe", "solar_open", "llama4", "exaone4"]) { _ in .null
     },
+    MLXConfigKey("rope_parameters", of: knownTypes) { $0.scalingAsParameters },
     MLXConfigKey("partial_rotary_factor", of: ["solar_open"]) { _ in .number(1) },
     MLXConfigKey("rotary_emb_base", of: ["gpt_neox"]) { MLXRope($0).base },
     MLXConfigKey("rotary_pct", of: ["gpt_neox"]) { MLXRope($0).rotatedPart },
@@ -72,7 +73,7 @@ struct MLXConfigKey: Sendable {
     MLXConfigKey("num_key_value_heads", of: ["qwen2", "qwen3", "gemma", "gemma2"]) {
       $0["num_attention_heads"]
     },
-    MLXConfigKey("head_dim", of: ["exaone4"]) { $0.dividedWidth },
+    MLXConfigKey("head_dim", of: ["exaone4", "cohere2"]) { $0.dividedWidth },
     MLXConfigKey("n_ctx", of: ["gpt2"]) { $0["n_positions"] },
     MLXConfigKey("intermediate_size", of: ["mamba2"]) { $0.expandedWidth },
     MLXConfigKey("intermediate_size", of: ["granitemoehybrid"], replaces: true) {
@@ -156,6 +157,17 @@ extension JSONValue {
     return architecture.defaults["rope_theta"] ?? 10_000
   }
 
+  /// The scaling of older configs as the parameters that newer ones have; nil if the model type has no
+  /// parameters of its own without them, or if the config states no scaling.
+  fileprivate var scalingAsParameters: JSONValue? {
+    guard let type = self["model_type"]?.string,
+      let usual = Architectures.forModelType(type)?.defaults["rope_parameters"],
+      let base = self["rope_theta"] ?? usual["rope_theta"], let scaling = self["rope_scaling"],
+      scaling.members != nil
+    else { return nil }
+    return scaling.setting("rope_theta", to: base)
+  }
+
   /// The distance of layers of a kind, if all others before the first are of another kind.
   func interval(of kind: String, _ other: String) -> JSONValue? {
     let kinds = (self["layer_types"]?.array ?? []).map(\.string)
@@ -205,7 +217,8 @@ extension JSONValue {
   /// The number of rows of a head that are rotated.
   fileprivate var rotatedCount: JSONValue? {
     guard let size = self["head_dim"]?.int ?? headWidth else { return nil }
-    let rotated = (MLXRope(self).rotatedPart?.double ?? 1) * Double(size)
+    let part = MLXRope(self).rotatedPart ?? self["partial_rotary_factor"]
+    let rotated = (part?.double ?? 1) * Double(size)
     return Int(exactly: rotated.rounded(.towardZero)).map { JSONValue($0) }
   }
 
