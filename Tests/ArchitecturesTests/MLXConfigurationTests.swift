@@ -36,7 +36,9 @@ import Testing
   }
 
   @Test("rotary embeddings of older configs are not replaced by defaults") func olderRope() throws {
-    let scaling: JSONValue = ["rope_type": "yarn", "factor": 8, "llama_4_scaling_beta": 0.5]
+    let scaling: JSONValue = [
+      "rope_type": "yarn", "factor": 8, "llama_4_scaling_beta": .number(0.5),
+    ]
     let found = try completed([
       "model_type": "ministral3", "rope_theta": 500, "rope_scaling": scaling,
       "max_position_embeddings": 64,
@@ -45,7 +47,7 @@ import Testing
     #expect(parameters["factor"]?.int == 8 && parameters["rope_theta"]?.int == 500)
     #expect(parameters["llama_4_scaling_beta"]?.double == 0.5)
     let partial = try completed([
-      "model_type": "minimax_m2", "head_dim": 32, "partial_rotary_factor": 0.5,
+      "model_type": "minimax_m2", "head_dim": 32, "partial_rotary_factor": .number(0.5),
     ])
     #expect(partial["rotary_dim"]?.int == 16)
     let heads = try completed(

@@ -72,8 +72,11 @@ import Testing
     let words = "[PAD]\n[UNK]\r\n[CLS]\r[SEP]\na\n##b"
     let result = try tokenizer.with("vocab.txt", Array(words.utf8))()
     #expect(try result.texts("tokens").prefix(6) == Self.special + ["▁a", "b"])
-    let twice = tokenizer.with("vocab.txt", Array("[UNK]\na\na\n".utf8)).error()
+    let twice = tokenizer.with("vocab.txt", Array((words + "\na").utf8)).error()
     #expect(twice.kind == .malformed && twice.found == "'a'" && twice.file == "vocab.txt")
+    let lacking = tokenizer.with("vocab.txt", Array("[UNK]\n[CLS]\na".utf8)).error()
+    #expect(lacking.kind == .malformed && lacking.expected == "a line with '[SEP]'")
+    #expect(lacking.tensor == "sep_token" && lacking.file == "vocab.txt")
     let other = tokenizer.with("vocab.txt", Array(words.utf8))
       .with("tokenizer_config.json", ["tokenizer_class": "BertJapaneseTokenizer"]).error()
     #expect(other.kind == .unsupported && other.found == "BertJapaneseTokenizer")
