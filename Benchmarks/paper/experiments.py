@@ -11,7 +11,7 @@ from pathlib import Path
 
 import compared
 import numpy as np
-from subjects import Subject, tuning
+from subjects import SCHEMES, Subject, tuning
 
 WORKER = Path(__file__).with_name("worker.py")
 FIRST = 32  # columns of groups that get all schemes and bits
@@ -142,9 +142,7 @@ class Laboratory:
         yield "16 bits", self.sixteen_bits
         yield "lora", self.lora
         for size in self.subject.groups:
-            schemes, widths = self.subject.schemes, self.subject.bits
-            if size != FIRST:
-                schemes, widths = WIDER
+            schemes, widths = (SCHEMES, self.subject.bits) if size == FIRST else WIDER
             for bits in widths:
                 for scheme in schemes:
                     groups = Groups(scheme, bits, size)

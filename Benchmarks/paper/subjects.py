@@ -37,7 +37,6 @@ class Subject:
     steps: int  # of a training, except those that choose rates, which take all rows
     groups: tuple[int, ...]  # sizes of groups that divide its rows
     bits: tuple[int, ...]
-    schemes: tuple[str, ...] = SCHEMES
     pace: float = 1  # what the rates of tinylm are multiplied by
 
 
@@ -63,11 +62,9 @@ def smollm2(work: Path) -> Subject:
     ours = transformers.AutoTokenizer.from_pretrained(tinylm_gguf.TINYLM)
     judged = rows_of(tokenizer, ours.decode(models.held_out("B").ravel()))[:8]
     title = "SmolLM2-135M-Instruct"
-    # GPTQModel would take as long as all the rest.
     return subject(
-        title, folder, tokenizer, judged, steps=16, batch=2, groups=(32, 64), bits=BITS,
-        schemes=("minmax", "search"), pace=0.1,
-    )  # fmt: skip
+        title, folder, tokenizer, judged, steps=16, batch=2, groups=(32, 64), bits=BITS, pace=0.1
+    )
 
 
 SUBJECTS = {"tinylm": tinylm, "smollm2": smollm2}

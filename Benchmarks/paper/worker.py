@@ -107,8 +107,12 @@ def perplexity(model, rows: torch.Tensor) -> float:
 
 
 def merge(model, base: str, folder: Path) -> None:
-    """Writes a checkpoint in F16: the NF4 weights of QLoRA, decoded, and what it learned."""
-    from bitsandbytes.functional import dequantize_4bit
+    """Writes a checkpoint in F16: the NF4 weights of QLoRA, decoded, and what it learned.
+
+    The weights are rounded again, because bitsandbytes rearranges those of a layer that has run on
+    a processor with AVX-512.
+    """
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(base, folder)
@@ -117,11 +121,9 @@ def merge(model, base: str, folder: Path) -> None:
         tensors |= load_file(path)
     for name, layer in model.named_modules():
         if isinstance(layer, peft.tuners.lora.LoraLayer):
-            weight = layer.base_layer.weight
-            merged = dequantize_4bit(weight.data, weight.quant_state).float()
-            merged += layer.get_delta_weight("default")
             name = name.removeprefix("base_model.model.") + ".weight"
-            assert merged.shape == tensors[name].shape
+            merged = dequantize_4bit(*quantize_4bit(tensors[name].float(), quant_type="nf4"))
+            merged += layer.get_delta_weight("default").to(merged)
             tensors[name] = merged.half().contiguous()
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
 
