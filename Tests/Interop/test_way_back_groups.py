@@ -6,7 +6,6 @@ A safetensors folder in between gives the same tensors. What moves whole rows ke
 import json
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import adapters
@@ -16,29 +15,13 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from architectures import CASES, Case
-from arranged_architectures import ARRANGED_CASES
-from expert_architectures import EXPERT_CASES
 from ggml import Matrix
-from other_architectures import OTHER_CASES
-from recurrent_architectures import MORE_RECURRENT_CASES, RECURRENT_CASES
-from test_way_back import REFUSED, load
+from test_way_back import BACK_CASES, REFUSED, Made, load
 
 mlx_models = pytest.importorskip("mlx_models")
 mlx_lm, mx = mlx_models.mlx_lm, mlx_models.mx
 pytestmark = pytest.mark.llama
-BACK_CASES = [
-    case
-    for case in (
-        *CASES,
-        *OTHER_CASES,
-        *EXPERT_CASES,
-        *ARRANGED_CASES,
-        *RECURRENT_CASES,
-        *MORE_RECURRENT_CASES,
-    )
-    if case.name not in REFUSED
-]
+CASES = [case for case in BACK_CASES if case.name not in REFUSED]
 GROUPED = ["gptq", "awq", "compressed-tensors"]
 # Fewer tokens than any sliding window has, because mlx-lm ignores some, with a note.
 ROWS = torch.arange(3, 15)[None]
@@ -51,17 +34,7 @@ OTHERWISE = {"olmo", "olmo-tied", "phi3-longrope", "phi4-mini"}
 DECODED = {"deepseek2": 6, "deepseek2-lite": 54, "deepseek3": 6, "glm4-moe-lite": 6}
 
 
-@dataclass
-class Made:
-    """A model, as GGUF, and as the checkpoint that this becomes."""
-
-    case: Case
-    folder: Path
-    gguf: Path
-    back: Path
-
-
-@pytest.fixture(scope="module", params=BACK_CASES, ids=str)
+@pytest.fixture(scope="module", params=CASES, ids=str)
 def made(request, pleat, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param.name)
     source = architectures.make(request.param, folder)
