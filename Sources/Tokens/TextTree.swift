@@ -1,12 +1,12 @@
-internal import Formats
+package import Formats
 
 /// Finds the texts of a list with which another text begins.
 ///
 /// It is a tree whose edges are bytes. A hash table holds the edges, and the place of an edge in it
 /// stands for the node to which the edge leads.
-struct TextTree: Sendable {
+package struct TextTree: Sendable {
   /// A node; the root stands for the empty text.
-  typealias Node = Int
+  package typealias Node = Int
 
   /// The node where an edge begins, and its byte; `free` where no edge is.
   private var edges: [UInt64]
@@ -14,10 +14,11 @@ struct TextTree: Sendable {
   private var texts: [Int32]
 
   private static let free = UInt64.max
-  static let root: Node = 0
+  /// The node of the empty text.
+  package static let root: Node = 0
 
   /// Creates a tree of the texts that are not empty, except one of them.
-  init(_ list: TextIndex, except hidden: Int? = nil) {
+  package init(_ list: TextIndex, except hidden: Int? = nil) {
     var size = 1024
     while size < 4 * list.count { size *= 2 }
     repeat {
@@ -63,13 +64,13 @@ struct TextTree: Sendable {
 
   /// The node that a byte leads to; nil if no text continues so.
   @inline(__always)
-  func child(of node: Node, _ byte: UInt8) -> Node? {
+  package func child(of node: Node, _ byte: UInt8) -> Node? {
     let place = place(of: Self.edge(node, byte))
     return edges[place] == Self.free ? nil : place + 1
   }
 
   /// The node that a text leads to; nil if no text of the list begins with it.
-  func node(of text: some Sequence<UInt8>) -> Node? {
+  package func node(of text: some Sequence<UInt8>) -> Node? {
     var node = Self.root
     for byte in text {
       guard let next = child(of: node, byte) else { return nil }
@@ -80,7 +81,7 @@ struct TextTree: Sendable {
 
   /// The index of the text that ends at a node.
   @inline(__always)
-  func text(at node: Node) -> Int? {
+  package func text(at node: Node) -> Int? {
     guard node != Self.root, texts[node - 1] >= 0 else { return nil }
     return Int(texts[node - 1])
   }

@@ -1,8 +1,7 @@
 import Formats
 import TestSupport
 import Testing
-
-@testable import Tokens
+import Tokens
 
 @Suite("Tree of texts")
 struct TextTreeTests {

@@ -5,7 +5,7 @@ extension Double {
   /// their product with a power of ten, or their quotient, is rounded again. One of four scores is
   /// not the nearest number. Sums of the same scores in another order then differ, and the ids of
   /// a text like "...." depend on which is larger.
-  init?(roundedTwice text: some Collection<UInt8>) {
+  package init?(roundedTwice text: some Collection<UInt8>) {
     var digits = text[...]
     let isNegative = digits.first == UInt8(ascii: "-")
     if isNegative { digits.removeFirst() }
