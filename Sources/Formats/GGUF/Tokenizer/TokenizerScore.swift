@@ -1,5 +1,7 @@
 extension Double {
-  /// A number that JSON states, as Hugging Face's tokenizers read it; nil if it is too large.
+  /// A number that JSON states, as Hugging Face's tokenizers read it.
+  ///
+  /// Nil for a number that is too large, and for another value of JSON.
   ///
   /// They use serde_json without its feature `float_roundtrip`: the digits are rounded, and then
   /// their product with a power of ten, or their quotient, is rounded again. One of four scores is
