@@ -10,11 +10,13 @@ package struct Architecture: Sendable {
   package typealias NamePair = (huggingFace: String, gguf: String)
 
   /// `general.architecture` of a GGUF file; mistral and mixtral use the name of llama there.
-  package let ggufName: String
+  package internal(set) var ggufName: String
   /// The values of `model_type` in `config.json`; the first one goes with names without a prefix.
   package let modelTypes: [String]
   /// The class of transformers for the first model type; nil if it has none for text alone.
   package var className: String?
+  /// Whether it is the text model of one that sees pictures, as a checkpoint of its own.
+  package internal(set) var isTextAlone = false
   /// Whether that class is code beside the weights, because transformers itself has none.
   package var needsRemoteCode = false
   /// Whether GGUF stores the rows of queries and keys in the interleaved order of `RotaryRowOrder`.
@@ -130,6 +132,16 @@ package struct Architecture: Sendable {
   var isMeant: (@Sendable (_ config: JSONValue) -> Bool)?
   /// What distinguishes an encoder, which embeds texts; nil if models predict tokens.
   package var encoder: EncoderTraits?
+
+  /// The architecture for the text model of one that sees pictures, whose files in GGUF have a name
+  /// of their own.
+  ///
+  /// Only the positions of pictures differ: those of a text are the same in every section.
+  func textAlone(of ggufName: String) -> Architecture {
+    var text = self
+    (text.ggufName, text.isTextAlone) = (ggufName, true)
+    return text
+  }
 
   private static let head = TensorNames.head + "."
   private static let ggufLayers = "blk."

@@ -21,6 +21,7 @@ package enum Architectures {
   /// apart.
   package static let variants: [Architecture] = [
     .gemmaEmbedding, .graniteStates, .graniteStatesAndExperts, .nemotronHMoE, .bailingMoE2,
+    .qwen2VLText, .qwen3VLText, .qwen3VLMoEText,
   ]
 
   /// All of these.

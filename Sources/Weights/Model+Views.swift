@@ -254,7 +254,7 @@ extension TensorView {
   ///
   /// Rows that are columns of the source are read together: with those of the same matrix, or with
   /// as many as make reading worthwhile.
-  func layout(of tensors: [GatheredTensor], _ type: ScalarType) -> RowLayout {
+  func layout(of tensors: GatheredTensors, _ type: ScalarType) -> RowLayout {
     let width = type.bitWidth / 8
     let rowByteCount = shape.columnCount * width
     var step = step(of: tensors, width)
@@ -269,7 +269,7 @@ extension TensorView {
   }
 
   /// The number of rows that are read together.
-  private func step(of tensors: [GatheredTensor], _ width: Int) -> Int {
+  private func step(of tensors: GatheredTensors, _ width: Int) -> Int {
     guard let transposition else { return 1 }
     let source = tensors[source].info
     let matrixCount = max(1, source.shape.rowCount / transposition.matrixRowCount)

@@ -22,7 +22,7 @@ public struct Model: Sendable {
   public let packedFault: ModelError?
 
   package let reader: any StoredReader
-  package let gathered: [GatheredTensor]
+  package let gathered: GatheredTensors
   /// The model whose tensors the views are read from; nil without views.
   let origin: ModelOrigin?
 
@@ -78,7 +78,6 @@ public struct Model: Sendable {
       guard error.kind == .unsupported else { throw error.located(file: path) }
       refined.fault = error
     }
-    self.gathered = gathered
     let (fault, notes) = refined.verdict(packed: Self.packedTensor(reader, gathered))
     packedFault = fault?.located(file: path)
     self.notes = reader.notes + notes
@@ -90,8 +89,9 @@ public struct Model: Sendable {
           found: "\(tensor.info.shape.columnCount)")
       }
     }
+    self.gathered = GatheredTensors(gathered)
     catalog = Catalog(
-      tensors: gathered.map(\.info), metadata: reader.metadata, companions: reader.companions)
+      tensors: self.gathered.infos, metadata: reader.metadata, companions: reader.companions)
   }
 
   /// A model with weights that are read from those of another one.
@@ -104,9 +104,9 @@ public struct Model: Sendable {
     isAdapter = model.isAdapter
     notes = model.notes
     packedFault = model.packedFault
-    self.gathered = gathered
+    self.gathered = GatheredTensors(gathered)
     catalog = Catalog(
-      tensors: gathered.map(\.info), metadata: model.catalog.metadata,
+      tensors: self.gathered.infos, metadata: model.catalog.metadata,
       companions: model.catalog.companions)
   }
 

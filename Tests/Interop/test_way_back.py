@@ -31,10 +31,6 @@ ROWS = torch.arange(3, 43)[None]
 BACK_CASES = [
     *CASES, *OTHER_CASES, *EXPERT_CASES, *ARRANGED_CASES, *RECURRENT_CASES, *MORE_RECURRENT_CASES,
 ]  # fmt: skip
-# What Pleat does not take back, and the reason that it gives.
-REFUSED = dict.fromkeys(
-    ("qwen2-vl", "qwen2.5-vl", "qwen3-vl", "qwen3-vl-moe"), "no class for the text model"
-)
 # Their weights have the factors of the config, which states 1 then.
 MULTIPLIED = ("falcon-h1", "falcon-h1-plain")
 SUMS = 1e-4
@@ -80,19 +76,7 @@ def made(request, pleat, tmp_path_factory):
     shutil.rmtree(folder)
 
 
-def expect_refusal(pleat, made: Made) -> None:
-    result = pleat.attempt("convert", made.gguf, "--to", "safetensors", "-o", made.back)
-    assert result.returncode == 69
-    assert REFUSED[made.case.name] in result.stderr
-    assert "model.safetensors, keeps the names of llama.cpp" in result.stderr
-    # The way that the hint names.
-    pleat.run("convert", made.gguf, "-o", made.back.with_suffix(".safetensors"))
-
-
 def test_the_checkpoint_computes_the_same(pleat, made):
-    if made.case.name in REFUSED:
-        expect_refusal(pleat, made)
-        return
     pleat.run("convert", made.gguf, "--to", "safetensors", "-o", made.back)
     source = getattr(transformers, made.case.auto).from_pretrained(made.folder, dtype=torch.float32)
     model, strangers = load(made.back)
@@ -140,7 +124,7 @@ def named(tensors: dict, name: str) -> torch.Tensor | None:
 
 def test_files_of_the_converter_come_back(pleat, made, tmp_path):
     # The converter takes configs of the last cases for those of models with experts.
-    if made.case.name in (*REFUSED, *MULTIPLIED) or made.case in MORE_RECURRENT_CASES:
+    if made.case.name in MULTIPLIED or made.case in MORE_RECURRENT_CASES:
         return
     theirs = {type: tmp_path / f"{type}.gguf" for type in ("f16", "bf16")}
     pre = PRE_TOKENIZERS[made.case.tokenizer]

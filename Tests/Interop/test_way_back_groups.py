@@ -16,12 +16,11 @@ import pytest
 import safetensors.torch
 import torch
 from ggml import Matrix
-from test_way_back import BACK_CASES, REFUSED, Made, load
+from test_way_back import BACK_CASES, Made, load
 
 mlx_models = pytest.importorskip("mlx_models")
 mlx_lm, mx = mlx_models.mlx_lm, mlx_models.mx
 pytestmark = pytest.mark.llama
-CASES = [case for case in BACK_CASES if case.name not in REFUSED]
 GROUPED = ["gptq", "awq", "compressed-tensors"]
 # Fewer tokens than any sliding window has, because mlx-lm ignores some, with a note.
 ROWS = torch.arange(3, 15)[None]
@@ -34,7 +33,7 @@ OTHERWISE = {"olmo", "olmo-tied", "phi3-longrope", "phi4-mini"}
 DECODED = {"deepseek2": 6, "deepseek2-lite": 54, "deepseek3": 6, "glm4-moe-lite": 6}
 
 
-@pytest.fixture(scope="module", params=CASES, ids=str)
+@pytest.fixture(scope="module", params=BACK_CASES, ids=str)
 def made(request, pleat, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param.name)
     source = architectures.make(request.param, folder)

@@ -97,7 +97,7 @@ import Testing
 
   @Test("formats/gguf.md lists the model types, which come back, and which mlx-lm has")
   func modelTypes() throws {
-    for architecture in Architectures.all + Architectures.variants {
+    for architecture in Architectures.withVariants where !architecture.isTextAlone {
       let types = architecture.modelTypes.map { "`\($0)`" }.joined(separator: ", ")
       let rows = try Self.rows(of: types, in: "formats/gguf.md")
       let row = try #require(rows.first { $0[1] == architecture.ggufName }, "\(types)")
@@ -107,7 +107,14 @@ import Testing
         architecture.experts == nil || !architecture.expertNames.isEmpty || architecture.hasReturns
         || stacks.contains { $0.gguf == ["ffn_down_exps.weight"] }
       let comesBack = hasPlaces && architecture.comesBack
-      #expect((row[2] != "no") == (architecture.className != nil && comesBack), "\(types)")
+      let text = Architectures.variants.first {
+        $0.isTextAlone && $0.ggufName == architecture.ggufName
+      }
+      if let text {
+        #expect(row[2] == "as \(text.modelTypes[0])", "\(types)")
+      } else {
+        #expect((row[2] != "no") == (architecture.className != nil && comesBack), "\(types)")
+      }
       let known = architecture.modelTypes.filter(MLXModelTypes.contains)
       let all =
         known == architecture.modelTypes ? "yes" : known.map { "`\($0)`" }.joined(separator: ", ")
@@ -125,7 +132,7 @@ import Testing
 
   @Test("formats/adapters.md lists every architecture with its row order")
   func architectures() throws {
-    for architecture in Architectures.all + Architectures.variants {
+    for architecture in Architectures.withVariants where !architecture.isTextAlone {
       let name = "`\(architecture.ggufName)`"
       let types = architecture.modelTypes.map { "`\($0)`" }.joined(separator: ", ")
       let rows = try Self.rows(of: name, in: "formats/adapters.md").filter { $0[1] == types }

@@ -40,16 +40,17 @@ package enum GGUFFileType {
   /// that type, or if the type has no number. Metadata of models without `general.architecture` does
   /// not change.
   package static func updated(
-    _ metadata: Metadata, for tensors: @autoclosure () -> [TensorInfo]
+    _ metadata: Metadata, for tensors: some Sequence<TensorInfo>
   ) -> Metadata {
     guard metadata["general.architecture"] != nil else { return metadata }
-    let stored = tensors().compactMap(stored)
+    var counts = TypeCounts()
+    for tensor in tensors { counts.add(tensor) }
     var metadata = metadata
     let current = metadata[key]?.integer.flatMap(UInt32.init(exactly:))
-    if let type = mostCommonType(stored), let number = number(of: type, unless: current) {
+    if let type = counts.mostCommonType, let number = number(of: type, unless: current) {
       metadata[key] = .u32(number)
     }
-    if stored.contains(where: { $0.role == .blocks }) { addVersion(to: &metadata) }
+    if counts.haveBlocks { addVersion(to: &metadata) }
     return metadata
   }
 
@@ -79,22 +80,42 @@ package enum GGUFFileType {
   /// Adds the version of the block layouts of quantized types.
   static func addVersion(to metadata: inout Metadata) { metadata[versionKey] = .u32(2) }
 
-  /// The stored tensor that a tensor is, or would be, in a GGUF file; nil if GGUF cannot store it.
-  private static func stored(_ tensor: TensorInfo) -> StoredTensor? {
-    let codec = GGMLCodec()
-    return codec.admission(of: tensor.encoding) == .exact ? codec.parts(of: tensor).first : nil
-  }
+  /// How many elements of matrices have each type of GGUF.
+  private struct TypeCounts {
+    /// Whether a tensor consists of blocks.
+    private(set) var haveBlocks = false
+    private var layers: [String: Int] = [:]
+    // Embeddings and the head often have another type, and are the larger part of small models.
+    private var others: [String: Int] = [:]
+    // What tensors of a form are stored as; many have the same.
+    private var known: [TensorForm: StoredTensor?] = [:]
 
-  // Embeddings and the head often have another type, and are the larger part of small models.
-  private static func mostCommonType(_ tensors: [StoredTensor]) -> String? {
-    let matrices = tensors.filter { $0.shape.rank > 1 }
-    let layers = matrices.filter {
-      $0.name != TensorNames.ggufEmbeddings && $0.name != TensorNames.ggufHead
+    /// Counts a tensor, as it is, or would be, in a GGUF file; one that GGUF cannot store does not
+    /// count.
+    mutating func add(_ tensor: TensorInfo) {
+      guard let stored = stored(tensor) else { return }
+      if stored.role == .blocks { haveBlocks = true }
+      guard stored.shape.rank > 1 else { return }
+      let (type, count) = (stored.encoding.description, stored.shape.elementCount)
+      if tensor.name == TensorNames.ggufEmbeddings || tensor.name == TensorNames.ggufHead {
+        others[type, default: 0] += count
+      } else {
+        layers[type, default: 0] += count
+      }
     }
-    var counts: [String: Int] = [:]
-    for tensor in layers.isEmpty ? matrices : layers {
-      counts[tensor.encoding.description, default: 0] += tensor.shape.elementCount
+
+    /// The type of most elements in layers; nil without matrices.
+    var mostCommonType: String? {
+      (layers.isEmpty ? others : layers).max { ($0.value, $1.key) < ($1.value, $0.key) }?.key
     }
-    return counts.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key
+
+    private mutating func stored(_ tensor: TensorInfo) -> StoredTensor? {
+      if let stored = known[tensor.form] { return stored }
+      let codec = GGMLCodec()
+      let isExact = codec.admission(of: tensor.encoding) == .exact
+      let stored = isExact ? codec.parts(of: tensor).first : nil
+      known[tensor.form] = stored
+      return stored
+    }
   }
 }

@@ -24,7 +24,7 @@ enum OutputMetadata {
     if let record, isChanged || isTranslated, metadata["general.architecture"] != nil {
       metadata = GGUFFileType.updated(metadata, for: record.mix, matrix: record.matrix)
     } else if isChanged || isTranslated {
-      metadata = GGUFFileType.updated(metadata, for: Array(jobs.map(\.target)))
+      metadata = GGUFFileType.updated(metadata, for: jobs.map(\.target))
     }
     if jobs.contains(where: { $0.kind.value.source.hasParts }) {
       metadata = TorchAOWeights.removingDescriptions(from: metadata)

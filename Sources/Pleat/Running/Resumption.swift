@@ -16,23 +16,41 @@ extension Plan {
   ///
   /// It covers the version of Pleat, the identity of the input files and all decisions.
   var key: String {
-    var lines = [PleatVersion.text, format.name] + fileNames
-    lines += ([model.reader] + adapters.map(\.file.model.reader)).flatMap {
-      $0.files.map(\.identity)
+    var key = LineChecksum()
+    key.add(PleatVersion.text)
+    key.add(format.name)
+    for name in fileNames { key.add(name) }
+    for reader in [model.reader] + adapters.map(\.file.model.reader) {
+      for file in reader.files { key.add(file.identity) }
     }
-    lines += attachments.flatMap { $0.model.reader.files.map(\.identity) }
-    lines.append(JSONWriter.text(.array(layout.contents.provenance.history)))
+    for file in attachments.flatMap({ $0.model.reader.files }) { key.add(file.identity) }
+    key.add(JSONWriter.text(.array(layout.contents.provenance.history)))
     // The header of the first file holds the metadata.
-    let metadata = GGUFMetadata.bytes(of: layout.contents.metadata)
-    lines.append(CRC32C(of: metadata.span).text)
-    for header in layout.fileHeaders { lines.append(CRC32C(of: header.bytes.span).text) }
-    for job in jobs { lines.append(job.identity) }
-    for tensor in layout.contents.stored { lines.append("\(tensor.name) \(tensor.byteCount)") }
-    for plan in companions { lines.append("\(plan.companion.name) \(plan.companion.byteCount)") }
-    for addition in additions { lines.append(CRC32C(of: addition.bytes.span).text) }
-    let text = Array(lines.joined(separator: "\n").utf8)
-    return "\(CRC32C(of: text.span).text) \(text.count)"
+    key.add(GGUFMetadata.bytes(of: layout.contents.metadata))
+    for header in layout.fileHeaders { key.add(header.bytes) }
+    for job in jobs { key.add(job.identity) }
+    for tensor in layout.contents.stored { key.add("\(tensor.name) \(tensor.byteCount)") }
+    for plan in companions { key.add("\(plan.companion.name) \(plan.companion.byteCount)") }
+    for addition in additions { key.add(addition.bytes) }
+    return key.text
   }
+}
+
+/// The checksum and the length of lines, of which none is kept: a model may have 400,000.
+private struct LineChecksum {
+  private var checksum = CRC32C()
+  private var byteCount = 0
+
+  mutating func add(_ line: String) {
+    let bytes = Array("\(line)\n".utf8)
+    checksum.update(bytes.span)
+    byteCount += bytes.count
+  }
+
+  /// Adds a line with the checksum of some bytes.
+  mutating func add(_ bytes: [UInt8]) { add(CRC32C(of: bytes.span).text) }
+
+  var text: String { "\(checksum.text) \(byteCount)" }
 }
 
 extension TensorJob {

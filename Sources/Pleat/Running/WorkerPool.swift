@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Dispatch
 internal import Formats
 internal import Synchronization
@@ -24,6 +25,7 @@ struct WorkerPool {
   func process(
     _ blocks: [JobBlock], to sink: (any BlockSink)?
   ) throws(ModelError) -> FoldReport? {
+    Platform.returnFreedMemory()  // Planning a large model frees as much as workers need.
     let total = blocks.reduce(0) { $0 + plan.jobs[$1.job].sourceByteCount(of: $1.block) }
     let measurements: Mutex<[Int: FoldMeasurement]> = Mutex([:])
     let next = Atomic(0)

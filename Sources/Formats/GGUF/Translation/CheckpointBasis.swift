@@ -125,7 +125,7 @@ struct CheckpointBasis {
       .unsupported,
       Architectures.named(name) == nil
         ? "not an architecture that Pleat translates for transformers"
-        : "transformers has no class for the text model of this architecture alone",
+        : "transformers has no class for this architecture",
       expected: names.sorted().joined(separator: ", "), found: name,
       hint: CheckpointTranslation.hint)
   }

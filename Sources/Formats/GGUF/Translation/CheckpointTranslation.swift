@@ -61,6 +61,11 @@ package struct CheckpointTranslation: Translation {
         "transformers has no class \(name): its code is published beside the weights, and is not "
           + "in the file")
     }
+    if architecture.isTextAlone {
+      notes.append(
+        "the text model becomes one of \(architecture.modelTypes[0]), which computes the same of "
+          + "texts; it sees no pictures, for which the vision tower is in another file")
+    }
     notes += basis.notes
     embedding = try EmbeddingReturn(tensors, basis, numbers)
     notes += embedding.notes
@@ -204,6 +209,7 @@ package struct CheckpointTranslation: Translation {
     case "expert_count", "expert_used_count", "expert_group_count", "expert_group_used_count",
       "nextn_predict_layers", "leading_dense_block_count":
       return value.integer == 0
+    case "rope.dimension_sections", "n_deepstack_layers": return architecture.isTextAlone
     case "rope.scaling.type": return value.text == "none" || value.text == "longrope"
     case "rope.scaling.factor": return value.isSameNumber(as: .float(1))
     case "rope.scaling.original_context_length":
