@@ -8,8 +8,8 @@
 
 #include "ggml_symmetric.h"
 
-/* Sub-blocks, called parts, have 16 values. Units of eight parts are improved together, since the
-   divisions of one hide the latency of the others. */
+/* Sub-blocks, called parts, have 16 values. Units of a part for each lane are improved together,
+   since the divisions of one hide the latency of the others. */
 enum { PART = 16, MOST_Q3_K_PARTS = 512, DESCENT_UNITS = 3, DESCENT_GROUP = DESCENT_UNITS * LANES };
 
 typedef struct {
@@ -59,7 +59,7 @@ ALWAYS_INLINE int_lanes improve_code(bool rounds, descent_unit *unit, int i, int
   return is_better;
 }
 
-/* Puts eight parts into the lanes of a unit. In the first pass their codes are not yet known. */
+/* Puts a part into each lane of a unit. In the first pass their codes are not yet known. */
 ALWAYS_INLINE void load_unit(bool rounds, const float *restrict values, const int *parts,
                              bool is_first, int top, const q3_k_parts *restrict found,
                              descent_unit *restrict unit) {
@@ -94,7 +94,7 @@ ALWAYS_INLINE void store_unit(const descent_unit *restrict unit, const int *part
   }
   for (int k = 0; k < LANES; k++) {
     const int part = parts[k];
-    store_lanes(found->codes[part], rows[k]), store_lanes(found->codes[part] + 8, rows[8 + k]);
+    for (int i = 0; i < PART; i += LANES) store_lanes(found->codes[part] + i, rows[i + k]);
     found->products[part] = unit->products[k], found->squares[part] = unit->squares[k];
     found->scales[part] = scales[k];
   }
@@ -134,7 +134,7 @@ ALWAYS_INLINE int descend(bool rounds, const float *restrict values, int *parts,
 /* If the farthest value is positive, all products are negative or zero, and llama.cpp changes no
    code. So only the other parts are improved. A part that a pass does not change needs no further
    pass, so each pass puts the others together, to fill lanes. `part_count` is a multiple of
-   eight. */
+   the number of lanes. */
 ALWAYS_INLINE void descend_symmetric(bool rounds, const float *restrict values, int part_count,
                                      int top, q3_k_parts *restrict found) {
   int parts[MOST_Q3_K_PARTS + DESCENT_GROUP], count = 0;

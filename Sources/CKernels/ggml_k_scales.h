@@ -79,11 +79,12 @@ ALWAYS_INLINE uint16_t round_to_largest(k_type type, const float *numbers, uint8
 }
 
 /* The same by weighted least squares. Lane k has the scales of block k, and lane K_BLOCKS + k its
-   minima. */
+   minima. Further lanes are not used. */
 ALWAYS_INLINE void round_to_fit(k_type type, const k_batch *batch, k_scales found[K_BLOCKS]) {
   lanes numbers[MOST_PARTS], weights[MOST_PARTS];
   int_lanes codes[MOST_PARTS];
   for (int i = 0; i < type.part_count; i++) {
+    numbers[i] = weights[i] = all(0);
     for (int k = 0; k < K_BLOCKS; k++) {
       const int part = k * type.part_count + i;
       numbers[i][k] = batch->scales[part], numbers[i][K_BLOCKS + k] = batch->minima[part];

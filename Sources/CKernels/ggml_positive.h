@@ -10,7 +10,7 @@
 ALWAYS_INLINE lanes float_lanes(int_lanes x) { return __builtin_convertvector(x, lanes); }
 
 ALWAYS_INLINE int_lanes at_most(int_lanes x, int top) {
-  int_lanes limit = {top, top, top, top, top, top, top, top};
+  int_lanes limit = (int_lanes){} + top;
   return choose_int(x < limit, x, limit);
 }
 

@@ -105,7 +105,7 @@ ALWAYS_INLINE void fit_parts(bool rounds, const float *restrict values,
   }
 }
 
-/* At most eight blocks, so that d is searched in lanes too. */
+/* At most a block for each lane, so that d is searched in lanes too. */
 ALWAYS_INLINE void find_weighted_q3_k(weight_rows rows, ptrdiff_t first, int count,
                                       q3_k_parts *restrict parts, signed_scales *restrict stored) {
   const float *values = rows.values + 256 * first;

@@ -6,7 +6,8 @@
 
 #include "ggml_signed_search.h"
 
-enum { Q6_K_SIZE = 210, Q6_K_TOP = 32 };
+/* Sub-blocks have 16 values. A unit has one for each lane. */
+enum { Q6_K_SIZE = 210, Q6_K_TOP = 32, Q6_K_UNITS = 16 / LANES };
 
 static const signed_type q6_k_type = {
     .levels = {Q6_K_TOP}, .part_count = 16, .lowest = -128, .highest = 127};
@@ -36,7 +37,7 @@ ALWAYS_INLINE void round_scales_q6_k(const float *scales, int farthest, signed_s
   stored->d = 1 / factor;
 }
 
-ALWAYS_INLINE void write_q6_k(const float *restrict values, const symmetric_fit fits[2],
+ALWAYS_INLINE void write_q6_k(const float *restrict values, const symmetric_fit fits[Q6_K_UNITS],
                               const signed_scales *restrict stored, uint8_t *restrict block) {
   uint8_t codes[256];
   store_f16(block + 208, stored->d);
@@ -57,18 +58,18 @@ ALWAYS_INLINE void write_q6_k(const float *restrict values, const symmetric_fit 
 ALWAYS_INLINE void encode_q6_k_block(weight_rows rows, ptrdiff_t index, uint8_t *restrict block) {
   const float *values = rows.values + 256 * index;
   const float *importance = importance_of(rows, index, 256);
-  symmetric_fit fits[2];
+  symmetric_fit fits[Q6_K_UNITS];
   float scales[16];
-  for (int half = 0; half < 2; half++) {
+  for (int u = 0; u < Q6_K_UNITS; u++) {
     lanes x[16], w[16], wx[16];
-    transpose(values + 128 * half, 16, 16, x);
-    if (importance) transpose(importance + 128 * half, 16, 16, w);
+    transpose(values + 16 * LANES * u, 16, 16, x);
+    if (importance) transpose(importance + 16 * LANES * u, 16, 16, w);
     for (int i = 0; i < 16; i++) {
       if (!importance) w[i] = x[i] * x[i];
       wx[i] = w[i] * x[i];
     }
-    fits[half] = fit_symmetric(rows.rounds, x, wx, w, 16, Q6_K_TOP, false);
-    store_lanes(scales + LANES * half, fits[half].scale);
+    fits[u] = fit_symmetric(rows.rounds, x, wx, w, 16, Q6_K_TOP, false);
+    store_lanes(scales + LANES * u, fits[u].scale);
   }
   signed_scales stored = {0};
   int farthest = index_of_farthest(scales, 16);

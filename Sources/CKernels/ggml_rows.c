@@ -8,6 +8,7 @@
 #include "ggml_q6_k.h"
 #include "ggml_small_encode.h"
 #include "ggml_ternary.h"
+#include "ggml_wide.h"
 
 /* Types whose blocks without importance are those of the group encoders. A stack buffer holds the
    codes of BATCH blocks. */
@@ -75,6 +76,14 @@ static int64_t encode_rows(pleat_instructions set, uint32_t type, weight_rows ro
     case 6: return encode_groups(set, type, 22, rows, out);
     case 7: return encode_groups(set, type, 24, rows, out);
     case 8: return encode_groups(set, type, 34, rows, out);
+    default: break;
+  }
+  switch (uses_avx512(set) ? type : 0) {
+    case 10: if (rows.search_rounds == 0) return pleat_encode_wide_q2_k(rows, out); else break;
+    case 11: return pleat_encode_wide_q3_k(rows, out);
+    case 12: if (rows.search_rounds == 0) return pleat_encode_wide_q4_k(rows, out); else break;
+    case 13: if (rows.search_rounds == 0) return pleat_encode_wide_q5_k(rows, out); else break;
+    case 14: return pleat_encode_wide_q6_k(rows, out);
     default: break;
   }
   switch (type) {

@@ -15,7 +15,7 @@
 
 #include "ggml_levels.h"
 
-enum { SIGNED_REACH = 2 };
+enum { SIGNED_REACH = 2, SIGNED_UNITS = 16 / LANES };
 
 /* In calls the properties are constants. */
 typedef struct {
@@ -28,14 +28,14 @@ typedef struct {
   int32_t codes[16];
 } signed_scales;
 
-/* The values of a block. A unit is eight parts. Its values start at x + length * unit. */
+/* The values of a block. A unit has a part for each lane. Its values start at x + length * unit. */
 typedef struct {
-  lanes x[32], w[32];
+  lanes x[256 / LANES], w[256 / LANES];
 } signed_block;
 
 typedef struct {
   float d;
-  lanes codes[2], errors[2]; /* of the parts */
+  lanes codes[SIGNED_UNITS], errors[SIGNED_UNITS]; /* of the parts */
   double error;
 } signed_choice;
 
@@ -68,22 +68,27 @@ ALWAYS_INLINE void set_d(double products, double squares, signed_choice *choice)
   if (squares > 0 && d > -65504 && d < 65504) choice->d = rounded_to_half((float)d);
 }
 
-/* Adds up each row of eight lanes. */
-ALWAYS_INLINE lanes sums_of_rows(const lanes rows[LANES]) {
-  float numbers[LANES * LANES];
-  lanes columns[LANES], sum = all(0);
-  memcpy(numbers, rows, sizeof numbers);
-  transpose(numbers, LANES, LANES, columns);
-  for (int k = 0; k < LANES; k++) sum += columns[k];
+/* Adds up the lanes of each row; of sixteen first those that are eight apart, like two units. */
+ALWAYS_INLINE octet sums_of_rows(const lanes rows[8]) {
+  float numbers[8 * 8];
+  octet columns[8], sum = {0};
+  for (int k = 0; k < 8; k++) {
+    octet parts[LANES / 8], row = {0};
+    memcpy(parts, &rows[k], sizeof parts);
+    for (int part = 0; part < LANES / 8; part++) row += parts[part];
+    memcpy(numbers + 8 * k, &row, sizeof row);
+  }
+  transpose_octets(numbers, 8, 8, columns);
+  for (int k = 0; k < 8; k++) sum += columns[k];
   return sum;
 }
 
-/* Step 1. Codes are taken for trials of d; the one with the largest gain counts. Half of the trials
-   give the farthest scale a code near the lowest one, the others near the highest one. */
+/* Step 1. Codes are taken for 16 trials of d; the one with the largest gain counts. Half of the
+   trials give the farthest scale a code near the lowest one, the others near the highest one. */
 ALWAYS_INLINE void spread_scales(signed_type type, const level_fit *fits, signed_choice *choice) {
   const int units = type.part_count / LANES;
-  lanes scales[2], factors[2 * LANES], gains[2];
-  float farthest = 0;
+  lanes scales[SIGNED_UNITS];
+  float factors[16], gains[16], farthest = 0;
   for (int u = 0; u < units; u++) {
     scales[u] = scale_of_fit(fits[u]);
     for (int k = 0; k < LANES; k++) {
@@ -91,24 +96,24 @@ ALWAYS_INLINE void spread_scales(signed_type type, const level_fit *fits, signed
     }
   }
   for (int side = 0; side < 2; side++) {
-    lanes products[LANES], squares[LANES];
-    for (int k = 0; k < LANES; k++) {
+    lanes products[8], squares[8];
+    for (int k = 0; k < 8; k++) {
       const float steps = (float)type.lowest * (1 - (float)k / 64);
-      const lanes factor = all((side ? -1 - steps : steps) / farthest);
+      const float factor = (side ? -1 - steps : steps) / farthest;
       products[k] = squares[k] = all(0);
       for (int u = 0; u < units; u++) {
         lanes codes = nearest_code(type, scales[u] * factor);
         products[k] += codes * fits[u].products, squares[k] += codes * codes * fits[u].squares;
       }
-      factors[LANES * side + k] = factor;
+      factors[8 * side + k] = factor;
     }
-    lanes product = sums_of_rows(products), square = sums_of_rows(squares);
-    gains[side] = choose(square > 0, product * product / square, all(0));
+    octet product = sums_of_rows(products), square = sums_of_rows(squares);
+    for (int k = 0; k < 8; k++) {
+      gains[8 * side + k] = square[k] > 0 ? product[k] * product[k] / square[k] : 0;
+    }
   }
   int best = 0;
-  for (int k = 1; k < 2 * LANES; k++) {
-    best = gains[k / LANES][k % LANES] > gains[best / LANES][best % LANES] ? k : best;
-  }
+  for (int k = 1; k < 16; k++) best = gains[k] > gains[best] ? k : best;
   double products = 0, squares = 0;
   for (int u = 0; u < units; u++) {
     choice->codes[u] = nearest_code(type, scales[u] * factors[best]);
@@ -150,7 +155,7 @@ ALWAYS_INLINE void search_signed(signed_type type, int rounds, const float *valu
   const int units = type.part_count / LANES, length = 256 / type.part_count;
   signed_block block;
   signed_choice best = {.error = INFINITY}, choice = {.d = rounded_to_half(found->d)};
-  level_fit fits[2];
+  level_fit fits[SIGNED_UNITS];
   for (int u = 0; u < units; u++) {
     transpose(values + LANES * length * u, length, length, block.x + length * u);
     transpose(weights + LANES * length * u, length, length, block.w + length * u);

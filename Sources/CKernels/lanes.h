@@ -55,10 +55,15 @@ ALWAYS_INLINE bool any(int_lanes condition) {
   return bits != 0;
 }
 
+/* The sum of eight lanes each, in their order; then the sum of these. */
 ALWAYS_INLINE double sum_of_lanes(lanes x) {
-  double sum = 0;
-  for (int k = 0; k < LANES; k++) sum += x[k];
-  return sum;
+  double total = 0;
+  for (int start = 0; start < LANES; start += 8) {
+    double sum = 0;
+    for (int k = start; k < start + 8; k++) sum += x[k];
+    total += sum;
+  }
+  return total;
 }
 
 /* The second operand if the comparison is false, as with NaN or two zeros. */
@@ -107,7 +112,7 @@ typedef float octet __attribute__((vector_size(32)));
 
 /* Puts eight rows into lanes: lane j of out[i] is element i of row j. The rows start `stride`
    values apart, and have `count` values, a multiple of eight. */
-ALWAYS_INLINE void transpose(const float *rows, ptrdiff_t stride, int count, octet *out) {
+ALWAYS_INLINE void transpose_octets(const float *rows, ptrdiff_t stride, int count, octet *out) {
   for (int i = 0; i < count; i += 8) {
     octet a[8], b[8];
     for (int j = 0; j < 8; j++) memcpy(&a[j], rows + j * stride + i, sizeof a[j]);
@@ -126,6 +131,23 @@ ALWAYS_INLINE void transpose(const float *rows, ptrdiff_t stride, int count, oct
       out[i + j + 4] = __builtin_shufflevector(a[j], a[j + 4], 4, 5, 6, 7, 12, 13, 14, 15);
     }
   }
+}
+
+/* The same with a row for each lane. */
+ALWAYS_INLINE void transpose(const float *rows, ptrdiff_t stride, int count, lanes *out) {
+#if LANES == 8
+  transpose_octets(rows, stride, count, out);
+#else
+  for (int i = 0; i < count; i += 8) {
+    octet low[8], high[8];
+    transpose_octets(rows + i, stride, 8, low);
+    transpose_octets(rows + i + 8 * stride, stride, 8, high);
+    for (int j = 0; j < 8; j++) {
+      out[i + j] = __builtin_shufflevector(low[j], high[j], 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
+                                           12, 13, 14, 15);
+    }
+  }
+#endif
 }
 
 #endif

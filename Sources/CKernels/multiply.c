@@ -111,7 +111,7 @@ ALWAYS_INLINE void fill_with_rows(int vectors, const float *rows, ptrdiff_t stri
     whole = depth / 8 * 8;
     octet columns[MOST_COLUMNS];
     for (ptrdiff_t j = 0; j < full; j += 8) {
-      transpose(rows + j * stride, stride, (int)whole, columns);
+      transpose_octets(rows + j * stride, stride, (int)whole, columns);
       for (ptrdiff_t k = 0; k < whole; k++) {
         memcpy(out + k * full + j, &columns[k], sizeof columns[k]);
       }

@@ -1,9 +1,9 @@
 /*
- * The search for better scales and offsets. Eight lanes work in step: on eight groups, or on eight
- * values of one long group. A trial rounds the values of a group to codes, for some scale and
- * offset, and sums them. The sums give the scale and the offset that fit these codes best, and the
- * gain: how far they reduce the squared error. So trials are compared without a second pass over
- * the values.
+ * The search for better scales and offsets. Lanes work in step: each on a group, or eight of them
+ * on eight values of one long group. A trial rounds the values of a group to codes, for some scale
+ * and offset, and sums them. The sums give the scale and the offset that fit these codes best, and
+ * the gain: how far they reduce the squared error. So trials are compared without a second pass
+ * over the values.
  *
  * The effort has stages. Each stage has trials of its own, then improves the best trial so far in
  * rounds, rounds its parameters to their storage format, and measures the error of what is stored.
@@ -17,7 +17,7 @@
 #include "group.h"
 #include "lanes.h"
 
-typedef double wide_lanes __attribute__((vector_size(64)));
+typedef double wide_lanes __attribute__((vector_size(8 * LANES)));
 
 /* The least size of groups whose values are spread over the lanes. */
 enum { LONG_GROUP = 512 };
@@ -84,7 +84,7 @@ typedef struct {
   lanes error, doubt;
 } search_result;
 
-/* In a spread group each lane gets the sum of all lanes. */
+/* In a spread group each of eight lanes gets the sum of all lanes. */
 ALWAYS_INLINE void add_lanes(bool spread, lanes *sums) {
   if (!spread) return;
   const lanes a = *sums;
@@ -309,7 +309,7 @@ ALWAYS_INLINE void estimate_errors(ptrdiff_t size, search_kind kind,
     const lanes reach =
         span * larger(magnitude(low), magnitude(high)) + magnitude(result->bias);
     const lanes off = 0x1.2p-19f * root(all((float)size)) * reach;
-    const lanes rounding = sums[t] * (0x1p-22f * (float)(tiles[t].count + LANES));
+    const lanes rounding = sums[t] * (0x1p-22f * (float)(tiles[t].count + 8));
     const lanes doubt = 2 * off * root(sums[t]) + 4 * off * off + rounding + 0x1p-100f;
     const int_lanes normal = ((span >= LEAST_RANGE) & (span <= MOST_RANGE)) | (span == 0);
     result->error = sums[t];
@@ -351,36 +351,60 @@ ALWAYS_INLINE void write_group(const search_job *job, ptrdiff_t group, float sca
               job->codes + group * size);
 }
 
-/* Makes pleat_search_NAME from `improve`, which searches two tiles that start with two groups. The
-   compiler generates separate code for lanes of groups and for spread groups, with and without
+/* Makes the loops of a search from `improve`, which searches two tiles that start with two groups.
+   The compiler generates separate code for lanes of groups and for spread groups, with and without
    weights, and for each instruction set. A tile without a pair is searched twice. */
-#define GROUP_SEARCH(name, improve)                                                            \
-  ALWAYS_INLINE void name##_tiles(const search_job *job, bool rounds) {                        \
-    const bool spread = job->group_size >= LONG_GROUP;                                         \
-    const ptrdiff_t step = spread ? 1 : LANES, count = job->group_count;                       \
-    const bool weighted = job->importance || (spread && job->group_size % LANES != 0);         \
+#define SEARCH_LOOPS(name, improve)                                                            \
+  ALWAYS_INLINE void name##_tiles(const search_job *job, search_kind kind) {                   \
+    const ptrdiff_t step = kind.spread ? 1 : LANES, count = job->group_count;                  \
     for (ptrdiff_t k = 0; k < count; k += TILES * step) {                                      \
       const ptrdiff_t firsts[TILES] = {k, k + step < count ? k + step : k};                    \
-      if (spread && weighted) {                                                                \
-        improve(job, (search_kind){rounds, true, true}, firsts);                               \
-      } else if (spread) {                                                                     \
-        improve(job, (search_kind){rounds, true, false}, firsts);                              \
-      } else if (weighted) {                                                                   \
-        improve(job, (search_kind){rounds, false, true}, firsts);                              \
-      } else {                                                                                 \
-        improve(job, (search_kind){rounds, false, false}, firsts);                             \
-      }                                                                                        \
+      improve(job, kind, firsts);                                                              \
     }                                                                                          \
   }                                                                                            \
                                                                                                \
-  AVX2_PATH static void name##_tiles_avx2(const search_job *job) { name##_tiles(job, true); }  \
+  /* A group in each lane. */                                                                  \
+  ALWAYS_INLINE void name##_groups(const search_job *job, bool rounds) {                       \
+    if (job->importance) {                                                                     \
+      name##_tiles(job, (search_kind){rounds, false, true});                                   \
+    } else {                                                                                   \
+      name##_tiles(job, (search_kind){rounds, false, false});                                  \
+    }                                                                                          \
+  }                                                                                            \
                                                                                                \
-  static void name##_tiles_portable(const search_job *job) {                                   \
-    name##_tiles(job, PORTABLE_ROUNDS);                                                        \
+  ALWAYS_INLINE void name##_spread_groups(const search_job *job, bool rounds) {                \
+    if (job->importance || job->group_size % LANES != 0) {                                     \
+      name##_tiles(job, (search_kind){rounds, true, true});                                    \
+    } else {                                                                                   \
+      name##_tiles(job, (search_kind){rounds, true, false});                                   \
+    }                                                                                          \
+  }
+
+/* Makes search_NAME for all instruction sets. Spread groups have eight lanes with each of them. */
+#define GROUP_SEARCH(name)                                                                     \
+  AVX2_PATH static void name##_avx2(const search_job *job) {                                   \
+    job->group_size < LONG_GROUP ? name##_groups(job, true) : name##_spread_groups(job, true); \
+  }                                                                                            \
+                                                                                               \
+  static void name##_portable(const search_job *job) {                                         \
+    const bool rounds = PORTABLE_ROUNDS;                                                       \
+    job->group_size < LONG_GROUP ? name##_groups(job, rounds)                                  \
+                                 : name##_spread_groups(job, rounds);                          \
   }                                                                                            \
                                                                                                \
   static void search_##name(pleat_instructions set, const search_job *job) {                   \
-    uses_avx2(set) ? name##_tiles_avx2(job) : name##_tiles_portable(job);                   \
+    if (uses_avx512(set) && job->group_size < LONG_GROUP) {                                    \
+      pleat_search_wide_##name(job);                                                           \
+    } else if (uses_avx2(set)) {                                                               \
+      name##_avx2(job);                                                                        \
+    } else {                                                                                   \
+      name##_portable(job);                                                                    \
+    }                                                                                          \
   }
+
+/* The same with sixteen lanes, for processors with AVX-512: the same bits, for groups in lanes. */
+void pleat_search_wide_affine(const search_job *job);
+void pleat_search_wide_symmetric(const search_job *job);
+void pleat_search_wide_zero_point(const search_job *job);
 
 #endif
