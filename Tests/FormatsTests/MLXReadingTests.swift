@@ -106,6 +106,22 @@ import Testing
     for weight in weights { try expect(weight, in: model) }
   }
 
+  @Test("the output of attention has a column for each row of queries of its layer (seed 53)")
+  func ownHeads() throws {
+    // With four heads of 32, half as many columns in 8 bits would have as many words and scales.
+    let weights = [
+      ToyMLX("model.layers.0.self_attn.q_proj", [128, 128], bits: 4, groupSize: 64, seed: 53),
+      ToyMLX("model.layers.0.self_attn.o_proj", [2, 128], bits: 4, groupSize: 64, seed: 54),
+      ToyMLX("model.layers.1.self_attn.q_proj", [256, 128], bits: 4, groupSize: 64, seed: 55),
+      ToyMLX("model.layers.1.self_attn.o_proj", [2, 256], bits: 4, groupSize: 64, seed: 56),
+    ]
+    let sizes = "\"hidden_size\":128,\"num_attention_heads\":4,\"head_dim\":32"
+    let type = "\"model_type\":\"gemma4_text\",\"global_head_dim\":64"
+    let config = "{\(type),\(sizes),\"quantization\":{\"bits\":4,\"group_size\":64}}"
+    let model = try open(weights, config: config)
+    for weight in weights { try expect(weight, in: model) }
+  }
+
   @Test("a layer that is true or false in the config is read as its tensors are stored")
   func truths() throws {
     let weight = ToyMLX("a", [2, 64], seed: 36)

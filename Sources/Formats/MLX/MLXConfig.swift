@@ -43,6 +43,10 @@ struct MLXConfig: Sendable {
     case "down_proj":
       return rowCount((words.dropLast() + ["gate_proj"]).joined(separator: "."))
     case "o_proj":
+      // Heads have other sizes in some layers.
+      if Architectures.forConfig(text)?.variedLayers != nil {
+        return rowCount((words.dropLast() + ["q_proj"]).joined(separator: "."))
+      }
       // Values have another size than queries where they are compressed.
       guard text["kv_lora_rank"] == nil, let heads = AttentionHeads(text) else { return nil }
       let (count, isTooLarge) = heads.queryCount.multipliedReportingOverflow(by: heads.size)
