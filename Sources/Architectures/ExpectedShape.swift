@@ -153,7 +153,8 @@ extension ModelSizes {
 
   /// The inner width of a feed-forward network: of an expert, of the shared one, or without experts.
   private func innerExtent(of stem: String) -> ExpectedShape.Extent {
-    if let width = experts?.width, stem.contains(".experts.") || stem.contains(".switch_mlp.") {
+    let paths = [".experts.", ".switch_mlp.", ".switch_glu."]
+    if let width = experts?.width, paths.contains(where: { stem.contains($0) }) {
       return .init(count: width, formula: "moe_intermediate_size")
     }
     if let width = experts?.sharedWidth,

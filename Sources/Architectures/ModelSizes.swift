@@ -125,11 +125,26 @@ package struct ModelSizes: Sendable, Hashable {
     varied = try VariedLayerSizes(
       values, layers, layerCount: layerCount, headSize: headSize,
       keyValueHeadCount: keyValueHeadCount)
+    if let count = varied?.fullKeyValueHeadCount, headCount % count != 0 {
+      throw ConfigValues.fault(
+        "num_global_key_value_heads", "a divisor of num_attention_heads, \(headCount)",
+        JSONValue(count))
+    }
   }
 
   /// The kind of a layer, by its number; those that predict several tokens have attention.
   package func kind(ofLayer layer: Int) -> LayerKind {
     layer < layerKinds.count ? layerKinds[layer] : .attention
+  }
+
+  /// The number of rows of a head of a layer.
+  package func headSize(ofLayer layer: Int) -> Int {
+    varied?.headSize(layer, headSize) ?? headSize
+  }
+
+  /// The number of heads of keys, and of values, of a layer.
+  package func keyValueHeadCount(ofLayer layer: Int) -> Int {
+    varied?.keyValueHeadCounts(keyValueHeadCount)[layer] ?? keyValueHeadCount
   }
 
   /// The number of rows of a head in layers with full attention.

@@ -159,16 +159,23 @@ package struct RopeParameters: Sendable, Hashable {
   /// - Parameters:
   ///   - isSliding: Whether the layer has sliding attention.
   ///   - isScaled: Whether angles of the layer are scaled.
+  ///   - count: The number of numbers of a head that are rotated.
   ///   - length: The number of positions of the text; longrope depends on it.
   /// - Returns: One angle for every two of the numbers that are rotated.
-  package func angles(isSliding: Bool, isScaled: Bool, length: Int) -> [Float] {
-    let count = isSliding ? slidingRotatedCount ?? rotatedCount : rotatedCount
+  package func angles(
+    isSliding: Bool, isScaled: Bool, rotatedCount count: Int, length: Int
+  ) -> [Float] {
     let base = (isSliding ? slidingBase : nil) ?? base ?? Self.defaultBase
-    let divisors = isScaled ? divisors(length) : nil
+    let divisors = isScaled ? divisors(length, rotatedCount: count) : nil
     return (0..<count / 2).map { pair in
       let angle = 1 / Platform.power(base, Double(2 * pair) / Double(count))
       return Float(angle / Double(divisors?[pair] ?? 1))
     }
+  }
+
+  /// The number of numbers of a head that are rotated in layers with or without sliding attention.
+  package func rotatedCount(isSliding: Bool) -> Int {
+    isSliding ? slidingRotatedCount ?? rotatedCount : rotatedCount
   }
 
   /// The factor of the cosines and sines of a layer.
@@ -179,7 +186,7 @@ package struct RopeParameters: Sendable, Hashable {
   }
 
   /// The divisor of the angle of each pair in a text; nil if there are none.
-  private func divisors(_ length: Int) -> [Float]? {
+  private func divisors(_ length: Int, rotatedCount: Int) -> [Float]? {
     switch scaling {
     case .linear(let factor): Array(repeating: Float(factor), count: rotatedCount / 2)
     case .yarn(let yarn): factors(yarn, rotatedCount)

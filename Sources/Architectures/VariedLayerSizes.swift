@@ -148,8 +148,15 @@ package struct VariedLayerSizes: Sendable, Hashable {
     return !usesKeysAsValues || slidingLayers[layer]
   }
 
+  /// The layer whose keys and values a layer uses: the last one of its kind that has its own; nil if
+  /// the layer has its own, and if there is none.
+  package func source(ofLayer layer: Int) -> Int? {
+    guard layer >= ownCount else { return nil }
+    return slidingLayers[..<ownCount].lastIndex(of: slidingLayers[layer])
+  }
+
   /// The number of rows of a head of a layer; `headSize` is that of layers with sliding attention.
-  private func headSize(_ layer: Int, _ headSize: Int) -> Int {
+  func headSize(_ layer: Int, _ headSize: Int) -> Int {
     slidingLayers.indices.contains(layer) && !slidingLayers[layer] ? fullHeadSize : headSize
   }
 

@@ -65,6 +65,13 @@ internal import Synchronization
     withRow(row) { span in (0..<span.count).map { span[$0] } }
   }
 
+  /// A matrix of its own with the same numbers.
+  package func copy() -> FloatMatrix {
+    let result = FloatMatrix(rowCount: rowCount, columnCount: columnCount, isZero: columnCount == 0)
+    for row in 0..<rowCount { result.setRow(row, to: self, row: row) }
+    return result
+  }
+
   /// Replaces the first numbers of a row.
   package func setRow(_ row: Int, to values: ArraySlice<Float>) {
     withRow(row, columns: 0..<values.count) { span in

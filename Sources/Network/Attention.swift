@@ -13,7 +13,7 @@ struct Attention {
   private static let blockLength = 48
 
   /// The number of heads of queries that see the same keys and values.
-  private var groupSize: Int { shape.headCount / shape.keyValueHeadCount }
+  private var groupSize: Int { place.heads.count / place.heads.keyValueCount }
 
   /// A run of queries of one text.
   struct Run: Sendable {
@@ -32,7 +32,7 @@ struct Attention {
     of queries: FloatMatrix, keys: FloatMatrix, values: FloatMatrix, runs: [Run]
   ) throws(ModelError) -> FloatMatrix {
     let result = FloatMatrix(
-      rowCount: queries.rowCount, columnCount: shape.headCount * shape.valueSize)
+      rowCount: queries.rowCount, columnCount: place.heads.count * place.heads.valueSize)
     let length = max(1, Self.blockLength / groupSize)
     let parts = runs.flatMap { run in
       stride(from: 0, to: run.queries.count, by: length).flatMap { start in
@@ -41,7 +41,7 @@ struct Attention {
         let part = Run(
           queries: first..<first + count, firstPosition: run.firstPosition + start,
           firstKey: run.firstKey)
-        return (0..<shape.keyValueHeadCount).map { (run: part, group: $0) }
+        return (0..<place.heads.keyValueCount).map { (run: part, group: $0) }
       }
     }
     try workers.run(parts.count) { (part) throws(ModelError) in
@@ -55,7 +55,7 @@ struct Attention {
     _ queries: FloatMatrix, _ keys: FloatMatrix, _ values: FloatMatrix, _ run: Run, group: Int,
     into result: FloatMatrix
   ) {
-    let (size, valueSize) = (shape.keySize, shape.valueSize)
+    let (size, valueSize) = (place.heads.keySize, place.heads.valueSize)
     let columns = group * size..<(group + 1) * size
     let rowCount = run.queries.count * groupSize
     func head(_ row: Int) -> Int { group * groupSize + row % groupSize }

@@ -5,8 +5,10 @@ internal import TensorModel
 /// The weights of attention.
 struct AttentionWeights: Sendable {
   var queries: Linear
-  var keys: Linear
-  var values: Linear
+  /// Nil in a layer that uses the keys and values of another one.
+  var keys: Linear?
+  /// Nil, too, if keys are also the values.
+  var values: Linear?
   var queryNorm: RowNorm?
   var keyNorm: RowNorm?
   /// A score of each head that takes a part of the softmax, but has no value; nil without them.
@@ -50,11 +52,15 @@ extension LayerFinder {
   /// The weights of attention.
   ///
   /// Throws `malformed` for one that is missing or has another shape.
-  func attention() throws(ModelError) -> AttentionWeights {
-    let (width, head) = (shape.width, shape.headSize)
-    let (rows, others) = (shape.headCount * head, shape.keyValueHeadCount * head)
+  func attention(_ place: DecoderShape.Layer) throws(ModelError) -> AttentionWeights {
+    let (width, head, heads) = (shape.width, place.heads.keySize, place.heads)
+    let (rows, others) = (heads.count * head, heads.keyValueCount * head)
     let parts: [Linear]
-    if weights.has(name("attn_qkv.weight")) {
+    if place.source != nil {
+      parts = [try linear("attn_q", rows, width)]
+    } else if place.usesKeysAsValues {
+      parts = [try linear("attn_q", rows, width), try linear("attn_k", others, width)]
+    } else if weights.has(name("attn_qkv.weight")) {
       parts = [
         try linear("attn_qkv", rows: 0..<rows, width),
         try linear("attn_qkv", rows: rows..<rows + others, width),
@@ -67,13 +73,13 @@ extension LayerFinder {
       ]
     }
     let sinks = try weights.vector(name("attn_sinks.weight"))
-    guard sinks.map({ $0.count == shape.headCount }) ?? true else {
+    guard sinks.map({ $0.count == heads.count }) ?? true else {
       throw ModelError(
         .malformed, "there is not one sink for each head", tensor: name("attn_sinks.weight"),
-        expected: "\(shape.headCount)", found: "\(sinks?.count ?? 0)")
+        expected: "\(heads.count)", found: "\(sinks?.count ?? 0)")
     }
     return AttentionWeights(
-      queries: parts[0], keys: parts[1], values: parts[2],
+      queries: parts[0], keys: parts.dropFirst().first, values: parts.dropFirst(2).first,
       queryNorm: try norm("attn_q_norm", shape.normsAllHeads ? rows : head),
       keyNorm: try norm("attn_k_norm", shape.normsAllHeads ? others : head), sinks: sinks,
       gate: weights.has(name("attn_gate.weight")) ? try linear("attn_gate", rows, width) : nil,
@@ -103,8 +109,10 @@ extension LayerFinder {
   /// The weights of latent attention.
   ///
   /// Throws `malformed` for one that is missing or has another shape.
-  func latent(_ sizes: LatentAttentionSizes) throws(ModelError) -> LatentWeights {
-    let (width, heads, rank) = (shape.width, shape.headCount, sizes.keyValueRank)
+  func latent(
+    _ sizes: LatentAttentionSizes, headCount heads: Int
+  ) throws(ModelError) -> LatentWeights {
+    let (width, rank) = (shape.width, sizes.keyValueRank)
     let isCompressed = sizes.queryRank != nil
     let inputCount = sizes.queryRank ?? width
     return LatentWeights(

@@ -12,6 +12,8 @@ package import Weights
 package struct Decoder: Sendable {
   package let shape: DecoderShape
   let embeddings: WeightMatrix
+  /// What makes the inputs that layers have of their own; nil without them.
+  let inputs: InputWeights?
   package let layers: [DecoderLayer]
   let outputNorm: RowNorm?
   let head: Linear
@@ -73,8 +75,9 @@ package struct Decoder: Sendable {
     try weights.checkAreUsed { tensor in
       // Angles are computed from the config; later layers predict several tokens.
       let words = tensor.name.split(separator: ".")
-      return words[0] == "rope_freqs"
-        || words.count > 2 && words[0] == "blk" && Int(words[1]) ?? 0 >= parameters.layerCount
+      guard words.count > 2, words[0] == "blk" else { return words[0] == "rope_freqs" }
+      guard let layer = Int(words[1]), layer < parameters.layerCount else { return true }
+      return shape.layers[layer].source != nil && Self.keyNames.contains(String(words[2]))
     }
   }
 
@@ -120,6 +123,7 @@ package struct Decoder: Sendable {
     self.shape = shape
     embeddings = try weights.matrix(TensorNames.ggufEmbeddings, for: .rows)
     try weights.check(embeddings, rows: shape.vocabularySize, columns: shape.width)
+    inputs = try InputWeights(weights, shape)
     var layers: [DecoderLayer] = []
     for number in shape.layers.indices {
       layers.append(try DecoderLayer(number, of: weights, shape))
@@ -136,6 +140,9 @@ package struct Decoder: Sendable {
         name: TensorNames.ggufEmbeddings, matrix: try weights.embeddingsAsHead(), bias: nil)
     try weights.checkAdapters()
   }
+
+  /// Weights that a layer may have, but does not use with the keys of another one.
+  private static let keyNames: Set<String> = ["attn_k", "attn_v", "attn_k_norm"]
 
   private static func tokenCount(_ embeddings: TensorInfo?) throws(ModelError) -> Int {
     if let embeddings { return embeddings.shape.rowCount }
@@ -160,14 +167,26 @@ extension Decoder {
 
   /// About the number of bytes that the activations of a token take while a layer runs.
   package var activationByteCount: Int {
-    let (keys, values) = (shape.keySize, shape.valueSize)
-    let heads = shape.keyValueHeadCount * (keys + values) + shape.headCount * (keys + 2 * values)
-    // With latent attention, queries have another form before.
-    let others = shape.headCount * (shape.latent.map { $0.headSize + $0.valueSize } ?? 0)
+    let heads = shape.layers.map { layer in
+      let heads = layer.heads
+      // With latent attention, queries have another form before.
+      let others = heads.count * (shape.latent.map { $0.headSize + $0.valueSize } ?? 0)
+      return heads.keyWidth + heads.valueWidth
+        + heads.count * (heads.keySize + 2 * heads.valueSize) + others
+    }
     let inner = layers.map(\.innerWidth).max() ?? 0
+    // What stays for later layers.
+    let inputs = shape.layers.count * shape.layerInputWidth
+    let shared = Set(shape.layers.compactMap(\.source)).map {
+      shape.layers[$0].heads.keyWidth + shape.layers[$0].heads.valueWidth
+    }
     // The hidden numbers, what is added to them, and their packed form; then the widest part.
-    return 4 * (4 * shape.width + max(heads + others, 3 * inner))
+    let widest = max(heads.max() ?? 0, 3 * inner, inputs)
+    return 4 * (4 * shape.width + inputs + shared.reduce(0, +) + widest)
   }
+
+  /// Where matrices stay for a batch; nil to read them.
+  func keptWeights(for batch: TokenBatch) -> KeptWeights? { batch.tokens.count == 1 ? kept : nil }
 
   /// The logits of some rows of hidden numbers: rows × vocabulary.
   ///

@@ -17,6 +17,10 @@ struct DecoderKind: Sendable {
   var normsAfterRotation = false
   /// Whether queries and keys that are rotated are normed without weights, by `use_qk_norm`.
   var normsRotatedHeads = false
+  /// Whether values are normed without weights.
+  var normsValues = false
+  /// The factor of scores; nil for the one that follows from the size of a head, or from a config.
+  var scoreScale: Float?
   /// Whether norms of hidden numbers have no weights.
   var lacksNormWeights = false
   /// llama.cpp's name for the norm after all layers.
@@ -91,8 +95,8 @@ struct DecoderKind: Sendable {
 
   /// The kind of an architecture; nil if Pleat does not run it.
   static func of(_ architecture: Architecture) -> DecoderKind? {
-    guard architecture.stateSpace == nil, architecture.variedLayers == nil,
-      !architecture.isEncoder, !architecture.traits.appliesDenseLayers
+    guard architecture.stateSpace == nil, !architecture.isEncoder,
+      !architecture.traits.appliesDenseLayers
     else { return nil }
     return all.first {
       $0.modelTypes.contains(architecture.modelTypes[0])
@@ -122,6 +126,9 @@ struct DecoderKind: Sendable {
     ]),
     DecoderKind(modelTypes: ["gemma", "gemma2"], scalesEmbeddings: true),
     DecoderKind(modelTypes: ["gemma3_text"], scalesEmbeddings: true, slidingIsUnscaled: true),
+    DecoderKind(
+      modelTypes: ["gemma4_text", "gemma4_unified_text"], scalesEmbeddings: true, normsValues: true,
+      scoreScale: 1, slidingIsUnscaled: true, router: .softmax(.always)),
     DecoderKind(modelTypes: ["olmo"], lacksNormWeights: true),
     DecoderKind(modelTypes: ["lfm2"], outputNorm: "token_embd_norm"),
     DecoderKind(modelTypes: ["olmo3"], slidingIsUnscaled: true),

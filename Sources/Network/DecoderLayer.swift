@@ -16,6 +16,10 @@ package struct DecoderLayer: Sendable {
   let network: FeedForward?
   let experts: Experts?
   let feedForwardNorm: RowNorm?
+  /// How the layer uses inputs of its own; nil without them.
+  let inputs: LayerInputs?
+  /// What all numbers are multiplied by after the layer; nil for nothing.
+  let scale: Float?
 
   /// What brings the numbers of other tokens to a token.
   enum Mixer: Sendable {
@@ -41,6 +45,26 @@ package struct DecoderLayer: Sendable {
     var shared: FeedForward?
     /// What the output of that network is multiplied by, through a sigmoid; nil for nothing.
     var sharedGate: Linear?
+    /// What the weights of each expert are multiplied by; nil for nothing.
+    var scales: [Float]?
+    /// Norms of experts beside the network of the layer; nil for experts in its place.
+    var branchNorms: BranchNorms?
+  }
+
+  /// The norms of experts whose outputs are added to those of the network of the layer:
+  /// network(output of the network) + output(experts(input(h))), chosen by router(h).
+  struct BranchNorms: Sendable {
+    var network: RowNorm
+    var input: RowNorm
+    var router: RowNorm
+    var output: RowNorm
+  }
+
+  /// How a layer uses inputs of its own: norm(projection(f(gate h) · inputs)).
+  struct LayerInputs: Sendable {
+    var gate: Linear
+    var projection: Linear
+    var norm: RowNorm?
   }
 
   /// The largest inner width of its feed-forward networks.
@@ -60,9 +84,9 @@ package struct DecoderLayer: Sendable {
       if let size = shape.layers[number].convolutionSize {
         .convolution(try finder.convolution(size))
       } else if let sizes = shape.latent {
-        .latent(try finder.latent(sizes))
+        .latent(try finder.latent(sizes, headCount: shape.layers[number].heads.count))
       } else {
-        .attention(try finder.attention())
+        .attention(try finder.attention(shape.layers[number]))
       }
     let stem = shape.kind.feedForwardNorm
     feedForwardInputNorm = try finder.hiddenNorm(stem)
@@ -75,7 +99,10 @@ package struct DecoderLayer: Sendable {
     experts = try shape.experts.flatMap { sizes throws(ModelError) in
       hasRouter ? try finder.experts(sizes) : nil
     }
-    network = experts == nil ? try finder.network() : nil
+    let hasNetwork = experts == nil || experts?.branchNorms != nil
+    network = hasNetwork ? try finder.network() : nil
+    inputs = shape.layerInputWidth > 0 ? try finder.inputs(shape.layerInputWidth) : nil
+    scale = try finder.scale()
   }
 }
 
@@ -113,14 +140,17 @@ struct LayerFinder {
   }
 
   /// A matrix of each of some experts or heads, which are one tensor or several.
+  ///
+  /// `part` is the part of the rows of each, if it computes several things.
   func stack(
-    _ stem: String, _ count: Int, rows: Int? = nil, columns: Int? = nil
+    _ stem: String, _ count: Int, rows: Int? = nil, columns: Int? = nil,
+    part: (index: Int, count: Int) = (0, 1)
   ) throws(ModelError) -> [Linear] {
     let biases = try weights.vector(prefix + stem + ".bias")
     var linears: [Linear] = []
     for index in 0..<count {
       let name = prefix + stem + ".weight"
-      let matrix = try weights.matrix(name, expert: index, expertCount: count)
+      let matrix = try weights.matrix(name, expert: index, expertCount: count, part: part)
       try weights.check(
         matrix, rows: rows ?? matrix.rowCount, columns: columns ?? matrix.columnCount)
       linears.append(Linear(name: name, matrix: matrix, bias: nil))
@@ -157,8 +187,16 @@ struct LayerFinder {
   func experts(_ sizes: DecoderShape.Experts) throws(ModelError) -> DecoderLayer.Experts {
     let down = try stack("ffn_down_exps", sizes.count, rows: shape.width)
     let inner = down[0].matrix.columnCount
-    let gates = try stack("ffn_gate_exps", sizes.count, rows: inner, columns: shape.width)
-    let ups = try stack("ffn_up_exps", sizes.count, rows: inner, columns: shape.width)
+    let fused = "ffn_gate_up_exps"
+    let isFused = weights.has(name(fused + ".weight"))
+    let (gates, ups) = try (
+      stack(
+        isFused ? fused : "ffn_gate_exps", sizes.count, rows: inner, columns: shape.width,
+        part: isFused ? (0, 2) : (0, 1)),
+      stack(
+        isFused ? fused : "ffn_up_exps", sizes.count, rows: inner, columns: shape.width,
+        part: isFused ? (1, 2) : (0, 1))
+    )
     let networks = (0..<sizes.count).map {
       DecoderLayer.FeedForward(gate: gates[$0], up: ups[$0], down: down[$0])
     }
@@ -172,6 +210,8 @@ struct LayerFinder {
     var experts = DecoderLayer.Experts(
       router: try linear("ffn_gate_inp", sizes.count, shape.width), corrections: corrections,
       networks: networks)
+    experts.scales = try scales(sizes.count)
+    experts.branchNorms = try branchNorms()
     guard weights.has(name("ffn_up_shexp.weight")) else { return experts }
     let sharedInner = try weights.matrix(prefix + "ffn_down_shexp.weight").columnCount
     experts.shared = .init(

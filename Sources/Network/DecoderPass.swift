@@ -13,6 +13,8 @@ package struct DecoderPass {
   private let workers: Workers
   private let observer: (any LinearObserver)?
   private let tables: [DecoderShape.Rotation: RotaryTable]
+  private let inputs: FloatMatrix?
+  private let shared: SharedKeys
 
   /// Looks up the embeddings of tokens.
   ///
@@ -36,7 +38,9 @@ package struct DecoderPass {
     self.cache = cache
     self.workers = workers
     self.observer = observer
-    state = try decoder.embedded(batch.tokens)
+    state = try decoder.embeddings.rows(batch.tokens, times: decoder.shape.embeddingScale)
+    inputs = try decoder.layerInputs(batch, state, by: workers)
+    shared = SharedKeys(decoder.shape.layers, hasCache: cache != nil)
     var tables: [DecoderShape.Rotation: RotaryTable] = [:]
     for rotation in Set(decoder.shape.layers.compactMap(\.rotation)) {
       tables[rotation] = RotaryTable(
@@ -51,9 +55,9 @@ package struct DecoderPass {
   package func run(layer number: Int) throws(ModelError) {
     let place = decoder.shape.layers[number]
     let pass = LayerPass(
-      shape: decoder.shape, layer: decoder.layers[number], place: place,
-      rotary: place.rotation.flatMap { tables[$0] }, batch: batch, workers: workers,
-      observer: observer, kept: batch.tokens.count == 1 ? decoder.kept : nil)
+      shape: decoder.shape, layer: decoder.layers[number], number: number, place: place,
+      rotary: place.rotation.flatMap { tables[$0] }, inputs: inputs, shared: shared, batch: batch,
+      workers: workers, observer: observer, kept: decoder.keptWeights(for: batch))
     try pass.run(state, cache: cache.map { $0.layers[number] })
   }
 
@@ -89,10 +93,12 @@ package struct DecoderPass {
   }
 }
 
-extension Decoder {
-  /// The embeddings of tokens: tokens × width.
-  fileprivate func embedded(_ tokens: [Int32]) throws(ModelError) -> FloatMatrix {
-    let state = FloatMatrix(rowCount: tokens.count, columnCount: shape.width)
+extension WeightMatrix {
+  /// The rows of tokens, multiplied by a number: tokens × columns.
+  ///
+  /// Throws what reading throws.
+  func rows(_ tokens: [Int32], times scale: Float) throws(ModelError) -> FloatMatrix {
+    let state = FloatMatrix(rowCount: tokens.count, columnCount: columnCount)
     var known: [Int32: Int] = [:]
     var buffers = WeightMatrix.Buffers()
     for (row, token) in tokens.enumerated() {
@@ -101,9 +107,9 @@ extension Decoder {
         continue
       }
       known[token] = row
-      let values = try embeddings.values(Int(token)..<Int(token) + 1, with: &buffers)
+      let values = try values(Int(token)..<Int(token) + 1, with: &buffers)
       state.setRow(row, to: values[...])
-      if shape.embeddingScale != 1 { state.scale(row: row, by: shape.embeddingScale) }
+      if scale != 1 { state.scale(row: row, by: scale) }
     }
     return state
   }

@@ -3,20 +3,26 @@ internal import Bytes
 internal import TensorModel
 
 extension DecoderShape {
-  /// What each layer does with positions.
+  /// The heads of each layer, and what it does with positions.
   static func layers(
     _ config: JSONValue, _ architecture: Architecture, _ parameters: Hyperparameters,
     _ kind: DecoderKind
   ) throws(ModelError) -> [Layer] {
-    let windows = windows(config, architecture, parameters)
+    let windows = try windows(config, architecture, parameters)
     let hasWindow = windows.contains { $0 != nil }
     let growth = try growth(config, kind)
     let chunk = try chunk(config, kind)
+    try parameters.varied.map { varied throws(ModelError) in try checkSources(varied) }
     return windows.enumerated().map { index, window in
+      var layer = Layer(heads: heads(ofLayer: index, parameters))
       if parameters.sizes.kind(ofLayer: index) == .recurrent {
-        return Layer(convolutionSize: parameters.shortConvolutionSize)
+        layer.convolutionSize = parameters.shortConvolutionSize
+        return layer
       }
       let isSliding = window != nil
+      layer.window = window
+      layer.source = parameters.varied?.source(ofLayer: index)
+      layer.usesKeysAsValues = !isSliding && parameters.varied?.usesKeysAsValues ?? false
       let isRotated =
         switch kind.rotation {
         case .all: true
@@ -25,12 +31,34 @@ extension DecoderShape {
           isSliding || kind.rotatesLeading && index < parameters.sizes.leadingCount
         case .slidingIfAny: isSliding || !hasWindow
         }
-      guard isRotated else { return Layer(window: window, growth: growth) }
+      guard isRotated else {
+        layer.growth = growth
+        return layer
+      }
       let hasOwnAngles = isSliding && kind.slidingIsUnscaled
-      return Layer(
-        window: window, chunk: chunk,
-        rotation: Rotation(isSliding: hasOwnAngles, isScaled: !hasOwnAngles))
+      layer.chunk = chunk
+      layer.rotation = Rotation(
+        isSliding: hasOwnAngles, isScaled: !hasOwnAngles,
+        rotatedCount: parameters.varied == nil
+          ? parameters.rope.rotatedCount(isSliding: hasOwnAngles) : layer.heads.keySize)
+      return layer
     }
+  }
+
+  private static func checkSources(_ varied: VariedLayerSizes) throws(ModelError) {
+    let shared = varied.ownCount..<varied.slidingLayers.count
+    guard shared.contains(where: { varied.source(ofLayer: $0) == nil }) else { return }
+    throw refusal(
+      "num_kv_shared_layers", "a layer of the same kind before that has keys of its own",
+      "\(varied.sharedCount) of \(varied.slidingLayers.count) layers")
+  }
+
+  private static func heads(ofLayer layer: Int, _ parameters: Hyperparameters) -> Heads {
+    let (sizes, latent) = (parameters.sizes, parameters.latent)
+    return Heads(
+      count: sizes.headCount, keyValueCount: sizes.keyValueHeadCount(ofLayer: layer),
+      keySize: latent.map { $0.keyValueRank + $0.rotatedSize } ?? sizes.headSize(ofLayer: layer),
+      valueSize: latent?.keyValueRank ?? sizes.headSize(ofLayer: layer))
   }
 
   // The defaults here are those of Llama 4 in transformers. Layers that rotate attend to chunks.
@@ -64,8 +92,15 @@ extension DecoderShape {
   /// The window of each layer; nil for layers that attend to all positions.
   private static func windows(
     _ config: JSONValue, _ architecture: Architecture, _ parameters: Hyperparameters
-  ) -> [Int?] {
+  ) throws(ModelError) -> [Int?] {
     let count = parameters.layerCount
+    if let varied = parameters.varied {
+      let window = parameters.slidingWindow
+      guard window != nil || !varied.slidingLayers.contains(true) else {
+        throw refusal("sliding_window", "a number of positions", "nothing")
+      }
+      return varied.slidingLayers.map { $0 ? window : nil }
+    }
     let none = [Int?](repeating: nil, count: count)
     let stated = config["sliding_window"].map { $0.int }
     switch architecture.traits.sliding {

@@ -9,27 +9,25 @@ internal import TensorModel
 ///     for each layer:
 ///       h += residualScale · norm(attention(norm(h)))
 ///       h += residualScale · norm(feedForward(norm(h)))
+///       h += norm(projection(f(gate h) · inputs of the layer))
+///       h *= scale of the layer
 ///     logits = head(norm(h)) · logitScale
 ///
-/// A norm is left out where a model has no tensor for it. With `isParallel` the feed-forward network
+/// What a model has no tensors for is left out. With `isParallel` the feed-forward network
 /// has the same input as attention.
 package struct DecoderShape: Sendable {
   /// The number of hidden numbers of a token.
   package let width: Int
-  /// The number of heads of queries.
-  package let headCount: Int
-  /// The number of heads of keys, and of values.
-  package let keyValueHeadCount: Int
-  /// The number of numbers of a head.
-  package let headSize: Int
   /// The sizes of latent attention; nil without it.
   let latent: LatentAttentionSizes?
   /// The number of rows of the embeddings.
   package let vocabularySize: Int
   /// The number of positions that the model was trained for.
   package let contextLength: Int
-  /// What each layer does with positions.
+  /// The heads of each layer, and what it does with positions.
   package let layers: [Layer]
+  /// The number of inputs that each layer has of its own; 0 without them.
+  let layerInputWidth: Int
 
   /// What the tables of tensors do not tell.
   let kind: DecoderKind
@@ -62,8 +60,10 @@ package struct DecoderShape: Sendable {
   /// How experts are used; nil without experts.
   let experts: Experts?
 
-  /// What a layer does with positions.
+  /// The heads of a layer, and what it does with positions.
   package struct Layer: Sendable, Hashable {
+    /// The heads of attention.
+    var heads: Heads
     /// The number of positions that a query sees, itself and those before it; nil for all.
     package var window: Int?
     /// The length of the chunks of a text that queries see their own one of; nil for no chunks.
@@ -74,12 +74,33 @@ package struct DecoderShape: Sendable {
     var growth: QueryGrowth?
     /// The number of positions that a short convolution sees; nil in a layer with attention.
     var convolutionSize: Int?
+    /// The layer whose keys and values it uses; nil if it has its own.
+    var source: Int?
+    /// Whether keys, as they are before their norm, are also the values.
+    var usesKeysAsValues = false
 
     /// The first position that a query sees.
     func firstSeen(from position: Int) -> Int {
       if let chunk { return position / chunk * chunk }
       return window.map { max(0, position - $0 + 1) } ?? 0
     }
+  }
+
+  /// The heads of attention.
+  struct Heads: Sendable, Hashable {
+    /// The number of heads of queries.
+    var count: Int
+    /// The number of heads of keys, and of values.
+    var keyValueCount: Int
+    /// The number of numbers of a key.
+    var keySize: Int
+    /// The number of numbers of a value, before latent attention makes it from the compressed one.
+    var valueSize: Int
+
+    /// The number of numbers of all keys of a token.
+    var keyWidth: Int { keyValueCount * keySize }
+    /// The number of numbers of all values of a token.
+    var valueWidth: Int { keyValueCount * valueSize }
   }
 
   /// The factor of queries 1 + scale · ln(1 + ⌊(position + 1) / length⌋).
@@ -99,6 +120,8 @@ package struct DecoderShape: Sendable {
     var isSliding: Bool
     /// Whether angles are scaled.
     var isScaled: Bool
+    /// The number of numbers of a head that are rotated.
+    var rotatedCount: Int
   }
 
   /// A gate x · sigmoid(scale · x) whose input x is limited.
@@ -128,11 +151,6 @@ package struct DecoderShape: Sendable {
     /// The groups of experts; nil if a token chooses among all of them.
     var groups: ExpertGroups?
   }
-
-  /// The number of numbers of a key.
-  var keySize: Int { latent.map { $0.keyValueRank + $0.rotatedSize } ?? headSize }
-  /// The number of numbers of a value, before latent attention makes it from the compressed one.
-  var valueSize: Int { latent?.keyValueRank ?? headSize }
 
   /// A norm of hidden numbers without weights.
   var plainNorm: RowNorm {
@@ -165,9 +183,6 @@ package struct DecoderShape: Sendable {
       config, of: LimitedRuntime(Self.runtime, hint: nil, computing: kind.computedKeys))
     guard parameters.isCausal else { throw Self.refusal("is_causal", "true", "false") }
     width = parameters.hiddenSize
-    headCount = parameters.headCount
-    keyValueHeadCount = parameters.keyValueHeadCount
-    headSize = parameters.headSize
     latent = parameters.latent
     self.vocabularySize = vocabularySize
     contextLength = parameters.contextLength
@@ -191,7 +206,12 @@ package struct DecoderShape: Sendable {
     }
     let multipliers = Dictionary(
       zip(architecture.multipliers.map(\.key), parameters.multipliers), uniquingKeysWith: { $1 })
-    let usualScale = try Self.scoreScale(config, architecture, parameters)
+    let usualScale =
+      if let scale = kind.scoreScale {
+        scale
+      } else {
+        try Self.scoreScale(config, architecture, parameters)
+      }
     scoreScale = multipliers["attention_multiplier"].map { Float($0) } ?? usualScale
     attentionClamp = parameters.attentionClamp.map { Float($0) }
     scoreCap = parameters.attentionSoftcap(in: config)
@@ -203,6 +223,7 @@ package struct DecoderShape: Sendable {
     residualScale = Float(multipliers["residual_multiplier"] ?? 1)
     logitScale = Float(multipliers["logit_scale"] ?? 1 / (multipliers["logits_scaling"] ?? 1))
     layers = try Self.layers(config, architecture, parameters, kind)
+    layerInputWidth = parameters.varied?.inputWidth ?? 0
     experts = try Self.experts(config, architecture, parameters, kind, isGGUF: isGGUF)
   }
 

@@ -12,20 +12,26 @@ extension LayerPass {
   func attention(
     _ input: FloatMatrix, _ weights: AttentionWeights, _ cache: Cache?
   ) throws(ModelError) -> FloatMatrix {
-    let parts = try products(input, [weights.queries, weights.keys, weights.values])
-    let (queries, keys, values) = (parts[0], parts[1], parts[2])
+    let parts = try products(
+      input, [weights.queries, weights.keys, weights.values].compactMap(\.self))
+    let queries = parts[0]
     if let limit = shape.attentionClamp { for part in parts { part.clamp(to: limit) } }
+    let own = parts.count < 2 ? nil : (parts[1], parts.count > 2 ? parts[2] : parts[1].copy())
     var scratch: [Float] = []
     for (row, position) in batch.places {
       place(queries, row, position, weights.queryNorm, &scratch)
-      place(keys, row, position, weights.keyNorm, &scratch)
       let factor = rotary?.queryFactor(position) ?? place.growth?.factor(position) ?? 1
       if factor != 1 { queries.scale(row: row, by: factor) }
+      guard let (keys, values) = own else { continue }
+      place(keys, row, position, weights.keyNorm, &scratch)
+      if shape.kind.normsValues { norm(values, row, by: shape.plainNorm) }
       guard let cache else { continue }
       cache.keys.setRow(position, to: keys, row: row)
       cache.values.setRow(position, to: values, row: row)
     }
-    let mixed = try attended(queries, cache ?? (keys, values), cache, sinks: weights.sinks)
+    if let own { shared.keep(own, ofLayer: number) }
+    let known = cache ?? own ?? shared.cache(ofLayer: place.source ?? number)
+    let mixed = try attended(queries, known, cache, sinks: weights.sinks)
     guard let gate = weights.gate else { return try products(mixed, [weights.output])[0] }
     let gates = try products(input, [gate])[0]
     let columns = 0..<gates.columnCount
@@ -58,13 +64,13 @@ extension LayerPass {
     let norm = norm ?? (rotary != nil && shape.normsRotatedHeads ? shape.plainNorm : nil)
     if !isAfter { self.norm(heads, row, by: norm) }
     rotary?.rotate(
-      heads, row: row, position: position, headSize: shape.headSize, scratch: &scratch)
+      heads, row: row, position: position, headSize: place.heads.keySize, scratch: &scratch)
     if isAfter { self.norm(heads, row, by: norm) }
   }
 
   private func norm(_ heads: FloatMatrix, _ row: Int, by norm: RowNorm?) {
     guard let norm else { return }
-    let length = shape.normsAllHeads ? heads.columnCount : shape.headSize
+    let length = shape.normsAllHeads ? heads.columnCount : place.heads.keySize
     for start in stride(from: 0, to: heads.columnCount, by: length) {
       heads.norm(row: row, columns: start..<start + length, by: norm, into: heads)
     }
@@ -90,7 +96,7 @@ extension LayerPass {
         keys.norm(row: row, columns: 0..<sizes.keyValueRank, by: norm, into: keys)
       }
       rotary?.rotate(
-        keys, row: row, position: position, headSize: shape.keySize, from: sizes.keyValueRank,
+        keys, row: row, position: position, headSize: place.heads.keySize, from: sizes.keyValueRank,
         scratch: &scratch)
       cache?.keys.setRow(position, to: keys, row: row)
     }
@@ -99,7 +105,7 @@ extension LayerPass {
     let values = try products(
       of: mixed, each: sizes.keyValueRank, width: sizes.keyValueRank, with: weights.values)
     let result = FloatMatrix(
-      rowCount: input.rowCount, columnCount: shape.headCount * sizes.valueSize)
+      rowCount: input.rowCount, columnCount: place.heads.count * sizes.valueSize)
     for (head, values) in values.enumerated() {
       for row in 0..<values.rowCount {
         result.setRow(row, column: head * sizes.valueSize, to: values, row: row)
@@ -133,9 +139,9 @@ extension LayerPass {
     let parts = try products(
       of: queries, each: sizes.headSize, width: sizes.plainSize, with: weights.keys)
     let result = FloatMatrix(
-      rowCount: queries.rowCount, columnCount: shape.headCount * shape.keySize)
+      rowCount: queries.rowCount, columnCount: place.heads.count * place.heads.keySize)
     for (head, part) in parts.enumerated() {
-      let (from, to) = (head * sizes.headSize, head * shape.keySize)
+      let (from, to) = (head * sizes.headSize, head * place.heads.keySize)
       for row in 0..<part.rowCount {
         result.setRow(row, column: to, to: part, row: row)
         result.setRow(

@@ -6,8 +6,13 @@ internal import TensorModel
 struct LayerPass {
   let shape: DecoderShape
   let layer: DecoderLayer
+  /// The number of the layer.
+  let number: Int
   let place: DecoderShape.Layer
   let rotary: RotaryTable?
+  /// The inputs that layers have of their own: tokens × (layers · numbers of an input); nil without.
+  let inputs: FloatMatrix?
+  let shared: SharedKeys
   let batch: TokenBatch
   let workers: Workers
   let observer: (any LinearObserver)?
@@ -26,15 +31,12 @@ struct LayerPass {
     let input = normed(state, by: layer.inputNorm)
     add(try mixed(input, cache), layer.attentionNorm, to: state)
     let middle = shape.isParallel ? input : normed(state, by: layer.feedForwardInputNorm)
-    let output =
-      if let experts = layer.experts {
-        try mixed(middle, experts)
-      } else if let network = layer.network {
-        try fedForward(middle, network)
-      } else {
-        FloatMatrix(rowCount: middle.rowCount, columnCount: shape.width)
-      }
-    add(output, layer.feedForwardNorm, to: state)
+    add(try fedForward(middle, state), layer.feedForwardNorm, to: state)
+    if let weights = layer.inputs, let inputs {
+      add(try gated(inputs, by: state, weights), weights.norm, to: state)
+    }
+    guard let scale = layer.scale else { return }
+    for row in 0..<state.rowCount { state.scale(row: row, by: scale) }
   }
 
   /// What the tokens before add to each token.
@@ -49,13 +51,10 @@ struct LayerPass {
   }
 
   private func normed(_ state: FloatMatrix, by norm: RowNorm?) -> FloatMatrix {
+    guard let norm else { return state.copy() }
     let result = FloatMatrix(rowCount: state.rowCount, columnCount: state.columnCount)
     for row in 0..<state.rowCount {
-      if let norm {
-        state.norm(row: row, columns: columns, by: norm, into: result)
-      } else {
-        result.setRow(row, to: state, row: row)
-      }
+      state.norm(row: row, columns: columns, by: norm, into: result)
     }
     return result
   }
@@ -79,6 +78,29 @@ struct LayerPass {
 
   // MARK: - Feed-forward network
 
+  /// What the feed-forward network and experts add; those beside it have inputs of their own.
+  private func fedForward(
+    _ input: FloatMatrix, _ state: FloatMatrix
+  ) throws(ModelError) -> FloatMatrix {
+    let output = try layer.network.map { network throws(ModelError) in
+      try fedForward(input, network)
+    }
+    guard let experts = layer.experts else {
+      return output ?? FloatMatrix(rowCount: input.rowCount, columnCount: shape.width)
+    }
+    guard let output, let norms = experts.branchNorms else {
+      return try mixed(input, experts, chosenBy: input)
+    }
+    let others = try mixed(
+      normed(state, by: norms.input), experts, chosenBy: normed(state, by: norms.router))
+    for row in 0..<output.rowCount {
+      output.norm(row: row, columns: columns, by: norms.network, into: output)
+      others.norm(row: row, columns: columns, by: norms.output, into: others)
+      output.add(others, row: row, to: row)
+    }
+    return output
+  }
+
   private func fedForward(
     _ input: FloatMatrix, _ network: DecoderLayer.FeedForward, expert: Int? = nil
   ) throws(ModelError) -> FloatMatrix {
@@ -94,30 +116,33 @@ struct LayerPass {
     return try products(inner, [network.down], expert: expert)[0]
   }
 
-  private func activate(_ inner: FloatMatrix, times factors: FloatMatrix?) {
+  /// Applies the function of the network, and multiplies by factors from a column of them on.
+  func activate(_ inner: FloatMatrix, times factors: FloatMatrix?, from column: Int = 0) {
     for row in 0..<inner.rowCount {
       if let gate = shape.clampedGate, let factors {
         inner.gate(row: row, by: factors, scale: gate.scale, limit: gate.limit)
       } else if let unit = layer.unit {
         inner.activate(row: row, unit)
       } else if let activation = shape.activation {
-        inner.activate(row: row, columns: 0..<inner.columnCount, activation, times: factors)
+        inner.activate(
+          row: row, columns: 0..<inner.columnCount, activation, times: factors,
+          factorColumn: column)
       }
     }
   }
 
   /// What experts add: each token goes through those that the router chooses for it.
   private func mixed(
-    _ input: FloatMatrix, _ experts: DecoderLayer.Experts
+    _ input: FloatMatrix, _ experts: DecoderLayer.Experts, chosenBy routed: FloatMatrix
   ) throws(ModelError) -> FloatMatrix {
     let result = FloatMatrix(rowCount: input.rowCount, columnCount: shape.width)
     guard let sizes = shape.experts else { return result }
-    let logits = try products(input, [experts.router])[0]
+    let logits = try products(routed, [experts.router])[0]
     var users = [[(row: Int, weight: Float)]](repeating: [], count: sizes.count)
     for row in 0..<input.rowCount {
       let addend = shape.kind.weightSumAddend
       for (expert, weight) in sizes.chosen(logits, row: row, experts.corrections, addend) {
-        users[expert].append((row, weight))
+        users[expert].append((row, experts.scales.map { weight * $0[expert] } ?? weight))
       }
     }
     for (expert, rows) in users.enumerated() where !rows.isEmpty {

@@ -99,11 +99,13 @@ struct NetworkWeights: Sendable {
   ///   - name: llama.cpp's name.
   ///   - expert: The number of the expert; nil for a matrix that is no part of a stack.
   ///   - expertCount: The number of experts of the stack.
+  ///   - part: The part of the rows, of a matrix that computes several things.
   ///   - use: How the matrix is used.
   /// - Returns: The matrix, from which nothing is read yet.
   /// - Throws: `malformed` if the model lacks it, and what `WeightMatrix` throws.
   func matrix(
-    _ name: String, expert: Int? = nil, expertCount: Int = 1, for use: WeightMatrix.Use = .product
+    _ name: String, expert: Int? = nil, expertCount: Int = 1,
+    part: (index: Int, count: Int) = (0, 1), for use: WeightMatrix.Use = .product
   ) throws(ModelError) -> WeightMatrix {
     let found = places[name]?.first { $0.expert == nil || $0.expert == expert }
     guard let place = found else {
@@ -113,13 +115,15 @@ struct NetworkWeights: Sendable {
     let count = tensor.shape.rowCount
     let isStack = expert != nil && place.expert == nil
     let matrixCount = isStack ? expertCount : 1
-    guard count.isMultiple(of: matrixCount * place.part.count) else {
+    let partCount = place.part.count * part.count
+    guard count.isMultiple(of: matrixCount * partCount) else {
       throw ModelError(
         .malformed, "the rows of a tensor cannot be divided", tensor: tensor.name,
-        expected: "a multiple of \(matrixCount * place.part.count)", found: "\(count)")
+        expected: "a multiple of \(matrixCount * partCount)", found: "\(count)")
     }
-    let length = count / matrixCount / place.part.count
-    let start = ((isStack ? expert ?? 0 : 0) * place.part.count + place.part.index) * length
+    let length = count / matrixCount / partCount
+    let first = place.part.index * part.count + part.index
+    let start = ((isStack ? expert ?? 0 : 0) * partCount + first) * length
     return try matrix(place.tensor, rows: start..<start + length, for: use)
   }
 

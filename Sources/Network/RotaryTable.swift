@@ -24,7 +24,8 @@ struct RotaryTable: Sendable {
   ) {
     let rope = shape.rope
     let angles = rope.angles(
-      isSliding: rotation.isSliding, isScaled: rotation.isScaled, length: length)
+      isSliding: rotation.isSliding, isScaled: rotation.isScaled,
+      rotatedCount: rotation.rotatedCount, length: length)
     let factor = rope.rotationFactor(isScaled: rotation.isScaled)
     cosines = FloatMatrix(rowCount: positions.count, columnCount: angles.count)
     sines = FloatMatrix(rowCount: positions.count, columnCount: angles.count)

@@ -32,39 +32,46 @@ package struct TokenBatch: Sendable {
 /// The keys and values of the tokens of one text, for all layers.
 ///
 /// With latent attention the values are a part of the keys. A layer with a short convolution has its
-/// inputs here.
+/// inputs here. A layer that uses the keys and values of another one has the same matrices.
 package final class KeyValueCache {
   /// The number of positions that fit.
   package let capacity: Int
   /// The number of positions that are there.
   package fileprivate(set) var count = 0
-  let layers: [(keys: FloatMatrix, values: FloatMatrix)]
+  let layers: [LayerPass.Cache]
 
   /// Creates a cache for texts of up to `capacity` tokens.
   package init(_ shape: DecoderShape, capacity: Int) {
     self.capacity = capacity
-    let (keyWidth, valueWidth) = Self.widths(shape)
-    layers = shape.layers.map { layer in
-      let width = layer.convolutionSize == nil ? keyWidth : shape.width
-      let keys = FloatMatrix(rowCount: capacity, columnCount: width)
-      guard layer.convolutionSize == nil else { return (keys, keys) }
-      guard valueWidth > 0 else { return (keys, keys) }
-      return (keys, FloatMatrix(rowCount: capacity, columnCount: valueWidth))
+    var layers: [LayerPass.Cache] = []
+    for layer in shape.layers {
+      if let source = layer.source {
+        layers.append(layers[source])
+        continue
+      }
+      let widths = Self.widths(layer, shape)
+      let keys = FloatMatrix(rowCount: capacity, columnCount: widths.keys)
+      layers.append(
+        widths.values == 0
+          ? (keys, keys) : (keys, FloatMatrix(rowCount: capacity, columnCount: widths.values)))
     }
+    self.layers = layers
   }
 
-  /// How many numbers the keys of a token and its values have; 0 for values that are part of keys.
-  private static func widths(_ shape: DecoderShape) -> (keys: Int, values: Int) {
-    let count = shape.keyValueHeadCount
-    return (count * shape.keySize, shape.latent == nil ? count * shape.valueSize : 0)
+  /// How many numbers a layer keeps of a token as keys, or inputs of a convolution, and as values; 0
+  /// for values that are part of keys.
+  private static func widths(
+    _ layer: DecoderShape.Layer, _ shape: DecoderShape
+  ) -> (keys: Int, values: Int) {
+    guard layer.source == nil else { return (0, 0) }
+    guard layer.convolutionSize == nil else { return (shape.width, 0) }
+    let heads = layer.heads
+    return (heads.keyWidth, shape.latent == nil ? heads.valueWidth : 0)
   }
 
   /// The number of bytes that the keys and values of a token take.
   package static func byteCountPerToken(_ shape: DecoderShape) -> Int {
-    let (keyWidth, valueWidth) = widths(shape)
-    let count = shape.layers.reduce(0) {
-      $0 + ($1.convolutionSize == nil ? keyWidth + valueWidth : shape.width)
-    }
+    let count = shape.layers.map { widths($0, shape) }.reduce(0) { $0 + $1.keys + $1.values }
     return MemoryLayout<Float>.stride * count
   }
 

@@ -38,8 +38,8 @@ def test_experts_run_as_transformers_stacks_them(pleat, tmp_path, name):
     assert first["chunkLosses"] == second["chunkLosses"]
 
 
-def write_mlx(source, out, bits: int | None) -> np.ndarray:
-    """Writes a folder as mlx_lm does; its mean losses there, in F32."""
+def write_mlx(source, out, bits: int | None, size: int = 32) -> np.ndarray:
+    """Writes a folder as mlx_lm does, in groups of a size; its mean losses there, in F32."""
     from mlx.utils import tree_flatten
 
     from mlx_models import mlx_lm, mx
@@ -47,7 +47,7 @@ def write_mlx(source, out, bits: int | None) -> np.ndarray:
     model, config = mlx_lm.utils.load_model(source)
     model.set_dtype(mx.float32)
     if bits:
-        model, config = mlx_lm.utils.quantize_model(model, config, 32, bits)
+        model, config = mlx_lm.utils.quantize_model(model, config, size, bits)
     out.mkdir()
     mx.save_safetensors(str(out / "model.safetensors"), dict(tree_flatten(model.parameters())))
     (out / "config.json").write_text(json.dumps(config))

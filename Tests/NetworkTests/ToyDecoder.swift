@@ -13,12 +13,12 @@ struct ToyDecoder: Sendable, CustomTestStringConvertible {
   /// The width, the number of tokens, and the inner width of all of them.
   static let (width, tokenCount, inner) = (32, 40, 24)
 
-  private init(_ modelType: String, _ config: String) {
+  private init(_ modelType: String, _ config: String, layerCount: Int = 2) {
     self.modelType = modelType
     self.config = [
       #""model_type":"\#(modelType)","vocab_size":\#(Self.tokenCount)"#,
       #""hidden_size":\#(Self.width),"intermediate_size":\#(Self.inner)"#,
-      #""num_attention_heads":2,"num_hidden_layers":2,"max_position_embeddings":64"#,
+      #""num_attention_heads":2,"num_hidden_layers":\#(layerCount),"max_position_embeddings":64"#,
       #""rms_norm_eps":1e-5,"rope_theta":10000"#, config,
     ]
     add("model.embed_tokens.weight", [Self.tokenCount, Self.width])
@@ -78,7 +78,7 @@ struct ToyDecoder: Sendable, CustomTestStringConvertible {
   }
 
   /// One of each kind of layer that differs from those of Llama.
-  static let all = [gptOSS, deepSeek, lfm2, olmo, apertus, afmoe, llama4]
+  static let all = [gptOSS, deepSeek, lfm2, olmo, apertus, afmoe, llama4, gemma4]
 
   /// Sinks, windows, and experts whose stacks are transposed.
   private static var gptOSS: ToyDecoder {
@@ -221,6 +221,56 @@ struct ToyDecoder: Sendable, CustomTestStringConvertible {
         ])
     }
     toy.addEnds()
+    return toy
+  }
+
+  /// Heads by the kind of layer, keys as values, shared keys, inputs of layers, and experts beside
+  /// the network.
+  private static var gemma4: ToyDecoder {
+    var toy = ToyDecoder(
+      "gemma4_text",
+      #""num_key_value_heads":1,"head_dim":16,"global_head_dim":24,"sliding_window":8,"#
+        + #""layer_types":["sliding_attention","full_attention","sliding_attention","#
+        + #""full_attention"],"num_kv_shared_layers":2,"use_double_wide_mlp":true,"#
+        + #""attention_k_eq_v":true,"hidden_size_per_layer_input":8,"#
+        + #""vocab_size_per_layer_input":40,"enable_moe_block":true,"num_experts":4,"#
+        + #""top_k_experts":2,"moe_intermediate_size":24,"final_logit_softcapping":30,"#
+        + #""tie_word_embeddings":true"#, layerCount: 4)
+    for layer in 0..<4 {
+      let (isFull, isShared) = (layer % 2 == 1, layer >= 2)
+      let size = isFull ? 24 : 16
+      toy.add(
+        layer: layer,
+        norms([
+          "input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
+          "post_feedforward_layernorm", "pre_feedforward_layernorm_2",
+          "post_feedforward_layernorm_1", "post_feedforward_layernorm_2",
+          "post_per_layer_input_norm",
+        ]) + [
+          ("self_attn.q_proj.weight", [2 * size, width]), ("self_attn.q_norm.weight", [size]),
+          ("self_attn.o_proj.weight", [width, 2 * size]), ("layer_scalar", [1]),
+          ("per_layer_input_gate.weight", [8, width]), ("per_layer_projection.weight", [width, 8]),
+          ("router.proj.weight", [4, width]), ("router.scale", [width]),
+          ("router.per_expert_scale", [4]), ("experts.gate_up_proj", [4, 2 * inner, width]),
+          ("experts.down_proj", [4, width, inner]),
+        ])
+      let rows = isShared ? 2 * inner : inner
+      toy.add(
+        layer: layer,
+        [
+          ("mlp.gate_proj.weight", [rows, width]), ("mlp.up_proj.weight", [rows, width]),
+          ("mlp.down_proj.weight", [width, rows]),
+        ])
+      if isShared { continue }
+      toy.add(
+        layer: layer,
+        [("self_attn.k_proj.weight", [size, width]), ("self_attn.k_norm.weight", [size])])
+      if !isFull { toy.add(layer: layer, [("self_attn.v_proj.weight", [size, width])]) }
+    }
+    toy.add("model.embed_tokens_per_layer.weight", [tokenCount, 32])
+    toy.add("model.per_layer_model_projection.weight", [32, width])
+    toy.add("model.per_layer_projection_norm.weight", [8])
+    toy.add("model.norm.weight", [width])
     return toy
   }
 }

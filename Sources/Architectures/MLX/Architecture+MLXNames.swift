@@ -37,7 +37,11 @@ extension Architecture {
       result.kindNames[kind]?.names = own.names.map { pair($0, names) }
     }
     for index in optionalNames.indices {
-      result.optionalNames[index].names = optionalNames[index].names.map { pair($0, names) }
+      let option = optionalNames[index]
+      result.optionalNames[index].names = option.names.map { pair($0, names) }
+      result.optionalNames[index].completeNames = option.completeNames.flatMap {
+        divided($0, names)
+      }
     }
     let complete = completeNames.flatMap { divided($0, names) }
     // A matrix that is no stack may have other names than with its ending `weight`.
@@ -77,8 +81,11 @@ extension Architecture {
 
   /// A tensor under its names in mlx-lm, which has several if the tensor has parts there.
   private func divided(_ entry: CompleteName, _ names: MLXNames) -> [CompleteName] {
-    guard let found = self.names(of: entry.huggingFace, names), found.count == entry.gguf.count
+    // llama.cpp has gates and those that go up in one stack, or in two.
+    let isFused = entry.gguf == ["ffn_gate_up_exps.weight"]
+    let parts = isFused ? ["ffn_gate_exps.weight", "ffn_up_exps.weight"] : entry.gguf
+    guard let found = self.names(of: entry.huggingFace, names), found.count == parts.count
     else { return [entry] }
-    return zip(found, entry.gguf).map { ($0, [$1]) }
+    return zip(found, parts).map { ($0, [$1]) }
   }
 }
