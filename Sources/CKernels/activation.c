@@ -39,6 +39,24 @@ ALWAYS_INLINE lanes hyperbolic_tangent(lanes x) {
   return choose(x == x, 1 - 2 / (exponential(2 * x) + 1), x);
 }
 
+/* ln(1 + e^x) = max(x, 0) + ln(1 + u) with u = e^-|x|, and ln(1 + u) is 2 atanh(s) with
+   s = u / (2 + u), at most 1/3: s + s^3 / 3 + s^5 / 5 and so on, twice. */
+ALWAYS_INLINE lanes softplus(lanes x) {
+  lanes u = exponential(-magnitude(x));
+  lanes s = u / (2 + u);
+  lanes z = s * s;
+  lanes p = all(1.0f / 17);
+  p = fused(p, z, all(1.0f / 15));
+  p = fused(p, z, all(1.0f / 13));
+  p = fused(p, z, all(1.0f / 11));
+  p = fused(p, z, all(1.0f / 9));
+  p = fused(p, z, all(1.0f / 7));
+  p = fused(p, z, all(1.0f / 5));
+  p = fused(p, z, all(1.0f / 3));
+  p = fused(p, z, all(1));
+  return choose(x == x, choose(x > 0, x, all(0)) + 2 * s * p, x);
+}
+
 ALWAYS_INLINE lanes activated(pleat_activation function, lanes x) {
   switch (function) {
     case PLEAT_SILU:
@@ -56,6 +74,8 @@ ALWAYS_INLINE lanes activated(pleat_activation function, lanes x) {
       lanes positive = choose(x < 0, all(0), x);
       return positive * positive;
     }
+    case PLEAT_SOFTPLUS:
+      return softplus(x);
   }
   return x;
 }

@@ -12,6 +12,8 @@ package enum ActivationFunction: Sendable, Hashable, CaseIterable {
   case relu
   /// Its square.
   case squaredReLU
+  /// ln(1 + eˣ).
+  case softplus
 
   var identifier: pleat_activation {
     switch self {
@@ -20,6 +22,7 @@ package enum ActivationFunction: Sendable, Hashable, CaseIterable {
     case .geluTanh: PLEAT_GELU_TANH
     case .relu: PLEAT_RELU
     case .squaredReLU: PLEAT_SQUARED_RELU
+    case .softplus: PLEAT_SOFTPLUS
     }
   }
 }
@@ -183,9 +186,11 @@ extension FloatMatrix {
     }
   }
 
-  /// Multiplies the numbers of a row.
-  package func scale(row: Int, by factor: Float) {
-    withRow(row) { numbers in for index in numbers.indices { numbers[index] *= factor } }
+  /// Multiplies the numbers of a row, or of some columns of it.
+  package func scale(row: Int, columns: Range<Int>? = nil, by factor: Float) {
+    withRow(row, columns: columns) { numbers in
+      for index in numbers.indices { numbers[index] *= factor }
+    }
   }
 
   /// Adds numbers to the first ones of a row.

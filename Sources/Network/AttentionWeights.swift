@@ -13,7 +13,7 @@ struct AttentionWeights: Sendable {
   var keyNorm: RowNorm?
   /// A score of each head that takes a part of the softmax, but has no value; nil without them.
   var sinks: [Float]?
-  /// Makes a gate for each number of the heads; nil without gates.
+  /// Makes a gate for each head, or for each number of the heads; nil without gates.
   var gate: Linear?
   var output: Linear
 }
@@ -82,7 +82,8 @@ extension LayerFinder {
       queries: parts[0], keys: parts.dropFirst().first, values: parts.dropFirst(2).first,
       queryNorm: try norm("attn_q_norm", shape.normsAllHeads ? rows : head),
       keyNorm: try norm("attn_k_norm", shape.normsAllHeads ? others : head), sinks: sinks,
-      gate: weights.has(name("attn_gate.weight")) ? try linear("attn_gate", rows, width) : nil,
+      gate: weights.has(name("attn_gate.weight"))
+        ? try linear("attn_gate", shape.gateCount ?? rows, width) : nil,
       output: try linear("attn_output", width, rows))
   }
 

@@ -1,4 +1,5 @@
 internal import Architectures
+internal import Kernels
 internal import TensorModel
 
 /// What a decoder of some model types computes that its tables of tensors do not tell.
@@ -19,6 +20,8 @@ struct DecoderKind: Sendable {
   var normsRotatedHeads = false
   /// Whether values are normed without weights.
   var normsValues = false
+  /// The function of the gates after attention.
+  var gateFunction = ActivationFunction.sigmoid
   /// The factor of scores; nil for the one that follows from the size of a head, or from a config.
   var scoreScale: Float?
   /// Whether norms of hidden numbers have no weights.
@@ -145,6 +148,10 @@ struct DecoderKind: Sendable {
       modelTypes: ["qwen2_moe", "qwen3_moe", "olmoe"], router: .softmax(.stated(default: false))),
     DecoderKind(
       modelTypes: ["mellum"], slidingIsUnscaled: true, router: .softmax(.stated(default: true))),
+    DecoderKind(
+      modelTypes: ["laguna"], gateFunction: .softplus, slidingIsUnscaled: true,
+      router: .sigmoid(.always)),
+    DecoderKind(modelTypes: ["qwen3_vl_moe"], router: .softmax(.always)),
     DecoderKind(
       modelTypes: ["ernie4_5_moe"], rotatesNeighbours: true, router: .softmax(.always)),
     DecoderKind(

@@ -52,6 +52,8 @@ package struct DecoderShape: Sendable {
   let logitScale: Float
   let isParallel: Bool
   let normsAllHeads: Bool
+  /// The number of gates after attention; nil for one for each number of the heads.
+  let gateCount: Int?
   /// Whether queries and keys that are rotated are normed without weights.
   let normsRotatedHeads: Bool
   /// Whether pairs that are rotated are neighbours.
@@ -198,6 +200,7 @@ package struct DecoderShape: Sendable {
       !names.contains(kind.feedForwardNorm) && !names.contains("post_attention_norm")
       && !kind.lacksNormWeights
     normsAllHeads = architecture.normsAllHeads
+    gateCount = parameters.gateRowCount
     normsRotatedHeads = kind.normsRotatedHeads && config["use_qk_norm"]?.bool ?? true
     rotatesNeighbours = kind.rotatesNeighbours || isGGUF && architecture.interleavesRotaryRows
     rope = parameters.rope

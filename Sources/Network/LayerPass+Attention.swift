@@ -33,12 +33,22 @@ extension LayerPass {
     let known = cache ?? own ?? shared.cache(ofLayer: place.source ?? number)
     let mixed = try attended(queries, known, cache, sinks: weights.sinks)
     guard let gate = weights.gate else { return try products(mixed, [weights.output])[0] }
-    let gates = try products(input, [gate])[0]
-    let columns = 0..<gates.columnCount
+    let product = gated(mixed, by: try products(input, [gate])[0])
+    return try products(product, [weights.output])[0]
+  }
+
+  /// What heads take from values times a function of gates: one for each head, or for each number.
+  private func gated(_ mixed: FloatMatrix, by gates: FloatMatrix) -> FloatMatrix {
+    let (columns, size) = (0..<gates.columnCount, mixed.columnCount / gates.columnCount)
+    let function = shape.kind.gateFunction
     for row in 0..<gates.rowCount {
-      gates.activate(row: row, columns: columns, .sigmoid, times: mixed)
+      gates.activate(row: row, columns: columns, function, times: size == 1 ? mixed : nil)
+      guard size > 1 else { continue }
+      for (index, gate) in gates.row(row).enumerated() {
+        mixed.scale(row: row, columns: index * size..<(index + 1) * size, by: gate)
+      }
     }
-    return try products(gates, [weights.output])[0]
+    return size == 1 ? gates : mixed
   }
 
   /// What queries take from values: rows × (heads · numbers of a value).

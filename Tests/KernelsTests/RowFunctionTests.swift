@@ -40,6 +40,7 @@ import Testing
           case .geluTanh: 0.5 * x * (1 + tanh(inner))
           case .relu: max(x, 0)
           case .squaredReLU: max(x, 0) * max(x, 0)
+          case .softplus: max(x, 0) + log1p(exp(-abs(x)))
           }
         // The hyperbolic tangent has an absolute error, which small results show.
         #expect(isNear(y, expected, within: 1e-6) || abs(Double(y) - expected) < 2e-7 * abs(x))

@@ -293,7 +293,8 @@ typedef enum {
   PLEAT_SIGMOID,
   PLEAT_GELU_TANH,
   PLEAT_RELU,
-  PLEAT_SQUARED_RELU
+  PLEAT_SQUARED_RELU,
+  PLEAT_SOFTPLUS
 } pleat_activation;
 
 /* values[i] = function(values[i]) * factors[i]; factors may be null. */
