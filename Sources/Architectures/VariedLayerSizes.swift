@@ -11,7 +11,7 @@ package struct VariedLayers: Sendable {
   /// Whether layers with full attention may have heads of another size and another number.
   package var hasFullHeads = false
   /// Whether layers that use the keys and values of earlier ones have tensors for them, too.
-  var keepsAllKeys = false
+  package var keepsAllKeys = false
   /// Whether configs list the inner width of each layer.
   var listsWidths = false
 }

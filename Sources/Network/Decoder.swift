@@ -14,6 +14,8 @@ package struct Decoder: Sendable {
   let embeddings: WeightMatrix
   /// What makes the inputs that layers have of their own; nil without them.
   let inputs: InputWeights?
+  /// What makes several states of a token, and one of them after the layers; nil for one state.
+  let states: StateWeights?
   package let layers: [DecoderLayer]
   let outputNorm: RowNorm?
   let head: Linear
@@ -91,8 +93,9 @@ package struct Decoder: Sendable {
     guard var architecture = Architectures.forConfig(stated), DecoderKind.of(architecture) != nil
     else { throw DecoderKind.refusal(of: stated["model_type"]?.string) }
     architecture = architecture.named(asIn: model.catalog.tensors, whole)
-    // Only llama.cpp rounds them.
+    // Only llama.cpp rounds them, and only there layers have keys that they do not use.
     architecture.traits.roundsYarnLimits = false
+    architecture.variedLayers?.keepsAllKeys = false
     var arranged = model
     if let views = try architecture.views(of: model.catalog.tensors, stated, for: .llamaCpp) {
       arranged = try model.viewed(views)
@@ -124,6 +127,7 @@ package struct Decoder: Sendable {
     embeddings = try weights.matrix(TensorNames.ggufEmbeddings, for: .rows)
     try weights.check(embeddings, rows: shape.vocabularySize, columns: shape.width)
     inputs = try InputWeights(weights, shape)
+    states = try StateWeights(weights, shape)
     var layers: [DecoderLayer] = []
     for number in shape.layers.indices {
       layers.append(try DecoderLayer(number, of: weights, shape))
@@ -162,7 +166,7 @@ extension Decoder {
   ) throws(ModelError) -> FloatMatrix {
     let pass = try DecoderPass(self, batch, cache: cache, by: workers)
     for number in layers.indices { try pass.run(layer: number) }
-    return pass.finish()
+    return try pass.finish()
   }
 
   /// About the number of bytes that the activations of a token take while a layer runs.
@@ -177,12 +181,14 @@ extension Decoder {
     let inner = layers.map(\.innerWidth).max() ?? 0
     // What stays for later layers.
     let inputs = shape.layers.count * shape.layerInputWidth
+    // The other states, and what is predicted for all of them.
+    let states = states.map { 2 * $0.projections.count + 1 } ?? 0
     let shared = Set(shape.layers.compactMap(\.source)).map {
       shape.layers[$0].heads.keyWidth + shape.layers[$0].heads.valueWidth
     }
     // The hidden numbers, what is added to them, and their packed form; then the widest part.
     let widest = max(heads.max() ?? 0, 3 * inner, inputs)
-    return 4 * (4 * shape.width + inputs + shared.reduce(0, +) + widest)
+    return 4 * ((4 + states) * shape.width + inputs + shared.reduce(0, +) + widest)
   }
 
   /// Where matrices stay for a batch; nil to read them.

@@ -24,6 +24,8 @@ struct DecoderKind: Sendable {
   var gateFunction = ActivationFunction.sigmoid
   /// The factor of scores; nil for the one that follows from the size of a head, or from a config.
   var scoreScale: Float?
+  /// Whether tokens have several states, of which layers compute one and predict the others.
+  var alternatesUpdates = false
   /// Whether norms of hidden numbers have no weights.
   var lacksNormWeights = false
   /// llama.cpp's name for the norm after all layers.
@@ -132,6 +134,13 @@ struct DecoderKind: Sendable {
     DecoderKind(
       modelTypes: ["gemma4_text", "gemma4_unified_text"], scalesEmbeddings: true, normsValues: true,
       scoreScale: 1, slidingIsUnscaled: true, router: .softmax(.always)),
+    DecoderKind(
+      modelTypes: ["gemma3n_text"], scalesEmbeddings: true, normsValues: true, scoreScale: 1,
+      alternatesUpdates: true, slidingIsUnscaled: true,
+      otherKeys: [
+        DecoderShape.sparsityKey, "num_kv_shared_layers", "hidden_size_per_layer_input",
+        "final_logit_softcapping",
+      ]),
     DecoderKind(modelTypes: ["olmo"], lacksNormWeights: true),
     DecoderKind(modelTypes: ["lfm2"], outputNorm: "token_embd_norm"),
     DecoderKind(modelTypes: ["olmo3"], slidingIsUnscaled: true),

@@ -20,6 +20,10 @@ package struct DecoderLayer: Sendable {
   let inputs: LayerInputs?
   /// What all numbers are multiplied by after the layer; nil for nothing.
   let scale: Float?
+  /// How the layer changes several states of a token; nil for one state.
+  let updates: UpdateWeights?
+  /// A way around attention; nil without it.
+  let bypass: BypassWeights?
 
   /// What brings the numbers of other tokens to a token.
   enum Mixer: Sendable {
@@ -103,6 +107,8 @@ package struct DecoderLayer: Sendable {
     network = hasNetwork ? try finder.network() : nil
     inputs = shape.layerInputWidth > 0 ? try finder.inputs(shape.layerInputWidth) : nil
     scale = try finder.scale()
+    updates = shape.kind.alternatesUpdates ? try finder.updates() : nil
+    bypass = shape.kind.alternatesUpdates ? try finder.bypass() : nil
   }
 }
 

@@ -4,7 +4,8 @@ package import TensorModel
 
 /// The computation of a decoder for a batch of tokens, layer by layer.
 package struct DecoderPass {
-  /// The hidden numbers of the tokens after the layers that ran: tokens × width.
+  /// The hidden numbers of the tokens after the layers that ran, of several states of a token those of
+  /// the first one: tokens × width.
   package let state: FloatMatrix
   /// The model.
   package let decoder: Decoder
@@ -15,6 +16,7 @@ package struct DecoderPass {
   private let tables: [DecoderShape.Rotation: RotaryTable]
   private let inputs: FloatMatrix?
   private let shared: SharedKeys
+  private let otherStates: [FloatMatrix]
 
   /// Looks up the embeddings of tokens.
   ///
@@ -40,6 +42,7 @@ package struct DecoderPass {
     self.observer = observer
     state = try decoder.embeddings.rows(batch.tokens, times: decoder.shape.embeddingScale)
     inputs = try decoder.layerInputs(batch, state, by: workers)
+    otherStates = try decoder.otherStates(of: state, batch, by: workers)
     shared = SharedKeys(decoder.shape.layers, hasCache: cache != nil)
     var tables: [DecoderShape.Rotation: RotaryTable] = [:]
     for rotation in Set(decoder.shape.layers.compactMap(\.rotation)) {
@@ -56,13 +59,17 @@ package struct DecoderPass {
     let place = decoder.shape.layers[number]
     let pass = LayerPass(
       shape: decoder.shape, layer: decoder.layers[number], number: number, place: place,
-      rotary: place.rotation.flatMap { tables[$0] }, inputs: inputs, shared: shared, batch: batch,
-      workers: workers, observer: observer, kept: decoder.keptWeights(for: batch))
+      rotary: place.rotation.flatMap { tables[$0] }, inputs: inputs, shared: shared,
+      otherStates: otherStates, batch: batch, workers: workers, observer: observer,
+      kept: decoder.keptWeights(for: batch))
     try pass.run(state, cache: cache.map { $0.layers[number] })
   }
 
   /// Applies the last norm, after all layers.
-  package func finish() -> FloatMatrix {
+  ///
+  /// Throws what reading weights throws.
+  package func finish() throws(ModelError) -> FloatMatrix {
+    try decoder.mix(otherStates, into: state, batch, by: workers)
     cache?.advance(by: batch.tokens.count)
     guard let norm = decoder.outputNorm else { return state }
     for row in 0..<state.rowCount {

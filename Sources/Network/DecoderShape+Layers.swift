@@ -8,6 +8,7 @@ extension DecoderShape {
     _ config: JSONValue, _ architecture: Architecture, _ parameters: Hyperparameters,
     _ kind: DecoderKind
   ) throws(ModelError) -> [Layer] {
+    let limits = try activationLimits(config, kind, layerCount: parameters.layerCount)
     let windows = try windows(config, architecture, parameters)
     let hasWindow = windows.contains { $0 != nil }
     let growth = try growth(config, kind)
@@ -21,6 +22,7 @@ extension DecoderShape {
       }
       let isSliding = window != nil
       layer.window = window
+      layer.activationLimit = limits[index]
       layer.source = parameters.varied?.source(ofLayer: index)
       layer.usesKeysAsValues = !isSliding && parameters.varied?.usesKeysAsValues ?? false
       let isRotated =
@@ -52,6 +54,29 @@ extension DecoderShape {
       "num_kv_shared_layers", "a layer of the same kind before that has keys of its own",
       "\(varied.sharedCount) of \(varied.slidingLayers.count) layers")
   }
+
+  /// The key of a config for the part of activations that are 0 in each layer.
+  static let sparsityKey = "activation_sparsity_pattern"
+
+  private static func activationLimits(
+    _ config: JSONValue, _ kind: DecoderKind, layerCount: Int
+  ) throws(ModelError) -> [Double?] {
+    let none = [Double?](repeating: nil, count: layerCount)
+    guard kind.alternatesUpdates else { return none }
+    // The default of transformers.
+    guard let stated = config[sparsityKey], stated != .null else {
+      return none.indices.map { layerCount > 10 && $0 < 10 ? usualLimit : nil }
+    }
+    let parts = stated.array?.map(\.double) ?? []
+    guard parts.count == layerCount, parts.allSatisfy({ $0 == 0 || $0 == usualPart }) else {
+      throw refusal(sparsityKey, "0 or \(usualPart) for each layer", JSONWriter.text(stated))
+    }
+    return parts.map { $0 == 0 ? nil : usualLimit }
+  }
+
+  /// The part of activations that are 0 in published models, and the quantile of the normal
+  /// distribution that so much is below.
+  private static let (usualPart, usualLimit) = (0.95, 1.644853626951472)
 
   private static func heads(ofLayer layer: Int, _ parameters: Hyperparameters) -> Heads {
     let (sizes, latent) = (parameters.sizes, parameters.latent)

@@ -80,6 +80,8 @@ package struct DecoderShape: Sendable {
     var source: Int?
     /// Whether keys, as they are before their norm, are also the values.
     var usesKeysAsValues = false
+    /// How many standard deviations above their mean activations are that are not 0; nil for all.
+    var activationLimit: Double?
 
     /// The first position that a query sees.
     func firstSeen(from position: Int) -> Int {

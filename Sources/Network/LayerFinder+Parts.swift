@@ -32,10 +32,6 @@ extension LayerFinder {
   /// Throws `malformed` for norms that are missing or have another size.
   func branchNorms() throws(ModelError) -> DecoderLayer.BranchNorms? {
     guard let input = try norm("pre_ffw_norm_2", shape.width) else { return nil }
-    func required(_ stem: String) throws(ModelError) -> RowNorm {
-      if let norm = try norm(stem, shape.width) { return norm }
-      throw ModelError(.malformed, "the model lacks a tensor", tensor: name(stem + ".weight"))
-    }
     var router = shape.plainNorm
     let factor = 1 / Float(shape.width).squareRoot()
     router.weights = try numbers("ffn_gate_inp.scale", shape.width).map { $0.map { factor * $0 } }
@@ -44,12 +40,32 @@ extension LayerFinder {
       output: try required("post_ffw_norm_2"))
   }
 
-  /// A vector of so many numbers; nil if the model lacks it.
+  /// A norm of hidden numbers.
+  ///
+  /// Throws `malformed` if it is missing or has another size.
+  func required(_ stem: String) throws(ModelError) -> RowNorm {
+    if let norm = try norm(stem, shape.width) { return norm }
+    throw lack(of: stem + ".weight")
+  }
+
+  /// All numbers of a tensor, so many.
+  ///
+  /// Throws `malformed` if it is missing or has another size.
+  func required(_ stem: String, _ count: Int) throws(ModelError) -> [Float] {
+    if let numbers = try numbers(stem, count) { return numbers }
+    throw lack(of: stem)
+  }
+
+  private func lack(of stem: String) -> ModelError {
+    ModelError(.malformed, "the model lacks a tensor", tensor: name(stem))
+  }
+
+  /// All numbers of a tensor, so many; nil if the model lacks it.
   private func numbers(_ stem: String, _ count: Int) throws(ModelError) -> [Float]? {
     guard let numbers = try weights.vector(name(stem)) else { return nil }
     guard numbers.count == count else {
       throw ModelError(
-        .malformed, "the vector has another size than the config states", tensor: name(stem),
+        .malformed, "the tensor has another size than the config states", tensor: name(stem),
         expected: "\(count)", found: "\(numbers.count)")
     }
     return numbers

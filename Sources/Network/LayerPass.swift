@@ -13,6 +13,8 @@ struct LayerPass {
   /// The inputs that layers have of their own: tokens × (layers · numbers of an input); nil without.
   let inputs: FloatMatrix?
   let shared: SharedKeys
+  /// The states of each token beside the first one; none in most models.
+  let otherStates: [FloatMatrix]
   let batch: TokenBatch
   let workers: Workers
   let observer: (any LinearObserver)?
@@ -28,12 +30,20 @@ struct LayerPass {
   func run(
     _ state: FloatMatrix, cache: (keys: FloatMatrix, values: FloatMatrix)?
   ) throws(ModelError) {
+    let predicted = try layer.updates.map { weights throws(ModelError) in
+      try predict(state, weights)
+    }
     let input = normed(state, by: layer.inputNorm)
     add(try mixed(input, cache), layer.attentionNorm, to: state)
+    if let weights = layer.bypass { try add(bypass: weights, of: input, to: state) }
     let middle = shape.isParallel ? input : normed(state, by: layer.feedForwardInputNorm)
     add(try fedForward(middle, state), layer.feedForwardNorm, to: state)
+    if let weights = layer.updates, let predicted {
+      try correct(state, from: predicted, weights)
+    }
     if let weights = layer.inputs, let inputs {
-      add(try gated(inputs, by: state, weights), weights.norm, to: state)
+      let output = try normed(gated(inputs, by: scaled(state), weights), by: weights.norm)
+      for state in layer.updates == nil ? [state] : otherStates { add(output, nil, to: state) }
     }
     guard let scale = layer.scale else { return }
     for row in 0..<state.rowCount { state.scale(row: row, by: scale) }
@@ -50,7 +60,7 @@ struct LayerPass {
     }
   }
 
-  private func normed(_ state: FloatMatrix, by norm: RowNorm?) -> FloatMatrix {
+  func normed(_ state: FloatMatrix, by norm: RowNorm?) -> FloatMatrix {
     guard let norm else { return state.copy() }
     let result = FloatMatrix(rowCount: state.rowCount, columnCount: state.columnCount)
     for row in 0..<state.rowCount {
@@ -108,6 +118,9 @@ struct LayerPass {
     if let gate = network.gate {
       let parts = try products(input, [gate, network.up], expert: expert)
       inner = parts[0]
+      if let limit = place.activationLimit {
+        for row in 0..<inner.rowCount { keepLargest(inner, row: row, above: limit) }
+      }
       activate(inner, times: parts[1])
     } else {
       inner = try products(input, [network.up], expert: expert)[0]

@@ -1,4 +1,4 @@
-"""`pleat eval`, `run` and `calibrate` of Gemma 4 beyond one model of each kind: each part of it."""
+"""`pleat eval`, `run` and `calibrate` of Gemma 3n and 4 beyond one model of each: each part."""
 
 import json
 
@@ -12,7 +12,7 @@ import transformers
 from architecture_weights import fill
 from architectures import SHAPE, VOCABULARY, Case
 from engine_runs import MEANS, evaluation, losses, write_tokens
-from gemma_architectures import FULL, LARGE, SLIDING, SMALL
+from gemma_architectures import FULL, LARGE, SLIDING, SMALL, UPDATES
 from test_engine_experts import ROWS as MLX_ROWS
 from test_engine_experts import write_mlx
 
@@ -28,7 +28,6 @@ VARIANTS = {
     "without-sharing": SMALL | WITHOUT_SHARING,
     "plain": SMALL | WITHOUT_INPUTS | WITHOUT_SHARING | dict(final_logit_softcapping=None),
     "keys-as-values": SMALL | dict(attention_k_eq_v=True, num_global_key_value_heads=1),
-    # llama.cpp takes shared keys of other layers.
     "full-first": SMALL | dict(layer_types=[FULL, SLIDING, SLIDING, FULL, FULL]),
     "experts-and-inputs": SMALL
     | dict(enable_moe_block=True, num_experts=8, top_k_experts=3, moe_intermediate_size=96),
@@ -40,12 +39,39 @@ VARIANTS = {
         }
     ),
 }
+STATES = UPDATES | dict(
+    num_hidden_layers=4,
+    num_kv_shared_layers=0,
+    layer_types=[SLIDING, FULL, SLIDING, FULL],
+    activation_sparsity_pattern=[0.95, 0.95, 0.0, 0.95],
+    vocab_size_per_layer_input=VOCABULARY,
+)
+VARIANTS |= {
+    "states": STATES,
+    "states-shared": STATES | dict(num_kv_shared_layers=2),
+    "states-dense": STATES | dict(activation_sparsity_pattern=[0.0] * 4),
+    # Tokens beyond the table have the inputs of the first one.
+    "states-narrow": STATES
+    | dict(hidden_size_per_layer_input=32, vocab_size_per_layer_input=200),
+    "states-untied": STATES | dict(tie_word_embeddings=False, final_logit_softcapping=20.0),
+}
+# What llama.cpp does not compute.
+CHECKPOINTS_ONLY = {
+    "full-first": "num_kv_shared_layers",
+    "states": "activation_sparsity_pattern",
+    "states-shared": "num_kv_shared_layers",
+    "states-dense": "activation_sparsity_pattern",
+    "states-narrow": "hidden_size_per_layer_input",
+    "states-untied": "final_logit_softcapping",
+}
 
 
 def make(name: str, folder):
     values = SHAPE | dict(vocab_size=VOCABULARY) | VARIANTS[name]
-    case = Case(name, lambda: transformers.Gemma4TextConfig(**values), "gemma4", "F32")
-    return architectures.make(case, folder)
+    has_states = name.startswith("states")
+    config = transformers.Gemma3nTextConfig if has_states else transformers.Gemma4TextConfig
+    tokenizer = "sentencepiece" if has_states else "gemma4"
+    return architectures.make(Case(name, lambda: config(**values), tokenizer, "F32"), folder)
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +93,9 @@ def test_every_part_has_the_losses_of_transformers(pleat, folders, tmp_path, nam
     found.append(evaluation(pleat, folder, ROWS, tmp_path, "--memory", "1MB"))
     assert all(report["chunkLosses"] == found[0]["chunkLosses"] for report in found)
     file = tmp_path / "model.gguf"
-    if name == "full-first":
+    if name in CHECKPOINTS_ONLY:
         result = pleat.attempt("convert", folder, "-n", "-o", file)
-        assert result.returncode == 69 and "num_kv_shared_layers" in result.stderr
+        assert result.returncode == 69 and CHECKPOINTS_ONLY[name] in result.stderr
         return
     pleat.run("convert", folder, "--dtype", "F32", "-o", file)
     found = evaluation(pleat, file, ROWS, tmp_path)["chunkLosses"]
@@ -88,7 +114,10 @@ def test_folders_of_mlx_have_the_losses_of_mlx(pleat, folders, tmp_path, name):
         assert np.allclose(found, expected, rtol=MEANS)
 
 
-@pytest.mark.parametrize("name", ["small", "experts", "full-first", "experts-and-inputs"])
+CONTINUED = ["small", "experts", "full-first", "experts-and-inputs", "states", "states-shared"]
+
+
+@pytest.mark.parametrize("name", CONTINUED)
 def test_a_text_is_continued_as_in_transformers(pleat, folders, name):
     folder = folders[name]
     prompt = "the model reads this text and continues it " * 3
@@ -125,6 +154,7 @@ def test_layer_errors_are_those_of_hidden_states(pleat, folders, tmp_path):
 ADAPTED = {
     "small": ["q_proj", "k_proj", "per_layer_input_gate", "per_layer_model_projection", "up_proj"],
     "experts": ["q_proj", "o_proj", "down_proj", "router.proj"],
+    "states": ["v_proj", "linear_left", "altup_projections.1", "modality_router", "gate_proj"],
 }
 
 

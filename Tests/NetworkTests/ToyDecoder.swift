@@ -78,7 +78,7 @@ struct ToyDecoder: Sendable, CustomTestStringConvertible {
   }
 
   /// One of each kind of layer that differs from those of Llama.
-  static let all = [gptOSS, deepSeek, lfm2, olmo, apertus, afmoe, llama4, gemma4]
+  static let all = [gptOSS, deepSeek, lfm2, olmo, apertus, afmoe, llama4, gemma4, gemma3n]
 
   /// Sinks, windows, and experts whose stacks are transposed.
   private static var gptOSS: ToyDecoder {
@@ -266,6 +266,44 @@ struct ToyDecoder: Sendable, CustomTestStringConvertible {
         layer: layer,
         [("self_attn.k_proj.weight", [size, width]), ("self_attn.k_norm.weight", [size])])
       if !isFull { toy.add(layer: layer, [("self_attn.v_proj.weight", [size, width])]) }
+    }
+    toy.add("model.embed_tokens_per_layer.weight", [tokenCount, 32])
+    toy.add("model.per_layer_model_projection.weight", [32, width])
+    toy.add("model.per_layer_projection_norm.weight", [8])
+    toy.add("model.norm.weight", [width])
+    return toy
+  }
+
+  /// Several states of a token, a way around attention, and activations of which most are 0.
+  private static var gemma3n: ToyDecoder {
+    var toy = ToyDecoder(
+      "gemma3n_text",
+      #""num_key_value_heads":1,"head_dim":16,"sliding_window":8,"num_kv_shared_layers":2,"#
+        + #""layer_types":["sliding_attention","full_attention","sliding_attention","#
+        + #""full_attention"],"activation_sparsity_pattern":[0.95,0,0.95,0],"#
+        + #""hidden_size_per_layer_input":8,"vocab_size_per_layer_input":40,"altup_num_inputs":4,"#
+        + #""final_logit_softcapping":30,"tie_word_embeddings":true"#, layerCount: 4)
+    for layer in 0..<4 {
+      toy.add(
+        layer: layer,
+        norms([
+          "input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
+          "post_feedforward_layernorm", "post_per_layer_input_norm", "altup.router_norm",
+          "laurel.post_laurel_norm",
+        ]) + attention.filter { layer < 2 || !$0.name.contains(/[kv]_proj/) }
+          + headNorms.filter { layer < 2 || !$0.name.contains("k_norm") }
+          + gated("mlp", projections) + [
+            ("altup.correction_coefs.weight", [4, 4]), ("altup.prediction_coefs.weight", [16, 4]),
+            ("altup.modality_router.weight", [4, width]), ("altup.correct_output_scale", [width]),
+            ("laurel.linear_left.weight", [64, width]),
+            ("laurel.linear_right.weight", [width, 64]),
+            ("per_layer_input_gate.weight", [8, width]),
+            ("per_layer_projection.weight", [width, 8]),
+          ])
+    }
+    for index in 0..<3 {
+      toy.add("model.altup_projections.\(index).weight", [width, width])
+      toy.add("model.altup_unembed_projections.\(index).weight", [width, width])
     }
     toy.add("model.embed_tokens_per_layer.weight", [tokenCount, 32])
     toy.add("model.per_layer_model_projection.weight", [32, width])

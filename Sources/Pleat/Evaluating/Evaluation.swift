@@ -217,7 +217,8 @@ public struct Evaluation: Sendable {
         onProgress?(Progress(part: min(1, done + whole * part), perplexity: perplexity))
       }
       let scorer = Scorer(
-        model: pass.finished, base: other?.finished, unadapted: plain?.finished,
+        model: try pass.finished(), base: try other?.finished(),
+        unadapted: try plain?.finished(),
         logits: against?.logits, writing: writing, workers: workers)
       for (index, chunk) in range.enumerated() {
         let first = index * contextLength
@@ -238,5 +239,9 @@ public struct Evaluation: Sendable {
 
 extension DecoderPass {
   /// The model and its hidden numbers, after all layers.
-  fileprivate var finished: Scorer.Side { Scorer.Side(decoder: decoder, hidden: finish()) }
+  ///
+  /// Throws what reading weights throws.
+  fileprivate func finished() throws(ModelError) -> Scorer.Side {
+    Scorer.Side(decoder: decoder, hidden: try finish())
+  }
 }
