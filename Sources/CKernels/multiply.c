@@ -18,7 +18,7 @@
 enum { HEIGHT = 6, MOST = 4 };
 
 /* The columns of a panel of one vector, and of one of `MOST`. */
-enum { MOST_COLUMNS = 256, FEW_COLUMNS = 96 };
+enum { MOST_COLUMNS = 256, FEW_COLUMNS = 128 };
 
 void pleat_pack_tiles(const float *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t columns,
                       float *out) {
@@ -109,11 +109,13 @@ ALWAYS_INLINE void fill_with_rows(int vectors, const float *rows, ptrdiff_t stri
   ptrdiff_t whole = 0;
   if (width == full) {
     whole = depth / 8 * 8;
-    octet columns[MOST_COLUMNS];
     for (ptrdiff_t j = 0; j < full; j += 8) {
-      transpose_octets(rows + j * stride, stride, (int)whole, columns);
-      for (ptrdiff_t k = 0; k < whole; k++) {
-        memcpy(out + k * full + j, &columns[k], sizeof columns[k]);
+      for (ptrdiff_t k = 0; k < whole; k += 8) {
+        octet columns[8];
+        transpose_octets(rows + j * stride + k, stride, 8, columns);
+        for (int i = 0; i < 8; i++) {
+          memcpy(out + (k + i) * full + j, &columns[i], sizeof columns[i]);
+        }
       }
     }
   }
@@ -137,7 +139,7 @@ ALWAYS_INLINE void multiply_panels(int vectors, bool by_rows, const product *job
                                    ptrdiff_t end) {
   const ptrdiff_t full = vectors * LANES;
   const ptrdiff_t most = vectors == 1 ? MOST_COLUMNS : FEW_COLUMNS;
-  float numbers[FEW_COLUMNS * MOST * LANES];
+  _Alignas(64) float numbers[FEW_COLUMNS * MOST * LANES];
   for (ptrdiff_t j = first; j < end; j += full) {
     ptrdiff_t width = end - j < full ? end - j : full;
     for (ptrdiff_t k = 0; k < job->columns; k += most) {
