@@ -20,13 +20,26 @@ enum { HEIGHT = 6, MOST = 4 };
 /* The columns of a panel of one vector, and of one of `MOST`. */
 enum { MOST_COLUMNS = 256, FEW_COLUMNS = 128 };
 
-void pleat_pack_tiles(const float *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t columns,
-                      float *out) {
+/* Eight columns of six rows. */
+ALWAYS_INLINE void pack_columns(const float *rows, ptrdiff_t stride, float *out) {
+  octet columns[8];
+  float copy[8 * 8] = {0};
+  for (int r = 0; r < HEIGHT; r++) memcpy(copy + 8 * r, rows + r * stride, 8 * sizeof *rows);
+  transpose_octets(copy, 8, 8, columns);
+  for (int k = 0; k < 8; k++) memcpy(out + k * HEIGHT, &columns[k], HEIGHT * sizeof *out);
+}
+
+ALWAYS_INLINE void pack_tiles(const float *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t columns,
+                              float *out) {
   for (ptrdiff_t first = 0; first < rows; first += HEIGHT) {
     ptrdiff_t height = rows - first < HEIGHT ? rows - first : HEIGHT;
+    ptrdiff_t whole = height == HEIGHT ? columns / 8 * 8 : 0;
+    for (ptrdiff_t k = 0; k < whole; k += 8) {
+      pack_columns(x + first * stride + k, stride, out + k * HEIGHT);
+    }
     for (ptrdiff_t r = 0; r < HEIGHT; r++) {
       const float *row = x + (first + r) * stride;
-      for (ptrdiff_t k = 0; k < columns; k++) out[k * HEIGHT + r] = r < height ? row[k] : 0;
+      for (ptrdiff_t k = whole; k < columns; k++) out[k * HEIGHT + r] = r < height ? row[k] : 0;
     }
     out += columns * HEIGHT;
   }
@@ -177,6 +190,17 @@ static void multiply_on(pleat_instructions set, bool by_rows, const product *job
   uses_avx512(set) ? multiply_avx512(by_rows, job)
   : uses_avx2(set) ? multiply_avx2(by_rows, job)
                    : multiply_portable(by_rows, job);
+}
+
+AVX2_PATH static void pack_tiles_avx2(const float *x, ptrdiff_t stride, ptrdiff_t rows,
+                                      ptrdiff_t columns, float *out) {
+  pack_tiles(x, stride, rows, columns, out);
+}
+
+void pleat_pack_tiles(pleat_instructions set, const float *x, ptrdiff_t stride, ptrdiff_t rows,
+                      ptrdiff_t columns, float *out) {
+  uses_avx2(set) ? pack_tiles_avx2(x, stride, rows, columns, out)
+                 : pack_tiles(x, stride, rows, columns, out);
 }
 
 void pleat_multiply_rows(pleat_instructions set, const float *packed, ptrdiff_t count,

@@ -165,6 +165,7 @@ internal import Synchronization
       rowCount: 1, columnCount: tileCount * columns.count * Self.tileHeight, isZero: false)
     guard !rows.isEmpty, !columns.isEmpty else { return }
     unsafe pleat_pack_tiles(
+      InstructionSet.best.identifier,
       matrix.address(
         row: rows.lowerBound, column: columns.lowerBound, lastRow: rows.upperBound - 1,
         lastColumn: columns.upperBound - 1),

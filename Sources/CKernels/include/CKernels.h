@@ -232,8 +232,8 @@ uint32_t pleat_crc32c_combine(uint32_t crc1, uint32_t crc2, uint64_t length2);
    `pleat_pack_tiles` packs rows for the other two: columns x 6 numbers for every six rows, and zeros
    for missing ones. `count` is the number of packed rows. */
 
-void pleat_pack_tiles(const float *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t columns,
-                      float *out);
+void pleat_pack_tiles(pleat_instructions set, const float *x, ptrdiff_t stride, ptrdiff_t rows,
+                      ptrdiff_t columns, float *out);
 /* out[i, j] = sum over k of packed[i, k] * rows[j, k]; out is count x row_count. */
 void pleat_multiply_rows(pleat_instructions set, const float *packed, ptrdiff_t count,
                          ptrdiff_t columns, const float *rows, ptrdiff_t row_stride,
