@@ -30,6 +30,11 @@ package enum Platform {
   /// e to the power of a number, rounded to float32 from double precision.
   package static func exponential(_ number: Float) -> Float { Float(exp(Double(number))) }
 
+  /// ln(1 + eˣ), rounded to float32 from double precision; x itself beyond 20, as in PyTorch.
+  package static func softplus(_ number: Float) -> Float {
+    number > 20 ? number : Float(log1p(exp(Double(number))))
+  }
+
   /// A number to the power of another.
   package static func power(_ base: Float, _ exponent: Float) -> Float { powf(base, exponent) }
 

@@ -11,11 +11,13 @@ public final class LanguageContext {
   /// The model.
   public let model: LanguageModel
   /// The number of tokens of the text so far.
-  public var tokenCount: Int { cache.count }
+  public var tokenCount: Int { tokens.count }
   /// The number of tokens that the text may have.
   public var capacity: Int { cache.capacity }
 
   private let cache: KeyValueCache
+  /// The text, of which the cache has fewer tokens after some were removed; the next pass reads them.
+  private var tokens: [Int32] = []
   private let workers: Workers
   /// How many passes read weights that are compared with checksums: the first one, and the one that
   /// packs them.
@@ -42,7 +44,7 @@ public final class LanguageContext {
       throw ModelError(
         .usage, "computing needs a thread", expected: "1 or more", found: "\(threadCount)")
     }
-    let most = Platform.memoryByteCount / Self.byteCount(of: model, capacity: 1)
+    let most = Self.capacity(of: model, byteCount: Platform.memoryByteCount)
     guard capacity <= most else {
       throw ModelError(
         .limit, "the keys and values of so many tokens do not fit into memory", file: model.path,
@@ -53,11 +55,23 @@ public final class LanguageContext {
     workers = Workers(count: threadCount ?? Platform.processorCount)
   }
 
-  /// The number of bytes that the keys and values of a context take.
+  /// The number of bytes that the keys and values of a context take, and the states of models that
+  /// have some.
   ///
   /// `capacity` is one that the machine has memory for.
   public static func byteCount(of model: LanguageModel, capacity: Int) -> Int {
-    capacity * max(1, KeyValueCache.byteCountPerToken(model.decoder.shape))
+    KeyValueCache.stateByteCount(model.decoder.shape) + capacity * tokenByteCount(of: model)
+  }
+
+  /// The largest capacity of contexts that fit into so many bytes.
+  private static func capacity(of model: LanguageModel, byteCount: Int) -> Int {
+    let states = KeyValueCache.stateByteCount(model.decoder.shape)
+    return max(0, byteCount - states) / tokenByteCount(of: model)
+  }
+
+  /// The number of bytes that a token takes, with its number.
+  private static func tokenByteCount(of model: LanguageModel) -> Int {
+    MemoryLayout<Int32>.stride + KeyValueCache.byteCountPerToken(model.decoder.shape)
   }
 
   /// Adds tokens to the text.
@@ -75,7 +89,7 @@ public final class LanguageContext {
   public func append(
     _ tokens: [Int32], logitsOfLast rowCount: Int = 1
   ) throws(ModelError) -> Logits {
-    let before = tokenCount
+    let before = cache.count
     do throws(ModelError) {
       guard !tokens.isEmpty else {
         throw ModelError(.usage, "there is no token to add", expected: "at least one")
@@ -87,13 +101,18 @@ public final class LanguageContext {
       }
       try checkRoom(for: tokens.count)
       var batch = TokenBatch()
-      batch.append(tokens, firstPosition: before)
+      let missing = self.tokens[before...] + tokens
+      batch.append(missing, firstPosition: before)
       let hidden = try model.decoder.hidden(batch, cache: cache, by: workers)
-      guard rowCount > 0 else { return Logits(rowCount: 0, vocabularySize: model.vocabularySize) }
-      let rows = tokens.count - rowCount..<tokens.count
+      guard rowCount > 0 else {
+        self.tokens += tokens
+        return Logits(rowCount: 0, vocabularySize: model.vocabularySize)
+      }
+      let rows = missing.count - rowCount..<missing.count
       let logits = Logits(try model.decoder.logits(of: hidden, rows: rows, by: workers))
       try check()
       guard logits.isFinite() else { throw model.model.overflow }
+      self.tokens += tokens
       return logits
     } catch {
       cache.truncate(to: before)
@@ -120,6 +139,9 @@ public final class LanguageContext {
 
   /// Removes all tokens after the first `count`, which may be followed by others then.
   ///
+  /// A model with states has those of the text before the tokens that were added last. Of a shorter
+  /// text it computes them again, with the next tokens.
+  ///
   /// Throws `usage` if the text has fewer tokens.
   public func truncate(to count: Int) throws(ModelError) {
     guard (0...tokenCount).contains(count) else {
@@ -127,6 +149,7 @@ public final class LanguageContext {
         .usage, "a text can only be cut at one of its tokens", expected: "0 to \(tokenCount)",
         found: "\(count)")
     }
-    cache.truncate(to: count)
+    tokens.removeLast(tokenCount - count)
+    cache.truncate(to: min(count, cache.count))
   }
 }

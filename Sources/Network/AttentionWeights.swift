@@ -4,6 +4,7 @@ internal import TensorModel
 
 /// The weights of attention.
 struct AttentionWeights: Sendable {
+  /// Makes the queries; of each head a gate for each number, too, if `shape.gatesQueries`.
   var queries: Linear
   /// Nil in a layer that uses the keys and values of another one.
   var keys: Linear?
@@ -68,7 +69,8 @@ extension LayerFinder {
       ]
     } else {
       parts = [
-        try linear("attn_q", rows, width), try linear("attn_k", others, width),
+        try linear("attn_q", shape.gatesQueries ? 2 * rows : rows, width),
+        try linear("attn_k", others, width),
         try linear("attn_v", others, width),
       ]
     }

@@ -173,11 +173,14 @@ extension Decoder {
   package var activationByteCount: Int {
     let heads = shape.layers.map { layer in
       let heads = layer.heads
+      let gates = shape.gatesQueries ? 2 * heads.count * heads.keySize : 0
       // With latent attention, queries have another form before.
       let others = heads.count * (shape.latent.map { $0.headSize + $0.valueSize } ?? 0)
       return heads.keyWidth + heads.valueWidth
-        + heads.count * (heads.keySize + 2 * heads.valueSize) + others
+        + heads.count * (heads.keySize + 2 * heads.valueSize) + gates + others
     }
+    // Channels before and after the convolution, and packed; outputs and gates.
+    let recurrent = shape.recurrence.map { 3 * $0.channelCount + 3 * $0.valueCount } ?? 0
     let inner = layers.map(\.innerWidth).max() ?? 0
     // What stays for later layers.
     let inputs = shape.layers.count * shape.layerInputWidth
@@ -187,7 +190,7 @@ extension Decoder {
       shape.layers[$0].heads.keyWidth + shape.layers[$0].heads.valueWidth
     }
     // The hidden numbers, what is added to them, and their packed form; then the widest part.
-    let widest = max(heads.max() ?? 0, 3 * inner, inputs)
+    let widest = max(heads.max() ?? 0, 3 * inner, inputs, recurrent)
     return 4 * ((4 + states) * shape.width + inputs + shared.reduce(0, +) + widest)
   }
 

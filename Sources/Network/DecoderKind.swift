@@ -32,6 +32,8 @@ struct DecoderKind: Sendable {
   var outputNorm = "output_norm"
   /// Whether layers with sliding attention have unscaled angles.
   var slidingIsUnscaled = false
+  /// Whether norms keep the mean although llama.cpp's key is that of norms that subtract it.
+  var keepsMeans = false
   /// Which layers rotate queries and keys.
   var rotation = Rotation.all
   /// Whether the first layers, which have no experts, rotate in any case.
@@ -46,6 +48,10 @@ struct DecoderKind: Sendable {
   var weightSumAddend: Float = 0
   /// Whether the gates of experts limit their inputs, as in gpt-oss.
   var clampsGate = false
+  /// Whether heads of values with states share a key in turn, in the order of llama.cpp.
+  var alternatesHeads = false
+  /// Whether time steps are at least `time_step_min`.
+  var limitsSteps = false
   /// How experts are chosen; nil without experts.
   var router: Router?
   /// llama.cpp's name for the norm before the feed-forward network.
@@ -63,6 +69,8 @@ struct DecoderKind: Sendable {
     case sliding
     /// Those with sliding attention; all without a window.
     case slidingIfAny
+    /// None of them.
+    case none
   }
 
   /// How the experts of a token are chosen: those with the largest scores, of equal ones the first.
@@ -100,8 +108,7 @@ struct DecoderKind: Sendable {
 
   /// The kind of an architecture; nil if Pleat does not run it.
   static func of(_ architecture: Architecture) -> DecoderKind? {
-    guard architecture.stateSpace == nil, !architecture.isEncoder,
-      !architecture.traits.appliesDenseLayers
+    guard !architecture.isEncoder, !architecture.traits.appliesDenseLayers
     else { return nil }
     return all.first {
       $0.modelTypes.contains(architecture.modelTypes[0])
@@ -123,6 +130,14 @@ struct DecoderKind: Sendable {
 
   /// The kinds, by the first model type of each architecture.
   private static let all: [DecoderKind] = [
+    // With states, and before the kind without them.
+    DecoderKind(
+      modelTypes: ["granitemoehybrid"], ggufName: "granitehybrid", rotation: .none,
+      router: .softmaxOfChosen),
+    DecoderKind(modelTypes: ["falcon_h1", "mamba2"]),
+    DecoderKind(
+      modelTypes: ["nemotron_h"], keepsMeans: true, rotation: .none, limitsSteps: true,
+      router: .sigmoid(.stated(default: true))),
     DecoderKind(modelTypes: [
       "llama", "mistral", "ministral3", "internlm3", "qwen2", "qwen3", "phi3", "olmo2", "granite",
       "granitemoehybrid", "arcee", "starcoder2", "nemotron", "phi", "stablelm", "jais2",
@@ -146,6 +161,8 @@ struct DecoderKind: Sendable {
     DecoderKind(modelTypes: ["olmo3"], slidingIsUnscaled: true),
     DecoderKind(modelTypes: ["smollm3"], rotation: .listed),
     DecoderKind(modelTypes: ["seed_oss"], feedForwardNorm: "post_attention_norm"),
+    DecoderKind(
+      modelTypes: ["qwen3_5_text"], alternatesHeads: true, feedForwardNorm: "post_attention_norm"),
     DecoderKind(modelTypes: ["glm", "glm4", "ernie4_5", "cohere"], rotatesNeighbours: true),
     DecoderKind(modelTypes: ["cohere2"], rotatesNeighbours: true, rotation: .sliding),
     DecoderKind(modelTypes: ["exaone4"], rotation: .slidingIfAny),
@@ -165,6 +182,12 @@ struct DecoderKind: Sendable {
       modelTypes: ["ernie4_5_moe"], rotatesNeighbours: true, router: .softmax(.always)),
     DecoderKind(
       modelTypes: ["hunyuan_v1_moe"], normsAfterRotation: true, router: .softmax(.always)),
+    DecoderKind(
+      modelTypes: ["qwen3_next"], router: .softmax(.stated(default: true)),
+      feedForwardNorm: "post_attention_norm"),
+    DecoderKind(
+      modelTypes: ["qwen3_5_moe_text"], alternatesHeads: true, router: .softmax(.always),
+      feedForwardNorm: "post_attention_norm"),
     DecoderKind(modelTypes: ["minimax_m2", "hy_v3"], router: .sigmoid(.always)),
     DecoderKind(modelTypes: ["dots1"], router: .sigmoid(.stated(default: false))),
     DecoderKind(

@@ -30,6 +30,11 @@ package struct DecoderLayer: Sendable {
     case attention(AttentionWeights)
     case latent(LatentWeights)
     case convolution(ConvolutionWeights)
+    case deltaNet(DeltaNetWeights, Recurrence)
+    case stateSpace(StateSpaceWeights, Recurrence)
+    /// Both see the same inputs, and their outputs are added.
+    case attentionAndStates(AttentionWeights, StateSpaceWeights, Recurrence)
+    case nothing
   }
 
   /// A feed-forward network: down(f(gate x) · up x), or down(f(up x)) without a gate.
@@ -84,14 +89,8 @@ package struct DecoderLayer: Sendable {
   init(_ number: Int, of weights: NetworkWeights, _ shape: DecoderShape) throws(ModelError) {
     let finder = LayerFinder(prefix: "blk.\(number).", weights: weights, shape: shape)
     inputNorm = try finder.hiddenNorm("attn_norm")
-    mixer =
-      if let size = shape.layers[number].convolutionSize {
-        .convolution(try finder.convolution(size))
-      } else if let sizes = shape.latent {
-        .latent(try finder.latent(sizes, headCount: shape.layers[number].heads.count))
-      } else {
-        .attention(try finder.attention(shape.layers[number]))
-      }
+    let place = shape.layers[number]
+    mixer = try finder.mixer(place)
     let stem = shape.kind.feedForwardNorm
     feedForwardInputNorm = try finder.hiddenNorm(stem)
     let isBefore = stem == "post_attention_norm"
@@ -103,7 +102,7 @@ package struct DecoderLayer: Sendable {
     experts = try shape.experts.flatMap { sizes throws(ModelError) in
       hasRouter ? try finder.experts(sizes) : nil
     }
-    let hasNetwork = experts == nil || experts?.branchNorms != nil
+    let hasNetwork = place.hasNetwork && (experts == nil || experts?.branchNorms != nil)
     network = hasNetwork ? try finder.network() : nil
     inputs = shape.layerInputWidth > 0 ? try finder.inputs(shape.layerInputWidth) : nil
     scale = try finder.scale()
@@ -172,6 +171,22 @@ struct LayerFinder {
     return linears
   }
 
+  /// What brings the numbers of other tokens to a token.
+  ///
+  /// Throws `malformed` for a weight that is missing or has another shape.
+  func mixer(_ place: DecoderShape.Layer) throws(ModelError) -> DecoderLayer.Mixer {
+    if let size = place.convolutionSize { return .convolution(try convolution(size)) }
+    if place.hasStates, let sizes = shape.recurrence {
+      if sizes.head.corrects { return .deltaNet(try deltaNet(sizes), sizes) }
+      let states = try stateSpace(sizes)
+      return place.hasAttention
+        ? .attentionAndStates(try attention(place), states, sizes) : .stateSpace(states, sizes)
+    }
+    guard place.hasAttention else { return .nothing }
+    if let sizes = shape.latent { return .latent(try latent(sizes, headCount: place.heads.count)) }
+    return .attention(try attention(place))
+  }
+
   func network() throws(ModelError) -> DecoderLayer.FeedForward {
     let down = try weights.matrix(prefix + "ffn_down.weight")
     let inner = down.columnCount
@@ -195,16 +210,16 @@ struct LayerFinder {
     let inner = down[0].matrix.columnCount
     let fused = "ffn_gate_up_exps"
     let isFused = weights.has(name(fused + ".weight"))
-    let (gates, ups) = try (
-      stack(
+    let gates =
+      isFused || weights.has(name("ffn_gate_exps.weight"))
+      ? try stack(
         isFused ? fused : "ffn_gate_exps", sizes.count, rows: inner, columns: shape.width,
-        part: isFused ? (0, 2) : (0, 1)),
-      stack(
-        isFused ? fused : "ffn_up_exps", sizes.count, rows: inner, columns: shape.width,
-        part: isFused ? (1, 2) : (0, 1))
-    )
+        part: isFused ? (0, 2) : (0, 1)) : nil
+    let ups = try stack(
+      isFused ? fused : "ffn_up_exps", sizes.count, rows: inner, columns: shape.width,
+      part: isFused ? (1, 2) : (0, 1))
     let networks = (0..<sizes.count).map {
-      DecoderLayer.FeedForward(gate: gates[$0], up: ups[$0], down: down[$0])
+      DecoderLayer.FeedForward(gate: gates?[$0], up: ups[$0], down: down[$0])
     }
     let corrections = try ["exp_probs_b.bias", "exp_probs_b"].first { weights.has(name($0)) }
       .flatMap { stem throws(ModelError) in try weights.vector(name(stem)) }
@@ -221,7 +236,8 @@ struct LayerFinder {
     guard weights.has(name("ffn_up_shexp.weight")) else { return experts }
     let sharedInner = try weights.matrix(prefix + "ffn_down_shexp.weight").columnCount
     experts.shared = .init(
-      gate: try linear("ffn_gate_shexp", sharedInner, shape.width),
+      gate: weights.has(name("ffn_gate_shexp.weight"))
+        ? try linear("ffn_gate_shexp", sharedInner, shape.width) : nil,
       up: try linear("ffn_up_shexp", sharedInner, shape.width),
       down: try linear("ffn_down_shexp", shape.width, sharedInner))
     guard weights.has(name("ffn_gate_inp_shexp.weight")) else { return experts }
@@ -233,7 +249,9 @@ struct LayerFinder {
 extension NetworkWeights {
   /// A norm; nil if the model lacks it.
   func norm(_ stem: String, _ count: Int, _ shape: DecoderShape) throws(ModelError) -> RowNorm? {
-    guard let weights = try vector(stem + ".weight") else { return nil }
+    // llama.cpp has one name without the ending.
+    let whole = has(stem + ".weight") ? stem + ".weight" : stem
+    guard let weights = try vector(whole) else { return nil }
     let biases = try vector(stem + ".bias")
     for (name, vector) in [(".weight", weights), (".bias", biases ?? weights)] {
       guard vector.count == count else {

@@ -61,7 +61,7 @@ package struct DecoderPass {
       shape: decoder.shape, layer: decoder.layers[number], number: number, place: place,
       rotary: place.rotation.flatMap { tables[$0] }, inputs: inputs, shared: shared,
       otherStates: otherStates, batch: batch, workers: workers, observer: observer,
-      kept: decoder.keptWeights(for: batch))
+      kept: decoder.keptWeights(for: batch), states: cache?.states(ofLayer: number))
     try pass.run(state, cache: cache.map { $0.layers[number] })
   }
 

@@ -16,10 +16,8 @@ extension DecoderShape {
     try parameters.varied.map { varied throws(ModelError) in try checkSources(varied) }
     return windows.enumerated().map { index, window in
       var layer = Layer(heads: heads(ofLayer: index, parameters))
-      if parameters.sizes.kind(ofLayer: index) == .recurrent {
-        layer.convolutionSize = parameters.shortConvolutionSize
-        return layer
-      }
+      layer.setParts(of: architecture, parameters, index)
+      guard layer.hasAttention else { return layer }
       let isSliding = window != nil
       layer.window = window
       layer.activationLimit = limits[index]
@@ -32,6 +30,7 @@ extension DecoderShape {
         case .sliding:
           isSliding || kind.rotatesLeading && index < parameters.sizes.leadingCount
         case .slidingIfAny: isSliding || !hasWindow
+        case .none: false
         }
       guard isRotated else {
         layer.growth = growth
@@ -147,5 +146,28 @@ extension DecoderShape {
       else { return none }
       return pattern.map { $0 ? window : nil }
     }
+  }
+}
+
+extension DecoderShape.Layer {
+  /// Sets which parts the layer has.
+  fileprivate mutating func setParts(
+    of architecture: Architecture, _ parameters: Hyperparameters, _ index: Int
+  ) {
+    let sizes = parameters.sizes
+    let kind = sizes.kind(ofLayer: index)
+    hasAttention = kind == .attention && !architecture.hasNoAttention
+    let isRecurrent = kind == .recurrent
+    convolutionSize = isRecurrent ? sizes.shortConvolutionSize : nil
+    // Without kinds, all layers have what the architecture has.
+    hasStates =
+      isRecurrent && sizes.linear != nil
+      || sizes.stateSpace != nil && (isRecurrent || sizes.layerKinds.isEmpty)
+    // Layers have one part each, if some have nothing but a network.
+    let hasNetworks = [LayerKind.feedForward, .experts].contains {
+      architecture.kindNames[$0] != nil
+    }
+    hasNetwork =
+      hasNetworks ? kind == .feedForward || kind == .experts : !architecture.hasNoAttention
   }
 }

@@ -61,6 +61,14 @@ package struct DecoderShape: Sendable {
   let rope: RopeParameters
   /// How experts are used; nil without experts.
   let experts: Experts?
+  /// Whether the projection to queries also makes gates, after those of each head.
+  let gatesQueries: Bool
+  /// The heads of layers with states; nil without such layers.
+  let recurrence: Recurrence?
+  /// The function after the convolution of layers with states.
+  let convolutionActivation: ActivationFunction
+  /// The least time step of layers with states.
+  let leastStep: Float
 
   /// The heads of a layer, and what it does with positions.
   package struct Layer: Sendable, Hashable {
@@ -74,7 +82,7 @@ package struct DecoderShape: Sendable {
     package var rotation: Rotation?
     /// How queries grow with their position; nil if they do not.
     var growth: QueryGrowth?
-    /// The number of positions that a short convolution sees; nil in a layer with attention.
+    /// The number of positions that a short convolution sees; nil in a layer without one.
     var convolutionSize: Int?
     /// The layer whose keys and values it uses; nil if it has its own.
     var source: Int?
@@ -82,6 +90,12 @@ package struct DecoderShape: Sendable {
     var usesKeysAsValues = false
     /// How many standard deviations above their mean activations are that are not 0; nil for all.
     var activationLimit: Double?
+    /// Whether it has attention.
+    var hasAttention = true
+    /// Whether it has states, in place of attention or beside it.
+    var hasStates = false
+    /// Whether it has a feed-forward network or experts.
+    var hasNetwork = true
 
     /// The first position that a query sees.
     func firstSeen(from position: Int) -> Int {
@@ -189,15 +203,17 @@ package struct DecoderShape: Sendable {
     width = parameters.hiddenSize
     latent = parameters.latent
     self.vocabularySize = vocabularySize
-    contextLength = parameters.contextLength
+    // Without attention a config states none, and llama.cpp's converter writes this one.
+    contextLength = architecture.hasNoAttention ? 1 << 20 : parameters.contextLength
     normSubtractsMean =
       architecture.normEpsilon.ggufKey == RuntimeTraits.layerNormEpsilon
-      && parameters.rmsEpsilon == nil
+      && parameters.rmsEpsilon == nil && !kind.keepsMeans
     normEpsilon = parameters.rmsEpsilon ?? parameters.normEpsilon
     normAddend = architecture.addsOneToNorms && !isGGUF ? 1 : 0
     activation = try Self.activation(config, architecture.traits.activation)
     clampedGate = kind.clampsGate ? try Self.clampedGate(config) : nil
-    let names = Set(architecture.layerNames.map(\.gguf))
+    let names = Set(
+      architecture.layerNames.map(\.gguf) + architecture.completeNames.flatMap(\.gguf))
     isParallel =
       !names.contains(kind.feedForwardNorm) && !names.contains("post_attention_norm")
       && !kind.lacksNormWeights
@@ -230,6 +246,15 @@ package struct DecoderShape: Sendable {
     layers = try Self.layers(config, architecture, parameters, kind)
     layerInputWidth = parameters.varied?.inputWidth ?? 0
     experts = try Self.experts(config, architecture, parameters, kind, isGGUF: isGGUF)
+    gatesQueries = architecture.gatesQueries
+    recurrence =
+      parameters.linear.map { Recurrence($0, alternates: kind.alternatesHeads) }
+      ?? parameters.stateSpace.map { Recurrence($0) }
+    try recurrence?.check()
+    let function = architecture.traits.activation.key == "hidden_act" ? activation : nil
+    convolutionActivation = function ?? .silu
+    // The default is that of transformers.
+    leastStep = kind.limitsSteps ? Float(config["time_step_min"]?.double ?? 0.001) : 0
   }
 
   /// The error for a value of a config that Pleat does not run.

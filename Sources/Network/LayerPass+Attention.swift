@@ -14,7 +14,7 @@ extension LayerPass {
   ) throws(ModelError) -> FloatMatrix {
     let parts = try products(
       input, [weights.queries, weights.keys, weights.values].compactMap(\.self))
-    let queries = parts[0]
+    let (queries, ownGates) = shape.gatesQueries ? divided(parts[0]) : (parts[0], nil)
     if let limit = shape.attentionClamp { for part in parts { part.clamp(to: limit) } }
     let own = parts.count < 2 ? nil : (parts[1], parts.count > 2 ? parts[2] : parts[1].copy())
     var scratch: [Float] = []
@@ -32,9 +32,9 @@ extension LayerPass {
     if let own { shared.keep(own, ofLayer: number) }
     let known = cache ?? own ?? shared.cache(ofLayer: place.source ?? number)
     let mixed = try attended(queries, known, cache, sinks: weights.sinks)
-    guard let gate = weights.gate else { return try products(mixed, [weights.output])[0] }
-    let product = gated(mixed, by: try products(input, [gate])[0])
-    return try products(product, [weights.output])[0]
+    let made = try weights.gate.map { gate throws(ModelError) in try products(input, [gate])[0] }
+    guard let gates = made ?? ownGates else { return try products(mixed, [weights.output])[0] }
+    return try products(gated(mixed, by: gates), [weights.output])[0]
   }
 
   /// What heads take from values times a function of gates: one for each head, or for each number.
@@ -49,6 +49,24 @@ extension LayerPass {
       }
     }
     return size == 1 ? gates : mixed
+  }
+
+  /// The queries of all heads, and the gates, of which each head has as many.
+  private func divided(_ parts: FloatMatrix) -> (queries: FloatMatrix, gates: FloatMatrix?) {
+    let (size, count) = (place.heads.keySize, place.heads.count)
+    let result = (0..<2).map { _ in
+      FloatMatrix(rowCount: parts.rowCount, columnCount: count * size)
+    }
+    for row in 0..<parts.rowCount {
+      for head in 0..<count {
+        for (index, matrix) in result.enumerated() {
+          let start = (2 * head + index) * size
+          matrix.setRow(
+            row, column: head * size, to: parts, row: row, columns: start..<start + size)
+        }
+      }
+    }
+    return (result[0], result[1])
   }
 
   /// What queries take from values: rows × (heads · numbers of a value).

@@ -20,6 +20,8 @@ struct LayerPass {
   let observer: (any LinearObserver)?
   /// Weights in memory; nil to read them.
   let kept: KeptWeights?
+  /// The states of the text that the batch continues; nil for whole texts, or for other layers.
+  let states: States?
 
   private var columns: Range<Int> { 0..<shape.width }
 
@@ -34,7 +36,7 @@ struct LayerPass {
       try predict(state, weights)
     }
     let input = normed(state, by: layer.inputNorm)
-    add(try mixed(input, cache), layer.attentionNorm, to: state)
+    if let output = try mixed(input, cache) { add(output, layer.attentionNorm, to: state) }
     if let weights = layer.bypass { try add(bypass: weights, of: input, to: state) }
     let middle = shape.isParallel ? input : normed(state, by: layer.feedForwardInputNorm)
     add(try fedForward(middle, state), layer.feedForwardNorm, to: state)
@@ -49,14 +51,22 @@ struct LayerPass {
     for row in 0..<state.rowCount { state.scale(row: row, by: scale) }
   }
 
-  /// What the tokens before add to each token.
+  /// What the tokens before add to each token; nil in a layer that does not look at them.
   private func mixed(
     _ input: FloatMatrix, _ cache: (keys: FloatMatrix, values: FloatMatrix)?
-  ) throws(ModelError) -> FloatMatrix {
+  ) throws(ModelError) -> FloatMatrix? {
     switch layer.mixer {
-    case .attention(let weights): try attention(input, weights, cache)
-    case .latent(let weights): try attention(input, weights, cache)
-    case .convolution(let weights): try convolved(input, weights, cache)
+    case .attention(let weights): return try attention(input, weights, cache)
+    case .latent(let weights): return try attention(input, weights, cache)
+    case .convolution(let weights): return try convolved(input, weights, cache)
+    case .deltaNet(let weights, let sizes): return try recurred(input, weights, sizes)
+    case .stateSpace(let weights, let sizes): return try recurred(input, weights, sizes)
+    case .attentionAndStates(let attention, let weights, let sizes):
+      let result = try recurred(input, weights, sizes)
+      let other = try self.attention(input, attention, cache)
+      for row in 0..<result.rowCount { result.add(other, row: row, to: row) }
+      return result
+    case .nothing: return nil
     }
   }
 

@@ -23,6 +23,10 @@ struct LowRankTerm: Sendable {
   private var distance = 1
   /// The vectors of L that belong to the inputs, if the matrix is transposed.
   private var inputs: Range<Int>?
+  /// The order of the inputs; nil if it is that of the adapter.
+  private var order: TensorView.ColumnOrder?
+  /// What each output is multiplied by; nil for nothing.
+  private var factors: [Float]?
 
   /// The products of adapters with some rows of a tensor, in the order of the changes.
   ///
@@ -53,14 +57,15 @@ struct LowRankTerm: Sendable {
 
   /// The products of adapters with some rows of a view, whose changes are those of its source.
   ///
-  /// Nil if a change is no product of a whole tensor, or if rows or columns have another order than
-  /// selections and transpositions give.
+  /// Nil if a change is no product of a whole tensor, or if a view joins others, or computes a function
+  /// of numbers.
   static func terms(
     _ changes: [PairedChange], ofRows rows: Range<Int>, of view: TensorView, _ source: Shape
   ) -> [LowRankTerm]? {
-    guard view.joining == nil, view.columns == nil, view.keepsNumbers, !view.dividesRows else {
-      return nil
-    }
+    let isMoved = view.columns == nil && view.factors.isEmpty
+    guard view.joining == nil, isMoved || view.transposition == nil, view.function == .identity,
+      !view.dividesRows
+    else { return nil }
     var terms: [LowRankTerm] = []
     for change in changes {
       guard let product = change.lowRank, product.magnitude == nil, change.window == nil,
@@ -70,19 +75,28 @@ struct LowRankTerm: Sendable {
         let found =
           view.transposition.map {
             transposed(run, $0, change, product, source, first: rows.lowerBound)
-          } ?? moved(run, change, product, first: rows.lowerBound)
+          } ?? moved(run, change, product, first: rows.lowerBound, view)
         terms += found
       }
     }
     return terms
   }
 
-  /// The products with rows of a view that are rows of its source.
+  /// The products with rows of a view that are rows of its source, with columns in some order, and
+  /// times some factors.
   private static func moved(
-    _ run: RowSelection.Run, _ change: PairedChange, _ product: LowRank, first: Int
+    _ run: RowSelection.Run, _ change: PairedChange, _ product: LowRank, first: Int,
+    _ view: TensorView
   ) -> [LowRankTerm] {
-    divided(run, length: product.left.vectorCount).map { part in
-      LowRankTerm(part, change, product, first: first, expert: part.matrix)
+    let factors = view.factors.flatMap { part in
+      Array(repeating: part.factors.reduce(1, *), count: part.rowCount)
+    }
+    return divided(run, length: product.left.vectorCount).map { part in
+      var term = LowRankTerm(part, change, product, first: first, expert: part.matrix)
+      term.order = view.columns
+      term.factors =
+        factors.isEmpty ? nil : Array(factors[part.position..<part.position + part.count])
+      return term
     }
   }
 
@@ -159,6 +173,10 @@ struct LowRankTerm: Sendable {
       }
     }
     let right = try reader.right(change, product, expert)
+    if let order {
+      let count = right.count / rank
+      return (0..<rank).flatMap { order.applied(to: right[$0 * count..<($0 + 1) * count]) }
+    }
     return change.groupSize.map { GroupShift.spread(right, columnsPerGroup: $0) } ?? right
   }
 
@@ -177,10 +195,11 @@ struct LowRankTerm: Sendable {
     }
     let last = start + (outputs.count - 1) * distance
     let left = try reader.left(change, product, vectors: start..<last + 1, expert)
-    guard distance > 1 else { return left }
+    guard distance > 1 || factors != nil else { return left }
     return outputs.indices.flatMap { output in
       let row = (output - outputs.lowerBound) * distance * rank
-      return left[row..<row + rank]
+      let factor = factors?[output - self.outputs.lowerBound] ?? 1
+      return left[row..<row + rank].map { $0 * factor }
     }
   }
 }

@@ -56,6 +56,34 @@ import Testing
     #expect(rows(try context.append(Array(Self.text[5..<10]))) == [expected[9]])
   }
 
+  @Test(
+    "a model with states computes again what it forgot",
+    arguments: ToyDecoder.all.filter(\.hasStates))
+  func states(toy: ToyDecoder) throws {
+    let model = try LanguageModel.open(toy.write(to: scratch))
+    let text = Self.text.map { $0 % Int32(ToyDecoder.tokenCount) }
+    let whole = try LanguageContext(of: model, capacity: 24, threadCount: 1)
+    let expected = rows(try whole.append(text, logitsOfLast: 24))
+    let context = try LanguageContext(of: model, capacity: 24, threadCount: 2)
+    #expect(
+      LanguageContext.byteCount(of: model, capacity: 24)
+        < 2 * LanguageContext.byteCount(of: model, capacity: 1))
+    for cuts in [[0..<20], [0..<9, 9..<10, 10..<20]] {
+      for cut in cuts {
+        #expect(rows(try context.append(Array(text[cut]))) == [expected[cut.upperBound - 1]])
+      }
+      // Before the last pass, where states are, and at a place where they are not any more.
+      for count in [19, cuts.last?.lowerBound ?? 0, 5] {
+        try context.truncate(to: count)
+        #expect(context.tokenCount == count)
+        #expect(throws: ModelError.self) { try context.append([-1]) }
+        let next = Array(text[count..<20])
+        #expect(rows(try context.append(next, logitsOfLast: 1)) == [expected[19]])
+      }
+      try context.truncate(to: 0)
+    }
+  }
+
   @Test("the most probable token has the largest logit of its row") func largest() throws {
     let context = try LanguageContext(of: try Self.model(), capacity: 3)
     let logits = try context.append([5, 6, 7], logitsOfLast: 2)

@@ -43,8 +43,18 @@ import Weights
     // Tokens that were forgotten leave no trace.
     cache.truncate(to: 12)
     var rest = TokenBatch()
-    rest.append(Self.text[12...], firstPosition: 12)
+    // States of some tokens before are not there any more.
+    let start = cache.count
+    #expect(start == 12 || start == 0 && toy.hasStates)
+    rest.append(Self.text[start...], firstPosition: start)
     let again = try decoder.hidden(rest, cache: cache, by: Workers(count: 2))
-    #expect(bits(again) == Array(alone[12...]))
+    #expect(bits(again) == Array(alone[start...]))
+    // Those before the last pass are.
+    cache.truncate(to: start)
+    #expect(cache.count == start)
+    var last = TokenBatch()
+    last.append(Self.text[start..<start + 1], firstPosition: start)
+    #expect(
+      bits(try decoder.hidden(last, cache: cache, by: Workers(count: 1))) == [alone[start]])
   }
 }

@@ -10,6 +10,6 @@ import Testing
     #expect(parts.count == 3)
     let listed = parts[1].split { " ,\n`".contains($0) }.map(String.init)
     #expect(listed == Decoder.modelTypes)
-    #expect(listed.count == 74)
+    #expect(listed.count == 82)
   }
 }

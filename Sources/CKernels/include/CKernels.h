@@ -341,4 +341,32 @@ void pleat_add_squares(pleat_instructions set, const float *values, ptrdiff_t ro
                        ptrdiff_t row_stride, ptrdiff_t column_count, const uint8_t *tops,
                        uint64_t *words);
 
+/* recurrence.c: layers with a state of each text. */
+
+/* The columns of a state that are computed at once, and lie together in memory. */
+enum { PLEAT_STATE_COLUMNS = 32 };
+
+/* What a head receives for each of `count` tokens. Queries, keys and values of two tokens are
+   `stride` numbers apart. */
+typedef struct {
+  const float *queries;
+  const float *keys;
+  const float *values;
+  ptrdiff_t stride;
+  ptrdiff_t count;
+  const float *decays;
+  const float *rates;
+} pleat_head_inputs;
+
+/* For each token: state = decay * state + key (rate * change)^T and out = state^T query. `change` is
+   the value; with `corrects`, the value minus decay * state^T key, what the key finds before. A state
+   is key_size x value_size numbers: 32 columns of all rows, then the next ones, and the last ones
+   filled up. Outputs of two tokens are out_stride numbers apart. */
+void pleat_recur(pleat_instructions set, bool corrects, const pleat_head_inputs *inputs,
+                 ptrdiff_t key_size, ptrdiff_t value_size, float *state, float *out,
+                 ptrdiff_t out_stride);
+/* out[i] = values[i] * factors[i] + out[i], rounded once. */
+void pleat_add_products(pleat_instructions set, const float *values, const float *factors,
+                        ptrdiff_t count, float *out);
+
 #endif

@@ -148,7 +148,8 @@ size_t pleat_context_length(const pleat_context *context);
 pleat_status pleat_context_append(pleat_context *context, const pleat_token *tokens, size_t count,
                                   float *logits, size_t logit_count, pleat_error *error);
 
-/* Removes all tokens after the first `length`, which may be followed by others then. */
+/* Removes all tokens after the first `length`, which may be followed by others then. A model with
+   states, such as Qwen 3.5, may compute the rest of the text again with the next tokens. */
 pleat_status pleat_context_truncate(pleat_context *context, size_t length, pleat_error *error);
 
 #ifdef __cplusplus

@@ -1,19 +1,17 @@
 import TensorModel
-import TestSupport
-import Testing
 
 /// A small random checkpoint of an architecture: its config, and the shapes of its tensors.
-struct ToyDecoder: Sendable, CustomTestStringConvertible {
-  let modelType: String
+package struct ToyDecoder: Sendable, CustomStringConvertible {
+  package let modelType: String
   private var config: [String]
   private var tensors: [(name: String, shape: [Int])] = []
 
-  var testDescription: String { modelType }
+  package var description: String { modelType }
 
   /// The width, the number of tokens, and the inner width of all of them.
-  static let (width, tokenCount, inner) = (32, 40, 24)
+  package static let (width, tokenCount, inner) = (32, 40, 24)
 
-  private init(_ modelType: String, _ config: String, layerCount: Int = 2) {
+  init(_ modelType: String, _ config: String, layerCount: Int = 2) {
     self.modelType = modelType
     self.config = [
       #""model_type":"\#(modelType)","vocab_size":\#(Self.tokenCount)"#,
@@ -25,7 +23,7 @@ struct ToyDecoder: Sendable, CustomTestStringConvertible {
   }
 
   /// Writes it as a folder, and returns its path.
-  func write(to scratch: Scratch) throws -> String {
+  package func write(to scratch: Scratch) throws -> String {
     try scratch.write("{\(config.joined(separator: ","))}", as: "\(modelType)/config.json")
     let toys = tensors.enumerated().map { index, tensor in
       // Weights of norms are near 1, so that activations keep their size.
@@ -39,18 +37,18 @@ struct ToyDecoder: Sendable, CustomTestStringConvertible {
     return scratch.path(modelType)
   }
 
-  private mutating func add(_ name: String, _ shape: [Int]) { tensors.append((name, shape)) }
+  mutating func add(_ name: String, _ shape: [Int]) { tensors.append((name, shape)) }
 
-  private mutating func add(layer: Int, _ shapes: [(name: String, shape: [Int])]) {
+  mutating func add(layer: Int, _ shapes: [(name: String, shape: [Int])]) {
     for (name, shape) in shapes { add("model.layers.\(layer).\(name)", shape) }
   }
 
-  private mutating func addEnds(norm: String? = "model.norm.weight") {
+  mutating func addEnds(norm: String? = "model.norm.weight") {
     if let norm { add(norm, [Self.width]) }
     add("lm_head.weight", [Self.tokenCount, Self.width])
   }
 
-  private static func gated(_ path: String, _ names: [String]) -> [(name: String, shape: [Int])] {
+  static func gated(_ path: String, _ names: [String]) -> [(name: String, shape: [Int])] {
     [
       ("\(path).\(names[0]).weight", [inner, width]),
       ("\(path).\(names[1]).weight", [inner, width]),
@@ -58,27 +56,33 @@ struct ToyDecoder: Sendable, CustomTestStringConvertible {
     ]
   }
 
-  private static let projections = ["gate_proj", "up_proj", "down_proj"]
+  static let projections = ["gate_proj", "up_proj", "down_proj"]
 
   /// Projections of two heads of 16 numbers, with one head of keys.
-  private static let attention: [(name: String, shape: [Int])] = [
+  static let attention: [(name: String, shape: [Int])] = [
     ("self_attn.q_proj.weight", [width, width]), ("self_attn.k_proj.weight", [16, width]),
     ("self_attn.v_proj.weight", [16, width]), ("self_attn.o_proj.weight", [width, width]),
   ]
-  private static let headNorms: [(name: String, shape: [Int])] = [
+  static let headNorms: [(name: String, shape: [Int])] = [
     ("self_attn.q_norm.weight", [16]), ("self_attn.k_norm.weight", [16]),
   ]
 
-  private static func norms(_ names: [String]) -> [(name: String, shape: [Int])] {
+  static func norms(_ names: [String]) -> [(name: String, shape: [Int])] {
     names.map { ("\($0).weight", [width]) }
   }
 
-  private static func experts() -> [(name: String, shape: [Int])] {
+  static func experts() -> [(name: String, shape: [Int])] {
     (0..<4).flatMap { gated("mlp.experts.\($0)", projections) }
   }
 
   /// One of each kind of layer that differs from those of Llama.
-  static let all = [gptOSS, deepSeek, lfm2, olmo, apertus, afmoe, llama4, gemma4, gemma3n]
+  package static let all = [
+    gptOSS, deepSeek, lfm2, olmo, apertus, afmoe, llama4, gemma4, gemma3n, qwen35, qwen3Next,
+    graniteStates, falcon,
+  ]
+
+  /// Whether some of its layers have states.
+  package var hasStates: Bool { tensors.contains { $0.name.hasSuffix(".A_log") } }
 
   /// Sinks, windows, and experts whose stacks are transposed.
   private static var gptOSS: ToyDecoder {
