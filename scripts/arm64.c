@@ -101,7 +101,7 @@ static void groups(void) {
 
 /* Groups in lanes and groups spread over lanes, with and without weights. */
 static void searches(void) {
-  static float scratch[3 * 8 * 128], importance[COUNT];
+  static float scratch[COUNT], importance[COUNT];
   const int sizes[] = {32, 100, 520, 1024};
   for (int i = 0; i < COUNT; i++) importance[i] = others[i] * others[i];
   for (int k = 0; k < 4; k++) {
@@ -110,6 +110,7 @@ static void searches(void) {
         for (int effort = 0; effort <= 2; effort++) {
           const int size = sizes[k], count = COUNT / size;
           const int number = ((size * 10 + bits) * 10 + type) * 10 + effort;
+          if (pleat_search_scratch(size) > COUNT) exit(1);
           const pleat_format format = (pleat_format)type;
           const float *weights = (k + bits / 2 + type) % 2 == 0 ? importance : NULL;
           clear();
@@ -217,12 +218,12 @@ static void vectors(void) {
 static void networks(void) {
   enum { HEIGHT = 13, WIDTH = 101, DEPTH = 300 };
   static float packed[18 * DEPTH], out[HEIGHT * WIDTH];
-  pleat_pack_tiles(others, DEPTH, HEIGHT, DEPTH, packed);
+  pleat_pack_tiles(set, others, DEPTH, HEIGHT, DEPTH, packed);
   pleat_multiply_rows(set, packed, HEIGHT, DEPTH, values, DEPTH, WIDTH, out, WIDTH);
   tell("product", 1, out, sizeof out);
   pleat_multiply_columns(set, packed, HEIGHT, DEPTH, values, WIDTH, WIDTH, out, WIDTH);
   tell("product", 2, out, sizeof out);
-  for (int function = PLEAT_SILU; function <= PLEAT_SQUARED_RELU; function++) {
+  for (int function = PLEAT_SILU; function <= PLEAT_SOFTPLUS; function++) {
     for (int i = 0; i < COUNT; i++) floats[i] = 8 * values[i];
     pleat_activate(set, (pleat_activation)function, floats, others, COUNT);
     tell("activation", function, floats, sizeof floats);
@@ -244,6 +245,24 @@ static void networks(void) {
   tell("squares", ROWS, words, sizeof words);
 }
 
+/* Layers with states, whose numbers are not subnormal. */
+static void states(void) {
+  enum { KEYS = 24, VALUES = 40, TOKENS = 50, STRIDE = 96, PLACES = 2 * PLEAT_STATE_COLUMNS };
+  static float state[KEYS * PLACES], out[TOKENS * VALUES], decays[TOKENS], rates[TOKENS];
+  for (int t = 0; t < TOKENS; t++) decays[t] = 1 / (1 + (float)t / 64), rates[t] = 0.01f * (float)t;
+  pleat_head_inputs inputs = {others, others + KEYS, others + 2 * KEYS, STRIDE, TOKENS, decays,
+                              rates};
+  for (int corrects = 0; corrects < 2; corrects++) {
+    memset(state, 0, sizeof state);
+    pleat_recur(set, corrects, &inputs, KEYS, VALUES, state, out, VALUES);
+    tell("states", corrects, state, sizeof state);
+    tell("outputs of states", corrects, out, sizeof out);
+  }
+  memcpy(floats, values, sizeof floats);
+  pleat_add_products(set, others, values, COUNT - 5, floats);
+  tell("added products", COUNT, floats, sizeof floats);
+}
+
 int main(int count, char **arguments) {
   const char *name = count > 1 ? arguments[1] : "";
   set = strcmp(name, "avx512") == 0 ? PLEAT_AVX512
@@ -253,6 +272,6 @@ int main(int count, char **arguments) {
   for (int i = 0; i < COUNT; i++) values[i] = weight(i), others[i] = weight(i);
   for (size_t i = 0; i < sizeof random_bytes; i++) random_bytes[i] = (uint8_t)next_bits();
   formats(), packing(), groups(), searches(), ggml(), rows(), statistics(), others_too();
-  vectors(), networks();
+  vectors(), networks(), states();
   return 0;
 }

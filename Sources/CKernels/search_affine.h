@@ -4,7 +4,7 @@
 #ifndef PLEAT_SEARCH_AFFINE_H
 #define PLEAT_SEARCH_AFFINE_H
 
-#include "search.h"
+#include "search_loops.h"
 
 /* The weighted mean of the scaled values is taken away from them, so that the sums are exact enough
    in single precision. */

@@ -4,7 +4,7 @@
 #ifndef PLEAT_SEARCH_CENTERED_H
 #define PLEAT_SEARCH_CENTERED_H
 
-#include "search.h"
+#include "search_loops.h"
 
 /* Zero has a whole code in both kinds, so there is only a scale to fit. */
 
