@@ -136,10 +136,12 @@ package struct Architecture: Sendable {
   /// The architecture for the text model of one that sees pictures, whose files in GGUF have a name
   /// of their own.
   ///
-  /// Only the positions of pictures differ: those of a text are the same in every section.
-  func textAlone(of ggufName: String) -> Architecture {
+  /// Only the positions of pictures differ: those of a text are the same in every section. `values` are
+  /// what the larger model computes though its config does not state it.
+  func textAlone(of larger: Architecture, stating values: JSONValue = [:]) -> Architecture {
     var text = self
-    (text.ggufName, text.isTextAlone) = (ggufName, true)
+    (text.ggufName, text.isTextAlone) = (larger.ggufName, true)
+    text.defaults = larger.defaults.overridden(by: values)
     return text
   }
 

@@ -9,5 +9,5 @@ extension Architecture {
       biases: RuntimeTraits.attentionInputs, headsFillWidth: true, sliding: .unsupported))
 
   /// What a file of it in GGUF becomes, since transformers has no class with a head for its text model.
-  static let qwen2VLText = qwen2.textAlone(of: "qwen2vl")
+  static let qwen2VLText = qwen2.textAlone(of: qwen2VL)
 }

@@ -8,5 +8,5 @@ extension Architecture {
     hyperparameters: [.ropeSections, .deepstackCount], traits: qwen3.traits)
 
   /// What a file of it in GGUF becomes, since transformers has no class with a head for its text model.
-  static let qwen3VLText = qwen3.textAlone(of: "qwen3vl")
+  static let qwen3VLText = qwen3.textAlone(of: qwen3VL)
 }

@@ -20,5 +20,6 @@ extension Architecture {
     path: "mlp.experts.", width: "moe_intermediate_size", mayBeStraight: true)
 
   /// What a file of it in GGUF becomes, since transformers has no class with a head for its text model.
-  static let qwen3VLMoEText = qwen3MoE.textAlone(of: "qwen3vlmoe")
+  static let qwen3VLMoEText = qwen3MoE.textAlone(
+    of: qwen3VLMoE, stating: ["norm_topk_prob": true])
 }

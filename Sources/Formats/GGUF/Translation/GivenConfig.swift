@@ -29,7 +29,11 @@ struct GivenConfig {
         expected: "a config whose model becomes \(name)", found: "model_type \(type)",
         hint: Self.hint)
     }
-    architecture = try CheckpointBasis.architecture(metadata, type: type)
+    if let text = Architectures.variants.first(where: { $0.isTextAlone && $0.ggufName == name }) {
+      stated = Self.textAlone(stated, as: text)
+    }
+    architecture = try CheckpointBasis.architecture(
+      metadata, type: stated["model_type"]?.string ?? "")
     // Configs of Qwen do not state how many layers predict several tokens at once.
     let key = "num_nextn_predict_layers"
     if named.predictionPrefix != nil, stated[key] == nil,
@@ -52,6 +56,26 @@ struct GivenConfig {
     ModelError(
       .mismatch, "the config of --config-from states something else than the tensors",
       tensor: key, expected: expected, found: found, hint: hint)
+  }
+
+  /// The config of a model that sees pictures as that of its text model alone.
+  ///
+  /// Positions have no sections. What only the class of the larger model computes without a key is
+  /// stated.
+  private static func textAlone(
+    _ stated: JSONValue, as architecture: Architecture
+  ) -> JSONValue {
+    var config = stated.setting("model_type", to: .string(architecture.modelTypes[0]))
+    for key in ["rope_parameters", "rope_scaling"] {
+      guard let members = config[key]?.members else { continue }
+      let own = members.filter { !$0.key.hasPrefix("mrope_") && $0.value != "mrope" }
+      config = config.setting(key, to: own.isEmpty ? .null : .object(own))
+    }
+    for value in architecture.defaults.members ?? []
+    where config[value.key] == nil && config["rope_parameters"]?[value.key] == nil {
+      config = config.setting(value.key, to: value.value)
+    }
+    return config
   }
 
   private static func document(
