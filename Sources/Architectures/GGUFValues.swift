@@ -117,7 +117,7 @@ extension MetadataValue {
   }
 
   /// The elements of a list of whole numbers of 32 bits; nil for other values.
-  fileprivate var integers: [Int]? {
+  package var integers: [Int]? {
     guard case .array(let list) = self, [.i32, .u32].contains(list.elementType) else { return nil }
     return stride(from: 0, to: list.bytes.count - 3, by: 4).map { start in
       Int(list.bytes[start..<start + 4].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) })

@@ -86,16 +86,25 @@ enum ChatPrompt {
   /// `generation_config.json` counts, or else `config.json`; of a GGUF file, its metadata. Throws
   /// what reading them throws.
   static func endIDs(of model: Model, _ tokenizer: Tokenizer?) throws(ModelError) -> Set<Int32> {
-    var ids: [Int] = []
-    if model.isGGUF {
-      ids = GenerationConfig.document(model.catalog.metadata).map { EndToken.ids(in: $0) } ?? []
-    } else {
-      let reader = model.companionReader
-      ids = EndToken.ids(in: try reader.object("generation_config.json"))
-      if ids.isEmpty {
-        ids = EndToken.ids(in: TextConfig.merged(try reader.object("config.json")))
-      }
+    var ids = EndToken.ids(in: try generation(of: model))
+    if ids.isEmpty, !model.isGGUF {
+      let config = try model.companionReader.object("config.json")
+      ids = EndToken.ids(in: TextConfig.merged(config))
     }
     return Set(ids.compactMap { Int32(exactly: $0) } + (tokenizer?.endID.map { [$0] } ?? []))
+  }
+
+  /// The tokens that are never chosen, as `suppress_tokens` states them.
+  ///
+  /// Throws what reading throws.
+  static func suppressedIDs(of model: Model) throws(ModelError) -> Set<Int32> {
+    let ids = try generation(of: model)["suppress_tokens"]?.array ?? []
+    return Set(ids.compactMap(\.int).compactMap { Int32(exactly: $0) })
+  }
+
+  /// `generation_config.json`, or what the metadata of a GGUF file states of it.
+  private static func generation(of model: Model) throws(ModelError) -> JSONValue {
+    guard !model.isGGUF else { return GenerationConfig.document(model.catalog.metadata) ?? .null }
+    return try model.companionReader.object("generation_config.json")
   }
 }

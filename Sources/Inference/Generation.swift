@@ -111,14 +111,15 @@ public struct Generation: Sendable {
 
   /// The token with the largest logit, or one drawn from the softmax of logits / temperature.
   private func choose(from logits: Logits, _ random: inout RandomNumbers) -> Int32 {
-    let best = logits.mostProbableToken
+    let allowed = logits.without(model.suppressedTokens)
+    let best = allowed.mostProbableToken
     // So cold that products overflow, and that only the most probable token is left.
     guard options.temperature > 0, logits.isFinite(dividedBy: options.temperature) else {
       return best
     }
     let target = random.next()
     var sum = 0.0
-    let weights = logits.probabilities(row: 0, temperature: options.temperature)
+    let weights = allowed.probabilities(row: 0, temperature: options.temperature)
     for (token, weight) in weights.enumerated() {
       sum += Double(weight)
       if sum > target { return Int32(token) }

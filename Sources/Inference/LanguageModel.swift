@@ -15,6 +15,8 @@ public struct LanguageModel: Sendable {
   public let path: String
   /// The tokens that end a text or a turn, as the model and its tokenizer state them.
   public let endTokens: Set<Int32>
+  /// The tokens that a continuation never has, as `suppress_tokens` of the model states them.
+  public let suppressedTokens: Set<Int32>
   /// The number of tokens that have a logit: their ids are below it.
   public var vocabularySize: Int { decoder.shape.vocabularySize }
   /// The number of positions that the model was trained for.
@@ -65,6 +67,7 @@ public struct LanguageModel: Sendable {
       foundTokenizer = .failure(error)
     }
     endTokens = try ChatPrompt.endIDs(of: model, try? foundTokenizer.get())
+    suppressedTokens = try ChatPrompt.suppressedIDs(of: model)
   }
 
   /// The tokenizer.

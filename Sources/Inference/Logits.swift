@@ -26,6 +26,19 @@ public struct Logits: Sendable {
   /// The most probable token after the last row, of which there must be one.
   public var mostProbableToken: Int32 { mostProbableToken(row: rowCount - 1) }
 
+  /// The last row without some tokens, whose logits become −∞; tokens that have no logit are ignored.
+  func without(_ tokens: Set<Int32>) -> Logits {
+    guard !tokens.isEmpty else { return self }
+    let copy = FloatMatrix(rowCount: 1, columnCount: vocabularySize)
+    copy.setRow(0, to: matrix, row: rowCount - 1)
+    copy.withRow(0) { numbers in
+      for token in tokens.map(Int.init) where numbers.indices.contains(token) {
+        numbers[token] = -.infinity
+      }
+    }
+    return Logits(copy)
+  }
+
   /// Gives the numbers of a row without copying them.
   package func withRow<Result>(_ row: Int, _ body: (Span<Float>) -> Result) -> Result {
     matrix.withRow(row) { body($0.span) }

@@ -31,6 +31,27 @@ import Testing
     #expect(try model.bytes(of: tokens[0]) == Array("def".utf8))
   }
 
+  @Test("tokens that generation_config.json suppresses are never chosen", arguments: [0, 0.5])
+  func suppressed(temperature: Double) throws {
+    let source = Fixtures.path("tinylm")
+    for name in try Files.names(in: source) {
+      try scratch.write(try Files.bytes(of: source + "/" + name), as: "model/" + name)
+    }
+    func tokens() throws -> [Int32] {
+      var options = Generation.Options()
+      (options.tokenLimit, options.temperature) = (4, temperature)
+      let model = try LanguageModel.open(scratch.path("model"))
+      return try Generation(of: model, "def", options).run { _ in }.tokens
+    }
+    let first = try tokens()[0]
+    try scratch.write(
+      "{\"suppress_tokens\": [\(first), 4096]}", as: "model/generation_config.json")
+    let model = try LanguageModel.open(scratch.path("model"))
+    #expect(model.suppressedTokens == [first, 4096])
+    let others = try tokens()
+    #expect(others.count == 4 && !others.contains(first))
+  }
+
   @Test("no bit of a logit depends on how a text is divided") func parts() throws {
     let model = try Self.model()
     let whole = try LanguageContext(of: model, capacity: 24, threadCount: 1)

@@ -1,3 +1,4 @@
+internal import Architectures
 internal import Bytes
 internal import TensorModel
 
@@ -12,6 +13,8 @@ enum SamplingDefaults {
     ("repetition_penalty", "penalty_repeat"), ("mirostat_tau", "mirostat_tau"),
     ("mirostat_eta", "mirostat_eta"),
   ]
+
+  private static let suppressedKey = "tokenizer.ggml.suppress_tokens"
 
   /// The metadata for the values that the document states.
   static func metadata(of document: JSONValue) -> Metadata {
@@ -46,19 +49,21 @@ enum SamplingDefaults {
     var bytes: [UInt8] = []
     for id in ids { bytes.append(littleEndian: UInt32(clamping: id)) }
     metadata.append(
-      "tokenizer.ggml.suppress_tokens",
+      suppressedKey,
       .array(MetadataArray(elementType: .i32, count: ids.count, bytes: bytes)))
     return metadata
   }
 
   /// The members of `generation_config.json` for the values that metadata states.
   static func members(of metadata: Metadata) -> [JSONValue.Member] {
-    (wholeNumbers + numbers).compactMap { key, name in
+    let values = (wholeNumbers + numbers).compactMap { key, name -> JSONValue.Member? in
       switch metadata["general.sampling.\(name)"] {
       case .float(let number): .init(key, .number(Double("\(number)") ?? Double(number)))
       case let value?: value.integer.map { .init(key, JSONValue($0)) }
       case nil: nil
       }
     }
+    guard let ids = metadata[suppressedKey]?.integers else { return values }
+    return values + [.init("suppress_tokens", .array(ids.map { JSONValue($0) }))]
   }
 }
