@@ -78,11 +78,7 @@ package struct ModelSizes: Sendable, Hashable {
     // llama.cpp has one head of keys and values then: the compressed ones.
     keyValueHeadCount =
       latent == nil ? try values.count("num_key_value_heads") ?? headCount : 1
-    guard headCount % keyValueHeadCount == 0 else {
-      throw ConfigValues.fault(
-        "num_key_value_heads", "a divisor of num_attention_heads, \(headCount)",
-        JSONValue(keyValueHeadCount))
-    }
+    try Self.check(keyValueHeadCount, divides: headCount, "num_key_value_heads")
     let stated = try values.count(latent == nil ? "head_dim" : "qk_rope_head_dim")
     statesHeadSize = latent == nil && stated != nil
     let derived = hiddenSize / headCount
@@ -125,11 +121,18 @@ package struct ModelSizes: Sendable, Hashable {
     varied = try VariedLayerSizes(
       values, layers, layerCount: layerCount, headSize: headSize,
       keyValueHeadCount: keyValueHeadCount)
-    if let count = varied?.fullKeyValueHeadCount, headCount % count != 0 {
-      throw ConfigValues.fault(
-        "num_global_key_value_heads", "a divisor of num_attention_heads, \(headCount)",
-        JSONValue(count))
+    if let count = varied?.fullKeyValueHeadCount {
+      try Self.check(count, divides: headCount, "num_global_key_value_heads")
     }
+  }
+
+  /// Throws `malformed` for a number of heads of keys that do not have as many heads of queries each.
+  private static func check(
+    _ count: Int, divides headCount: Int, _ key: String
+  ) throws(ModelError) {
+    guard headCount % count != 0 else { return }
+    throw ConfigValues.fault(
+      key, "a divisor of num_attention_heads, \(headCount)", JSONValue(count))
   }
 
   /// The kind of a layer, by its number; those that predict several tokens have attention.

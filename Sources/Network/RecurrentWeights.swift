@@ -59,17 +59,17 @@ extension LayerFinder {
     let skips = FloatMatrix(rowCount: 1, columnCount: inner)
     skips.setRow(
       0,
-      to: try vector("ssm_d", heads).flatMap {
+      to: try required("ssm_d", heads).flatMap {
         Array(repeating: $0, count: sizes.head.valueSize)
       }[...])
-    let norm = weights.has(name("ssm_norm.weight")) ? try vector("ssm_norm.weight", inner) : []
+    let norm = weights.has(name("ssm_norm.weight")) ? try required("ssm_norm.weight", inner) : []
     let size = inner / sizes.keyHeadCount
     return StateSpaceWeights(
       gate: try linear("ssm_in", rows: 0..<inner, width),
       channels: try linear("ssm_in", rows: inner..<last, width),
       steps: try linear("ssm_in", rows: last..<last + heads, width),
       convolution: try convolution("ssm_conv1d", sizes),
-      decays: try vector("ssm_a", heads), stepBiases: try vector("ssm_dt.bias", heads),
+      decays: try required("ssm_a", heads), stepBiases: try required("ssm_dt.bias", heads),
       skips: skips,
       norms: stride(from: 0, to: norm.count, by: size).map {
         RowNorm(
@@ -87,12 +87,12 @@ extension LayerFinder {
       weights.has(name("ssm_ba.weight"))
       ? [try linear("ssm_ba", 2 * heads, width)]
       : [try linear("ssm_alpha", heads, width), try linear("ssm_beta", heads, width)]
-    let norm = try vector("ssm_norm.weight", sizes.head.valueSize)
+    let norm = try required("ssm_norm.weight", sizes.head.valueSize)
     return DeltaNetWeights(
       channels: try linear("attn_qkv", sizes.channelCount, width),
       gate: try linear("attn_gate", sizes.valueCount, width), steps: steps,
       convolution: try convolution("ssm_conv1d", sizes),
-      decays: try vector("ssm_a", heads), stepBiases: try vector("ssm_dt.bias", heads),
+      decays: try required("ssm_a", heads), stepBiases: try required("ssm_dt.bias", heads),
       // Nothing is added to these weights, unlike those of the other norms.
       norm: RowNorm(subtractsMean: false, epsilon: shape.normEpsilon, weights: norm),
       output: try linear("ssm_out", width, sizes.valueCount))
@@ -105,26 +105,13 @@ extension LayerFinder {
     _ stem: String, _ sizes: Recurrence
   ) throws(ModelError) -> ChannelConvolution {
     let (size, count) = (sizes.kernelSize, sizes.channelCount)
-    let factors = try vector("\(stem).weight", count * size)
+    let factors = try required("\(stem).weight", count * size)
     let kernel = FloatMatrix(rowCount: size, columnCount: count)
     for tap in 0..<size {
       kernel.setRow(tap, to: (0..<count).map { factors[$0 * size + tap] }[...])
     }
-    let bias = weights.has(name("\(stem).bias")) ? try vector("\(stem).bias", count) : nil
+    let bias = weights.has(name("\(stem).bias")) ? try required("\(stem).bias", count) : nil
     return ChannelConvolution(
       kernel: kernel, bias: bias, activation: shape.convolutionActivation)
-  }
-
-  /// A vector of a size.
-  ///
-  /// Throws `malformed` if it is missing or has another size.
-  private func vector(_ rest: String, _ count: Int) throws(ModelError) -> [Float] {
-    let numbers = try weights.vector(name(rest))
-    guard let numbers, numbers.count == count else {
-      throw ModelError(
-        .malformed, "the vector has another size than the config states", tensor: name(rest),
-        expected: "\(count) numbers", found: numbers.map { "\($0.count)" } ?? "no such tensor")
-    }
-    return numbers
   }
 }

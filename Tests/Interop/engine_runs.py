@@ -6,6 +6,8 @@ from pathlib import Path
 
 import architectures
 import numpy as np
+import peft
+import torch
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "formats" / "running.md"
 
@@ -73,3 +75,23 @@ def expect_same_losses(pleat, model, counts: list[int], folder: Path) -> None:
         if kinds(model.folder) & ARRANGED or pleat.attempt(*back).returncode == 0:
             report = evaluation(pleat, file, rows, folder)
             assert np.allclose(report["chunkLosses"], expected, rtol=MEANS)
+
+
+def assert_adapter_is_that_of_peft(
+    pleat, folder: Path, config: peft.LoraConfig, rows: np.ndarray, scratch: Path
+) -> None:
+    """A random adapter beside the model has the losses of PEFT, which are not those without it."""
+    torch.manual_seed(3)
+    model = peft.get_peft_model(architectures.load(folder), config)
+    for name, numbers in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(numbers, std=0.1)
+    model.save_pretrained(scratch / "adapter")
+    with torch.no_grad():
+        logits = model(input_ids=torch.from_numpy(rows)).logits.numpy()
+    expected = losses(logits, rows).mean(1)
+    options = ("--adapter", scratch / "adapter")
+    found = evaluation(pleat, folder, rows, scratch, *options)["chunkLosses"]
+    assert np.allclose(found, expected, rtol=MEANS)
+    plain = evaluation(pleat, folder, rows, scratch)["chunkLosses"]
+    assert not np.allclose(found, plain, rtol=10 * MEANS)

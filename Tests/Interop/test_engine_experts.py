@@ -12,7 +12,9 @@ import transformers
 from architecture_weights import fill
 from architectures import CASES
 from arranged_architectures import ARRANGED_CASES
-from engine_runs import MEANS, evaluation, losses, write_tokens
+from engine_runs import (
+    MEANS, assert_adapter_is_that_of_peft, evaluation, losses, write_tokens,
+)  # fmt: skip
 from expert_architectures import EXPERT_CASES
 
 ROWS = architectures.tokens(48)
@@ -134,20 +136,7 @@ def test_a_way_to_choose_experts_that_is_not_known_is_refused(pleat, tmp_path):
 )
 def test_adapters_of_arranged_tensors_are_those_of_peft(pleat, tmp_path, name, modules, parameters):
     folder = architectures.make(case_of(name), tmp_path)
-    torch.manual_seed(3)
     config = peft.LoraConfig(
         r=4, lora_alpha=8, target_modules=modules, target_parameters=parameters, lora_dropout=0.0
     )
-    model = peft.get_peft_model(architectures.load(folder), config)
-    for key, numbers in model.named_parameters():
-        if "lora_B" in key:
-            torch.nn.init.normal_(numbers, std=0.1)
-    model.save_pretrained(tmp_path / "adapter")
-    with torch.no_grad():
-        logits = model(input_ids=torch.from_numpy(ROWS)).logits.numpy()
-    expected = losses(logits, ROWS).mean(1)
-    options = ("--adapter", tmp_path / "adapter")
-    found = evaluation(pleat, folder, ROWS, tmp_path, *options)["chunkLosses"]
-    assert np.allclose(found, expected, rtol=MEANS)
-    plain = evaluation(pleat, folder, ROWS, tmp_path)["chunkLosses"]
-    assert not np.allclose(found, plain, rtol=10 * MEANS)
+    assert_adapter_is_that_of_peft(pleat, folder, config, ROWS, tmp_path)

@@ -10,7 +10,9 @@ import pytest
 import torch
 import transformers
 from arranged_architectures import ARRANGED_CASES
-from engine_runs import MEANS, evaluation, losses, write_tokens
+from engine_runs import (
+    MEANS, assert_adapter_is_that_of_peft, evaluation, losses, write_tokens,
+)  # fmt: skip
 from recurrent_architectures import MORE_RECURRENT_CASES, RECURRENT_CASES
 
 CASES = {
@@ -79,20 +81,8 @@ LINEARS = {
 @pytest.mark.parametrize("name", LINEARS)
 def test_adapters_beside_the_model_are_those_of_peft(pleat, name, tmp_path):
     folder, rows = architectures.make(CASES[name], tmp_path), architectures.tokens(48)
-    torch.manual_seed(1)
     config = peft.LoraConfig(r=4, target_modules=LINEARS[name], task_type="CAUSAL_LM")
-    model = peft.get_peft_model(architectures.load(folder), config)
-    for tensor, numbers in model.named_parameters():
-        if "lora_B" in tensor:
-            torch.nn.init.normal_(numbers, std=0.1)
-    model.save_pretrained(tmp_path / "adapter")
-    with torch.no_grad():
-        logits = model(input_ids=torch.from_numpy(rows)).logits.numpy()
-    expected = losses(logits, rows).mean(1)
-    report = evaluation(pleat, folder, rows, tmp_path, "--adapter", tmp_path / "adapter")
-    assert np.allclose(report["chunkLosses"], expected, rtol=MEANS)
-    plain = evaluation(pleat, folder, rows, tmp_path)["chunkLosses"]
-    assert not np.allclose(plain, expected, rtol=10 * MEANS)
+    assert_adapter_is_that_of_peft(pleat, folder, config, rows, tmp_path)
 
 
 def test_layer_errors_are_those_of_hidden_states(pleat, made, tmp_path):
