@@ -43,9 +43,10 @@ package struct LinearAttentionSizes: Sendable, Hashable {
     let valueSize = try values.required("linear_value_head_dim")
     guard valueSize == headSize else {
       throw ModelError(
-        .unsupported, "llama.cpp has one size for all heads of linear attention",
+        .unsupported,
+        "neither llama.cpp nor Pleat computes linear attention with two sizes of heads",
         tensor: "linear_value_head_dim", expected: "linear_key_head_dim, which is \(headSize)",
-        found: "\(valueSize)", hint: "write another format, such as --to safetensors")
+        found: "\(valueSize)", hint: "it can be converted, as with --to safetensors")
     }
   }
 

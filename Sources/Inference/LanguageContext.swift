@@ -104,14 +104,13 @@ public final class LanguageContext {
       let missing = self.tokens[before...] + tokens
       batch.append(missing, firstPosition: before)
       let hidden = try model.decoder.hidden(batch, cache: cache, by: workers)
-      guard rowCount > 0 else {
-        self.tokens += tokens
-        return Logits(rowCount: 0, vocabularySize: model.vocabularySize)
+      var logits = Logits(rowCount: 0, vocabularySize: model.vocabularySize)
+      if rowCount > 0 {
+        let rows = missing.count - rowCount..<missing.count
+        logits = Logits(try model.decoder.logits(of: hidden, rows: rows, by: workers))
+        try check()
+        guard logits.isFinite() else { throw model.model.overflow }
       }
-      let rows = missing.count - rowCount..<missing.count
-      let logits = Logits(try model.decoder.logits(of: hidden, rows: rows, by: workers))
-      try check()
-      guard logits.isFinite() else { throw model.model.overflow }
       self.tokens += tokens
       return logits
     } catch {
