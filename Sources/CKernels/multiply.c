@@ -10,15 +10,24 @@
  * sum = fma(x[k], w[k], sum) for k = 0, 1, … from 0. So its bits do not depend on tiles, on the
  * number of rows that are multiplied at once, or on the instruction set.
  *
- * The left matrix is packed into tiles of six rows: the six numbers of a column follow one another.
- * Some rows of the right matrix become a panel of some columns, which stays in the L1 cache while
- * all tiles pass by. A tile times a panel keeps its sums in registers: for a panel of one vector
- * twelve of AVX2, for one of four 24 of AVX-512.
+ * The left matrix is packed into blocks of columns, and these into tiles of six rows: the six
+ * numbers of a column follow one another. Some rows of the right matrix become a panel of the columns
+ * of a block, which stays in the L1 cache while all tiles of the block pass by, one after another in
+ * memory. A tile times a panel keeps its sums in registers: for a panel of one vector twelve of AVX2,
+ * for one of four 24 of AVX-512.
  */
 enum { HEIGHT = 6, MOST = 4 };
 
-/* The columns of a panel of one vector, and of one of `MOST`. */
+/* The columns of a block if the largest panels have one vector, and if they have `MOST`. */
 enum { MOST_COLUMNS = 256, FEW_COLUMNS = 128 };
+
+/* The vectors of the largest panels. */
+ALWAYS_INLINE int most_vectors(pleat_instructions set) { return uses_avx512(set) ? MOST : 1; }
+
+ALWAYS_INLINE ptrdiff_t block_columns(int most) { return most == 1 ? MOST_COLUMNS : FEW_COLUMNS; }
+
+/* Whole tiles hold so many rows at least. */
+ALWAYS_INLINE ptrdiff_t padded(ptrdiff_t rows) { return (rows + HEIGHT - 1) / HEIGHT * HEIGHT; }
 
 /* Eight columns of six rows. */
 ALWAYS_INLINE void pack_columns(const float *rows, ptrdiff_t stride, float *out) {
@@ -29,7 +38,8 @@ ALWAYS_INLINE void pack_columns(const float *rows, ptrdiff_t stride, float *out)
   for (int k = 0; k < 8; k++) memcpy(out + k * HEIGHT, &columns[k], HEIGHT * sizeof *out);
 }
 
-ALWAYS_INLINE void pack_tiles(const float *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t columns,
+/* The tiles of a block of columns. */
+ALWAYS_INLINE void pack_block(const float *x, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t columns,
                               float *out) {
   for (ptrdiff_t first = 0; first < rows; first += HEIGHT) {
     ptrdiff_t height = rows - first < HEIGHT ? rows - first : HEIGHT;
@@ -42,6 +52,15 @@ ALWAYS_INLINE void pack_tiles(const float *x, ptrdiff_t stride, ptrdiff_t rows, 
       for (ptrdiff_t k = whole; k < columns; k++) out[k * HEIGHT + r] = r < height ? row[k] : 0;
     }
     out += columns * HEIGHT;
+  }
+}
+
+ALWAYS_INLINE void pack_tiles(int most, const float *x, ptrdiff_t stride, ptrdiff_t rows,
+                              ptrdiff_t columns, float *out) {
+  const ptrdiff_t whole = block_columns(most);
+  for (ptrdiff_t k = 0; k < columns; k += whole) {
+    ptrdiff_t depth = columns - k < whole ? columns - k : whole;
+    pack_block(x + k, stride, rows, depth, out + k * padded(rows));
   }
 }
 
@@ -102,7 +121,7 @@ ALWAYS_INLINE void multiply_tiles(int vectors, const product *job, panel panel, 
   ptrdiff_t rest = job->count;
   for (; rest >= HEIGHT; rest -= HEIGHT) {
     multiply_tile(vectors, HEIGHT, tile, panel, out, job->stride);
-    tile += job->columns * HEIGHT;
+    tile += panel.columns * HEIGHT;
     out += job->stride * HEIGHT;
   }
   switch (rest) {
@@ -147,31 +166,31 @@ ALWAYS_INLINE void fill_with_columns(int vectors, const float *columns, ptrdiff_
   }
 }
 
-/* The products with the rows or columns `first` to `end`. */
-ALWAYS_INLINE void multiply_panels(int vectors, bool by_rows, const product *job, ptrdiff_t first,
-                                   ptrdiff_t end) {
-  const ptrdiff_t full = vectors * LANES;
-  const ptrdiff_t most = vectors == 1 ? MOST_COLUMNS : FEW_COLUMNS;
+/* The products of a block of `depth` columns, from `k` on, with the rows or columns `first` to
+   `end`. */
+ALWAYS_INLINE void multiply_panels(int vectors, bool by_rows, const product *job, ptrdiff_t k,
+                                   ptrdiff_t depth, ptrdiff_t first, ptrdiff_t end) {
+  const ptrdiff_t full = vectors * LANES, stride = job->right_stride;
+  const float *tiles = job->tiles + k * padded(job->count);
   _Alignas(64) float numbers[FEW_COLUMNS * MOST * LANES];
   for (ptrdiff_t j = first; j < end; j += full) {
     ptrdiff_t width = end - j < full ? end - j : full;
-    for (ptrdiff_t k = 0; k < job->columns; k += most) {
-      ptrdiff_t depth = job->columns - k < most ? job->columns - k : most;
-      const float *right = job->right + (by_rows ? j * job->right_stride + k
-                                                 : k * job->right_stride + j);
-      by_rows ? fill_with_rows(vectors, right, job->right_stride, width, depth, numbers)
-              : fill_with_columns(vectors, right, job->right_stride, width, depth, numbers);
-      multiply_tiles(vectors, job, (panel){numbers, depth, width, k == 0}, job->tiles + k * HEIGHT,
-                     job->out + j);
-    }
+    by_rows
+        ? fill_with_rows(vectors, job->right + j * stride + k, stride, width, depth, numbers)
+        : fill_with_columns(vectors, job->right + k * stride + j, stride, width, depth, numbers);
+    multiply_tiles(vectors, job, (panel){numbers, depth, width, k == 0}, tiles, job->out + j);
   }
 }
 
-/* Panels of `most` vectors, and of one for the rest. */
+/* Panels of `most` vectors, and of one for the rest, block by block. */
 ALWAYS_INLINE void multiply(int most, bool by_rows, const product *job) {
-  ptrdiff_t whole = most > 1 ? job->width - job->width % (most * LANES) : 0;
-  if (most > 1) multiply_panels(most, by_rows, job, 0, whole);
-  multiply_panels(1, by_rows, job, whole, job->width);
+  const ptrdiff_t wide = most > 1 ? job->width - job->width % (most * LANES) : 0;
+  const ptrdiff_t whole = block_columns(most);
+  for (ptrdiff_t k = 0; k < job->columns; k += whole) {
+    ptrdiff_t depth = job->columns - k < whole ? job->columns - k : whole;
+    if (most > 1) multiply_panels(most, by_rows, job, k, depth, 0, wide);
+    multiply_panels(1, by_rows, job, k, depth, wide, job->width);
+  }
 }
 
 AVX2_PATH static void multiply_avx2(bool by_rows, const product *job) {
@@ -192,15 +211,16 @@ static void multiply_on(pleat_instructions set, bool by_rows, const product *job
                    : multiply_portable(by_rows, job);
 }
 
-AVX2_PATH static void pack_tiles_avx2(const float *x, ptrdiff_t stride, ptrdiff_t rows,
+AVX2_PATH static void pack_tiles_avx2(int most, const float *x, ptrdiff_t stride, ptrdiff_t rows,
                                       ptrdiff_t columns, float *out) {
-  pack_tiles(x, stride, rows, columns, out);
+  pack_tiles(most, x, stride, rows, columns, out);
 }
 
 void pleat_pack_tiles(pleat_instructions set, const float *x, ptrdiff_t stride, ptrdiff_t rows,
                       ptrdiff_t columns, float *out) {
-  uses_avx2(set) ? pack_tiles_avx2(x, stride, rows, columns, out)
-                 : pack_tiles(x, stride, rows, columns, out);
+  int most = most_vectors(set);
+  uses_avx2(set) ? pack_tiles_avx2(most, x, stride, rows, columns, out)
+                 : pack_tiles(most, x, stride, rows, columns, out);
 }
 
 void pleat_multiply_rows(pleat_instructions set, const float *packed, ptrdiff_t count,

@@ -112,9 +112,7 @@ internal import Synchronization
   static func some(_ count: Int) -> MatrixMemory {
     // Small blocks, of which one token needs hundreds, are never kept.
     if count >= smallestCapacity, let found = kept(count) { return found }
-    let fresh = UnsafeMutablePointer<Float>.allocate(capacity: count)
-    unsafe fresh.initialize(repeating: 0, count: count)
-    return unsafe MatrixMemory(numbers: fresh, capacity: count)
+    return unsafe MatrixMemory(numbers: .allocate(capacity: count), capacity: count)
   }
 
   /// The smallest unused block for so many numbers that is not twice as large.
@@ -150,13 +148,18 @@ internal import Synchronization
   /// The number of columns, over which products add up.
   package let columnCount: Int
   private let tiles: FloatMatrix
+  private let instructions: InstructionSet
 
   private static let tileHeight = 6
   /// The largest number of rows of weights that are multiplied at once.
   package static let widestPanel = 64
 
-  /// Packs some rows and columns of a matrix.
-  package init(_ matrix: FloatMatrix, rows: Range<Int>, columns: Range<Int>) {
+  /// Packs some rows and columns of a matrix, for products with these instructions.
+  package init(
+    _ matrix: FloatMatrix, rows: Range<Int>, columns: Range<Int>,
+    on instructions: InstructionSet = .best
+  ) {
+    self.instructions = instructions
     count = rows.count
     columnCount = columns.count
     let tileCount = (rows.count + Self.tileHeight - 1) / Self.tileHeight
@@ -165,7 +168,7 @@ internal import Synchronization
       rowCount: 1, columnCount: tileCount * columns.count * Self.tileHeight, isZero: false)
     guard !rows.isEmpty, !columns.isEmpty else { return }
     unsafe pleat_pack_tiles(
-      InstructionSet.best.identifier,
+      instructions.identifier,
       matrix.address(
         row: rows.lowerBound, column: columns.lowerBound, lastRow: rows.upperBound - 1,
         lastColumn: columns.upperBound - 1),
@@ -180,10 +183,8 @@ internal import Synchronization
   ///   - out: Receives the products.
   ///   - row: The first of `count` rows of `out`.
   ///   - column: The first of `rowCount` columns of `out`.
-  ///   - instructions: The instruction set to use.
   package func multiply(
-    _ weights: Span<Float>, rowCount: Int, into out: FloatMatrix, row: Int = 0, column: Int,
-    on instructions: InstructionSet = .best
+    _ weights: Span<Float>, rowCount: Int, into out: FloatMatrix, row: Int = 0, column: Int
   ) {
     precondition(weights.count == rowCount * columnCount, "expected rows of as many columns")
     guard count > 0, rowCount > 0 else { return }
@@ -199,8 +200,7 @@ internal import Synchronization
 
   /// The products with rows of a matrix: out[i, j] = Σ self[i, k] · matrix[rows[j], columns[k]].
   package func multiply(
-    rowsOf matrix: FloatMatrix, _ rows: Range<Int>, columns: Range<Int>, into out: FloatMatrix,
-    on instructions: InstructionSet = .best
+    rowsOf matrix: FloatMatrix, _ rows: Range<Int>, columns: Range<Int>, into out: FloatMatrix
   ) {
     precondition(columns.count == columnCount, "expected as many columns")
     guard count > 0, !rows.isEmpty else { return }
@@ -217,7 +217,7 @@ internal import Synchronization
   /// matrix[rows[k], columns[j]].
   package func multiply(
     columnsOf matrix: FloatMatrix, _ columns: Range<Int>, rows: Range<Int>,
-    into out: FloatMatrix, row: Int, column: Int, on instructions: InstructionSet = .best
+    into out: FloatMatrix, row: Int, column: Int
   ) {
     precondition(rows.count == columnCount, "expected a row for each column")
     guard count > 0, !columns.isEmpty, !rows.isEmpty else { return }

@@ -212,18 +212,16 @@ extension FloatMatrix {
   ///   - sines: The sines.
   ///   - neighbours: Whether pairs are neighbours, instead of a half of the numbers apart. Results
   ///     are in the second order in both cases.
-  ///   - scratch: As many numbers as are rotated.
   package func rotate(
-    row: Int, column: Int, cosines: Span<Float>, sines: Span<Float>, neighbours: Bool,
-    scratch: inout [Float]
+    row: Int, column: Int, cosines: Span<Float>, sines: Span<Float>, neighbours: Bool
   ) {
     let pairs = cosines.count
-    precondition(sines.count == pairs && scratch.count >= 2 * pairs)
+    precondition(sines.count == pairs, "expected a sine for each cosine")
     let values = unsafe address(
       row: row, column: column, lastRow: row, lastColumn: column + 2 * pairs - 1)
     unsafe cosines.withUnsafeBufferPointer { cosines in
       unsafe sines.withUnsafeBufferPointer { sines in
-        unsafe scratch.withUnsafeMutableBufferPointer { scratch in
+        unsafe withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * pairs) { scratch in
           unsafe pleat_rotate(
             cosines.baseAddress, sines.baseAddress, pairs, neighbours, values,
             scratch.baseAddress)

@@ -65,7 +65,7 @@ struct Attention {
     let seen = first..<run.firstPosition + run.queries.count
     let rows = run.firstKey + seen.lowerBound..<run.firstKey + seen.upperBound
 
-    let heads = FloatMatrix(rowCount: rowCount, columnCount: size)
+    let heads = FloatMatrix(rowCount: rowCount, columnCount: size, isZero: false)
     for row in 0..<rowCount {
       let column = head(row) * size
       heads.setRow(row, to: queries, row: token(row), columns: column..<column + size)
@@ -79,7 +79,7 @@ struct Attention {
       let columns = place.firstSeen(from: position) - first..<position + 1 - first
       normalize(scores, row, columns, sink: sinks?[head(row)])
     }
-    let mixed = FloatMatrix(rowCount: rowCount, columnCount: valueSize)
+    let mixed = FloatMatrix(rowCount: rowCount, columnCount: valueSize, isZero: false)
     PackedRows(scores, rows: 0..<rowCount, columns: 0..<seen.count)
       .multiply(
         columnsOf: values, group * valueSize..<(group + 1) * valueSize, rows: rows, into: mixed,

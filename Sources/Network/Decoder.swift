@@ -206,9 +206,9 @@ extension Decoder {
     let logits = try workers.products(of: hidden, rows: rows, with: [head], keeping: kept)[0]
     guard shape.logitScale != 1 || shape.logitCap != nil else { return logits }
     let columns = 0..<logits.columnCount
-    for row in 0..<logits.rowCount {
-      if shape.logitScale != 1 { logits.scale(row: row, by: shape.logitScale) }
-      if let cap = shape.logitCap { logits.cap(row: row, columns: columns, to: cap) }
+    workers.eachRow(of: logits.rowCount) { [scale = shape.logitScale, cap = shape.logitCap] row in
+      if scale != 1 { logits.scale(row: row, by: scale) }
+      if let cap { logits.cap(row: row, columns: columns, to: cap) }
     }
     return logits
   }

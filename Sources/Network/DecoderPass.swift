@@ -72,7 +72,7 @@ package struct DecoderPass {
     try decoder.mix(otherStates, into: state, batch, by: workers)
     cache?.advance(by: batch.tokens.count)
     guard let norm = decoder.outputNorm else { return state }
-    for row in 0..<state.rowCount {
+    workers.eachRow(of: state.rowCount) { [state] row in
       state.norm(row: row, columns: 0..<state.columnCount, by: norm, into: state)
     }
     return state

@@ -17,15 +17,16 @@ extension LayerPass {
     let (queries, ownGates) = shape.gatesQueries ? divided(parts[0]) : (parts[0], nil)
     if let limit = shape.attentionClamp { for part in parts { part.clamp(to: limit) } }
     let own = parts.count < 2 ? nil : (parts[1], parts.count > 2 ? parts[2] : parts[1].copy())
-    var scratch: [Float] = []
-    for (row, position) in batch.places {
-      place(queries, row, position, weights.queryNorm, &scratch)
-      let factor = rotary?.queryFactor(position) ?? place.growth?.factor(position) ?? 1
+    let (heads, places) = (HeadPlacement(shape: shape, place: place, rotary: rotary), batch.places)
+    workers.eachRow(of: places.count) { index in
+      let (row, position) = places[index]
+      heads.place(queries, row, position, weights.queryNorm)
+      let factor = heads.queryFactor(position)
       if factor != 1 { queries.scale(row: row, by: factor) }
-      guard let (keys, values) = own else { continue }
-      place(keys, row, position, weights.keyNorm, &scratch)
-      if shape.kind.normsValues { norm(values, row, by: shape.plainNorm) }
-      guard let cache else { continue }
+      guard let (keys, values) = own else { return }
+      heads.place(keys, row, position, weights.keyNorm)
+      if heads.shape.kind.normsValues { heads.norm(values, row, by: heads.shape.plainNorm) }
+      guard let cache else { return }
       cache.keys.setRow(position, to: keys, row: row)
       cache.values.setRow(position, to: values, row: row)
     }
@@ -41,9 +42,9 @@ extension LayerPass {
   private func gated(_ mixed: FloatMatrix, by gates: FloatMatrix) -> FloatMatrix {
     let (columns, size) = (0..<gates.columnCount, mixed.columnCount / gates.columnCount)
     let function = shape.kind.gateFunction
-    for row in 0..<gates.rowCount {
+    workers.eachRow(of: gates.rowCount) { row in
       gates.activate(row: row, columns: columns, function, times: size == 1 ? mixed : nil)
-      guard size > 1 else { continue }
+      guard size > 1 else { return }
       for (index, gate) in gates.row(row).enumerated() {
         mixed.scale(row: row, columns: index * size..<(index + 1) * size, by: gate)
       }
@@ -57,7 +58,7 @@ extension LayerPass {
     let result = (0..<2).map { _ in
       FloatMatrix(rowCount: parts.rowCount, columnCount: count * size)
     }
-    for row in 0..<parts.rowCount {
+    workers.eachRow(of: parts.rowCount) { row in
       for head in 0..<count {
         for (index, matrix) in result.enumerated() {
           let start = (2 * head + index) * size
@@ -84,26 +85,6 @@ extension LayerPass {
       of: queries, keys: known.keys, values: known.values, runs: runs)
   }
 
-  /// Norms and rotates the heads of a row.
-  private func place(
-    _ heads: FloatMatrix, _ row: Int, _ position: Int, _ norm: RowNorm?, _ scratch: inout [Float]
-  ) {
-    let isAfter = shape.kind.normsAfterRotation
-    let norm = norm ?? (rotary != nil && shape.normsRotatedHeads ? shape.plainNorm : nil)
-    if !isAfter { self.norm(heads, row, by: norm) }
-    rotary?.rotate(
-      heads, row: row, position: position, headSize: place.heads.keySize, scratch: &scratch)
-    if isAfter { self.norm(heads, row, by: norm) }
-  }
-
-  private func norm(_ heads: FloatMatrix, _ row: Int, by norm: RowNorm?) {
-    guard let norm else { return }
-    let length = shape.normsAllHeads ? heads.columnCount : place.heads.keySize
-    for start in stride(from: 0, to: heads.columnCount, by: length) {
-      heads.norm(row: row, columns: start..<start + length, by: norm, into: heads)
-    }
-  }
-
   // MARK: - Latent attention
 
   /// What latent attention adds to each token.
@@ -115,17 +96,16 @@ extension LayerPass {
   ) throws(ModelError) -> FloatMatrix {
     guard let sizes = shape.latent else { return input }
     let (queries, keys) = try projected(input, weights)
-    var scratch: [Float] = []
-    for (row, position) in batch.places {
+    let (places, keySize) = (batch.places, place.heads.keySize)
+    workers.eachRow(of: places.count) { [rotary] index in
+      let (row, position) = places[index]
       rotary?.rotate(
-        queries, row: row, position: position, headSize: sizes.headSize, from: sizes.plainSize,
-        scratch: &scratch)
+        queries, row: row, position: position, headSize: sizes.headSize, from: sizes.plainSize)
       if let norm = weights.compressedNorm {
         keys.norm(row: row, columns: 0..<sizes.keyValueRank, by: norm, into: keys)
       }
       rotary?.rotate(
-        keys, row: row, position: position, headSize: place.heads.keySize, from: sizes.keyValueRank,
-        scratch: &scratch)
+        keys, row: row, position: position, headSize: keySize, from: sizes.keyValueRank)
       cache?.keys.setRow(position, to: keys, row: row)
     }
     let whole = try compressed(queries, weights, sizes)
@@ -152,8 +132,9 @@ extension LayerPass {
     }
     let parts = try products(input, [queryInput, weights.compressed])
     if let norm = weights.queryNorm {
-      for row in 0..<input.rowCount {
-        parts[0].norm(row: row, columns: 0..<parts[0].columnCount, by: norm, into: parts[0])
+      let queries = parts[0]
+      workers.eachRow(of: input.rowCount) { row in
+        queries.norm(row: row, columns: 0..<queries.columnCount, by: norm, into: queries)
       }
     }
     return (try products(parts[0], [weights.queries])[0], parts[1])
@@ -195,5 +176,35 @@ extension LayerPass {
       observer?.observe(part, of: [linears[head].name], matrix: (head, linears.count))
     }
     return try workers.products(of: parts, with: linears, keeping: kept)
+  }
+}
+
+/// What is done to the heads of a token before attention.
+private struct HeadPlacement: Sendable {
+  let shape: DecoderShape
+  let place: DecoderShape.Layer
+  let rotary: RotaryTable?
+
+  /// The factor of queries at a position.
+  func queryFactor(_ position: Int) -> Float {
+    rotary?.queryFactor(position) ?? place.growth?.factor(position) ?? 1
+  }
+
+  /// Norms and rotates the heads of a row.
+  func place(_ heads: FloatMatrix, _ row: Int, _ position: Int, _ norm: RowNorm?) {
+    let isAfter = shape.kind.normsAfterRotation
+    let norm = norm ?? (rotary != nil && shape.normsRotatedHeads ? shape.plainNorm : nil)
+    if !isAfter { self.norm(heads, row, by: norm) }
+    rotary?.rotate(heads, row: row, position: position, headSize: place.heads.keySize)
+    if isAfter { self.norm(heads, row, by: norm) }
+  }
+
+  /// Norms each head of a row, or all at once.
+  func norm(_ heads: FloatMatrix, _ row: Int, by norm: RowNorm?) {
+    guard let norm else { return }
+    let length = shape.normsAllHeads ? heads.columnCount : place.heads.keySize
+    for start in stride(from: 0, to: heads.columnCount, by: length) {
+      heads.norm(row: row, columns: start..<start + length, by: norm, into: heads)
+    }
   }
 }

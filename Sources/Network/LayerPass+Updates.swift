@@ -69,25 +69,6 @@ extension LayerPass {
     }
   }
 
-  /// Sets the numbers of a row that are less than so many standard deviations above the mean to 0,
-  /// and subtracts that limit from the others.
-  func keepLargest(_ matrix: FloatMatrix, row: Int, above deviations: Double) {
-    matrix.withRow(row) { numbers in
-      var (sum, squares) = (0.0, 0.0)
-      for index in numbers.indices { sum += Double(numbers[index]) }
-      let mean = sum / Double(numbers.count)
-      for index in numbers.indices {
-        let difference = Double(numbers[index]) - mean
-        squares += difference * difference
-      }
-      let limit = Float(mean + deviations * (squares / Double(numbers.count)).squareRoot())
-      for index in numbers.indices {
-        // A number that is none stays so.
-        numbers[index] = numbers[index] <= limit ? 0 : numbers[index] - limit
-      }
-    }
-  }
-
   /// The numbers of the router for each token.
   private func factors(
     _ state: FloatMatrix, _ weights: UpdateWeights
@@ -103,6 +84,27 @@ extension LayerPass {
   private static func products(_ matrix: [Float], _ vector: [Float]) -> [Float] {
     stride(from: 0, to: matrix.count, by: vector.count).map { start in
       vector.indices.reduce(Float(0)) { $0.addingProduct(matrix[start + $1], vector[$1]) }
+    }
+  }
+}
+
+extension FloatMatrix {
+  /// Sets the numbers of a row that are less than so many standard deviations above the mean to 0,
+  /// and subtracts that limit from the others.
+  func keepLargest(row: Int, above deviations: Double) {
+    withRow(row) { numbers in
+      var (sum, squares) = (0.0, 0.0)
+      for index in numbers.indices { sum += Double(numbers[index]) }
+      let mean = sum / Double(numbers.count)
+      for index in numbers.indices {
+        let difference = Double(numbers[index]) - mean
+        squares += difference * difference
+      }
+      let limit = Float(mean + deviations * (squares / Double(numbers.count)).squareRoot())
+      for index in numbers.indices {
+        // A number that is none stays so.
+        numbers[index] = numbers[index] <= limit ? 0 : numbers[index] - limit
+      }
     }
   }
 }

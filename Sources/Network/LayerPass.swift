@@ -48,7 +48,7 @@ struct LayerPass {
       for state in layer.updates == nil ? [state] : otherStates { add(output, nil, to: state) }
     }
     guard let scale = layer.scale else { return }
-    for row in 0..<state.rowCount { state.scale(row: row, by: scale) }
+    workers.eachRow(of: state.rowCount) { state.scale(row: $0, by: scale) }
   }
 
   /// What the tokens before add to each token; nil in a layer that does not look at them.
@@ -64,7 +64,7 @@ struct LayerPass {
     case .attentionAndStates(let attention, let weights, let sizes):
       let result = try recurred(input, weights, sizes)
       let other = try self.attention(input, attention, cache)
-      for row in 0..<result.rowCount { result.add(other, row: row, to: row) }
+      workers.eachRow(of: result.rowCount) { result.add(other, row: $0, to: $0) }
       return result
     case .nothing: return nil
     }
@@ -72,17 +72,18 @@ struct LayerPass {
 
   func normed(_ state: FloatMatrix, by norm: RowNorm?) -> FloatMatrix {
     guard let norm else { return state.copy() }
-    let result = FloatMatrix(rowCount: state.rowCount, columnCount: state.columnCount)
-    for row in 0..<state.rowCount {
+    let result = FloatMatrix(
+      rowCount: state.rowCount, columnCount: state.columnCount, isZero: false)
+    workers.eachRow(of: state.rowCount) { [columns] row in
       state.norm(row: row, columns: columns, by: norm, into: result)
     }
     return result
   }
 
   private func add(_ output: FloatMatrix, _ norm: RowNorm?, to state: FloatMatrix) {
-    for row in 0..<state.rowCount {
+    workers.eachRow(of: state.rowCount) { [columns, scale = shape.residualScale] row in
       if let norm { output.norm(row: row, columns: columns, by: norm, into: output) }
-      state.add(output, row: row, scale: shape.residualScale, to: row)
+      state.add(output, row: row, scale: scale, to: row)
     }
   }
 
@@ -113,7 +114,7 @@ struct LayerPass {
     }
     let others = try mixed(
       normed(state, by: norms.input), experts, chosenBy: normed(state, by: norms.router))
-    for row in 0..<output.rowCount {
+    workers.eachRow(of: output.rowCount) { [columns] row in
       output.norm(row: row, columns: columns, by: norms.network, into: output)
       others.norm(row: row, columns: columns, by: norms.output, into: others)
       output.add(others, row: row, to: row)
@@ -129,7 +130,7 @@ struct LayerPass {
       let parts = try products(input, [gate, network.up], expert: expert)
       inner = parts[0]
       if let limit = place.activationLimit {
-        for row in 0..<inner.rowCount { keepLargest(inner, row: row, above: limit) }
+        workers.eachRow(of: inner.rowCount) { inner.keepLargest(row: $0, above: limit) }
       }
       activate(inner, times: parts[1])
     } else {
@@ -141,12 +142,13 @@ struct LayerPass {
 
   /// Applies the function of the network, and multiplies by factors from a column of them on.
   func activate(_ inner: FloatMatrix, times factors: FloatMatrix?, from column: Int = 0) {
-    for row in 0..<inner.rowCount {
-      if let gate = shape.clampedGate, let factors {
+    let (gate, unit, activation) = (shape.clampedGate, layer.unit, shape.activation)
+    workers.eachRow(of: inner.rowCount) { row in
+      if let gate, let factors {
         inner.gate(row: row, by: factors, scale: gate.scale, limit: gate.limit)
-      } else if let unit = layer.unit {
+      } else if let unit {
         inner.activate(row: row, unit)
-      } else if let activation = shape.activation {
+      } else if let activation {
         inner.activate(
           row: row, columns: 0..<inner.columnCount, activation, times: factors,
           factorColumn: column)

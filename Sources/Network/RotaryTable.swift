@@ -13,9 +13,6 @@ struct RotaryTable: Sendable {
   /// The position of the first row.
   private let first: Int
 
-  /// The number of numbers of a head that are rotated.
-  var rotatedCount: Int { 2 * cosines.columnCount }
-
   /// Computes the table of a model for some positions of texts of so many.
   ///
   /// Angles are float32 products of a position and the angle at position 1, as in transformers.
@@ -54,17 +51,18 @@ struct RotaryTable: Sendable {
   ///   - position: Its position in the text.
   ///   - headSize: The number of numbers of a head.
   ///   - start: The first number of a head that is rotated.
-  ///   - scratch: Reused memory.
   func rotate(
-    _ matrix: FloatMatrix, row: Int, position: Int, headSize: Int, from start: Int = 0,
-    scratch: inout [Float]
+    _ matrix: FloatMatrix, row: Int, position: Int, headSize: Int, from start: Int = 0
   ) {
-    if scratch.count < rotatedCount { scratch = Array(repeating: 0, count: rotatedCount) }
-    let (cosines, sines) = (cosines.row(position - first), sines.row(position - first))
-    for head in stride(from: start, to: matrix.columnCount, by: headSize) {
-      matrix.rotate(
-        row: row, column: head, cosines: cosines.span, sines: sines.span, neighbours: neighbours,
-        scratch: &scratch)
+    let place = position - first
+    cosines.withRow(place) { cosines in
+      sines.withRow(place) { sines in
+        for head in stride(from: start, to: matrix.columnCount, by: headSize) {
+          matrix.rotate(
+            row: row, column: head, cosines: cosines.span, sines: sines.span,
+            neighbours: neighbours)
+        }
+      }
     }
   }
 

@@ -54,6 +54,21 @@ package struct Workers: Sendable {
 }
 
 extension Workers {
+  /// The least number of rows that are worth a thread of their own.
+  private static let rowsOfThread = 8
+
+  /// Does something for each row of matrices, on several threads if there are many.
+  func eachRow(of rowCount: Int, _ body: @Sendable (Int) -> Void) {
+    let shares = min(count, rowCount / Self.rowsOfThread)
+    guard shares > 1 else {
+      for row in 0..<rowCount { body(row) }
+      return
+    }
+    DispatchQueue.concurrentPerform(iterations: shares) { share in
+      for row in rowCount * share / shares..<rowCount * (share + 1) / shares { body(row) }
+    }
+  }
+
   /// The results of a function for 0, 1, … in order, computed on all threads.
   ///
   /// Throws if the checkpoint throws.
@@ -102,7 +117,7 @@ extension Workers {
     }
     for (linear, result) in zip(linears, results) {
       guard let bias = linear.bias else { continue }
-      for row in 0..<result.rowCount { result.add(bias.span, to: row) }
+      eachRow(of: result.rowCount) { result.add(bias.span, to: $0) }
     }
     return results
   }

@@ -25,8 +25,8 @@ import Testing
         let x = matrix(count + 1, columns + 2, &random)
         let weights = random.weights(rowCount * columns)
         let out = FloatMatrix(rowCount: count + 1, columnCount: rowCount + 3)
-        PackedRows(x, rows: 1..<count + 1, columns: 2..<columns + 2)
-          .multiply(weights.span, rowCount: rowCount, into: out, row: 1, column: 2, on: set)
+        PackedRows(x, rows: 1..<count + 1, columns: 2..<columns + 2, on: set)
+          .multiply(weights.span, rowCount: rowCount, into: out, row: 1, column: 2)
         for i in 0..<count {
           for j in 0..<rowCount {
             let expected = chain(
@@ -50,13 +50,13 @@ import Testing
       let x = matrix(count, depth, &random)
       let right = matrix(depth + 2, width + 1, &random)
       let out = FloatMatrix(rowCount: count, columnCount: width)
-      let packed = PackedRows(x, rows: 0..<count, columns: 0..<depth)
+      let packed = PackedRows(x, rows: 0..<count, columns: 0..<depth, on: set)
       packed.multiply(
-        columnsOf: right, 1..<width + 1, rows: 2..<depth + 2, into: out, row: 0, column: 0, on: set)
+        columnsOf: right, 1..<width + 1, rows: 2..<depth + 2, into: out, row: 0, column: 0)
       let others = matrix(width + 1, depth + 1, &random)
       let second = FloatMatrix(rowCount: count, columnCount: width)
       packed.multiply(
-        rowsOf: others, 1..<width + 1, columns: 1..<depth + 1, into: second, on: set)
+        rowsOf: others, 1..<width + 1, columns: 1..<depth + 1, into: second)
       for i in 0..<count {
         for j in 0..<width {
           let first = chain(x.row(i), (0..<depth).map { right[$0 + 2, j + 1] })

@@ -12,8 +12,8 @@ import Testing
     _ x: FloatMatrix, _ weights: [Float], rowCount: Int, on set: InstructionSet
   ) -> [Float] {
     let out = FloatMatrix(rowCount: 1, columnCount: rowCount)
-    PackedRows(x, rows: 1..<2, columns: 0..<x.columnCount)
-      .multiply(weights.span, rowCount: rowCount, into: out, column: 0, on: set)
+    PackedRows(x, rows: 1..<2, columns: 0..<x.columnCount, on: set)
+      .multiply(weights.span, rowCount: rowCount, into: out, column: 0)
     return out.row(0)
   }
 

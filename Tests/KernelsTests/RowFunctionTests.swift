@@ -209,17 +209,14 @@ import Testing
 
   @Test("a rotation moves pairs by their angles, in either order") func rotation() {
     let (cosines, sines): ([Float], [Float]) = ([0.6, 0], [0.8, 1])
-    var scratch = [Float](repeating: 0, count: 4)
     let halves = matrix([9, 1, 2, 3, 4, 8])
     halves.rotate(
-      row: 0, column: 1, cosines: cosines.span, sines: sines.span, neighbours: false,
-      scratch: &scratch)
+      row: 0, column: 1, cosines: cosines.span, sines: sines.span, neighbours: false)
     let expected: [Float] = [9, 1 * 0.6 - 3 * 0.8, -4, 3 * 0.6 + 1 * 0.8, 2, 8]
     #expect(halves.row(0) == expected)
     let neighbours = matrix([9, 1, 3, 2, 4, 8])
     neighbours.rotate(
-      row: 0, column: 1, cosines: cosines.span, sines: sines.span, neighbours: true,
-      scratch: &scratch)
+      row: 0, column: 1, cosines: cosines.span, sines: sines.span, neighbours: true)
     #expect(neighbours.row(0) == expected)
   }
 }

@@ -229,8 +229,8 @@ uint32_t pleat_crc32c(pleat_instructions set, uint32_t crc, const void *bytes, p
 uint32_t pleat_crc32c_combine(uint32_t crc1, uint32_t crc2, uint64_t length2);
 
 /* multiply.c: products of float32 numbers, each output one chain of fused multiply-adds over k.
-   `pleat_pack_tiles` packs rows for the other two: columns x 6 numbers for every six rows, and zeros
-   for missing ones. `count` is the number of packed rows. */
+   `pleat_pack_tiles` packs rows for the other two with the same set: columns x 6 numbers for every
+   six rows, and zeros for missing ones. `count` is the number of packed rows. */
 
 void pleat_pack_tiles(pleat_instructions set, const float *x, ptrdiff_t stride, ptrdiff_t rows,
                       ptrdiff_t columns, float *out);
