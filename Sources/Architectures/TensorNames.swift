@@ -39,8 +39,13 @@ package enum TensorNames {
   /// Whether a layer path, or the name of its weight, is that of the token embeddings.
   package static func isEmbedding(_ name: String) -> Bool {
     let path = name.hasSuffix(".weight") ? name.utf8.dropLast(".weight".utf8.count) : name.utf8[...]
+    return embeddings.contains(lastWord(of: path))
+  }
+
+  /// The word after the last dot.
+  private static func lastWord(of path: Substring.UTF8View) -> String {
     let dot = path.lastIndex(of: UInt8(ascii: "."))
-    return embeddings.contains(String(Substring(dot.map { path[$0...].dropFirst() } ?? path)))
+    return String(Substring(dot.map { path[$0...].dropFirst() } ?? path))
   }
 
   /// Whether a name is that of the head, in a checkpoint or in a GGUF file.
@@ -72,7 +77,7 @@ package enum TensorNames {
 
   /// Whether a layer is a lookup table instead of a matrix that inputs are multiplied by.
   package static func isTable(_ path: String) -> Bool {
-    guard let word = path.split(separator: ".").last.map(String.init) else { return false }
+    let word = lastWord(of: path.utf8[...])
     return embeddings.contains(word) || isPositions(word) || isRelativeBias(word)
       || isTokenTypes(word)
   }

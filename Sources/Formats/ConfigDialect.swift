@@ -86,7 +86,7 @@ struct LayerGroups: Hashable, Sendable {
   var mode = "affine"
 
   /// The most common pair; of equally common ones the one with fewer bits, then fewer columns.
-  static func mostCommon(_ layers: [LayerGroups]) -> LayerGroups? {
+  static func mostCommon(_ layers: some Sequence<LayerGroups>) -> LayerGroups? {
     var counts: [LayerGroups: Int] = [:]
     for groups in layers { counts[groups, default: 0] += 1 }
     // A tie is broken by value, so that the output does not depend on the order of a hash table.

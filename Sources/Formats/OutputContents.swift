@@ -6,7 +6,7 @@ package import TensorModel
 /// Everything that an output will contain, except the numbers of its tensors.
 package struct Contents: Sendable {
   /// The stored tensors of the model, followed by those of attached adapters.
-  package var stored: [StoredTensor]
+  package var stored: StoredTensors
   package var metadata: Metadata
   package var companions: [Companion]
   package var provenance: Provenance
@@ -15,7 +15,7 @@ package struct Contents: Sendable {
   package var checksums: [(stored: Int, checksum: CRC32C)] = []
 
   package init(
-    stored: [StoredTensor], metadata: Metadata, companions: [Companion], provenance: Provenance
+    stored: StoredTensors, metadata: Metadata, companions: [Companion], provenance: Provenance
   ) {
     self.stored = stored
     self.metadata = metadata

@@ -17,7 +17,7 @@ package protocol OutputLayout: Sendable {
   /// Whether the output includes companion files.
   var holdsCompanions: Bool { get }
   /// The first bytes of each file, for formats that have no checksum of them.
-  var fileHeaders: [(name: String, bytes: [UInt8])] { get }
+  var fileHeaders: [FileHeader] { get }
 
   /// Creates the files under temporary names. Throws `io`.
   ///
@@ -58,7 +58,7 @@ package struct FilePlacement: Sendable {
 }
 
 extension OutputLayout {
-  package var fileHeaders: [(name: String, bytes: [UInt8])] { [] }
+  package var fileHeaders: [FileHeader] { [] }
 
   /// A text with the first and the last file of a split set; nil for one file, or a folder.
   package var splitName: String? {

@@ -4,6 +4,7 @@ internal import TensorModel
 /// The layers of a model that are not quantized, for configs that have to list them.
 enum PlainLayers {
   private static let weight = ".weight"
+  private static let headEnding = TensorNames.head + weight
 
   /// The paths of layers whose weights are matrices of plain numbers, in the order of the tensors.
   ///
@@ -13,14 +14,19 @@ enum PlainLayers {
     var paths: [String] = []
     var hasHead = false
     for tensor in tensors where tensor.name.hasSuffix(weight) {
-      let path = layerPath(of: tensor.name)
-      hasHead = hasHead || path.split(separator: ".").last.map(String.init) == TensorNames.head
+      hasHead = hasHead || isHead(tensor.name)
       guard case .plain(let type) = tensor.encoding, type.isDecodable, tensor.shape.rank == 2,
-        !TensorNames.isTable(path)
+        case let path = layerPath(of: tensor.name), !TensorNames.isTable(path)
       else { continue }
       paths.append(path)
     }
     return hasHead ? paths : paths + [TensorNames.head]
+  }
+
+  /// Whether the last word of the path of a layer is that of an output head.
+  private static func isHead(_ name: String) -> Bool {
+    guard name.hasSuffix(headEnding) else { return false }
+    return name.utf8.count == headEnding.utf8.count || name.hasSuffix("." + headEnding)
   }
 
   /// The words for the towers that some plain layers belong to, such as `visual`.
@@ -28,7 +34,7 @@ enum PlainLayers {
   /// Runtimes rename the modules before such a word and join layers after it, so they find a path
   /// of the checkpoint only by the word. A word that is also part of the path of a quantized layer
   /// is left out.
-  static func towers(of plain: [String], quantized: [String]) -> [String] {
+  static func towers(of plain: [String], quantized: some Sequence<String>) -> [String] {
     var words: [String] = []
     for path in plain {
       guard let word = TensorNames.tower(of: path)?.split(separator: ".").last.map(String.init),
@@ -43,5 +49,7 @@ enum PlainLayers {
   static func pattern(forWord word: String) -> String { "(.*\\.)?\(word)(\\..*)?$" }
 
   /// The path of the layer that a tensor belongs to, whose name ends in `.weight`.
-  static func layerPath(of name: String) -> String { String(name.dropLast(weight.count)) }
+  static func layerPath(of name: String) -> String {
+    String(Substring(name.utf8.dropLast(weight.utf8.count)))
+  }
 }

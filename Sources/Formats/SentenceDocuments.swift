@@ -120,7 +120,7 @@ extension DenseLayer {
       ("\(folder)/config.json", SentenceDocuments.bytes(config)),
       (
         "\(folder)/model.safetensors",
-        SafetensorsLayout.header([stored], [.init("format", "pt")]) + bytes
+        SafetensorsHeaderText([stored], [0], [.init("format", "pt")]).bytes + bytes
       ),
     ]
   }

@@ -5,10 +5,8 @@ internal import TensorModel
 
 extension FilePlacement {
   /// The placement of files of a model.
-  init(_ plans: [ShardFiles.Plan], _ locations: [ShardFiles.Location]) {
-    self.init(files: plans.map { ($0.name, $0.byteCount) }) { stored in
-      (locations[stored].file, locations[stored].offset)
-    }
+  init(_ plans: [ShardFiles.Plan], _ offsets: TensorOffsets) {
+    self.init(files: plans.map { ($0.name, $0.byteCount) }) { offsets.location(of: $0) }
   }
 }
 
@@ -20,18 +18,12 @@ final class ShardFiles: Sendable {
   /// The name, header and length of a file to create.
   struct Plan {
     var name: String
-    var header: [UInt8]
+    var header: any HeaderText
     var byteCount: Int
   }
 
-  /// The file and the offset of a stored tensor.
-  struct Location: Sendable {
-    var file: Int
-    var offset: Int
-  }
-
   let staging: Staging
-  private let locations: [Location]
+  private let offsets: TensorOffsets
   private let shards: [Shard]
 
   /// A file, and the number of tensor bytes that are not yet written.
@@ -51,17 +43,14 @@ final class ShardFiles: Sendable {
   ///
   /// If they `areFilled`, parts have written everything but the headers. Throws `io`.
   init(
-    _ staging: Staging, _ plans: [Plan], _ locations: [Location], _ stored: [StoredTensor],
+    _ staging: Staging, _ plans: [Plan], _ offsets: TensorOffsets, _ stored: StoredTensors,
     areFilled: Bool = false
   ) throws(ModelError) {
     self.staging = staging
-    self.locations = locations
-    var missing = [Int](repeating: 0, count: plans.count)
-    for (location, tensor) in zip(locations, stored) {
-      missing[location.file] += tensor.byteCount
-    }
+    self.offsets = offsets
     var shards: [Shard] = []
-    for (plan, missing) in zip(plans, missing) {
+    for (number, plan) in plans.enumerated() {
+      let missing = stored[offsets.members(of: number)].reduce(0) { $0 + $1.byteCount }
       let file = try staging.create(plan.name, byteCount: plan.byteCount)
       let isKept = staging.isKept(plan.name) && !areFilled
       shards.append(Shard(file, isKept: isKept, missing: missing))
@@ -76,14 +65,14 @@ final class ShardFiles: Sendable {
   }
 
   /// Whether a stored tensor is in a file that an earlier run finished.
-  func isKept(_ stored: Int) -> Bool { shards[locations[stored].file].isKept }
+  func isKept(_ stored: Int) -> Bool { shards[offsets.location(of: stored).file].isKept }
 
   /// Writes blocks into the files of their tensors.
   ///
   /// Throws `io`.
   func write(_ block: [PartBlock]) throws(ModelError) {
     for part in block {
-      let location = locations[part.stored]
+      let location = offsets.location(of: part.stored)
       let shard = shards[location.file]
       guard !shard.isKept else { continue }
       try shard.file.write(part, at: location.offset)

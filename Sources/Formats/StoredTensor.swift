@@ -53,11 +53,37 @@ package struct StoredContents {
 
 /// One tensor as a container holds it; a codec makes weights from stored tensors.
 ///
-/// A plan may have 300,000 of them, and few forms, so that equal forms share their memory.
+/// A plan may have 400,000 of them, and few forms, so that equal forms share their memory. The parts
+/// of a weight share its name, too, also if they have names of their own that follow from it.
 package struct StoredTensor: Sendable, Hashable {
-  /// The name in the file; the parts of one weight may share it.
-  package var name: String
+  /// The name of the weight that it is a part of.
+  private(set) var weight: String
   private var form: Form
+
+  /// The name in the file; the parts of one weight may share it.
+  package var name: String {
+    get { form.ending.map { $0.name(of: weight) } ?? weight }
+    set {
+      weight = newValue
+      if form.ending != nil { form = Form(form.values) }
+    }
+  }
+
+  /// What the name of a part has in place of the ending of the name of the weight.
+  package struct NameEnding: Sendable, Hashable {
+    fileprivate let replacedByteCount: Int
+    fileprivate let text: String
+
+    /// Creates the ending of a part, in place of one that the names of weights have.
+    package init(_ text: String, replacing ending: String) {
+      replacedByteCount = ending.utf8.count
+      self.text = text
+    }
+
+    fileprivate func name(of weight: String) -> String {
+      "\(Substring(weight.utf8.dropLast(replacedByteCount)))\(text)"
+    }
+  }
 
   /// Everything but the name.
   private struct Values: Sendable, Hashable {
@@ -72,8 +98,12 @@ package struct StoredTensor: Sendable, Hashable {
 
   private final class Form: Sendable {
     let values: Values
+    let ending: NameEnding?
 
-    init(_ values: Values) { self.values = values }
+    init(_ values: Values, _ ending: NameEnding? = nil) {
+      self.values = values
+      self.ending = ending
+    }
   }
 
   /// Creates a stored tensor of contiguous rows.
@@ -93,22 +123,42 @@ package struct StoredTensor: Sendable, Hashable {
   ///
   /// It is written in one block unless `blockByteCount` is changed.
   package init(name: String, role: PartRole, shape: Shape, encoding: Encoding, rows: RowLayout) {
-    self.name = name
+    self.init(partOf: name, nil, role: role, shape: shape, encoding: encoding, rows: rows)
+  }
+
+  /// Creates a part of a weight with a row layout.
+  ///
+  /// Its name is that of the weight with another ending; nil for the name of the weight.
+  package init(
+    partOf weight: String, _ ending: NameEnding?, role: PartRole, shape: Shape, encoding: Encoding,
+    rows: RowLayout
+  ) {
+    self.weight = weight
     let byteCount = rows.byteCount
     form = Form(
       Values(
         role: role, tensor: TensorForm(shape: shape, encoding: encoding), byteCount: byteCount,
-        rows: rows, storedByteCount: byteCount, blockByteCount: byteCount))
+        rows: rows, storedByteCount: byteCount, blockByteCount: byteCount), ending)
   }
 
-  /// Shares the memory of another tensor that differs in the name only.
+  /// The same part of another weight.
+  func part(of weight: String) -> StoredTensor {
+    var part = self
+    part.weight = weight
+    return part
+  }
+
+  /// Shares the memory of the same part of another weight, if only the weights differ.
   ///
-  /// - Returns: Whether the tensors are so.
+  /// - Returns: Whether that is so.
   package mutating func share(_ other: StoredTensor) -> Bool {
-    guard isLike(other) else { return false }
+    guard isLike(other), form.ending == other.form.ending else { return false }
     form = other.form
     return true
   }
+
+  /// Whether it shares its memory with another tensor, from which only the weight differs.
+  func hasForm(of other: StoredTensor) -> Bool { form === other.form }
 
   /// Whether another tensor differs in the name only.
   package func isLike(_ other: StoredTensor) -> Bool {
@@ -127,7 +177,36 @@ package struct StoredTensor: Sendable, Hashable {
   private mutating func change(_ body: (inout Values) -> Void) {
     var values = form.values
     body(&values)
-    form = Form(values)
+    form = Form(values, form.ending)
+  }
+}
+
+extension StoredTensor {
+  /// Whether the bytes of its name are sorted before those of another one.
+  func isNamed(before other: StoredTensor) -> Bool {
+    let (count, otherCount) = (stemByteCount, other.stemByteCount)
+    if let isBefore = weight.precedes(other.weight, in: min(count, otherCount)) { return isBefore }
+    guard count != otherCount else {
+      return (form.ending?.text ?? "").utf8.lexicographicallyPrecedes(
+        (other.form.ending?.text ?? "").utf8)
+    }
+    return name.utf8.lexicographicallyPrecedes(other.name.utf8)
+  }
+
+  /// The number of bytes that its name has in common with that of the weight.
+  private var stemByteCount: Int {
+    weight.utf8.count - (form.ending?.replacedByteCount ?? 0)
+  }
+}
+
+extension String {
+  /// Whether its bytes are sorted before those of another text; nil if so many are the same.
+  func precedes(_ other: String, in byteCount: Int) -> Bool? {
+    let (left, right) = (utf8Span.span, other.utf8Span.span)
+    for index in 0..<byteCount where left[index] != right[index] {
+      return left[index] < right[index]
+    }
+    return nil
   }
 }
 

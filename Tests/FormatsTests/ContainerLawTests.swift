@@ -28,7 +28,7 @@ import Testing
       metadata.append("ratio", .float(0.25))
     }
     let contents = Contents(
-      stored: stored, metadata: metadata, companions: [], provenance: Provenance())
+      stored: StoredTensors(stored), metadata: metadata, companions: [], provenance: Provenance())
     return (
       contents, stored.map { part in (0..<part.byteCount).map { _ in UInt8(random.below(256)) } }
     )

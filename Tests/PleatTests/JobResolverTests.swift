@@ -25,7 +25,7 @@ import Weights
       model, Destination(path: scratch.path("out"), format: format, compresses: compresses),
       permitsRounding: rounding)
     for tensor in model.catalog.tensors { try resolver.append(wish(tensor), nil) }
-    return (resolver.jobs, resolver.stored, resolver.byteCount)
+    return (resolver.jobs, Array(resolver.stored), resolver.byteCount)
   }
 
   // MARK: - Admit

@@ -55,7 +55,6 @@ package struct AWQCodec: WeightCodec {
 
   package func parts(of info: TensorInfo) -> [StoredTensor] {
     guard case .grouped(let grouping) = info.encoding else { return plainParts(of: info) }
-    let path = String(info.name.dropLast(Self.weight.count))
     let (rows, columns) = (info.shape.rowCount, info.shape.columnCount)
     let (words, groups) = (rows / AWQPacking.rowsPerWord, columns / grouping.groupSize)
     let layouts = Self.layouts(rows: rows, columns: columns, groups: groups, parameters: .f16)
@@ -63,8 +62,8 @@ package struct AWQCodec: WeightCodec {
       _ name: String, _ role: PartRole, _ extents: [Int], _ type: ScalarType, _ layout: RowLayout
     ) -> StoredTensor {
       StoredTensor(
-        name: path + name, role: role, shape: Shape(validating: extents) ?? info.shape,
-        encoding: .plain(type), rows: layout)
+        partOf: info.name, .init(name, replacing: Self.weight), role: role,
+        shape: Shape(validating: extents) ?? info.shape, encoding: .plain(type), rows: layout)
     }
     return [
       part(Self.codes, .codes, [columns, words], .i32, layouts[0]),

@@ -56,7 +56,6 @@ package struct CompressedTensorsCodec: WeightCodec {
 
   package func parts(of info: TensorInfo) -> [StoredTensor] {
     guard case .grouped(let grouping) = info.encoding else { return plainParts(of: info) }
-    let path = String(info.name.dropLast(Self.weight.count))
     let (rows, columns) = (info.shape.rowCount, info.shape.columnCount)
     let groups = columns / grouping.groupSize
     let words = packing.wordCount(columns, bits: grouping.bits)
@@ -64,8 +63,8 @@ package struct CompressedTensorsCodec: WeightCodec {
       _ name: String, _ role: PartRole, _ extents: [Int], _ type: ScalarType, _ layout: RowLayout
     ) -> StoredTensor {
       StoredTensor(
-        name: path + name, role: role, shape: Shape(validating: extents) ?? info.shape,
-        encoding: .plain(type), rows: layout)
+        partOf: info.name, .init(name, replacing: Self.weight), role: role,
+        shape: Shape(validating: extents) ?? info.shape, encoding: .plain(type), rows: layout)
     }
     let layouts = layouts(info, grouping)
     var parts = [

@@ -24,31 +24,37 @@ package struct CompressedTensorsDialect: ConfigDialect {
   /// A single scheme applies to all linear layers except those that are listed. Of several schemes,
   /// each names its layers.
   package func description(of tensors: [TensorInfo]) -> JSONValue? {
-    var schemes: [(scheme: Config.Scheme, paths: [String])] = []
-    var tables: [String] = []
     // A whole row is stated as a group of its length if other weights have groups of that size.
-    let sizes = Set(tensors.compactMap { $0.isRowGroup ? nil : $0.grouping?.groupSize })
-    for tensor in tensors {
-      guard let grouping = tensor.grouping else { continue }
-      let path = PlainLayers.layerPath(of: tensor.name)
-      if TensorNames.isTable(path) { tables.append(path) }
-      let isRow = tensor.isRowGroup && !sizes.contains(grouping.groupSize)
-      let scheme = Config.Scheme(
-        bits: grouping.bits, groupSize: isRow ? nil : grouping.groupSize,
-        isSymmetric: grouping.offset == .none)
-      if let index = schemes.firstIndex(where: { $0.scheme == scheme }) {
-        schemes[index].paths.append(path)
-      } else {
-        schemes.append((scheme, [path]))
+    let sizes = Set(
+      tensors.lazy.compactMap { $0.isRowGroup ? nil : $0.grouping?.groupSize })
+    // There may be 100,000 weights, so their paths are made when they are needed.
+    let weights = tensors.lazy.compactMap { tensor -> (scheme: Config.Scheme, name: String)? in
+      tensor.grouping.map { grouping in
+        let isRow = tensor.isRowGroup && !sizes.contains(grouping.groupSize)
+        let scheme = Config.Scheme(
+          bits: grouping.bits, groupSize: isRow ? nil : grouping.groupSize,
+          isSymmetric: grouping.offset == .none)
+        return (scheme, tensor.name)
       }
     }
+    func paths(where isWanted: (Config.Scheme, String) -> Bool) -> [String] {
+      weights.compactMap { scheme, name in
+        let path = PlainLayers.layerPath(of: name)
+        return isWanted(scheme, path) ? path : nil
+      }
+    }
+    var schemes: [Config.Scheme] = []
+    for weight in weights where !schemes.contains(weight.scheme) { schemes.append(weight.scheme) }
     guard !schemes.isEmpty else { return nil }
     let plain = PlainLayers.paths(tensors)
-    let towers = PlainLayers.towers(of: plain, quantized: schemes.flatMap(\.paths))
+    let towers = PlainLayers.towers(
+      of: plain, quantized: weights.map { PlainLayers.layerPath(of: $0.name) })
     let ignored = towers.map { "re:" + PlainLayers.pattern(forWord: $0) } + plain
-    if schemes.count == 1 { schemes[0].paths = ["Linear"] + tables }
     let groups = schemes.enumerated().map { index, scheme in
-      JSONValue.Member("group_\(index)", Self.group(scheme.scheme, scheme.paths))
+      let targets =
+        schemes.count == 1
+        ? ["Linear"] + paths { TensorNames.isTable($1) } : paths { own, _ in own == scheme }
+      return JSONValue.Member("group_\(index)", Self.group(scheme, targets))
     }
     return [
       "version": .string(Self.version), "quant_method": .string(Config.method),

@@ -12,7 +12,7 @@ enum BlockFactors {
   /// The stored tensors of a weight in such blocks.
   static func parts(of info: TensorInfo, _ codes: ScaledCodes) -> [StoredTensor] {
     let parts = codes.parts(of: info.shape)
-    guard parts.count == 2, let name = factorName(of: info.name),
+    guard parts.count == 2, info.name.hasSuffix(weightEnding),
       let shape = factorShape(of: info.shape)
     else { preconditionFailure("not admitted") }
     return [
@@ -20,7 +20,8 @@ enum BlockFactors {
         name: info.name, role: .blocks, shape: info.shape, encoding: BlockType.nvfp4.encoding,
         rows: parts[0].rows),
       StoredTensor(
-        name: name, role: .factor, shape: shape, encoding: .plain(.f32), rows: parts[1].rows),
+        partOf: info.name, .init(factorEnding, replacing: weightEnding), role: .factor,
+        shape: shape, encoding: .plain(.f32), rows: parts[1].rows),
     ]
   }
 

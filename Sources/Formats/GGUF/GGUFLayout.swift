@@ -14,7 +14,7 @@ struct GGUFLayout: OutputLayout {
   let contents: Contents
   let options: WriteOptions
   private(set) var files: [File] = []
-  private(set) var locations: [ShardFiles.Location] = []
+  private(set) var offsets: TensorOffsets
 
   let tensorByteCount: Int
   var shardCount: Int { files.count }
@@ -23,7 +23,9 @@ struct GGUFLayout: OutputLayout {
   var folder: FilePath? { nil }
   var byteCount: Int { files.reduce(0) { $0 + $1.byteCount } }
   var fileNames: [String] { files.map(\.name) }
-  var fileHeaders: [(name: String, bytes: [UInt8])] { files.map { ($0.name, $0.header) } }
+  var fileHeaders: [FileHeader] {
+    files.map { FileHeader(name: $0.name, text: HeaderBytes(bytes: $0.header)) }
+  }
 
   /// Plans the files; throws `unsupported` for contents that GGUF cannot store.
   init(_ contents: Contents, _ options: WriteOptions) throws(ModelError) {
@@ -37,9 +39,9 @@ struct GGUFLayout: OutputLayout {
     }
     for tensor in contents.stored { try Self.check(tensor) }
     let alignment = try GGUFHeader.alignment(contents.metadata, nil)
-    let shards = Self.shards(contents.stored, limit: options.shardByteCount, alignment)
+    offsets = TensorOffsets()
+    let shards = contents.stored.ranges(limit: options.shardByteCount, alignment: alignment)
     for (number, members) in shards.enumerated() {
-      let tensors = Array(contents.stored[members])
       var metadata = number == 0 ? contents.metadata : Metadata()
       if shards.count > 1 {
         metadata[GGUFSplit.numberKey] = .unsigned(UInt64(number), .u16)
@@ -48,13 +50,12 @@ struct GGUFLayout: OutputLayout {
         // Every file must state the alignment of its data.
         metadata["general.alignment"] = contents.metadata["general.alignment"]
       }
-      let header = Self.header(tensors, metadata, alignment)
-      var offset = header.count
-      for tensor in tensors {
-        locations.append(ShardFiles.Location(file: number, offset: offset))
-        offset = (offset + tensor.byteCount).aligned(to: alignment)
+      let header = Self.header(contents.stored[members], metadata, alignment)
+      let byteCount = offsets.addFile(members, from: header.count) {
+        contents.stored[$0].byteCount.aligned(to: alignment)
       }
-      files.append(File(name: name(number, of: shards.count), header: header, byteCount: offset))
+      files.append(
+        File(name: name(number, of: shards.count), header: header, byteCount: byteCount))
     }
   }
 
@@ -70,10 +71,11 @@ struct GGUFLayout: OutputLayout {
         hint: "pleat convert --to gguf makes a little-endian file")
     }
     contents = Contents(
-      stored: reader.stored, metadata: change(reader.metadata), companions: [],
+      stored: StoredTensors(reader.stored), metadata: change(reader.metadata), companions: [],
       provenance: Provenance())
     self.options = options
     tensorByteCount = reader.stored.reduce(0) { $0 + $1.byteCount }
+    offsets = TensorOffsets()
     for (number, header) in reader.headers.enumerated() {
       let source = reader.files[number]
       var file = File(
@@ -89,7 +91,7 @@ struct GGUFLayout: OutputLayout {
       } else {
         file.header = try source.bytes(at: 0, count: min(header.dataStart, source.byteCount))
       }
-      locations += header.entries.map { .init(file: number, offset: $0.offset + shift) }
+      offsets.addFile(header.entries.map { $0.offset + shift })
       files.append(file)
     }
   }
@@ -103,10 +105,12 @@ struct GGUFLayout: OutputLayout {
 
   /// What `ShardFiles` needs to know of each file.
   var plans: [ShardFiles.Plan] {
-    files.map { .init(name: $0.name, header: $0.header, byteCount: $0.byteCount) }
+    files.map {
+      .init(name: $0.name, header: HeaderBytes(bytes: $0.header), byteCount: $0.byteCount)
+    }
   }
 
-  var placement: FilePlacement? { FilePlacement(plans, locations) }
+  var placement: FilePlacement? { FilePlacement(plans, offsets) }
 
   func finish(
     _ parts: PartFolder, knowing pieces: ChecksumPieces, replacing: Bool
@@ -139,25 +143,9 @@ struct GGUFLayout: OutputLayout {
     }
   }
 
-  private static func shards(
-    _ stored: [StoredTensor], limit: Int?, _ alignment: Int
-  ) -> [Range<Int>] {
-    var shards: [Range<Int>] = []
-    var (start, size) = (0, 0)
-    for (index, tensor) in stored.enumerated() {
-      let length = tensor.byteCount.aligned(to: alignment)
-      if let limit, size + length > limit, index > start {
-        shards.append(start..<index)
-        (start, size) = (index, 0)
-      }
-      size += length
-    }
-    return shards + [start..<stored.count]
-  }
-
   /// The bytes of a file up to its first tensor.
   static func header(
-    _ tensors: [StoredTensor], _ metadata: Metadata, _ alignment: Int
+    _ tensors: some Collection<StoredTensor>, _ metadata: Metadata, _ alignment: Int
   ) -> [UInt8] {
     var bytes = GGUFHeader.magic
     bytes.append(littleEndian: UInt32(3))

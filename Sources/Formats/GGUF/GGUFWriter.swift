@@ -15,7 +15,7 @@ final class GGUFWriter: TensorSink {
     staging = try Staging(
       layout.options.path, isFolder: false, names: layout.fileNames, replacing: replacing,
       resumption: resumption)
-    files = try ShardFiles(staging, layout.plans, layout.locations, layout.contents.stored)
+    files = try ShardFiles(staging, layout.plans, layout.offsets, layout.contents.stored)
   }
 
   /// Takes over files that parts have filled.
@@ -27,7 +27,7 @@ final class GGUFWriter: TensorSink {
       finishing: parts, isFolder: false, names: layout.fileNames, filled: layout.fileNames,
       replacing: replacing)
     files = try ShardFiles(
-      staging, layout.plans, layout.locations, layout.contents.stored, areFilled: true)
+      staging, layout.plans, layout.offsets, layout.contents.stored, areFilled: true)
   }
 
   func write(_ block: [PartBlock], ticket: Int) throws(ModelError) {

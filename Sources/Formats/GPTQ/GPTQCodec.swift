@@ -68,15 +68,14 @@ package struct GPTQCodec: WeightCodec {
 
   package func parts(of info: TensorInfo) -> [StoredTensor] {
     guard case .grouped(let grouping) = info.encoding else { return plainParts(of: info) }
-    let path = Self.layerPath(of: info.name)
     let (columns, rows) = (info.shape.columnCount, info.shape.rowCount)
     let groups = Self.groupCount(grouping, columns)
     func part(
       _ name: String, _ role: PartRole, _ dimensions: [Int], _ type: ScalarType, _ rows: RowLayout
     ) -> StoredTensor {
       StoredTensor(
-        name: path + name, role: role, shape: Shape(validating: dimensions) ?? info.shape,
-        encoding: .plain(type), rows: rows)
+        partOf: info.name, .init(name, replacing: GPTQLayer.weight), role: role,
+        shape: Shape(validating: dimensions) ?? info.shape, encoding: .plain(type), rows: rows)
     }
     let layouts = Self.layouts(
       bits: grouping.bits, rows: rows, columns: columns, groups: groups, parameters: .f16)

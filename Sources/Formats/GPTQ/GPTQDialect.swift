@@ -46,14 +46,10 @@ package struct GPTQDialect: ConfigDialect {
 
   /// The object for a model with these tensors; nil if none is grouped.
   package func description(of tensors: [TensorInfo]) -> JSONValue? {
-    var layers: [(path: String, groups: LayerGroups)] = []
-    var (isSymmetric, isScattered) = (true, false)
-    for tensor in tensors {
-      guard case .grouped(let grouping) = tensor.encoding else { continue }
-      layers.append((GPTQCodec.layerPath(of: tensor.name), Self.groups(grouping, tensor.shape)))
-      // With `sym` true, some kernels do not read zero points at all.
-      if grouping.offset != .none { isSymmetric = false }
-      if grouping.isScattered { isScattered = true }
+    // There may be 100,000, so their paths are made when they are needed.
+    let layers = tensors.lazy.compactMap { tensor -> Layer? in
+      guard case .grouped(let grouping) = tensor.encoding else { return nil }
+      return Layer(name: tensor.name, grouping: grouping, shape: tensor.shape)
     }
     guard let common = LayerGroups.mostCommon(layers.map(\.groups)) else { return nil }
     // Readers disagree about the names of two keys.
@@ -62,8 +58,10 @@ package struct GPTQDialect: ConfigDialect {
       .init("checkpoint_format", .string(version.rawValue)),
       .init("format", .string(version.rawValue)),
       .init("bits", JSONValue(common.bits)), .init("group_size", JSONValue(common.size)),
-      .init("desc_act", .bool(isScattered)), .init("sym", .bool(isSymmetric)),
-      .init("lm_head", .bool(layers.contains { $0.path == TensorNames.head })),
+      .init("desc_act", .bool(layers.contains { $0.grouping.isScattered })),
+      // With `sym` true, some kernels do not read zero points at all.
+      .init("sym", .bool(layers.allSatisfy { $0.grouping.offset == .none })),
+      .init("lm_head", .bool(layers.contains { $0.name == TensorNames.head + GPTQLayer.weight })),
       .init("pack_dtype", "int32"),
     ]
     var rules: [JSONValue.Member] = []
@@ -83,11 +81,20 @@ package struct GPTQDialect: ConfigDialect {
     return .object(members)
   }
 
-  /// The code width and the group size; −1 for a row whose length is not a listed size.
-  private static func groups(_ grouping: Grouping, _ shape: Shape) -> LayerGroups {
-    let isListed = GPTQCodec.groupSizes.contains(grouping.groupSize)
-    let isRow = !isListed && grouping.groupSize == shape.columnCount
-    return LayerGroups(bits: grouping.bits, size: isRow ? -1 : grouping.groupSize)
+  /// A weight that is quantized.
+  private struct Layer {
+    var name: String
+    var grouping: Grouping
+    var shape: Shape
+
+    var path: String { GPTQCodec.layerPath(of: name) }
+
+    /// The code width and the group size; −1 for a row whose length is not a listed size.
+    var groups: LayerGroups {
+      let isListed = GPTQCodec.groupSizes.contains(grouping.groupSize)
+      let isRow = !isListed && grouping.groupSize == shape.columnCount
+      return LayerGroups(bits: grouping.bits, size: isRow ? -1 : grouping.groupSize)
+    }
   }
 
   /// Whether readers expect codes for a plain tensor unless a rule excludes it.

@@ -45,15 +45,16 @@ package struct MLXCodec: WeightCodec {
   }
 
   package func parts(of info: TensorInfo) -> [StoredTensor] {
-    let path = Self.layerPath(of: info.name)
     let columns = info.shape.columnCount
     func part(_ name: String, _ role: PartRole, _ columns: Int, _ type: ScalarType) -> StoredTensor
     {
       let dimensions = info.shape.dimensions.dropLast() + [columns]
+      let shape = Shape(validating: Array(dimensions)) ?? info.shape
+      let rowByteCount = columns * type.bitWidth / 8
       return StoredTensor(
-        name: path + name, role: role,
-        shape: Shape(validating: Array(dimensions)) ?? info.shape, encoding: .plain(type),
-        rowByteCount: columns * type.bitWidth / 8, byteCount: nil)
+        partOf: info.name, .init(name, replacing: Self.weight), role: role, shape: shape,
+        encoding: .plain(type),
+        rows: RowLayout(rowByteCount: rowByteCount, byteCount: rowByteCount * shape.rowCount))
     }
     switch info.encoding {
     case .grouped(let grouping):

@@ -17,13 +17,13 @@ package struct MLXDialect: ConfigDialect {
 
   /// The object: the most common groups, and an object for each layer with other groups.
   package func description(of tensors: [TensorInfo]) -> JSONValue? {
-    let layers = tensors.compactMap { tensor -> (path: String, groups: LayerGroups)? in
-      guard let groups = Self.groups(tensor.encoding) else { return nil }
-      return (MLXCodec.layerPath(of: tensor.name), groups)
+    let layers = tensors.lazy.compactMap { tensor -> (name: String, groups: LayerGroups)? in
+      Self.groups(tensor.encoding).map { (tensor.name, $0) }
     }
     guard let common = LayerGroups.mostCommon(layers.map(\.groups)) else { return nil }
     let others = layers.filter { $0.groups != common }.map {
-      JSONValue.Member($0.path, .object(Self.members(of: $0.groups)))
+      JSONValue.Member(
+        MLXCodec.layerPath(of: $0.name), .object(Self.members(of: $0.groups)))
     }
     return .object(Self.members(of: common) + others)
   }

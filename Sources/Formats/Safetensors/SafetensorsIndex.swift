@@ -79,19 +79,6 @@ struct SafetensorsIndex: Sendable {
     (index.tensors, index.files) = (NameList(), [])
     return index
   }
-
-  /// The text of an index, as transformers writes it: sorted keys, two spaces for each level.
-  static func text(shards: [String: [StoredTensor]]) -> [UInt8] {
-    let total = shards.values.joined().reduce(0) { $0 + $1.byteCount }
-    let map = shards.flatMap { name, tensors in
-      tensors.map { JSONValue.Member($0.name, .string(name)) }
-    }.sorted { $0.key < $1.key }
-    let document = JSONValue.object([
-      .init("metadata", ["total_size": JSONValue(total)]),
-      .init("weight_map", .object(map)),
-    ])
-    return Array((JSONWriter.text(document, indentation: 2) + "\n").utf8)
-  }
 }
 
 /// The weight map of an index as it is read; files are numbered in order of appearance.

@@ -10,8 +10,7 @@ struct SafetensorsLayout: OutputLayout {
   /// One file to write.
   struct File {
     var name: String
-    var header: [UInt8]
-    var tensors: [StoredTensor]
+    var header: SafetensorsHeaderText
     var byteCount: Int
   }
 
@@ -20,8 +19,9 @@ struct SafetensorsLayout: OutputLayout {
   let isFolder: Bool
   let companions: [Companion]
   private(set) var files: [File] = []
-  private(set) var locations: [ShardFiles.Location]
-  private(set) var index: [UInt8] = []
+  private(set) var offsets: TensorOffsets
+  /// The index of the shards; nil for one file.
+  private(set) var index: (any HeaderText)?
 
   var shardCount: Int { files.count }
   var isExact: Bool { true }
@@ -34,17 +34,15 @@ struct SafetensorsLayout: OutputLayout {
     self.options = options
     isFolder = options.path.extension != "safetensors"
     companions = isFolder ? contents.companions : []
-    locations = Array(
-      repeating: ShardFiles.Location(file: 0, offset: 0), count: contents.stored.count)
-    let shards = Self.shards(contents.stored, limit: isFolder ? options.shardByteCount : nil)
+    offsets = TensorOffsets()
+    let shards = contents.stored.ranges(limit: isFolder ? options.shardByteCount : nil)
     for (number, members) in shards.enumerated() {
       addFile(
         name: isFolder ? shardName(number, of: shards.count) : options.path.name,
-        members: Self.sorted(members, of: contents.stored), Self.sortedPairs(contents.metadata))
+        Self.sorted(members, of: contents.stored), Self.sortedPairs(contents.metadata))
     }
     if files.count > 1 {
-      let map = Dictionary(uniqueKeysWithValues: files.map { ($0.name, $0.tensors) })
-      index = SafetensorsIndex.text(shards: map)
+      index = SafetensorsIndexText(contents.stored, offsets, files.map(\.name))
     }
   }
 
@@ -59,20 +57,19 @@ struct SafetensorsLayout: OutputLayout {
     isFolder = reader.origin.isFolder
     try Self.check(options.path, for: reader.origin)
     contents = Contents(
-      stored: reader.stored, metadata: change(reader.metadata), companions: reader.companions,
-      provenance: Provenance())
+      stored: StoredTensors(reader.stored), metadata: change(reader.metadata),
+      companions: reader.companions, provenance: Provenance())
     self.options = options
     companions = isFolder ? reader.companions : []
-    locations = Array(
-      repeating: ShardFiles.Location(file: 0, offset: 0), count: contents.stored.count)
+    offsets = TensorOffsets()
     for (number, members) in reader.tensorsByFile.enumerated() {
       addFile(
-        name: isFolder ? reader.files[number].path.name : options.path.name, members: members,
-        Self.pairs(change(reader.fileMetadata[number])))
+        name: isFolder ? reader.files[number].path.name : options.path.name,
+        members.map { Int32($0) }, Self.pairs(change(reader.fileMetadata[number])))
     }
     if let path = reader.origin.index?.path {
       let file = try InputFile(path)
-      index = try file.bytes(at: 0, count: file.byteCount)
+      index = HeaderBytes(bytes: try file.bytes(at: 0, count: file.byteCount))
     }
   }
 
@@ -91,18 +88,20 @@ struct SafetensorsLayout: OutputLayout {
     }
   }
 
-  var tensorByteCount: Int { files.flatMap(\.tensors).reduce(0) { $0 + $1.byteCount } }
+  var tensorByteCount: Int { contents.stored.reduce(0) { $0 + $1.byteCount } }
 
   var byteCount: Int {
-    files.reduce(index.count) { $0 + $1.byteCount } + companions.reduce(0) { $0 + $1.byteCount }
+    files.reduce(index?.byteCount ?? 0) { $0 + $1.byteCount }
+      + companions.reduce(0) { $0 + $1.byteCount }
   }
 
   var fileNames: [String] {
-    files.map(\.name) + companions.map(\.name) + (index.isEmpty ? [] : [Self.indexName])
+    files.map(\.name) + companions.map(\.name) + (index == nil ? [] : [Self.indexName])
   }
 
-  var fileHeaders: [(name: String, bytes: [UInt8])] {
-    files.map { ($0.name, $0.header) } + (index.isEmpty ? [] : [(Self.indexName, index)])
+  var fileHeaders: [FileHeader] {
+    files.map { FileHeader(name: $0.name, text: $0.header) }
+      + (index.map { [FileHeader(name: Self.indexName, text: $0)] } ?? [])
   }
 
   func open(
@@ -117,29 +116,12 @@ struct SafetensorsLayout: OutputLayout {
     files.map { .init(name: $0.name, header: $0.header, byteCount: $0.byteCount) }
   }
 
-  var placement: FilePlacement? { FilePlacement(plans, locations) }
+  var placement: FilePlacement? { FilePlacement(plans, offsets) }
 
   func finish(
     _ parts: PartFolder, knowing pieces: ChecksumPieces, replacing: Bool
   ) throws(ModelError) -> any TensorSink {
     try SafetensorsWriter(self, finishing: parts, replacing: replacing)
-  }
-
-  /// Distributes the tensors, in order, over files of at most `limit` bytes.
-  ///
-  /// A larger tensor gets a file of its own.
-  private static func shards(_ stored: [StoredTensor], limit: Int?) -> [[Int]] {
-    var shards: [[Int]] = [[]]
-    var size = 0
-    for (index, tensor) in stored.enumerated() {
-      if let limit, size + tensor.byteCount > limit, !shards[shards.count - 1].isEmpty {
-        shards.append([])
-        size = 0
-      }
-      shards[shards.count - 1].append(index)
-      size += tensor.byteCount
-    }
-    return shards
   }
 
   private func shardName(_ index: Int, of count: Int) -> String {
@@ -148,62 +130,30 @@ struct SafetensorsLayout: OutputLayout {
       : ShardName.name(options.stem, index, of: count, suffix: "safetensors")
   }
 
-  /// The positions of tensors in the order of the reference writer.
-  private static func sorted(_ members: [Int], of stored: [StoredTensor]) -> [Int] {
-    let order = ScalarType.allCases
-    func rank(_ tensor: StoredTensor) -> Int {
-      if case .plain(let type) = tensor.encoding { order.firstIndex(of: type) ?? 0 } else { 0 }
+  /// The indices of tensors in the order of the reference writer.
+  private static func sorted(_ members: Range<Int>, of stored: StoredTensors) -> [Int32] {
+    func type(of index: Int32) -> ScalarType? {
+      if case .plain(let type) = stored[Int(index)].encoding { type } else { nil }
     }
-    return members.sorted {
-      let (left, right) = (stored[$0], stored[$1])
-      let (leftRank, rightRank) = (rank(left), rank(right))
-      return leftRank != rightRank
-        ? leftRank > rightRank
-        : left.name.utf8.lexicographicallyPrecedes(right.name.utf8)
+    let byName = stored.sortedByName(members)
+    var types: Set<ScalarType> = []
+    for index in byName { if let type = type(of: index) { types.insert(type) } }
+    var indices: [Int32] = []
+    indices.reserveCapacity(byName.count)
+    for next in ScalarType.allCases.reversed() where types.contains(next) {
+      for index in byName where type(of: index) == next { indices.append(index) }
     }
+    return indices
   }
 
   /// Appends a file with tensors in the given order, and these pairs as metadata.
-  private mutating func addFile(name: String, members: [Int], _ pairs: [JSONValue.Member]) {
-    let tensors = members.map { contents.stored[$0] }
-    let header = Self.header(tensors, pairs)
-    var offset = header.count
-    for (index, tensor) in zip(members, tensors) {
-      locations[index] = ShardFiles.Location(file: files.count, offset: offset)
-      offset += tensor.byteCount
+  private mutating func addFile(name: String, _ members: [Int32], _ pairs: [JSONValue.Member]) {
+    let header = SafetensorsHeaderText(contents.stored, members, pairs)
+    let stored = contents.stored
+    let byteCount = offsets.addFile(members.lazy.map { Int($0) }, from: header.byteCount) {
+      stored[$0].byteCount
     }
-    files.append(File(name: name, header: header, tensors: tensors, byteCount: offset))
-  }
-
-  /// The header: its length, the JSON text, and spaces up to a multiple of eight bytes.
-  static func header(_ tensors: [StoredTensor], _ pairs: [JSONValue.Member]) -> [UInt8] {
-    var json = JSONWriter()
-    json.write(literal: "{")
-    if !pairs.isEmpty {
-      json.write(literal: "\"__metadata__\":")
-      json.write(.object(pairs))
-    }
-    var (offset, isFirst) = (0, pairs.isEmpty)
-    for tensor in tensors {
-      guard case .plain(let type) = tensor.encoding else { continue }
-      let entry: JSONValue = [
-        "dtype": .string(type.name),
-        "shape": .array(tensor.shape.dimensions.map { JSONValue($0) }),
-        "data_offsets": [JSONValue(offset), JSONValue(offset + tensor.byteCount)],
-      ]
-      if !isFirst { json.write(literal: ",") }
-      isFirst = false
-      json.write(string: tensor.name)
-      json.write(literal: ":")
-      json.write(entry)
-      offset += tensor.byteCount
-    }
-    json.write(literal: "}")
-    var text = json.bytes
-    while text.count % 8 != 0 { text.append(UInt8(ascii: " ")) }
-    var bytes: [UInt8] = []
-    bytes.append(littleEndian: UInt64(text.count))
-    return bytes + text
+    files.append(File(name: name, header: header, byteCount: byteCount))
   }
 
   /// The text entries of the metadata, in their order.

@@ -35,13 +35,13 @@ final class SafetensorsWriter: TensorSink {
     self.layout = layout
     self.staging = staging
     files = try ShardFiles(
-      staging, layout.plans, layout.locations, layout.contents.stored, areFilled: areFilled)
+      staging, layout.plans, layout.offsets, layout.contents.stored, areFilled: areFilled)
     var companions: [OutputFile] = []
     for companion in layout.companions { companions.append(try staging.create(companion.name)) }
     self.companions = companions
     // It is written last. Until then it contains zeros, which no reader accepts as an index.
-    index = layout.index.isEmpty ? nil : try staging.create(SafetensorsLayout.indexName)
-    try index?.reserve(layout.index.count)
+    index = layout.index == nil ? nil : try staging.create(SafetensorsLayout.indexName)
+    try index?.reserve(layout.index?.byteCount ?? 0)
   }
 
   func write(_ block: [PartBlock], ticket: Int) throws(ModelError) {
@@ -56,7 +56,7 @@ final class SafetensorsWriter: TensorSink {
   }
 
   func seal(sources: [SourceFile]) throws(ModelError) -> WrittenSize {
-    try index?.write(layout.index, at: 0)
+    if let text = layout.index { try index?.write(text, at: 0) }
     try staging.synchronize()
     return WrittenSize(byteCount: layout.byteCount, tensorByteCount: layout.tensorByteCount)
   }

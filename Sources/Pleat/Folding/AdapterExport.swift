@@ -109,7 +109,7 @@ public struct AdapterExport: Sendable {
       ? PEFTDocument(adapter, names: found.map { Self.moduleName($0.a.tensor.name) }, base).text
       : nil
     let contents = Contents(
-      stored: found.flatMap { [$0.a.tensor, $0.b.tensor] },
+      stored: StoredTensors(found.flatMap { [$0.a.tensor, $0.b.tensor] }),
       metadata: target == .gguf
         ? try Self.metadata(of: model, applied, alpha: adapter.alpha) : Metadata(),
       companions: companion.map {

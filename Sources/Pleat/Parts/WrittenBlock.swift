@@ -69,7 +69,7 @@ struct WrittenBlock: Sendable, Hashable {
   }
 
   /// Whether it is a block of the job: complete, and within the tensors that the job writes.
-  func belongs(to job: TensorJob, block: Int, _ stored: [StoredTensor]) -> Bool {
+  func belongs(to job: TensorJob, block: Int, _ stored: StoredTensors) -> Bool {
     guard job.foldsAdapters == (fold != nil) else { return false }
     var byteCount = 0
     for piece in pieces {

@@ -17,7 +17,6 @@ final class JobFamily {
   private let decision: Shared<TensorWish.Decision>
   private let placement: TensorPlacement??
   private let targetName: String
-  private let isNamedAsParts: Bool
 
   /// Creates the family of a tensor that is resolved.
   ///
@@ -33,7 +32,6 @@ final class JobFamily {
     self.kind = kind
     self.parts = parts
     byteCount = parts.reduce(0) { $0 + $1.byteCount }
-    isNamedAsParts = parts.allSatisfy { $0.name.hasSameBytes(as: targetName) }
   }
 
   /// Whether a tensor belongs to the family, if it is stored like the first one.
@@ -56,14 +54,5 @@ final class JobFamily {
     }
     guard let ending else { return true }
     return name.hasSuffix(ending) == targetName.hasSuffix(ending)
-  }
-
-  /// The stored tensors of the target of another tensor of the family.
-  func parts(named name: String, in format: Format) -> [StoredTensor] {
-    var parts = parts
-    let names =
-      isNamedAsParts ? nil : format.codec.parts(of: TensorInfo(name: name, kind.value.target))
-    for part in parts.indices { parts[part].name = names?[part].name ?? name }
-    return parts
   }
 }

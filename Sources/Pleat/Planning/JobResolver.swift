@@ -17,7 +17,7 @@ package struct JobResolver {
   /// The jobs so far.
   package private(set) var jobs: [TensorJob] = []
   /// The stored tensors of the output so far.
-  package private(set) var stored: [StoredTensor] = []
+  package private(set) var stored: StoredTensors = []
   /// The checksums of those whose bytes are copied from a file that states them.
   package private(set) var checksums: [(stored: Int, checksum: CRC32C)] = []
   /// The weights of the output so far: a stack is one, and so is each tensor of a divided one.
@@ -279,11 +279,15 @@ package struct JobResolver {
       let targets = wish.storedTargets
       self.targets += targets
       if stack == nil, targets.count == 1 {
-        place.storedIndices = append(parts, copying: sources)
+        place.storedIndices = append(parts, of: target.name, copying: sources)
       } else {
-        var parts = targets.flatMap { format.codec.parts(of: $0) }
-        share(&parts)
-        place.storedIndices = append(parts)
+        let first = stored.count
+        for target in targets {
+          var parts = format.codec.parts(of: target)
+          share(&parts)
+          _ = append(parts, of: target.name)
+        }
+        place.storedIndices = StoredIndices(first..<stored.count)
       }
       if let stack {
         place.stackIndex = stack.index
@@ -314,7 +318,7 @@ package struct JobResolver {
       place = TensorJob.Place(storedIndices: known.storedIndices, stackIndex: stack.index)
     } else {
       targets.append(target)
-      place.storedIndices = append(family.parts(named: target.name, in: format), copying: sources)
+      place.storedIndices = append(family.parts, of: target.name, copying: sources)
     }
     byteCount += family.byteCount
     jobs.append(TensorJob(of: wish, at: index, named: target.name, kind, place, copying: sources))
@@ -341,16 +345,18 @@ package struct JobResolver {
     }
   }
 
-  /// Appends stored tensors, with the checksums of their sources, and returns their indices.
+  /// Appends the stored tensors of a weight of the output, with the checksums of their sources, and
+  /// returns their indices.
   private mutating func append(
-    _ parts: [StoredTensor], copying sources: [StoredLocation?] = []
+    _ parts: [StoredTensor], of name: String, copying sources: [StoredLocation?] = []
   ) -> StoredIndices {
     if parts.count > mostParts {
       mostParts = parts.count
-      stored.reserveCapacity(model.catalog.tensors.count * mostParts)
+      let count = model.catalog.tensors.count
+      stored.reserveCapacity(weights: count, tensors: count * mostParts)
     }
     let first = stored.count
-    stored += parts
+    stored.append(parts, of: name)
     for (part, source) in sources.enumerated() {
       if let checksum = source?.checksum { checksums.append((first + part, checksum)) }
     }

@@ -113,6 +113,7 @@ extension Plan {
     elementCount = targets.reduce(0) { $0 + $1.form.elementCount }
     let (tokenNotes, nameNotes) = (try tokenizer.notes(on: targets), format.notes(on: targets))
     targets = []
+    Platform.returnFreedMemory()
     layout = try destination.layout(contents, for: model)
     try destination.check(
       layout, against: [model] + (adapters.map(\.file.model) + attachments.map(\.model)))
@@ -138,13 +139,13 @@ extension Plan {
 
 /// The stored tensors of an output: those of weights, then additions, then attached adapters.
 private struct PlannedContents {
-  var stored: [StoredTensor]
+  var stored: StoredTensors
   var additions: [(stored: Int, bytes: [UInt8])] = []
   var attached: [AttachedAdapter] = []
   var attachments: [Attachment] = []
 
   init(
-    _ weights: [StoredTensor], _ additions: [TensorAddition], _ attachments: [Attachment]
+    _ weights: StoredTensors, _ additions: [TensorAddition], _ attachments: [Attachment]
   ) {
     stored = weights
     for addition in additions {
@@ -154,7 +155,7 @@ private struct PlannedContents {
     for var attachment in attachments {
       attachment.adapter.stored = stored.count..<stored.count + attachment.stored.count
       attached.append(attachment.adapter)
-      stored += attachment.tensors
+      for tensor in attachment.tensors { stored.append(tensor) }
       self.attachments.append(attachment)
     }
   }
@@ -164,7 +165,7 @@ private struct PlannedContents {
     let order = GGUFTensorOrder.indices(of: stored.map(\.name))
     var places = Array(repeating: 0, count: stored.count)
     for (place, index) in order.enumerated() { places[index] = place }
-    stored = order.map { stored[$0] }
+    stored = stored.ordered(by: order)
     for index in additions.indices { additions[index].stored = places[additions[index].stored] }
     for index in jobs.indices {
       jobs[index].place.storedIndices = jobs[index].place.storedIndices.moved(to: places)
@@ -220,7 +221,8 @@ extension Model {
 extension Format {
   /// A note about names that the programs that load the format do not know.
   fileprivate func notes(on tensors: [TensorInfo]) -> [String] {
-    guard isCheckpoint, !usesMLXNames,
+    // Names take long to search, and only tensors beside stacks can have such a name.
+    guard isCheckpoint, !usesMLXNames, tensors.contains(where: { $0.shape.rank > 2 }),
       let stack = tensors.first(where: { MLXNames.isStack($0.name) })
     else { return [] }
     return [

@@ -21,7 +21,7 @@ extension TensorSink {
 /// A sink that reads the written files again and compares every block with them.
 final class ReadBack: BlockSink {
   private let written: Model
-  private let names: [String]  // of the stored tensors of the plan
+  private let planned: StoredTensors
   private let indices: [Int]  // of the same stored tensors in `written`
   private let companionNames: [String]
   private let companionIndices: [String: Int]  // in `written`
@@ -37,12 +37,12 @@ final class ReadBack: BlockSink {
       // The comparison must read the disk, not the copy that the system keeps in memory.
       for name in layout.fileNames { try InputFile(folder.appending(name)).forgetCached() }
       for header in layout.fileHeaders {
-        try Self.compare(header.bytes, folder.appending(header.name))
+        try Self.compare(header.text, folder.appending(header.name))
       }
       return try Model.open(path.string)
     }
     written.reader.startChecking()
-    names = layout.contents.stored.map(\.name)
+    planned = layout.contents.stored
     companionNames = layout.contents.companions.map(\.name)
     companionIndices = Dictionary(
       written.catalog.companions.enumerated().map { ($0.element.name, $0.offset) },
@@ -56,11 +56,11 @@ final class ReadBack: BlockSink {
     }
     var taken: [ExactName: Int] = [:]
     var indices: [Int] = []
-    for name in names {
-      let key = ExactName(name)
+    for tensor in planned {
+      let key = ExactName(tensor.name)
       let number = taken[key, default: 0]
       guard let candidates = found[key], number < candidates.count else {
-        throw Self.fault("the written output lacks a tensor", written.path, name)
+        throw Self.fault("the written output lacks a tensor", written.path, tensor.name)
       }
       taken[key] = number + 1
       indices.append(candidates[number])
@@ -113,13 +113,14 @@ final class ReadBack: BlockSink {
     _ bytes: ArraySlice<UInt8>, _ stored: Int, _ offset: Int
   ) throws(ModelError) {
     var found = [UInt8](repeating: 0, count: bytes.count)
-    try Self.trusting(written.path, names[stored]) { () throws(ModelError) in
+    let name = planned[stored].name
+    try Self.trusting(written.path, name) { () throws(ModelError) in
       try found.change(0..<bytes.count) { (span) throws(ModelError) in
         try written.reader.read(indices[stored], at: offset, into: &span)
       }
     }
     guard found[...] == bytes else {
-      throw Self.difference(written.path, names[stored])
+      throw Self.difference(written.path, name)
     }
   }
 
@@ -130,11 +131,15 @@ final class ReadBack: BlockSink {
     try Self.trusting(written.path) { () throws(ModelError) in try written.reader.checkRead() }
   }
 
-  /// Throws `io` if a file does not begin with `bytes`.
-  private static func compare(_ bytes: [UInt8], _ path: FilePath) throws(ModelError) {
+  /// Throws `io` if a file does not begin with a text.
+  private static func compare(_ text: any HeaderText, _ path: FilePath) throws(ModelError) {
     let file = try InputFile(path)
-    guard file.byteCount >= bytes.count, try file.bytes(at: 0, count: bytes.count) == bytes else {
-      throw difference(path.string, nil)
+    var offset = 0
+    try text.write { (bytes) throws(ModelError) in
+      guard file.byteCount >= offset + bytes.count,
+        try file.bytes(at: offset, count: bytes.count) == bytes
+      else { throw difference(path.string, nil) }
+      offset += bytes.count
     }
   }
 

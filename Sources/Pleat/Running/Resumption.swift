@@ -27,9 +27,19 @@ extension Plan {
     key.add(JSONWriter.text(.array(layout.contents.provenance.history)))
     // The header of the first file holds the metadata.
     key.add(GGUFMetadata.bytes(of: layout.contents.metadata))
-    for header in layout.fileHeaders { key.add(header.bytes) }
-    for job in jobs { key.add(job.identity) }
-    for tensor in layout.contents.stored { key.add("\(tensor.name) \(tensor.byteCount)") }
+    // The index of shards, which comes last, follows from their headers.
+    let headers = layout.fileHeaders.prefix(layout.shardCount)
+    for header in headers { key.add(header.text) }
+    var known = RecentValues<(kind: Shared<TensorJob.Kind>, identity: String)>()
+    for job in jobs {
+      let same = known.first { $0.kind.isSame(as: job.kind) }
+      let identity = same?.identity ?? job.kindIdentity
+      if same == nil { known.insert((job.kind, identity)) }
+      key.add("\(job.target.name) \(identity)")
+    }
+    if headers.isEmpty {
+      for tensor in layout.contents.stored { key.add("\(tensor.name) \(tensor.byteCount)") }
+    }
     for plan in companions { key.add("\(plan.companion.name) \(plan.companion.byteCount)") }
     for addition in additions { key.add(addition.bytes) }
     return key.text
@@ -50,13 +60,21 @@ private struct LineChecksum {
   /// Adds a line with the checksum of some bytes.
   mutating func add(_ bytes: [UInt8]) { add(CRC32C(of: bytes.span).text) }
 
+  /// Adds a line with the checksum of a text.
+  mutating func add(_ text: any HeaderText) {
+    var checksum = CRC32C()
+    text.write { checksum.update($0.span) }
+    add(checksum.text)
+  }
+
   var text: String { "\(checksum.text) \(byteCount)" }
 }
 
 extension TensorJob {
-  /// A text that is equal only for jobs that make the same bytes from the same source.
-  fileprivate var identity: String {
-    let line = "\(target.name) \(target.shape) \(target.encoding) \(action)"
+  /// A text that is equal only for jobs that make the same bytes from the same source, and so for all
+  /// jobs of a kind.
+  fileprivate var kindIdentity: String {
+    let line = "\(target.shape) \(target.encoding) \(action)"
     switch transform {
     case .encode(_, .groups(let quantizer, _)): return line + " \(quantizer.schemeName)"
     case .encode(_, .scaled(let encoder)): return line + " \(encoder.arithmetic)"
