@@ -1,15 +1,11 @@
 package import Kernels
 
-/// The known checksums of pieces of files, which threads read or write in any order.
+/// The known checksums of pieces of a file, which threads read or write in any order.
 package struct ChecksumPieces: Sendable {
   /// A range whose checksum is known.
   package struct Piece: Sendable {
-    /// Whose range it is, such as the index of a part; 0 for a file.
-    package var owner: Int
-    /// The byte range in the owner.
+    /// The byte range.
     package var range: Range<Int>
-    /// The number of bytes that the checksum is for: fewer than the range has if they are compressed.
-    package var byteCount: Int
     /// The checksum of these bytes.
     package var checksum: CRC32C
   }
@@ -35,38 +31,20 @@ package struct ChecksumPieces: Sendable {
     limit = boundaries.isEmpty ? Self.fileLimit : .max
   }
 
-  /// Creates an empty list that keeps every piece.
-  package static var unlimited: ChecksumPieces { ChecksumPieces(limit: .max) }
-
-  private init(limit: Int) {
-    boundaries = []
-    self.limit = limit
-  }
-
   /// Adds the checksum of a range, and joins it to a recent piece that ends where the range begins.
   ///
   /// The blocks of a tensor become one piece in this way.
-  ///
-  /// - Parameters:
-  ///   - checksum: The checksum.
-  ///   - range: The byte range in the owner.
-  ///   - owner: Whose range it is.
-  ///   - byteCount: The number of bytes that the checksum is for; nil for those of the range.
-  package mutating func add(
-    _ checksum: CRC32C, _ range: Range<Int>, of owner: Int = 0, byteCount: Int? = nil
-  ) {
-    let byteCount = byteCount ?? range.count
+  package mutating func add(_ checksum: CRC32C, _ range: Range<Int>) {
     if !boundaries.contains(range.lowerBound) {
       for index in (max(0, pieces.count - Self.openCount)..<pieces.count).reversed()
-      where pieces[index].owner == owner && pieces[index].range.upperBound == range.lowerBound {
-        pieces[index].checksum.append(checksum, byteCount: byteCount)
+      where pieces[index].range.upperBound == range.lowerBound {
+        pieces[index].checksum.append(checksum, byteCount: range.count)
         pieces[index].range = pieces[index].range.lowerBound..<range.upperBound
-        pieces[index].byteCount += byteCount
         return
       }
     }
     guard pieces.count < limit else { return }
-    pieces.append(Piece(owner: owner, range: range, byteCount: byteCount, checksum: checksum))
+    pieces.append(Piece(range: range, checksum: checksum))
   }
 
   /// Removes all pieces, and returns them as `sorted` does.
@@ -75,11 +53,10 @@ package struct ChecksumPieces: Sendable {
     return sorted
   }
 
-  /// The pieces by owner and offset; of pieces with the same offset the longest comes first.
+  /// The pieces by offset; of pieces with the same offset the longest comes first.
   package var sorted: [Piece] {
     pieces.sorted {
-      ($0.owner, $0.range.lowerBound, $1.range.count)
-        < ($1.owner, $1.range.lowerBound, $0.range.count)
+      ($0.range.lowerBound, $1.range.count) < ($1.range.lowerBound, $0.range.count)
     }
   }
 }

@@ -31,10 +31,10 @@ package protocol OutputLayout: Sendable {
   var placement: FilePlacement? { get }
   /// Takes over files in which parts have written all tensors with blocks, to write the rest.
   ///
-  /// Only for layouts with a placement. `pieces` are checksums of what is there, by the index of the
-  /// stored tensor. Throws `io`, and `usage` as `open` does.
+  /// Only for layouts with a placement. `checksums` are those of what is there, if the format states
+  /// any. Throws `io`, and `usage` as `open` does.
   func finish(
-    _ parts: PartFolder, knowing pieces: ChecksumPieces, replacing: Bool
+    _ parts: PartFolder, knowing checksums: TensorChecksums, replacing: Bool
   ) throws(ModelError) -> any TensorSink
 }
 

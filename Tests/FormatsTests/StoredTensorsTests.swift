@@ -1,4 +1,5 @@
 import Formats
+import Kernels
 import TensorModel
 import TestSupport
 import Testing
@@ -52,6 +53,23 @@ import Testing
       let found = list.sortedByName(members).map { list[Int($0)].name }
       let expected = list[members].map(\.name)
       #expect(found == expected.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) })
+    }
+  }
+
+  @Test("checksums of pieces in any order are that of the tensor (seed 92)") func checksums() {
+    var random = Seeded(92)
+    let bytes = (0..<100).map { _ in UInt8.random(in: 0...255, using: &random) }
+    for _ in 0..<20 {
+      let starts = stride(from: 0, to: 100, by: 7).shuffled(using: &random)
+      var checksums = TensorChecksums(count: 3)
+      for start in starts {
+        let range = start..<min(100, start + 7)
+        for tensor in 0..<2 {
+          checksums.add(CRC32C(of: Array(bytes[range]).span), range, of: tensor)
+        }
+      }
+      #expect(checksums[0] == CRC32C(of: bytes.span) && checksums[1] == checksums[0])
+      #expect(checksums[2] == CRC32C())
     }
   }
 }

@@ -113,7 +113,7 @@ struct GGUFLayout: OutputLayout {
   var placement: FilePlacement? { FilePlacement(plans, offsets) }
 
   func finish(
-    _ parts: PartFolder, knowing pieces: ChecksumPieces, replacing: Bool
+    _ parts: PartFolder, knowing checksums: TensorChecksums, replacing: Bool
   ) throws(ModelError) -> any TensorSink {
     try GGUFWriter(self, finishing: parts, replacing: replacing)
   }

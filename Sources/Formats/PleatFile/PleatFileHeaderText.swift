@@ -13,13 +13,15 @@ struct PleatFileHeaderText {
   private static let writer = "pleat \(PleatVersion.text)"
 
   private let layout: PleatFileLayout
-  private let parts: [Part]?
+  private let written: ((Int) -> Part)?
   private let sources: [SourceFile]
 
-  /// Creates the text for parts as they were written from source files; nil for parts as planned.
-  init(_ layout: PleatFileLayout, parts: [Part]? = nil, sources: [SourceFile]) {
+  /// Creates the text for parts that were written from source files.
+  ///
+  /// `written` gives a part as it was written; nil for parts as planned.
+  init(_ layout: PleatFileLayout, sources: [SourceFile], written: ((Int) -> Part)? = nil) {
     self.layout = layout
-    self.parts = parts
+    self.written = written
     self.sources = sources
   }
 
@@ -73,13 +75,14 @@ struct PleatFileHeaderText {
     try json.take(body)
   }
 
-  private func part(_ index: Int) -> Part { parts?[index] ?? layout.part(index) }
+  private func part(_ index: Int) -> Part { written?(index) ?? layout.part(index) }
 
   /// The features that a reader must support.
   private var required: [PleatFileHeader.Feature] {
     PleatFileHeader.Feature.allCases.filter { feature in
       switch feature {
-      case .zstd: parts?.contains { $0.frames != nil } ?? false
+      case .zstd:
+        layout.options.compresses && layout.offsets.indices.contains { part($0).frames != nil }
       case .ggmlBlocks:
         layout.contents.stored.contains { $0.tensorForm.isForeign }
       case .scaledCodes:

@@ -114,8 +114,8 @@ struct PleatFileLayout: OutputLayout {
   }
 
   func finish(
-    _ parts: PartFolder, knowing pieces: ChecksumPieces, replacing: Bool
+    _ parts: PartFolder, knowing checksums: TensorChecksums, replacing: Bool
   ) throws(ModelError) -> any TensorSink {
-    try PleatFileWriter(self, finishing: parts, knowing: pieces, replacing: replacing)
+    try PleatFileWriter(self, finishing: parts, knowing: checksums, replacing: replacing)
   }
 }

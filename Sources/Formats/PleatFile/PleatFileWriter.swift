@@ -18,47 +18,62 @@ final class PleatFileWriter: TensorSink {
   private let compressor = ZstdCompressor()
 
   private struct State {
+    // Of a compressed file; otherwise parts are as planned.
     var parts: [PleatFileHeader.Part]
     var isAllocated: [Bool]
-    var pieces = ChecksumPieces.unlimited  // by part
     var end = PleatFilePreamble.byteCount
+    var checksums: TensorChecksums  // of the parts before the first stored tensor
+    var storedChecksums: TensorChecksums
+    var tensorByteCount = 0  // of the model itself
+
+    /// A part as it was written.
+    func part(_ index: Int, of layout: PleatFileLayout) -> PleatFileHeader.Part {
+      var part = parts.isEmpty ? layout.part(index) : parts[index]
+      let tensor = index - layout.firstStored
+      part.checksum = tensor < 0 ? checksums[index] : storedChecksums[tensor]
+      return part
+    }
   }
 
   convenience init(_ layout: PleatFileLayout, replacing: Bool) throws(ModelError) {
     let staging = try Staging(
       layout.options.path, isFolder: false, names: layout.fileNames, replacing: replacing)
-    try self.init(layout, staging)
+    try self.init(layout, staging, TensorChecksums(count: layout.contents.stored.count))
     try file.reserve(layout.leastByteCount)
     try writeMetadata()
   }
 
-  /// Takes over a file that parts have filled; `pieces` are the checksums of its stored tensors.
+  /// Takes over a file that parts have filled; `checksums` are those of its stored tensors.
   convenience init(
-    _ layout: PleatFileLayout, finishing parts: PartFolder, knowing pieces: ChecksumPieces,
+    _ layout: PleatFileLayout, finishing parts: PartFolder, knowing checksums: TensorChecksums,
     replacing: Bool
   ) throws(ModelError) {
     let staging = try Staging(
       finishing: parts, isFolder: false, names: layout.fileNames, filled: layout.fileNames,
       replacing: replacing)
-    try self.init(layout, staging)
+    try self.init(layout, staging, checksums)
     let stated = Set(layout.contents.checksums.map(\.stored))
+    let model = 0..<layout.contents.modelStoredCount
     state.withLock { state in
-      // Bytes with a stated checksum have none of their own, as when they are copied by one run.
-      for piece in pieces.sorted where !stated.contains(piece.owner) {
-        state.pieces.add(
-          piece.checksum, piece.range, of: layout.firstStored + piece.owner,
-          byteCount: piece.byteCount)
+      // Tensors with a stated checksum are counted when that is set, as when one run copies them.
+      state.tensorByteCount = model.reduce(0) {
+        stated.contains($1) ? $0 : $0 + checksums.byteCount(of: $1)
       }
     }
     try writeMetadata()
   }
 
-  private init(_ layout: PleatFileLayout, _ staging: Staging) throws(ModelError) {
+  private init(
+    _ layout: PleatFileLayout, _ staging: Staging, _ storedChecksums: TensorChecksums
+  ) throws(ModelError) {
     self.layout = layout
     self.staging = staging
-    let parts = layout.offsets.indices.map(layout.part)
-    let isAllocated = Array(repeating: !layout.options.compresses, count: parts.count)
-    state = Mutex(State(parts: parts, isAllocated: isAllocated))
+    let parts = layout.options.compresses ? layout.offsets.indices.map(layout.part) : []
+    state = Mutex(
+      State(
+        parts: parts, isAllocated: Array(repeating: false, count: parts.count),
+        checksums: TensorChecksums(count: layout.firstStored),
+        storedChecksums: storedChecksums))
     file = try staging.create(layout.options.path.name, byteCount: layout.byteCount)
   }
 
@@ -99,30 +114,28 @@ final class PleatFileWriter: TensorSink {
   func abandon() { turnstile.abandon() }
 
   func seal(sources: [SourceFile]) throws(ModelError) -> WrittenSize {
-    let (parts, end, tensorByteCount) = state.withLock { state in
-      var tensorByteCount = 0
-      let model = layout.firstStored..<layout.firstStored + layout.contents.modelStoredCount
-      for piece in state.pieces.sorted {
-        state.parts[piece.owner].checksum.append(piece.checksum, byteCount: piece.byteCount)
-        if model.contains(piece.owner) { tensorByteCount += piece.byteCount }
-      }
+    let written = state.withLock { state in
       // Bytes that were copied without being read have the checksum that their file states.
       for (index, checksum) in layout.contents.checksums {
-        state.parts[layout.firstStored + index].checksum = checksum
+        state.storedChecksums[index] = checksum
         if index < layout.contents.modelStoredCount {
-          tensorByteCount += layout.contents.stored[index].byteCount
+          state.tensorByteCount += layout.contents.stored[index].byteCount
         }
       }
-      return (state.parts, state.end, tensorByteCount)
+      return state
     }
     let headerOffset =
       layout.options.compresses
-      ? end.aligned(to: PleatFilePreamble.alignment) : layout.headerOffset
+      ? written.end.aligned(to: PleatFilePreamble.alignment) : layout.headerOffset
     let preamble = try writeHeader(
-      PleatFileHeaderText(layout, parts: parts, sources: sources), at: headerOffset)
+      PleatFileHeaderText(layout, sources: sources) { [layout] in
+        written.part($0, of: layout)
+      },
+      at: headerOffset)
     try file.write(preamble.bytes, at: 0)
     try staging.synchronize()
-    return WrittenSize(byteCount: preamble.fileByteCount, tensorByteCount: tensorByteCount)
+    return WrittenSize(
+      byteCount: preamble.fileByteCount, tensorByteCount: written.tensorByteCount)
   }
 
   /// Writes the header in pieces, because it may be long.
@@ -161,7 +174,14 @@ final class PleatFileWriter: TensorSink {
   /// Records the checksum of the stored bytes of a range of a part.
   private func record(_ index: Int, _ range: Range<Int>, _ stored: [UInt8]) {
     let checksum = CRC32C(of: stored.span)
-    state.withLock { $0.pieces.add(checksum, range, of: index, byteCount: stored.count) }
+    let tensor = index - layout.firstStored
+    state.withLock { state in
+      guard tensor >= 0 else {
+        return state.checksums.add(checksum, range, of: index, byteCount: stored.count)
+      }
+      state.storedChecksums.add(checksum, range, of: tensor, byteCount: stored.count)
+      if tensor < layout.contents.modelStoredCount { state.tensorByteCount += stored.count }
+    }
   }
 
   // MARK: - Compressed parts

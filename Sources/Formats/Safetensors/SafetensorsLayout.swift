@@ -119,7 +119,7 @@ struct SafetensorsLayout: OutputLayout {
   var placement: FilePlacement? { FilePlacement(plans, offsets) }
 
   func finish(
-    _ parts: PartFolder, knowing pieces: ChecksumPieces, replacing: Bool
+    _ parts: PartFolder, knowing checksums: TensorChecksums, replacing: Bool
   ) throws(ModelError) -> any TensorSink {
     try SafetensorsWriter(self, finishing: parts, replacing: replacing)
   }

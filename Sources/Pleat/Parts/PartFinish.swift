@@ -36,6 +36,7 @@ public struct PartFinish: Sendable {
   @discardableResult
   public func callAsFunction() throws(ModelError) -> Run.Outcome {
     let placement = try plan.partPlacement()
+    Platform.returnFreedMemory()
     guard let statement = try folder.statement() else {
       throw ModelError.noParts(folder.destination)
     }
@@ -69,7 +70,8 @@ public struct PartFinish: Sendable {
 
   /// What the parts have written and read.
   private struct Found {
-    var pieces = ChecksumPieces.unlimited
+    /// The checksums of the stored tensors, if the format states them; otherwise of none.
+    var checksums: TensorChecksums
     var reads: [ReadRange] = []
     /// The parts whose bytes are not those of their journals.
     var damaged: [Int] = []
@@ -104,7 +106,9 @@ public struct PartFinish: Sendable {
     in place: FilePath, _ title: (PlanParts.Part) throws(ModelError) -> String
   ) throws(ModelError) -> Found {
     let check = try BlockCheck(placement, in: place, workerCount: workerCount)
-    var contents = Found()
+    let statesChecksums = plan.format.container.features.contains(.provenance)
+    var contents = Found(
+      checksums: TensorChecksums(count: statesChecksums ? plan.layout.contents.stored.count : 0))
     for part in division.parts {
       let journal = try PartJournal(of: part, in: folder, plan, title: try title(part))
       let whole = try check.whole(journal?.blocks ?? [], cancellation)
@@ -113,9 +117,9 @@ public struct PartFinish: Sendable {
         continue
       }
       contents.reads += journal?.reads ?? []
-      contents.folds += whole.map(\.fold)
-      for piece in whole.flatMap(\.pieces) where piece.stripeCount == 1 {
-        contents.pieces.add(
+      if !plan.adapters.isEmpty { contents.folds += whole.map(\.fold) }
+      for piece in statesChecksums ? whole.flatMap(\.pieces) : [] {
+        contents.checksums.add(
           piece.checksum, piece.offset..<piece.offset + piece.byteCount, of: piece.stored)
       }
     }
@@ -141,7 +145,7 @@ public struct PartFinish: Sendable {
     }
     var writing = OutputWriting(
       layout: plan.layout, readers: plan.readers, replaces: replaces, verifies: false)
-    writing.filled = (folder, found.pieces)
+    writing.filled = (folder, found.checksums)
     let (size, _) = try writing(
       fill: { (sink) throws(ModelError) in
         let copier = UnchangedParts(plan)

@@ -35,10 +35,10 @@ struct PartJournal {
         isDone = true
       }
     }
-    let jobs = plan.jobs
-    for (index, block) in zip(part.blocks, plan.jobBlocks(in: part.blocks)) {
+    let (jobs, stored) = (plan.jobs, plan.layout.contents.stored)
+    for (index, block) in zip(part.blocks, plan.jobBlocks(of: part)) {
       guard let written = found[index],
-        written.belongs(to: jobs[block.job], block: block.block, plan.layout.contents.stored)
+        written.belongs(to: jobs[block.job], block: block.block, stored)
       else { continue }
       blocks.append(written)
     }
@@ -46,14 +46,18 @@ struct PartJournal {
 }
 
 extension Plan {
-  /// Some of the blocks of the plan, by their indices.
-  func jobBlocks(in range: Range<Int>) -> [JobBlock] {
+  /// The blocks of a part, in their order.
+  func jobBlocks(of part: PlanParts.Part) -> [JobBlock] {
     var blocks: [JobBlock] = []
-    var first = 0
-    for (index, job) in jobs.enumerated() {
-      let own = range.clamped(to: first..<first + job.blockCount)
-      blocks += own.map { JobBlock(job: index, block: $0 - first) }
-      first += job.blockCount
+    blocks.reserveCapacity(part.blocks.count)
+    var next = part.start
+    while blocks.count < part.blocks.count {
+      if next.block < jobs[next.job].blockCount {
+        blocks.append(next)
+        next.block += 1
+      } else {
+        next = JobBlock(job: next.job + 1, block: 0)
+      }
     }
     return blocks
   }

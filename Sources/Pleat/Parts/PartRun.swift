@@ -73,7 +73,7 @@ public struct PartRun: Sendable {
     let title = part.journalTitle(key: key)
     let known = try knownBlocks(try PartJournal(of: own, in: folder, plan, title: title), folder)
     let isComplete = known.blocks.count == own.blocks.count && known.isDone
-    let blocks = plan.jobBlocks(in: own.blocks)
+    let blocks = plan.jobBlocks(of: own)
     func outcome(_ measurements: [Int: FoldMeasurement] = [:]) -> Outcome {
       var found = measurements
       for block in known.blocks { found[block.index] = block.fold }
@@ -87,7 +87,7 @@ public struct PartRun: Sendable {
     let readers = plan.readers
     readers.startChecking()
     plan.startSourceChecksums()
-    try reread(known.blocks)
+    try reread(known.blocks, of: own)
     let kept = Set(known.blocks.map(\.index))
     let missing = zip(own.blocks, blocks).filter { !kept.contains($0.0) }
     let sink = PartSink(folder, placement, journal, indices: missing.map(\.0)) {
@@ -137,13 +137,13 @@ public struct PartRun: Sendable {
   }
 
   /// Reads again what finished blocks were made from, so that stated checksums are compared.
-  private func reread(_ blocks: [WrittenBlock]) throws(ModelError) {
-    guard plan.model.statesChecksums, let first = blocks.first?.index, let last = blocks.last?.index
-    else { return }
+  private func reread(
+    _ blocks: [WrittenBlock], of part: PlanParts.Part
+  ) throws(ModelError) {
+    guard plan.model.statesChecksums, !blocks.isEmpty else { return }
     let kept = Set(blocks.map(\.index))
-    let all = first..<last + 1
     var buffers: [[UInt8]] = []
-    for (index, block) in zip(all, plan.jobBlocks(in: all)) where kept.contains(index) {
+    for (index, block) in zip(part.blocks, plan.jobBlocks(of: part)) where kept.contains(index) {
       let job = plan.jobs[block.job]
       let units = job.partition.units(of: block.block)
       try plan.model.read(

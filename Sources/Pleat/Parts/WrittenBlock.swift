@@ -50,12 +50,13 @@ struct WrittenBlock: Sendable, Hashable {
 
   /// Nil for a line that is something else.
   init?(line: String) {
-    let words = line.split(separator: " ")
+    // A job has millions of lines. Bytes are split much faster than characters.
+    let words = line.utf8.split(separator: UInt8(ascii: " ")).map { Substring($0) }
     guard words.count > 1, words[0] == "block", let index = Int(words[1]) else { return nil }
     var pieces: [Piece] = []
     let fold = words.count > 2 ? FoldMeasurement(word: words[2]) : nil
     for word in words.dropFirst(fold == nil ? 2 : 3) {
-      let fields = word.split(separator: ":")
+      let fields = word.utf8.split(separator: UInt8(ascii: ":")).map { Substring($0) }
       let numbers = fields.dropLast().compactMap { Int($0) }
       guard fields.count == 6, numbers.count == 5, numbers.allSatisfy({ $0 >= 0 }),
         let checksum = CRC32C(text: String(fields[5]))
@@ -96,10 +97,11 @@ extension FoldMeasurement {
 
   /// Nil for a word that is something else.
   fileprivate init?(word: Substring) {
+    guard word.utf8.starts(with: "fold:".utf8) else { return nil }
     let fields = word.split(separator: ":")
     let sums = fields.dropFirst().prefix(2).compactMap { UInt64($0, radix: 16) }
     let counts = fields.dropFirst(3).compactMap { Int($0) }
-    guard fields.count == 5, fields[0] == "fold", sums.count == 2, counts.count == 2,
+    guard fields.count == 5, sums.count == 2, counts.count == 2,
       case let numbers = sums.map(Double.init(bitPattern:)),
       numbers.allSatisfy({ $0 >= 0 }), 0...(1 << 40) ~= counts[0], 0...counts[0] ~= counts[1]
     else { return nil }

@@ -15,7 +15,7 @@ struct OutputWriting {
   /// Whether finished files of an earlier run are reused; nil if the run cannot be resumed.
   var resumption: Staging.Resumption?
   /// The files that parts have filled, and what is known of them; nil if all is written anew.
-  var filled: (folder: PartFolder, pieces: ChecksumPieces)?
+  var filled: (folder: PartFolder, checksums: TensorChecksums)?
 
   /// Writes the output.
   ///
@@ -46,7 +46,7 @@ struct OutputWriting {
 
   private func open() throws(ModelError) -> any TensorSink {
     guard let filled else { return try layout.open(replacing: replaces, resumption: resumption) }
-    return try layout.finish(filled.folder, knowing: filled.pieces, replacing: replaces)
+    return try layout.finish(filled.folder, knowing: filled.checksums, replacing: replaces)
   }
 }
 

@@ -79,7 +79,7 @@ public struct Run: Sendable {
 }
 
 /// A block of a job: the unit of work of a worker.
-struct JobBlock: Sendable {
+struct JobBlock: Sendable, Hashable {
   /// The index of the job in the plan.
   var job: Int
   /// The index of the block in the job's partition.
