@@ -35,6 +35,27 @@ import Testing
     }
   }
 
+  @Test("a text model of Llama 4 with experts becomes a part of a larger config")
+  func llama4() throws {
+    let text: JSONValue = [
+      "model_type": "llama4_text", "eos_token_id": 7, "num_local_experts": 4,
+      "num_hidden_layers": 5,
+    ]
+    let found = try completed(text)
+    #expect(found["model_type"] == "llama4" && found["eos_token_id"] == 7)
+    #expect(found["num_local_experts"] == nil)
+    let own = try #require(found["text_config"])
+    #expect(own["model_type"] == "llama4_text" && own["eos_token_id"] == nil)
+    #expect(own["num_local_experts"] == 4 && own["attention_chunk_size"] == 8192)
+    #expect(own["attention_bias"] == false && own["use_qk_norm"] == true)
+    #expect(own["no_rope_layers"] == [1, 1, 1, 0, 1] && own["num_key_value_heads"] == 8)
+    #expect(try completed(found) == found)
+    let dense = try completed(text.setting("num_local_experts", to: 0), hasHead: false)
+    #expect(dense["model_type"] == "llama4_text" && dense["attention_chunk_size"] == nil)
+    #expect(dense["no_rope_layers"] == [1, 1, 1, 0, 1] && dense["tie_word_embeddings"] == true)
+    #expect(error(text, hasHead: false)?.tensor == "lm_head.weight")
+  }
+
   @Test("rotary embeddings of older configs are not replaced by defaults") func olderRope() throws {
     let scaling: JSONValue = [
       "rope_type": "yarn", "factor": 8, "llama_4_scaling_beta": .number(0.5),

@@ -88,6 +88,22 @@ import Testing
         == [])
   }
 
+  @Test("a model of llama4_text without experts has limits of its own") func denseLlama4() throws {
+    let scaling: JSONValue = ["rope_type": "llama3", "factor": 8]
+    for (key, value) in [
+      ("rope_scaling", scaling), ("attention_bias", true), ("no_rope_layers", [1, 1, 0]),
+    ] as [(String, JSONValue)] {
+      let expected = key == "no_rope_layers" ? "use_qk_norm" : key
+      #expect(refusedKey("llama4_text", .object([.init(key, value)])) == expected)
+    }
+    #expect(try notes("llama4_text", ["attention_chunk_size": 256]).count == 1)
+    let growing: JSONValue = [
+      "floor_scale": 256, "no_rope_layers": [1, 1, 0], "use_qk_norm": false,
+    ]
+    #expect(try notes("llama4_text", growing).count == 1)
+    #expect(try notes("llama4_text", growing.setting("attn_temperature_tuning", to: false)) == [])
+  }
+
   @Test("values with the same meaning are accepted") func accepted() throws {
     #expect(try notes("llama", ["hidden_act": "swish"]) == [])
     #expect(try notes("gemma", ["hidden_act": "gelu"]) == [])

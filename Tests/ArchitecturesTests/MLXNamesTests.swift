@@ -156,8 +156,33 @@ import Testing
     let picture = MLXNames.forConfig(["model_type": "qwen3_vl_moe"])
     let name = "model.language_model.layers.0.mlp.experts.gate_up_proj"
     #expect(picture.renamed(name).names.count == 2 && picture.groupRefusal(name) == nil)
-    let text = MLXNames.forConfig(["model_type": "llama4_text"])
-    #expect(text.refusal("model.layers.0.feed_forward.experts.down_proj") != nil)
-    #expect(text.refusal("model.layers.0.feed_forward.down_proj.weight") == nil)
+  }
+
+  @Test("a text model of Llama 4 with experts has the names of the larger one") func llama4() {
+    let name = "model.layers.0.feed_forward.experts.down_proj"
+    let text: JSONValue = ["model_type": "llama4_text", "num_local_experts": 0]
+    let dense = MLXNames.forConfig(text)
+    #expect(dense.renamed(name).names == [name])
+    #expect(dense.refusal(name) != nil && dense.refusal("lm_head.weight") != nil)
+    #expect(dense.refusal("model.layers.0.feed_forward.down_proj.weight") == nil)
+    let sparse = MLXNames.forConfig(text.setting("num_local_experts", to: 4))
+    for (name, expected) in [
+      (name + ".weight", "language_model." + name + ".weight"),
+      ("model.norm.weight", "language_model.model.norm.weight"),
+      ("lm_head.weight", "language_model.lm_head.weight"),
+    ] {
+      #expect(sparse.renamed(name).names == [expected] && sparse.refusal(name) == nil)
+    }
+    #expect(MLXNames.forConfig(["model_type": "llama4", "text_config": text]).keepsTensors)
+  }
+
+  @Test("stacks of experts are known by their words, or by their shape") func stacks() {
+    func isStack(_ name: String, _ shape: Shape) -> Bool {
+      MLXNames.isStack(TensorInfo(name: name, shape: shape, encoding: .plain(.f16)))
+    }
+    #expect(isStack("model.layers.0.mlp.switch_mlp.up_proj.weight", Shape(4, 8, 8)))
+    #expect(isStack("model.layers.0.feed_forward.experts.up_proj.weight", Shape(4, 8, 8)))
+    #expect(!isStack("model.layers.0.feed_forward.experts.up_proj.weight", Shape(8, 8)))
+    #expect(!isStack("model.layers.0.feed_forward.experts.gate_up_proj", Shape(4, 8, 8)))
   }
 }

@@ -94,7 +94,7 @@ MLX_REFUSED = {
     "falcon-h1-plain": "attention_in_multiplier",
     "granite-h-moe": "mamba_n_groups",
     "mamba2": "n_groups",
-    "llama4": "mlx-lm has experts in llama4 only",
+    "llama4": "num_experts_per_tok",
 }
 # It computes longer texts only as transformers does; it needs a layer with full attention.
 MLX_OTHER = ("phi3-longrope", "phi4-mini", "gemma3-pictures")

@@ -31,7 +31,9 @@ struct MLXConfigKey: Sendable {
 
   private static let knownTypes = Set(Architectures.decoders.flatMap(\.modelTypes))
 
-  private static let all: [MLXConfigKey] = [
+  private static let all = general + defaultsOfLlama4
+
+  private static let general: [MLXConfigKey] = [
     // Newer configs have `rope_parameters` instead of these, which win over old keys beside them.
     MLXConfigKey("rope_theta", replaces: true) { MLXRope($0).base },
     MLXConfigKey("rope_theta", of: knownTypes) { $0.defaultBase },
@@ -65,6 +67,7 @@ struct MLXConfigKey: Sendable {
       $0.fullHeads?.changes["num_key_value_heads"]
     },
     MLXConfigKey("layer_types", of: gemma4Types) { $0.gemmaLayers },
+    MLXConfigKey("no_rope_layers", of: ["llama4_text"], replaces: true) { $0.rotatedLayers },
     MLXConfigKey("is_moe_layer", of: ["exaone_moe"]) {
       $0["mlp_layer_types"]?.array.map { .array($0.map { .bool($0 == "sparse") }) }
     },
@@ -108,6 +111,16 @@ struct MLXConfigKey: Sendable {
       "vocab_size", of: ["gemma3", "gemma4", "gemma4_unified"], isAtTop: true, replaces: true
     ) { $0["vocab_size"] },
   ]
+
+  /// The defaults of transformers for keys that mlx-lm requires in the config of a text model.
+  private static var defaultsOfLlama4: [MLXConfigKey] {
+    let others: JSONValue = ["attention_bias": false, "attention_chunk_size": 8192]
+    let values = ClassDefaults.sizes(ofModelType: "llama4").overridden(by: others)
+    return [MLXConfigKey("use_qk_norm", of: ["llama4", "llama4_text"]) { _ in true }]
+      + (values.members ?? []).map { usual in
+        MLXConfigKey(usual.key, of: ["llama4"]) { _ in usual.value }
+      }
+  }
 
   private static let smallEpsilonTypes: Set<String> = [
     "llama", "mistral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "gemma", "gemma2", "granite",
@@ -192,6 +205,16 @@ extension JSONValue {
       (1...count).map {
         .string($0 % 6 == 0 || $0 == count ? "full_attention" : "sliding_attention")
       })
+  }
+
+  /// 1 for each layer of Llama 4 with rotary embeddings, else 0; nil if the config lists them.
+  fileprivate var rotatedLayers: JSONValue? {
+    guard (self["no_rope_layers"]?.array ?? []).isEmpty, let count = self["num_hidden_layers"]?.int,
+      1...ModelSizes.layerLimit ~= count
+    else { return nil }
+    let interval = self["no_rope_layer_interval"]?.int ?? 4
+    guard interval > 0 else { return nil }
+    return .array((1...count).map { $0.isMultiple(of: interval) ? 0 : 1 })
   }
 
   /// A letter for each layer, L for sliding and G for full attention; nil if no layer slides.

@@ -12,12 +12,13 @@ package enum MLXLimits {
     guard let outer = config["model_type"]?.string else { return [] }
     let text = TextConfig.merged(MLXConfigKey.completed(config, modelType: outer))
     let inner = text["model_type"]?.string ?? outer
-    for limit in all {
+    for limit in all + (outer == denseLlama4 ? limitsOfDenseLlama4 : []) {
       guard let type = [inner, outer].first(where: limit.modelTypes.contains) else { continue }
       try limit.check(text, modelType: type)
     }
     let notes = [
       window(text, inner), longFactors(text, inner), headNorms(text, outer),
+      chunks(text, outer), growth(text, outer),
       Architectures.forConfig(text)?.traits.note(text),
     ]
     return notes.compactMap { $0 }
@@ -56,7 +57,40 @@ package enum MLXLimits {
     return "mlx-lm normalizes queries and keys with \(computed) instead of rms_norm_eps \(epsilon)"
   }
 
+  /// The type under which mlx-lm loads text models of Llama 4 without experts.
+  private static let denseLlama4 = "llama4_text"
+
+  private static func chunks(_ config: JSONValue, _ type: String) -> String? {
+    let size = config["attention_chunk_size"]?.int ?? 8192
+    guard type == denseLlama4, size < config["max_position_embeddings"]?.int ?? .max else {
+      return nil
+    }
+    return "mlx-lm has no attention in chunks for \(type): it computes the same up to \(size) "
+      + "tokens only"
+  }
+
+  private static func growth(_ config: JSONValue, _ type: String) -> String? {
+    let distance = config["floor_scale"]?.int ?? 8192
+    guard type == denseLlama4, config["attn_temperature_tuning"] != false,
+      !rotatesAllLayers(config), distance <= config["max_position_embeddings"]?.int ?? .max
+    else { return nil }
+    return "mlx-lm ignores attn_temperature_tuning: it computes the same up to \(distance - 1) "
+      + "tokens only"
+  }
+
+  private static func rotatesAllLayers(_ config: JSONValue) -> Bool {
+    (config["no_rope_layers"]?.array ?? []).allSatisfy { $0 == 1 }
+  }
+
   // MARK: - Refusals
+
+  private static let limitsOfDenseLlama4: [MLXLimit] = [
+    MLXLimit([denseLlama4], "rope_scaling", expected: "default") { scalingType($0) },
+    MLXLimit([denseLlama4], "attention_bias", only: [false]),
+    MLXLimit([denseLlama4], "use_qk_norm", expected: "false, or no_rope_layers 1 for all layers") {
+      $0["use_qk_norm"] != false && !rotatesAllLayers($0) ? "true" : nil
+    },
+  ]
 
   private static let gemma4Types: Set<String> = ["gemma4_text", "gemma4_unified_text"]
 

@@ -7,16 +7,48 @@ package enum MLXModelTypes {
 
   /// A config with the model type under which mlx-lm loads it.
   ///
-  /// mlx-lm reads some text models under the type of the larger model that they are a part of.
+  /// mlx-lm reads some text models under the type of the larger model that they are a part of, and
+  /// some of them as a part of its config.
   package static func named(_ config: JSONValue) -> JSONValue {
-    guard let type = config["model_type"]?.string.flatMap({ textTypes[$0] }) else { return config }
-    return config.setting("model_type", to: .string(type))
+    guard let type = config["model_type"]?.string.flatMap({ textTypes[$0] }),
+      !type.needsExperts || MLXNames.hasExperts(config)
+    else { return config }
+    let whole = JSONValue.string(type.whole)
+    return type.isNested ? nested(config, in: whole) : config.setting("model_type", to: whole)
+  }
+
+  /// The type under which mlx-lm loads a text model.
+  private struct TextType: Sendable {
+    /// The `model_type` of the larger model.
+    var whole: String
+    /// Whether mlx-lm reads the sizes from a config inside that of the larger model.
+    var isNested = false
+    /// Whether mlx-lm loads a text model without experts under its own type.
+    var needsExperts = false
   }
 
   /// Types of text models, and those whose classes take the config of the text model alone.
   private static let textTypes = [
-    "qwen3_5_text": "qwen3_5", "qwen3_5_moe_text": "qwen3_5_moe",
+    "qwen3_5_text": TextType(whole: "qwen3_5"), "qwen3_5_moe_text": TextType(whole: "qwen3_5_moe"),
+    "llama4_text": TextType(whole: "llama4", isNested: true, needsExperts: true),
   ]
+
+  /// The keys of a text model that belong to the larger model; mlx-lm looks for the end of a text
+  /// there.
+  private static let wholeKeys: Set<String> = [
+    "architectures", "bos_token_id", "dtype", "eos_token_id", "pad_token_id", "tie_word_embeddings",
+    "torch_dtype", "transformers_version",
+  ]
+
+  /// The config of a larger model that has nothing but a text model.
+  private static func nested(_ config: JSONValue, in type: JSONValue) -> JSONValue {
+    let members = config.members ?? []
+    let text = members.filter { !wholeKeys.contains($0.key) }
+    return .object(
+      members.filter { wholeKeys.contains($0.key) } + [
+        .init("model_type", type), .init("text_config", .object(text)),
+      ])
+  }
 
   /// The files in `mlx_lm/models` of mlx-lm 0.32.2, and the keys of its `MODEL_REMAPPING`.
   ///

@@ -111,9 +111,13 @@ extension MLXNames {
         MLXNameRule("^lm_head", "language_model.lm_head"),
       ]),
     MLXNames(modelTypes: ["llama4"]),
+    MLXNames(modelTypes: ["llama4_text"], rules: textModel, hasExperts: true),
     MLXNames(
       modelTypes: ["llama4_text"],
-      refused: [Exclusion("feed_forward.experts", "mlx-lm has experts in llama4 only")]),
+      refused: [
+        Exclusion("feed_forward.experts", "mlx-lm has experts where num_local_experts states them"),
+        Exclusion("^lm_head", "mlx-lm looks for the head of this model under another name"),
+      ]),
     MLXNames(
       modelTypes: ["gpt_oss"],
       rules: ["gate_proj", "up_proj", "down_proj"].map {

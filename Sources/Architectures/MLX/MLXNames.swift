@@ -1,4 +1,5 @@
 package import Bytes
+package import TensorModel
 
 /// How mlx-lm names the tensors of a model type, and which of them it cannot read in groups.
 ///
@@ -56,7 +57,7 @@ package struct MLXNames: Sendable {
   /// The line for a model with a config; one that changes no names if the table has none for it.
   package static func forConfig(_ config: JSONValue) -> MLXNames {
     let text = config["text_config"]
-    let hasExperts = expertCount(text ?? config).map { $0 > 0 } ?? false
+    let hasExperts = hasExperts(text ?? config)
     for type in [config["model_type"]?.string, text?["model_type"]?.string] {
       guard let type else { continue }
       let lines = all.filter { $0.modelTypes.contains(type) }
@@ -66,6 +67,11 @@ package struct MLXNames: Sendable {
       return line.applying(config)
     }
     return unknown
+  }
+
+  /// Whether a config of a text model states experts.
+  static func hasExperts(_ config: JSONValue) -> Bool {
+    expertCount(config).map { $0 > 0 } ?? false
   }
 
   /// The number of experts that a config of a text model states; nil if it states none.
@@ -170,6 +176,15 @@ package struct MLXNames: Sendable {
   package static func isStack(_ name: String) -> Bool {
     name.words.contains { $0 == "switch_mlp" || $0 == "switch_glu" }
   }
+
+  /// The same for a tensor; some model types have no name but the shape of a stack.
+  package static func isStack(_ tensor: TensorInfo) -> Bool {
+    isStack(tensor.name)
+      || tensor.shape.rank == 3
+        && matrices.contains { tensor.name.hasSuffix(".experts.\($0).weight") }
+  }
+
+  private static let matrices = ["gate_proj", "up_proj", "down_proj"]
 
   /// The line for GGUF models of an architecture; one that changes no names if there is none.
   package static func forArchitecture(_ ggufName: String) -> MLXNames {

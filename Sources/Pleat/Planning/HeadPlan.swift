@@ -160,9 +160,9 @@ extension Model {
     if format.usesGGUFNames, let name = try ggufArchitecture() {
       return Architectures.named(name)?.needsHead ?? false
     }
-    guard format.usesMLXNames, let type = try configuration()?["model_type"]?.string else {
-      return false
-    }
+    guard format.usesMLXNames, let config = try configuration(),
+      let type = MLXModelTypes.named(config)["model_type"]?.string
+    else { return false }
     return MLXHead(ofModelType: type) == .own
   }
 

@@ -223,7 +223,7 @@ extension Format {
   fileprivate func notes(on tensors: [TensorInfo]) -> [String] {
     // Names take long to search, and only tensors beside stacks can have such a name.
     guard isCheckpoint, !usesMLXNames, tensors.contains(where: { $0.shape.rank > 2 }),
-      let stack = tensors.first(where: { MLXNames.isStack($0.name) })
+      let stack = tensors.first(where: MLXNames.isStack)
     else { return [] }
     return [
       "experts keep the names of mlx-lm, which transformers does not load, such as \(stack.name)"
