@@ -24,11 +24,12 @@ extension Architecture {
   /// How llama.cpp arranges those that it stores in another shape.
   static func stateSpaceArrangements(_ keys: StateSpaceKeys) -> [TensorArrangement] {
     func arrangement(
-      _ stem: String,
+      _ stem: String, for runtime: Runtime = .llamaCpp,
       _ view: @escaping @Sendable (TensorInfo, StateSpaceSizes, String) -> TensorView?
     ) -> TensorArrangement {
       let name = "\(keys.path).\(stem)"
-      return TensorArrangement(name: name) { tensor, values throws(ModelError) in
+      return TensorArrangement(name: name, runtimes: [runtime]) {
+        tensor, values throws(ModelError) in
         let sizes = try StateSpaceSizes(values, keys)
         return view(tensor, sizes, name).map { [$0] }
       }
@@ -37,6 +38,12 @@ extension Architecture {
       arrangement("conv1d.weight") { tensor, sizes, name in
         squeezed(
           tensor, channelCount: sizes.channelCount, kernelSize: sizes.kernelSize, named: name)
+      },
+      // mlx-lm stores channels × width × 1.
+      arrangement("conv1d.weight", for: .transformers) { tensor, sizes, name in
+        let view = TensorView(name: name, shape: tensor.shape, source: 0)
+        guard MLXNames.isMovedConvolution(tensor) else { return view }
+        return view.reshaped([sizes.channelCount, 1, sizes.kernelSize], dividesRows: true)
       },
       arrangement("A_log") { tensor, sizes, name in
         var view = divided(tensor, [sizes.headCount, 1], named: name)

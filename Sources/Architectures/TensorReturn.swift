@@ -54,7 +54,9 @@ extension Architecture {
     of tensors: [TensorInfo], _ config: JSONValue, for runtime: Runtime = .transformers
   ) throws(ModelError) -> [TensorView]? {
     let returns = returns.filter { made in
-      !arrangements.contains { $0.name == made.name && $0.runtimes.contains(runtime) }
+      !arrangements.contains {
+        $0.name == made.name && $0.runtimes.isSuperset(of: [.llamaCpp, runtime])
+      }
     }
     guard !returns.isEmpty else { return nil }
     let values = ConfigValues(config, self)

@@ -7,24 +7,33 @@ package struct CompanionReader {
   package let names: [String]
   private let read: (String) throws(ModelError) -> [UInt8]?
   private let path: (String) -> String
+  private let revised: (String, JSONValue) -> JSONValue
 
   /// Creates access to files.
   ///
   /// - Parameters:
   ///   - names: The names of the files.
   ///   - path: What messages call a file, given its name.
+  ///   - revised: What a document means, given its name, if that is not what it states.
   ///   - read: Reads a file; returns nil if there is none with the name.
   package init(
     names: [String], path: @escaping (String) -> String = { $0 },
+    revised: @escaping (String, JSONValue) -> JSONValue = { $1 },
     read: @escaping (String) throws(ModelError) -> [UInt8]?
   ) {
     self.names = names
     self.path = path
+    self.revised = revised
     self.read = read
   }
 
   /// What messages call a file.
   package func path(of name: String) -> String { path(name) }
+
+  /// What a document means, given its name.
+  package func revised(_ name: String, _ document: JSONValue) -> JSONValue {
+    revised(name, document)
+  }
 
   /// The bytes of a file; nil if there is none with the name.
   ///
@@ -46,7 +55,7 @@ package struct CompanionReader {
   /// not JSON, and what reading throws.
   package func document(_ name: String) throws(ModelError) -> JSONValue? {
     guard let bytes = try read(name) else { return nil }
-    return try JSONParser.parse(bytes, file: path(name), allowingNonFinite: true)
+    return revised(name, try JSONParser.parse(bytes, file: path(name), allowingNonFinite: true))
   }
 
   /// The JSON object in a file; an empty object if there is no file with the name.

@@ -19,6 +19,9 @@ package struct TensorView: Sendable, Hashable {
   /// What the numbers of its rows are multiplied by: for some rows, then for the next ones; empty for
   /// nothing.
   package var factors: [RowFactors] = []
+  /// The type in which factors are multiplied with each other, then with the numbers; nil if the
+  /// numbers are multiplied in float32 by one factor after the other.
+  package var productType: ScalarType?
   /// The views that it is made of; nil if it is read from `source` alone.
   package var joining: Joining?
 

@@ -8,13 +8,34 @@ extension Model {
   ///
   /// Throws `malformed` for a document that is not JSON, and what reading throws.
   package func configuration() throws(ModelError) -> JSONValue? {
-    try companionReader.document("config.json")
+    try companionReader.document(Self.configFile)
   }
+
+  private static var configFile: String { "config.json" }
+
+  /// Whether the weights have factors that `config.json` still states, as in folders of mlx-lm.
+  ///
+  /// Throws what reading `config.json` throws.
+  package func hasAbsorbedFactors() throws(ModelError) -> Bool {
+    guard MLXFactors.mayBeAbsorbed(in: unarrangedTensors) else { return false }
+    let reader = CompanionReader(names: []) { (name) throws(ModelError) in
+      try companion(named: name)
+    }
+    return try reader.document(Self.configFile).flatMap(absorbedConfig) != nil
+  }
+
+  private func absorbedConfig(_ config: JSONValue) -> JSONValue? {
+    MLXFactors.absorbed(config, in: unarrangedTensors)
+  }
+
+  /// The tensors before they were arranged for a runtime.
+  private var unarrangedTensors: [TensorInfo] { (origin?.model ?? self).catalog.tensors }
 
   /// Access to the companion files by their names.
   package var companionReader: CompanionReader {
     CompanionReader(
       names: catalog.companions.map(\.name), path: { Self.path(of: $0, in: path) },
+      revised: { $0 == Self.configFile ? absorbedConfig($1) ?? $1 : $1 },
       read: { (name) throws(ModelError) in try companion(named: name) })
   }
 

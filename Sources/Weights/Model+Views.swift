@@ -58,6 +58,11 @@ extension Model {
     tensor < gathered.count && gathered[tensor].view != nil
   }
 
+  /// Whether a tensor has numbers of another one, multiplied by factors.
+  package func isMultipliedView(_ tensor: Int) -> Bool {
+    tensor < gathered.count && gathered[tensor].view.map { !$0.factors.isEmpty } ?? false
+  }
+
   /// Whether a tensor has numbers that groups or blocks of another one are decoded to.
   package func isDecodedView(_ tensor: Int) -> Bool {
     guard tensor < gathered.count, let view = gathered[tensor].view, let origin,
@@ -86,14 +91,14 @@ extension Model {
 
   /// The type of the numbers of a view whose sources do not store them row by row.
   ///
-  /// F32 holds those of several types.
+  /// F32 holds those of several types, and products of numbers of any type.
   private func viewedType(of view: TensorView) throws(ModelError) -> ScalarType {
     var types: Set<ScalarType> = []
     for source in view.sources {
       types.insert(
         try viewedType(of: gathered[source].info, keepsNumbers: view.keepsNumbers))
     }
-    return types.count == 1 ? types.first ?? .f32 : .f32
+    return view.productType ?? (types.count == 1 ? types.first ?? .f32 : .f32)
   }
 
   private func viewedType(

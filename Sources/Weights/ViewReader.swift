@@ -92,10 +92,17 @@ struct ViewReader {
       let own = rows.clamped(to: first..<first + part.rowCount)
       first += part.rowCount
       let start = (own.lowerBound - rows.lowerBound) * width
+      let factors = factors(part)
       for index in start..<start + own.count * width {
-        for factor in part.factors { numbers[index] *= factor }
+        for factor in factors { numbers[index] *= factor }
       }
     }
+  }
+
+  /// Factors that numbers are multiplied by one after the other, for those of some rows.
+  private func factors(_ part: TensorView.RowFactors) -> [Float] {
+    guard let type = view.productType else { return part.factors }
+    return [part.factors.map(type.rounded).reduce(1) { type.rounded($0 * $1) }]
   }
 
   /// Some numbers of a view for which every number counts as a row.
@@ -197,12 +204,19 @@ extension TensorView.Function {
   private static func logarithm(ofNegative number: Float) -> Float {
     let exact = Float(Platform.logarithm(-Double(number)))
     for type in [ScalarType.bf16, .f16] {
-      let format = FloatFormat(type)
-      var rounded: [Float] = [0]
-      RowDecoder(.plain(type))?.decode(format.encoded([exact])[...], into: &rounded)
-      if -Platform.exponential(rounded[0]) == number { return rounded[0] }
+      let rounded = type.rounded(exact)
+      if -Platform.exponential(rounded) == number { return rounded }
     }
     let candidates = [exact, exact.nextDown, exact.nextUp]
     return candidates.first { -Platform.exponential($0) == number } ?? exact
+  }
+}
+
+extension ScalarType {
+  /// A number rounded to the type.
+  fileprivate func rounded(_ number: Float) -> Float {
+    var result: [Float] = [0]
+    RowDecoder(.plain(self))?.decode(FloatFormat(self).encoded([number])[...], into: &result)
+    return result[0]
   }
 }

@@ -237,6 +237,31 @@ import Testing
     #expect(names.sorted() == (try arranged(for: .mlxLM) ?? tensors.map(\.name)).sorted())
   }
 
+  @Test("mlx-lm multiplies in the type of the weights, and moves convolutions")
+  func productsOfMLX() throws {
+    let architecture = try #require(Architectures.forModelType("falcon_h1"))
+    let one = try #require(Self.cases.first { $0.modelType == "falcon_h1" })
+    for type in [ScalarType.bf16, .f16, .f32] {
+      var tensors = try tensors(one)
+      for index in tensors.indices { tensors[index].encoding = .plain(type) }
+      let ours = try #require(try architecture.views(of: tensors, one.config, for: .mlxLM))
+      let other = try #require(try architecture.views(of: tensors, one.config, for: .llamaCpp))
+      #expect(ours.map(\.productType) == [type, type])
+      #expect(other.map(\.productType) == [nil, nil])
+      #expect(ours.map(\.factors) == other.map(\.factors))
+    }
+    let name = "model.layers.0.mamba.conv1d.weight"
+    func returned(_ shape: Shape) throws -> TensorView? {
+      let tensor = TensorInfo(name: name, shape: shape, encoding: .plain(.bf16))
+      return try architecture.views(of: [tensor], one.config, for: .transformers)?.first
+    }
+    let moved = Shape(24, 4, 1)
+    let view = try #require(try returned(moved))
+    #expect(view.shape == Shape(24, 1, 4))
+    #expect(indices(view, of: moved) == Array(0..<96))
+    #expect(try returned(Shape(24, 1, 4)) == nil)
+  }
+
   @Test("stacks of gates and of the other matrix become one for each expert")
   func joinedStacks() throws {
     for (type, name) in [

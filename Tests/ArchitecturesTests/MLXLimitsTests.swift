@@ -65,7 +65,6 @@ import Testing
       ("qwen2_moe", "qkv_bias", false), ("glm", "partial_rotary_factor", .number(0.5)),
       ("olmo3", "layer_types", ["sliding_attention"]), ("apertus", "attention_bias", true),
       ("mellum", "attention_bias", true), ("mamba2", "n_groups", 2),
-      ("falcon_h1", "key_multiplier", 2), ("falcon_h1", "attention_in_multiplier", 2),
       ("solar_open", "rope_scaling", ["rope_type": "yarn", "factor": 2]),
     ] as [(String, String, JSONValue)])
   func refused(type: String, key: String, value: JSONValue) {

@@ -176,6 +176,16 @@ import Testing
     #expect(MLXNames.forConfig(["model_type": "llama4", "text_config": text]).keepsTensors)
   }
 
+  @Test("a convolution was moved if its width is not the last extent") func convolutions() {
+    func isMoved(_ name: String, _ shape: Shape) -> Bool {
+      MLXNames.isMovedConvolution(TensorInfo(name: name, shape: shape, encoding: .plain(.f16)))
+    }
+    let name = "model.layers.0.mamba.conv1d.weight"
+    #expect(isMoved(name, Shape(24, 4, 1)) && !isMoved(name, Shape(24, 1, 4)))
+    #expect(!isMoved(name, Shape(24, 4)) && !isMoved("model.layers.0.D", Shape(24, 4, 1)))
+    #expect(MLXNames.forConfig(["model_type": "falcon_h1"]).movesConvolutions)
+  }
+
   @Test("stacks of experts are known by their words, or by their shape") func stacks() {
     func isStack(_ name: String, _ shape: Shape) -> Bool {
       MLXNames.isStack(TensorInfo(name: name, shape: shape, encoding: .plain(.f16)))

@@ -91,7 +91,6 @@ MLX_REFUSED = {
     "solar-open": "rope_scaling",
     "deepseek2-lite": "rope_scaling",
     "falcon-h1": "mamba_n_groups",
-    "falcon-h1-plain": "attention_in_multiplier",
     "granite-h-moe": "mamba_n_groups",
     "mamba2": "n_groups",
     "llama4": "num_experts_per_tok",

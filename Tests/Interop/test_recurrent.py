@@ -15,11 +15,9 @@ CASES = [*RECURRENT_CASES, *MORE_RECURRENT_CASES, *MLX_CASES]
 ROWS = architectures.tokens(64)
 # Only the order of sums differs. Measured on logits of up to 22: at most 7e-5.
 SUMS = 5e-4
-# mlx-lm norms the states of all groups together, and multiplies neither keys nor the inputs of
-# attention.
+# mlx-lm norms the states of all groups together.
 REFUSED = {
     "falcon-h1": "mamba_n_groups",
-    "falcon-h1-plain": "attention_in_multiplier",
     "granite-h-moe": "mamba_n_groups",
     "mamba2": "n_groups",
 }

@@ -108,8 +108,6 @@ package enum MLXLimits {
       let count = $0["mamba_n_groups"]?.int ?? 1
       return $0["mamba_rms_norm"]?.bool == true && count != 1 ? "\(count)" : nil
     },
-    MLXLimit(["falcon_h1"], "attention_in_multiplier", only: [1]),
-    MLXLimit(["falcon_h1"], "key_multiplier", only: [1]),
 
     // Attention.
     MLXLimit(["qwen2", "qwen2_moe", "qwen3", "qwen3_moe"], "use_sliding_window", expected: "false")

@@ -136,7 +136,8 @@ extension MLXNames {
         Exclusion(
           "embed_tokens", "mlx-lm multiplies by their numbers as head", key: "tie_word_embeddings")
       ]),
-    MLXNames(modelTypes: ["falcon_h1"], multipliesWeights: true),
+    // mlx-lm multiplies the weights of a model whose convolutions were not moved.
+    MLXNames(modelTypes: ["falcon_h1"], movesConvolutions: true),
   ]
 
   /// A text model whose names mlx-lm gives other words in front when it loads it.

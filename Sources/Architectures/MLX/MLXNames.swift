@@ -22,8 +22,6 @@ package struct MLXNames: Sendable {
   var normsPlusOne: [String] = []
   /// Whether mlx-lm stores convolutions as channels × width × 1, not channels × 1 × width.
   package var movesConvolutions = false
-  /// Whether mlx-lm multiplies weights when it loads a model whose convolutions were not moved.
-  package var multipliesWeights = false
   /// The beginnings of names of tensors that mlx-lm does not use, and does not skip.
   var leftOut: [String] = []
 
@@ -152,7 +150,7 @@ package struct MLXNames: Sendable {
   /// Whether all tensors keep their names and forms, apart from those that are left out.
   package var keepsTensors: Bool {
     rules.isEmpty && plain.isEmpty && refusedGroups.isEmpty && refused.isEmpty
-      && !movesConvolutions && !multipliesWeights
+      && !movesConvolutions
   }
 
   /// Why a tensor must be stored as plain numbers; nil if groups are possible.
@@ -171,6 +169,12 @@ package struct MLXNames: Sendable {
 
   /// Whether a tensor is the weight of a convolution over the sequence.
   package static func isConvolution(_ name: String) -> Bool { name.hasSuffix("conv1d.weight") }
+
+  /// Whether a tensor is such a weight as mlx-lm stores it: channels × width × 1.
+  package static func isMovedConvolution(_ tensor: TensorInfo) -> Bool {
+    let extents = tensor.shape.dimensions
+    return isConvolution(tensor.name) && extents.count == 3 && extents[1] > 1 && extents[2] == 1
+  }
 
   /// Whether a name is that of a stack of experts in mlx-lm, which transformers does not know.
   package static func isStack(_ name: String) -> Bool {

@@ -16,7 +16,8 @@ extension Architecture {
     stateSpace: falconKeys,
     optionalNames: [OptionalNames(key: "mamba_rms_norm", names: [("mamba.norm", "ssm_norm")])],
     completeNames: [("pre_ff_layernorm.weight", ["ffn_norm"])] + stateSpaceNames().completeNames,
-    arrangements: stateSpaceArrangements(falconKeys) + falconFactors,
+    arrangements: stateSpaceArrangements(falconKeys) + falconFactors
+      + falconFactors.map(multipliedAsInMLX),
     returns: stateSpaceReturns(falconKeys),
     defaults: unitFactors.overridden(by: [
       "mamba_d_ssm": 1024, "mamba_n_heads": 128, "mamba_n_groups": 1, "mamba_d_state": 256,
@@ -124,6 +125,23 @@ extension Architecture {
       view.rows = [RowSelection(count: rowCount)]
       view.factors = factors
       return [view]
+    }
+  }
+
+  /// The same for mlx-lm, which multiplies in the type of the weights.
+  private static func multipliedAsInMLX(_ arrangement: TensorArrangement) -> TensorArrangement {
+    TensorArrangement(name: arrangement.name, runtimes: [.mlxLM]) {
+      tensor, values throws(ModelError) in
+      try arrangement.views(tensor, values)?.map { view in
+        var view = view
+        if !view.factors.isEmpty {
+          view.productType = .f32
+          if case .plain(let type) = tensor.encoding, [.f16, .bf16].contains(type) {
+            view.productType = type
+          }
+        }
+        return view
+      }
     }
   }
 

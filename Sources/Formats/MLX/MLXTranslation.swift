@@ -36,9 +36,7 @@ package struct MLXTranslation: Translation {
       zip(tensors, renamed).contains { tensor, renamed in
         renamed.map { $0.names != [tensor.name] } ?? false
       } || names.movesConvolutions && hasOldConvolutions
-    let exclusions = Exclusions(
-      names: names, multiplies: names.multipliesWeights && hasOldConvolutions,
-      copiesEmbeddings: copiesEmbeddings)
+    let exclusions = Exclusions(names: names, copiesEmbeddings: copiesEmbeddings)
     placements.reserveCapacity(tensors.count)
     var known: [TensorPlacement?] = Array(repeating: nil, count: families.families.count)
     for (index, tensor) in tensors.enumerated() {
@@ -192,16 +190,11 @@ package struct MLXTranslation: Translation {
 /// The tensors of a model that mlx-lm does not read in groups.
 private struct Exclusions {
   var names: MLXNames
-  /// Whether mlx-lm multiplies weights when it loads the model.
-  var multiplies: Bool
   /// Whether mlx-lm copies the embeddings when it loads the model.
   var copiesEmbeddings: Bool
 
   /// Whether mlx-lm reads a tensor in groups.
   func groups(_ name: String) -> TensorPlacement.Groups {
-    if multiplies {
-      return .refused("mlx-lm multiplies weights of the model when it loads it")
-    }
     if let reason = names.groupRefusal(name) { return .refused(reason) }
     if let reason = names.plainReason(name) { return .plain(reason) }
     if copiesEmbeddings, TensorNames.isEmbedding(name) {

@@ -17,7 +17,44 @@ extension Model {
       let all = try headChanges(tie, changes, adapters)
       changes[head] = all.isEmpty ? nil : all
     }
+    try checkAreStored(changes.keys.filter(isMultipliedView))
+    try checkFactors(changes, adapters)
     return changes
+  }
+
+  /// Throws `unsupported` for the first of some tensors that adapters change and that the output
+  /// arranges in another way.
+  func checkAreStored(_ arranged: [Int]) throws(ModelError) {
+    guard let index = arranged.min() else { return }
+    throw ModelError(
+      .unsupported, "the output stores the tensor in another form than the adapter expects",
+      file: path, tensor: catalog.tensors[index].name,
+      expected: "a tensor that the output stores as it is",
+      found: "one that it arranges or multiplies", hint: Self.foldFirst)
+  }
+
+  private static var foldFirst: String {
+    "fold into the Hugging Face model, then convert the result"
+  }
+
+  /// Throws `unsupported` if adapters that mlx-lm did not train change weights that it multiplied.
+  private func checkFactors(
+    _ changes: [Int: [PairedChange]], _ adapters: [AppliedAdapter]
+  ) throws(ModelError) {
+    guard !isGGUF, try hasAbsorbedFactors() else { return }
+    let architecture = try configuration().flatMap(Architectures.forConfig)
+    for (index, changes) in changes.sorted(by: { $0.key < $1.key })
+    where index < catalog.tensors.count {
+      let name = catalog.tensors[index].name
+      guard architecture?.isArranged(name) ?? false,
+        changes.contains(where: { adapters[$0.adapter].file.adapter.kind != .mlx })
+      else { continue }
+      throw ModelError(
+        .unsupported, "the base model stores the tensor in another form than the adapter expects",
+        file: path, tensor: name, expected: "weights without factors",
+        found: "weights that mlx-lm has multiplied by factors of config.json",
+        hint: Self.foldFirst)
+    }
   }
 
   /// The changes of adapters, paired with tensors of the model; one adapter after the other.

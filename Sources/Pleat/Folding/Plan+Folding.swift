@@ -24,7 +24,9 @@ extension Plan {
     try model.requireNumbers()
     let model = try model.arranged(for: destination)
     let changes = try model.changes(by: adapters)
-    if destination.format.usesGGUFNames { try model.checkAreStored(changes.keys.sorted()) }
+    if destination.format.usesGGUFNames {
+      try model.checkAreStored(changes.keys.filter(model.isView))
+    }
     var options = options
     if options.biasType == nil, !options.dequantizes,
       needsFinerBiases(model, changes, destination.format)
@@ -52,19 +54,6 @@ extension Plan {
       else { return false }
       return grouping.parameters == .bf16 && changes.allSatisfy { $0.groupSize != nil }
     }
-  }
-}
-
-extension Model {
-  /// Throws `unsupported` if a tensor that adapters change is arranged in another way.
-  fileprivate func checkAreStored(_ indices: [Int]) throws(ModelError) {
-    guard let index = indices.first(where: isView) else { return }
-    throw ModelError(
-      .unsupported, "the output stores the tensor in another form than the adapter expects",
-      file: path, tensor: catalog.tensors[index].name,
-      expected: "a tensor that llama.cpp stores as it is",
-      found: "one that it arranges or multiplies",
-      hint: "fold into the Hugging Face model, then convert the result")
   }
 }
 

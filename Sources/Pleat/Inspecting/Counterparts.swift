@@ -229,7 +229,11 @@ extension Model {
     let own = Set(catalog.tensors.map { ExactName($0.name) })
     let hasOtherNames = model.catalog.tensors.contains { !own.contains(ExactName($0.name)) }
     guard isGGUF, !model.isGGUF, hasOtherNames else {
-      return try arranged(for: hasOtherNames ? model.namingFormat : model.format)
+      let isMLX = hasOtherNames ? true : try model.hasAbsorbedFactors()
+      let types = ScalarType.ofNumbers(in: model.catalog.tensors)
+      return try arranged(
+        for: isMLX ? model.namingFormat : model.format,
+        numbers: types.count == 1 ? types.first : nil)
     }
     do throws(ModelError) {
       return try arrangedAsCheckpoint(config: nil, for: model.namingFormat)

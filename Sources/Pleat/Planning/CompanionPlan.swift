@@ -71,7 +71,9 @@ extension CompanionPlan {
         try dialect.configuration(
           stripped, for: tensors, description: description, of: format.name)
       } ?? stripped
-    plans.rewrite(new, ifNot: old)
+    // Other programs than mlx-lm would multiply once more.
+    let isCorrected = format.usesMLXNames ? false : try model.hasAbsorbedFactors()
+    plans.rewrite(new, ifNot: isCorrected ? nil : old)
     return plans
   }
 

@@ -30,7 +30,7 @@ extension Plan {
     {
       try model.requireNumbers()
     }
-    let model = try model.arranged(for: destination)
+    let model = try model.arranged(for: destination, numbers: type)
     var planner = ConversionPlanner(format: destination.format, type: type)
     if !destination.format.bits.isEmpty, !destination.format.usesOneFloatType {
       planner.ggufArchitecture = model.catalog.metadata["general.architecture"]?.text

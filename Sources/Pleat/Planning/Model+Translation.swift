@@ -8,9 +8,14 @@ internal import Weights
 extension Model {
   /// The model with tensors as a destination arranges them: the same one if it does not change any.
   ///
-  /// Throws what `arranged(for:)` throws for a format, and what `checkpointTranslation` throws.
-  func arranged(for destination: Destination) throws(ModelError) -> Model {
-    guard becomesCheckpoint(in: destination) else { return try arranged(for: destination.format) }
+  /// `type` is that of the numbers in the output; nil if they keep theirs. Throws what
+  /// `arranged(for:)` throws for a format, and what `checkpointTranslation` throws.
+  func arranged(
+    for destination: Destination, numbers type: ScalarType? = nil
+  ) throws(ModelError) -> Model {
+    guard becomesCheckpoint(in: destination) else {
+      return try arranged(for: destination.format, numbers: type)
+    }
     let format = destination.format
     return try arrangedAsCheckpoint(config: destination.configDonor?.config, for: format)
   }
@@ -37,18 +42,23 @@ extension Model {
 
   /// The model with tensors as a format arranges them: the same one if it does not change any.
   ///
-  /// Throws `malformed` for tensors of other shapes than the config states, and `unsupported` for
-  /// those that Pleat would have to decode and cannot.
-  func arranged(for format: Format) throws(ModelError) -> Model {
+  /// `type` is that of the numbers in the output; nil if they keep theirs. Throws `malformed` for
+  /// tensors of other shapes than the config states, and `unsupported` for those that Pleat would
+  /// have to decode and cannot.
+  func arranged(
+    for format: Format, numbers type: ScalarType? = nil
+  ) throws(ModelError) -> Model {
     guard !isGGUF else { return self }
     if format.usesGGUFNames { return try views(for: .llamaCpp) ?? self }
-    if format.usesMLXNames { return try views(for: .mlxLM) ?? self }
+    if format.usesMLXNames { return try views(for: .mlxLM, numbers: type) ?? self }
     guard format.carries(.scaled(.mxfp4)) != .exact else { return self }
     return try views(for: .transformers) ?? self
   }
 
   /// The model with tensors as a runtime arranges them; nil if it does not change any.
-  func views(for runtime: Runtime) throws(ModelError) -> Model? {
+  ///
+  /// Products that get another type than the `type` of numbers in the output are computed in F32.
+  func views(for runtime: Runtime, numbers type: ScalarType? = nil) throws(ModelError) -> Model? {
     // Some views have the names of their sources.
     guard !hasViews, let config = try configuration().map(TextConfig.merged),
       let architecture = Architectures.forConfig(config)
@@ -56,7 +66,7 @@ extension Model {
     do throws(ModelError) {
       guard let views = try architecture.views(of: catalog.tensors, config, for: runtime)
       else { return nil }
-      return try viewed(views)
+      return try viewed(views.map { $0.multiplied(for: type) })
     } catch {
       throw error.located(file: path)
     }
@@ -206,5 +216,15 @@ extension Model {
   private var displayName: String {
     let name = FilePath(path).lexicallyNormalized().stem ?? "model"
     return name == "." ? "model" : name
+  }
+}
+
+extension TensorView {
+  /// The same view for an output with numbers of a type; nil if they keep theirs.
+  fileprivate func multiplied(for type: ScalarType?) -> TensorView {
+    guard let type, let productType, type != productType else { return self }
+    var view = self
+    view.productType = .f32
+    return view
   }
 }

@@ -87,6 +87,7 @@ struct OutputTokenizer {
     return CompanionReader(
       names: companions.map(\.companion.name),
       path: { own.contains($0) ? source.path(of: $0) : donor?.path(of: $0) ?? $0 },
+      revised: { own.contains($0) ? source.revised($0, $1) : $1 },
       read: { (name) throws(ModelError) in
         guard let plan = companions.first(where: { $0.companion.name == name }) else { return nil }
         if let text = plan.text { return text }

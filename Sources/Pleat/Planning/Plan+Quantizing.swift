@@ -26,7 +26,8 @@ extension Plan {
     demanding demand: QuantizationDemand = .nothing, adding adapters: [AppliedAdapter] = []
   ) throws(ModelError) -> Plan {
     try model.requireNumbers()
-    let model = try model.arranged(for: destination)
+    let type = recipe.parameters ?? (recipe.mode == nil ? .f16 : nil)
+    let model = try model.arranged(for: destination, numbers: type)
     let importance = importance?.arranged(asIn: model)
     var destination = destination
     destination.otherInputs += importance?.matrix.paths ?? []

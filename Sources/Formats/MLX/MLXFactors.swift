@@ -1,0 +1,45 @@
+internal import Architectures
+package import Bytes
+package import TensorModel
+
+/// Factors of a config that the weights have already.
+///
+/// mlx-lm multiplies weights when it makes a folder, but leaves the factors in the config. It moves
+/// convolutions at the same time, and knows by their form that nothing is left to multiply.
+package enum MLXFactors {
+  private static let (table, head) = ("embedding_multiplier", "lm_head_multiplier")
+
+  /// A config of the same model that states factors of 1; nil if that is the config as it is, or if
+  /// the weights do not have its factors.
+  ///
+  /// The embeddings have their own factor even if they are the head. Then the factor of the head
+  /// stays, divided by that of the embeddings.
+  ///
+  /// - Parameters:
+  ///   - config: The config of the text model.
+  ///   - tensors: The tensors of the model.
+  package static func absorbed(_ config: JSONValue, in tensors: [TensorInfo]) -> JSONValue? {
+    guard let units = Architectures.forConfig(config)?.unitFactors,
+      (units.members ?? []).contains(where: { changes(config[$0.key], $0.value) }),
+      mayBeAbsorbed(in: tensors)
+    else { return nil }
+    var result = config.overridden(by: units)
+    if !tensors.contains(where: { TensorNames.isTextHead($0.name) }) {
+      let factors = [head, table].map { config[$0]?.double ?? 1 }
+      result = result.setting(head, to: .number(factors[0] / factors[1]))
+    }
+    return result == config ? nil : result
+  }
+
+  /// Whether tensors have the form of a model with multiplied weights.
+  package static func mayBeAbsorbed(in tensors: [TensorInfo]) -> Bool {
+    tensors.contains(where: MLXNames.isMovedConvolution)
+  }
+
+  /// Whether a config states other factors than those that change nothing.
+  private static func changes(_ stated: JSONValue?, _ unit: JSONValue) -> Bool {
+    guard let stated else { return false }
+    return stated.double != unit.double
+      || stated.array?.map(\.double) != unit.array?.map(\.double)
+  }
+}
