@@ -9,8 +9,7 @@ package import TensorModel
 package enum MLXFactors {
   private static let (table, head) = ("embedding_multiplier", "lm_head_multiplier")
 
-  /// A config of the same model that states factors of 1; nil if that is the config as it is, or if
-  /// the weights do not have its factors.
+  /// A config of the same model that states factors of 1.
   ///
   /// The embeddings have their own factor even if they are the head. Then the factor of the head
   /// stays, divided by that of the embeddings.
@@ -18,6 +17,8 @@ package enum MLXFactors {
   /// - Parameters:
   ///   - config: The config of the text model.
   ///   - tensors: The tensors of the model.
+  /// - Returns: The config; nil if it is the one that is given, or if the weights do not have its
+  ///   factors.
   package static func absorbed(_ config: JSONValue, in tensors: [TensorInfo]) -> JSONValue? {
     guard let units = Architectures.forConfig(config)?.unitFactors,
       (units.members ?? []).contains(where: { changes(config[$0.key], $0.value) }),
