@@ -14,9 +14,15 @@ import Testing
   ]
 
   private static func config(_ type: String, _ changes: JSONValue = [:]) -> JSONValue {
-    config.overridden(by: specialKeys(type, experts: 2, heads: 3)).overridden(by: changes)
-      .setting("model_type", to: .string(type))
+    config.overridden(by: specialKeys(type, experts: 2, heads: 3))
+      .overridden(by: ["num_hidden_layers": JSONValue(layerCount(type)), "rms_norm_eps": epsilon])
+      .overridden(by: changes).setting("model_type", to: .string(type))
   }
+
+  private static let epsilon = JSONValue.number(1e-6)
+
+  /// Of llama4, mlx-lm takes four layers at least.
+  private static func layerCount(_ type: String) -> Int { type == "llama4_text" ? 4 : 2 }
 
   /// The tensors of a model that fits the config.
   private static func tensors(_ type: String) throws -> [TensorInfo] {
@@ -24,7 +30,8 @@ import Testing
     let sizes = try ModelSizes(config(type), architecture)
     let biases = architecture.biasNames(
       of: architecture.mlxBiases(config(type)), layerCount: sizes.layerCount)
-    let names = architecture.requiredNames(layerCount: 2, expertCount: sizes.expertCount ?? 0)
+    let names = architecture.requiredNames(
+      layerCount: sizes.layerCount, expertCount: sizes.expertCount ?? 0)
     return try (names + biases).map { name in
       let expected = architecture.expectedShape(ofHuggingFaceName: name, sizes, tokenCount: 11)
       let shape = expected.flatMap { Shape(validating: $0.dimensions) }
@@ -65,12 +72,14 @@ import Testing
     let isSquare = type == "phi3"
     for (key, value) in [
       ("hidden_size", 27), ("intermediate_size", 41), ("num_key_value_heads", 3),
-      ("head_dim", 10), ("num_hidden_layers", 1), ("num_hidden_layers", 3), ("vocab_size", 12),
+      ("head_dim", 10), ("num_hidden_layers", 1),
+      ("num_hidden_layers", Self.layerCount(type) + 1), ("vocab_size", 12),
     ]
     where !(isSquare && key == "head_dim")
       && !(Self.sparseTypes.contains(type) && key == "intermediate_size")
       && !(Self.equalTypes.contains(type) && key == "num_key_value_heads")
       && !(type == "internlm3" && ["hidden_size", "head_dim"].contains(key))
+      && !(type == "llama4_text" && (key, value) == ("num_hidden_layers", 1))
     {
       let config = Self.config(type, .object([.init(key, JSONValue(value))]))
       let error = error(tensors, config)

@@ -1,3 +1,4 @@
+import Architectures
 import Bytes
 import Formats
 import TensorModel

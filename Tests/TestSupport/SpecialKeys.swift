@@ -78,6 +78,7 @@ package func specialKeys(_ modelType: String, experts: Int, heads: Int) -> JSONV
     members.append(.init("rope_parameters", ["mrope_section": [3, 3, 2]]))
   }
   if modelType.hasPrefix("llama4") {
+    members.removeAll { $0.key == "num_experts_per_tok" }
     members += [
       .init("layer_types", .null), .init("intermediate_size_mlp", 72),
       .init("num_experts_per_tok", 1),
