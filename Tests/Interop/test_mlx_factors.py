@@ -11,7 +11,7 @@ import pytest
 import torch
 from architectures import Case, config_of
 from engine_runs import MEANS, evaluation, losses
-from mlx_models import arrays, mlx_lm, mx
+from mlx_models import arrays, float32, mlx_lm, mx
 from recurrent_architectures import FALCON, PLAIN_ATTENTION
 
 ROWS = architectures.tokens(64)
@@ -140,6 +140,35 @@ def test_an_adapter_for_the_weights_without_factors_is_refused(pleat, made, tmp_
     folded = tmp_path / "folded"
     pleat.run("fold", made.folder, "--adapter", adapter, "-o", folded)
     pleat.run("convert", folded, "--to", "mlx", "-o", out)
+
+
+def test_an_adapter_of_mlx_lm_is_for_multiplied_weights(pleat, made, tmp_path):
+    adapter = tmp_path / "adapter"
+    path = "model.layers.0.self_attn.o_proj"
+    sizes = architectures.load(made.folder).get_submodule(path).weight.shape
+    generator = np.random.default_rng(6)
+    a, b = (
+        mx.array(generator.normal(size=size).astype(np.float32))
+        for size in ((sizes[1], 4), (4, sizes[0]))
+    )
+    adapter.mkdir()
+    mx.save_safetensors(
+        str(adapter / "adapters.safetensors"), {f"{path}.lora_a": a, f"{path}.lora_b": b}
+    )
+    parameters = {"rank": 4, "scale": 0.5, "dropout": 0.0}
+    config = {"fine_tune_type": "lora", "num_layers": -1, "lora_parameters": parameters}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    out = tmp_path / "out"
+    for model in (made.folder, made.plain):
+        result = pleat.attempt("fold", model, "--adapter", adapter, "-o", out)
+        if model == made.plain:
+            assert result.returncode == 0, result.stderr
+        else:
+            assert result.returncode == 69
+            assert "weights multiplied by factors of config.json" in result.stderr
+    before, after = (float32(arrays(folder)[f"{path}.weight"]) for folder in (made.plain, out))
+    expected = before + 0.5 * float32(a @ b).T
+    assert np.abs(after - expected).max() <= np.abs(expected).max() / 256  # half a unit of BF16
 
 
 def test_a_gguf_file_is_quantized_in_one_step(pleat, made, tmp_path):

@@ -20,8 +20,7 @@ package enum MLXFactors {
   /// - Returns: The config; nil if it is the one that is given, or if the weights do not have its
   ///   factors.
   package static func absorbed(_ config: JSONValue, in tensors: [TensorInfo]) -> JSONValue? {
-    guard let units = Architectures.forConfig(config)?.unitFactors,
-      (units.members ?? []).contains(where: { changes(config[$0.key], $0.value) }),
+    guard let units = Architectures.forConfig(config)?.unitFactors, areStated(by: config),
       mayBeAbsorbed(in: tensors)
     else { return nil }
     var result = config.overridden(by: units)
@@ -30,6 +29,12 @@ package enum MLXFactors {
       result = result.setting(head, to: .number(factors[0] / factors[1]))
     }
     return result == config ? nil : result
+  }
+
+  /// Whether a config of a text model states factors that change weights.
+  package static func areStated(by config: JSONValue) -> Bool {
+    let units = Architectures.forConfig(config)?.unitFactors.members ?? []
+    return units.contains { changes(config[$0.key], $0.value) }
   }
 
   /// Whether tensors have the form of a model with multiplied weights.

@@ -37,23 +37,30 @@ extension Model {
     "fold into the Hugging Face model, then convert the result"
   }
 
-  /// Throws `unsupported` if adapters that mlx-lm did not train change weights that it multiplied.
+  /// Throws `unsupported` for adapters of weights that mlx-lm multiplies: those that it trained, if
+  /// the model has the weights without factors; all others, if it has the products.
   private func checkFactors(
     _ changes: [Int: [PairedChange]], _ adapters: [AppliedAdapter]
   ) throws(ModelError) {
-    guard !isGGUF, try hasAbsorbedFactors() else { return }
-    let architecture = try configuration().flatMap(Architectures.forConfig)
+    guard !isGGUF, let config = try configuration().map(TextConfig.merged) else { return }
+    let areAbsorbed = try hasAbsorbedFactors()
+    guard areAbsorbed || MLXFactors.areStated(by: config) else { return }
+    let architecture = Architectures.forConfig(config)
     for (index, changes) in changes.sorted(by: { $0.key < $1.key })
     where index < catalog.tensors.count {
       let name = catalog.tensors[index].name
       guard architecture?.isArranged(name) ?? false,
-        changes.contains(where: { adapters[$0.adapter].file.adapter.kind != .mlx })
+        changes.contains(where: {
+          (adapters[$0.adapter].file.adapter.kind == .mlx) != areAbsorbed
+        })
       else { continue }
+      let forms = ["weights without factors", "weights multiplied by factors of config.json"]
       throw ModelError(
         .unsupported, "the base model stores the tensor in another form than the adapter expects",
-        file: path, tensor: name, expected: "weights without factors",
-        found: "weights that mlx-lm has multiplied by factors of config.json",
-        hint: Self.foldFirst)
+        file: path, tensor: name, expected: forms[areAbsorbed ? 0 : 1],
+        found: forms[areAbsorbed ? 1 : 0],
+        hint: areAbsorbed
+          ? Self.foldFirst : "convert the model with --to mlx, and fold into the result")
     }
   }
 
