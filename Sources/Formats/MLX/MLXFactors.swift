@@ -20,8 +20,8 @@ package enum MLXFactors {
   /// - Returns: The config; nil if it is the one that is given, or if the weights do not have its
   ///   factors.
   package static func absorbed(_ config: JSONValue, in tensors: [TensorInfo]) -> JSONValue? {
-    guard let units = Architectures.forConfig(config)?.unitFactors, areStated(by: config),
-      mayBeAbsorbed(in: tensors)
+    guard mayBeAbsorbed(in: tensors), areStated(by: config),
+      let units = Architectures.forConfig(config)?.unitFactors
     else { return nil }
     var result = config.overridden(by: units)
     if !tensors.contains(where: { TensorNames.isTextHead($0.name) }) {
