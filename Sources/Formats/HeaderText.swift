@@ -43,6 +43,16 @@ extension HeaderText {
 extension JSONWriter {
   private static let pieceByteCount = 1 << 18
 
+  /// Writes an array of numbers such as the extents of a shape.
+  mutating func write(counts: [Int]) {
+    write(literal: "[")
+    for (index, count) in counts.enumerated() {
+      if index > 0 { write(literal: ",") }
+      write(count: count)
+    }
+    write(literal: "]")
+  }
+
   /// Passes the text so far to `body`, if it is worth a call.
   mutating func takePiece<Failure: Error>(
     _ body: ([UInt8]) throws(Failure) -> Void

@@ -172,8 +172,10 @@ package struct MLXNames: Sendable {
 
   /// Whether a tensor is such a weight as mlx-lm stores it: channels × width × 1.
   package static func isMovedConvolution(_ tensor: TensorInfo) -> Bool {
+    // Few tensors have three dimensions, and names take longer to compare.
+    guard tensor.shape.rank == 3 else { return false }
     let extents = tensor.shape.dimensions
-    return isConvolution(tensor.name) && extents.count == 3 && extents[1] > 1 && extents[2] == 1
+    return extents[1] > 1 && extents[2] == 1 && isConvolution(tensor.name)
   }
 
   /// Whether a name is that of a stack of experts in mlx-lm, which transformers does not know.

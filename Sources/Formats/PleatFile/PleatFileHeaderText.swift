@@ -138,12 +138,9 @@ struct PleatFileHeaderText {
     let first = layout.contents.stored[range.lowerBound]
     json.write(literal: "{\"name\":")
     json.write(string: first.name)
-    json.write(literal: ",\"shape\":[")
-    for (index, extent) in first.shape.dimensions.enumerated() {
-      if index > 0 { json.write(literal: ",") }
-      json.write(count: extent)
-    }
-    json.write(literal: "],\"encoding\":")
+    json.write(literal: ",\"shape\":")
+    json.write(counts: first.shape.dimensions)
+    json.write(literal: ",\"encoding\":")
     write(first.encoding, to: &json)
     json.write(literal: ",\"parts\":{")
     for index in range {

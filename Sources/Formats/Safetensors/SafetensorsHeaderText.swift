@@ -47,17 +47,12 @@ struct SafetensorsHeaderText: HeaderText {
       json.write(string: tensor.name)
       json.write(literal: ":{\"dtype\":\"")
       json.write(literal: type.name)
-      json.write(literal: "\",\"shape\":[")
-      for (axis, extent) in tensor.shape.dimensions.enumerated() {
-        if axis > 0 { json.write(literal: ",") }
-        json.write(count: extent)
-      }
-      json.write(literal: "],\"data_offsets\":[")
-      json.write(count: offset)
+      json.write(literal: "\",\"shape\":")
+      json.write(counts: tensor.shape.dimensions)
+      json.write(literal: ",\"data_offsets\":")
+      json.write(counts: [offset, offset + tensor.byteCount])
       offset += tensor.byteCount
-      json.write(literal: ",")
-      json.write(count: offset)
-      json.write(literal: "]}")
+      json.write(literal: "}")
       try json.takePiece(body)
     }
     json.write(literal: "}")
