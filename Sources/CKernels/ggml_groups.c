@@ -23,14 +23,6 @@ ALWAYS_INLINE void widen_batch(const uint16_t *restrict halves, ptrdiff_t count,
   for (ptrdiff_t k = 0; k < count; k++) values[k] = float_of_half(halves[k]);
 }
 
-ALWAYS_INLINE void pack_codes(const uint8_t *restrict codes, int bits, uint8_t *restrict out) {
-  if (bits == 8) {
-    for (int j = 0; j < 32; j++) out[j] = codes[j] ^ 0x80;
-    return;
-  }
-  pack_small_codes(codes, bits, out);
-}
-
 ALWAYS_INLINE void unpack_codes(const uint8_t *restrict bytes, int bits, uint8_t *restrict codes) {
   if (bits == 8) {
     for (int j = 0; j < 32; j++) codes[j] = bytes[j] ^ 0x80;

@@ -51,6 +51,16 @@ ALWAYS_INLINE void store_codes(uint8_t *out, lanes codes) {
   store_bytes(out, (int_lanes)(codes + 0x1p23f));
 }
 
+/* The nearest half-precision numbers, ties to even; infinity for NaN. The steps are in half.h. */
+ALWAYS_INLINE int_lanes halves_of(lanes x) {
+  const int_lanes bits = (int_lanes)x, size = bits & 0x7fffffff;
+  const int_lanes normal = (size - (112 << 23) + 0x0fff + (size >> 13 & 1)) >> 13;
+  const int_lanes subnormal = (int_lanes)((lanes)size + 0.5f) - 0x3f000000;
+  const int_lanes finite = choose_int(size < 0x38800000, subnormal, normal);
+  const int_lanes number = choose_int(size < 0x47800000, finite, (int_lanes){0} + 0x7c00);
+  return (bits >> 16 & 0x8000) | number;
+}
+
 /* Sums of squares of `number` rows of `count` values, each in element order. The rows start
    `stride` values apart. Several sums at a time hide the latency of additions. */
 ALWAYS_INLINE void sums_of_squares(const float *rows, ptrdiff_t stride, ptrdiff_t count,

@@ -10,24 +10,7 @@
 #include "ggml_ternary.h"
 #include "ggml_wide.h"
 
-/* Types whose blocks without importance are those of the group encoders. A stack buffer holds the
-   codes of BATCH blocks. */
-enum { BLOCK = 32, BATCH = 64 };
-
-static int64_t encode_groups(pleat_instructions set, uint32_t type, ptrdiff_t size,
-                             weight_rows rows, uint8_t *out) {
-  const ptrdiff_t block_count = rows.row_count * rows.column_count / BLOCK;
-  uint8_t codes[BATCH * BLOCK];
-  float scales[BATCH], biases[BATCH];
-  for (ptrdiff_t k = 0; k < block_count; k += BATCH) {
-    ptrdiff_t count = block_count - k < BATCH ? block_count - k : BATCH;
-    int64_t fault =
-        pleat_ggml_encode(set, type, rows.values + k * BLOCK, count, codes, scales, biases);
-    if (fault >= 0) return 2 * k + fault;
-    pleat_ggml_pack(set, type, codes, scales, biases, count, out + k * size);
-  }
-  return -1;
-}
+enum { BLOCK = 32 };
 
 /* The fault for blocks whose numbers depend on the mean square of their row: a value that is not
    finite spoils the scales of other blocks, too, and is the fault itself. */
@@ -70,13 +53,11 @@ static int64_t encode_rows(pleat_instructions set, uint32_t type, weight_rows ro
                            uint8_t *out) {
 #define CASE(number, name) \
   case number: return uses_avx2(set) ? name##_avx2(rows, out) : name##_portable(rows, out)
-  switch (!rows.importance || type == 8 ? type : 0) {
-    case 2: return encode_groups(set, type, 18, rows, out);
-    case 3: return encode_groups(set, type, 20, rows, out);
-    case 6: return encode_groups(set, type, 22, rows, out);
-    case 7: return encode_groups(set, type, 24, rows, out);
-    case 8: return encode_groups(set, type, 34, rows, out);
-    default: break;
+  /* Without importance, and in Q8_0, blocks have nothing to do with their rows. */
+  const bool stand_alone = type < 8 ? !rows.importance : type == 8;
+  if (stand_alone) {
+    const ptrdiff_t block_count = rows.row_count * rows.column_count / BLOCK;
+    return pleat_ggml_encode_blocks(set, type, rows.values, block_count, out);
   }
   switch (uses_avx512(set) ? type : 0) {
     case 10: if (rows.search_rounds == 0) return pleat_encode_wide_q2_k(rows, out); else break;

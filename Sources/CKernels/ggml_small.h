@@ -36,6 +36,15 @@ ALWAYS_INLINE void pack_small_codes(const uint8_t *restrict codes, int bits,
   pack_nibbles(codes, out);
 }
 
+/* The same, or bytes with a sign. */
+ALWAYS_INLINE void pack_codes(const uint8_t *restrict codes, int bits, uint8_t *restrict out) {
+  if (bits == 8) {
+    for (int j = 0; j < 32; j++) out[j] = codes[j] ^ 0x80;
+    return;
+  }
+  pack_small_codes(codes, bits, out);
+}
+
 /* The bytes of a block. */
 ALWAYS_INLINE ptrdiff_t small_block_size(int bits, bool has_bias) {
   return 4 * bits + (has_bias ? 4 : 2);

@@ -14,6 +14,10 @@ struct GGMLQuantizer: Quantizer {
     try encode(values, &rows.codes, &rows.scales, &rows.biases)
   }
 
+  func blockEncoder(columnCount: Int) -> (any RowEncoder)? {
+    BlockEncoder(type: type, method: .ggml, columnCount: columnCount)
+  }
+
   private func encode(
     _ values: [Float], _ codes: inout [UInt8], _ scales: inout [Float], _ biases: inout [Float]
   ) throws(GroupFault) {

@@ -22,4 +22,13 @@ package protocol Quantizer: Sendable {
   func encode(
     _ values: [Float], weighing importance: ImportanceRows?, into rows: GroupedRows
   ) throws(GroupFault)
+
+  /// An encoder that makes the same codes and parameters as blocks of llama.cpp, in one step.
+  ///
+  /// nil if there is none.
+  func blockEncoder(columnCount: Int) -> (any RowEncoder)?
+}
+
+extension Quantizer {
+  package func blockEncoder(columnCount: Int) -> (any RowEncoder)? { nil }
 }

@@ -163,6 +163,9 @@ bool pleat_ggml_unpack_k(pleat_instructions set, uint32_t type, const void *bloc
                          ptrdiff_t block_count, uint8_t *codes, float *scales, float *minima);
 int64_t pleat_ggml_encode(pleat_instructions set, uint32_t type, const float *values,
                           ptrdiff_t block_count, uint8_t *codes, float *scales, float *biases);
+/* The same as encode and pack. */
+int64_t pleat_ggml_encode_blocks(pleat_instructions set, uint32_t type, const float *values,
+                                 ptrdiff_t block_count, void *out);
 
 /* ggml_minima.c: adds one number to all weights of each sub-block of Q2_K, Q4_K or Q5_K, as nearly as
    the integers of its minima allow. It changes these and the step of the minima, in place. `delta`

@@ -105,7 +105,9 @@ final class BlockWorker {
         }
       }
     case .encode(_, .groups(let quantizer, _)):
+      let encoder = blockEncoder(of: job, quantizer)
       return try filledTarget(job) { (target) throws(ModelError) in
+        if let encoder { return try decode(job, units, encoder, &target[0]) }
         try quantize(job, units, quantizer, &target)
       }
     case .encode(_, .scaled(let encoder)):
@@ -207,6 +209,17 @@ final class BlockWorker {
   }
 
   // MARK: - Transforms without adapters
+
+  /// What makes the blocks of the target in one step; nil if the groups are needed apart.
+  private func blockEncoder(
+    of job: TensorJob, _ quantizer: any Quantizer
+  ) -> (any RowEncoder)? {
+    guard !job.foldsAdapters,
+      let encoder = quantizer.blockEncoder(columnCount: job.source.shape.columnCount),
+      codec.parts(of: job.target).map(\.encoding) == [encoder.encoding]
+    else { return nil }
+    return encoder
+  }
 
   private func quantize(
     _ job: TensorJob, _ units: Range<Int>, _ quantizer: any Quantizer, _ target: inout [[UInt8]]
