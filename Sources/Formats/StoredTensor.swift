@@ -194,9 +194,10 @@ extension StoredTensor {
   }
 
   /// The number of bytes that its name has in common with that of the weight.
-  private var stemByteCount: Int {
-    weight.utf8.count - (form.ending?.replacedByteCount ?? 0)
-  }
+  private var stemByteCount: Int { weight.utf8.count - replacedByteCount }
+
+  /// The number of bytes at the end of the name of the weight that its name has others for.
+  var replacedByteCount: Int { form.ending?.replacedByteCount ?? 0 }
 }
 
 extension String {

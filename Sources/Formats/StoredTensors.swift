@@ -81,8 +81,24 @@ extension StoredTensors {
         indices.append(weight.first + Int32(part))
       }
     }
-    // Nearly always they are in order now. Not if the name of one layer begins with that of another.
-    indices.sort { self[Int($0)].isNamed(before: self[Int($1)]) }
+    if !areApart(sorted) {
+      indices.sort { self[Int($0)].isNamed(before: self[Int($1)]) }
+    }
     return indices
+  }
+
+  /// Whether parts of weights, which are in the order of their names, are in the order of theirs.
+  ///
+  /// They may not be if the name of one layer begins with that of another. Then it does so with that
+  /// of a neighbour, too.
+  private func areApart(_ sorted: [Int32]) -> Bool {
+    let endings = kinds.map { kind in kind.lazy.map(\.replacedByteCount).max() ?? 0 }
+    func stem(_ weight: Weight) -> Int {
+      Swift.max(0, weight.name.utf8.count - endings[Int(weight.kind)])
+    }
+    return zip(sorted, sorted.dropFirst()).allSatisfy { left, right in
+      let (left, right) = (weights[Int(left)], weights[Int(right)])
+      return left.name.precedes(right.name, in: Swift.min(stem(left), stem(right))) != nil
+    }
   }
 }
