@@ -212,26 +212,16 @@ ALWAYS_INLINE int64_t encode_apart(int bits, bool has_bias, const float *values,
 /* Blocks. */
 ALWAYS_INLINE int64_t encode_whole(int bits, bool has_bias, const float *values,
                                    ptrdiff_t block_count, uint8_t *out) {
-  const ptrdiff_t size = small_block_size(bits, has_bias);
+  const ptrdiff_t size = small_block_size(bits, has_bias), header = has_bias ? 4 : 2;
   EACH_STEP(bits, has_bias, {
     for (int k = 0; k < count; k++, out += size) {
       int_lanes codes[VECTORS];
       find_codes(bits, block, &numbers, k, codes);
-      memcpy(out, &numbers.halves[k], has_bias ? 4 : 2);
-      store_packed(bits, codes, out + (has_bias ? 4 : 2));
+      memcpy(out, &numbers.halves[k], (size_t)header);
+      store_packed(bits, codes, out + header);
     }
   });
 }
-
-#define FOR_TYPE(type, ACT)        \
-  switch (type) {                  \
-    case 2: return ACT(4, false);  \
-    case 3: return ACT(4, true);   \
-    case 6: return ACT(5, false);  \
-    case 7: return ACT(5, true);   \
-    case 8: return ACT(8, false);  \
-    default: return 0;             \
-  }
 
 #define APART(bits, has_bias) \
   encode_apart(bits, has_bias, values, block_count, codes, scales, biases)
@@ -239,22 +229,22 @@ ALWAYS_INLINE int64_t encode_whole(int bits, bool has_bias, const float *values,
 
 static int64_t apart_portable(uint32_t type, const float *values, ptrdiff_t block_count,
                               uint8_t *codes, float *scales, float *biases) {
-  FOR_TYPE(type, APART)
+  FOR_SMALL_TYPE(type, APART, 0)
 }
 
 AVX2_PATH static int64_t apart_avx2(uint32_t type, const float *values, ptrdiff_t block_count,
                                     uint8_t *codes, float *scales, float *biases) {
-  FOR_TYPE(type, APART)
+  FOR_SMALL_TYPE(type, APART, 0)
 }
 
 static int64_t whole_portable(uint32_t type, const float *values, ptrdiff_t block_count,
                               uint8_t *out) {
-  FOR_TYPE(type, WHOLE)
+  FOR_SMALL_TYPE(type, WHOLE, 0)
 }
 
 AVX2_PATH static int64_t whole_avx2(uint32_t type, const float *values, ptrdiff_t block_count,
                                     uint8_t *out) {
-  FOR_TYPE(type, WHOLE)
+  FOR_SMALL_TYPE(type, WHOLE, 0)
 }
 
 int64_t pleat_ggml_encode(pleat_instructions set, uint32_t type, const float *values,

@@ -3,13 +3,6 @@
 #include "CKernels.h"
 #include "ggml_small.h"
 
-/* The properties that distinguish the five types. They are constants in each call below, so that
-   the loops compile to straight-line code. */
-typedef struct {
-  int bits;
-  bool has_bias;
-} block_layout;
-
 /* Scales are rounded for many blocks at a time, so that the compiler can vectorize the loop. */
 enum { BATCH = 64 };
 
@@ -33,75 +26,68 @@ ALWAYS_INLINE void unpack_codes(const uint8_t *restrict bytes, int bits, uint8_t
   }
 }
 
-ALWAYS_INLINE bool pack_blocks(block_layout layout, const uint8_t *codes, const float *scales,
+ALWAYS_INLINE bool pack_blocks(int bits, bool has_bias, const uint8_t *codes, const float *scales,
                                const float *biases, ptrdiff_t block_count, uint8_t *out) {
-  const ptrdiff_t header = layout.has_bias ? 4 : 2;
-  const ptrdiff_t size = small_block_size(layout.bits, layout.has_bias);
+  const ptrdiff_t header = has_bias ? 4 : 2;
+  const ptrdiff_t size = small_block_size(bits, has_bias);
   uint16_t scale_halves[BATCH], bias_halves[BATCH];
   for (ptrdiff_t start = 0; start < block_count; start += BATCH) {
     ptrdiff_t count = block_count - start < BATCH ? block_count - start : BATCH;
     round_batch(scales + start, count, scale_halves);
-    if (layout.has_bias) round_batch(biases + start, count, bias_halves);
+    if (has_bias) round_batch(biases + start, count, bias_halves);
     for (ptrdiff_t k = 0; k < count; k++) {
       uint8_t *block = out + (start + k) * size;
       memcpy(block, scale_halves + k, 2);
-      if (layout.has_bias) memcpy(block + 2, bias_halves + k, 2);
-      pack_codes(codes + (start + k) * 32, layout.bits, block + header);
+      if (has_bias) memcpy(block + 2, bias_halves + k, 2);
+      pack_codes(codes + (start + k) * 32, bits, block + header);
     }
   }
   return true;
 }
 
-ALWAYS_INLINE bool unpack_blocks(block_layout layout, const uint8_t *blocks, ptrdiff_t block_count,
-                                 uint8_t *codes, float *scales, float *biases) {
-  const ptrdiff_t header = layout.has_bias ? 4 : 2;
-  const ptrdiff_t size = small_block_size(layout.bits, layout.has_bias);
+ALWAYS_INLINE bool unpack_blocks(int bits, bool has_bias, const uint8_t *blocks,
+                                 ptrdiff_t block_count, uint8_t *codes, float *scales,
+                                 float *biases) {
+  const ptrdiff_t header = has_bias ? 4 : 2;
+  const ptrdiff_t size = small_block_size(bits, has_bias);
   uint16_t scale_halves[BATCH], bias_halves[BATCH];
   for (ptrdiff_t start = 0; start < block_count; start += BATCH) {
     ptrdiff_t count = block_count - start < BATCH ? block_count - start : BATCH;
     for (ptrdiff_t k = 0; k < count; k++) {
       const uint8_t *block = blocks + (start + k) * size;
       scale_halves[k] = load16(block);
-      if (layout.has_bias) bias_halves[k] = load16(block + 2);
-      unpack_codes(block + header, layout.bits, codes + (start + k) * 32);
+      if (has_bias) bias_halves[k] = load16(block + 2);
+      unpack_codes(block + header, bits, codes + (start + k) * 32);
     }
     widen_batch(scale_halves, count, scales + start);
-    if (layout.has_bias) widen_batch(bias_halves, count, biases + start);
+    if (has_bias) widen_batch(bias_halves, count, biases + start);
   }
   return true;
 }
 
-#define FOR_LAYOUT_OF(type, ACT)                          \
-  switch (type) {                                         \
-    case 2: return ACT(((block_layout){4, false}));   \
-    case 3: return ACT(((block_layout){4, true}));    \
-    case 6: return ACT(((block_layout){5, false}));   \
-    case 7: return ACT(((block_layout){5, true}));    \
-    case 8: return ACT(((block_layout){8, false}));   \
-    default: return false;                                \
-  }
-
-#define PACK(layout) pack_blocks(layout, codes, scales, biases, block_count, out)
-#define UNPACK(layout) unpack_blocks(layout, blocks, block_count, codes, scales, biases)
+#define PACK(bits, has_bias) \
+  pack_blocks(bits, has_bias, codes, scales, biases, block_count, out)
+#define UNPACK(bits, has_bias) \
+  unpack_blocks(bits, has_bias, blocks, block_count, codes, scales, biases)
 
 static bool pack_portable(uint32_t type, const uint8_t *codes, const float *scales,
                           const float *biases, ptrdiff_t block_count, uint8_t *out) {
-  FOR_LAYOUT_OF(type, PACK)
+  FOR_SMALL_TYPE(type, PACK, false)
 }
 
 AVX2_PATH static bool pack_avx2(uint32_t type, const uint8_t *codes, const float *scales,
                                 const float *biases, ptrdiff_t block_count, uint8_t *out) {
-  FOR_LAYOUT_OF(type, PACK)
+  FOR_SMALL_TYPE(type, PACK, false)
 }
 
 static bool unpack_portable(uint32_t type, const uint8_t *blocks, ptrdiff_t block_count,
                             uint8_t *codes, float *scales, float *biases) {
-  FOR_LAYOUT_OF(type, UNPACK)
+  FOR_SMALL_TYPE(type, UNPACK, false)
 }
 
 AVX2_PATH static bool unpack_avx2(uint32_t type, const uint8_t *blocks, ptrdiff_t block_count,
                                   uint8_t *codes, float *scales, float *biases) {
-  FOR_LAYOUT_OF(type, UNPACK)
+  FOR_SMALL_TYPE(type, UNPACK, false)
 }
 
 bool pleat_ggml_pack(pleat_instructions set, uint32_t type, const uint8_t *codes,

@@ -94,4 +94,16 @@ ALWAYS_INLINE void decode_q8_0(const uint8_t *restrict block, float *restrict ou
   for (int j = 0; j < 32; j++) out[j] = scale * (float)(int8_t)block[2 + j];
 }
 
+/* Returns what `ACT` gives for the bits of a type and whether it has a bias, or `unknown`. Both are
+   constants in each call, so that the loops compile to straight-line code. */
+#define FOR_SMALL_TYPE(type, ACT, unknown) \
+  switch (type) {                          \
+    case 2: return ACT(4, false);          \
+    case 3: return ACT(4, true);           \
+    case 6: return ACT(5, false);          \
+    case 7: return ACT(5, true);           \
+    case 8: return ACT(8, false);          \
+    default: return unknown;               \
+  }
+
 #endif

@@ -15,6 +15,10 @@ struct GGMLQuantizer: Quantizer {
   }
 
   func blockEncoder(columnCount: Int) -> (any RowEncoder)? {
+    encoder(columnCount: columnCount)
+  }
+
+  private func encoder(columnCount: Int) -> BlockEncoder {
     BlockEncoder(type: type, method: .ggml, columnCount: columnCount)
   }
 
@@ -31,7 +35,7 @@ struct GGMLQuantizer: Quantizer {
   private func encode(
     _ values: [Float], _ importance: ImportanceRows, _ rows: GroupedRows
   ) throws(GroupFault) {
-    let encoder = BlockEncoder(type: type, method: .ggml, columnCount: rows.columnCount)
+    let encoder = encoder(columnCount: rows.columnCount)
     var blocks = [UInt8](
       repeating: 0, count: values.count / type.elementCount * type.byteCount)
     var bytes = blocks.mutableSpan
